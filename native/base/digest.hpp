@@ -1,0 +1,22 @@
+// Content digests (XXH3). Not cryptographic: they find damage and tell contents apart, they do not
+// prove authorship.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+
+namespace ckpt {
+
+std::uint64_t digest64(std::span<const std::byte> bytes);
+
+/// 128-bit digest of a whole file's content as 32 hex digits, read through `fd` from offset 0.
+/// `size_bytes` receives how much was read.
+std::string digest_file(int fd, const std::string& path, std::uint64_t& size_bytes);
+
+/// 128-bit digest of a buffer as 32 hex digits.
+std::string digest_hex(std::span<const std::byte> bytes);
+
+}  // namespace ckpt

@@ -1,0 +1,43 @@
+#include "base/fault.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+
+#include "base/error.hpp"
+
+namespace ckpt {
+
+namespace {
+
+constexpr std::array<std::string_view, 19> kNames = {
+    "save-begin",       "save-scratch",     "save-threads",     "save-process",
+    "save-files",       "save-objects",     "save-memory",      "save-record",
+    "save-publish",     "restore-validate", "restore-exec",     "restore-scratch",
+    "restore-clear",    "restore-map",      "restore-fill",     "restore-threads",
+    "restore-files",    "restore-park",     "restore-finish",
+};
+
+std::string& armed() {
+  static std::string name = [] {
+    const char* from_environment = std::getenv("CKPT_FAULT");  // NOLINT(concurrency-mt-unsafe)
+    return std::string(from_environment == nullptr ? "" : from_environment);
+  }();
+  return name;
+}
+
+}  // namespace
+
+std::span<const std::string_view> fault_names() noexcept { return kNames; }
+
+void arm_fault(const std::string& name) {
+  if (!name.empty() && std::find(kNames.begin(), kNames.end(), name) == kNames.end())
+    fail(ErrorKind::usage, "no fault point is named \"{}\"", name);
+  armed() = name;
+}
+
+void fault_point(std::string_view name) {
+  if (armed() == name) fail(ErrorKind::fault, "fault point {} fired", name);
+}
+
+}  // namespace ckpt

@@ -1,0 +1,35 @@
+// Whole reads and writes: what the kernel does in pieces, done to the end or failed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/unique_fd.hpp"
+
+namespace ckpt {
+
+/// Opens a file with O_CLOEXEC added. Throws Error naming the path.
+UniqueFd open_file(const std::string& path, int flags, unsigned mode = 0);
+
+/// Reads exactly `into.size()` bytes at `offset`; returns false at a premature end of file.
+bool pread_exact(int fd, std::span<std::byte> into, std::uint64_t offset, std::string_view what);
+
+/// Writes everything at `offset`.
+void pwrite_all(int fd, std::span<const std::byte> bytes, std::uint64_t offset,
+                std::string_view what);
+/// Writes everything at the current position.
+void write_all(int fd, std::string_view bytes, std::string_view what);
+
+/// The whole of a (small) file, at most `limit_bytes`.
+std::string read_file(const std::string& path, std::size_t limit_bytes = 64U << 20U);
+/// The same, or nothing when it cannot be opened or read.
+std::optional<std::string> try_read_file(const std::string& path);
+
+/// Where a symbolic link points, or nothing.
+std::optional<std::string> try_read_link(const std::string& path);
+
+}  // namespace ckpt

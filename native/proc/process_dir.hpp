@@ -1,0 +1,51 @@
+// The one opener of /proc/PID: everything read about a process goes through here.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/types.hpp"
+#include "base/unique_fd.hpp"
+#include "proc/fdinfo.hpp"
+#include "proc/maps.hpp"
+#include "proc/status.hpp"
+
+namespace ckpt::proc {
+
+class ProcessDir {
+ public:
+  /// Names a process by the kernel id it has in our PID namespace. Reads nothing yet.
+  explicit ProcessDir(Tid pid);
+
+  [[nodiscard]] Tid pid() const { return pid_; }
+  /// "/proc/PID/NAME".
+  [[nodiscard]] std::string path(const std::string& name) const;
+
+  /// Thread ids in the order in which the threads were created.
+  [[nodiscard]] std::vector<Tid> threads() const;
+  /// Open descriptors, ascending.
+  [[nodiscard]] std::vector<int> descriptors() const;
+  /// Ids of living or unreaped child processes, over all threads.
+  [[nodiscard]] std::vector<Tid> children() const;
+
+  [[nodiscard]] Status status() const;
+  [[nodiscard]] Status status(Tid thread) const;
+  [[nodiscard]] Stat stat() const;
+  [[nodiscard]] Stat stat(Tid thread) const;
+  /// With advice flags (smaps).
+  [[nodiscard]] std::vector<Mapping> mappings() const;
+  [[nodiscard]] FdInfo fdinfo(int fd) const;
+  [[nodiscard]] std::string comm(Tid thread) const;
+  [[nodiscard]] std::string read(const std::string& name) const;
+  [[nodiscard]] std::optional<std::string> link(const std::string& name) const;
+  [[nodiscard]] UniqueFd open(const std::string& name, int flags) const;
+  /// NUL-separated strings of cmdline or environ.
+  [[nodiscard]] std::vector<std::string> strings(const std::string& name) const;
+
+ private:
+  Tid pid_;
+};
+
+}  // namespace ckpt::proc
