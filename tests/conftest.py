@@ -1,0 +1,122 @@
+"""What all tests share: where things are, how long a test may take, and that it leaves no process behind."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import types
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Every process of the tests carries this in its environment, whoever becomes its parent. A restored
+# program has the environment it was saved with, so it carries it too.
+_TAG = f"CKPT_TEST_RUN={uuid.uuid4()}"
+
+_TIMEOUT_S = 120.0
+# How long a process that was told to end may take to do it.
+_DYING_S = 5.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    name, _, value = _TAG.partition("=")
+    os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """The top of the source tree."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def build_dir() -> Path:
+    """The build tree: $CKPT_BUILD, else build/ in the source tree. Fails when nothing was built."""
+    directory = Path(os.environ.get("CKPT_BUILD") or ROOT / "build").resolve()
+    assert (directory / "CMakeCache.txt").exists(), f"{directory}: build the project first"
+    return directory
+
+
+@pytest.fixture(scope="session")
+def native_module(build_dir: Path) -> Path:
+    """The native module of the build."""
+    found = sorted((build_dir / "gdbext").glob("_native*.so"))
+    assert found, f"{build_dir}/gdbext: no native module; build the project first"
+    return found[0]
+
+
+# --- A test that hangs is a failed test -----------------------------------------------------------
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    marker = item.get_closest_marker("timeout")
+    limit_s = float(marker.args[0]) if marker else _TIMEOUT_S
+
+    def on_alarm(_number: int, _frame: types.FrameType | None) -> None:
+        # Again soon, should something on the way out swallow the exception or hang itself.
+        signal.setitimer(signal.ITIMER_REAL, 10)
+        pytest.fail(f"took longer than {limit_s:g} s")
+
+    old = signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+
+
+# --- No process stays behind ----------------------------------------------------------------------
+
+
+def _tagged() -> dict[int, str]:
+    """The living processes of this run other than this one: pid and command line."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        try:
+            environment = Path("/proc", entry, "environ").read_bytes()
+            if _TAG.encode() in environment.split(b"\0"):
+                words = Path("/proc", entry, "cmdline").read_bytes().split(b"\0")
+                found[int(entry)] = b" ".join(words).decode(errors="replace").strip()
+        except OSError:
+            continue  # gone, or not ours
+    return found
+
+
+def _outlives(pid: int) -> bool:
+    """Whether the process is still there after the time a dying one may take."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return not poll.poll(_DYING_S * 1000)
+    finally:
+        os.close(fd)
+
+
+@pytest.fixture(autouse=True)
+def no_process_left_behind() -> Iterator[None]:
+    """Fails a test that leaves processes behind, and ends them, so that the next test starts clean.
+
+    Processes of fixtures with a wider scope are there before this fixture and are left alone.
+    """
+    before = _tagged()
+    yield
+    left = {p: c for p, c in _tagged().items() if p not in before and _outlives(p)}
+    for pid in left:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    assert not left, "processes left behind:\n" + "\n".join(f"{p}: {c}" for p, c in left.items())

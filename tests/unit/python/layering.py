@@ -1,0 +1,96 @@
+"""Finds includes and imports that break the order of the layers.
+
+Knowledge points one way (docs/architecture.md): each part of the tree may know the parts listed for
+it here and no other. The checks read text only, so they also hold for code that is not built.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+# A directory under native/ (or restart/) and the directories under native/ it may include from.
+MAY_INCLUDE: dict[str, frozenset[str]] = {
+    "base": frozenset(),
+    "proc": frozenset({"base"}),
+    "image": frozenset({"base", "proc"}),
+    "tracee": frozenset({"base", "proc", "image"}),
+    "threads": frozenset({"base", "proc", "image", "tracee"}),
+    "state": frozenset({"base", "proc", "image", "tracee"}),
+    "snapshot": frozenset({"base", "proc", "image", "tracee", "threads", "state"}),
+    "bindings": frozenset({"base", "proc", "image", "tracee", "threads", "state", "snapshot"}),
+    "restart": frozenset({"base", "proc", "image", "tracee", "threads", "state", "snapshot"}),
+}
+
+# The Python modules that may import gdb; everything else runs under a plain interpreter.
+MAY_IMPORT_GDB = frozenset({"gdbext/session.py", "gdbext/load.py", "gdbext/commands/_base.py"})
+
+_INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
+_PYTHON_HEADER = re.compile(r"^(Python\.h|pybind11/)")
+
+
+def _sources(directory: Path) -> Iterator[Path]:
+    for path in sorted(directory.rglob("*")):
+        if path.suffix in {".cpp", ".hpp", ".h", ".c"}:
+            yield path
+
+
+def include_violations(root: Path) -> list[str]:
+    """One line for each include under `root`/native and `root`/restart that breaks the order."""
+    found = []
+    layers = [path for path in sorted((root / "native").glob("*")) if path.is_dir()]
+    for directory in [*layers, root / "restart"]:
+        layer = directory.name
+        if layer not in MAY_INCLUDE:
+            found.append(f"native/{layer}: a layer that the order does not know")
+            continue
+        for path in _sources(directory):
+            where = path.relative_to(root)
+            for bracket, header in _INCLUDE.findall(path.read_text(encoding="utf-8")):
+                if _PYTHON_HEADER.match(header) and layer != "bindings":
+                    found.append(f"{where}: includes {header}; Python is known to bindings/ only")
+                if bracket == "<":
+                    continue
+                known = header.partition("/")[0] if "/" in header else ""
+                if layer == "restart" and not known and (directory / header).exists():
+                    continue
+                if known not in MAY_INCLUDE:
+                    found.append(f'{where}: includes "{header}"; write it as "LAYER/FILE"')
+                elif known != layer and known not in MAY_INCLUDE[layer]:
+                    found.append(f"{where}: includes {header}; {layer} may not know {known}")
+    return found
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module
+
+
+def gdb_import_violations(root: Path) -> list[str]:
+    """One line for each module of the package that imports gdb and should not."""
+    found = []
+    for path in sorted((root / "gdbext").rglob("*.py")):
+        where = path.relative_to(root).as_posix()
+        names = _imported(ast.parse(path.read_text(encoding="utf-8"), where))
+        if where not in MAY_IMPORT_GDB and any(name.partition(".")[0] == "gdb" for name in names):
+            found.append(f"{where}: imports gdb")
+    return found
+
+
+def sleep_violations(root: Path) -> list[str]:
+    """One line for each test that sleeps: a test waits for an event, never for time to pass."""
+    found = []
+    for path in sorted((root / "tests").rglob("*.py")):
+        where = path.relative_to(root).as_posix()
+        tree = ast.parse(path.read_text(encoding="utf-8"), where)
+        for node in ast.walk(tree):
+            direct = isinstance(node, ast.Attribute) and node.attr == "sleep"
+            from_time = isinstance(node, ast.ImportFrom) and any(a.name == "sleep" for a in node.names)
+            if direct or from_time:
+                found.append(f"{where}:{node.lineno}: sleeps")
+    return found

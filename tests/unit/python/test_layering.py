@@ -1,0 +1,117 @@
+"""Knowledge points one way: base <- {proc, image} <- tracee <- {threads, state} <- snapshot <- bindings."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import layering
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_native_layers() -> None:
+    assert layering.include_violations(ROOT) == []
+
+
+def test_gdb_is_imported_at_the_seam_only() -> None:
+    assert layering.gdb_import_violations(ROOT) == []
+
+
+def test_no_test_sleeps() -> None:
+    assert layering.sleep_violations(ROOT) == []
+
+
+def test_the_tree_is_there() -> None:
+    """The checks above pass on an empty tree; this one says that they looked at something."""
+    assert (ROOT / "native" / "base").is_dir()
+    assert list((ROOT / "native").rglob("*.cpp"))
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "complaint"),
+    [
+        ("native/base/x.hpp", '#include "proc/maps.hpp"', "base may not know proc"),
+        ("native/proc/x.cpp", '#include "image/reader.hpp"', "proc may not know image"),
+        ("native/image/x.cpp", '#include "tracee/ptrace.hpp"', "image may not know tracee"),
+        ("native/state/x.cpp", '#include "threads/ids.hpp"', "state may not know threads"),
+        ("native/threads/x.cpp", '  #  include "state/memory.hpp"', "threads may not know state"),
+        ("native/state/x.cpp", '#include "snapshot/capture.hpp"', "state may not know snapshot"),
+        ("native/snapshot/x.cpp", '#include "bindings/x.hpp"', "snapshot may not know bindings"),
+        ("restart/x.cpp", '#include "bindings/x.hpp"', "restart may not know bindings"),
+        ("native/base/x.hpp", "#include <Python.h>", "Python is known to bindings/ only"),
+        ("native/image/x.hpp", "#include <pybind11/pytypes.h>", "Python is known to bindings/ only"),
+        ("native/state/x.cpp", '#include "memory.hpp"', 'write it as "LAYER/FILE"'),
+        ("native/state/x.cpp", '#include "../base/error.hpp"', 'write it as "LAYER/FILE"'),
+        ("native/extra/x.cpp", "", "a layer that the order does not know"),
+    ],
+)
+def test_a_planted_include_is_found(tmp_path: Path, path: str, line: str, complaint: str) -> None:
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.write_text(f"#include <vector>\n{line}\nint x;\n")
+    found = layering.include_violations(tmp_path)
+    assert len(found) == 1
+    assert complaint in found[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("native/base/x.cpp", '#include "base/error.hpp"'),
+        ("native/image/x.cpp", '#include "proc/maps.hpp"'),
+        ("native/bindings/x.cpp", "#include <pybind11/pybind11.h>"),
+        ("native/bindings/x.cpp", '#include "snapshot/capture.hpp"'),
+        ("restart/x.cpp", '#include "snapshot/restore.hpp"'),
+        ("native/base/x.cpp", '// as in #include "proc/maps.hpp"'),
+    ],
+)
+def test_an_allowed_include_passes(tmp_path: Path, path: str, line: str) -> None:
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.write_text(f"{line}\n")
+    assert layering.include_violations(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "bad"),
+    [
+        ("gdbext/report.py", "import gdb\n", True),
+        ("gdbext/report.py", "from gdb.types import x\n", True),
+        ("gdbext/commands/save.py", "def f():\n    import os, gdb\n", True),
+        ("gdbext/report.py", "import gdbext.store\nfrom . import gdb_free\n", False),
+        ("gdbext/session.py", "import gdb\n", False),
+        ("gdbext/commands/_base.py", "import gdb\n", False),
+    ],
+)
+def test_a_planted_gdb_import_is_found(tmp_path: Path, path: str, text: str, bad: bool) -> None:
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    assert layering.gdb_import_violations(tmp_path) == ([f"{path}: imports gdb"] if bad else [])
+
+
+@pytest.mark.parametrize("text", ["import time\ntime.{}(1)\n", "from time import {}\n"])
+def test_a_planted_nap_is_found(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "tests" / "test_x.py"
+    file.parent.mkdir()
+    file.write_text(text.format("sleep"))
+    assert len(layering.sleep_violations(tmp_path)) == 1
+
+
+def test_module_shows_its_init_function_alone(native_module: Path) -> None:
+    """GDB exports a proc_service of its own, and other extensions may bring other versions of libraries."""
+    nm = subprocess.run(
+        ["nm", "-D", "--defined-only", native_module], capture_output=True, text=True, check=True
+    )
+    assert [line.split()[-1] for line in nm.stdout.splitlines()] == ["PyInit__native"]
+
+
+def test_module_leaves_libthread_db_to_gdb(native_module: Path) -> None:
+    """A second proc_service in GDB's process crashes GDB, so the module may not ask for libthread_db."""
+    nm = subprocess.run(
+        ["nm", "-D", "--undefined-only", native_module], capture_output=True, text=True, check=True
+    )
+    wanted = [line.split()[-1] for line in nm.stdout.splitlines()]
+    assert [name for name in wanted if name.startswith(("td_", "ps_"))] == []
