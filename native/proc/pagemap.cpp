@@ -109,10 +109,12 @@ Pagemap::Pagemap(int fd)
 
 std::vector<PageRun> Pagemap::private_runs(Addr start, Addr end) const {
   if (has_scan_) {
+    // A guard marker counts as swapped, so it must be excluded by name where the kernel knows it.
+    const std::uint64_t excluded =
+        kPageIsFile | kPageIsPfnZero | (has_guard_ ? kPageIsGuard : 0);
     ScanQuery query;
-    // PAGE_IS_GUARD needs no mention: a guard marker is neither present nor swapped for the scan.
-    query.inverted = kPageIsFile | kPageIsPfnZero;
-    query.all_of = kPageIsFile | kPageIsPfnZero;
+    query.inverted = excluded;
+    query.all_of = excluded;
     query.any_of = kPageIsPresent | kPageIsSwapped;
     return scan(fd_, start, end, query);
   }

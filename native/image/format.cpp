@@ -1,0 +1,40 @@
+#include "image/format.hpp"
+
+#include <cstring>
+
+#include "base/error.hpp"
+
+namespace ckpt::image {
+
+static_assert(sizeof(Extent) == 32);
+
+std::vector<std::uint8_t> pack_extents(const std::vector<Extent>& extents) {
+  std::vector<std::uint8_t> bytes(extents.size() * sizeof(Extent));
+  if (!extents.empty()) std::memcpy(bytes.data(), extents.data(), bytes.size());
+  return bytes;
+}
+
+std::vector<Extent> unpack_extents(const std::vector<std::uint8_t>& bytes) {
+  if (bytes.size() % sizeof(Extent) != 0) damaged("the table of memory extents");
+  std::vector<Extent> extents(bytes.size() / sizeof(Extent));
+  if (!extents.empty()) std::memcpy(extents.data(), bytes.data(), bytes.size());
+  return extents;
+}
+
+Json pack_bytes(const void* data, std::size_t size_bytes) {
+  const auto* first = static_cast<const std::uint8_t*>(data);
+  return Json::binary(std::vector<std::uint8_t>(first, first + size_bytes));
+}
+
+std::vector<std::byte> unpack_bytes(const Json& value) {
+  const auto& bytes = value.get_binary();
+  std::vector<std::byte> out(bytes.size());
+  if (!out.empty()) std::memcpy(out.data(), bytes.data(), bytes.size());
+  return out;
+}
+
+void damaged(std::string_view what) {
+  fail(ErrorKind::damaged, "the snapshot is damaged: {} cannot be right", what);
+}
+
+}  // namespace ckpt::image

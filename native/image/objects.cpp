@@ -1,0 +1,216 @@
+#include "image/objects.hpp"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/sendfile.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/digest.hpp"
+#include "base/error.hpp"
+#include "base/fault.hpp"
+#include "base/io.hpp"
+#include "image/writer.hpp"
+
+namespace ckpt::image {
+
+namespace {
+
+constexpr std::size_t kHashDigits = 32;
+
+bool is_hash(const std::string& text) {
+  return text.size() == kHashDigits &&
+         text.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+void make_directory(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+    throw_errno(fmt::format("create directory {}", path), errno);
+}
+
+void make_directories(const std::string& path) {
+  for (std::size_t at = path.find('/', 1); at != std::string::npos; at = path.find('/', at + 1)) {
+    const std::string parent = path.substr(0, at);
+    if (::access(parent.c_str(), F_OK) != 0) make_directory(parent);
+  }
+  make_directory(path);
+}
+
+void refuse_foreign(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) throw_errno(fmt::format("stat {}", path), errno);
+  if (!S_ISDIR(status.st_mode)) fail(ErrorKind::refused, "{}: not a directory", path);
+  if (status.st_uid != ::geteuid())
+    fail(ErrorKind::refused,
+         "{}: the store belongs to another user (uid {}): choose a directory of your own", path,
+         status.st_uid);
+  if ((status.st_mode & 022U) != 0)
+    fail(ErrorKind::refused, "{}: others may write to the store: chmod go-w it", path);
+}
+
+void copy_content(int from, int to, std::uint64_t size_bytes, const std::string& path) {
+  if (::ioctl(to, FICLONE, from) == 0) return;
+  off_t in = 0;
+  off_t out = 0;
+  while (static_cast<std::uint64_t>(in) < size_bytes) {
+    ssize_t n = ::copy_file_range(from, &in, to, &out, size_bytes - static_cast<std::uint64_t>(in), 0);
+    if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP || errno == EBADF ||
+                  errno == ENOSYS)) {
+      if (::lseek(to, out, SEEK_SET) < 0) throw_errno(fmt::format("seek copy of {}", path), errno);
+      n = ::sendfile(to, from, &in, size_bytes - static_cast<std::uint64_t>(in));
+      out = in;
+    }
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw_errno(fmt::format("copy {} into the store", path), errno);
+    if (n == 0) break;  // it became shorter
+  }
+}
+
+}  // namespace
+
+std::string object_name(const std::string& path) {
+  const auto slash = path.rfind('/');
+  std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
+  if (name.size() > 200) name.resize(200);
+  for (char& c : name)
+    if (static_cast<unsigned char>(c) < ' ') c = '_';
+  if (name.empty() || name == "." || name == "..") name = "content";
+  return name;
+}
+
+std::string Objects::default_directory() {
+  // NOLINTBEGIN(concurrency-mt-unsafe): read once, before any thread is started
+  const char* own = std::getenv("CKPT_DIR");
+  if (own != nullptr && *own != '\0') return own;
+  const char* data = std::getenv("XDG_DATA_HOME");
+  if (data != nullptr && *data == '/') return std::string(data) + "/ckpt";
+  const char* home = std::getenv("HOME");
+  // NOLINTEND(concurrency-mt-unsafe)
+  if (home == nullptr || *home == '\0')
+    fail(ErrorKind::usage, "no store: neither CKPT_DIR nor HOME is set");
+  return std::string(home) + "/.local/share/ckpt";
+}
+
+Objects Objects::open_or_create(const std::string& directory) {
+  make_directories(directory);
+  refuse_foreign(directory);
+  for (const char* part : {"snapshots", "objects", "index", "external", "scratch"})
+    make_directory(directory + "/" + part);
+  return Objects(directory);
+}
+
+Objects Objects::at(const std::string& directory) { return Objects(directory); }
+
+std::string Objects::object_directory(const std::string& hash) const {
+  return fmt::format("{}/objects/{}/{}", directory_, hash.substr(0, 2), hash);
+}
+
+std::string Objects::place(const std::string& hash, const std::string& name) const {
+  make_directory(fmt::format("{}/objects/{}", directory_, hash.substr(0, 2)));
+  make_directory(object_directory(hash));
+  return object_directory(hash) + "/" + name;
+}
+
+namespace {
+
+std::string identity_key(const struct stat& status) {
+  return fmt::format("{}:{}:{}:{}.{}:{}.{}", status.st_dev, status.st_ino, status.st_size,
+                     status.st_mtim.tv_sec, status.st_mtim.tv_nsec, status.st_ctim.tv_sec,
+                     status.st_ctim.tv_nsec);
+}
+
+std::string index_name(const std::string& key) {
+  return digest_hex(std::as_bytes(std::span(key.data(), key.size())));
+}
+
+}  // namespace
+
+std::optional<std::string> Objects::indexed(const struct stat& status) const {
+  const auto text =
+      try_read_file(fmt::format("{}/index/{}", directory_, index_name(identity_key(status))));
+  if (!text || !is_hash(*text)) return std::nullopt;
+  return text;
+}
+
+void Objects::index(const struct stat& status, const std::string& hash) const {
+  PendingFile entry(fmt::format("{}/index/{}", directory_, index_name(identity_key(status))), true);
+  write_all(entry.fd(), hash, entry.path());
+  entry.publish();
+}
+
+ObjectRef Objects::keep(int fd, const std::string& path, bool executable) const {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) throw_errno(fmt::format("stat {}", path), errno);
+  ObjectRef object;
+  object.name = object_name(path);
+  object.size_bytes = static_cast<std::uint64_t>(status.st_size);
+  const unsigned mode = executable ? 0700 : 0600;
+  const auto present = [&] {
+    const auto found = find(object);
+    if (found && executable && ::access(found->c_str(), X_OK) != 0) ::chmod(found->c_str(), mode);
+    return found.has_value();
+  };
+  if (const auto hash = indexed(status)) {
+    object.hash = *hash;
+    if (present()) return object;
+  }
+  object.hash = digest_file(fd, path, object.size_bytes);
+  if (!present()) {
+    fault_point("save-objects");
+    // The name must be the digest of what is in the store, even if the file changes meanwhile.
+    PendingFile copy(place(object.hash, object.name), true, mode);
+    copy_content(fd, copy.fd(), object.size_bytes, path);
+    std::uint64_t copied_bytes = 0;
+    if (digest_file(copy.fd(), copy.path(), copied_bytes) != object.hash)
+      fail(ErrorKind::files, "{}: it changed while it was being copied: save again", path);
+    copy.publish();
+  }
+  index(status, object.hash);
+  return object;
+}
+
+ObjectRef Objects::keep_bytes(const std::string& content, const std::string& name) const {
+  ObjectRef object;
+  object.name = object_name(name);
+  object.size_bytes = content.size();
+  object.hash = digest_hex(std::as_bytes(std::span(content.data(), content.size())));
+  if (!find(object)) {
+    PendingFile copy(place(object.hash, object.name), true);
+    write_all(copy.fd(), content, copy.path());
+    copy.publish();
+  }
+  return object;
+}
+
+std::optional<std::string> Objects::find(const ObjectRef& object) const {
+  if (!is_hash(object.hash) || object.name.find('/') != std::string::npos) return std::nullopt;
+  std::string path = object_directory(object.hash) + "/" + object_name(object.name);
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode) ||
+      static_cast<std::uint64_t>(status.st_size) != object.size_bytes)
+    return std::nullopt;
+  return path;
+}
+
+bool Objects::intact(const ObjectRef& object) const {
+  const auto path = find(object);
+  if (!path) return false;
+  const UniqueFd fd = open_file(*path, O_RDONLY);
+  std::uint64_t size_bytes = 0;
+  return digest_file(fd.get(), *path, size_bytes) == object.hash;
+}
+
+void Objects::add_external(const std::string& image_path) const {
+  const std::string name = fmt::format(
+      "{}/external/{}", directory_,
+      digest_hex(std::as_bytes(std::span(image_path.data(), image_path.size()))));
+  if (::symlink(image_path.c_str(), name.c_str()) != 0 && errno != EEXIST)
+    throw_errno(fmt::format("create {}", name), errno);
+}
+
+}  // namespace ckpt::image

@@ -1,0 +1,65 @@
+// The part of the store that the core knows: contents of executables, libraries and data files,
+// each kept once per content. docs/format.md describes the directory.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/unique_fd.hpp"
+
+namespace ckpt::image {
+
+struct ObjectRef {
+  std::string hash;  // 32 hex digits
+  std::uint64_t size_bytes = 0;
+  std::string name;  // last component of the path it was taken from
+};
+
+class Objects {
+ public:
+  /// The default directory: $CKPT_DIR, else $XDG_DATA_HOME/ckpt, else ~/.local/share/ckpt.
+  static std::string default_directory();
+
+  /// Opens a store, creating directories (0700) that are missing. Refuses a directory that is not
+  /// the user's own or that others may write to. Throws Error naming it.
+  static Objects open_or_create(const std::string& directory);
+  /// Opens a store for reading; nothing is created or checked until an object is asked for.
+  static Objects at(const std::string& directory);
+
+  [[nodiscard]] const std::string& directory() const { return directory_; }
+
+  /// Keeps the content of an open file, unless it is here already, and returns its name.
+  /// `path` gives the object's last path component. A file that was kept before and has not
+  /// changed since (device, inode, size, mtime, ctime) is not read again.
+  ObjectRef keep(int fd, const std::string& path, bool executable) const;
+
+  /// The same for content that is in memory only.
+  ObjectRef keep_bytes(const std::string& content, const std::string& name) const;
+
+  /// Where an object is; nothing when the store does not have it. Checks the size only.
+  [[nodiscard]] std::optional<std::string> find(const ObjectRef& object) const;
+
+  /// Whether an object's content still has its hash.
+  [[nodiscard]] bool intact(const ObjectRef& object) const;
+
+  /// Remembers a snapshot that is written outside the store, so that its objects are kept.
+  void add_external(const std::string& image_path) const;
+
+ private:
+  explicit Objects(std::string directory) : directory_(std::move(directory)) {}
+
+  [[nodiscard]] std::string object_directory(const std::string& hash) const;
+  [[nodiscard]] std::string place(const std::string& hash, const std::string& name) const;
+  [[nodiscard]] std::optional<std::string> indexed(const struct stat& status) const;
+  void index(const struct stat& status, const std::string& hash) const;
+
+  std::string directory_;
+};
+
+/// The last component of a path, made safe to be a file name.
+std::string object_name(const std::string& path);
+
+}  // namespace ckpt::image

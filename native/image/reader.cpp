@@ -1,0 +1,260 @@
+#include "image/reader.hpp"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <csignal>
+#include <cstring>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "base/digest.hpp"
+#include "base/error.hpp"
+#include "base/io.hpp"
+
+namespace ckpt::image {
+
+namespace {
+
+constexpr std::uint64_t kMostHeaders = 4U << 20U;       // program headers
+constexpr std::uint64_t kMostNoteBytes = 0xffffffffULL;  // n_descsz has 32 bits
+constexpr std::size_t kDeepest = 64;                     // nesting in the record
+
+// A record nested a million deep would overflow the parser's stack: look first. Returning false
+// ends the parse.
+class DepthGuard : public nlohmann::json_sax<Json> {
+ public:
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_object(std::size_t) override { return ++depth_ <= kDeepest; }
+  bool key(string_t&) override { return true; }
+  bool end_object() override { return leave(); }
+  bool start_array(std::size_t) override { return ++depth_ <= kDeepest; }
+  bool end_array() override { return leave(); }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override {
+    return false;
+  }
+
+ private:
+  bool leave() {
+    --depth_;
+    return true;
+  }
+  std::size_t depth_ = 0;
+};
+
+template <typename T>
+T read_struct(int fd, std::uint64_t offset, const std::string& path) {
+  T value{};
+  if (!pread_exact(fd, std::as_writable_bytes(std::span(&value, 1)), offset, path))
+    fail(ErrorKind::damaged, "{}: the file is truncated", path);
+  return value;
+}
+
+std::vector<std::byte> read_bytes(int fd, std::uint64_t offset, std::uint64_t size_bytes,
+                                  std::uint64_t file_bytes, const std::string& path) {
+  if (size_bytes > file_bytes || offset > file_bytes - size_bytes)
+    fail(ErrorKind::damaged, "{}: the file is truncated", path);
+  std::vector<std::byte> bytes(size_bytes);
+  if (!pread_exact(fd, bytes, offset, path))
+    fail(ErrorKind::damaged, "{}: the file is truncated", path);
+  return bytes;
+}
+
+struct FoundRecord {
+  RecordHead head;
+  std::span<const std::byte> cbor;
+  std::span<const std::byte> before;  // the notes in front of ours
+};
+
+std::optional<FoundRecord> find_record(std::span<const std::byte> notes) {
+  std::size_t at = 0;
+  while (notes.size() - at >= sizeof(Elf64_Nhdr)) {
+    Elf64_Nhdr head{};
+    std::memcpy(&head, notes.data() + at, sizeof head);
+    const std::size_t start = at;
+    const std::size_t name_at = at + sizeof head;
+    const std::uint64_t name_room = (std::uint64_t{head.n_namesz} + 3) & ~3ULL;
+    const std::uint64_t desc_room = (std::uint64_t{head.n_descsz} + 3) & ~3ULL;
+    if (name_room > notes.size() - name_at || desc_room > notes.size() - name_at - name_room)
+      return std::nullopt;
+    const auto name = notes.subspan(name_at, head.n_namesz);
+    const auto content = notes.subspan(name_at + name_room, head.n_descsz);
+    const bool ours = name.size() == kNoteOwner.size() + 1 &&
+                      std::memcmp(name.data(), kNoteOwner.data(), kNoteOwner.size()) == 0 &&
+                      head.n_type == kRecordNoteType;
+    if (ours && content.size() >= sizeof(RecordHead)) {
+      FoundRecord found{{}, content.subspan(sizeof(RecordHead)), notes.first(start)};
+      std::memcpy(&found.head, content.data(), sizeof found.head);
+      return found;
+    }
+    at = name_at + name_room + desc_room;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Reader::Reader(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {
+  struct stat status {};
+  if (::fstat(fd_.get(), &status) != 0) throw_errno(fmt::format("stat {}", path_), errno);
+  if (!S_ISREG(status.st_mode)) fail(ErrorKind::damaged, "{}: not a regular file", path_);
+  file_bytes_ = static_cast<std::uint64_t>(status.st_size);
+  if (file_bytes_ < sizeof(Elf64_Ehdr)) fail(ErrorKind::damaged, "{}: not a snapshot", path_);
+
+  const auto header = read_struct<Elf64_Ehdr>(fd_.get(), 0, path_);
+  if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_type != ET_CORE ||
+      header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != EM_X86_64 ||
+      header.e_phentsize != sizeof(Elf64_Phdr))
+    fail(ErrorKind::damaged, "{}: not a snapshot", path_);
+  std::uint64_t count = header.e_phnum;
+  std::uint64_t front_bytes = sizeof(Elf64_Ehdr);
+  if (count == PN_XNUM) {
+    if (header.e_shoff > file_bytes_) fail(ErrorKind::damaged, "{}: not a snapshot", path_);
+    count = read_struct<Elf64_Shdr>(fd_.get(), header.e_shoff, path_).sh_info;
+    front_bytes += sizeof(Elf64_Shdr);
+  }
+  if (count == 0 || count > kMostHeaders || header.e_phoff != sizeof(Elf64_Ehdr))
+    fail(ErrorKind::damaged, "{}: not a snapshot", path_);
+  front_bytes += count * sizeof(Elf64_Phdr);
+  std::vector<std::byte> surround = read_bytes(fd_.get(), 0, front_bytes, file_bytes_, path_);
+
+  Elf64_Phdr first{};
+  std::memcpy(&first, surround.data() + sizeof(Elf64_Ehdr), sizeof first);
+  if (first.p_type != PT_NOTE || first.p_filesz > kMostNoteBytes)
+    fail(ErrorKind::damaged, "{}: not a snapshot of ckpt (a core file of another tool?)", path_);
+  const auto notes =
+      read_bytes(fd_.get(), first.p_offset, first.p_filesz, file_bytes_, path_);
+  const auto found = find_record(notes);
+  if (!found)
+    fail(ErrorKind::damaged, "{}: not a snapshot of ckpt (a core file of another tool?)", path_);
+  if (found->head.version != kFormatVersion)
+    fail(ErrorKind::unsupported,
+         "{}: format version {}, this gdb-ckpt reads version {}: use a newer gdb-ckpt", path_,
+         found->head.version, kFormatVersion);
+  surround.insert(surround.end(), found->before.begin(), found->before.end());
+  if (digest64(surround) != found->head.surround_digest || found->head.reserved != 0)
+    fail(ErrorKind::damaged, "{}: the snapshot is damaged: its headers have changed", path_);
+  if (digest64(found->cbor) != found->head.record_digest)
+    fail(ErrorKind::damaged, "{}: the snapshot is damaged: its record has changed", path_);
+
+  try {
+    const auto* cbor = reinterpret_cast<const std::uint8_t*>(found->cbor.data());
+    DepthGuard guard;
+    if (!Json::sax_parse(cbor, cbor + found->cbor.size(), &guard, Json::input_format_t::cbor))
+      fail(ErrorKind::damaged, "{}: the snapshot is damaged: its record is malformed", path_);
+    record_ = Json::from_cbor(cbor, cbor + found->cbor.size());
+    const auto& packed = record_.at("extents").get_binary();
+    extents_ = unpack_extents(packed);
+    record_.erase("extents");
+  } catch (const Json::exception& error) {
+    fail(ErrorKind::damaged, "{}: the snapshot is damaged: {}", path_, error.what());
+  }
+  Addr last{0};
+  for (const Extent& extent : extents_) {
+    if (extent.size_bytes == 0 || extent.size_bytes % kPageSize != 0 ||
+        extent.start.value % kPageSize != 0 || extent.start < last ||
+        extent.start.value + extent.size_bytes < extent.start.value ||
+        extent.file_offset > file_bytes_ || extent.size_bytes > file_bytes_ - extent.file_offset)
+      fail(ErrorKind::damaged, "{}: the snapshot is damaged or truncated: memory at {}", path_,
+           extent.start);
+    last = extent.start + extent.size_bytes;
+  }
+}
+
+Reader Reader::open(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) {
+    if (errno == ENOENT) fail(ErrorKind::not_found, "{}: no such file", path);
+    throw_errno(fmt::format("open {}", path), errno);
+  }
+  return from_fd(UniqueFd(fd), path);
+}
+
+Reader Reader::from_fd(UniqueFd fd, const std::string& path) { return {std::move(fd), path}; }
+
+void Reader::verify_memory(
+    const std::function<bool(std::uint64_t, std::uint64_t)>& progress) const {
+  std::uint64_t total = 0;
+  for (const Extent& extent : extents_) total += extent.size_bytes;
+
+  std::atomic<std::size_t> next{0};
+  std::atomic<std::uint64_t> done{0};
+  std::atomic<bool> stop{false};
+  std::mutex mutex;
+  std::condition_variable finished;
+  std::optional<Error> problem;
+  unsigned running = 0;
+
+  const auto work = [&] {
+    try {
+      std::vector<std::byte> buffer;
+      for (std::size_t i = next++; i < extents_.size() && !stop; i = next++) {
+        const Extent& extent = extents_[i];
+        constexpr std::uint64_t kMostBytes = 64U << 20U;
+        if (extent.size_bytes > kMostBytes)
+          fail(ErrorKind::damaged, "{}: the snapshot is damaged: memory at {}", path_,
+               extent.start);
+        buffer.resize(extent.size_bytes);
+        if (!pread_exact(fd_.get(), buffer, extent.file_offset, path_))
+          fail(ErrorKind::damaged, "{}: the file is truncated", path_);
+        if (digest64(buffer) != extent.digest)
+          fail(ErrorKind::damaged, "{}: the snapshot is damaged: memory at {} has changed", path_,
+               extent.start);
+        done += extent.size_bytes;
+      }
+    } catch (const Error& error) {
+      const std::scoped_lock lock(mutex);
+      if (!problem) problem = error;
+      stop = true;
+    }
+    const std::scoped_lock lock(mutex);
+    --running;
+    finished.notify_all();
+  };
+
+  if (total < (8U << 20U)) {
+    running = 1;
+    work();
+  } else {
+    // Worker threads must never take a signal: GDB's handlers run on its main thread only.
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    std::vector<std::thread> threads;
+    const unsigned count = std::clamp(std::thread::hardware_concurrency(), 1U, 8U);
+    running = count;
+    for (unsigned i = 0; i < count; ++i) threads.emplace_back(work);
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    bool cancelled = false;
+    std::unique_lock lock(mutex);
+    while (running > 0) {
+      finished.wait_for(lock, std::chrono::milliseconds(100));
+      if (!progress || running == 0 || cancelled) continue;
+      lock.unlock();
+      cancelled = !progress(done, total);
+      if (cancelled) stop = true;
+      lock.lock();
+    }
+    lock.unlock();
+    for (auto& thread : threads) thread.join();
+    if (cancelled && !problem) fail(ErrorKind::interrupted, "interrupted");
+  }
+  if (problem) throw Error(*problem);
+}
+
+}  // namespace ckpt::image

@@ -1,0 +1,43 @@
+// Reads a snapshot file. A snapshot is untrusted input: every number is checked before it is used,
+// and whatever is wrong is an Error (damaged or unsupported), never a crash.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.hpp"
+#include "image/format.hpp"
+
+namespace ckpt::image {
+
+class Reader {
+ public:
+  /// Opens a file and checks header, notes and record; reads no memory.
+  static Reader open(const std::string& path);
+  /// The same for a file that is open already (and is taken over).
+  static Reader from_fd(UniqueFd fd, const std::string& path);
+
+  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] int fd() const { return fd_.get(); }
+  [[nodiscard]] std::uint64_t file_bytes() const { return file_bytes_; }
+  [[nodiscard]] const Json& record() const { return record_; }
+  [[nodiscard]] const std::vector<Extent>& extents() const { return extents_; }
+
+  /// Checks the digest of every extent, on as many threads as there are processors.
+  /// `progress` (may be empty) gets bytes done and in all, on the calling thread; returning false
+  /// ends with Error (interrupted).
+  void verify_memory(const std::function<bool(std::uint64_t, std::uint64_t)>& progress) const;
+
+ private:
+  Reader(UniqueFd fd, std::string path);
+
+  UniqueFd fd_;
+  std::string path_;
+  std::uint64_t file_bytes_ = 0;
+  Json record_;
+  std::vector<Extent> extents_;
+};
+
+}  // namespace ckpt::image

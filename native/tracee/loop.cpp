@@ -1,0 +1,84 @@
+#include "tracee/loop.hpp"
+
+// Why the run ends with a SIGSTOP that the thread sends to itself, and not with int3: the kernel
+// answers a breakpoint with a forced SIGTRAP, which resets the program's SIGTRAP handler when it
+// is blocked or ignored. SIGSTOP has no handler, and its delivery stop is the place from which the
+// kernel makes pending restarts of system calls when the thread goes on.
+asm(R"(
+    .pushsection .rodata
+    .balign 16
+    .globl ckpt_loop_begin, ckpt_loop_run, ckpt_loop_tiles, ckpt_loop_end, ckpt_loop_park
+    .globl ckpt_loop_limit
+    .hidden ckpt_loop_begin, ckpt_loop_run, ckpt_loop_tiles, ckpt_loop_end, ckpt_loop_park
+    .hidden ckpt_loop_limit
+ckpt_loop_begin:
+ckpt_loop_run:
+    test    %r12, %r12
+    jz      2f
+1:  mov     (%rbx), %rax
+    mov     8(%rbx), %rdi
+    mov     16(%rbx), %rsi
+    mov     24(%rbx), %rdx
+    mov     32(%rbx), %r10
+    mov     40(%rbx), %r8
+    mov     48(%rbx), %r9
+    syscall
+    mov     %rax, 56(%rbx)
+    test    %r15, %r15
+    jz      3f
+    cmp     $-4095, %rax
+    jae     2f
+3:  add     $64, %rbx
+    dec     %r12
+    jnz     1b
+2:  mov     $234, %eax
+    mov     %r13, %rdi
+    mov     %r14, %rsi
+    mov     $19, %edx
+    syscall
+ckpt_loop_end:
+    jmp     ckpt_loop_end
+ckpt_loop_tiles:
+    ldtilecfg (%rbx)
+    tilezero  %tmm0
+    tilerelease
+    jmp     2b
+ckpt_loop_park:
+    mov     $34, %eax
+    syscall
+    jmp     ckpt_loop_park
+ckpt_loop_limit:
+    .popsection
+)");
+
+extern "C" {
+// NOLINTBEGIN(modernize-avoid-c-arrays): labels of the assembly above
+extern const std::byte ckpt_loop_begin[];
+extern const std::byte ckpt_loop_run[];
+extern const std::byte ckpt_loop_tiles[];
+extern const std::byte ckpt_loop_end[];
+extern const std::byte ckpt_loop_park[];
+extern const std::byte ckpt_loop_limit[];
+// NOLINTEND(modernize-avoid-c-arrays)
+}
+
+namespace ckpt::tracee {
+
+std::span<const std::byte> loop_code() noexcept {
+  return {ckpt_loop_begin, static_cast<std::size_t>(ckpt_loop_limit - ckpt_loop_begin)};
+}
+
+std::size_t loop_run_offset() noexcept {
+  return static_cast<std::size_t>(ckpt_loop_run - ckpt_loop_begin);
+}
+std::size_t loop_tiles_offset() noexcept {
+  return static_cast<std::size_t>(ckpt_loop_tiles - ckpt_loop_begin);
+}
+std::size_t loop_end_offset() noexcept {
+  return static_cast<std::size_t>(ckpt_loop_end - ckpt_loop_begin);
+}
+std::size_t loop_park_offset() noexcept {
+  return static_cast<std::size_t>(ckpt_loop_park - ckpt_loop_begin);
+}
+
+}  // namespace ckpt::tracee

@@ -1,0 +1,112 @@
+// Remote system calls: system calls that a stopped thread of the inferior runs for us, after which
+// the thread is exactly as it was.
+//
+// The order that must not be changed, and why:
+//   1. Look at the stop. Inside a system call's entry, at a fork or an exec event there is no place
+//      to run anything: the kernel would overwrite our registers when the call ends. Refuse.
+//      At a clone event (GDB leaves threads there) go on to the end of the clone call first.
+//   2. Save registers, siginfo, signal mask and the rseq word; block all signals.
+//   3. Run calls with orig_rax = -1, so that the kernel makes no restart of the interrupted call.
+//   4. End in a signal-delivery stop (of a SIGSTOP sent for this). From there, and only from there,
+//      the kernel makes the pending restart (rax = -ERESTARTxxx) when the thread is resumed.
+//   5. Put everything back; SIGSTOPs that were not ours but met on the way are sent again, because
+//      GDB counts on seeing those it sent.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/types.hpp"
+#include "proc/maps.hpp"
+#include "tracee/loop.hpp"
+#include "tracee/memory.hpp"
+#include "tracee/ptrace.hpp"
+
+namespace ckpt::tracee {
+
+/// Why a stopped thread can run no call, in words; nothing when it can. `tid` is stopped.
+std::optional<std::string> why_no_calls(Tid tid);
+
+/// The address of a `syscall` instruction in executable memory, in the vdso if it has one.
+Addr find_syscall_instruction(const std::vector<proc::Mapping>& mappings, const Memory& memory);
+
+/// A code page and a data area in the inferior, for runs of many calls.
+struct Scratch {
+  Addr code;
+  Addr data;
+  std::uint64_t data_bytes = 0;
+
+  [[nodiscard]] std::uint64_t size() const { return kPageSize + data_bytes; }
+};
+
+class RemoteThread {
+ public:
+  struct Ids {
+    Tid group = 0;  // as the process itself sees them: in its own PID namespace
+    Tid thread = 0;
+  };
+
+  /// Makes a stopped thread ready. Throws Error (refused) where no call can be run.
+  /// `syscall_instruction`: see find_syscall_instruction().
+  RemoteThread(Tid group, Tid tid, Ids inner, const Memory& memory, Addr syscall_instruction);
+  RemoteThread(RemoteThread&&) = delete;
+  /// Puts the thread back as restore() does, but never throws.
+  ~RemoteThread();
+
+  /// Puts the thread back as it was. Throws if that fails.
+  void restore();
+  /// Forgets what is to be put back: for threads of our own making that get new registers anyway.
+  void abandon() noexcept { active_ = false; }
+
+  /// Runs one call at the `syscall` instruction and returns its raw result (-errno on failure).
+  std::int64_t call(long number, std::array<std::uint64_t, 6> arguments = {});
+  /// The same; throws Error naming `what` when the call fails.
+  std::uint64_t checked_call(const char* what, long number,
+                             std::array<std::uint64_t, 6> arguments = {});
+
+  /// Creates a thread: runs the call, which must be clone or clone3, and returns its raw result.
+  /// The new thread is traced and stopped before its first instruction.
+  std::int64_t call_clone(long number, std::array<std::uint64_t, 6> arguments);
+
+  /// Maps a scratch area of `data_bytes` (plus a page of code) at `where`, or anywhere for 0.
+  Scratch make_scratch(std::uint64_t data_bytes, Addr where = Addr{});
+  void drop_scratch(const Scratch& scratch);
+
+  /// Runs a table of calls in the scratch area, in pieces if it is long, and fills in the results.
+  /// With `stop_at_failure` it throws at the first call that fails, naming its index by `what`.
+  void run(const Scratch& scratch, std::span<LoopEntry> table, bool stop_at_failure = false,
+           const char* what = "remote call");
+
+  /// Makes the kernel allocate room for AMX tile data for this thread.
+  void touch_tiles(const Scratch& scratch);
+
+  /// Leaves the thread in a signal-delivery stop; see the head of this file.
+  void land();
+
+  [[nodiscard]] Tid tid() const { return tid_; }
+  [[nodiscard]] const Registers& saved_registers() const { return registers_; }
+
+ private:
+  void run_at(Addr rip, Addr table, std::uint64_t rows, bool stop_at_failure, Addr end);
+  int next_stop(Resume how);
+  void expect_syscall_stop();
+
+  Tid group_;
+  Tid tid_;
+  Ids inner_;
+  const Memory& memory_;
+  Addr instruction_;
+  bool active_ = true;
+  bool landed_ = true;
+  int owed_stops_ = 0;
+  Registers registers_{};
+  std::optional<siginfo_t> siginfo_;
+  std::uint64_t mask_ = 0;
+  std::optional<Addr> rseq_word_;
+  std::uint64_t rseq_value_ = 0;
+};
+
+}  // namespace ckpt::tracee
