@@ -1,5 +1,7 @@
 #include "proc/status.hpp"
 
+#include <algorithm>
+
 #include "base/error.hpp"
 #include "proc/text.hpp"
 
@@ -73,11 +75,13 @@ Status parse_status(std::string_view text) {
 
 Stat parse_stat(std::string_view text) {
   constexpr std::string_view kFile = "/proc/PID/stat";
+  // What an error shows: messages are one line.
+  const std::string_view shown = text.substr(0, std::min<std::size_t>(text.find('\n'), 80));
   // The name is in parentheses and may itself hold parentheses and blanks: the last ")" ends it.
   const auto open = text.find('(');
   const auto close = text.rfind(')');
   if (open == std::string_view::npos || close == std::string_view::npos || close < open)
-    fail(ErrorKind::unsupported, "{}: cannot parse \"{}\"", kFile, text.substr(0, 80));
+    fail(ErrorKind::unsupported, "{}: cannot parse \"{}\"", kFile, shown);
   Stat stat;
   stat.comm = text.substr(open + 1, close - open - 1);
   std::string_view rest = text.substr(close + 1);
@@ -88,16 +92,16 @@ Stat parse_stat(std::string_view text) {
   // possible in fields nobody asks for here.
   for (int field = 4; field <= 51; ++field) {
     const std::string_view word = next_word(rest);
-    const auto address = [&] { return Addr{number<std::uint64_t>(word, kFile, text)}; };
+    const auto address = [&] { return Addr{number<std::uint64_t>(word, kFile, shown)}; };
     switch (field) {
-      case 4: stat.parent = number<Tid>(word, kFile, text); break;
-      case 5: stat.process_group = number<Tid>(word, kFile, text); break;
-      case 6: stat.session = number<Tid>(word, kFile, text); break;
+      case 4: stat.parent = number<Tid>(word, kFile, shown); break;
+      case 5: stat.process_group = number<Tid>(word, kFile, shown); break;
+      case 6: stat.session = number<Tid>(word, kFile, shown); break;
       case 7:
         stat.tty_device =
-            static_cast<std::uint32_t>(number<std::int64_t>(word, kFile, text));
+            static_cast<std::uint32_t>(number<std::int64_t>(word, kFile, shown));
         break;
-      case 22: stat.start_time_ticks = number<std::uint64_t>(word, kFile, text); break;
+      case 22: stat.start_time_ticks = number<std::uint64_t>(word, kFile, shown); break;
       case 26: stat.start_code = address(); break;
       case 27: stat.end_code = address(); break;
       case 28: stat.start_stack = address(); break;
