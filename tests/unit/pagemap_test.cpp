@@ -1,0 +1,165 @@
+// Which pages hold bytes of their own, asked about memory of this process.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/io.hpp"
+#include "proc/pagemap.hpp"
+
+namespace ckpt::proc {
+namespace {
+
+constexpr int kGuardInstall = 102;  // MADV_GUARD_INSTALL, Linux 6.13
+
+using Runs = std::vector<PageRun>;
+
+TEST(MergeRuns, JoinsWhatTouchesOrOverlaps) {
+  struct Row {
+    Runs input, expected;
+  };
+  const auto run = [](std::uint64_t start, std::uint64_t end) {
+    return PageRun{Addr{start}, Addr{end}};
+  };
+  for (const Row& row :
+       {Row{{}, {}}, Row{{run(1, 2)}, {run(1, 2)}}, Row{{run(1, 2), run(2, 3)}, {run(1, 3)}},
+        Row{{run(1, 5), run(2, 3)}, {run(1, 5)}}, Row{{run(1, 3), run(2, 5)}, {run(1, 5)}},
+        Row{{run(1, 2), run(3, 4)}, {run(1, 2), run(3, 4)}},
+        Row{{run(1, 2), run(1, 2), run(1, 2)}, {run(1, 2)}}}) {
+    EXPECT_EQ(merge_runs(row.input), row.expected);
+  }
+}
+
+class OwnPages : public ::testing::Test {
+ protected:
+  static constexpr std::size_t kPages = 16;
+
+  void SetUp() override {
+    memory_ = static_cast<std::byte*>(::mmap(nullptr, kPages * kPageSize, PROT_READ | PROT_WRITE,
+                                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    ASSERT_NE(memory_, MAP_FAILED);
+    ::madvise(memory_, kPages * kPageSize, MADV_NOHUGEPAGE);
+  }
+  void TearDown() override { ::munmap(memory_, kPages * kPageSize); }
+
+  [[nodiscard]] Addr page(std::size_t index) const {
+    return Addr{reinterpret_cast<std::uint64_t>(memory_) + index * kPageSize};
+  }
+  void touch(std::size_t index) { memory_[index * kPageSize] = std::byte{1}; }
+  void peek(std::size_t index) {
+    sink_ = *const_cast<const volatile std::byte*>(&memory_[index * kPageSize]);
+  }
+
+  std::byte* memory_ = nullptr;
+  std::byte sink_{};
+  UniqueFd fd_ = open_file("/proc/self/pagemap", O_RDONLY);
+  Pagemap pagemap_{fd_.get()};
+};
+
+TEST_F(OwnPages, NeverTouchedIsNothing) {
+  EXPECT_EQ(pagemap_.private_runs(page(0), page(kPages)), Runs{});
+  EXPECT_EQ(pagemap_.present_runs(page(0), page(kPages)), Runs{});
+  EXPECT_EQ(pagemap_.private_runs(page(3), page(3)), Runs{});
+}
+
+TEST_F(OwnPages, WrittenPagesAreFoundInRuns) {
+  for (const std::size_t index : {2UL, 3UL, 4UL, 7UL, 15UL}) touch(index);
+  const Runs expected = {{page(2), page(5)}, {page(7), page(8)}, {page(15), page(16)}};
+  EXPECT_EQ(pagemap_.private_runs(page(0), page(kPages)), expected);
+  const Runs part = {{page(3), page(5)}};
+  EXPECT_EQ(pagemap_.private_runs(page(3), page(7)), part);
+}
+
+TEST_F(OwnPages, PagesThatWereOnlyReadHoldNothing) {
+  // Not so without PAGEMAP_SCAN, where the kernel's zero page looks like any other: then it is only
+  // larger, which is allowed; so ask only that the written page is there.
+  peek(1);
+  touch(5);
+  const Runs runs = pagemap_.private_runs(page(4), page(kPages));
+  const Runs expected = {{page(5), page(6)}};
+  EXPECT_EQ(runs, expected);
+}
+
+TEST_F(OwnPages, DiscardedPagesAreGone) {
+  touch(1);
+  ASSERT_EQ(::madvise(memory_ + kPageSize, kPageSize, MADV_DONTNEED), 0);
+  EXPECT_EQ(pagemap_.private_runs(page(0), page(kPages)), Runs{});
+}
+
+TEST_F(OwnPages, ProtectionDoesNotHideContent) {
+  touch(1);
+  ASSERT_EQ(::mprotect(memory_, kPages * kPageSize, PROT_NONE), 0);
+  const Runs expected = {{page(1), page(2)}};
+  EXPECT_EQ(pagemap_.private_runs(page(0), page(kPages)), expected);
+}
+
+TEST_F(OwnPages, GuardPagesAreTold) {
+  touch(1);
+  touch(2);
+  if (::madvise(memory_ + 2 * kPageSize, 2 * kPageSize, kGuardInstall) != 0)
+    GTEST_SKIP() << "this kernel has no guard pages";
+  const Runs content = {{page(1), page(2)}};
+  EXPECT_EQ(pagemap_.private_runs(page(0), page(kPages)), content);
+  const Runs guards = {{page(2), page(4)}};
+  const Runs found = pagemap_.guard_runs(page(0), page(kPages));
+  if (found.empty()) GTEST_SKIP() << "this kernel does not tell guard pages";
+  EXPECT_EQ(found, guards);
+}
+
+TEST_F(OwnPages, MoreRunsThanOneAnswerHolds) {
+  constexpr std::size_t kMany = 4096;
+  auto* memory = static_cast<std::byte*>(::mmap(nullptr, kMany * kPageSize, PROT_READ | PROT_WRITE,
+                                                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  ASSERT_NE(memory, MAP_FAILED);
+  ::madvise(memory, kMany * kPageSize, MADV_NOHUGEPAGE);
+  for (std::size_t i = 0; i < kMany; i += 2) memory[i * kPageSize] = std::byte{1};
+  const Addr start{reinterpret_cast<std::uint64_t>(memory)};
+  const Runs runs = pagemap_.private_runs(start, start + kMany * kPageSize);
+  EXPECT_EQ(runs.size(), kMany / 2);
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    EXPECT_EQ(runs[i].start, start + 2 * i * kPageSize);
+    EXPECT_EQ(runs[i].size(), kPageSize);
+  }
+  ::munmap(memory, kMany * kPageSize);
+}
+
+TEST_F(OwnPages, AMappingLargerThanMemoryIsQuick) {
+  // As a sanitizer's shadow: 1 TiB, of which two pages exist.
+  constexpr std::uint64_t kSize = 1ULL << 40U;
+  auto* memory = static_cast<std::byte*>(::mmap(
+      nullptr, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  if (memory == MAP_FAILED) GTEST_SKIP() << "no room for a mapping of 1 TiB";
+  ::madvise(memory, kSize, MADV_NOHUGEPAGE);
+  memory[kSize / 2] = std::byte{1};
+  memory[kSize - 1] = std::byte{1};
+  const Addr start{reinterpret_cast<std::uint64_t>(memory)};
+  const Runs expected = {{start + kSize / 2, start + kSize / 2 + kPageSize},
+                         {start + kSize - kPageSize, start + kSize}};
+  EXPECT_EQ(pagemap_.private_runs(start, start + kSize), expected);
+  ::munmap(memory, kSize);
+}
+
+TEST(Pagemap, AFileMappingHoldsOnlyWhatWasWritten) {
+  const UniqueFd exe = open_file("/proc/self/exe", O_RDONLY);
+  constexpr std::size_t kSize = 4 * kPageSize;
+  auto* memory = static_cast<std::byte*>(
+      ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE, exe.get(), 0));
+  ASSERT_NE(memory, MAP_FAILED);
+  // Read, so that they are present. (MAP_POPULATE would write to each, as far as the kernel cares.)
+  for (std::size_t i = 0; i < kSize; i += kPageSize)
+    static_cast<void>(*const_cast<const volatile std::byte*>(memory + i));
+  memory[2 * kPageSize] = std::byte{1};
+  const UniqueFd fd = open_file("/proc/self/pagemap", O_RDONLY);
+  const Addr start{reinterpret_cast<std::uint64_t>(memory)};
+  const Runs expected = {{start + 2 * kPageSize, start + 3 * kPageSize}};
+  EXPECT_EQ(Pagemap(fd.get()).private_runs(start, start + kSize), expected);
+  ::munmap(memory, kSize);
+}
+
+}  // namespace
+}  // namespace ckpt::proc
