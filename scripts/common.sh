@@ -1,0 +1,48 @@
+# Sourced by test.sh and demo.sh: what is needed, and how to build. Not a program.
+# The caller has set `root` to the top of the source tree.
+
+packages_build=(
+  build-essential ccache cmake gdb libcli11-dev libelf-dev libfmt-dev libxxhash-dev ninja-build
+  nlohmann-json3-dev pybind11-dev python3-dev
+)
+packages_demo=(python3-pexpect)
+packages_test=(
+  bc clang clang-format clang-tidy clang-tools elfutils gawk libc6-dbg libclang-rt-14-dev
+  libgtest-dev libjemalloc2 mypy procps python3-hypothesis python3-pexpect python3-pip
+  python3-pytest python3-setuptools python3-venv python3-wheel sqlite3 util-linux
+)
+
+say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+
+# need_packages NAME... : installs what is missing, or says what to install.
+need_packages() {
+  if ! command -v dpkg-query >/dev/null; then
+    echo "Not a Debian system: provide what these packages provide: $*" >&2
+    return 0
+  fi
+  local name missing=()
+  for name in "$@"; do
+    [[ $(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null) == installed* ]] ||
+      missing+=("$name")
+  done
+  ((${#missing[@]})) || return 0
+  if [[ $(id -u) != 0 ]]; then
+    echo "Missing packages; as root: apt-get install ${missing[*]}" >&2
+    return 1
+  fi
+  say "Installing ${missing[*]}"
+  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0)
+  "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${missing[@]}"
+}
+
+# build_tree DIRECTORY [CMAKE OPTION...] : configures and builds, at low priority.
+build_tree() {
+  local directory=$1
+  shift
+  cmake -S "$root" -B "$directory" -G Ninja "$@" >"$directory.configure.log" 2>&1 || {
+    cat "$directory.configure.log" >&2
+    return 1
+  }
+  rm -f "$directory.configure.log"
+  nice -n 10 cmake --build "$directory" -j "$(nproc)"
+}

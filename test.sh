@@ -1,0 +1,133 @@
+#!/bin/bash
+# Installs what is missing, builds, and runs every check and test. Meant for a fresh Debian 12.
+#
+#   ./test.sh             everything
+#   ./test.sh STEP...     some of it: see `all_steps` below (`packages` and `build` are quick when
+#                         there is nothing to do)
+#
+# As root the Python tests run twice: as root, and as an ordinary user (ckpt-test, created when it
+# is missing). As an ordinary user they run once.
+set -uo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "$root" || exit 1
+source scripts/common.sh
+
+all_steps=(packages build format tidy types unit sanitized fuzz pytest pytest-user)
+ordinary_user=ckpt-test
+fuzz_seconds=${CKPT_FUZZ_SECONDS:-5}
+
+step_packages() { need_packages "${packages_build[@]}" "${packages_demo[@]}" "${packages_test[@]}"; }
+
+step_build() { build_tree build; }
+
+step_format() {
+  find native restart tests/unit -name '*.[ch]pp' -print0 | xargs -0r clang-format --dry-run -Werror
+}
+
+step_tidy() {
+  # clang reads the command lines of g++, and lacks one thing that libstdc++ expects of a compiler.
+  nice -n 10 run-clang-tidy -quiet -p build -j "$(nproc)" \
+    -extra-arg=-include -extra-arg="$root/cmake/clang_source_location.hpp" \
+    "$root/(native|restart)/" 2>&1 |
+    grep -vE '^[0-9]+ warnings? |^clang-tidy|^$|^Suppressed|^Use -header-filter'
+  return "${PIPESTATUS[0]}"
+}
+
+step_types() { mypy --config-file pyproject.toml; }
+
+step_unit() { build/bin/ckpt-unit-tests --gtest_brief=1; }
+
+step_sanitized() {
+  build_tree build-asan -DCKPT_SANITIZE=address,undefined >build-asan.log ||
+    { cat build-asan.log; return 1; }
+  build-asan/bin/ckpt-unit-tests --gtest_brief=1
+}
+
+step_fuzz() {
+  build_tree build-fuzz -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_C_COMPILER=clang -DCKPT_FUZZ=ON \
+    -DCKPT_SANITIZE=address,undefined >build-fuzz.log || { cat build-fuzz.log; return 1; }
+  local target name status=0
+  for target in build-fuzz/fuzz/fuzz-*; do
+    [[ -x $target ]] || continue
+    name=${target##*/fuzz-}
+    # New inputs go to a directory of the build; the seeds are only read.
+    mkdir -p "build-fuzz/corpus/$name" "tests/unit/fuzz/corpus/$name"
+    if "$target" -max_total_time="$fuzz_seconds" -max_len=65536 -timeout=10 -rss_limit_mb=2048 \
+      -print_final_stats=1 -artifact_prefix="build-fuzz/crash-$name-" \
+      "build-fuzz/corpus/$name" "tests/unit/fuzz/corpus/$name" >"build-fuzz/$name.log" 2>&1; then
+      printf '%-12s %s runs\n' "$name" \
+        "$(sed -n 's/^stat::number_of_executed_units: *//p' "build-fuzz/$name.log")"
+    else
+      echo "fuzz target $name failed:"
+      tail -n 60 "build-fuzz/$name.log"
+      status=1
+    fi
+  done
+  return $status
+}
+
+# GDB's Python, never the first python3 on PATH.
+pytest=(/usr/bin/python3 -m pytest -q --durations=5)
+
+step_pytest() { timeout -k 30 900 "${pytest[@]}" tests; }
+
+step_pytest-user() {
+  if [[ $(id -u) != 0 ]]; then
+    echo "Not root: the step pytest has done this already."
+    return 0
+  fi
+  id -u "$ordinary_user" >/dev/null 2>&1 || useradd --system --no-create-home "$ordinary_user"
+  local place tree=$root status
+  place=$(mktemp -d /tmp/ckpt-test.XXXXXX)
+  mkdir -p "$place"/{home,tmp}
+  local as_user=(
+    runuser -u "$ordinary_user" -- env -i PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8
+    TERM="${TERM:-xterm}" HOME="$place/home" TMPDIR="$place/tmp" PYTHONDONTWRITEBYTECODE=1
+    CCACHE_DIR="$place/home/.ccache"
+  )
+  if ! runuser -u "$ordinary_user" -- test -r build/build.ninja -a -x build/bin/ckpt-restart \
+    -a -r tests/conftest.py; then
+    # The user cannot enter this directory. Debug information and build files hold paths, so a copy
+    # of the sources is built where the user can.
+    tree=$place/source
+    mkdir "$tree"
+    tar -cf - --exclude=./.git --exclude='./build*' . | tar -xf - -C "$tree"
+  fi
+  chown -R "$ordinary_user:" "$place"
+  if [[ $tree != "$root" ]]; then
+    (cd "$tree" && "${as_user[@]}" ./test.sh build) || return 1
+  fi
+  (cd "$tree" && timeout -k 30 900 "${as_user[@]}" "${pytest[@]}" tests)
+  status=$?
+  rm -rf "$place"
+  return $status
+}
+
+steps=("$@")
+((${#steps[@]})) || steps=("${all_steps[@]}")
+summary=()
+failed=0
+for step in "${steps[@]}"; do
+  if ! declare -F "step_$step" >/dev/null; then
+    echo "test.sh: no step '$step'; there are: ${all_steps[*]}" >&2
+    exit 2
+  fi
+  say "$step"
+  begin=$SECONDS
+  "step_$step"
+  status=$?
+  summary+=("$(printf '%-12s %-6s %4d s' "$step" \
+    "$([[ $status == 0 ]] && echo ok || echo FAILED)" $((SECONDS - begin)))")
+  ((status)) && failed=1
+  # Without these there is nothing to check.
+  [[ $status != 0 && ($step == packages || $step == build) ]] && break
+done
+
+say "summary"
+printf '%s\n' "${summary[@]}"
+if ((failed)); then
+  echo "FAILED after $SECONDS s"
+else
+  echo "All passed in $SECONDS s"
+fi
+exit $failed
