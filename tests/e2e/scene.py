@@ -16,7 +16,7 @@ import pexpect
 import processes
 from gdbsession import REPOSITORY, TIMEOUT_S, GdbSession, plain
 
-BUILD = Path(os.environ.get("CKPT_BUILD_DIR", REPOSITORY / "build"))
+BUILD = Path(os.environ.get("CKPT_BUILD", REPOSITORY / "build"))
 SOURCES = REPOSITORY / "tests" / "programs" / "e2e"
 # nobody: an ordinary user that every system has.
 ORDINARY_USER = 65534
@@ -186,7 +186,7 @@ class Scene:
             "TERM": "dumb",
             processes.TAG_VARIABLE: self.tag,
         }
-        for name in ("CKPT_BUILD_DIR", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
+        for name in ("CKPT_BUILD", "CKPT_TEST_RUN", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
             if name in os.environ:
                 self.environment[name] = os.environ[name]
         if user is not None:

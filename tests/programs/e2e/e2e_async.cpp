@@ -2,7 +2,8 @@
 // variables.
 //
 // usage: e2e_async
-// Computes for a while and prints what came out. Exit status 9.
+// Prints READY, waits for a line, computes for a while, with GO on the way, and prints what
+// came out. Exit status 9.
 //
 // ckpt-build: no-static no-nopie
 #include <condition_variable>
@@ -44,7 +45,7 @@ long collatz(long n) {
 
 long compute(int number) {
   long best = 0;
-  for (long n = 1; n < 20'000; n++) {
+  for (long n = 1; n < 60'000; n++) {
     best = std::max(best, collatz(n + number));
   }
   return best;  // computed
@@ -77,6 +78,9 @@ void rounds(int round) {
   }
   std::future<long> one = std::async(std::launch::async, compute, 1000 + round);
   std::future<long> two = std::async(std::launch::async, [round] { return throwing(10, round); });
+  if (round == 1) {
+    say("GO");
+  }
   {
     std::unique_lock guard(lock);
     changed.wait(guard, [] { return running == 0; });
@@ -98,6 +102,10 @@ void rounds(int round) {
 int main() {
   draw_nonce();
   say("READY");
+  // The test lets it go once the debugger is there.
+  if (std::getchar() == EOF) {
+    fail("end of file");
+  }
   for (int round = 0; round < 4; round++) {
     rounds(round);
     std::printf("round %d\n", round);

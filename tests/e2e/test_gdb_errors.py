@@ -1,0 +1,418 @@
+"""What cannot be done is one clear line, and leaves the inferior unharmed, no partial file and no process."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import processes
+import pytest
+from gdbsession import GdbSession
+from scene import ORDINARY_USER, SOURCES, Scene, line_of, refuse, restore, save
+from steps import READ, continue_to_end, run_to_work, view
+
+ROOT = os.getuid() == 0
+STUB = Path(__file__).with_name("stub.py")
+
+
+def snapshots(scene: Scene) -> list[str]:
+    """The snapshots' file names in the store."""
+    directory = scene.store / "snapshots"
+    return sorted(path.name for path in directory.iterdir()) if directory.exists() else []
+
+
+def test_no_inferior(scene: Scene) -> None:
+    gdb = scene.gdb()
+    refuse(gdb, "ckpt save one", "no (process|program|inferior)|not being run")
+    gdb.execute(f"file {scene.program('e2e_threads')}")
+    refuse(gdb, "ckpt save one", "no (process|program|inferior)|not being run")
+    assert snapshots(scene) == []
+    gdb.quit()
+
+
+def test_an_inferior_that_ended(scene: Scene) -> None:
+    gdb = run_to_work(scene)
+    continue_to_end(gdb, 7)
+    refuse(gdb, "ckpt save one", "no (process|program|inferior)|not being run")
+    gdb.quit()
+
+
+def test_running_threads_in_non_stop(scene: Scene) -> None:
+    gdb = scene.gdb("--args", scene.program("e2e_threads"), "2")
+    gdb.execute("set non-stop on")
+    gdb.execute("break work")
+    gdb.start("run")
+    gdb.expect(r"hit Breakpoint 1")
+    gdb.wait_prompt()
+    gdb.execute("thread 1")
+    # Only the main thread stands at the breakpoint, the others wait in a futex, running.
+    assert "(running)" in gdb.execute("info threads")
+    refuse(gdb, "ckpt save one", "running")
+    assert snapshots(scene) == [] and scene.partial_files() == []
+    gdb.execute("delete")
+    gdb.start("continue")
+    gdb.expect("PASS")
+    gdb.expect("exited with code 07")
+    gdb.quit()
+
+
+def test_a_stop_at_a_system_call(scene: Scene) -> None:
+    gdb = run_to_work(scene)
+    gdb.execute("catch syscall write")
+    for where in ("call to", "returned from"):
+        assert where in gdb.execute("continue")
+        refuse(gdb, "ckpt save one", "system call|syscall")
+    assert snapshots(scene) == [] and scene.partial_files() == []
+    gdb.execute("delete")
+    assert continue_to_end(gdb, 7)[-1] == "PASS"
+    gdb.quit()
+
+
+@pytest.mark.parametrize("kind", ["fork", "vfork"])
+def test_a_stop_at_a_fork(scene: Scene, kind: str) -> None:
+    gdb = scene.gdb("--args", scene.program("e2e_fork"), kind)
+    gdb.execute(f"catch {kind}")
+    assert f"{kind}ed process" in gdb.execute("run")
+    refuse(gdb, "ckpt save one", "fork")
+    assert snapshots(scene) == [] and scene.partial_files() == []
+    gdb.execute("delete")
+    assert continue_to_end(gdb, 10)[-1] == "PASS"
+    gdb.quit()
+
+
+def test_a_child_between_vfork_and_exec(scene: Scene) -> None:
+    gdb = scene.gdb("--args", scene.program("e2e_fork"), "vfork")
+    gdb.execute("set follow-fork-mode child")
+    gdb.execute(f"break {SOURCES / 'e2e_fork.cpp'}:{line_of(SOURCES / 'e2e_fork.cpp', 'execl(')}")
+    assert "hit Breakpoint" in gdb.execute("run")
+    refuse(gdb, "ckpt save one", "vfork|shares its memory|shared")
+    assert snapshots(scene) == [] and scene.partial_files() == []
+    gdb.execute("delete")
+    gdb.execute("continue")
+    gdb.quit()
+
+
+SECCOMP = """
+#include <stddef.h>
+#include <stdio.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+void here(void) {}
+int main(void)
+{
+  struct sock_filter code[] = {
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_write, 2, 0),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 1, 0),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  struct sock_fprog filter = { sizeof code / sizeof *code, code };
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter)) return 1;
+  here();
+  if (write(1, "value PASS\\n", 11) != 11) return 2;
+  syscall(SYS_exit_group, 14);
+}
+"""
+
+
+def test_under_a_seccomp_filter_without_privilege(user_scene: Scene) -> None:
+    scene = user_scene
+    program = scene.compile(SECCOMP, "filtered")
+    gdb = scene.gdb(str(program))
+    gdb.execute("break here")
+    assert "here ()" in gdb.execute("run")
+    refuse(gdb, "ckpt save one", "seccomp")
+    assert snapshots(scene) == [] and scene.partial_files() == []
+    assert "value PASS" in continue_to_end(gdb, 14)
+    gdb.quit()
+
+
+def test_a_32_bit_program(scene: Scene) -> None:
+    source = scene.write(
+        "small.s",
+        ".globl _start\n_start: nop\nnop\nmov $1, %eax\nmov $15, %ebx\nint $0x80\n",
+    )
+    obj, program = scene.directory / "small.o", scene.directory / "small"
+    subprocess.run(["as", "--32", "-g", "-o", obj, source], check=True)
+    subprocess.run(["ld", "-m", "elf_i386", "-o", program, obj], check=True)
+    gdb = scene.gdb(str(program))
+    assert "Program stopped" in gdb.execute("starti")
+    refuse(gdb, "ckpt save one", "32-bit|i386")
+    assert snapshots(scene) == [] and scene.partial_files() == []
+    continue_to_end(gdb, 15)
+    gdb.quit()
+
+
+@pytest.mark.skipif(not ROOT, reason="only root may debug a set-uid program that got its privilege")
+def test_a_set_uid_program(scene: Scene) -> None:
+    program = scene.copy_of("e2e_threads")
+    os.chown(program, ORDINARY_USER, ORDINARY_USER)
+    program.chmod(0o4755)
+    scene.directory.chmod(0o755)
+    gdb = scene.gdb("--args", str(program), "0")
+    gdb.execute("break work if step == 3")
+    assert "work (step=3)" in gdb.execute("run")
+    refuse(gdb, "ckpt save one", "set-?u?id|privilege|secure")
+    assert snapshots(scene) == [] and scene.partial_files() == []
+    assert continue_to_end(gdb, 7)[-1] == "PASS"
+    gdb.quit()
+
+
+def test_a_remote_target(scene: Scene) -> None:
+    gdb = scene.gdb()
+    gdb.execute(f"target remote | exec /usr/bin/python3 {STUB}")
+    assert "Remote" in gdb.execute("info target") or "remote" in gdb.execute("info inferiors")
+    refuse(gdb, "ckpt save one", "remote")
+    assert snapshots(scene) == []
+    gdb.execute("disconnect")
+    gdb.quit()
+
+
+def test_a_core_target(scene: Scene) -> None:
+    gdb = run_to_work(scene)
+    core = scene.directory / "core"
+    assert "Saved corefile" in gdb.execute(f"gcore {core}")
+    save(gdb, "one")
+    gdb.quit()
+    again = scene.gdb(scene.program("e2e_threads"), str(core))
+    assert "work (step=3)" in again.execute("bt")
+    refuse(again, "ckpt save two", "core")
+    assert snapshots(scene) == ["one.ckpt"]
+    again.quit()
+
+
+def test_a_record_target(scene: Scene) -> None:
+    gdb = run_to_work(scene)
+    assert gdb.execute("record full") == ""
+    refuse(gdb, "ckpt save one", "record")
+    assert snapshots(scene) == []
+    gdb.execute("record stop")
+    save(gdb, "one")
+    gdb.execute("record full")
+    refuse(gdb, "ckpt restore one", "record")
+    gdb.execute("record stop")
+    assert continue_to_end(gdb, 7)[-1] == "PASS"
+    gdb.quit()
+
+
+def test_checkpoints_of_gdbs_own(user_scene: Scene) -> None:
+    """Restoring while GDB holds forks of its own would leave them without their parent."""
+    gdb = run_to_work(user_scene)
+    save(gdb, "one")
+    printed = gdb.execute("checkpoint")
+    if "fork returned" not in printed:
+        pytest.skip(f"GDB cannot make a checkpoint here: {printed.splitlines()[-1]}")
+    refuse(gdb, "ckpt restore one", "checkpoint")
+    refuse(gdb, "ckpt save two", "checkpoint")
+    gdb.execute("delete checkpoint 1")
+    gdb.quit()
+
+
+def test_a_store_of_somebody_else(make_scene: Callable[..., Scene]) -> None:
+    if not ROOT:
+        pytest.skip("only root can make directories of another user")
+    scene = make_scene(ORDINARY_USER)
+    scene.store.mkdir(mode=0o700)
+    gdb = run_to_work(scene)
+    refuse(gdb, "ckpt save one", re.escape(str(scene.store)))
+    assert list(scene.store.iterdir()) == []
+    assert continue_to_end(gdb, 7)[-1] == "PASS"
+    gdb.quit()
+
+
+def test_a_store_others_can_write_to(scene: Scene) -> None:
+    scene.store.mkdir()
+    scene.store.chmod(0o777)
+    gdb = run_to_work(scene)
+    refuse(gdb, "ckpt save one", "written|writable")
+    assert list(scene.store.iterdir()) == []
+    assert stat.S_IMODE(scene.store.stat().st_mode) == 0o777
+    gdb.quit()
+
+
+def test_an_unwritable_store(user_scene: Scene) -> None:
+    scene = user_scene
+    scene.store.mkdir(mode=0o700)
+    scene.store.chmod(0o500)
+    if scene.user is not None:
+        os.chown(scene.store, scene.user, scene.user)
+    gdb = run_to_work(scene)
+    refuse(gdb, "ckpt save one", "denied|writ")
+    assert continue_to_end(gdb, 7)[-1] == "PASS"
+    gdb.quit()
+    scene.store.chmod(0o700)
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can mount a small file system")
+def test_a_full_disk(scene: Scene) -> None:
+    scene.store.mkdir(mode=0o700)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=5m,mode=0700", "tmpfs", scene.store], capture_output=True, text=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"no tmpfs may be mounted here: {mounted.stderr.strip()}")
+    try:
+        gdb = scene.gdb("--args", scene.program("e2e_memory"), "16", "random")
+        gdb.execute("break filled")
+        gdb.execute("run")
+        refuse(gdb, "ckpt save one", "no space")
+        assert snapshots(scene) == [] and scene.partial_files() == []
+        assert continue_to_end(gdb, 8)[-1] == "PASS"
+        gdb.quit()
+    finally:
+        subprocess.run(["umount", "-l", scene.store], check=True)
+
+
+def test_interrupting_a_save_of_several_gib(scene: Scene) -> None:
+    gdb = scene.gdb("--args", scene.program("e2e_memory"), "3072", "random")
+    gdb.execute("break filled")
+    assert "filled ()" in gdb.execute("run", timeout_s=60)
+    pid = gdb.inferior_pid
+    gdb.start("ckpt save big")
+    # The progress on the terminal says that it is under way.
+    gdb.expect(r"\d+(\.\d+)? [KMG]iB")
+    gdb.type("\x03")
+    printed = gdb.wait_prompt()
+    assert "ckpt save: " in printed and "interrupted" in printed and "Saved" not in printed, printed
+    assert snapshots(scene) == [] and scene.partial_files() == []
+    assert gdb.inferior_pid == pid
+    assert "filled ()" in gdb.execute("bt")
+    assert continue_to_end(gdb, 8)[-1] == "PASS"
+    gdb.quit()
+
+
+def test_a_killed_inferior(scene: Scene) -> None:
+    gdb = run_to_work(scene, threads=2)
+    pid = gdb.inferior_pid
+    processes.kill_now(pid)
+    processes.wait_until(lambda: processes.state_of(pid) in ("Z", "", "X"), "the inferior is dead")
+    refuse(gdb, "ckpt save one", "killed|gone|ended|died|no such process|exited|dead")
+    assert snapshots(scene) == [] and scene.partial_files() == []
+    gdb.quit()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "corrupted", "foreign", "empty", "future"])
+def test_a_damaged_image_is_refused_before_anything_is_killed(scene: Scene, damage: str) -> None:
+    gdb = run_to_work(scene)
+    save(gdb, "good")
+    good = scene.store / "snapshots" / "good.ckpt"
+    data = bytearray(good.read_bytes())
+    bad = scene.directory / "bad.ckpt"
+    if damage == "truncated":
+        data = data[: len(data) * 2 // 3]
+    elif damage == "corrupted":
+        data[len(data) // 2] ^= 0x55
+    elif damage == "foreign":
+        data = bytearray(Path(scene.program("e2e_threads")).read_bytes())
+    elif damage == "empty":
+        data = bytearray()
+    else:
+        # The CBOR text "format" followed by the small integer 1.
+        where = data.index(b"\x66format\x01")
+        data[where + 7] = 0x17
+    bad.write_bytes(data)
+    pid = gdb.inferior_pid
+    before = view(gdb)
+    words = "future|newer|format|version" if damage == "future" else "."
+    line = refuse(gdb, f"ckpt restore {bad}", words)
+    assert "bad.ckpt" in line
+    assert gdb.inferior_pid == pid
+    assert view(gdb) == before
+    gdb.quit()
+    again = scene.gdb()
+    refuse(again, f"ckpt restore {bad}", words)
+    assert scene.processes() == [again.child.pid]
+    # One bad image must not take the list away from the good ones.
+    shutil.copy(bad, scene.store / "snapshots" / "bad.ckpt")
+    os.chmod(scene.store / "snapshots" / "bad.ckpt", 0o600)
+    names = [entry["name"] for entry in json.loads(again.execute("ckpt list -json"))]
+    assert "good" in names
+    restore(again, "good")
+    again.quit()
+
+
+def test_a_restore_asks_before_it_kills(scene: Scene) -> None:
+    gdb = run_to_work(scene)
+    save(gdb, "one")
+    pid = gdb.inferior_pid
+    gdb.execute("set confirm on")
+    gdb.start("ckpt restore one")
+    gdb.expect(r"\(y or n\) ")
+    gdb.type_line("n")
+    printed = gdb.wait_prompt()
+    assert "Restored" not in printed
+    assert gdb.inferior_pid == pid and "work (step=3)" in gdb.execute("bt")
+    gdb.start("ckpt restore one")
+    gdb.expect(r"\(y or n\) ")
+    gdb.type_line("y")
+    assert "Restored" in gdb.wait_prompt()
+    gdb.execute("set confirm off")
+    gdb.quit()
+
+
+def test_an_attached_program_is_replaced_in_its_session(scene: Scene) -> None:
+    program = scene.spawn(scene.program("e2e_blocking"), "read")
+    program.expect("READY")
+    processes.wait_in_syscall(program.pid, READ)
+    gdb = scene.gdb("-p", str(program.pid))
+    save(gdb, "attached")
+    restore(gdb, "attached")
+    # GDB kills what it replaces, an attached program too, as its question says.
+    processes.wait_until(lambda: processes.state_of(program.pid) in ("Z", ""), "the old program is dead")
+    gdb.quit()
+
+
+def fault_names(gdb: GdbSession) -> list[str]:
+    """The native module's named fault points."""
+    names = gdb.execute("python import json, gdbext._native as n; print(json.dumps(n.fault_names()))")
+    return list(json.loads(names))
+
+
+def test_every_fault_point_undoes_everything(scene: Scene) -> None:
+    """Each named fault, armed one by one: the save or the restore fails in one line and leaves all as it was."""
+    gdb = run_to_work(scene, threads=2)
+    save(gdb, "good")
+    before = view(gdb)
+    names = fault_names(gdb)
+    assert names
+    fired = set()
+    for name in names:
+        gdb.execute(f"python import gdbext._native as n; n.fault_arm({name!r})")
+        printed = gdb.execute("ckpt save broken")
+        gdb.execute("python n.fault_arm(None)")
+        if "Saved" in printed:
+            gdb.execute("ckpt delete broken")
+        else:
+            fired.add(name)
+            assert printed.startswith("ckpt save: ") and len(printed.splitlines()) == 1, printed
+        assert snapshots(scene) == ["good.ckpt"] and scene.partial_files() == [], name
+        assert view(gdb) == before, name
+    gdb.quit()
+    assert not scene.processes()
+    for name in sorted(set(names) - fired):
+        again = scene.gdb(extra={"CKPT_FAULT": name})
+        printed = again.execute("ckpt restore good")
+        if "Restored" not in printed:
+            fired.add(name)
+            assert "ckpt restore: " in printed and "Traceback" not in printed, printed
+            assert again.inferior_pid == 0, name
+            assert scene.processes() == [again.child.pid], name
+        again.quit()
+        processes.wait_until(lambda: not scene.processes(), f"nothing is left after the fault {name}")
+        assert scene.partial_files() == [], name
+    again = scene.gdb()
+    restore(again, "good")
+    assert view(again) == before
+    assert continue_to_end(again, 7)[-1] == "PASS"
+    again.quit()
+    assert fired == set(names), f"never fired: {sorted(set(names) - fired)}"

@@ -1,0 +1,274 @@
+"""The main job: save in one GDB, quit, restore in another, any number of times, and everything is as it was."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import processes
+import pytest
+from gdbsession import GdbSession
+from scene import ORDINARY_USER, SOURCES, Scene, line_of, restore, save
+from steps import (
+    CLOCK_NANOSLEEP,
+    FUTEX,
+    NANOSLEEP,
+    POLL,
+    READ,
+    assert_same,
+    attach_to_work,
+    continue_to_end,
+    run_to_work,
+    run_until_blocked,
+    saved_output,
+    view,
+)
+
+ROOT = os.getuid() == 0
+
+
+def test_save_quit_restore_three_times(scene: Scene) -> None:
+    gdb = run_to_work(scene, threads=3)
+    before = view(gdb)
+    saved = save(gdb, "before-crash -m 'queue is already corrupt here'")
+    assert saved.name == "before-crash"
+    assert saved.threads == 4
+    assert saved.stop.startswith("work (step=3)")
+    assert_same(view(gdb), before)
+    expected = continue_to_end(gdb, 7)
+    assert expected[-1] == "PASS"
+    gdb.quit()
+    assert not scene.processes()
+    for _ in range(3):
+        again = scene.gdb()
+        restored = restore(again, "before-crash")
+        assert restored.name == "before-crash"
+        assert restored.threads == 4
+        assert restored.pid == again.inferior_pid
+        assert_same(view(again), before)
+        assert continue_to_end(again, 7) == expected
+        again.quit()
+        assert not scene.processes()
+
+
+def test_the_restore_prints_the_stop_as_gdb_does(scene: Scene) -> None:
+    gdb = run_to_work(scene)
+    save(gdb, "here")
+    gdb.quit()
+    line = line_of(SOURCES / "e2e_threads.cpp", "work starts")
+    restored = restore(scene.gdb(), "here")
+    frame, source = restored.frame.splitlines()
+    assert frame.endswith(f"e2e_threads.cpp:{line}") and "work (step=3) at " in frame
+    assert source.startswith(f"{line}\t") and "work starts" in source
+
+
+def test_without_a_name_the_newest_is_restored(scene: Scene) -> None:
+    gdb = run_to_work(scene)
+    save(gdb, "zebra")
+    gdb.execute("next")
+    save(gdb, "ant")
+    gdb.quit()
+    assert restore(scene.gdb(), "").name == "ant"
+
+
+def test_selected_thread_and_frame_come_back(scene: Scene) -> None:
+    gdb = run_to_work(scene, threads=3)
+    gdb.execute("thread 3")
+    while "worker_waits" not in gdb.execute("frame"):
+        assert "Initial frame" not in gdb.execute("up")
+    frame = gdb.execute("frame")
+    save(gdb, "elsewhere")
+    gdb.quit()
+    again = scene.gdb()
+    restored = restore(again, "elsewhere")
+    assert "worker_waits" in restored.frame
+    assert again.execute("frame") == frame
+    assert again.python("gdb.selected_thread().num") == "3"
+    assert again.value("self->number") == "2"
+
+
+def test_stepping_goes_on_after_a_restore(scene: Scene) -> None:
+    source = SOURCES / "e2e_threads.cpp"
+    gdb = run_to_work(scene, threads=1)
+    gdb.execute("next")
+    assert gdb.execute("next").startswith(str(line_of(source, "work writes watched")))
+    before = view(gdb)
+    save(gdb, "stepped")
+    gdb.quit()
+    again = scene.gdb()
+    restore(again, "stepped")
+    assert_same(view(again), before)
+    assert again.execute("next").startswith(str(line_of(source, "work ends")))
+    assert "work (step=3)" in again.execute("up 0")
+    assert "Value returned is" in again.execute("finish")
+    again.execute("break 'work'")
+    assert "work (step=4)" in again.execute("continue")
+    assert "step=4" in again.execute("step 0") or again.value("step") == "4"
+    again.execute("delete")
+    assert continue_to_end(again, 7)[-1] == "PASS"
+    again.quit()
+
+
+def test_save_after_a_restore_and_so_on(scene: Scene) -> None:
+    gdb = run_to_work(scene, threads=1, step=1)
+    secret = gdb.value("/x nonce")
+    save(gdb, "first")
+    gdb.quit()
+    name = "first"
+    for step in (2, 3, 4):
+        again = scene.gdb()
+        restore(again, f"{name} -no-session")
+        again.execute("break work")
+        assert f"work (step={step})" in again.execute("continue")
+        name = f"step-{step}"
+        save(again, name)
+        again.quit()
+    last = scene.gdb()
+    restore(last, name)
+    assert last.value("/x nonce") == secret
+    last.execute("delete")
+    assert continue_to_end(last, 7)[-1] == "PASS"
+    last.quit()
+
+
+def test_inside_a_shared_library(scene: Scene) -> None:
+    gdb = run_to_work(scene, threads=1)
+    gdb.execute("break write")
+    assert "libc" in gdb.execute("continue") + gdb.execute("info symbol $pc")
+    before = view(gdb)
+    save(gdb, "in-libc")
+    gdb.execute("delete")
+    expected = continue_to_end(gdb, 7)
+    gdb.quit()
+    again = scene.gdb()
+    restore(again, "in-libc")
+    assert_same(view(again), before)
+    again.execute("delete")
+    assert continue_to_end(again, 7) == expected
+    again.quit()
+
+
+def test_a_small_program_takes_less_than_two_mib(scene: Scene) -> None:
+    gdb = run_to_work(scene, threads=3)
+    saved = save(gdb, "small")
+    size = (scene.store / "snapshots" / "small.ckpt").stat().st_size
+    assert size < 2 << 20
+    assert saved.bytes == pytest.approx(size, rel=0.1)
+
+
+# -- blocked in a system call ----------------------------------------------------------------------------------------
+
+
+CALLS = {
+    "read": (READ,),
+    "poll": (POLL,),
+    "sleep": (NANOSLEEP, CLOCK_NANOSLEEP),
+    "futex": (FUTEX,),
+    "pipe": (READ,),
+}
+
+
+def finish_blocking(gdb: GdbSession, mode: str, text: str) -> None:
+    """Let e2e_blocking go on, type `text` if it reads, and see it satisfied."""
+    gdb.start("continue")
+    if mode != "sleep":
+        gdb.type_line(text)
+        gdb.expect(f"line {text}\r")
+    printed = gdb.wait_prompt()
+    assert "PASS" in printed and "exited with code 03" in printed, gdb.report()
+
+
+@pytest.mark.parametrize("mode", CALLS)
+def test_interrupted_system_calls_restart(scene: Scene, mode: str) -> None:
+    gdb = run_until_blocked(scene, mode, calls=CALLS[mode])
+    before = view(gdb, thread_locals="")
+    save(gdb, "blocked")
+    assert_same(view(gdb, thread_locals=""), before)
+    finish_blocking(gdb, mode, "in the first")
+    gdb.quit()
+    again = scene.gdb()
+    restore(again, "blocked")
+    assert_same(view(again, thread_locals=""), before)
+    finish_blocking(again, mode, "in the second")
+    again.quit()
+
+
+# -- the matrix ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    link: str
+    threads: int
+    aslr: bool
+    who: str  # the user, and which ids the restore gets
+
+    def __str__(self) -> str:
+        aslr = "aslr" if self.aslr else "no-aslr"
+        return f"{self.link or 'pie'}-{self.threads + 1}-threads-{aslr}-{self.who}"
+
+
+# An ordinary user never gets the saved ids, so user and ids are one factor of three levels.
+LINKS = ("", "nopie", "static")
+WHO = ("root-saved", "root-virtual", "user-virtual")
+MATRIX = (
+    Row("", 0, False, "root-saved"),
+    Row("", 3, True, "root-virtual"),
+    Row("", 3, True, "user-virtual"),
+    Row("nopie", 3, True, "root-saved"),
+    Row("nopie", 0, False, "root-virtual"),
+    Row("nopie", 3, False, "user-virtual"),
+    Row("static", 3, False, "root-saved"),
+    Row("static", 3, True, "root-virtual"),
+    Row("static", 0, True, "user-virtual"),
+)
+
+
+def test_the_matrix_is_pairwise() -> None:
+    levels = {"link": LINKS, "threads": (0, 3), "aslr": (False, True), "who": WHO}
+    for (one, ones), (two, twos) in itertools.combinations(levels.items(), 2):
+        wanted = set(itertools.product(ones, twos))
+        have = {(getattr(row, one), getattr(row, two)) for row in MATRIX}
+        assert have == wanted, f"{one} x {two}: {wanted - have} missing"
+
+
+@pytest.mark.parametrize("row", MATRIX, ids=str)
+def test_matrix(make_scene: Callable[..., Scene], row: Row) -> None:
+    if row.who.startswith("root") and not ROOT:
+        pytest.skip("only root can have the saved ids, or take them away")
+    scene = make_scene(ORDINARY_USER if ROOT and row.who.startswith("user") else None)
+    if row.aslr:
+        gdb, program = attach_to_work(scene, row.threads, row.link)
+        pid = program.pid
+        before = view(gdb)
+        assert save(gdb, "moment").threads == row.threads + 1
+        assert_same(view(gdb), before)
+        gdb.execute("detach")
+        text, status = program.finish()
+        assert status == 7
+        expected = saved_output(text)
+        # The program printed its first two steps before it was saved.
+        expected = expected[expected.index("step 3 total 12") :]
+    else:
+        gdb = run_to_work(scene, row.threads, row.link)
+        pid = gdb.inferior_pid
+        before = view(gdb)
+        assert save(gdb, "moment").threads == row.threads + 1
+        assert_same(view(gdb), before)
+        expected = continue_to_end(gdb, 7)
+    gdb.quit()
+    decoys = [processes.Decoy(pid)] if row.who == "root-virtual" else []
+    try:
+        for _ in range(2):
+            again = scene.gdb()
+            restored = restore(again, "moment")
+            assert restored.ids == ("ids kept" if row.who == "root-saved" else "new ids")
+            assert (restored.pid == pid) == (row.who == "root-saved")
+            assert_same(view(again), before)
+            assert continue_to_end(again, 7) == expected
+            again.quit()
+    finally:
+        for decoy in decoys:
+            decoy.close()

@@ -1,0 +1,233 @@
+"""The debugger's own state comes back with the program: breakpoints, watchpoints, displays, arguments, environment."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Sequence
+
+from gdbsession import GdbSession
+from scene import BUILD, SOURCES, Scene, line_of, restore, save
+from steps import continue_to_end, run_to_work
+
+SOURCE = SOURCES / "e2e_threads.cpp"
+
+
+def execute_block(gdb: GdbSession, lines: Sequence[str]) -> str:
+    """A command that takes several lines, such as `commands`, up to its `end`."""
+    return gdb.execute("\n".join([*lines, "end"]))
+
+
+def breakpoints(gdb: GdbSession) -> list[str]:
+    """`info breakpoints` without its heading and without how often each was hit, which is the run's and not the user's."""
+    lines = gdb.execute("info breakpoints").splitlines()
+    return [line for line in lines if not line.startswith("Num ") and "already hit" not in line]
+
+
+def without_numbers(lines: Sequence[str]) -> list[str]:
+    """Breakpoint lines without the numbers, for sessions that number them anew."""
+    return [re.sub(r"^\d+ +", "", line) for line in lines]
+
+
+def test_every_kind_of_breakpoint_comes_back(scene: Scene) -> None:
+    gdb = run_to_work(scene, threads=1)
+    gdb.execute("set breakpoint pending on")
+    line = line_of(SOURCE, "work writes watched")
+    gdb.execute(f"break {SOURCE}:{line} if counter > 6")
+    gdb.execute("ignore 2 1")
+    execute_block(gdb, ["commands 2", "silent", 'printf "hit at %d\\n", step'])
+    gdb.execute("tbreak say_nonce")
+    gdb.execute("break not_yet_loaded")
+    gdb.execute("break worker_waits")
+    gdb.execute("disable 5")
+    gdb.execute("hbreak main")
+    saved_list = breakpoints(gdb)
+    assert len([text for text in saved_list if re.match(r"\d+ ", text)]) == 6
+    save(gdb, "breakpoints")
+    assert breakpoints(gdb) == saved_list
+    gdb.quit()
+
+    again = scene.gdb()
+    restore(again, "breakpoints")
+    assert breakpoints(again) == saved_list
+    # Breakpoint 2 lets one hit pass (step 3), and its commands run at the next (step 4); 1 wants step 3 only.
+    assert again.execute("continue").endswith("hit at 4")
+    # The temporary one is gone after its hit, at the end of the loop.
+    again.execute("delete 2")
+    assert "Temporary breakpoint" in again.execute("continue")
+    assert "say_nonce" not in "\n".join(breakpoints(again))
+    again.execute("delete")
+    assert continue_to_end(again, 7)[-1] == "PASS"
+    again.quit()
+
+
+def test_a_restore_makes_no_duplicates(scene: Scene) -> None:
+    gdb = run_to_work(scene)
+    gdb.execute("watch watched")
+    gdb.execute("display counter")
+    gdb.execute("tbreak say_nonce")
+    expected = breakpoints(gdb)
+    displays = gdb.execute("info display")
+    save(gdb, "twice")
+    # In the session that saved, which has them all already...
+    for _ in range(2):
+        restore(gdb, "twice")
+        assert breakpoints(gdb) == expected
+        assert gdb.execute("info display") == displays
+    gdb.quit()
+    # ... and in a session that got them from the first restore.
+    again = scene.gdb()
+    restore(again, "twice")
+    restore(again, "twice")
+    assert breakpoints(again) == expected
+    assert again.execute("info display") == displays
+    again.quit()
+
+
+def test_breakpoints_the_session_has_already_are_kept(scene: Scene) -> None:
+    gdb = run_to_work(scene)
+    save(gdb, "one")
+    gdb.quit()
+    again = scene.gdb(scene.program("e2e_threads"))
+    again.execute("break say_nonce")
+    again.execute("break work if step == 3")
+    restore(again, "one")
+    text = "\n".join(breakpoints(again))
+    assert text.count("say_nonce") == 1
+    assert text.count("stop only if step == 3") == 1
+    assert "say_nonce" in again.execute("continue")
+    again.quit()
+
+
+def test_the_first_change_after_the_restore_is_caught(scene: Scene) -> None:
+    gdb = run_to_work(scene, step=2)
+    gdb.execute("watch watched")
+    save(gdb, "watched")
+    gdb.quit()
+    again = scene.gdb()
+    restore(again, "watched")
+    stopped = again.execute("continue")
+    assert "Old value = 101" in stopped and "New value = 102" in stopped
+    # The same in the session that has the watchpoint already, with the value of a later moment.
+    restore(again, "watched")
+    stopped = again.execute("continue")
+    assert "Old value = 101" in stopped and "New value = 102" in stopped
+    assert "New value = 103" in again.execute("continue") or "work (step=3)" in again.execute("bt")
+    again.quit()
+
+
+def test_a_software_watchpoint_is_caught_too(scene: Scene) -> None:
+    gdb = run_to_work(scene, step=2)
+    gdb.execute("set can-use-hw-watchpoints 0")
+    gdb.execute("watch watched")
+    save(gdb, "watched")
+    gdb.quit()
+    again = scene.gdb()
+    again.execute("set can-use-hw-watchpoints 0")
+    restore(again, "watched")
+    stopped = again.execute("continue")
+    assert "Old value = 101" in stopped and "New value = 102" in stopped
+    again.quit()
+
+
+def test_a_watchpoint_of_an_address_comes_back(scene: Scene) -> None:
+    gdb = run_to_work(scene, step=2)
+    gdb.execute("watch -location counter")
+    save(gdb, "location")
+    gdb.quit()
+    again = scene.gdb()
+    restore(again, "location")
+    stopped = again.execute("continue")
+    assert "Old value = 2" in stopped and "New value = 6" in stopped
+    again.quit()
+
+
+def test_displays_come_back_and_show(scene: Scene) -> None:
+    gdb = run_to_work(scene)
+    gdb.execute("display/x counter")
+    gdb.execute("display step")
+    gdb.execute("undisplay 1")
+    gdb.execute("display/i $pc")
+    displays = gdb.execute("info display")
+    save(gdb, "displays")
+    gdb.quit()
+    again = scene.gdb()
+    restore(again, "displays")
+    shown = [line.split(":", 1)[1] for line in displays.splitlines() if re.match(r"\d+:", line)]
+    now = again.execute("info display")
+    assert [line.split(":", 1)[1] for line in now.splitlines() if re.match(r"\d+:", line)] == shown
+    assert "step = 3" in again.execute("next")
+    again.quit()
+
+
+def test_arguments_and_environment_come_back(scene: Scene) -> None:
+    gdb = scene.gdb("--args", scene.program("e2e_threads"), "2")
+    gdb.execute("set environment COLOUR dark green")
+    gdb.execute("unset environment LANG")
+    gdb.execute("break work if step == 3")
+    gdb.execute("run")
+    arguments = gdb.execute("show args")
+    save(gdb, "surroundings")
+    gdb.quit()
+    again = scene.gdb()
+    restore(again, "surroundings")
+    assert again.execute("show args") == arguments
+    assert "COLOUR = dark green" in again.execute("show environment COLOUR")
+    assert "not defined" in again.execute("show environment LANG")
+    # And so `run` starts the program as before.
+    assert "work (step=3)" in again.execute("run")
+    assert again.value("(int) arrived") == "2"
+    again.quit()
+
+
+def test_no_session_leaves_it_all_out(scene: Scene) -> None:
+    gdb = run_to_work(scene)
+    gdb.execute("display counter")
+    gdb.execute("watch watched")
+    save(gdb, "bare")
+    gdb.quit()
+    again = scene.gdb()
+    again.execute("set args untouched")
+    restore(again, "bare -no-session")
+    assert again.execute("info breakpoints") == "No breakpoints or watchpoints."
+    assert again.execute("info display") == "There are no auto-display expressions now."
+    assert "untouched" in again.execute("show args")
+    assert continue_to_end(again, 7)[-1] == "PASS"
+    again.quit()
+
+
+def test_inserted_breakpoints_do_not_get_into_the_image(scene: Scene) -> None:
+    gdb = run_to_work(scene, threads=1)
+    code = gdb.execute("x/16xb work")
+    gdb.execute("set breakpoint always-inserted on")
+    gdb.execute("break worker_waits")
+    gdb.execute("break say_nonce")
+    image = scene.directory / "inserted.ckpt"
+    save(gdb, f"inserted -o {image}")
+    gdb.quit()
+    # GDB shows its own idea of inserted breakpoints; a session without any shows the memory itself.
+    again = scene.gdb()
+    restore(again, f"{image} -no-session")
+    assert again.execute("x/16xb work") == code
+    assert continue_to_end(again, 7)[-1] == "PASS"
+    again.quit()
+    # Without GDB an int3 that leaked would end the program by SIGTRAP.
+    alone = subprocess.run(
+        [BUILD / "bin" / "ckpt-restart", image],
+        env=scene.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert alone.returncode == 7, alone
+    assert alone.stdout.endswith("PASS\n")
+
+
+def test_saving_leaves_inserted_breakpoints_working(scene: Scene) -> None:
+    gdb = run_to_work(scene)
+    gdb.execute("set breakpoint always-inserted on")
+    gdb.execute("break say_nonce")
+    save(gdb, "still")
+    assert "say_nonce" in gdb.execute("continue")
+    gdb.quit()

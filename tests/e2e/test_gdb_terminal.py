@@ -1,0 +1,127 @@
+"""A terminal of the program becomes GDB's terminal: typing, Ctrl-C, job control and saved modes."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import processes
+from scene import Scene, restore, save
+from steps import READ, run_until_blocked
+
+
+def test_typing_interrupting_and_job_control(scene: Scene) -> None:
+    gdb = run_until_blocked(scene, scene.program("e2e_terminal"), "cooked")
+    save(gdb, "cooked")
+    gdb.quit()
+    for _ in range(2):
+        again = scene.gdb()
+        restore(again, "cooked")
+        again.start("continue")
+        again.type_line("typed after the restore")
+        again.expect("line <typed after the restore>")
+        again.expect("foreground yes")
+        assert "SIGINT" in again.interrupt()
+        again.start("continue")
+        again.type_line("and again")
+        again.expect("line <and again>")
+        again.expect("foreground yes")
+        again.type("\x1a")
+        assert "SIGTSTP" in again.wait_prompt()
+        again.start("signal 0")
+        again.type_line("q")
+        assert "exited with code 04" in again.wait_prompt()
+        # GDB's own line editing is as it was.
+        assert again.execute("echo fine\\n") == "fine"
+        again.quit()
+
+
+def test_backspace_works_in_a_restored_cooked_terminal(scene: Scene) -> None:
+    gdb = run_until_blocked(scene, scene.program("e2e_terminal"), "cooked")
+    save(gdb, "cooked")
+    gdb.quit()
+    again = scene.gdb()
+    restore(again, "cooked")
+    again.start("continue")
+    again.type_line("wrongx\x7f")
+    again.expect("line <wrong>")
+    again.type_line("q")
+    assert "exited with code 04" in again.wait_prompt()
+    again.quit()
+
+
+def test_a_saved_raw_mode_comes_back(scene: Scene) -> None:
+    gdb = scene.gdb("--args", scene.program("e2e_terminal"), "raw")
+    gdb.start("run")
+    gdb.expect("RAW")
+    child = [pid for pid in scene.processes() if processes.parent_of(pid) == gdb.child.pid]
+    processes.wait_in_syscall(child[0], READ)
+    # Ctrl-C is only a key to this program, so the signal comes from outside.
+    os.kill(child[0], signal.SIGINT)
+    assert "SIGINT" in gdb.wait_prompt()
+    save(gdb, "raw")
+    gdb.start("continue")
+    gdb.type("\x03q")
+    gdb.expect("key 03")
+    assert "exited with code 04" in gdb.wait_prompt()
+    gdb.quit()
+
+    for _ in range(2):
+        again = scene.gdb()
+        restore(again, "raw")
+        assert again.execute("echo prompt still edits\\n") == "prompt still edits"
+        again.start("continue")
+        again.type("\x03")
+        again.expect("key 03")
+        again.type("a")
+        again.expect("key 61")
+        again.type("q")
+        printed = again.wait_prompt()
+        assert "PASS" in printed and "exited with code 04" in printed
+        again.quit()
+
+
+def test_a_program_attached_on_its_own_terminal_comes_to_gdbs(scene: Scene) -> None:
+    program = scene.spawn(scene.program("e2e_terminal"), "cooked")
+    program.expect("READY")
+    processes.wait_in_syscall(program.pid, READ)
+    gdb = scene.gdb("-p", str(program.pid))
+    save(gdb, "attached")
+    gdb.quit()
+    program.close()
+    again = scene.gdb()
+    restore(again, "attached")
+    again.start("continue")
+    again.type_line("hello")
+    again.expect("line <hello>")
+    again.expect("foreground yes")
+    assert "SIGINT" in again.interrupt()
+    again.start("continue")
+    again.type_line("q")
+    assert "exited with code 04" in again.wait_prompt()
+    again.quit()
+
+
+def test_the_same_session_again_and_again(scene: Scene) -> None:
+    """Going back in the session that saved: each restore takes the terminal over from the one it replaces."""
+    gdb = run_until_blocked(scene, "read")
+    save(gdb, "again")
+    for text in ("one", "two", "three"):
+        restore(gdb, "again")
+        gdb.start("continue")
+        gdb.type_line(text)
+        gdb.expect(f"line {text}\r")
+        assert "exited with code 03" in gdb.wait_prompt()
+    gdb.quit()
+
+
+def test_a_detached_terminal_leaves_gdb_usable(scene: Scene) -> None:
+    gdb = run_until_blocked(scene, "read")
+    save(gdb, "moment")
+    gdb.quit()
+    again = scene.gdb()
+    restored = restore(again, "moment")
+    again.execute("detach")
+    assert again.execute("echo here\\n") == "here"
+    processes.kill_now(restored.pid)
+    again.quit()
