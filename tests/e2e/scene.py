@@ -186,9 +186,12 @@ class Scene:
             "TERM": "dumb",
             processes.TAG_VARIABLE: self.tag,
         }
-        for name in ("CKPT_BUILD", "CKPT_TEST_RUN", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
+        for name in ("CKPT_TEST_RUN", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
             if name in os.environ:
                 self.environment[name] = os.environ[name]
+        if "CKPT_BUILD" in os.environ:
+            # The package finds a build other than its checkout's by this.
+            self.environment["CKPT_BUILD_DIR"] = str(BUILD)
         if user is not None:
             os.chown(self.directory, user, user)
             os.chown(home, user, user)
