@@ -27,6 +27,7 @@ Json pack_bytes(const void* data, std::size_t size_bytes) {
 }
 
 std::vector<std::byte> unpack_bytes(const Json& value) {
+  if (!value.is_binary()) damaged("a field of bytes");
   const auto& bytes = value.get_binary();
   std::vector<std::byte> out(bytes.size());
   if (!out.empty()) std::memcpy(out.data(), bytes.data(), bytes.size());

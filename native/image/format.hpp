@@ -2,6 +2,7 @@
 // that holds what a core file has no place for. docs/format.md is the normative text.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -61,6 +62,7 @@ std::vector<Extent> unpack_extents(const std::vector<std::uint8_t>& bytes);
 
 /// Bytes in a record.
 Json pack_bytes(const void* data, std::size_t size_bytes);
+/// Throws Error (damaged) when the value holds something else.
 std::vector<std::byte> unpack_bytes(const Json& value);
 
 /// A plain struct that went through pack_bytes. Throws Error (damaged) on a wrong length.

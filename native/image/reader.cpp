@@ -12,6 +12,7 @@
 #include <condition_variable>
 #include <csignal>
 #include <cstring>
+#include <exception>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -19,6 +20,7 @@
 #include "base/digest.hpp"
 #include "base/error.hpp"
 #include "base/io.hpp"
+#include "image/cbor.hpp"
 
 namespace ckpt::image {
 
@@ -27,34 +29,6 @@ namespace {
 constexpr std::uint64_t kMostHeaders = 4U << 20U;       // program headers
 constexpr std::uint64_t kMostNoteBytes = 0xffffffffULL;  // n_descsz has 32 bits
 constexpr std::size_t kDeepest = 64;                     // nesting in the record
-
-// A record nested a million deep would overflow the parser's stack: look first. Returning false
-// ends the parse.
-class DepthGuard : public nlohmann::json_sax<Json> {
- public:
-  bool null() override { return true; }
-  bool boolean(bool) override { return true; }
-  bool number_integer(number_integer_t) override { return true; }
-  bool number_unsigned(number_unsigned_t) override { return true; }
-  bool number_float(number_float_t, const string_t&) override { return true; }
-  bool string(string_t&) override { return true; }
-  bool binary(binary_t&) override { return true; }
-  bool start_object(std::size_t) override { return ++depth_ <= kDeepest; }
-  bool key(string_t&) override { return true; }
-  bool end_object() override { return leave(); }
-  bool start_array(std::size_t) override { return ++depth_ <= kDeepest; }
-  bool end_array() override { return leave(); }
-  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override {
-    return false;
-  }
-
- private:
-  bool leave() {
-    --depth_;
-    return true;
-  }
-  std::size_t depth_ = 0;
-};
 
 template <typename T>
 T read_struct(int fd, std::uint64_t offset, const std::string& path) {
@@ -95,6 +69,7 @@ std::optional<FoundRecord> find_record(std::span<const std::byte> notes) {
     const auto content = notes.subspan(name_at + name_room, head.n_descsz);
     const bool ours = name.size() == kNoteOwner.size() + 1 &&
                       std::memcmp(name.data(), kNoteOwner.data(), kNoteOwner.size()) == 0 &&
+                      name.back() == std::byte{0} &&
                       head.n_type == kRecordNoteType;
     if (ours && content.size() >= sizeof(RecordHead)) {
       FoundRecord found{{}, content.subspan(sizeof(RecordHead)), notes.first(start)};
@@ -152,10 +127,9 @@ Reader::Reader(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::m
     fail(ErrorKind::damaged, "{}: the snapshot is damaged: its record has changed", path_);
 
   try {
-    const auto* cbor = reinterpret_cast<const std::uint8_t*>(found->cbor.data());
-    DepthGuard guard;
-    if (!Json::sax_parse(cbor, cbor + found->cbor.size(), &guard, Json::input_format_t::cbor))
+    if (!is_plain_cbor(found->cbor, kDeepest))
       fail(ErrorKind::damaged, "{}: the snapshot is damaged: its record is malformed", path_);
+    const auto* cbor = reinterpret_cast<const std::uint8_t*>(found->cbor.data());
     record_ = Json::from_cbor(cbor, cbor + found->cbor.size());
     const auto& packed = record_.at("extents").get_binary();
     extents_ = unpack_extents(packed);
@@ -241,17 +215,24 @@ void Reader::verify_memory(
     for (unsigned i = 0; i < count; ++i) threads.emplace_back(work);
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     bool cancelled = false;
+    std::exception_ptr thrown;  // by progress(): the threads must end before anybody sees it
     std::unique_lock lock(mutex);
     while (running > 0) {
       finished.wait_for(lock, std::chrono::milliseconds(100));
       if (!progress || running == 0 || cancelled) continue;
       lock.unlock();
-      cancelled = !progress(done, total);
+      try {
+        cancelled = !progress(done, total);
+      } catch (...) {
+        cancelled = true;
+        thrown = std::current_exception();
+      }
       if (cancelled) stop = true;
       lock.lock();
     }
     lock.unlock();
     for (auto& thread : threads) thread.join();
+    if (thrown) std::rethrow_exception(thrown);
     if (cancelled && !problem) fail(ErrorKind::interrupted, "interrupted");
   }
   if (problem) throw Error(*problem);
