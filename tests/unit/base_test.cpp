@@ -24,11 +24,8 @@
 namespace ckpt {
 namespace {
 
+using test::bytes_of;
 using test::expect_error;
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
 
 bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
 
@@ -38,7 +35,8 @@ UniqueFd memory_file(std::string_view content) {
   return fd;
 }
 
-// --- Errors ---------------------------------------------------------------------------------------
+// --- Errors
+// ---------------------------------------------------------------------------------------
 
 TEST(Error, ReadsFromTheOutsideIn) {
   Error error(ErrorKind::system, "ptrace(GETREGSET): No such process (ESRCH)", ESRCH);
@@ -67,7 +65,8 @@ TEST(Error, ADeadProcessIsAKindOfItsOwn) {
   expect_error([] { throw_errno("open", EACCES); }, ErrorKind::system, "(EACCES)");
 }
 
-// --- Types ----------------------------------------------------------------------------------------
+// --- Types
+// ----------------------------------------------------------------------------------------
 
 TEST(Addr, PrintsAsHex) { EXPECT_EQ(fmt::format("{}", Addr{0x7fff1000}), "0x7fff1000"); }
 
@@ -82,14 +81,16 @@ TEST(Pages, RoundBothWays) {
   struct Row {
     std::uint64_t value, down, up;
   };
-  for (const Row& row : {Row{0, 0, 0}, Row{1, 0, 4096}, Row{4095, 0, 4096}, Row{4096, 4096, 4096},
-                         Row{4097, 4096, 8192}, Row{0x7ffffffff001, 0x7fffffff'f000, 0x800000000000}}) {
+  for (const Row& row :
+       {Row{0, 0, 0}, Row{1, 0, 4096}, Row{4095, 0, 4096}, Row{4096, 4096, 4096},
+        Row{4097, 4096, 8192}, Row{0x7ffffffff001, 0x7fffffff'f000, 0x800000000000}}) {
     EXPECT_EQ(page_down(row.value), row.down) << row.value;
     EXPECT_EQ(page_up(row.value), row.up) << row.value;
   }
 }
 
-// --- Descriptors ----------------------------------------------------------------------------------
+// --- Descriptors
+// ----------------------------------------------------------------------------------
 
 TEST(UniqueFd, ClosesOnceAndMoves) {
   UniqueFd first(::dup(0));
@@ -124,7 +125,8 @@ TEST(UniqueFd, ReleaseGivesTheDescriptorAway) {
   ::close(number);
 }
 
-// --- Reading and writing --------------------------------------------------------------------------
+// --- Reading and writing
+// --------------------------------------------------------------------------
 
 TEST(Io, OpenNamesThePathAndClosesOnExec) {
   expect_error([] { open_file("/nonexistent/file", O_RDONLY); }, ErrorKind::system,
@@ -176,10 +178,12 @@ TEST(Io, ReadLink) {
   EXPECT_EQ(try_read_link("/dev/null"), std::nullopt);
 }
 
-// --- Digests --------------------------------------------------------------------------------------
+// --- Digests
+// --------------------------------------------------------------------------------------
 
 TEST(Digest, OfAFileIsThatOfItsContent) {
-  for (const std::size_t size : {0UL, 1UL, 4096UL, (1UL << 20U) - 1, 1UL << 20U, (3UL << 20U) + 5}) {
+  for (const std::size_t size :
+       {0UL, 1UL, 4096UL, (1UL << 20U) - 1, 1UL << 20U, (3UL << 20U) + 5}) {
     std::string content(size, '\0');
     for (std::size_t i = 0; i < size; ++i) content[i] = static_cast<char>(i * 31 + i / 251);
     const UniqueFd fd = memory_file(content);
@@ -196,7 +200,8 @@ TEST(Digest, IsStable) {
   EXPECT_NE(digest64(bytes_of("a")), digest64(bytes_of("b")));
 }
 
-// --- Fault points ---------------------------------------------------------------------------------
+// --- Fault points
+// ---------------------------------------------------------------------------------
 
 TEST(Fault, FiresWhenArmedAndOnlyThen) {
   for (const std::string_view name : fault_names()) {

@@ -24,7 +24,8 @@ namespace {
 
 using test::expect_error;
 
-// --- Numbers and words ----------------------------------------------------------------------------
+// --- Numbers and words
+// ----------------------------------------------------------------------------
 
 TEST(Text, NumbersAreWholeWords) {
   EXPECT_EQ(parse_number<int>("42"), 42);
@@ -57,7 +58,8 @@ TEST(Text, WordsAreSeparatedByBlanksAndTabs) {
   EXPECT_EQ(text, "");
 }
 
-// --- maps -----------------------------------------------------------------------------------------
+// --- maps
+// -----------------------------------------------------------------------------------------
 
 Mapping parse_one(const std::string& line) {
   const auto mappings = parse_maps(line);
@@ -70,9 +72,10 @@ TEST(Maps, Permissions) {
     std::string text;
     bool read, write, exec, shared;
   };
-  for (const Row& row : {Row{"r-xp", true, false, true, false}, Row{"rw-p", true, true, false, false},
-                         Row{"---p", false, false, false, false},
-                         Row{"rwxs", true, true, true, true}, Row{"--xp", false, false, true, false}}) {
+  for (const Row& row :
+       {Row{"r-xp", true, false, true, false}, Row{"rw-p", true, true, false, false},
+        Row{"---p", false, false, false, false}, Row{"rwxs", true, true, true, true},
+        Row{"--xp", false, false, true, false}}) {
     const Mapping mapping = parse_one("1000-2000 " + row.text + " 00000000 00:00 0 \n");
     EXPECT_EQ(mapping.read, row.read) << row.text;
     EXPECT_EQ(mapping.write, row.write) << row.text;
@@ -219,7 +222,8 @@ TEST(Maps, OwnProcess) {
   EXPECT_EQ(code, 1);
 }
 
-// --- status ---------------------------------------------------------------------------------------
+// --- status
+// ---------------------------------------------------------------------------------------
 
 constexpr std::string_view kStatus =
     "Name:\tserver (x)\n"
@@ -276,10 +280,10 @@ TEST(Status, FieldsThatAnOlderKernelLacksKeepTheirDefaults) {
 }
 
 TEST(Status, MalformedLinesAreRejectedByName) {
-  for (const char* line : {"Pid:\tx", "Pid:\t", "Pid:\t99999999999", "Tgid:\t1 2", "TracerPid:\t-",
-                           "Uid:\t1\t2\t3", "Uid:\t1\t2\t3\t-1", "Gid:\ta\tb\tc\td", "Umask:\t0088",
-                           "Threads:\t", "SigBlk:\txyz", "SigPnd:\t10000000000000000",
-                           "Seccomp:\tfilter", "NSpid:\t1\tx"}) {
+  for (const char* line :
+       {"Pid:\tx", "Pid:\t", "Pid:\t99999999999", "Tgid:\t1 2", "TracerPid:\t-", "Uid:\t1\t2\t3",
+        "Uid:\t1\t2\t3\t-1", "Gid:\ta\tb\tc\td", "Umask:\t0088", "Threads:\t", "SigBlk:\txyz",
+        "SigPnd:\t10000000000000000", "Seccomp:\tfilter", "NSpid:\t1\tx"}) {
     expect_error([&] { parse_status("Pid:\t1\n" + std::string(line) + "\n"); },
                  ErrorKind::unsupported, std::string(line).substr(0, 3));
   }
@@ -295,7 +299,8 @@ TEST(Status, OwnProcess) {
   EXPECT_EQ(status.uids[1], ::geteuid());
 }
 
-// --- stat -----------------------------------------------------------------------------------------
+// --- stat
+// -----------------------------------------------------------------------------------------
 
 // Fields 3 to 52 with field N holding the number N, the state aside.
 std::string stat_line(const std::string& comm) {
@@ -328,8 +333,9 @@ TEST(Stat, FieldsAreCountedFromTheLastParenthesis) {
 }
 
 TEST(Stat, MalformedTextIsRejected) {
-  for (const char* text : {"", "1", "1 cat S 1 2 3", "1 (cat", "1 )cat( S", "1 (cat)", "1 (cat) S",
-                           "1 (cat) S 1 2 3", "1 (cat) S x 2 3 4", "1 (cat) S 1 2\n", "\n", "1\n2"}) {
+  for (const char* text :
+       {"", "1", "1 cat S 1 2 3", "1 (cat", "1 )cat( S", "1 (cat)", "1 (cat) S", "1 (cat) S 1 2 3",
+        "1 (cat) S x 2 3 4", "1 (cat) S 1 2\n", "\n", "1\n2"}) {
     expect_error([&] { parse_stat(text); }, ErrorKind::unsupported, "/proc/PID/stat");
   }
   // Cut off anywhere before the last field that is asked for.
@@ -347,7 +353,8 @@ TEST(Stat, OwnProcess) {
   EXPECT_LT(stat.arg_start, stat.arg_end);
 }
 
-// --- fdinfo ---------------------------------------------------------------------------------------
+// --- fdinfo
+// ---------------------------------------------------------------------------------------
 
 TEST(FdInfo, PositionFlagsAndLocks) {
   const FdInfo info = parse_fdinfo(
@@ -366,7 +373,8 @@ TEST(FdInfo, MalformedTextIsRejected) {
   }
 }
 
-// --- /proc/PID ------------------------------------------------------------------------------------
+// --- /proc/PID
+// ------------------------------------------------------------------------------------
 
 TEST(ProcessDir, OwnProcess) {
   const ProcessDir self(::getpid());

@@ -1,10 +1,16 @@
 // What the unit tests share.
 #pragma once
 
-#include <cstdint>
+#include <stdlib.h>  // NOLINT(modernize-deprecated-headers): mkdtemp is POSIX
+
+#include <cerrno>
+#include <cstddef>
+#include <filesystem>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include <gtest/gtest.h>
 
@@ -33,6 +39,30 @@ inline void expect_error(const std::function<void()>& action, ErrorKind kind,
       << "\"" << error->what() << "\" does not hold \"" << part << "\"";
   // A message is one line: it ends up behind "ckpt save: " on a user's terminal.
   EXPECT_EQ(std::string(error->what()).find('\n'), std::string::npos) << error->what();
+}
+
+/// A directory that goes away with all that is in it.
+class TempDir {
+ public:
+  TempDir() : path_((std::filesystem::temp_directory_path() / "ckpt-unit.XXXXXX").string()) {
+    if (::mkdtemp(path_.data()) == nullptr) throw_errno("mkdtemp " + path_, errno);
+  }
+  TempDir(const TempDir&) = delete;
+  TempDir& operator=(const TempDir&) = delete;
+  ~TempDir() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+
+  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+inline std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
 }
 
 }  // namespace ckpt::test
