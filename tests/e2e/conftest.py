@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 import pytest
 from scene import ORDINARY_USER, Scene
@@ -40,7 +41,7 @@ def user_scene(make_scene: Callable[..., Scene]) -> Scene:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     """Put the terminals' transcripts into the report of a failed test."""
     outcome = yield
     report = outcome.get_result()

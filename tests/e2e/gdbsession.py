@@ -37,7 +37,7 @@ _SETTINGS = (
 
 
 def plain(text: str) -> str:
-    """`text` as a person sees it: no escape sequences, and of lines overwritten after a carriage return the last one."""
+    """`text` as a person sees it: no escape sequences, and of a line written over and over the last version."""
     lines = []
     for line in _ESCAPES.sub("", text).replace("\r\n", "\n").split("\n"):
         parts = [part for part in line.split("\r") if part.strip()]

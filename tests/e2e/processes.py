@@ -55,7 +55,7 @@ def tagged(tag: str) -> list[int]:
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
-    """Return as soon as `condition` holds. For conditions the kernel sends no event for; AssertionError after `timeout_s`."""
+    """Return as soon as `condition` holds, for conditions without an event. AssertionError after `timeout_s`."""
     deadline = monotonic() + timeout_s
     while not condition():
         if monotonic() > deadline:
@@ -107,7 +107,8 @@ def describe(pid: int) -> str:
     for tid in tids:
         base = f"/proc/{pid}/task/{tid}"
         wanted = ("State:", "TracerPid:", "SigPnd:", "ShdPnd:", "SigBlk:")
-        status = [" ".join(line.split()) for line in read_text(f"{base}/status").splitlines() if line.startswith(wanted)]
+        status = read_text(f"{base}/status").splitlines()
+        status = [" ".join(line.split()) for line in status if line.startswith(wanted)]
         lines.append(f"  thread {tid}: {', '.join(status)}; syscall {read_text(f'{base}/syscall').strip()}")
         lines += [f"    {line}" for line in read_text(f"{base}/stack").splitlines()[:4]]
     return "\n".join(lines)
@@ -120,7 +121,7 @@ _SYS_GETTID = 186
 class Decoy:
     """A process that holds the id `pid`, so that a restore cannot have it. Needs root, and `pid` must be free.
 
-    It comes from clone3 with set_tid and does nothing but wait to be killed; `close()` (or the end of a `with`) ends it.
+    It comes from clone3 with set_tid and does nothing but wait for `close()`, or the end of a `with`.
     """
 
     def __init__(self, pid: int) -> None:

@@ -112,7 +112,9 @@ def refuse(gdb: GdbSession, command: str, pattern: str, timeout_s: float = TIMEO
 class Program:
     """A program the test started itself, on a terminal of its own: what `gdb -p` attaches to."""
 
-    def __init__(self, arguments: Sequence[str], environment: dict[str, str], directory: Path, user: int | None) -> None:
+    def __init__(
+        self, arguments: Sequence[str], environment: dict[str, str], directory: Path, user: int | None
+    ) -> None:
         def become_user() -> None:
             if user is not None:
                 os.setgroups([])
@@ -235,7 +237,9 @@ class Scene:
         self._give(path)
         return path
 
-    def gdb(self, *arguments: str, load: bool = True, extra: dict[str, str] | None = None, **options: int) -> GdbSession:
+    def gdb(
+        self, *arguments: str, load: bool = True, extra: dict[str, str] | None = None, **options: int
+    ) -> GdbSession:
         """A new GDB on a new terminal; `extra` adds to its environment."""
         session = GdbSession(
             arguments,

@@ -99,5 +99,5 @@ def saved_output(text: str) -> list[str]:
 def continue_to_end(gdb: GdbSession, status: int) -> list[str]:
     """`continue` until the program ends with exit status `status`; what it printed on the way."""
     printed = gdb.execute("continue")
-    assert f"exited with code {status:02o}]" in printed, gdb.report()
+    assert f"exited with code 0{status:o}]" in printed, gdb.report()
     return saved_output(printed)

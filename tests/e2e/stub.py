@@ -1,7 +1,7 @@
 """A gdbserver of sixty lines: it answers just enough of GDB's remote protocol to be a remote target at a stop.
 
-Run as `target remote | /usr/bin/python3 stub.py`: GDB talks to it over its standard streams. Machines that have no gdbserver can
-so still see what happens on remote targets.
+Run as `target remote | /usr/bin/python3 stub.py`: GDB talks to it over its standard streams. So machines that have no
+gdbserver still see what happens on remote targets.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def answer(body: bytes) -> bytes:
     if body == b"qsThreadInfo":
         return b"l"
     if body[:1] == b"g":
-        return b"0" * (16 * 16 + 16 + 8 * 7 + 8 * 20 + 8 * 8 + 16 * 32 + 8 + 32)
+        # General registers, rip, eflags, segments, the x87 state: what GDB expects when no target description is given.
+        return b"00" * 312
     if body[:1] == b"m":
         return b"00" * int(body.split(b",")[1], 16)
     if body[:1] in b"HTD" and body:

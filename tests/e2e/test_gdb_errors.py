@@ -279,8 +279,8 @@ def test_interrupting_a_save_of_several_gib(scene: Scene) -> None:
     assert "filled ()" in gdb.execute("run", timeout_s=60)
     pid = gdb.inferior_pid
     gdb.start("ckpt save big")
-    # The progress on the terminal says that it is under way.
-    gdb.expect(r"\d+(\.\d+)? [KMG]iB")
+    # The progress on the terminal says that it is under way, and how fast.
+    gdb.expect(r"\d+(\.\d+)? [KMG]iB/s")
     gdb.type("\x03")
     printed = gdb.wait_prompt()
     assert "ckpt save: " in printed and "interrupted" in printed and "Saved" not in printed, printed
@@ -289,6 +289,28 @@ def test_interrupting_a_save_of_several_gib(scene: Scene) -> None:
     assert "filled ()" in gdb.execute("bt")
     assert continue_to_end(gdb, 8)[-1] == "PASS"
     gdb.quit()
+
+
+def test_interrupting_a_restore(scene: Scene) -> None:
+    gdb = scene.gdb("--args", scene.program("e2e_memory"), "2048", "random")
+    gdb.execute("break filled")
+    assert "filled ()" in gdb.execute("run", timeout_s=60)
+    secret = gdb.value("/x nonce")
+    save(gdb, "big", timeout_s=60)
+    gdb.quit()
+    again = scene.gdb()
+    again.start("ckpt restore big")
+    again.expect(r"\d+(\.\d+)? [KMG]iB/s")
+    again.type("\x03")
+    printed = again.wait_prompt()
+    assert "ckpt restore: " in printed and "interrupted" in printed and "Restored" not in printed, printed
+    assert again.inferior_pid == 0
+    processes.wait_until(lambda: scene.processes() == [again.child.pid], "no half-made program is left")
+    assert scene.partial_files() == []
+    restore(again, "big", timeout_s=60)
+    assert again.value("/x nonce") == secret
+    assert continue_to_end(again, 8)[-1] == "PASS"
+    again.quit()
 
 
 def test_a_killed_inferior(scene: Scene) -> None:

@@ -151,7 +151,8 @@ def test_a_rebuilt_executable_comes_from_the_snapshot(scene: Scene) -> None:
         "int stage", "int added(int n) { return n ? n * added(n - 1) : 1; }\nint stage"
     )
     scene.compile(changed, "prog", "-DNUMBER=77")
-    for arguments in ([], [str(program)]):
+    files: list[list[str]] = [[], [str(program)]]
+    for arguments in files:
         again = scene.gdb(*arguments)
         restored = restore(again, "old-build")
         assert any(str(program) in note for note in restored.notes), restored.text

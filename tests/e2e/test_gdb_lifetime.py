@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import processes
+from gdbsession import REPOSITORY
 from scene import Scene, restore, save
 from steps import READ, continue_to_end, run_to_work, run_until_blocked
 
@@ -130,6 +132,46 @@ def test_hooks_see_no_parked_program(scene: Scene) -> None:
     for word in ("HOOK-STOP", "PYTHON-STOP", "PYTHON-CONT"):
         assert word in stopped, stopped
     again.quit()
+
+
+def test_gdb_without_a_terminal(scene: Scene) -> None:
+    """In scripts and CI: `gdb -batch`, its streams files and pipes."""
+    gdb = run_to_work(scene, threads=2)
+    backtrace = gdb.execute("bt")
+    save(gdb, "one")
+    gdb.quit()
+    script = scene.write("script.gdb", "ckpt restore one\nbt\ndelete\ncontinue\n")
+    load = REPOSITORY / "gdbext" / "load.py"
+    done = subprocess.run(
+        ["gdb", "-nx", "-q", "-batch", "-iex", "set width 0", "-iex", f"source {load}", "-x", script],
+        env=scene.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done
+    assert 'Restored "one"' in done.stdout
+    assert backtrace in done.stdout
+    assert "PASS\n" in done.stdout and "exited with code 07]" in done.stdout
+    assert not scene.processes()
+
+
+def test_a_batch_session_that_just_ends_takes_the_program_along(scene: Scene) -> None:
+    gdb = run_to_work(scene, threads=2)
+    save(gdb, "one")
+    gdb.quit()
+    load = REPOSITORY / "gdbext" / "load.py"
+    done = subprocess.run(
+        ["gdb", "-nx", "-q", "-batch", "-iex", f"source {load}", "-ex", "ckpt restore one"],
+        env=scene.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "Restored" in done.stdout, done
+    processes.wait_until(lambda: not scene.processes(), "the program and its helper have ended")
 
 
 def test_two_sessions_restore_the_same_snapshot_at_once(scene: Scene) -> None:

@@ -53,6 +53,67 @@ def test_save_quit_restore_three_times(scene: Scene) -> None:
         assert not scene.processes()
 
 
+def test_thread_local_variables_print_in_each_thread(scene: Scene) -> None:
+    gdb = run_to_work(scene, threads=3)
+    save(gdb, "locals")
+    gdb.quit()
+    again = scene.gdb()
+    restore(again, "locals")
+    secret = int(again.value("nonce"))
+    for number, local in ((1, 1000), (2, 1), (3, 2), (4, 3)):
+        again.execute(f"thread {number}")
+        assert again.value("tls_number") == str(local)
+        offset = 0 if number == 1 else number - 1
+        assert int(again.value("tls_secret")) == (secret + offset) % 2**64
+    again.quit()
+
+
+def test_threads_come_back_in_order_when_numbers_have_gaps(scene: Scene) -> None:
+    """Threads that ended leave gaps in GDB's numbers, which a new GDB closes: the order is what stays."""
+    gdb = scene.gdb("--args", scene.program("e2e_async"))
+    gdb.execute("break compute if number == 1001")
+    gdb.start("run")
+    gdb.expect("READY")
+    gdb.type_line("go")
+    gdb.wait_prompt()
+    threads = gdb.thread_list()
+    numbers = [number for number, _, _ in threads]
+    assert numbers != list(range(1, len(numbers) + 1)), "no thread ended before the stop"
+    backtrace = gdb.execute("bt")
+    save(gdb, "gaps")
+    gdb.execute("delete")
+    expected = continue_to_end(gdb, 9)
+    gdb.quit()
+    again = scene.gdb()
+    restore(again, "gaps")
+    now = again.thread_list()
+    assert [number for number, _, _ in now] == list(range(1, len(threads) + 1))
+    assert [rest for _, *rest in now] == [rest for _, *rest in threads]
+    assert again.execute("bt") == backtrace
+    again.execute("delete")
+    assert continue_to_end(again, 9) == expected
+    again.quit()
+
+
+def test_at_the_very_first_instruction(scene: Scene) -> None:
+    gdb = scene.gdb("--args", scene.program("e2e_threads"), "2")
+    assert "Program stopped" in gdb.execute("starti")
+    where = gdb.execute("info symbol $pc")
+    save(gdb, "first")
+    assert continue_to_end(gdb, 7)[-1] == "PASS"
+    gdb.quit()
+    again = scene.gdb()
+    restore(again, "first")
+    assert again.execute("info symbol $pc") == where
+    again.execute("set breakpoint pending on")
+    again.execute("break work if step == 2")
+    assert "work (step=2)" in again.execute("continue")
+    assert len(again.thread_list()) == 3
+    again.execute("delete")
+    assert continue_to_end(again, 7)[-1] == "PASS"
+    again.quit()
+
+
 def test_the_restore_prints_the_stop_as_gdb_does(scene: Scene) -> None:
     gdb = run_to_work(scene)
     save(gdb, "here")

@@ -19,7 +19,7 @@ def execute_block(gdb: GdbSession, lines: Sequence[str]) -> str:
 
 
 def breakpoints(gdb: GdbSession) -> list[str]:
-    """`info breakpoints` without its heading and without how often each was hit, which is the run's and not the user's."""
+    """`info breakpoints` without its heading and without how often each was hit: that is the run's, not the user's."""
     lines = gdb.execute("info breakpoints").splitlines()
     return [line for line in lines if not line.startswith("Num ") and "already hit" not in line]
 

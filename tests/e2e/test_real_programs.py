@@ -35,13 +35,13 @@ def own_lines(text: str) -> list[str]:
 def to_the_end(gdb: GdbSession, status: int) -> list[str]:
     """`continue` until the program ends with exit status `status`; its lines."""
     printed = gdb.execute("continue", timeout_s=LONG_S)
-    expected = f"exited with code {status:02o}]" if status else "exited normally]"
+    expected = f"exited with code 0{status:o}]" if status else "exited normally]"
     assert expected in printed, gdb.report()
     return own_lines(printed)
 
 
 def assert_restores(scene: Scene, name: str, expected: list[str], status: int) -> None:
-    """Restore three times; `expected` are all lines of the program, from before the save on, as far as they are known."""
+    """Restore three times; `expected` are all lines of the program, from some moment before the save on."""
     nonce = [line for line in expected if line.startswith("nonce ")]
     assert len(nonce) == 1, expected
     seen = []
