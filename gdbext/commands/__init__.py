@@ -1,0 +1,17 @@
+"""The commands, one per module. `register()` holds the list."""
+
+from __future__ import annotations
+
+
+def register() -> None:
+    """Make all commands and settings known to GDB."""
+    # Imported here and not at the top, so that the package itself can be imported where there is no GDB.
+    from . import delete, info, list, params, prefix, restore, save
+    from .base import make_prefix, make_setting, make_verb
+
+    for each in (prefix.CKPT, prefix.SET, prefix.SHOW):
+        make_prefix(each)
+    for setting in params.SETTINGS:
+        make_setting(setting)
+    for module in (save, restore, list, info, delete):
+        make_verb(module.VERB)

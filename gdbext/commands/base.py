@@ -1,0 +1,179 @@
+"""What all commands share: a verb declares itself, and becomes a command of GDB here."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Callable, Generic, List, Optional, Sequence, Type, TypeVar
+
+import gdb
+
+from .. import native, session
+from ..errors import CkptError, one_line
+from ..options import Grammar, Words
+from .prefix import Prefix
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Verb(Generic[T]):
+    """A command `ckpt NAME`. `summary` is one sentence; `changes` says that Return must not repeat it."""
+
+    name: str
+    summary: str
+    details: str
+    options: Type[T]
+    run: Callable[[T], None]
+    changes: bool
+
+
+class VerbCommand(gdb.Command):
+    """A verb as a command of GDB."""
+
+    def __init__(self, verb: Verb[Any]) -> None:
+        self._verb = verb
+        self._name = f"ckpt {verb.name}"
+        self._grammar = Grammar(verb.options, self._name)
+        self.__doc__ = self._grammar.help(verb.summary, verb.details)
+        super().__init__(self._name, gdb.COMMAND_DATA)
+
+    def invoke(self, argument: str, from_tty: bool) -> None:
+        """Run the verb; expected failures become one line that starts with the command's name."""
+        if self._verb.changes:
+            self.dont_repeat()
+        try:
+            self._verb.run(self._grammar.parse(argument))
+        except KeyboardInterrupt:
+            raise gdb.GdbError(f"{self._name}: interrupted") from None
+        except gdb.GdbError:
+            raise
+        except (CkptError, gdb.error, native.error_type()) as error:
+            raise gdb.GdbError(f"{self._name}: {one_line(str(error))}") from None
+
+    def complete(self, text: str, word: Optional[str]) -> List[str]:
+        """Candidates for GDB's `word`, the end of `text`. GDB asks with None first, to learn how words are broken."""
+        if word is None:
+            return []
+        completion = self._grammar.complete(text)
+        candidates = list(completion.candidates)
+        try:
+            if completion.words in (Words.SNAPSHOT, Words.SNAPSHOT_OR_FILE):
+                candidates += session.open_store().names()
+        except CkptError:
+            pass  # the command itself will say what is wrong with the store
+        if completion.words is Words.FILE or (completion.words is Words.SNAPSHOT_OR_FILE and "/" in completion.token):
+            candidates += files(completion.token)
+        cut = (completion.cut(candidate, word) for candidate in candidates)
+        return sorted({each for each in cut if each is not None})
+
+
+def files(token: str) -> List[str]:
+    """Files whose path begins with `token`. A directory that is the only one is opened at once: GDB would put a space
+    after it."""
+    found = _matching(token)
+    if len(found) == 1 and found[0].endswith("/"):
+        return _matching(found[0]) or found
+    return found
+
+
+def _matching(token: str) -> List[str]:
+    directory, _, start = token.rpartition("/")
+    prefix = token[: len(token) - len(start)]
+    try:
+        entries = list(os.scandir(os.path.expanduser(prefix) or "."))
+    except OSError:
+        return []
+    return sorted(
+        prefix + entry.name + ("/" if entry.is_dir() else "")
+        for entry in entries
+        if entry.name.startswith(start) and (start or not entry.name.startswith("."))
+    )
+
+
+class PrefixCommand(gdb.Command):
+    """A command that only has subcommands; alone it does `alone`. GDB calls it for unknown subcommands, too."""
+
+    def __init__(self, prefix: Prefix) -> None:
+        self._name = prefix.name
+        self._alone = prefix.alone
+        self.__doc__ = prefix.help
+        super().__init__(prefix.name, gdb.COMMAND_DATA, gdb.COMPLETE_NONE, True)
+
+    def invoke(self, argument: str, from_tty: bool) -> None:
+        """Refuse unknown subcommands; alone, run the commands given."""
+        self.dont_repeat()
+        word = argument.split()[0] if argument.split() else ""
+        if word:
+            raise gdb.GdbError(f'Undefined {self._name} command: "{word}".  Try "help {self._name}".')
+        for command in self._alone:
+            gdb.execute(command)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting `ckpt NAME`. `read` turns what was typed into the value kept, or raises CkptError; `tell` makes the
+    line of `show`; `choices` makes it an enumeration; `is_file` completes file names."""
+
+    name: str
+    default: str
+    set_help: str
+    show_help: str
+    details: str
+    read: Callable[[str], str]
+    tell: Callable[[str], str]
+    choices: Sequence[str] = ()
+    is_file: bool = False
+
+
+class SettingParameter(gdb.Parameter):
+    """A setting as a parameter of GDB."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self.__doc__ = setting.details
+        self.set_doc = setting.set_help
+        self.show_doc = setting.show_help
+        name = f"ckpt {setting.name}"
+        if setting.choices:
+            super().__init__(name, gdb.COMMAND_DATA, gdb.PARAM_ENUM, list(setting.choices))
+        elif setting.is_file:
+            super().__init__(name, gdb.COMMAND_DATA, gdb.PARAM_OPTIONAL_FILENAME)
+        else:
+            super().__init__(name, gdb.COMMAND_DATA, gdb.PARAM_STRING)
+        self.value = setting.default
+        self._kept = setting.default
+
+    def get_set_string(self) -> str:
+        """Check a new value; a refused one leaves the old one in place."""
+        try:
+            self._kept = self._setting.read(str(self.value or ""))
+        except CkptError as error:
+            self.value = self._kept
+            raise gdb.GdbError(f"set ckpt {self._setting.name}: {error}") from None
+        self.value = self._kept
+        return ""
+
+    def get_show_string(self, value: str) -> str:
+        """The line of `show`."""
+        return self._setting.tell(value)
+
+
+def parameter(name: str) -> object:
+    """The value of the setting `ckpt NAME`."""
+    return gdb.parameter(f"ckpt {name}")
+
+
+def make_prefix(prefix: Prefix) -> None:
+    """Make a prefix command known to GDB."""
+    PrefixCommand(prefix)
+
+
+def make_setting(setting: Setting) -> None:
+    """Make a setting known to GDB."""
+    SettingParameter(setting)
+
+
+def make_verb(verb: Verb[Any]) -> None:
+    """Make a command known to GDB."""
+    VerbCommand(verb)

@@ -1,0 +1,33 @@
+"""`ckpt delete`"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Tuple
+
+from .. import report, session
+from ..options import Words, arguments
+from .base import Verb
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `ckpt delete` takes."""
+
+    names: Tuple[str, ...] = arguments("NAME", "The names of the snapshots to delete.", Words.SNAPSHOT)
+
+
+def run(options: Options) -> None:
+    """Delete snapshots, and the kept files nobody needs any more."""
+    session.show(*report.deleted(session.open_store().delete(options.names)))
+
+
+VERB = Verb(
+    name="delete",
+    summary="Delete snapshots.",
+    details="""Files that were kept for them (executables, libraries, data files) go, too, unless another
+snapshot needs them. With one name that does not exist nothing is deleted.""",
+    options=Options,
+    run=run,
+    changes=True,
+)

@@ -1,0 +1,40 @@
+"""`ckpt info`"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .. import report, session
+from ..errors import UsageError
+from ..options import Words, argument, flag
+from .base import Verb
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `ckpt info` takes."""
+
+    name: str = argument("NAME", "The snapshot's name, or a file.", Words.SNAPSHOT_OR_FILE)
+    json: bool = flag("json", "Print the whole record as JSON.")
+
+
+def run(options: Options) -> None:
+    """Show what a snapshot says of itself."""
+    if options.name is None:
+        raise UsageError('NAME is missing; try "help ckpt info"')
+    name, path = session.open_store().resolve(options.name)
+    record = session.describe(path)
+    if options.json:
+        session.show(report.info_json(name, str(path), record))
+    else:
+        session.show(*report.info(name, str(path), record))
+
+
+VERB = Verb(
+    name="info",
+    summary="Show what a snapshot holds.",
+    details="",
+    options=Options,
+    run=run,
+    changes=False,
+)

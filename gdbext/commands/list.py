@@ -1,0 +1,38 @@
+"""`ckpt list`"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .. import report, session
+from ..options import flag
+from .base import Verb
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `ckpt list` takes."""
+
+    json: bool = flag("json", "Print a JSON array instead of a table.")
+
+
+def run(options: Options) -> None:
+    """List the snapshots, oldest first."""
+    store = session.open_store()
+    entries = store.entries()
+    if options.json:
+        session.show(report.table_json(entries))
+    elif entries:
+        session.show(*report.table(entries))
+    else:
+        session.show(f"No snapshots in {store.root}.")
+
+
+VERB = Verb(
+    name="list",
+    summary="List the snapshots in the store.",
+    details='Oldest first. "show ckpt directory" tells where the store is.',
+    options=Options,
+    run=run,
+    changes=False,
+)

@@ -1,0 +1,73 @@
+"""`set ckpt` and `show ckpt`"""
+
+from __future__ import annotations
+
+import re
+
+from .. import session
+from ..errors import UsageError
+from .base import Setting, parameter
+
+IDS = ("auto", "saved", "virtual")
+DEFAULT_FILE_LIMIT = "64M"
+
+_FACTORS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def parse_bytes(text: str) -> int:
+    """A number of bytes written "1048576", "1M", "1MiB" or "1m". Raises UsageError."""
+    match = re.fullmatch(r"\s*(\d{1,15})\s*([KMGT]?)(?:iB|B)?\s*", text, re.IGNORECASE)
+    if match is None:
+        raise UsageError(f'a size is a number of bytes or e.g. 64M, not "{text}"')
+    return int(match[1]) * _FACTORS[match[2].upper()]
+
+
+def file_limit_bytes() -> int:
+    """`set ckpt file-limit` in bytes."""
+    return parse_bytes(str(parameter("file-limit") or DEFAULT_FILE_LIMIT))
+
+
+def ids() -> str:
+    """`set ckpt ids`."""
+    return str(parameter("ids") or "auto")
+
+
+def _size(text: str) -> str:
+    parse_bytes(text)
+    return text.strip()
+
+
+SETTINGS = (
+    Setting(
+        name="directory",
+        default="",
+        set_help="Set the directory of the store of snapshots.",
+        show_help="Show the directory of the store of snapshots.",
+        details="""Without an argument: $CKPT_DIR, else $XDG_DATA_HOME/ckpt, else ~/.local/share/ckpt.
+It is created when the first snapshot is saved, for you alone.""",
+        read=str,
+        tell=lambda _: f"The store of snapshots is {session.store_directory()}.",
+        is_file=True,
+    ),
+    Setting(
+        name="file-limit",
+        default=DEFAULT_FILE_LIMIT,
+        set_help="Set up to which size the content of an open file is kept with a snapshot.",
+        show_help="Show up to which size the content of an open file is kept with a snapshot.",
+        details="""In bytes, or with K, M or G. The content is kept once for all snapshots that need it. A larger
+file that has changed by the time of a restore is an error then.""",
+        read=_size,
+        tell=lambda value: f"Open files are kept up to {value} each.",
+    ),
+    Setting(
+        name="ids",
+        default="auto",
+        set_help="Set which process and thread ids a restored program gets.",
+        show_help="Show which process and thread ids a restored program gets.",
+        details="""saved: those it had, or the restore fails; virtual: new ones; auto: those it had if the kernel
+grants them, else new ones.""",
+        read=str,
+        tell=lambda value: f"Restored programs get their ids by: {value}.",
+        choices=IDS,
+    ),
+)

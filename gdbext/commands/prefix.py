@@ -1,0 +1,30 @@
+"""`ckpt` itself, `set ckpt` and `show ckpt`"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Tuple
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """A command that only has subcommands; alone it runs `alone`."""
+
+    name: str
+    help: str
+    alone: Tuple[str, ...]
+
+
+CKPT = Prefix(
+    "ckpt",
+    """Snapshots of the program being debugged, on disk.
+"ckpt save" writes the stopped program with everything it has to a file, and the program goes on.
+"ckpt restore" brings it back, in this session of GDB or another, any number of times.""",
+    ("help ckpt",),
+)
+SET = Prefix("set ckpt", "Settings of the ckpt commands.", ("help set ckpt",))
+SHOW = Prefix(
+    "show ckpt",
+    "Show the settings of the ckpt commands.",
+    ("show ckpt directory", "show ckpt file-limit", "show ckpt ids"),
+)

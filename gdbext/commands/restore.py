@@ -1,0 +1,88 @@
+"""`ckpt restore`"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+from .. import report, session
+from ..errors import UsageError
+from ..launch import RestartOptions
+from ..options import Words, argument, flag, repeated, value
+from . import params
+from .base import Verb
+
+FILES = ("auto", "real", "private", "strict")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `ckpt restore` takes."""
+
+    target: Optional[str] = argument(
+        "NAME|FILE", "The snapshot's name, or a file. Default: the newest snapshot.", Words.SNAPSHOT_OR_FILE
+    )
+    stdin: Optional[str] = value("stdin", "FILE", "Standard input comes from FILE.", words=Words.FILE)
+    stdout: Optional[str] = value("stdout", "FILE", "Standard output goes to FILE.", words=Words.FILE)
+    stderr: Optional[str] = value("stderr", "FILE", "Standard error goes to FILE.", words=Words.FILE)
+    files: str = value(
+        "files",
+        "POLICY",
+        "auto: a file as it was is opened again, of another one a private copy (the default);\n"
+        "real: whatever is there now; private: private copies of all;\n"
+        "strict: an error when anything has changed.",
+        default="auto",
+        choices=FILES,
+    )
+    file: Tuple[str, ...] = repeated("file", "OLD=NEW", "Open NEW where the program had OLD open.", words=Words.FILE)
+    no_session: bool = flag("no-session", "Leave out breakpoints, displays, arguments and environment.")
+    ids: Optional[str] = value(
+        "ids",
+        "WHICH",
+        "Thread and process ids: those saved, new ones, or (auto) those saved if the\nkernel grants them. "
+        'Default: "show ckpt ids".',
+        choices=params.IDS,
+    )
+
+
+def run(options: Options) -> None:
+    """Restore, and say what came back, then where."""
+    store = session.open_store()
+    restart = RestartOptions(
+        store=store.root,
+        ids=options.ids if options.ids is not None else params.ids(),
+        files=options.files,
+        file=tuple(_pair(text) for text in options.file),
+        stdin=_path(options.stdin),
+        stdout=_path(options.stdout),
+        stderr=_path(options.stderr),
+    )
+    done = session.restore(store, session.RestoreRequest(options.target, restart, not options.no_session))
+    session.show(report.restored(done.record, done.name, done.pid, done.ids))
+    session.show(*(f"note: {report.printable(note)}" for note in done.notes))
+    session.print_location()
+
+
+def _pair(text: str) -> Tuple[str, str]:
+    old, equals, new = text.partition("=")
+    if not (old and equals and new):
+        raise UsageError(f'-file needs OLD=NEW, not "{text}"')
+    return os.path.abspath(old), os.path.abspath(os.path.expanduser(new))
+
+
+def _path(text: Optional[str]) -> Optional[str]:
+    # Absolute, since the helper need not have our directory; ~ is for people, not for programs.
+    return os.path.abspath(os.path.expanduser(text)) if text is not None else None
+
+
+VERB = Verb(
+    name="restore",
+    summary="Bring a snapshot back as the program being debugged.",
+    details="""It replaces the present program; everything that can be checked is checked before
+that one is killed. Breakpoints, watchpoints, displays, arguments and environment of the
+session that saved come back, too. No "file" command is needed first.""",
+    options=Options,
+    run=run,
+    changes=True,
+)

@@ -1,0 +1,52 @@
+"""`ckpt save`"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from .. import report, session
+from ..options import Words, argument, flag, value
+from . import params
+from .base import Verb
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `ckpt save` takes."""
+
+    name: Optional[str] = argument("NAME", "The snapshot's name, unique in the store. Default: PROGRAM-N.")
+    message: str = value("m", "MESSAGE", "A text kept with the snapshot; quote it if it has spaces.", default="")
+    output: Optional[str] = value("o", "FILE", "Write the image to FILE instead of the store.", words=Words.FILE)
+    force: bool = flag("force", "Replace a snapshot of that name, or FILE.")
+
+
+def run(options: Options) -> None:
+    """Save, and say what was saved and what will not come back."""
+    done = session.save(
+        session.open_store(),
+        session.SaveRequest(
+            name=options.name,
+            message=options.message,
+            output=Path(options.output) if options.output is not None else None,
+            force=options.force,
+            file_limit_bytes=params.file_limit_bytes(),
+        ),
+    )
+    session.show(report.saved(done.name, done.file_bytes, done.seconds, done.threads, done.stop))
+    session.show(*(f"note: {note}" for note in done.notes))
+    session.show(*report.fidelity(done.fidelity))
+
+
+VERB = Verb(
+    name="save",
+    summary="Save the stopped program as a snapshot on disk.",
+    details="""The program goes on afterwards as if nothing had happened. "ckpt restore" brings the
+snapshot back any number of times, in this session of GDB or another.
+
+What will not come back as it was is listed after the save.""",
+    options=Options,
+    run=run,
+    changes=True,
+)

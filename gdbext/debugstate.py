@@ -1,0 +1,240 @@
+"""The debugger's side of a snapshot: breakpoints, displays, settings. Kept in the image as a plain table.
+
+The image may come from anywhere. Reading it back checks types, and that nothing meant to be one line of a GDB command
+holds a line break (the rest of it would be another command).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, TypeVar
+
+from .errors import RecordError
+from .records import read, read_dict, read_list
+
+FORMAT = 1
+# Variables that belong to the terminal of a session, not to the program.
+TERMINAL_VARIABLES = frozenset({"TERM", "LINES", "COLUMNS", "COLORTERM"})
+
+
+@dataclass(frozen=True)
+class Breakpoint:
+    """A breakpoint, watchpoint or catchpoint.
+
+    `command` makes it ("break", "thbreak", "awatch", "catch", "dprintf"...), `spec` is the rest of that command line.
+    `thread` is GDB's global number of the thread it is for, 0 for all. A watchpoint on locals has the thread (`tid`)
+    and the level (`frame`, else -1) of the frame they live in; `address` is what a watchpoint watches (0: unknown).
+    `disabled_locations` are numbers counted from 1.
+    """
+
+    number: int
+    command: str
+    spec: str
+    condition: str = ""
+    commands: str = ""
+    ignore_count: int = 0
+    enabled: bool = True
+    thread: int = 0
+    task: int = 0
+    tid: int = 0
+    frame: int = -1
+    address: int = 0
+    disabled_locations: Tuple[int, ...] = ()
+
+    @property
+    def is_watchpoint(self) -> bool:
+        """Whether it watches data."""
+        return self.command.endswith("watch")
+
+    def same_place(self, other: "Breakpoint") -> bool:
+        """Whether both stop at the same thing, whatever else is said about them."""
+        return (self.command, self.spec, self.thread) == (other.command, other.spec, other.thread)
+
+
+@dataclass(frozen=True)
+class Display:
+    """An expression shown at each stop."""
+
+    enabled: bool
+    format: str
+    expression: str
+
+
+@dataclass(frozen=True)
+class SymbolFile:
+    """A file given to add-symbol-file, with the addresses of its sections."""
+
+    path: str
+    sections: Tuple[Tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A row of GDB's signal table."""
+
+    name: str
+    stop: bool
+    print: bool
+    passed: bool
+
+
+@dataclass(frozen=True)
+class DebugState:
+    """All of it. `libraries` pairs the names the dynamic linker has for libraries with the files behind them."""
+
+    args: str = ""
+    cwd: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    directories: str = ""
+    substitutions: Tuple[Tuple[str, str], ...] = ()
+    breakpoints: Tuple[Breakpoint, ...] = ()
+    displays: Tuple[Display, ...] = ()
+    symbol_files: Tuple[SymbolFile, ...] = ()
+    signals: Tuple[Signal, ...] = ()
+    libraries: Tuple[Tuple[str, str], ...] = ()
+
+    def table(self) -> Dict[str, Any]:
+        """As a table for the image: only what JSON has."""
+        table = asdict(self)
+        for key, found in table.items():
+            if isinstance(found, tuple):
+                table[key] = [_plain(each) for each in found]
+        table["environment"] = dict(self.environment)
+        table["format"] = FORMAT
+        return table
+
+    @classmethod
+    def of(cls, source: Mapping[str, Any]) -> "DebugState":
+        """From a record's session table; an empty one (a snapshot by `ckpt-save`) gives an empty state.
+
+        Raises RecordError.
+        """
+        if not source:
+            return cls()
+        if read(source, "format", int) != FORMAT:
+            raise RecordError("the session in this snapshot is of a newer format; -no-session leaves it out")
+        environment = read_dict(source, "environment")
+        for name, text in environment.items():
+            if not isinstance(text, str):
+                raise RecordError("damaged record: a value in the environment is no text")
+            _line(name)
+            _line(text)
+        return cls(
+            args=_line(read(source, "args", str, "")),
+            cwd=_line(read(source, "cwd", str, "")),
+            environment=environment,
+            directories=_line(read(source, "directories", str, "")),
+            substitutions=_pairs(source, "substitutions"),
+            breakpoints=tuple(_breakpoint(each) for each in read_list(source, "breakpoints", dict)),
+            displays=tuple(
+                Display(
+                    read(each, "enabled", bool),
+                    _line(read(each, "format", str)),
+                    _line(read(each, "expression", str)),
+                )
+                for each in read_list(source, "displays", dict)
+            ),
+            symbol_files=tuple(
+                SymbolFile(_line(read(each, "path", str)), _sections(each))
+                for each in read_list(source, "symbol_files", dict)
+            ),
+            signals=tuple(
+                Signal(
+                    _line(read(each, "name", str)),
+                    read(each, "stop", bool),
+                    read(each, "print", bool),
+                    read(each, "passed", bool),
+                )
+                for each in read_list(source, "signals", dict)
+            ),
+            libraries=_pairs(source, "libraries"),
+        )
+
+
+def _plain(found: Any) -> Any:
+    if isinstance(found, dict):
+        return {key: _plain(each) for key, each in found.items()}
+    if isinstance(found, (tuple, list)):
+        return [_plain(each) for each in found]
+    return found
+
+
+def _line(text: str) -> str:
+    if "\n" in text or "\r" in text or "\0" in text:
+        raise RecordError(f"damaged record: a line break in {text[:40]!r}")
+    return text
+
+
+def _pairs(source: Mapping[str, Any], key: str) -> Tuple[Tuple[str, str], ...]:
+    found = []
+    for pair in read_list(source, key, list):
+        if len(pair) != 2 or not all(isinstance(each, str) for each in pair):
+            raise RecordError(f'damaged record: an element of "{key}" is no pair of texts')
+        found.append((_line(pair[0]), _line(pair[1])))
+    return tuple(found)
+
+
+def _sections(source: Mapping[str, Any]) -> Tuple[Tuple[str, int], ...]:
+    found = []
+    for pair in read_list(source, "sections", list):
+        if len(pair) != 2 or not isinstance(pair[0], str) or not isinstance(pair[1], int):
+            raise RecordError("damaged record: a section without name and address")
+        found.append((_line(pair[0]), pair[1]))
+    return tuple(found)
+
+
+_COMMANDS = frozenset(
+    {"break", "tbreak", "hbreak", "thbreak", "watch", "rwatch", "awatch", "catch", "tcatch", "dprintf"}
+)
+
+
+def _breakpoint(source: Mapping[str, Any]) -> Breakpoint:
+    known = {each.name for each in fields(Breakpoint)}
+    table = {key: found for key, found in source.items() if key in known}
+    made = Breakpoint(
+        number=read(table, "number", int),
+        command=read(table, "command", str),
+        spec=_line(read(table, "spec", str)),
+        condition=_line(read(table, "condition", str, "")),
+        commands=read(table, "commands", str, ""),
+        ignore_count=read(table, "ignore_count", int, 0),
+        enabled=read(table, "enabled", bool, True),
+        thread=read(table, "thread", int, 0),
+        task=read(table, "task", int, 0),
+        tid=read(table, "tid", int, 0),
+        frame=read(table, "frame", int, -1),
+        address=read(table, "address", int, 0),
+        disabled_locations=read_list(table, "disabled_locations", int),
+    )
+    if made.command not in _COMMANDS:
+        raise RecordError(f"damaged record: {made.command[:40]!r} makes no breakpoint")
+    return made
+
+
+T = TypeVar("T")
+
+
+def missing_breakpoints(saved: Iterable[Breakpoint], present: Iterable[Breakpoint]) -> List[Breakpoint]:
+    """The saved breakpoints the session does not have already, in their order.
+
+    Each present one stands for one saved one: for its exact like first, then for one at the same place, since the user
+    may have changed its condition since.
+    """
+    left = list(present)
+    unmatched = []
+    for each in saved:
+        twin: Optional[Breakpoint] = next(
+            (other for other in left if each.same_place(other) and each.condition == other.condition), None
+        )
+        if twin is None:
+            unmatched.append(each)
+        else:
+            left.remove(twin)
+    missing = []
+    for each in unmatched:
+        twin = next((other for other in left if each.same_place(other)), None)
+        if twin is None:
+            missing.append(each)
+        else:
+            left.remove(twin)
+    return missing

@@ -1,0 +1,301 @@
+"""Parsers of what GDB prints, for what its Python API does not offer. Text in, values out; none of them raises for odd
+text: what is not understood is left out, because the next GDB may word it differently.
+
+All formats as printed by GDB 12 to 13.1.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+_HEX = r"0x[0-9a-fA-F]+"
+
+
+@dataclass(frozen=True)
+class SignalHandling:
+    """A row of `info signals`: whether GDB stops, prints, and passes the signal on."""
+
+    name: str
+    stop: bool
+    print: bool
+    passed: bool
+
+
+def signals(text: str) -> Dict[str, SignalHandling]:
+    """`info signals`: the rows by signal name."""
+    found = {}
+    for match in re.finditer(r"^(SIG\w+|EXC_\w+)\s+(Yes|No)\s+(Yes|No)\s+(Yes|No)\s", text, re.MULTILINE):
+        found[match[1]] = SignalHandling(match[1], match[2] == "Yes", match[3] == "Yes", match[4] == "Yes")
+    return found
+
+
+def terminal(text: str) -> Optional[Dict[str, Any]]:
+    """`info terminal`: {"iflag","oflag","cflag","lflag": int, "cc": [int]} of the inferior, or None without a terminal."""
+    modes: Dict[str, Any] = {}
+    for name in ("iflag", "oflag", "cflag", "lflag"):
+        match = re.search(rf"\bc_{name} = (0x[0-9a-fA-F]+|\d+)", text)
+        if match is None:
+            return None
+        modes[name] = int(match[1], 0)
+    match = re.search(rf"^c_cc:((?: {_HEX})+)", text, re.MULTILINE)
+    if match is None:
+        return None
+    modes["cc"] = [int(word, 16) for word in match[1].split()]
+    return modes
+
+
+@dataclass(frozen=True)
+class Display:
+    """A row of `info display`: an expression shown at each stop; `format` is its "/x" part or ""."""
+
+    enabled: bool
+    format: str
+    expression: str
+
+
+def displays(text: str) -> Tuple[Display, ...]:
+    """`info display`, in its order."""
+    found = []
+    for line in text.splitlines():
+        match = re.match(r"\d+:\s+([yn])\s\s(?:(/\S+) )?(.*)$", line)
+        if match:
+            expression = match[3]
+            note = "(cannot be evaluated in the current context)"
+            if expression.endswith(note):
+                expression = expression[: -len(note)]
+            found.append(Display(match[1] == "y", match[2] or "", expression.strip()))
+    return tuple(found)
+
+
+def environment(text: str, known: Mapping[str, str]) -> Dict[str, str]:
+    """`show environment`, without the variables of more than one line (GDB has no way to set them either).
+
+    `known` is GDB's own environment: it tells which lines continue a value.
+    """
+    for name, value in known.items():
+        if "\n" in value:
+            text = text.replace(f"{name}={value}\n", "")
+    found = {}
+    for line in text.splitlines():
+        match = re.match(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)$", line)
+        if match:
+            found[match[1]] = match[2]
+    return found
+
+
+def substitutions(text: str) -> Tuple[Tuple[str, str], ...]:
+    """`show substitute-path`: pairs of (from, to)."""
+    return tuple(re.findall(r"^  `(.*)' -> `(.*)'\.$", text, re.MULTILINE))
+
+
+def quoted_value(text: str) -> str:
+    """`show args`, `show cwd`: the text in quotation marks (which may hold some itself), "" when there is none.
+
+    gdb.parameter() gives "" for these, whatever they are set to.
+    """
+    match = re.search(r' is "(.*)"\.$', text, re.DOTALL | re.MULTILINE)
+    return match[1] if match else ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A loaded section of an object file."""
+
+    name: str
+    address: int
+
+
+def sections(text: str) -> Dict[str, Tuple[Section, ...]]:
+    """`maint info sections -all-objects`: the allocated sections of each object file, by the file's name."""
+    found: Dict[str, List[Section]] = {}
+    current: Optional[List[Section]] = None
+    for line in text.splitlines():
+        match = re.match(r"(?:Exec|Object|Core) file: `(.*)', file type", line)
+        if match:
+            current = found.setdefault(match[1], [])
+            continue
+        match = re.match(rf" \[\d+\]\s+({_HEX})->{_HEX} at {_HEX}: (\S+)(.*)$", line)
+        if match and current is not None and " ALLOC" in match[3]:
+            current.append(Section(match[2], int(match[1], 16)))
+    return {name: tuple(each) for name, each in found.items()}
+
+
+@dataclass(frozen=True)
+class SharedLibrary:
+    """A row of `info sharedlibrary`; `start` and `end` bound its code and are None while its file is not found."""
+
+    name: str
+    start: Optional[int]
+    end: Optional[int]
+    found: bool
+
+
+def shared_libraries(text: str) -> Tuple[SharedLibrary, ...]:
+    """`info sharedlibrary`."""
+    found = []
+    for line in text.splitlines():
+        match = re.match(rf"(?:({_HEX})\s+({_HEX})|\s+)\s+(Yes(?: \(\*\))?|No)\s+(\S.*)$", line)
+        if match:
+            bounds = (int(match[1], 16), int(match[2], 16)) if match[1] else (None, None)
+            found.append(SharedLibrary(match[4], bounds[0], bounds[1], match[3] != "No"))
+    return tuple(found)
+
+
+def breakpoint_kinds(text: str) -> Dict[int, str]:
+    """`info breakpoints`: the Type column by number."""
+    found = {}
+    kinds = r"(\w[\w ]*?)"
+    for match in re.finditer(rf"^(\d+)\s+{kinds}\s+(?:keep|del|dis|dstp)\s+[yn]", text, re.MULTILINE):
+        found[int(match[1])] = match[2]
+    return found
+
+
+def watchpoint_frames(text: str) -> Dict[int, int]:
+    """`maint info breakpoints`: for each watchpoint on locals, the address of the frame it returns to.
+
+    Such a watchpoint comes with an internal breakpoint in the caller, listed just before it, that stops only in the
+    caller's frame: the frame whose address `info frame` gives as "Stack frame at".
+    """
+    found = {}
+    pending: Optional[int] = None
+    in_scope = False
+    for line in text.splitlines():
+        match = re.match(r"(-?\d+)\s+(\w[\w ]*?)\s+(?:keep|del|dis|dstp)\s+[yn]", line)
+        if match:
+            in_scope = match[2] == "watchpoint scope"
+            if in_scope:
+                pending = None
+            elif int(match[1]) > 0:
+                if pending is not None and "watchpoint" in match[2]:
+                    found[int(match[1])] = pending
+                pending = None
+            continue
+        match = re.match(rf"\s+stop only in stack frame at ({_HEX})", line)
+        if match and in_scope:
+            pending = int(match[1], 16)
+    return found
+
+
+def frame_address(text: str) -> Optional[int]:
+    """`info frame`: the frame's address."""
+    match = re.search(rf"[Ff]rame at ({_HEX})", text)
+    return int(match[1], 16) if match else None
+
+
+# -- GDB/MI --------------------------------------------------------------------------------------------------------
+
+
+def mi_breakpoints(text: str) -> Dict[int, Dict[str, Any]]:
+    """The result of MI's -break-list: each breakpoint's fields by number; empty for what is not understood."""
+    match = re.search(r"^\^done,", text, re.MULTILINE)
+    if match is None:
+        return {}
+    try:
+        table = _MiReader(text[match.end() :]).results()
+        rows = table["BreakpointTable"]["body"]
+        return {int(row["number"]): row for row in rows if str(row.get("number", "")).isdigit()}
+    except (KeyError, TypeError, ValueError, IndexError):
+        return {}
+
+
+class _MiReader:
+    """Reads MI results: name=value pairs, {tuples}, [lists] of values or results, and C strings."""
+
+    _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "e": "\x1b", "f": "\f", "b": "\b", "a": "\a", "v": "\v"}
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+
+    def results(self) -> Dict[str, Any]:
+        """name=value, name=value, ... up to a closing bracket or the end."""
+        found: Dict[str, Any] = {}
+        while self._peek() not in ("", "}", "]", "\n"):
+            name = self._name()
+            self._expect("=")
+            found[name] = self._value()
+            if self._peek() == ",":
+                self._at += 1
+        return found
+
+    def _value(self) -> Any:
+        first = self._peek()
+        if first == '"':
+            return self._string()
+        if first == "{":
+            self._at += 1
+            found = self.results()
+            self._expect("}")
+            return found
+        self._expect("[")
+        values: List[Any] = []
+        while self._peek() != "]":
+            if self._peek() not in '"{[':
+                # A list of results (body=[bkpt={..},bkpt={..}]): their names say nothing new.
+                self._name()
+                self._expect("=")
+            values.append(self._value())
+            if self._peek() == ",":
+                self._at += 1
+        self._expect("]")
+        return values
+
+    def _string(self) -> str:
+        self._expect('"')
+        parts = []
+        while self._peek() != '"':
+            character = self._text[self._at]
+            self._at += 1
+            if character == "\\":
+                digits = re.match(r"[0-7]{3}", self._text[self._at : self._at + 3])
+                if digits:
+                    parts.append(chr(int(digits[0], 8)))
+                    self._at += 3
+                    continue
+                character = self._text[self._at]
+                self._at += 1
+                character = self._ESCAPES.get(character, character)
+            parts.append(character)
+        self._at += 1
+        # Bytes beyond ASCII come as octal escapes, one per byte.
+        joined = "".join(parts)
+        try:
+            return joined.encode("latin-1").decode("utf-8")
+        except UnicodeError:
+            return joined
+
+    def _name(self) -> str:
+        match = re.compile(r"[\w-]+").match(self._text, self._at)
+        if match is None:
+            raise ValueError("a name was expected")
+        self._at = match.end()
+        return match[0]
+
+    def _peek(self) -> str:
+        return self._text[self._at : self._at + 1]
+
+    def _expect(self, character: str) -> None:
+        if self._peek() != character:
+            raise ValueError(f"{character!r} was expected at {self._at}")
+        self._at += 1
+
+
+def catch_arguments(kind: str, what: str) -> Optional[str]:
+    """The words after `catch` that make a catchpoint again, from MI's catch-type and what fields; None: unknown."""
+    if kind in ("fork", "vfork", "exec"):
+        return kind
+    if kind == "syscall":
+        names = [] if what.startswith("<") else [name.strip() for name in what.split(",")]
+        return " ".join([kind, *(name for name in names if name)])
+    if kind == "signal":
+        if what == "<any signal>":
+            return "signal all"
+        return "signal" if what.startswith("<") else f"signal {what}"
+    if kind in ("load", "unload"):
+        match = re.search(r"matching (.*)$", what)
+        return f"{kind} {match[1]}" if match else kind
+    if kind in ("throw", "rethrow", "catch"):
+        return kind
+    return None

@@ -1,0 +1,271 @@
+"""Starting a snapshot for GDB: the parking protocol with `ckpt-restart --park`.
+
+    1. We start the helper with the write end of a report pipe and the read end of a control pipe.
+    2. It restores the program, parks it and writes one JSON line: {"pid":..,"tids":[..],"ids":..,"notes":[..]} or
+       {"error":..,"kind":..}. Lines {"progress":[done,total]} may come before.
+    3. The caller attaches and finishes the program, then `go()`: "go\\n" on the control pipe.
+    4. Without it, i.e. when the control pipe is closed (`abandon()`, or our death), the helper kills the program and
+       ends.
+    After "go" the helper stays: it is the program's parent and waits for its end.
+
+GDB calls waitpid(-1) and so may collect the helper's exit status before us: what happened is learned from the report
+pipe alone, and its end (the helper holds the only other end) says that the helper is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from .errors import LaunchError, RecordError
+from .records import read, read_list
+
+# A report is one line with a number per thread and some notes; far more than that is no report.
+REPORT_LIMIT_BYTES = 16 << 20
+# How long an abandoned helper may take to kill the program and end before we do both.
+GRACE_S = 5.0
+
+# Called with (done, total) bytes now and then; False cancels.
+ProgressCallback = Callable[[int, int], bool]
+
+
+@dataclass(frozen=True)
+class RestartOptions:
+    """The options of `ckpt-restart`; files are paths or None, `file` pairs an old with a new path."""
+
+    store: Path
+    ids: str = "auto"
+    files: str = "auto"
+    file: Tuple[Tuple[str, str], ...] = ()
+    stdin: Optional[str] = None
+    stdout: Optional[str] = None
+    stderr: Optional[str] = None
+
+    def arguments(self) -> List[str]:
+        """As command-line arguments."""
+        words = ["--store", str(self.store), "--ids", self.ids, "--files", self.files]
+        for old, new in self.file:
+            words += ["--file", f"{old}={new}"]
+        for option, path in (("--stdin", self.stdin), ("--stdout", self.stdout), ("--stderr", self.stderr)):
+            if path is not None:
+                words += [option, path]
+        return words
+
+    def table(self) -> Dict[str, Any]:
+        """As the native module wants them."""
+        return {
+            "store": str(self.store),
+            "ids": self.ids,
+            "files": self.files,
+            "file": [list(pair) for pair in self.file],
+            "stdin": self.stdin,
+            "stdout": self.stdout,
+            "stderr": self.stderr,
+        }
+
+
+class Parked:
+    """A restored, parked program and the helper that is its parent. Ends with `go()` or `abandon()`."""
+
+    def __init__(self, helper: int, report_fd: int, control_fd: int, report: Mapping[str, Any]) -> None:
+        self.helper = helper
+        self._report_fd = report_fd
+        self._control_fd = control_fd
+        self.pid = read(report, "pid", int)
+        self.tids: Tuple[int, ...] = read_list(report, "tids", int)
+        self.ids = read(report, "ids", str, "saved")
+        self.notes: Tuple[str, ...] = read_list(report, "notes", str)
+        if self.pid <= 1:
+            raise RecordError(f"the helper reported process {self.pid}")
+
+    def go(self) -> None:
+        """Tell the helper that the program is the debugger's now. Raises LaunchError if the helper is gone."""
+        try:
+            os.write(self._control_fd, b"go\n")
+        except OSError as error:
+            raise LaunchError(f"the helper of the restored program is gone: {error.strerror}") from None
+        self._close()
+
+    def abandon(self) -> None:
+        """Have the helper kill the program, and wait until both are gone; harmless after `go()`."""
+        if self._control_fd < 0:
+            return
+        os.close(self._control_fd)
+        self._control_fd = -1
+        _await_end(self.helper, self._report_fd, self.pid)
+        self._close()
+
+    def _close(self) -> None:
+        for fd in (self._control_fd, self._report_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._control_fd = self._report_fd = -1
+
+
+def start(
+    program: Path,
+    image: Path,
+    options: RestartOptions,
+    terminal: Optional[str] = None,
+    progress: Optional[ProgressCallback] = None,
+) -> Parked:
+    """Restore `image` with the helper `program` and park it.
+
+    `terminal` is the path of a terminal for the program's standard streams; None gives it ours. `progress` is called
+    at least ten times a second. Raises LaunchError (also for what the helper reports) and KeyboardInterrupt; no
+    process is left then.
+    """
+    report_read, report_write = os.pipe()
+    control_read, control_write = os.pipe()
+    try:
+        arguments = [
+            str(program),
+            "--park",
+            "--report-fd",
+            str(report_write),
+            "--control-fd",
+            str(control_read),
+            *options.arguments(),
+            str(image),
+        ]
+        helper = _spawn(arguments, (report_write, control_read), terminal)
+    except BaseException:
+        os.close(report_read)
+        os.close(control_write)
+        raise
+    finally:
+        os.close(report_write)
+        os.close(control_read)
+    try:
+        report = _read_report(report_read, progress)
+        return Parked(helper, report_read, control_write, report)
+    except BaseException as error:
+        os.close(control_write)
+        _await_end(helper, report_read, None)
+        os.close(report_read)
+        if isinstance(error, RecordError):
+            raise LaunchError(f"{program.name}: {error}") from None
+        raise
+
+
+# What GDB ignores or handles. Not SIGHUP: whoever started GDB with nohup meant its programs, too.
+_DEFAULT_SIGNALS = (
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTSTP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGPIPE,
+    signal.SIGCHLD,
+    signal.SIGTERM,
+    signal.SIGWINCH,
+)
+
+
+def _spawn(arguments: Sequence[str], kept: Sequence[int], terminal: Optional[str]) -> int:
+    """Start the helper in a process group of its own with default signal actions; only 0, 1, 2 and `kept` stay open.
+
+    posix_spawn and not fork: GDB has threads, and a forked copy of GDB may do hardly anything between fork and exec.
+    """
+    actions: List[Tuple[Any, ...]] = []
+    if terminal:
+        actions.append((os.POSIX_SPAWN_OPEN, 0, terminal, os.O_RDWR | os.O_NOCTTY, 0))
+        actions += [(os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2)]
+    # A duplicate onto itself takes the close-on-exec flag off (POSIX 2017, and glibc since 2.29).
+    actions += [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in kept]
+    actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable() if fd > 2 and fd not in kept]
+    try:
+        return os.posix_spawn(
+            arguments[0], list(arguments), os.environ, file_actions=actions, setpgroup=0, setsigmask=(), setsigdef=_DEFAULT_SIGNALS
+        )
+    except OSError as error:
+        raise LaunchError(f"{arguments[0]} cannot be started: {error.strerror}") from None
+
+
+def _inheritable() -> List[int]:
+    """Our descriptors that a new program would get: GDB's own libraries do not all mark theirs close-on-exec."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if os.get_inheritable(int(name)):
+                found.append(int(name))
+        except OSError:
+            continue  # the descriptor of the listing itself
+    return found
+
+
+def _read_report(fd: int, progress: Optional[ProgressCallback]) -> Mapping[str, Any]:
+    """The helper's report line. Raises LaunchError for an error report, an early end or a cancelled wait."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN | select.POLLHUP)
+    pending = b""
+    done, total = 0, 0
+    while True:
+        # A time-out, so that Ctrl-C is looked at: GDB's signal handler does not interrupt poll for Python.
+        ready = poll.poll(100)
+        if progress is not None and not progress(done, total):
+            raise KeyboardInterrupt
+        if not ready:
+            continue
+        chunk = os.read(fd, 1 << 16)
+        if not chunk:
+            raise LaunchError("the helper ended without a word: ckpt-restart died")
+        pending += chunk
+        if len(pending) > REPORT_LIMIT_BYTES:
+            raise LaunchError("the helper's report has no end")
+        while b"\n" in pending:
+            line, pending = pending.split(b"\n", 1)
+            report = _parse(line)
+            if "progress" in report:
+                numbers = read_list(report, "progress", int)
+                if len(numbers) == 2:
+                    done, total = numbers
+                continue
+            if "error" in report:
+                raise LaunchError(read(report, "error", str), read(report, "kind", str, "system"))
+            return report
+
+
+def _parse(line: bytes) -> Mapping[str, Any]:
+    try:
+        report = json.loads(line)
+    except ValueError:
+        report = None
+    if not isinstance(report, dict):
+        raise LaunchError(f"the helper's report is not understood: {line[:200]!r}")
+    return report
+
+
+def _await_end(helper: int, report_fd: int, pid: Optional[int]) -> None:
+    """Wait until the helper, told to end, is gone; after the grace period end it and the program."""
+    poll = select.poll()
+    poll.register(report_fd, select.POLLIN | select.POLLHUP)
+    deadline_s = time.monotonic() + GRACE_S
+    ended = False
+    while not ended and time.monotonic() < deadline_s:
+        if poll.poll(100):
+            ended = not os.read(report_fd, 1 << 16)
+    if not ended:
+        for each in (pid, helper):
+            if each is not None:
+                try:
+                    os.kill(each, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+    reap(helper)
+
+
+def reap(helper: int) -> bool:
+    """Collect the helper's exit status if it has ended and GDB has not; True when there is nothing left to collect."""
+    try:
+        return os.waitpid(helper, os.WNOHANG)[0] == helper
+    except ChildProcessError:
+        return True
+    except OSError:
+        return False

@@ -1,0 +1,300 @@
+"""GDB-style command options: declared as fields of a frozen dataclass, parsed, explained and completed from there.
+
+An option is `-name`, any unambiguous start of it will do, `--` ends the options, and words are quoted as GDB quotes
+program arguments. A command declares
+
+    @dataclass(frozen=True)
+    class SaveOptions:
+        name: Optional[str] = argument("NAME", "...", Words.NOTHING)
+        message: str = value("m", "MESSAGE", "...", default="")
+        force: bool = flag("force", "...")
+
+and gets its parser, its help and its completion from `Grammar(SaveOptions, "ckpt save")`.
+"""
+
+from __future__ import annotations
+
+import enum
+import shlex
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, Dict, Generic, List, Optional, Sequence, Tuple, Type, TypeVar
+
+from .errors import UsageError
+
+
+class Words(enum.Enum):
+    """What may be written at a place, for completion."""
+
+    NOTHING = "nothing that can be guessed"
+    SNAPSHOT = "a snapshot's name"
+    FILE = "a file"
+    SNAPSHOT_OR_FILE = "a snapshot's name or a file"
+
+
+@dataclass(frozen=True)
+class Place:
+    """How one field is written on the command line.
+
+    `name` is the option's name without its dash, or "" for a positional argument; `metavar` the placeholder of its
+    value, "" for a flag. `choices` are the only values allowed, when there are any. `many` says it may be repeated.
+    """
+
+    name: str
+    metavar: str
+    help: str
+    words: Words = Words.NOTHING
+    choices: Tuple[str, ...] = ()
+    many: bool = False
+    required: bool = False
+
+
+_KEY = "ckpt.place"
+
+
+def flag(name: str, help: str) -> Any:
+    """A field that is true when -NAME is given."""
+    return field(default=False, metadata={_KEY: Place(name, "", help)})
+
+
+def value(
+    name: str,
+    metavar: str,
+    help: str,
+    *,
+    default: Any = None,
+    words: Words = Words.NOTHING,
+    choices: Sequence[str] = (),
+) -> Any:
+    """A field that holds the word after -NAME. Given twice, the last one counts, as in GDB."""
+    return field(default=default, metadata={_KEY: Place(name, metavar, help, words, tuple(choices))})
+
+
+def repeated(name: str, metavar: str, help: str, *, words: Words = Words.NOTHING) -> Any:
+    """A field that holds a tuple of the words after each -NAME."""
+    return field(default=(), metadata={_KEY: Place(name, metavar, help, words, many=True)})
+
+
+def argument(metavar: str, help: str, words: Words = Words.NOTHING) -> Any:
+    """A field that holds a positional argument, or None."""
+    return field(default=None, metadata={_KEY: Place("", metavar, help, words)})
+
+
+def arguments(metavar: str, help: str, words: Words = Words.NOTHING) -> Any:
+    """A field that holds a tuple of one or more positional arguments."""
+    return field(default=(), metadata={_KEY: Place("", metavar, help, words, many=True, required=True)})
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What could stand where the cursor is: fixed candidates, and the kind of words to look up besides.
+
+    `token` is the whole word up to the cursor as we read it. GDB breaks words at characters like "-" and "/" as well;
+    `cut` turns a candidate for the token into one for GDB's word.
+    """
+
+    token: str
+    candidates: Tuple[str, ...]
+    words: Words
+
+    def cut(self, candidate: str, word: str) -> Optional[str]:
+        """The part of `candidate` that replaces GDB's `word`, or None when it does not begin with the token."""
+        if not candidate.startswith(self.token) or not self.token.endswith(word):
+            return None
+        return candidate[len(self.token) - len(word) :]
+
+
+def split(text: str) -> List[str]:
+    """Split `text` into words, with quotes and backslashes as GDB reads program arguments."""
+    try:
+        return shlex.split(text, comments=False, posix=True)
+    except ValueError as error:
+        raise UsageError(f"{str(error)[:1].lower()}{str(error)[1:]} in: {text.strip()}") from None
+
+
+T = TypeVar("T")
+
+
+class Grammar(Generic[T]):
+    """The command line of one command, read off the dataclass of its options."""
+
+    def __init__(self, options: Type[T], command: str) -> None:
+        self._options = options
+        self._command = command
+        self._places: Dict[str, Place] = {}
+        for each in fields(options):
+            place = _place(each)
+            if place is None:
+                raise TypeError(f"{options.__name__}.{each.name} is not declared with a function of this module")
+            self._places[each.name] = place
+
+    # -- parsing ------------------------------------------------------------------------------------------------------
+
+    def parse(self, text: str) -> T:
+        """The options in `text`, the command line after the command's name.
+
+        Raises UsageError (one line) for an unknown or ambiguous option, a missing or forbidden value, or arguments
+        that are too many or too few.
+        """
+        found: Dict[str, Any] = {}
+        rest: List[str] = []
+        words = split(text)
+        index = 0
+        while index < len(words):
+            word = words[index]
+            index += 1
+            if word == "--":
+                rest += words[index:]
+                break
+            # A lone dash is a name like any other.
+            if not word.startswith("-") or word == "-":
+                rest.append(word)
+                continue
+            name, place = self._option(word)
+            if not place.metavar:
+                found[name] = True
+                continue
+            if index == len(words):
+                raise UsageError(f"-{place.name} needs {_article(place.metavar)} {place.metavar}")
+            self._store(found, name, place, words[index])
+            index += 1
+        self._positionals(found, rest)
+        return self._options(**found)
+
+    def _option(self, word: str) -> Tuple[str, Place]:
+        options = {name: place for name, place in self._places.items() if place.name}
+        matches = {name: place for name, place in options.items() if place.name.startswith(word[1:])}
+        exact = {name: place for name, place in matches.items() if place.name == word[1:]}
+        matches = exact or matches
+        if not matches:
+            raise UsageError(f'unknown option "{word}"; try "help {self._command}"')
+        if len(matches) > 1:
+            names = ", ".join(sorted(f"-{place.name}" for place in matches.values()))
+            raise UsageError(f'ambiguous option "{word}": {names}')
+        return next(iter(matches.items()))
+
+    @staticmethod
+    def _store(found: Dict[str, Any], name: str, place: Place, word: str) -> None:
+        if place.choices:
+            # As with GDB's own enumerations, the start of a value is enough when only one value starts so.
+            starting = [choice for choice in place.choices if choice.startswith(word)]
+            if word not in place.choices and len(starting) != 1:
+                raise UsageError(f'-{place.name} is one of {", ".join(place.choices)}, not "{word}"')
+            word = word if word in place.choices else starting[0]
+        if place.many:
+            found[name] = (*found.get(name, ()), word)
+        else:
+            found[name] = word
+
+    def _positionals(self, found: Dict[str, Any], rest: List[str]) -> None:
+        for name, place in self._places.items():
+            if place.name:
+                continue
+            if place.many:
+                if place.required and not rest:
+                    raise UsageError(f'{place.metavar} is missing; try "help {self._command}"')
+                found[name], rest = tuple(rest), []
+            elif rest:
+                found[name] = rest.pop(0)
+            elif place.required:
+                raise UsageError(f'{place.metavar} is missing; try "help {self._command}"')
+        if rest:
+            raise UsageError(f'one argument too many: "{rest[0]}"')
+
+    # -- help ---------------------------------------------------------------------------------------------------------
+
+    def usage(self) -> str:
+        """The line that shows how the command is written."""
+        parts = [self._command]
+        ordered = [p for p in self._places.values() if not p.name] + [p for p in self._places.values() if p.name]
+        for place in ordered:
+            if not place.name:
+                parts.append(
+                    f"{place.metavar}..." if place.many else place.metavar if place.required else f"[{place.metavar}]"
+                )
+            elif place.metavar:
+                parts.append(f"[-{place.name} {self._value_text(place)}]" + ("..." if place.many else ""))
+            else:
+                parts.append(f"[-{place.name}]")
+        return " ".join(parts)
+
+    def help(self, summary: str, details: str = "") -> str:
+        """The text of `help COMMAND`: the summary (a sentence), the usage, the options, the details."""
+        lines = [summary, f"Usage: {self.usage()}"]
+        positional = [place for place in self._places.values() if not place.name]
+        if positional:
+            lines.append("")
+            for place in positional:
+                lines += [f"  {place.metavar}", *_indented(place.help)]
+        options = [place for place in self._places.values() if place.name]
+        if options:
+            lines += ["", "Options:"]
+            for place in options:
+                written = f"-{place.name} {self._value_text(place)}" if place.metavar else f"-{place.name}"
+                lines += [f"  {written}", *_indented(place.help)]
+        if details:
+            lines += ["", details.strip("\n")]
+        return "\n".join(lines)
+
+    @staticmethod
+    def _value_text(place: Place) -> str:
+        return "|".join(place.choices) if place.choices else place.metavar
+
+    # -- completion ---------------------------------------------------------------------------------------------------
+
+    def complete(self, text: str) -> Completion:
+        """What could continue `text`, the command line after the command's name up to the cursor."""
+        before, token = _cursor(text)
+        pending: Optional[Place] = None
+        given = 0
+        ended = False
+        for word in before:
+            if pending is not None:
+                pending = None
+            elif not ended and word == "--":
+                ended = True
+            elif not ended and word.startswith("-") and word != "-":
+                try:
+                    _, place = self._option(word)
+                except UsageError:
+                    continue
+                pending = place if place.metavar else None
+            else:
+                given += 1
+        if pending is not None:
+            return Completion(token, tuple(c for c in pending.choices if c.startswith(token)), pending.words)
+        candidates: Tuple[str, ...] = ()
+        if not ended and token.startswith("-"):
+            candidates = tuple(
+                sorted(f"-{p.name}" for p in self._places.values() if p.name and f"-{p.name}".startswith(token))
+            )
+            return Completion(token, candidates, Words.NOTHING)
+        return Completion(token, candidates, self._words_at(given))
+
+    def _words_at(self, index: int) -> Words:
+        for place in (place for place in self._places.values() if not place.name):
+            if place.many or index == 0:
+                return place.words
+            index -= 1
+        return Words.NOTHING
+
+
+def _cursor(text: str) -> Tuple[List[str], str]:
+    """The whole words before the cursor and the word at the cursor ("" after a space)."""
+    words = text.split()
+    if not words or text[-1:].isspace():
+        return words, ""
+    return words[:-1], words[-1]
+
+
+def _place(each: "Field[Any]") -> Optional[Place]:
+    place = each.metadata.get(_KEY)
+    assert each.default is not MISSING or place is None
+    return place if isinstance(place, Place) else None
+
+
+def _indented(text: str) -> List[str]:
+    return [f"    {line}" for line in text.splitlines()]
+
+
+def _article(word: str) -> str:
+    return "an" if word[:1].upper() in "AEIOU" else "a"

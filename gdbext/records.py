@@ -1,0 +1,259 @@
+"""The record of a snapshot as typed, frozen values.
+
+An image may come from anywhere, so nothing about the dictionary the native module hands over is taken for granted:
+`Record.of` checks the type of every field it reads and raises RecordError. Fields the GDB side does not need stay in
+`Record.raw` (for `ckpt info -json`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, TypeVar
+
+from .errors import RecordError
+
+T = TypeVar("T")
+
+_NOTHING: Any = object()
+
+
+def read(source: Mapping[str, Any], key: str, kind: Type[T], default: Any = _NOTHING) -> T:
+    """`source[key]`, which must be of type `kind`; `default` when it is missing. Raises RecordError."""
+    found = source.get(key, default)
+    if found is _NOTHING:
+        raise RecordError(f'damaged record: "{key}" is missing')
+    # bool is an int to isinstance, and never what a record means by a number.
+    if not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool):
+        raise RecordError(f'damaged record: "{key}" is of type {type(found).__name__}')
+    return found
+
+
+def read_list(source: Mapping[str, Any], key: str, kind: Type[T]) -> Tuple[T, ...]:
+    """`source[key]` as a tuple; every element must be of type `kind`; empty when missing. Raises RecordError."""
+    checked: List[T] = []
+    for element in read(source, key, list, []):
+        if not isinstance(element, kind) or (isinstance(element, bool) and kind is not bool):
+            raise RecordError(f'damaged record: an element of "{key}" is of type {type(element).__name__}')
+        checked.append(element)
+    return tuple(checked)
+
+
+def read_dict(source: Mapping[str, Any], key: str) -> Dict[str, Any]:
+    """`source[key]` as a dictionary; empty when missing. Raises RecordError."""
+    found: Dict[str, Any] = read(source, key, dict, {})
+    return found
+
+
+def read_seconds(source: Mapping[str, Any], key: str) -> float:
+    """`source[key]`, a number of seconds; 0 when missing. Raises RecordError."""
+    found = source.get(key, 0)
+    if isinstance(found, bool) or not isinstance(found, (int, float)):
+        raise RecordError(f'damaged record: "{key}" is of type {type(found).__name__}')
+    return float(found)
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """One thing that will not come back as it was. `severity` is "lost", "changed" or "note", worst first."""
+
+    severity: str
+    object: str
+    kind: str
+    text: str
+
+    _ORDER = ("lost", "changed", "note")
+
+    @classmethod
+    def of(cls, source: Mapping[str, Any]) -> "Fidelity":
+        """From the native module's dictionary. Raises RecordError."""
+        return cls(
+            read(source, "severity", str),
+            read(source, "object", str),
+            read(source, "kind", str),
+            read(source, "text", str),
+        )
+
+    @property
+    def rank(self) -> int:
+        """0 for the worst."""
+        return self._ORDER.index(self.severity) if self.severity in self._ORDER else len(self._ORDER)
+
+
+@dataclass(frozen=True)
+class Thread:
+    """A thread of the saved program: its id in the kernel, GDB's global number, its pthread_t (0: none)."""
+
+    tid: int
+    number: int
+    name: str
+    pthread: int
+    held_signal: int
+
+    @classmethod
+    def of(cls, source: Mapping[str, Any]) -> "Thread":
+        """From the native module's dictionary. Raises RecordError."""
+        return cls(
+            read(source, "tid", int),
+            read(source, "number", int),
+            read(source, "name", str, ""),
+            read(source, "pthread", int, 0),
+            read(source, "held_signal", int, 0),
+        )
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """A file in the store that the snapshot needs; `path` is where its content came from."""
+
+    hash: str
+    size: int
+    path: str
+
+    @classmethod
+    def of(cls, source: Mapping[str, Any]) -> "StoredObject":
+        """From the native module's dictionary. Raises RecordError."""
+        return cls(read(source, "hash", str), read(source, "size", int, 0), read(source, "path", str, ""))
+
+
+@dataclass(frozen=True)
+class OpenFile:
+    """A file descriptor of the saved program."""
+
+    fd: int
+    kind: str
+    path: str
+
+    @classmethod
+    def of(cls, source: Mapping[str, Any]) -> "OpenFile":
+        """From the native module's dictionary. Raises RecordError."""
+        return cls(read(source, "fd", int), read(source, "kind", str, ""), read(source, "path", str, ""))
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a snapshot says of itself. `created` is in Unix seconds; `file_bytes` is the size of the image."""
+
+    name: str
+    message: str
+    stop: str
+    created: float
+    creator: str
+    file_bytes: int
+    program: str
+    argv: Tuple[str, ...]
+    pid: int
+    cwd: str
+    hostname: str
+    kernel: str
+    threads: Tuple[Thread, ...]
+    selected_tid: int
+    selected_frame: int
+    files: Tuple[OpenFile, ...]
+    objects: Tuple[StoredObject, ...]
+    fidelity: Tuple[Fidelity, ...]
+    terminal: Optional[Dict[str, Any]]
+    session: Dict[str, Any]
+    raw: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, source: Mapping[str, Any]) -> "Record":
+        """From `_native.describe()`. Raises RecordError."""
+        program = read_dict(source, "program")
+        process = read_dict(source, "process")
+        host = read_dict(source, "host")
+        selected = read_dict(source, "selected")
+        terminal = source.get("terminal")
+        if terminal is not None and not isinstance(terminal, dict):
+            raise RecordError('damaged record: "terminal" is not a table')
+        threads = tuple(Thread.of(each) for each in read_list(source, "threads", dict))
+        if not threads:
+            raise RecordError("damaged record: it has no threads")
+        return cls(
+            name=read(source, "name", str, ""),
+            message=read(source, "message", str, ""),
+            stop=read(source, "stop", str, ""),
+            created=read_seconds(source, "created"),
+            creator=read(source, "creator", str, ""),
+            file_bytes=read(source, "file_bytes", int, 0),
+            program=read(program, "path", str, ""),
+            argv=read_list(program, "argv", str),
+            pid=read(process, "pid", int, 0),
+            cwd=read(process, "cwd", str, ""),
+            hostname=read(host, "hostname", str, ""),
+            kernel=read(host, "kernel", str, ""),
+            threads=threads,
+            selected_tid=read(selected, "tid", int, threads[0].tid),
+            selected_frame=read(selected, "frame", int, 0),
+            files=tuple(OpenFile.of(each) for each in read_list(source, "files", dict)),
+            objects=tuple(StoredObject.of(each) for each in read_list(source, "objects", dict)),
+            fidelity=tuple(Fidelity.of(each) for each in read_list(source, "fidelity", dict)),
+            terminal=terminal,
+            session=read_dict(source, "session"),
+            raw=source,
+        )
+
+    @property
+    def program_name(self) -> str:
+        """The program's file name without its directories."""
+        return Path(self.program).name
+
+
+@dataclass(frozen=True)
+class Library:
+    """A library whose file changed or vanished since the save: its old path and the snapshot's copy."""
+
+    path: str
+    copy: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What `_native.validate()` found: what GDB should load, and what the user should be told."""
+
+    executable: str
+    executable_replaced: bool
+    libraries: Tuple[Library, ...]
+    notes: Tuple[str, ...]
+
+    @classmethod
+    def of(cls, source: Mapping[str, Any]) -> "Checked":
+        """From `_native.validate()`. Raises RecordError."""
+        return cls(
+            read(source, "executable", str),
+            read(source, "executable_replaced", bool, False),
+            tuple(
+                Library(read(each, "path", str), read(each, "copy", str)) for each in read_list(source, "libraries", dict)
+            ),
+            read_list(source, "notes", str),
+        )
+
+
+@dataclass(frozen=True)
+class FinishedThread:
+    """A thread after the restore: the id it was saved with, the one it has, GDB's number at the save."""
+
+    saved_tid: int
+    tid: int
+    number: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What `_native.finish()` did. `held` pairs thread ids with signals GDB must queue; `ids` is "saved" or "virtual"."""
+
+    threads: Tuple[FinishedThread, ...]
+    held: Tuple[Tuple[int, int], ...]
+    ids: str
+
+    @classmethod
+    def of(cls, source: Mapping[str, Any]) -> "Finished":
+        """From `_native.finish()`. Raises RecordError."""
+        return cls(
+            tuple(
+                FinishedThread(read(each, "saved_tid", int), read(each, "tid", int), read(each, "number", int))
+                for each in read_list(source, "threads", dict)
+            ),
+            tuple((read(each, "tid", int), read(each, "signal", int)) for each in read_list(source, "held", dict)),
+            read(source, "ids", str, "saved"),
+        )

@@ -1,0 +1,159 @@
+"""What the commands print: sizes, times, tables, fidelity reports, and their JSON."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, Dict, Iterable, List, Sequence
+
+from .records import Fidelity, Record
+from .store import Deleted, Entry
+
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+def size(count: float) -> str:
+    """`count` bytes for people: "812 bytes", "1.2 MiB"."""
+    unit = 0
+    while count >= 1024 and unit < len(_UNITS) - 1:
+        count /= 1024
+        unit += 1
+    return f"{int(count)} {_UNITS[0]}" if unit == 0 else f"{count:.1f} {_UNITS[unit]}"
+
+
+def moment(unix_s: float) -> str:
+    """A time of day in the user's time zone: "2026-11-20 23:41:02"."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_s))
+    except (ValueError, OverflowError, OSError):
+        return "at an unknown time"
+
+
+def counted(count: int, noun: str) -> str:
+    """ "1 thread", "4 threads"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def printable(text: str) -> str:
+    """`text` with control characters shown, so that a snapshot from elsewhere cannot drive the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def saved(name: str, file_bytes: int, seconds: float, threads: int, stop: str) -> str:
+    """The line after a save."""
+    return f'Saved "{name}": {size(file_bytes)} in {seconds:.2f} s, {counted(threads, "thread")}, stopped at {stop}'
+
+
+def fidelity(found: Iterable[Fidelity]) -> List[str]:
+    """The fidelity report, worst first; empty when everything will come back as it was."""
+    lines = [
+        f"  {each.severity}: {printable(each.object)}: {printable(each.kind)}: {printable(each.text)}"
+        for each in sorted(found, key=lambda each: each.rank)
+    ]
+    return ["Will not come back as it was:", *lines] if lines else []
+
+
+def restored(record: Record, name: str, pid: int, ids: str) -> str:
+    """The line after a restore."""
+    kept = "ids kept" if ids == "saved" else "new ids"
+    return (
+        f'Restored "{name}", saved {moment(record.created)}: process {pid}, '
+        f'{counted(len(record.threads), "thread")} ({kept})'
+    )
+
+
+def deleted(done: Deleted) -> List[str]:
+    """The lines after a deletion."""
+    names = ", ".join(f'"{name}"' for name in done.names)
+    lines = [f"Deleted {names}: {size(done.freed_bytes)} freed"]
+    if done.kept_because:
+        lines.append(f"note: {done.kept_because}")
+    return lines
+
+
+# -- ckpt list -------------------------------------------------------------------------------------------------------
+
+_HEADINGS = ("Name", "Saved", "Size", "Threads", "Program", "Stopped at", "Message")
+
+
+def table(entries: Sequence[Entry]) -> List[str]:
+    """`ckpt list`: one line per snapshot, oldest first."""
+    rows: List[Sequence[str]] = [_HEADINGS]
+    for entry in entries:
+        record = entry.record
+        name = f"{entry.name} ({entry.path})" if entry.external else entry.name
+        if record is None:
+            rows.append((name, moment(entry.created), "", "", "", f"cannot be read: {entry.problem}", ""))
+        else:
+            rows.append(
+                (
+                    name,
+                    moment(record.created),
+                    size(record.file_bytes),
+                    str(len(record.threads)),
+                    record.program_name,
+                    record.stop,
+                    record.message,
+                )
+            )
+    rows = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def table_json(entries: Sequence[Entry]) -> str:
+    """`ckpt list -json`: an array of objects, oldest first."""
+    return json.dumps([_summary(entry) for entry in entries], indent=2, ensure_ascii=False)
+
+
+def _summary(entry: Entry) -> Dict[str, Any]:
+    summary: Dict[str, Any] = {"name": entry.name, "file": str(entry.path), "external": entry.external}
+    record = entry.record
+    if record is None:
+        summary["problem"] = entry.problem
+        return summary
+    summary.update(
+        bytes=record.file_bytes,
+        created=record.created,
+        program=record.program,
+        threads=len(record.threads),
+        pid=record.pid,
+        stop=record.stop,
+        message=record.message,
+    )
+    return summary
+
+
+# -- ckpt info -------------------------------------------------------------------------------------------------------
+
+
+def info(name: str, path: str, record: Record) -> List[str]:
+    """`ckpt info NAME`."""
+    facts = [
+        ("Snapshot", name),
+        ("Message", record.message),
+        ("File", f"{path} ({size(record.file_bytes)})"),
+        ("Saved", f"{moment(record.created)} on {record.hostname} (Linux {record.kernel}) by {record.creator}"),
+        ("Program", record.program),
+        ("Arguments", " ".join(record.argv[1:])),
+        ("Directory", record.cwd),
+        ("Process", str(record.pid)),
+        ("Stopped at", record.stop),
+        ("Kept files", f"{len(record.objects)}, {size(sum(each.size for each in record.objects))}"),
+    ]
+    width = max(len(label) for label, _ in facts) + 2
+    lines = [f"{label + ':':<{width}}{printable(text)}" for label, text in facts if text]
+    lines.append("Threads:")
+    for thread in record.threads:
+        mark = "*" if thread.tid == record.selected_tid else " "
+        signal = f", signal {thread.held_signal} held" if thread.held_signal else ""
+        lines.append(f"{mark} {thread.number:<4} LWP {thread.tid} {printable(thread.name)}{signal}")
+    if record.files:
+        lines.append("Open files:")
+        lines += [f"  {each.fd:<4} {printable(each.kind)}: {printable(each.path)}" for each in record.files]
+    return lines + fidelity(record.fidelity)
+
+
+def info_json(name: str, path: str, record: Record) -> str:
+    """`ckpt info NAME -json`: the whole record, with the name and the file it is under now."""
+    return json.dumps({**record.raw, "name": name, "file": path}, indent=2, ensure_ascii=False, default=str)

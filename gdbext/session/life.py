@@ -1,0 +1,186 @@
+"""What outlives the command `ckpt restore`: the restored program's ties to this GDB.
+
+    - It ends with GDB, like a program started with `run`, unless it was detached (GDB would detach it on quit).
+    - At the first `continue` it gets the terminal modes it was saved with.
+    - Its helper is collected when it ends.
+    - While it lives, an overlay may show GDB the snapshot's copies of replaced libraries.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional
+
+import gdb
+
+from .. import launch, native, overlay
+from ..progress import Progress
+from . import settings
+
+
+@dataclass
+class _Ours:
+    """A restored program this GDB holds."""
+
+    pid: int
+    helper: int
+    terminal: Optional[Dict[str, Any]]
+
+
+@dataclass
+class _Shown:
+    """An overlay in use: the link that is GDB's sysroot, the directory behind it, and the sysroot before."""
+
+    link: Path
+    directory: Path
+    before: str
+    # False once its program is gone: then it shows the real files until GDB can be given its own sysroot again.
+    active: bool = True
+
+
+_ours: Dict[int, _Ours] = {}
+_helpers: List[int] = []
+_shown: Optional[_Shown] = None
+
+
+def connect() -> None:
+    """Register the event handlers; once per GDB."""
+    gdb.events.exited.connect(_on_exited)
+    gdb.events.cont.connect(_on_continue)
+    gdb.events.before_prompt.connect(_on_prompt)
+    if hasattr(gdb.events, "gdb_exiting"):
+        gdb.events.gdb_exiting.connect(_on_exiting)
+
+
+def adopt(pid: int, helper: int, terminal: Optional[Dict[str, Any]]) -> None:
+    """The restored program `pid` is GDB's now; `terminal` are the modes it was saved with."""
+    _ours[pid] = _Ours(pid, helper, terminal)
+
+
+def _on_exited(event: Any) -> None:
+    # Also comes for `kill` and `detach`. The inferior still has its pid.
+    target = getattr(event, "inferior", None) or gdb.selected_inferior()
+    ours = _ours.pop(int(target.pid), None)
+    if ours is None:
+        return
+    _helpers.append(ours.helper)
+    _expose_real_files()
+
+
+def _on_continue(event: Any) -> None:
+    # GDB gave the program the modes the terminal had when GDB started, as it does for any program it attached to. That
+    # happens before this event, so the saved ones come last.
+    thread = getattr(event, "inferior_thread", None)
+    pid = int(thread.ptid[0]) if thread is not None else int(gdb.selected_inferior().pid)
+    ours = _ours.get(pid)
+    if ours is None or ours.terminal is None:
+        return
+    terminal, ours.terminal = ours.terminal, None
+    try:
+        if os.isatty(0):
+            native.module().write_terminal(0, terminal)
+    except native.error_type():
+        pass  # a terminal that went away is no reason to stop the program
+
+
+def _on_prompt() -> None:
+    _helpers[:] = [helper for helper in _helpers if not launch.reap(helper)]
+    if _shown is not None and not _shown.active:
+        forget_overlay()
+
+
+def _on_exiting(event: Any) -> None:
+    for target in gdb.inferiors():
+        if int(target.pid) in _ours:
+            _end(target)
+    _ours.clear()
+    if _shown is not None:
+        _remove(_shown)
+
+
+def _end(target: Any) -> None:
+    """Kill a program that GDB is about to detach."""
+    pid = int(target.pid)
+    try:
+        with settings.unasked(), settings.hooks_silenced("kill"):
+            settings.quietly(f"kill inferiors {target.num}")
+    except gdb.error:
+        # It may be running just now (asynchronous execution); the kernel knows no such hindrance.
+        try:
+            os.kill(pid, 9)
+        except ProcessLookupError:
+            pass
+
+
+# -- the overlay -----------------------------------------------------------------------------------------------------
+
+
+def show_overlay(scratch: Path, replaced: Mapping[str, str]) -> None:
+    """Make GDB open `replaced`'s copies in place of its keys. Nothing may be running. Raises OSError."""
+    global _shown
+    forget_overlay()
+    link = scratch / f"sysroot-{os.getpid()}"
+    directory = scratch / f"overlay-{os.getpid()}"
+    _remove(_Shown(link, directory, ""))
+    overlay.build(directory, link, replaced)
+    shown = _Shown(link, directory, settings.shown("sysroot"))
+    link.symlink_to(directory)
+    settings.quietly(f"set sysroot {link}")
+    _shown = shown
+
+
+def _expose_real_files() -> None:
+    """The program is gone: from now on the overlay leads to the real files.
+
+    `set sysroot` here would crash GDB 13 (it reloads libraries of an inferior that is half gone); but the next program
+    may start before any other chance, within the same `run`. The link is turned to "/" now, and the setting put back
+    at the next prompt.
+    """
+    if _shown is None:
+        return
+    _shown.active = False
+    try:
+        temporary = _shown.link.with_name(_shown.link.name + ".new")
+        temporary.symlink_to("/")
+        temporary.replace(_shown.link)
+    except OSError:
+        pass
+
+
+def forget_overlay() -> None:
+    """Put GDB's sysroot back and remove the overlay, if there is one."""
+    global _shown
+    if _shown is None:
+        return
+    shown, _shown = _shown, None
+    try:
+        # Unless the user has chosen another meanwhile.
+        if settings.shown("sysroot") == str(shown.link):
+            settings.quietly(f"set sysroot {shown.before}".rstrip())
+    finally:
+        _remove(shown)
+
+
+def _remove(shown: _Shown) -> None:
+    shown.link.unlink(missing_ok=True)
+    overlay.remove(shown.directory)
+
+
+# -- the launch ------------------------------------------------------------------------------------------------------
+
+
+class LaunchWatch:
+    """Turns what the helper reports while it restores into progress; `total_bytes` is the size of the image."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self._total_bytes = total_bytes
+
+    def progress_for(self, progress: Progress) -> Callable[[int, int], bool]:
+        """A callback for `launch.start`."""
+
+        def report(done_bytes: int, total_bytes: int) -> bool:
+            return progress(done_bytes, total_bytes or self._total_bytes)
+
+        return report

@@ -1,0 +1,334 @@
+"""One restore: check, ask, end the old program, start the saved one parked, attach, finish it, make the session again.
+
+The order matters. Everything that can be checked is checked while the old program is alive. Between the start of the
+parked program and the end of the restore every way out goes through `_undo`, which leaves no process.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+import gdb
+
+from .. import launch, native
+from ..debugstate import DebugState
+from ..errors import CkptError, LaunchError
+from ..progress import Progress
+from ..records import Checked, Finished, Record
+from ..store import Store
+from . import debugger, inferior, life, settings
+
+
+@dataclass(frozen=True)
+class RestoreRequest:
+    """What `ckpt restore` was asked for. `target` is a name, a file, or None for the newest snapshot."""
+
+    target: Optional[str]
+    options: launch.RestartOptions
+    session: bool
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore did; `ids` is "saved" or "virtual"."""
+
+    name: str
+    record: Record
+    pid: int
+    ids: str
+    notes: Tuple[str, ...]
+
+
+def restore(store: Store, request: RestoreRequest) -> Restored:
+    """Replace the selected inferior by a snapshot. Raises CkptError, gdb.error and the native module's errors.
+
+    A failure before the old program is killed leaves it as it was; a later one leaves no program.
+    """
+    name, path = store.resolve(request.target)
+    record = Record.of(native.module().describe(str(path)))
+    state = DebugState.of(record.session) if request.session else DebugState()
+    helper = native.find_program("ckpt-restart")
+    _check_session()
+    # The store may not exist: a snapshot is a file like any other. Copies of changed files need a place, though.
+    store.create()
+    with store.in_use():
+        with Progress("Checking") as progress:
+            checked = Checked.of(native.module().validate(str(path), request.options.table(), progress))
+        _end_old_program()
+        life.forget_overlay()
+        with ExitStack() as undo:
+            made = _Restore(store, path, record, checked, state, request, helper, undo)
+            restored = made.run(name)
+    return restored
+
+
+def _check_session() -> None:
+    """Raise CkptError for modes of GDB in which a program cannot be taken over."""
+    if gdb.parameter("non-stop"):
+        raise CkptError('non-stop mode is on: "set non-stop off" first')
+    target = gdb.selected_inferior()
+    kind = getattr(getattr(target, "connection", None), "type", "")
+    if kind in ("remote", "extended-remote"):
+        raise CkptError("the target is remote: disconnect first")
+    if target.pid and kind != "core":
+        if any(thread.is_running() for thread in target.threads()):
+            raise CkptError("the program is running: stop it first")
+        inferior.check_not_recording()
+
+
+def _end_old_program() -> None:
+    """Kill the current program after GDB's own question, unless there is none."""
+    target = gdb.selected_inferior()
+    kind = getattr(getattr(target, "connection", None), "type", "")
+    if kind == "core":
+        # Detaching from a core file loses nothing, so GDB does not ask either.
+        settings.quietly("detach")
+    elif target.pid:
+        try:
+            gdb.execute("kill", from_tty=True)
+        except gdb.error as error:
+            if "Not confirmed" in str(error):
+                raise CkptError("not confirmed: the program is as it was") from None
+            raise
+
+
+class _Restore:
+    """The steps after the old program is gone, with what they share."""
+
+    def __init__(
+        self,
+        store: Store,
+        path: Path,
+        record: Record,
+        checked: Checked,
+        state: DebugState,
+        request: RestoreRequest,
+        helper: Path,
+        undo: ExitStack,
+    ) -> None:
+        self._store = store
+        self._path = path
+        self._record = record
+        self._checked = checked
+        self._state = state
+        self._request = request
+        self._helper = helper
+        self._undo = undo
+        self._notes: List[str] = list(checked.notes)
+
+    def run(self, name: str) -> Restored:
+        """All of it, in order."""
+        self._load_executable()
+        self._replace_libraries()
+        parked = self._start()
+        finished = self._take_over(parked)
+        # From here on the program is whole: what goes wrong now is a note, not a reason to kill it.
+        parked.go()
+        self._undo.pop_all()
+        life.adopt(parked.pid, parked.helper, self._record.terminal)
+        try:
+            self._remake_session(finished)
+            self._note_newer_sources()
+        except gdb.error as error:
+            self._notes.append(f"the session is incomplete: {inferior.stop_problem(error)}")
+        return Restored(name, self._record, parked.pid, finished.ids, tuple(dict.fromkeys(self._notes)))
+
+    # -- before there is a process ----------------------------------------------------------------------------------
+
+    def _load_executable(self) -> None:
+        """`file EXECUTABLE`, unless it is loaded already; put back if the restore fails."""
+        wanted = self._checked.executable
+        before = inferior.loaded_file()
+        if before and os.path.exists(before) and os.path.samefile(before, wanted):
+            return
+        with settings.unasked():
+            settings.quietly(f"file {debugger.quoted(wanted)}")
+        self._undo.callback(self._unload, before)
+
+    @staticmethod
+    def _unload(before: Optional[str]) -> None:
+        with settings.unasked():
+            try:
+                settings.quietly(f"file {debugger.quoted(before)}" if before else "file")
+            except gdb.error:
+                pass  # the file that was loaded has gone meanwhile
+
+    def _replace_libraries(self) -> None:
+        """Show GDB the snapshot's copies under the names of libraries that changed or vanished."""
+        replaced = {library.path: library.copy for library in self._checked.libraries}
+        for name, real in self._state_libraries():
+            if real in replaced and not os.path.lexists(name):
+                replaced[name] = replaced[real]
+        if not replaced:
+            return
+        root = str(gdb.parameter("sysroot") or "")
+        if root not in ("", "/", "target:"):
+            self._notes.append(f'sysroot is "{root}": symbols of replaced libraries come from there')
+            return
+        try:
+            life.show_overlay(self._store.scratch_directory, replaced)
+        except OSError as error:
+            raise CkptError(f"{error.filename}: {error.strerror}") from None
+        self._undo.callback(life.forget_overlay)
+
+    def _state_libraries(self) -> Tuple[Tuple[str, str], ...]:
+        try:
+            return DebugState.of(self._record.session).libraries
+        except CkptError:
+            return ()
+
+    # -- the process ------------------------------------------------------------------------------------------------
+
+    def _start(self) -> launch.Parked:
+        terminal = str(gdb.parameter("inferior-tty") or "") or None
+        watch = life.LaunchWatch(self._record.file_bytes)
+        with Progress("Restoring") as progress:
+            parked = launch.start(
+                self._helper, self._path, self._request.options, terminal, watch.progress_for(progress)
+            )
+        self._undo.callback(parked.abandon)
+        self._notes += parked.notes
+        return parked
+
+    def _take_over(self, parked: launch.Parked) -> Finished:
+        """Attach to the parked program and give its threads their final state."""
+        with ExitStack() as stack:
+            stack.enter_context(settings.unasked())
+            stack.enter_context(settings.output_hidden())
+            # The user's file was chosen on purpose; GDB would take /proc/PID/exe when it thinks they differ.
+            stack.enter_context(settings.setting("exec-file-mismatch", "off"))
+            stack.enter_context(settings.hooks_silenced("stop", "attach"))
+            stack.enter_context(settings.handlers_silenced(gdb.events.stop))
+            self._undo.callback(_kill_attached, parked.pid)
+            try:
+                settings.quietly(f"attach {parked.pid}")
+            except gdb.error as error:
+                raise LaunchError(f"attach to process {parked.pid}: {inferior.stop_problem(error)}") from None
+            self._check_attached(parked)
+            finished = Finished.of(
+                native.module().finish(str(self._path), parked.pid, self._request.options.table())
+            )
+            flush_caches()
+        return finished
+
+    @staticmethod
+    def _check_attached(parked: launch.Parked) -> None:
+        target = gdb.selected_inferior()
+        if target.pid != parked.pid:
+            raise LaunchError(f"GDB attached to process {target.pid} and not to {parked.pid}")
+        seen = {inferior.thread_tid(thread) for thread in target.threads()}
+        lost = [tid for tid in parked.tids if tid not in seen]
+        if lost:
+            raise LaunchError(f"GDB did not find thread {lost[0]} of process {parked.pid}")
+
+    # -- the session ------------------------------------------------------------------------------------------------
+
+    def _remake_session(self, finished: Finished) -> None:
+        tids = {thread.saved_tid: thread.tid for thread in finished.threads}
+        numbers = _number_map(finished)
+        if self._request.session:
+            self._notes += debugger.apply_settings(self._state)
+            self._notes += debugger.apply_symbol_files(self._state)
+        for tid, number in finished.held:
+            self._queue_signal(tid, number)
+        self._select(tids)
+        debugger.refresh_watchpoints()
+        if self._request.session:
+            self._notes += debugger.apply_breakpoints(self._state, tids, numbers)
+            self._select(tids)
+            self._notes += debugger.apply_displays(self._state)
+        self._select(tids)
+        self._note_renumbered(numbers)
+
+    def _queue_signal(self, tid: int, number: int) -> None:
+        name = inferior.signal_name(number)
+        if name is None or not debugger.select_thread(tid):
+            self._notes.append(f"signal {number} held for thread {tid} could not be queued")
+            return
+        try:
+            settings.quietly(f"queue-signal {name}")
+        except gdb.error as error:
+            self._notes.append(f"{name} held for thread {tid} could not be queued: {inferior.stop_problem(error)}")
+
+    def _select(self, tids: Dict[int, int]) -> None:
+        saved = self._record.selected_tid
+        if debugger.select_thread(tids.get(saved, saved)) and not settings.select_level(self._record.selected_frame):
+            settings.select_level(0)
+
+    def _note_renumbered(self, numbers: Dict[int, int]) -> None:
+        moved = [f"{before} is now {now}" for before, now in sorted(numbers.items()) if before != now]
+        if moved:
+            self._notes.append(f"GDB numbers threads anew: thread {', '.join(moved[:8])}{'...' if len(moved) > 8 else ''}")
+
+    def _note_newer_sources(self) -> None:
+        """Say so when a source file on the stack changed since the save: GDB shows the new text at old line numbers."""
+        seen: Dict[str, bool] = {}
+        for level in range(_SOURCE_LEVELS):
+            frame = settings.frame_at(level)
+            if frame is None:
+                break
+            try:
+                symtab = frame.find_sal().symtab
+                path = symtab.fullname() if symtab is not None else None
+            except gdb.error:
+                break
+            if path and path not in seen:
+                seen[path] = _modified_s(path) > self._record.created
+        self._notes += [f"{path} is newer than the snapshot: lines may not match" for path, newer in seen.items() if newer]
+
+
+# Frames further out are seldom looked at, and unwinding costs.
+_SOURCE_LEVELS = 20
+
+
+def _modified_s(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+def _number_map(finished: Finished) -> Dict[int, int]:
+    """Saved thread numbers (GDB's global ones) to present ones: gaps close, GDB numbers from 1 on attach."""
+    present = {inferior.thread_tid(thread): int(thread.global_num) for thread in gdb.selected_inferior().threads()}
+    return {thread.number: present[thread.tid] for thread in finished.threads if thread.tid in present}
+
+
+def flush_caches() -> None:
+    """Have GDB read registers and memory again: the native module changed them behind its back."""
+    for command, older in (
+        ("maintenance flush register-cache", "flushregs"),
+        ("maintenance flush dcache", "set stack-cache off"),
+    ):
+        try:
+            settings.quietly(command)
+        except gdb.error:
+            if older == "flushregs":
+                settings.quietly(older)
+            else:
+                with settings.setting("stack-cache", "off"):
+                    pass  # switching it off drops it
+
+
+def _kill_attached(pid: int) -> None:
+    """Undo: kill the program if GDB is attached to it; else its helper does."""
+    target = gdb.selected_inferior()
+    if target.pid != pid:
+        return
+    with settings.unasked(), settings.hooks_silenced("kill"):
+        try:
+            settings.quietly("kill")
+        except gdb.error:
+            pass  # it died by itself
+
+
+def print_location() -> None:
+    """Print where the selected thread is, as GDB does: the frame, the source line, and the displays."""
+    gdb.execute("frame")
+    if debugger.read_displays():
+        gdb.execute("display")
+

@@ -1,0 +1,101 @@
+"""One save: preconditions, what GDB knows, then the native module does the work."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+import gdb
+
+from .. import native
+from ..errors import CkptError
+from ..progress import Progress
+from ..records import Fidelity, read, read_list
+from ..store import Store
+from . import debugger, inferior, settings
+
+
+@dataclass(frozen=True)
+class SaveRequest:
+    """What `ckpt save` was asked for. `output` is None for the store; `file_limit_bytes` bounds each kept data file."""
+
+    name: Optional[str]
+    message: str
+    output: Optional[Path]
+    force: bool
+    file_limit_bytes: int
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a save did."""
+
+    name: str
+    path: Path
+    file_bytes: int
+    seconds: float
+    threads: int
+    stop: str
+    fidelity: Tuple[Fidelity, ...]
+    notes: Tuple[str, ...]
+
+
+def save(store: Store, request: SaveRequest) -> Saved:
+    """Save the selected inferior. GDB's state is as before, whether it succeeds or not.
+
+    Raises CkptError for what a user can do something about, and the native module's errors.
+    """
+    started_s = time.monotonic()
+    inferior.check_target()
+    store.create()
+    name = request.name if request.name is not None else store.default_name(inferior.program_path())
+    store.check_free(name, request.force)
+    output = store.path_of(name)
+    if request.output is not None:
+        output = request.output.expanduser().absolute()
+        if output.exists() and not request.force:
+            raise CkptError(f"{output} exists already; -force replaces it")
+    with store.in_use():
+        with settings.selection_kept():
+            table, stop, notes = _request(store, request, name, output)
+        with Progress("Saving") as progress:
+            done = native.module().capture(table, progress, inferior.read_code)
+        store.register(name, output)
+    return Saved(
+        name=name,
+        path=output,
+        file_bytes=read(done, "file_bytes", int),
+        # What the user waited, not only what the native module took.
+        seconds=time.monotonic() - started_s,
+        threads=read(done, "threads", int),
+        stop=stop,
+        fidelity=tuple(Fidelity.of(each) for each in read_list(done, "fidelity", dict)),
+        notes=tuple(notes),
+    )
+
+
+def _request(store: Store, request: SaveRequest, name: str, output: Path) -> Tuple[Dict[str, Any], str, List[str]]:
+    """The native module's request, the text of the stop location, and notes. Changes the selection."""
+    selected = gdb.selected_thread()
+    level = settings.selected_level()
+    stop = inferior.location()
+    state, notes = debugger.capture()
+    table = {
+        "pid": int(gdb.selected_inferior().pid),
+        "output": str(output),
+        "store": str(store.root),
+        "file_limit": request.file_limit_bytes,
+        "overwrite": request.force,
+        "name": name,
+        "message": request.message,
+        "threads": inferior.thread_table(),
+        "selected": {"tid": inferior.thread_tid(selected), "frame": level},
+        "stop": stop,
+        "session": state.table(),
+        "terminal": inferior.terminal(),
+    }
+    return table, stop, notes
+
+

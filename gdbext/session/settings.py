@@ -1,0 +1,230 @@
+"""Changes of GDB's state that undo themselves: each is a context manager with a `finally`."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from contextlib import ExitStack, contextmanager
+from typing import Any, Dict, Iterator, List, Optional
+
+import gdb
+
+
+def quietly(command: str) -> str:
+    """Run a GDB command and return what it printed. Raises gdb.error."""
+    return str(gdb.execute(command, from_tty=False, to_string=True))
+
+
+def has_setting(name: str) -> bool:
+    """Whether this GDB has the setting `name`: probed, since versions say little about patched GDBs."""
+    try:
+        gdb.parameter(name)
+    except RuntimeError:
+        return False
+    return True
+
+
+# Settings with the values on, off and auto: Python sees None for auto, as it does for "unlimited" of others.
+_AUTO = frozenset({"breakpoint pending"})
+
+
+def shown(name: str) -> str:
+    """The value of a setting as `set` takes it."""
+    value = gdb.parameter(name)
+    if value is None:
+        return "auto" if name in _AUTO else "unlimited"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
+
+
+@contextmanager
+def setting(name: str, value: str) -> Iterator[None]:
+    """Have the setting `name` at `value` for a while; nothing happens when this GDB does not have it."""
+    if not has_setting(name):
+        yield
+        return
+    before = shown(name)
+    if before == value:
+        yield
+        return
+    quietly(f"set {name} {value}")
+    try:
+        yield
+    finally:
+        quietly(f"set {name} {before}")
+
+
+@contextmanager
+def unasked() -> Iterator[None]:
+    """Have GDB ask nothing and print no notifications, for commands whose output nobody sees."""
+    with ExitStack() as stack:
+        stack.enter_context(setting("confirm", "off"))
+        stack.enter_context(setting("pagination", "off"))
+        # A stop is printed by the interpreter, past any capturing of a command's output.
+        stack.enter_context(setting("suppress-cli-notifications", "on"))
+        # The question whether to use debuginfod would be asked unseen, and answered for the whole session.
+        if has_setting("debuginfod enabled") and shown("debuginfod enabled") == "ask":
+            stack.enter_context(setting("debuginfod enabled", "off"))
+        yield
+
+
+@contextmanager
+def selection_kept() -> Iterator[None]:
+    """Put the selected thread and frame back afterwards. Needs a stopped, selected thread."""
+    thread = gdb.selected_thread()
+    level = selected_level()
+    try:
+        yield
+    finally:
+        if thread is not None and thread.is_valid():
+            thread.switch()
+            select_level(level)
+
+
+def selected_level() -> int:
+    """The number of the selected frame, 0 when there is none."""
+    try:
+        return int(gdb.selected_frame().level())
+    except gdb.error:
+        return 0
+
+
+def select_level(level: int) -> bool:
+    """Select frame `level` of the selected thread without printing it; False (and frame 0) when there is none."""
+    frame = frame_at(level)
+    if frame is None:
+        return False
+    frame.select()
+    return True
+
+
+def frame_at(level: int) -> Optional[Any]:
+    """Frame `level` of the selected thread, or None."""
+    try:
+        frame: Any = gdb.newest_frame()
+        for _ in range(level):
+            frame = frame.older()
+            if frame is None:
+                return None
+    except gdb.error:
+        return None
+    return frame
+
+
+@contextmanager
+def convenience_kept(*names: str) -> Iterator[None]:
+    """Put convenience variables back that a command sets by the way."""
+    before: Dict[str, Any] = {name: gdb.convenience_variable(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            gdb.set_convenience_variable(name, value)
+
+
+# -- hooks and handlers of the user ----------------------------------------------------------------------------------
+
+
+def _user_command(name: str) -> Optional[List[str]]:
+    """The body of the user-defined command `name`, or None when there is no such command."""
+    try:
+        text = quietly(f"show user {name}")
+    except gdb.error:
+        return None
+    lines = text.splitlines()
+    if not lines or not lines[0].startswith(f'User command "{name}"'):
+        return None
+    # Indented by two at the outermost level; the code of a `python` block is not, and must stay as it is.
+    body = [line[2:] if line.startswith("  ") and not python else line for line, python in _with_python(lines[1:])]
+    while body and not body[-1].strip():
+        body.pop()
+    return body
+
+
+def _with_python(lines: List[str]) -> List[Any]:
+    """Each line with whether it is code inside a `python` ... `end` block of a user-defined command."""
+    marked = []
+    inside = False
+    for line in lines:
+        if inside and line.strip() == "end":
+            inside = False
+        marked.append((line, inside))
+        if line.strip() in ("python", "python-interactive", "py", "pi"):
+            inside = True
+    return marked
+
+
+@contextmanager
+def hooks_silenced(*commands: str) -> Iterator[None]:
+    """Make the user's hook-COMMAND and hookpost-COMMAND do nothing for a while."""
+    with ExitStack() as stack:
+        for command in commands:
+            for name in (f"hook-{command}", f"hookpost-{command}"):
+                body = _user_command(name)
+                if body is None:
+                    continue
+                stack.callback(_define, name, body)
+                _define(name, [])
+        yield
+
+
+def _define(name: str, body: List[str]) -> None:
+    with setting("confirm", "off"):
+        quietly("\n".join([f"define {name}", *body, "end"]))
+
+
+@contextmanager
+def handlers_silenced(registry: Any) -> Iterator[None]:
+    """Disconnect every Python handler of an event for a while. `registry` is e.g. gdb.events.stop.
+
+    GDB can disconnect a handler one has, but not list them. Its EventRegistry object holds one pointer after the object
+    header: the list of handlers. That is checked before it is used; if it is anything else, handlers stay connected.
+    """
+    handlers = _handlers(registry)
+    if not handlers:
+        yield
+        return
+    before = list(handlers)
+    del handlers[:]
+    try:
+        yield
+    finally:
+        # Those connected meanwhile (a library's pretty-printers may do that) stay connected, after the others.
+        handlers[:0] = before
+
+
+def _handlers(registry: Any) -> Optional[List[Any]]:
+    if type(registry).__basicsize__ != object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p):
+        return None
+    # Reading the pointer as a number first: as an object it would be touched (its reference count) unseen.
+    address = ctypes.c_void_p.from_address(id(registry) + object.__basicsize__).value
+    if not address or _type_address(address) != id(list):
+        return None
+    found = ctypes.cast(address, ctypes.py_object).value
+    return found if isinstance(found, list) else None
+
+
+def _type_address(address: int) -> Optional[int]:
+    """What the type pointer of the Python object at `address` holds: the last word of the object header."""
+    offset = object.__basicsize__ - ctypes.sizeof(ctypes.c_void_p)
+    return ctypes.c_void_p.from_address(address + offset).value
+
+
+@contextmanager
+def output_hidden() -> Iterator[None]:
+    """Send what GDB writes to its standard output nowhere, for GDBs that print stops in spite of everything."""
+    if has_setting("suppress-cli-notifications"):
+        yield
+        return
+    gdb.flush()
+    kept = os.dup(1)
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        os.dup2(nowhere, 1)
+        os.close(nowhere)
+        yield
+    finally:
+        gdb.flush()
+        os.dup2(kept, 1)
+        os.close(kept)

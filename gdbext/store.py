@@ -1,0 +1,353 @@
+"""The store: where snapshots lie, what they are called, and which kept files are still needed.
+
+    snapshots/NAME.ckpt     the images
+    external/               symbolic links to images written elsewhere (`ckpt save -o FILE`)
+    objects/<hh>/<hash>/    executables, libraries and data files, kept once per content for all snapshots
+    index/                  the native module's cache
+    scratch/                what a running restore needs for a while
+
+Everything in it is the user's own: directories 0700, files 0600. Snapshots hold a program's memory, with its secrets,
+and the objects are executed; so a store that somebody else could write to is refused, not repaired.
+
+Locking. Saving and restoring hold a shared lock on the store's directory, collecting garbage an exclusive one: an
+object may be in use by an image that is not yet in place. A flock lives as long as its descriptor, so a killed GDB
+leaves none behind.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import stat
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+
+from .errors import CkptError, StoreError
+from .records import Record
+
+SUFFIX = ".ckpt"
+# Long enough for anybody, short enough for a file name with our suffix and a temporary one behind it.
+NAME_LIMIT = 200
+
+Describe = Callable[[Path], Record]
+
+
+def default_directory(environment: Mapping[str, str]) -> Path:
+    """Where the store is when nobody says: $CKPT_DIR, else $XDG_DATA_HOME/ckpt, else ~/.local/share/ckpt.
+
+    The XDG specification wants relative paths in its variables ignored.
+    """
+    if environment.get("CKPT_DIR"):
+        return Path(environment["CKPT_DIR"]).expanduser().absolute()
+    data = environment.get("XDG_DATA_HOME", "")
+    if os.path.isabs(data):
+        return Path(data) / "ckpt"
+    return Path(environment.get("HOME") or "~").expanduser() / ".local" / "share" / "ckpt"
+
+
+def check_name(name: str) -> None:
+    """Raise StoreError unless `name` may name a snapshot: one word, no "/", not starting with "-" or "."."""
+    if not name:
+        raise StoreError("the name is empty")
+    if "/" in name:
+        raise StoreError(f'a name cannot contain "/": "{name}" (-o FILE writes a file elsewhere)')
+    if name[0] in "-.":
+        raise StoreError(f'a name cannot begin with "{name[0]}": "{name}"')
+    if not name.isprintable() or any(character.isspace() for character in name):
+        raise StoreError(f"a name is one word of printable characters, not {name!r}")
+    if len(os.fsencode(name)) > NAME_LIMIT:
+        raise StoreError(f"a name has at most {NAME_LIMIT} bytes, this one has {len(os.fsencode(name))}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A snapshot of the store. `record` is None when the image cannot be read; `problem` then says why."""
+
+    name: str
+    path: Path
+    external: bool
+    record: Optional[Record]
+    problem: str
+
+    @property
+    def created(self) -> float:
+        """When it was saved, in Unix seconds; the file's time when the image cannot be read."""
+        if self.record is not None:
+            return self.record.created
+        try:
+            return self.path.stat().st_mtime
+        except OSError:
+            return 0.0
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """What a deletion did: the names, the bytes given back, and why kept files could not be collected, if so."""
+
+    names: Tuple[str, ...]
+    freed_bytes: int
+    kept_because: str
+
+
+class Store:
+    """The store in one directory. `describe` reads an image's record; it raises CkptError for one it cannot read."""
+
+    def __init__(self, root: Path, describe: Describe) -> None:
+        self.root = root
+        self._describe = describe
+
+    @property
+    def snapshots_directory(self) -> Path:
+        """Where the images are."""
+        return self.root / "snapshots"
+
+    @property
+    def scratch_directory(self) -> Path:
+        """Where a running restore may put what it needs."""
+        return self.root / "scratch"
+
+    # -- the directory ------------------------------------------------------------------------------------------------
+
+    def check(self) -> bool:
+        """Whether the store exists. Raises StoreError when it does but is not the user's own."""
+        try:
+            found = self.root.stat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StoreError(f"the store {self.root}: {error.strerror}") from None
+        self._check_owned(self.root, found)
+        for name in ("snapshots", "objects", "external", "scratch"):
+            try:
+                self._check_owned(self.root / name, (self.root / name).stat())
+            except FileNotFoundError:
+                continue
+        return True
+
+    @staticmethod
+    def _check_owned(path: Path, found: os.stat_result) -> None:
+        if not stat.S_ISDIR(found.st_mode):
+            raise StoreError(f"the store {path} is not a directory")
+        if found.st_uid != os.geteuid():
+            raise StoreError(f"the store {path} belongs to another user (uid {found.st_uid}): refused")
+        if found.st_mode & 0o022:
+            raise StoreError(f'the store {path} can be written by others: refused (chmod go-w "{path}")')
+
+    def create(self) -> None:
+        """Make the store if it is not there, and make sure it can be written to. Raises StoreError."""
+        self.check()
+        try:
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            for path in (self.root, *(self.root / name for name in ("snapshots", "objects", "external", "scratch"))):
+                # The mode is given at creation, so there is no moment in which others could look in.
+                path.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the store {self.root} cannot be created: {error.strerror}") from None
+        self.check()
+        for path in (self.snapshots_directory, self.root / "objects"):
+            # os.access asks for the effective rights too: a read-only file system says no to root as well.
+            if not os.access(path, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+                raise StoreError(f"the store {self.root} cannot be written to")
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Hold the shared lock: nothing that this save or restore counts on is collected meanwhile."""
+        with self._locked(fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, how)
+            yield
+        finally:
+            os.close(fd)
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def entries(self) -> List[Entry]:
+        """All snapshots, oldest first; those written elsewhere as long as their file is there."""
+        if not self.check():
+            return []
+        found = [self._entry(path, path.stem, external=False) for path in self._images()]
+        for link, target in self._links():
+            if not target.exists():
+                continue
+            entry = self._entry(target, link.stem, external=True)
+            found.append(entry)
+        return sorted(found, key=lambda entry: (entry.created, entry.name))
+
+    def names(self) -> List[str]:
+        """The names of all snapshots, without reading those in the store's own directory (completion is cheap)."""
+        if not self.check():
+            return []
+        names = [path.stem for path in self._images()]
+        names += [entry.name for entry in self._external_entries()]
+        return sorted(names)
+
+    def _images(self) -> List[Path]:
+        try:
+            return sorted(path for path in self.snapshots_directory.iterdir() if path.suffix == SUFFIX)
+        except FileNotFoundError:
+            return []
+
+    def _links(self) -> List[Tuple[Path, Path]]:
+        """Each link in external/ with the path it leads to."""
+        try:
+            links = sorted(path for path in (self.root / "external").iterdir() if path.is_symlink())
+        except FileNotFoundError:
+            return []
+        return [(link, Path(os.path.join(link.parent, os.readlink(link)))) for link in links]
+
+    def _external_entries(self) -> List[Entry]:
+        return [self._entry(target, link.stem, external=True) for link, target in self._links() if target.exists()]
+
+    def _entry(self, path: Path, stem: str, external: bool) -> Entry:
+        try:
+            record = self._describe(path)
+        except CkptError as error:
+            return Entry(stem, path, external, None, str(error))
+        # A file in the store is called what it is called; one elsewhere is known by the name it was given.
+        return Entry((record.name or stem) if external else stem, path, external, record, "")
+
+    def find(self, name: str) -> Optional[Entry]:
+        """The snapshot called `name`, or None."""
+        if not self.check():
+            return None
+        path = self.path_of(name)
+        if "/" not in name and name and os.path.lexists(path):
+            return self._entry(path, name, external=False)
+        return next((entry for entry in self._external_entries() if entry.name == name), None)
+
+    def path_of(self, name: str) -> Path:
+        """Where a snapshot called `name` lies in the store."""
+        return self.snapshots_directory / (name + SUFFIX)
+
+    def newest(self) -> Entry:
+        """The snapshot saved last. Raises StoreError when there is none that can be read."""
+        readable = [entry for entry in self.entries() if entry.record is not None]
+        if not readable:
+            raise StoreError(f"there are no snapshots in {self.root}")
+        return readable[-1]
+
+    def resolve(self, text: Optional[str]) -> Tuple[str, Path]:
+        """The name and the file that NAME or FILE means; nothing means the newest. Raises StoreError.
+
+        A name comes before a file of the same name, as long as there is no "/" in it.
+        """
+        if text is None:
+            entry = self.newest()
+            return entry.name, entry.path
+        entry_or_none = self.find(text) if "/" not in text else None
+        if entry_or_none is not None:
+            return entry_or_none.name, entry_or_none.path
+        path = Path(text).expanduser()
+        if path.exists():
+            if path.is_dir():
+                raise StoreError(f"{text} is a directory, not a snapshot")
+            return path.stem, path.absolute()
+        if "/" in text or text.endswith(SUFFIX):
+            raise StoreError(f'there is no file "{text}"')
+        raise StoreError(f'there is no snapshot or file "{text}"; "ckpt list" shows what there is')
+
+    # -- naming -------------------------------------------------------------------------------------------------------
+
+    def default_name(self, program: str) -> str:
+        """PROGRAM-N for the program at path `program`, with N one more than the largest in use."""
+        stem = re.sub(r"[^A-Za-z0-9._+-]", "_", Path(program).name).lstrip("-.")[: NAME_LIMIT - 20] or "program"
+        pattern = re.compile(re.escape(stem) + r"-([0-9]{1,9})")
+        numbers = [int(match[1]) for match in map(pattern.fullmatch, self.names()) if match]
+        return f"{stem}-{max(numbers, default=0) + 1}"
+
+    def check_free(self, name: str, force: bool) -> None:
+        """Raise StoreError when `name` is no name, or is taken and `force` is not given."""
+        check_name(name)
+        if not force and self.find(name) is not None:
+            raise StoreError(f'there is already a snapshot "{name}"; -force replaces it')
+
+    # -- changing -----------------------------------------------------------------------------------------------------
+
+    def register(self, name: str, path: Path) -> None:
+        """Note that the image `path` needs objects of the store, when it lies outside `snapshots/`."""
+        path = path.absolute()
+        if path.parent == self.snapshots_directory.absolute():
+            self._forget_elsewhere(name)
+            return
+        for link, target in self._links():
+            if target == path or (target.exists() and path.exists() and os.path.samefile(target, path)):
+                return
+        # The path's hash keeps apart the links of files of one name in two directories.
+        link = self.root / "external" / f"{name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}{SUFFIX}"
+        link.parent.mkdir(mode=0o700, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
+
+    def _forget_elsewhere(self, name: str) -> None:
+        """A name belongs to one snapshot: drop our link to an image elsewhere; the file is the user's and stays."""
+        for link, target in self._links():
+            if target.exists() and self._entry(target, link.stem, external=True).name == name:
+                link.unlink(missing_ok=True)
+
+    def delete(self, names: Sequence[str]) -> Deleted:
+        """Delete snapshots and collect the objects nobody needs any more. Raises StoreError before deleting anything."""
+        found = []
+        for name in dict.fromkeys(names):
+            entry = self.find(name)
+            if entry is None:
+                raise StoreError(f'there is no snapshot "{name}"; "ckpt list" shows what there is')
+            found.append(entry)
+        freed = 0
+        for entry in found:
+            try:
+                # Blocks, not length: an image is full of holes.
+                size = entry.path.lstat().st_blocks * 512
+                entry.path.unlink()
+            except OSError as error:
+                raise StoreError(f'"{entry.name}" cannot be deleted: {error.strerror}') from None
+            freed += size
+        collected, reason = self.collect()
+        return Deleted(tuple(entry.name for entry in found), freed + collected, reason)
+
+    def collect(self) -> Tuple[int, str]:
+        """Remove every object no snapshot needs. Returns the bytes freed and, if nothing was done, the reason."""
+        try:
+            with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
+                for link, target in self._links():
+                    if not target.exists():
+                        link.unlink(missing_ok=True)
+                needed: Set[str] = set()
+                for entry in self.entries():
+                    if entry.record is None:
+                        # Nobody knows what an unreadable image needs; a newer version may know how to read it.
+                        return 0, f'kept files stay: "{entry.name}" cannot be read'
+                    needed.update(stored.hash for stored in entry.record.objects)
+                return self._sweep(needed), ""
+        except BlockingIOError:
+            return 0, "kept files stay: the store is in use by another save or restore"
+
+    def _sweep(self, needed: Set[str]) -> int:
+        freed = 0
+        for group in _directories(self.root / "objects"):
+            for directory in _directories(group):
+                if directory.name in needed:
+                    continue
+                freed += sum(path.lstat().st_blocks * 512 for path in directory.rglob("*") if not path.is_dir())
+                shutil.rmtree(directory, ignore_errors=True)
+            try:
+                group.rmdir()
+            except OSError:
+                pass  # not empty: others in this group are still needed
+        return freed
+
+
+def _directories(path: Path) -> List[Path]:
+    try:
+        return sorted(each for each in path.iterdir() if each.is_dir() and not each.is_symlink())
+    except FileNotFoundError:
+        return []
