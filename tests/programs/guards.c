@@ -81,6 +81,7 @@ int main(int argc, char** argv) {
     MUST(madvise(area + 10 * PAGE, 4 * PAGE, MADV_GUARD_REMOVE));
     CHECK(!faults(area + 11 * PAGE), "a removed guard still faults");
   } else {
+    selfcheck_start_bystanders();  // their stacks would fill the room
     // It grows only while the kernel's guard gap (256 pages) to the mapping below it is free.
     size_t room = 16 << 20;
     unsigned char* area = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
