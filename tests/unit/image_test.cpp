@@ -21,6 +21,7 @@
 #include "base/digest.hpp"
 #include "base/fault.hpp"
 #include "base/io.hpp"
+#include "forge.hpp"
 #include "image/format.hpp"
 #include "image/reader.hpp"
 #include "image/writer.hpp"
@@ -80,38 +81,9 @@ Reader read_text(std::string_view content) {
   return Reader::from_fd(memory_file(content), "snap.ckpt");
 }
 
-/// An image whose digests are right and whose record is these bytes: what a forger would write.
-std::string forge(std::string_view cbor) {
-  const TempDir dir;
-  write_small(dir / "x.ckpt");
-  std::string file = slurp(dir / "x.ckpt");
-  Elf64_Phdr notes{};
-  std::memcpy(&notes, file.data() + sizeof(Elf64_Ehdr), sizeof notes);
-  const std::size_t note_at = file.rfind(std::string_view("CKPT\0", 5)) - sizeof(Elf64_Nhdr);
-  std::string note = file.substr(note_at, sizeof(Elf64_Nhdr) + 8 + sizeof(RecordHead));
-  std::string others = file.substr(notes.p_offset, note_at - notes.p_offset);
-  Elf64_Nhdr head{};
-  std::memcpy(&head, note.data(), sizeof head);
-  head.n_descsz = static_cast<Elf64_Word>(sizeof(RecordHead) + cbor.size());
-  std::memcpy(note.data(), &head, sizeof head);
-  file.resize(note_at);
-  notes.p_filesz = others.size() + note.size() + ((cbor.size() + 3) & ~std::size_t{3});
-  std::memcpy(file.data() + sizeof(Elf64_Ehdr), &notes, sizeof notes);
-  RecordHead record_head;
-  record_head.record_digest = digest64(bytes_of(cbor));
-  record_head.surround_digest =
-      digest64(bytes_of(file.substr(0, sizeof(Elf64_Ehdr) + 3 * sizeof(Elf64_Phdr)) + others));
-  std::memcpy(note.data() + note.size() - sizeof record_head, &record_head, sizeof record_head);
-  file += note;
-  file += cbor;
-  file.resize((file.size() + 3) & ~std::size_t{3});
-  return file;
-}
+std::string forge(std::string_view cbor) { return test::forge_image(cbor); }
 
-std::string forge_record(const Json& record) {
-  const auto cbor = Json::to_cbor(record);
-  return forge(std::string_view(reinterpret_cast<const char*>(cbor.data()), cbor.size()));
-}
+std::string forge_record(const Json& record) { return test::forge_image(record); }
 
 // --- What was written is read
 // ---------------------------------------------------------------------

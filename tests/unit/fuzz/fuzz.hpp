@@ -1,0 +1,42 @@
+// What the fuzz targets share. A target gives bytes to a parser, which may take them or throw an
+// Error; anything else is a finding.
+#pragma once
+
+#include <sys/mman.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "base/io.hpp"
+
+// libFuzzer calls it; no header of libFuzzer declares it.
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
+
+namespace ckpt::fuzz {
+
+/// Runs a parser; its errors must be one line.
+template <typename Function>
+int expect_result_or_error(Function function) {
+  try {
+    function();
+  } catch (const Error& error) {
+    if (std::string_view(error.what()).find('\n') != std::string_view::npos) std::abort();
+  }
+  return 0;
+}
+
+inline std::string_view text_of(const std::uint8_t* data, std::size_t size) {
+  return {reinterpret_cast<const char*>(data), size};
+}
+
+inline UniqueFd file_of(std::string_view content) {
+  UniqueFd fd(::memfd_create("fuzz", MFD_CLOEXEC));
+  write_all(fd.get(), content, "memfd");
+  return fd;
+}
+
+}  // namespace ckpt::fuzz
