@@ -5,6 +5,7 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <filesystem>
 #include <set>
 #include <span>
 #include <string>
@@ -174,7 +175,7 @@ TEST(Io, ReadFileKeepsToItsLimit) {
 }
 
 TEST(Io, ReadLink) {
-  EXPECT_EQ(try_read_link("/proc/self/cwd"), std::string(::get_current_dir_name()));
+  EXPECT_EQ(try_read_link("/proc/self/cwd"), std::filesystem::current_path().string());
   EXPECT_EQ(try_read_link("/dev/null"), std::nullopt);
 }
 

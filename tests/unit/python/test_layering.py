@@ -81,7 +81,7 @@ def test_an_allowed_include_passes(tmp_path: Path, path: str, line: str) -> None
         ("gdbext/report.py", "from gdb.types import x\n", True),
         ("gdbext/commands/save.py", "def f():\n    import os, gdb\n", True),
         ("gdbext/report.py", "import gdbext.store\nfrom . import gdb_free\n", False),
-        ("gdbext/session.py", "import gdb\n", False),
+        ("gdbext/session/life.py", "import gdb\n", False),
         ("gdbext/commands/_base.py", "import gdb\n", False),
     ],
 )
