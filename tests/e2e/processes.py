@@ -80,6 +80,8 @@ def wait_gone(pid: int, timeout_s: float = 20.0) -> None:
 
 def kill_now(pid: int) -> None:
     """SIGKILL to `pid`, which may be gone already."""
+    # 0 and -1 would be whole groups of processes, the tests' own among them.
+    assert pid > 1, pid
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -24,7 +24,7 @@ def test_ckpt_alone_is_its_help(scene: Scene) -> None:
 @pytest.mark.parametrize(
     "command, words",
     [
-        ("save", ["-message", "-output", "-force", "NAME"]),
+        ("save", ["-m MESSAGE", "-o FILE", "-force", "NAME"]),
         (
             "restore",
             ["-stdin", "-stdout", "-stderr", "-files", "-file", "-no-session", "auto", "strict"],
@@ -38,8 +38,7 @@ def test_help_names_every_option(scene: Scene, command: str, words: list[str]) -
     gdb = scene.gdb()
     text = gdb.execute(f"help ckpt {command}")
     for word in words:
-        short = {"-message": "-m", "-output": "-o"}.get(word, word)
-        assert word in text or short in text, text
+        assert word in text, text
     assert "not documented" not in text
     gdb.quit()
 
@@ -91,7 +90,7 @@ def test_list_and_info(scene: Scene) -> None:
     text = gdb.execute("ckpt list")
     assert text.index("one") >= 0 and text.index("two") >= 0 and "the first" in text
     info = gdb.execute("ckpt info one")
-    for word in ("one", "the first", "e2e_threads", "work (step=3)"):
+    for word in ("one", "the first", "e2e_threads", "work ("):
         assert word in info, info
     gdb.quit()
     # The same from a session that never saw the program.
@@ -164,12 +163,13 @@ def test_an_image_elsewhere(scene: Scene) -> None:
 
 def test_options_as_gdbs_own(scene: Scene) -> None:
     gdb = run_to_work(scene)
-    save(gdb, "one -mes 'short for message'")
-    assert "short for message" in gdb.execute("ckpt info one")
+    save(gdb, "one -m 'two words'")
+    assert "two words" in gdb.execute("ckpt info one")
     save(gdb, "-fo -- one")
     refuse(gdb, "ckpt save -nosuch", "-nosuch")
     refuse(gdb, "ckpt save one two", "two|argument|one name")
-    refuse(gdb, "ckpt save x -message", "-m")
+    refuse(gdb, "ckpt save x -m", "-m")
+    refuse(gdb, "ckpt restore one -st x", "ambiguous.*-stderr.*-stdin.*-stdout")
     refuse(gdb, "ckpt restore one -files sometimes", "sometimes")
     # -file and -files: the exact word wins over being a prefix of the other.
     assert "Restored" in gdb.execute("ckpt restore one -files auto")
