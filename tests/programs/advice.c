@@ -1,4 +1,5 @@
-// Advice that the kernel keeps per mapping, read back as VmFlags in /proc/self/smaps, and what it does at a fork.
+// Advice that the kernel keeps per mapping, read back as VmFlags in /proc/self/smaps, and what it
+// does at a fork.
 #include "selfcheck.h"
 
 #include <sys/wait.h>
@@ -32,7 +33,8 @@ static void read_flags(void* address, char* flags, size_t size) {
   while (fgets(line, sizeof line, smaps)) {
     char dash;
     if (sscanf(line, "%lx%c%lx ", &a, &dash, &b) == 3 && dash == '-') start = a, end = b;
-    if (!strncmp(line, "VmFlags: ", 9) && (unsigned long)address >= start && (unsigned long)address < end) {
+    if (!strncmp(line, "VmFlags: ", 9) && (unsigned long)address >= start &&
+        (unsigned long)address < end) {
       snprintf(flags, size, "%.200s", line + 9);
       fclose(smaps);
       return;
@@ -68,15 +70,19 @@ int main(void) {
     if (kinds[i].advice == -2)
       applied[i] = !mlock(areas[i], bytes);
     else if (kinds[i].advice >= 0)
-      applied[i] = !madvise(areas[i], bytes, kinds[i].advice);  // KSM and huge pages may not be compiled in
+      applied[i] =
+          !madvise(areas[i], bytes, kinds[i].advice);  // KSM and huge pages may not be compiled in
     read_flags(areas[i], flags_before[i], sizeof flags_before[i]);
-    if (applied[i]) CHECK(strstr(flags_before[i], kinds[i].flag), "set-up: %s: %s", kinds[i].name, flags_before[i]);
+    if (applied[i])
+      CHECK(strstr(flags_before[i], kinds[i].flag), "set-up: %s: %s", kinds[i].name,
+            flags_before[i]);
   }
   ready();
   wait_line();
   char now[256];
   for (int i = 0; i < COUNT; i++) {
-    CHECK(first_difference(areas[i], 65536, seed() + (uint64_t)i) < 0, "%s: content", kinds[i].name);
+    CHECK(first_difference(areas[i], 65536, seed() + (uint64_t)i) < 0, "%s: content",
+          kinds[i].name);
     read_flags(areas[i], now, sizeof now);
     for (int k = 1; k < COUNT; k++)
       CHECK(!strstr(now, kinds[k].flag) == !strstr(flags_before[i], kinds[k].flag),

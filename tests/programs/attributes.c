@@ -1,5 +1,5 @@
-// usage: attributes NAME... Attributes of the process and of its main thread: each NAME is set to an unusual value before the
-// save and must read the same after the restore.
+// usage: attributes NAME... Attributes of the process and of its main thread: each NAME is set to
+// an unusual value before the save and must read the same after the restore.
 #include "selfcheck.h"
 
 #include <sched.h>
@@ -32,9 +32,7 @@ static void file_text(const char* path, char* text) {
   fclose(file);
 }
 
-static void set_cwd(void) {
-  MUST(chdir(directory));
-}
+static void set_cwd(void) { MUST(chdir(directory)); }
 static void get_cwd(char* text) { CHECK(getcwd(text, 900), "getcwd"); }
 static void set_umask(void) { umask(0137); }
 static void get_umask(char* text) {
@@ -47,7 +45,9 @@ static void get_comm(char* text) {
   memset(text, 0, 20);
   MUST(prctl(PR_GET_NAME, text));
 }
-static void set_personality(void) { MUST(personality((unsigned long)personality(0xffffffff) | ADDR_LIMIT_3GB)); }
+static void set_personality(void) {
+  MUST(personality((unsigned long)personality(0xffffffff) | ADDR_LIMIT_3GB));
+}
 static void get_personality(char* text) { number_text(personality(0xffffffff), text); }
 static void set_nice(void) { MUST(setpriority(PRIO_PROCESS, 0, 7)); }
 static void get_nice(char* text) { number_text(getpriority(PRIO_PROCESS, 0), text); }
@@ -71,7 +71,9 @@ static void get_pdeathsig(char* text) {
   number_text(number, text);
 }
 static void set_no_new_privs(void) { MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)); }
-static void get_no_new_privs(char* text) { number_text(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), text); }
+static void get_no_new_privs(char* text) {
+  number_text(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), text);
+}
 static void set_keepcaps(void) { MUST(prctl(PR_SET_KEEPCAPS, 1)); }
 static void get_keepcaps(char* text) { number_text(prctl(PR_GET_KEEPCAPS), text); }
 static void set_subreaper(void) { MUST(prctl(PR_SET_CHILD_SUBREAPER, 1)); }
@@ -153,7 +155,8 @@ int main(int argc, char** argv) {
   for (int i = 0; i < COUNT; i++)
     if (wanted[i]) {
       attributes[i].get(now);
-      CHECK(!strcmp(now, before[i]), "%s is %.200s, was %.200s", attributes[i].name, now, before[i]);
+      CHECK(!strcmp(now, before[i]), "%s is %.200s, was %.200s", attributes[i].name, now,
+            before[i]);
     }
   return pass();
 }

@@ -1,11 +1,14 @@
-// usage: blocked CASE. A thread sleeps in one blocking system call while it is saved. Neither the save nor a restore
-// may show: no EINTR, no short count, no short sleep, no wake-up without a reason.
+// usage: blocked CASE. A thread sleeps in one blocking system call while it is saved. Neither the
+// save nor a restore may show: no EINTR, no short count, no short sleep, no wake-up without a
+// reason.
 //
-// The main thread blocks; what it blocks in is the case. Where something must end the wait, a second thread does it
-// when it has read the line from stdin. The first line of output says how the case is released:
+// The main thread blocks; what it blocks in is the case. Where something must end the wait, a
+// second thread does it when it has read the line from stdin. The first line of output says how the
+// case is released:
 //   READY <nonce> CASE line|time     by a line on stdin, or by itself
-// `blocked --list` prints the cases: name, line|time, and what kind of descriptors it needs (`inside`: nothing but
-// memory, signals and inherited descriptors; `pipe`; `other`: sockets, epoll, children and so on).
+// `blocked --list` prints the cases: name, line|time, and what kind of descriptors it needs
+// (`inside`: nothing but memory, signals and inherited descriptors; `pipe`; `other`: sockets,
+// epoll, children and so on).
 #include "selfcheck.h"
 
 #include <fcntl.h>
@@ -26,7 +29,9 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-enum { SHORT_MS = 600 };  // time-outs that are meant to expire: long enough for the save to fall into them
+enum {
+  SHORT_MS = 600
+};  // time-outs that are meant to expire: long enough for the save to fall into them
 
 static int released;
 static volatile sig_atomic_t signals_seen;
@@ -68,27 +73,33 @@ static struct timespec in_ms(clockid_t clock, long ms) {
   uint64_t at = now_ns(clock) + (uint64_t)ms * 1000000ULL;
   return (struct timespec){(time_t)(at / 1000000000ULL), (long)(at % 1000000000ULL)};
 }
-static struct timespec span_ms(long ms) { return (struct timespec){ms / 1000, ms % 1000 * 1000000}; }
+static struct timespec span_ms(long ms) {
+  return (struct timespec){ms / 1000, ms % 1000 * 1000000};
+}
 
 // The wait ended because of the release, not before it.
-static void was_released(void) { CHECK(__atomic_load_n(&released, __ATOMIC_SEQ_CST), "woke up before it was released"); }
+static void was_released(void) {
+  CHECK(__atomic_load_n(&released, __ATOMIC_SEQ_CST), "woke up before it was released");
+}
 static void took(long ms) {
   uint64_t elapsed = now_ns(CLOCK_MONOTONIC) - started_ns;
-  CHECK(elapsed >= (uint64_t)ms * 1000000ULL, "slept %llu us of %ld ms", (unsigned long long)elapsed / 1000, ms);
+  CHECK(elapsed >= (uint64_t)ms * 1000000ULL, "slept %llu us of %ld ms",
+        (unsigned long long)elapsed / 1000, ms);
 }
 static void start(void) { started_ns = now_ns(CLOCK_MONOTONIC); }
-#define RETURNS(call, wanted)                                                                                         \
-  do {                                                                                                                \
-    errno = 0;                                                                                                        \
-    long got = (long)(call);                                                                                          \
-    CHECK(got == (wanted), "%s returned %ld: %s", #call, got, strerror(errno));                                       \
+#define RETURNS(call, wanted)                                                   \
+  do {                                                                          \
+    errno = 0;                                                                  \
+    long got = (long)(call);                                                    \
+    CHECK(got == (wanted), "%s returned %ld: %s", #call, got, strerror(errno)); \
   } while (0)
 
 static void write_pipe(void) { RETURNS(write(ends[1], "0123456789", 10), 10); }
 static void kick(void) { CHECK(!pthread_kill(main_thread, SIGUSR1), "pthread_kill"); }
 static void nothing(void) {}
 
-// ---- read and write -----------------------------------------------------------------------------------------------
+// ---- read and write
+// -----------------------------------------------------------------------------------------------
 static char bytes[200000];
 static void read_pipe(void) {
   RETURNS(read(ends[0], bytes, sizeof bytes), 10);
@@ -114,7 +125,8 @@ static void write_full_pipe(void) {
 }
 static void drain_pipe(void) { RETURNS(read(ends[0], bytes, 8192), 8192); }
 
-// ---- sleeping -------------------------------------------------------------------------------------------------------
+// ---- sleeping
+// -------------------------------------------------------------------------------------------------------
 static void sleep_nanosleep(void) {
   struct timespec span = span_ms(SHORT_MS), left = {77, 77};
   start();
@@ -131,12 +143,14 @@ static void sleep_relative(void) {
 static void sleep_absolute_on(clockid_t clock) {
   struct timespec deadline = in_ms(clock, SHORT_MS);
   RETURNS(clock_nanosleep(clock, TIMER_ABSTIME, &deadline, NULL), 0);
-  CHECK(now_ns(clock) >= (uint64_t)deadline.tv_sec * 1000000000ULL + (uint64_t)deadline.tv_nsec, "woke up early");
+  CHECK(now_ns(clock) >= (uint64_t)deadline.tv_sec * 1000000000ULL + (uint64_t)deadline.tv_nsec,
+        "woke up early");
 }
 static void sleep_monotonic(void) { sleep_absolute_on(CLOCK_MONOTONIC); }
 static void sleep_realtime(void) { sleep_absolute_on(CLOCK_REALTIME); }
 
-// ---- poll and select ------------------------------------------------------------------------------------------------
+// ---- poll and select
+// ------------------------------------------------------------------------------------------------
 static void poll_infinite(void) {
   struct pollfd set = {ends[0], POLLIN, 0};
   RETURNS(poll(&set, 1, -1), 1);
@@ -163,8 +177,8 @@ static void ppoll_mask(void) {
   sigemptyset(&none);
   errno = 0;
   int got = ppoll(NULL, 0, NULL, &none);
-  CHECK(got == -1 && errno == EINTR && signals_seen == 1, "ppoll returned %d (%s), %d signals", got, strerror(errno),
-        (int)signals_seen);
+  CHECK(got == -1 && errno == EINTR && signals_seen == 1, "ppoll returned %d (%s), %d signals", got,
+        strerror(errno), (int)signals_seen);
   was_released();
   sigset_t now;
   sigprocmask(SIG_BLOCK, NULL, &now);
@@ -204,8 +218,8 @@ static void pselect_mask(void) {
   sigemptyset(&none);
   errno = 0;
   int got = pselect(0, NULL, NULL, NULL, NULL, &none);
-  CHECK(got == -1 && errno == EINTR && signals_seen == 1, "pselect returned %d (%s), %d signals", got, strerror(errno),
-        (int)signals_seen);
+  CHECK(got == -1 && errno == EINTR && signals_seen == 1, "pselect returned %d (%s), %d signals",
+        got, strerror(errno), (int)signals_seen);
   was_released();
   sigset_t now;
   sigprocmask(SIG_BLOCK, NULL, &now);
@@ -216,13 +230,14 @@ static void setup_masked(void) {
   block_usr1();
 }
 
-// ---- signals --------------------------------------------------------------------------------------------------------
+// ---- signals
+// --------------------------------------------------------------------------------------------------------
 static void setup_handled(void) { handle_usr1(0); }
 static void wait_pause(void) {
   errno = 0;
   int got = pause();
-  CHECK(got == -1 && errno == EINTR && signals_seen == 1, "pause returned %d (%s), %d signals", got, strerror(errno),
-        (int)signals_seen);
+  CHECK(got == -1 && errno == EINTR && signals_seen == 1, "pause returned %d (%s), %d signals", got,
+        strerror(errno), (int)signals_seen);
   was_released();
 }
 static void wait_sigsuspend(void) {
@@ -230,8 +245,8 @@ static void wait_sigsuspend(void) {
   sigemptyset(&none);
   errno = 0;
   int got = sigsuspend(&none);
-  CHECK(got == -1 && errno == EINTR && signals_seen == 1, "sigsuspend returned %d (%s), %d signals", got,
-        strerror(errno), (int)signals_seen);
+  CHECK(got == -1 && errno == EINTR && signals_seen == 1, "sigsuspend returned %d (%s), %d signals",
+        got, strerror(errno), (int)signals_seen);
   was_released();
   sigset_t now;
   sigprocmask(SIG_BLOCK, NULL, &now);
@@ -243,7 +258,8 @@ static void wait_sigwait(void) {
   CHECK(!error && number == SIGUSR1, "sigwait returned %d, signal %d", error, number);
   was_released();
 }
-// A mere debugger's stop makes these return EINTR (signal(7)); the program should not see it all the same.
+// A mere debugger's stop makes these return EINTR (signal(7)); the program should not see it all
+// the same.
 static void wait_sigwaitinfo(void) {
   sigset_t set = only_usr1();
   siginfo_t info;
@@ -257,7 +273,8 @@ static void wait_sigtimedwait(void) {
   was_released();
 }
 
-// ---- futexes --------------------------------------------------------------------------------------------------------
+// ---- futexes
+// --------------------------------------------------------------------------------------------------------
 static void lock_elsewhere_mutex(void) { CHECK(!pthread_mutex_lock(&mutex), "lock"); }
 static void unlock_mutex(void) { CHECK(!pthread_mutex_unlock(&mutex), "unlock"); }
 static void wait_mutex(void) {
@@ -288,7 +305,8 @@ static void wait_rwlock(void) {
 }
 static void wait_condition(void) {
   pthread_mutex_lock(&mutex);
-  while (!__atomic_load_n(&released, __ATOMIC_SEQ_CST)) RETURNS(pthread_cond_wait(&condition, &mutex), 0);
+  while (!__atomic_load_n(&released, __ATOMIC_SEQ_CST))
+    RETURNS(pthread_cond_wait(&condition, &mutex), 0);
   pthread_mutex_unlock(&mutex);
 }
 static void wait_condition_long(void) {
@@ -309,7 +327,9 @@ static void wait_condition_expires(void) {
   pthread_mutex_lock(&mutex);
   RETURNS(pthread_cond_timedwait(&condition, &mutex, &deadline), ETIMEDOUT);
   pthread_mutex_unlock(&mutex);
-  CHECK(now_ns(CLOCK_REALTIME) >= (uint64_t)deadline.tv_sec * 1000000000ULL + (uint64_t)deadline.tv_nsec, "early");
+  CHECK(now_ns(CLOCK_REALTIME) >=
+            (uint64_t)deadline.tv_sec * 1000000000ULL + (uint64_t)deadline.tv_nsec,
+        "early");
 }
 static void setup_semaphore(void) { MUST(sem_init(&semaphore, 0, 0)); }
 static void post(void) { MUST(sem_post(&semaphore)); }
@@ -327,7 +347,9 @@ static void wait_semaphore_expires(void) {
   errno = 0;
   int got = sem_timedwait(&semaphore, &deadline);
   CHECK(got == -1 && errno == ETIMEDOUT, "sem_timedwait returned %d: %s", got, strerror(errno));
-  CHECK(now_ns(CLOCK_REALTIME) >= (uint64_t)deadline.tv_sec * 1000000000ULL + (uint64_t)deadline.tv_nsec, "early");
+  CHECK(now_ns(CLOCK_REALTIME) >=
+            (uint64_t)deadline.tv_sec * 1000000000ULL + (uint64_t)deadline.tv_nsec,
+        "early");
 }
 static void setup_barrier(void) { pthread_barrier_init(&barrier, NULL, 2); }
 static void meet(void) { pthread_barrier_wait(&barrier); }
@@ -353,7 +375,8 @@ static void futex_infinite(void) {
   RETURNS(futex(&word, FUTEX_WAIT_PRIVATE, 0, NULL), 0);
   was_released();
 }
-static void futex_relative(void) {  // the one futex wait that the kernel restarts by its restart block
+static void futex_relative(
+    void) {  // the one futex wait that the kernel restarts by its restart block
   struct timespec span = {3600, 0};
   RETURNS(futex(&word, FUTEX_WAIT_PRIVATE, 0, &span), 0);
   was_released();
@@ -375,7 +398,8 @@ static void wake_shared(void) {
   futex(&word, FUTEX_WAKE, 100, NULL);
 }
 
-// ---- other kinds of descriptors: a save must not disturb them ---------------------------------------------------------
+// ---- other kinds of descriptors: a save must not disturb them
+// ---------------------------------------------------------
 static void make_sockets(void) { MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, ends)); }
 static void recv_socket(void) {
   RETURNS(recv(ends[0], bytes, sizeof bytes, 0), 10);
@@ -389,7 +413,8 @@ static void recv_timeout_setup(void) {
 static struct sockaddr_un address;
 static void listen_setup(void) {
   address.sun_family = AF_UNIX;
-  snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "ckpt-%llx", (unsigned long long)seed());
+  snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "ckpt-%llx",
+           (unsigned long long)seed());
   MUST(ends[0] = socket(AF_UNIX, SOCK_STREAM, 0));
   MUST(bind(ends[0], (struct sockaddr*)&address, sizeof address));
   MUST(listen(ends[0], 5));
@@ -537,11 +562,12 @@ static void inotify_modify(void) { RETURNS(write(lock_fd, "x", 1), 1); }
 
 static const struct blocking_case {
   const char* name;
-  const char* by;    // line: a line on stdin releases it; time: it ends by itself
+  const char* by;  // line: a line on stdin releases it; time: it ends by itself
   const char* needs;
   void (*setup)(void);
   void (*block)(void);
-  void (*release)(void);  // called by the thread that read the line; NULL: the main thread reads it itself
+  void (*release)(
+      void);  // called by the thread that read the line; NULL: the main thread reads it itself
   int other_thread_sets_up;  // the lock must belong to the releasing thread
 } cases[] = {
     {"nanosleep", "time", "inside", nothing, sleep_nanosleep, NULL, 0},
@@ -602,8 +628,8 @@ static const struct blocking_case* subject;
 
 static int about_to_block;
 
-// pause() and the like would miss a release that comes before they block. The main thread is the leader, whose state
-// stands in /proc/self/stat whatever its id is.
+// pause() and the like would miss a release that comes before they block. The main thread is the
+// leader, whose state stands in /proc/self/stat whatever its id is.
 static void main_thread_sleeps(void) {
   char text[512], *state;
   while (!__atomic_load_n(&about_to_block, __ATOMIC_SEQ_CST)) sched_yield();

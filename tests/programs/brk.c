@@ -1,4 +1,5 @@
-// The heap made by brk: content, position, growth without a gap, shrinking, and the label [heap] in /proc/self/maps.
+// The heap made by brk: content, position, growth without a gap, shrinking, and the label [heap] in
+// /proc/self/maps.
 #include "selfcheck.h"
 
 enum { BYTES = 1 << 20 };
@@ -37,7 +38,8 @@ int main(void) {
   fill(more, BYTES, seed() + 1);
   check_label(more, "[heap]");
   CHECK(sbrk(-BYTES) != (void*)-1 && sbrk(0) == end, "the heap does not shrink");
-  CHECK(sbrk(BYTES) == end && first_nonzero(end, BYTES) < 0, "shrunk and grown again, it is not zero");
+  CHECK(sbrk(BYTES) == end && first_nonzero(end, BYTES) < 0,
+        "shrunk and grown again, it is not zero");
   for (int i = 0; i < 1000; i++) memset(malloc(500), i, 500);
   return pass();
 }

@@ -1,5 +1,5 @@
-// Threads are made and end all the time, and signals fly between them: a save may fall between any two steps of
-// clone and exit. Each thread adds to a sum whose final value is known.
+// Threads are made and end all the time, and signals fly between them: a save may fall between any
+// two steps of clone and exit. Each thread adds to a sum whose final value is known.
 #include "selfcheck.h"
 
 enum { MAKERS = 3 };
@@ -10,7 +10,8 @@ static void* short_lived(void* unused) {
   volatile uint64_t local[32];
   for (size_t i = 0; i < 32; i++) local[i] = pattern(seed(), i);
   sched_yield();
-  for (size_t i = 0; i < 32; i++) CHECK(local[i] == pattern(seed(), i), "a short-lived thread's stack");
+  for (size_t i = 0; i < 32; i++)
+    CHECK(local[i] == pattern(seed(), i), "a short-lived thread's stack");
   __atomic_add_fetch(&finished, 1, __ATOMIC_SEQ_CST);
   return unused;
 }
@@ -30,7 +31,8 @@ static void* maker(void* unused) {
 int main(void) {
   pthread_t makers[MAKERS];
   seed();
-  for (int i = 0; i < MAKERS; i++) CHECK(!pthread_create(&makers[i], NULL, maker, NULL), "pthread_create");
+  for (int i = 0; i < MAKERS; i++)
+    CHECK(!pthread_create(&makers[i], NULL, maker, NULL), "pthread_create");
   while (__atomic_load_n(&finished, __ATOMIC_SEQ_CST) < 10) sched_yield();
   ready();
   wait_line();
@@ -38,6 +40,7 @@ int main(void) {
   while (__atomic_load_n(&finished, __ATOMIC_SEQ_CST) < had + 10) sched_yield();
   __atomic_store_n(&stop, 1, __ATOMIC_SEQ_CST);
   for (int i = 0; i < MAKERS; i++) CHECK(!pthread_join(makers[i], NULL), "pthread_join");
-  CHECK(made == finished, "%llu made, %llu finished", (unsigned long long)made, (unsigned long long)finished);
+  CHECK(made == finished, "%llu made, %llu finished", (unsigned long long)made,
+        (unsigned long long)finished);
   return pass();
 }

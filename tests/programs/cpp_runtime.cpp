@@ -1,5 +1,6 @@
-// C++: std::thread, exceptions thrown and caught across the restore (the unwinder finds its tables through
-// dl_iterate_phdr), std::async, thread_local objects with destructors, std::condition_variable, iostreams.
+// C++: std::thread, exceptions thrown and caught across the restore (the unwinder finds its tables
+// through dl_iterate_phdr), std::async, thread_local objects with destructors,
+// std::condition_variable, iostreams.
 #include "selfcheck.h"
 
 #include <condition_variable>
@@ -60,7 +61,8 @@ int main() {
           throw;
         }
       } catch (const Deep& e) {
-        caught[static_cast<size_t>(i)] = e.values[2] == 3 && std::string(e.what()).ends_with(selfcheck_nonce);
+        caught[static_cast<size_t>(i)] =
+            e.values[2] == 3 && std::string(e.what()).ends_with(selfcheck_nonce);
       }
     });
   std::future<uint64_t> result = std::async(std::launch::async, [] {
@@ -79,7 +81,8 @@ int main() {
   } catch (const Deep& e) {
     ready();
     wait_line();
-    CHECK(std::string(e.what()) == "nonce " + std::string(selfcheck_nonce), "what() is %s", e.what());
+    CHECK(std::string(e.what()) == "nonce " + std::string(selfcheck_nonce), "what() is %s",
+          e.what());
   }
 
   {
@@ -88,7 +91,8 @@ int main() {
   }
   changed.notify_all();
   for (auto& thread : threads) thread.join();
-  for (int i = 0; i < 4; i++) CHECK(caught[static_cast<size_t>(i)], "thread %d did not catch its exception", i);
+  for (int i = 0; i < 4; i++)
+    CHECK(caught[static_cast<size_t>(i)], "thread %d did not catch its exception", i);
   CHECK(destroyed == 4, "%d thread_local objects were destroyed", destroyed);
   uint64_t sum = 0;
   for (uint64_t i = 0; i < 100000; i++) sum += pattern(seed(), i);

@@ -1,5 +1,5 @@
-// A setuid broadcast after the restore: glibc makes every thread change its ids, by signalling each with tgkill, which
-// needs the true thread ids in struct pthread. Run as root; ends as nobody.
+// A setuid broadcast after the restore: glibc makes every thread change its ids, by signalling each
+// with tgkill, which needs the true thread ids in struct pthread. Run as root; ends as nobody.
 #include "selfcheck.h"
 
 static int started, released;
@@ -7,7 +7,8 @@ static uid_t seen[4];
 
 static void* body(void* argument) {
   __atomic_add_fetch(&started, 1, __ATOMIC_SEQ_CST);
-  while (!__atomic_load_n(&released, __ATOMIC_SEQ_CST)) futex(&released, FUTEX_WAIT_PRIVATE, 0, NULL);
+  while (!__atomic_load_n(&released, __ATOMIC_SEQ_CST))
+    futex(&released, FUTEX_WAIT_PRIVATE, 0, NULL);
   seen[(uintptr_t)argument] = geteuid();
   return NULL;
 }
@@ -15,7 +16,8 @@ static void* body(void* argument) {
 int main(void) {
   if (geteuid()) SKIP("needs root");
   pthread_t threads[4];
-  for (uintptr_t i = 0; i < 4; i++) CHECK(!pthread_create(&threads[i], NULL, body, (void*)i), "pthread_create");
+  for (uintptr_t i = 0; i < 4; i++)
+    CHECK(!pthread_create(&threads[i], NULL, body, (void*)i), "pthread_create");
   while (__atomic_load_n(&started, __ATOMIC_SEQ_CST) < 4) sched_yield();
   ready();
   wait_line();

@@ -1,5 +1,6 @@
-// Descriptors of character devices and directories behave as before: /dev/null swallows, /dev/zero gives zeros,
-// /dev/urandom random bytes, /dev/full no space; a directory stream goes on; /proc/self files are about this process.
+// Descriptors of character devices and directories behave as before: /dev/null swallows, /dev/zero
+// gives zeros, /dev/urandom random bytes, /dev/full no space; a directory stream goes on;
+// /proc/self files are about this process.
 #include "selfcheck.h"
 
 #include <fcntl.h>
@@ -9,12 +10,14 @@
 static void is_device(int fd, unsigned major_number, unsigned minor_number) {
   struct stat status;
   MUST(fstat(fd, &status));
-  CHECK(S_ISCHR(status.st_mode) && major(status.st_rdev) == major_number && minor(status.st_rdev) == minor_number,
+  CHECK(S_ISCHR(status.st_mode) && major(status.st_rdev) == major_number &&
+            minor(status.st_rdev) == minor_number,
         "fd %d is %#x %u:%u", fd, status.st_mode, major(status.st_rdev), minor(status.st_rdev));
 }
 
 int main(void) {
-  int null = open("/dev/null", O_RDWR), zero = open("/dev/zero", O_RDONLY), random_fd = open("/dev/urandom", O_RDONLY);
+  int null = open("/dev/null", O_RDWR), zero = open("/dev/zero", O_RDONLY),
+      random_fd = open("/dev/urandom", O_RDONLY);
   int full = open("/dev/full", O_WRONLY), directory = open("/usr/share", O_RDONLY | O_DIRECTORY);
   int path_only = open("/usr/share", O_PATH);
   MUST(null);
@@ -42,6 +45,7 @@ int main(void) {
   int below = openat(directory, "doc", O_RDONLY | O_DIRECTORY);
   CHECK(below >= 0 || errno == ENOENT, "openat: %s", strerror(errno));
   MUST(fstat(path_only, &status));
-  CHECK(status.st_ino == wanted.st_ino && (fcntl(path_only, F_GETFL) & O_PATH), "the O_PATH descriptor");
+  CHECK(status.st_ino == wanted.st_ino && (fcntl(path_only, F_GETFL) & O_PATH),
+        "the O_PATH descriptor");
   return pass();
 }

@@ -1,6 +1,6 @@
-// usage: dontneed [FILE]. Anonymous memory is anonymous again: after madvise(MADV_DONTNEED) it reads as zeros, which allocators
-// (jemalloc, Go, glibc's arenas) rely on. A restore that maps the image privately fails here. A private file mapping
-// reads as its file again: FILE, if given.
+// usage: dontneed [FILE]. Anonymous memory is anonymous again: after madvise(MADV_DONTNEED) it
+// reads as zeros, which allocators (jemalloc, Go, glibc's arenas) rely on. A restore that maps the
+// image privately fails here. A private file mapping reads as its file again: FILE, if given.
 #include "selfcheck.h"
 
 #include <fcntl.h>
@@ -19,8 +19,10 @@ static void check_dropped(unsigned char* area, uint64_t area_seed, const char* w
 
 int main(int argc, char** argv) {
   seed();
-  unsigned char* anonymous = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  unsigned char* heap = (unsigned char*)(((uintptr_t)sbrk((PAGES + 1) * PAGE) + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
+  unsigned char* anonymous =
+      mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  unsigned char* heap =
+      (unsigned char*)(((uintptr_t)sbrk((PAGES + 1) * PAGE) + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
   unsigned char *file = NULL, expected[PAGE];
   MUST(anonymous);
   fill(anonymous, PAGES * PAGE, seed() + 1);
@@ -41,9 +43,11 @@ int main(int argc, char** argv) {
   check_dropped(heap, seed() + 2, "heap");
   check_dropped(bss, seed() + 3, ".bss");
   if (file) {
-    for (int i = 0; i < PAGE; i++) CHECK(file[i] == 0x5a, "modified page of a private file mapping");
+    for (int i = 0; i < PAGE; i++)
+      CHECK(file[i] == 0x5a, "modified page of a private file mapping");
     MUST(madvise(file, PAGE, MADV_DONTNEED));
-    CHECK(!memcmp(file, expected, PAGE), "after MADV_DONTNEED a private file mapping does not read as its file");
+    CHECK(!memcmp(file, expected, PAGE),
+          "after MADV_DONTNEED a private file mapping does not read as its file");
   }
   return pass();
 }

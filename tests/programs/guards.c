@@ -1,7 +1,8 @@
-// usage: guards pages|install|growsdown. What must fault still faults, and what is beside it is intact.
-//   pages      PROT_NONE pages beside used ones, as under a thread's stack; content behind PROT_NONE survives
-//   install    MADV_GUARD_INSTALL: guard markers inside a mapping, invisible in /proc/PID/maps, EIO in /proc/PID/mem
-//   growsdown  a MAP_GROWSDOWN mapping still grows
+// usage: guards pages|install|growsdown. What must fault still faults, and what is beside it is
+// intact.
+//   pages      PROT_NONE pages beside used ones, as under a thread's stack; content behind
+//   PROT_NONE survives install    MADV_GUARD_INSTALL: guard markers inside a mapping, invisible in
+//   /proc/PID/maps, EIO in /proc/PID/mem growsdown  a MAP_GROWSDOWN mapping still grows
 #include "selfcheck.h"
 
 #include <setjmp.h>
@@ -45,7 +46,8 @@ int main(int argc, char** argv) {
   MUST(sigaction(SIGBUS, &action, NULL));
   seed();
   if (!strcmp(argv[1], "pages")) {
-    unsigned char* area = mmap(NULL, 9 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char* area =
+        mmap(NULL, 9 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     MUST(area);
     fill(area, 9 * PAGE, seed());
     MUST(mprotect(area + 3 * PAGE, 3 * PAGE, PROT_NONE));
@@ -55,15 +57,20 @@ int main(int argc, char** argv) {
     while (!__atomic_load_n(&guard, __ATOMIC_SEQ_CST)) sched_yield();
     ready();
     wait_line();
-    CHECK(faults((unsigned char*)guard + 8), "the thread's stack guard at %p is gone", (void*)guard);
-    for (int page = 3; page < 6; page++) CHECK(faults(area + page * PAGE + 5), "PROT_NONE page %d is writable", page);
+    CHECK(faults((unsigned char*)guard + 8), "the thread's stack guard at %p is gone",
+          (void*)guard);
+    for (int page = 3; page < 6; page++)
+      CHECK(faults(area + page * PAGE + 5), "PROT_NONE page %d is writable", page);
     MUST(mprotect(area + 3 * PAGE, 3 * PAGE, PROT_READ));
-    CHECK(first_difference(area, 9 * PAGE, seed()) < 0, "content at %ld", first_difference(area, 9 * PAGE, seed()));
+    CHECK(first_difference(area, 9 * PAGE, seed()) < 0, "content at %ld",
+          first_difference(area, 9 * PAGE, seed()));
   } else if (!strcmp(argv[1], "install")) {
-    unsigned char* area = mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char* area =
+        mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     MUST(area);
     fill(area, 64 * PAGE, seed());
-    if (madvise(area + 10 * PAGE, 4 * PAGE, MADV_GUARD_INSTALL)) SKIP("no MADV_GUARD_INSTALL: %s", strerror(errno));
+    if (madvise(area + 10 * PAGE, 4 * PAGE, MADV_GUARD_INSTALL))
+      SKIP("no MADV_GUARD_INSTALL: %s", strerror(errno));
     MUST(madvise(area + 40 * PAGE, PAGE, MADV_GUARD_INSTALL));
     ready();
     wait_line();

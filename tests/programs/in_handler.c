@@ -1,5 +1,6 @@
-// usage: in_handler plain|altstack|nested|fault|siglongjmp. The stop is inside a signal handler: the way back (sigreturn)
-// takes all registers of the interrupted code, vector registers included, from a frame in memory.
+// usage: in_handler plain|altstack|nested|fault|siglongjmp. The stop is inside a signal handler:
+// the way back (sigreturn) takes all registers of the interrupted code, vector registers included,
+// from a frame in memory.
 #include "selfcheck.h"
 
 #include <setjmp.h>
@@ -22,7 +23,8 @@ static void on_signal(int number, siginfo_t* info, void* context) {
   (void)context;
   char here;
   int on_altstack = &here >= altstack && &here < altstack + sizeof altstack;
-  CHECK(on_altstack == (!strcmp(how, "altstack") || !strcmp(how, "fault")), "on alternate stack: %d", on_altstack);
+  CHECK(on_altstack == (!strcmp(how, "altstack") || !strcmp(how, "fault")),
+        "on alternate stack: %d", on_altstack);
   if (number == SIGSEGV) {
     CHECK(info->si_addr == guarded + 123, "si_addr is %p", info->si_addr);
     stop_here();
@@ -70,23 +72,26 @@ int main(int argc, char** argv) {
     pthread_sigmask(SIG_BLOCK, NULL, &mask);
     CHECK(!sigismember(&mask, SIGUSR1), "siglongjmp did not put the mask back");
   } else {
-    // tgkill from asm with the vector registers live: the handler runs, stops, and sigreturn brings them back.
+    // tgkill from asm with the vector registers live: the handler runs, stops, and sigreturn brings
+    // them back.
     long result;
 #define LOAD(n) "movdqa " #n "*16(%%r8), %%xmm" #n "\n"
 #define STORE(n) "movdqa %%xmm" #n ", " #n "*16(%%r9)\n"
     long pid = getpid(), tid = syscall(SYS_gettid);
     register uint8_t* from __asm__("r8") = in;
     register uint8_t* to __asm__("r9") = out;
-    __asm__ volatile(LOAD(0) LOAD(1) LOAD(2) LOAD(3) LOAD(4) LOAD(5) LOAD(6) LOAD(7) LOAD(8) LOAD(9) LOAD(10) LOAD(11)
-                         LOAD(12) LOAD(13) LOAD(14) LOAD(15) "syscall\n" STORE(0) STORE(1) STORE(2) STORE(3) STORE(4)
-                             STORE(5) STORE(6) STORE(7) STORE(8) STORE(9) STORE(10) STORE(11) STORE(12) STORE(13)
-                                 STORE(14) STORE(15)
-                     : "=a"(result)
-                     : "a"(SYS_tgkill), "D"(pid), "S"(tid), "d"((long)SIGUSR1), "r"(from), "r"(to)
-                     : "rcx", "r11", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
-                       "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+    __asm__ volatile(
+        LOAD(0) LOAD(1) LOAD(2) LOAD(3) LOAD(4) LOAD(5) LOAD(6) LOAD(7) LOAD(8) LOAD(9) LOAD(10)
+            LOAD(11) LOAD(12) LOAD(13) LOAD(14) LOAD(15) "syscall\n" STORE(0) STORE(1) STORE(2)
+                STORE(3) STORE(4) STORE(5) STORE(6) STORE(7) STORE(8) STORE(9) STORE(10) STORE(11)
+                    STORE(12) STORE(13) STORE(14) STORE(15)
+        : "=a"(result)
+        : "a"(SYS_tgkill), "D"(pid), "S"(tid), "d"((long)SIGUSR1), "r"(from), "r"(to)
+        : "rcx", "r11", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+          "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
     CHECK(result == 0, "tgkill returned %ld", result);
-    for (size_t i = 0; i < sizeof in; i++) CHECK(in[i] == out[i], "xmm%zu differs after the handler", i / 16);
+    for (size_t i = 0; i < sizeof in; i++)
+      CHECK(in[i] == out[i], "xmm%zu differs after the handler", i / 16);
     CHECK(handled == (!strcmp(how, "nested") ? 2 : 1), "the handler ran %d times", handled);
   }
   return pass();

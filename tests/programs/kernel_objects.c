@@ -1,6 +1,6 @@
-// usage: kernel_objects KIND. Holds one kernel object of a kind, so that a test can look for it in the fidelity report. After the line
-// it uses the object: a save must not have disturbed it. (What a restore makes of them is not this program's subject.)
-// `kernel_objects --list` prints the kinds.
+// usage: kernel_objects KIND. Holds one kernel object of a kind, so that a test can look for it in
+// the fidelity report. After the line it uses the object: a save must not have disturbed it. (What
+// a restore makes of them is not this program's subject.) `kernel_objects --list` prints the kinds.
 #include "selfcheck.h"
 
 #include <fcntl.h>
@@ -177,12 +177,14 @@ static void pseudo_terminal(void) {
   MUST(unlockpt(fd));
 }
 static void user_fault(void) {
-  if ((fd = (int)syscall(SYS_userfaultfd, UFFD_USER_MODE_ONLY)) == -1) SKIP("userfaultfd: %s", strerror(errno));
+  if ((fd = (int)syscall(SYS_userfaultfd, UFFD_USER_MODE_ONLY)) == -1)
+    SKIP("userfaultfd: %s", strerror(errno));
 }
 static void io_ring(void) {
   struct io_uring_params parameters;
   memset(&parameters, 0, sizeof parameters);
-  if ((fd = (int)syscall(SYS_io_uring_setup, 4, &parameters)) == -1) SKIP("io_uring: %s", strerror(errno));
+  if ((fd = (int)syscall(SYS_io_uring_setup, 4, &parameters)) == -1)
+    SKIP("io_uring: %s", strerror(errno));
 }
 static void perf(void) {
   struct perf_event_attr attributes;
@@ -191,7 +193,8 @@ static void perf(void) {
   attributes.type = PERF_TYPE_SOFTWARE;
   attributes.config = PERF_COUNT_SW_TASK_CLOCK;
   attributes.exclude_kernel = 1;
-  if ((fd = (int)syscall(SYS_perf_event_open, &attributes, 0, -1, -1, 0)) == -1) SKIP("perf: %s", strerror(errno));
+  if ((fd = (int)syscall(SYS_perf_event_open, &attributes, 0, -1, -1, 0)) == -1)
+    SKIP("perf: %s", strerror(errno));
 }
 static void async_io(void) {
   unsigned long context = 0;

@@ -1,6 +1,7 @@
-// usage: locks. Locks held over the save, by the main thread and by another one, with waiters. The kernel and glibc
-// compare owners with thread ids: with new ids, owner words (and the TID part of PI and robust lock words) must follow.
-// Robust lists must be registered: a thread that dies with a robust mutex makes it EOWNERDEAD, not stuck for ever.
+// usage: locks. Locks held over the save, by the main thread and by another one, with waiters. The
+// kernel and glibc compare owners with thread ids: with new ids, owner words (and the TID part of
+// PI and robust lock words) must follow. Robust lists must be registered: a thread that dies with a
+// robust mutex makes it EOWNERDEAD, not stuck for ever.
 #include "selfcheck.h"
 
 static pthread_mutex_t plain, recursive, errorcheck, robust, pi, robust_pi;
@@ -29,16 +30,17 @@ static void lock_all(void) {
   CHECK(!pthread_rwlock_wrlock(&rwlock), "lock");
 }
 
-#define OK(call)                                                                                                      \
-  do {                                                                                                                \
-    int error = (call);                                                                                               \
-    CHECK(!error, "%s: %s", #call, strerror(error));                                                                  \
+#define OK(call)                                     \
+  do {                                               \
+    int error = (call);                              \
+    CHECK(!error, "%s: %s", #call, strerror(error)); \
   } while (0)
 
 static void* dying(void* unused) {
   OK(pthread_mutex_lock(&dying_robust));
   __atomic_add_fetch(&started, 1, __ATOMIC_SEQ_CST);
-  while (!__atomic_load_n(&released, __ATOMIC_SEQ_CST)) futex(&released, FUTEX_WAIT_PRIVATE, 0, NULL);
+  while (!__atomic_load_n(&released, __ATOMIC_SEQ_CST))
+    futex(&released, FUTEX_WAIT_PRIVATE, 0, NULL);
   return unused;  // without unlocking
 }
 
@@ -61,7 +63,8 @@ int main(void) {
   make(&dying_robust, PTHREAD_MUTEX_NORMAL, 1, PTHREAD_PRIO_NONE);
   make(&waited_pi, PTHREAD_MUTEX_NORMAL, 0, PTHREAD_PRIO_INHERIT);
   long tid = syscall(SYS_gettid);
-  for (size_t i = 0; i < 64; i += 2) decoys[i] = (uint64_t)tid, decoys[i + 1] = (uint64_t)tid << 32 | 1;
+  for (size_t i = 0; i < 64; i += 2)
+    decoys[i] = (uint64_t)tid, decoys[i + 1] = (uint64_t)tid << 32 | 1;
   pthread_t robust_owner, pi_waiter;
   lock_all();
   OK(pthread_mutex_lock(&waited_pi));
@@ -73,7 +76,8 @@ int main(void) {
   wait_line();
 
   for (size_t i = 0; i < 64; i += 2)
-    CHECK(decoys[i] == (uint64_t)tid && decoys[i + 1] == ((uint64_t)tid << 32 | 1), "a decoy was changed");
+    CHECK(decoys[i] == (uint64_t)tid && decoys[i + 1] == ((uint64_t)tid << 32 | 1),
+          "a decoy was changed");
   CHECK(pthread_mutex_trylock(&plain) == EBUSY, "a held mutex is free");
   OK(pthread_mutex_unlock(&plain));
   OK(pthread_mutex_lock(&recursive));
@@ -96,7 +100,8 @@ int main(void) {
   CHECK(waiter_got, "the PI waiter did not get its mutex");
   __atomic_store_n(&released, 1, __ATOMIC_SEQ_CST);
   futex(&released, FUTEX_WAKE_PRIVATE, 1, NULL);
-  CHECK(pthread_mutex_lock(&dying_robust) == EOWNERDEAD, "the death of a robust mutex's owner went unnoticed");
+  CHECK(pthread_mutex_lock(&dying_robust) == EOWNERDEAD,
+        "the death of a robust mutex's owner went unnoticed");
   OK(pthread_mutex_consistent(&dying_robust));
   OK(pthread_mutex_unlock(&dying_robust));
   OK(pthread_join(robust_owner, NULL));

@@ -1,11 +1,11 @@
-// usage: open_file HOW FILE. An open regular file: its offset, flags and content are those of the save, whatever happened to FILE
-// meanwhile; the test looks at FILE itself afterwards.
+// usage: open_file HOW FILE. An open regular file: its offset, flags and content are those of the
+// save, whatever happened to FILE meanwhile; the test looks at FILE itself afterwards.
 //   read     opened for reading, offset in the middle
 //   write    opened for reading and writing, offset in the middle; writes there after the restore
 //   append   O_APPEND: writes go to the end as it was at the save
-//   dup      two descriptors share one offset, a third has its own; close-on-exec and O_NONBLOCK per descriptor
-//   stdio    a FILE* with bytes already in its buffer
-//   many     120 descriptors of the same file at different offsets, with gaps in their numbers
+//   dup      two descriptors share one offset, a third has its own; close-on-exec and O_NONBLOCK
+//   per descriptor stdio    a FILE* with bytes already in its buffer many     120 descriptors of
+//   the same file at different offsets, with gaps in their numbers
 #include "selfcheck.h"
 
 #include <fcntl.h>
@@ -29,11 +29,13 @@ static void load(const char* path) {
 static void same_content(int fd, size_t bytes) {
   struct stat status;
   MUST(fstat(fd, &status));
-  CHECK((size_t)status.st_size == bytes, "the file has %zu bytes, had %zu", (size_t)status.st_size, bytes);
+  CHECK((size_t)status.st_size == bytes, "the file has %zu bytes, had %zu", (size_t)status.st_size,
+        bytes);
   char* now = malloc(bytes + 1);
   ssize_t got = pread(fd, now, bytes + 1, 0);
   CHECK(got == (ssize_t)bytes, "pread gives %zd of %zu: %s", got, bytes, strerror(errno));
-  for (size_t i = 0; i < bytes; i++) CHECK(now[i] == content[i], "byte %zu is %#x, was %#x", i, now[i], content[i]);
+  for (size_t i = 0; i < bytes; i++)
+    CHECK(now[i] == content[i], "byte %zu is %#x, was %#x", i, now[i], content[i]);
   free(now);
 }
 
@@ -63,12 +65,14 @@ int main(int argc, char** argv) {
     wait_line();
     check_read(fd);
     CHECK((fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY, "flags %#x", fcntl(fd, F_GETFL));
-    CHECK(write(fd, "x", 1) == -1 && errno == EBADF, "a descriptor opened for reading can be written");
+    CHECK(write(fd, "x", 1) == -1 && errno == EBADF,
+          "a descriptor opened for reading can be written");
   } else if (!strcmp(how, "write")) {
     int fd = open(path, O_RDWR);
     MUST(fd);
     lseek(fd, middle, SEEK_SET);
-    CHECK(write(fd, selfcheck_nonce, 16) == 16, "write");  // changes made before the save are part of it
+    CHECK(write(fd, selfcheck_nonce, 16) == 16,
+          "write");  // changes made before the save are part of it
     memcpy(content + middle, selfcheck_nonce, 16);
     ready();
     wait_line();
@@ -93,7 +97,8 @@ int main(int argc, char** argv) {
     size += 6;
     same_content(fd, size);
   } else if (!strcmp(how, "dup")) {
-    int first = open(path, O_RDONLY), shared = dup(first), high = fcntl(first, F_DUPFD_CLOEXEC, 200);
+    int first = open(path, O_RDONLY), shared = dup(first),
+        high = fcntl(first, F_DUPFD_CLOEXEC, 200);
     int own = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     MUST(first);
     MUST(high);
@@ -111,8 +116,10 @@ int main(int argc, char** argv) {
     at(high, 33);
     at(own, 17);
     CHECK(!(fcntl(first, F_GETFD) & FD_CLOEXEC) && (fcntl(high, F_GETFD) & FD_CLOEXEC) &&
-              (fcntl(own, F_GETFD) & FD_CLOEXEC) && !(fcntl(shared, F_GETFD) & FD_CLOEXEC), "close-on-exec flags");
-    CHECK(!(fcntl(first, F_GETFL) & O_NONBLOCK) && (fcntl(own, F_GETFL) & O_NONBLOCK), "O_NONBLOCK");
+              (fcntl(own, F_GETFD) & FD_CLOEXEC) && !(fcntl(shared, F_GETFD) & FD_CLOEXEC),
+          "close-on-exec flags");
+    CHECK(!(fcntl(first, F_GETFL) & O_NONBLOCK) && (fcntl(own, F_GETFL) & O_NONBLOCK),
+          "O_NONBLOCK");
     same_content(high, size);
   } else if (!strcmp(how, "stdio")) {
     FILE* file = fopen(path, "r");
@@ -120,7 +127,8 @@ int main(int argc, char** argv) {
     for (size_t i = 0; i < 500; i++) CHECK(fgetc(file) == (unsigned char)content[i], "byte %zu", i);
     ready();
     wait_line();
-    for (size_t i = 500; i < size; i++) CHECK(fgetc(file) == (unsigned char)content[i], "byte %zu after", i);
+    for (size_t i = 500; i < size; i++)
+      CHECK(fgetc(file) == (unsigned char)content[i], "byte %zu after", i);
     CHECK(fgetc(file) == EOF && feof(file), "no end of file");
   } else if (!strcmp(how, "many")) {
     enum { COUNT = 120 };
@@ -142,7 +150,8 @@ int main(int argc, char** argv) {
       for (int k = i + 1; k < COUNT; k++) at(fds[k], k * 3);
     }
     for (int fd = 0; fd < 1024; fd++)
-      CHECK(was_open[fd] == (fcntl(fd, F_GETFD) != -1), "fd %d is %s", fd, was_open[fd] ? "closed" : "open and was not");
+      CHECK(was_open[fd] == (fcntl(fd, F_GETFD) != -1), "fd %d is %s", fd,
+            was_open[fd] ? "closed" : "open and was not");
   } else {
     FAIL("unknown: %s", how);
   }

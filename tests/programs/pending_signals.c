@@ -1,5 +1,6 @@
-// Signals that are blocked and pending at the save: for the process and for one thread, in order, with their values
-// and codes. A second pending instance of an ordinary signal is dropped by the kernel, real-time ones queue up.
+// Signals that are blocked and pending at the save: for the process and for one thread, in order,
+// with their values and codes. A second pending instance of an ordinary signal is dropped by the
+// kernel, real-time ones queue up.
 #include "selfcheck.h"
 
 #include <sys/time.h>
@@ -13,11 +14,15 @@ static void expect(const sigset_t* set, int number, int code, int value, const c
   memset(&info, 0, sizeof info);
   // Not glibc's wrapper: it folds SI_TKILL into SI_USER.
   int got = (int)syscall(SYS_rt_sigtimedwait, set, &info, &none, 8);
-  CHECK(got == number, "%s: signal %d, expected %d (%s)", who, got, number, got < 0 ? strerror(errno) : "");
-  CHECK(info.si_code == code, "%s: signal %d has code %d, expected %d", who, number, info.si_code, code);
-  if (code == SI_QUEUE) CHECK(info.si_value.sival_int == value, "%s: signal %d has value %d, expected %d", who, number,
-                              info.si_value.sival_int, value);
-  if (code == SI_QUEUE || code == SI_USER) CHECK(info.si_uid == getuid(), "%s: si_uid %d", who, (int)info.si_uid);
+  CHECK(got == number, "%s: signal %d, expected %d (%s)", who, got, number,
+        got < 0 ? strerror(errno) : "");
+  CHECK(info.si_code == code, "%s: signal %d has code %d, expected %d", who, number, info.si_code,
+        code);
+  if (code == SI_QUEUE)
+    CHECK(info.si_value.sival_int == value, "%s: signal %d has value %d, expected %d", who, number,
+          info.si_value.sival_int, value);
+  if (code == SI_QUEUE || code == SI_USER)
+    CHECK(info.si_uid == getuid(), "%s: si_uid %d", who, (int)info.si_uid);
 }
 
 static void expect_none(const sigset_t* set, const char* who) {
@@ -32,7 +37,8 @@ static void* second(void* unused) {
   sigaddset(&mine, SIGRTMIN + 4);
   sigaddset(&mine, SIGUSR2);
   __atomic_store_n(&started, 1, __ATOMIC_SEQ_CST);
-  while (!__atomic_load_n(&released, __ATOMIC_SEQ_CST)) futex(&released, FUTEX_WAIT_PRIVATE, 0, NULL);
+  while (!__atomic_load_n(&released, __ATOMIC_SEQ_CST))
+    futex(&released, FUTEX_WAIT_PRIVATE, 0, NULL);
   expect(&mine, SIGUSR2, SI_TKILL, 0, "second thread");
   expect(&mine, SIGRTMIN + 4, SI_QUEUE, 31, "second thread");
   expect(&mine, SIGRTMIN + 4, SI_QUEUE, 32, "second thread");
@@ -48,15 +54,20 @@ int main(void) {
   CHECK(!pthread_create(&other, NULL, second, NULL), "pthread_create");
   while (!__atomic_load_n(&started, __ATOMIC_SEQ_CST)) sched_yield();
 
-  for (int i = 1; i <= 3; i++) MUST(sigqueue(getpid(), SIGRTMIN + 3, (union sigval){.sival_int = 20 + i}));
+  for (int i = 1; i <= 3; i++)
+    MUST(sigqueue(getpid(), SIGRTMIN + 3, (union sigval){.sival_int = 20 + i}));
   MUST(kill(getpid(), SIGUSR1));
   MUST(kill(getpid(), SIGUSR1));  // merged with the first
-  CHECK(!pthread_sigqueue(pthread_self(), SIGRTMIN + 6, (union sigval){.sival_int = 77}), "pthread_sigqueue");
-  CHECK(!pthread_sigqueue(other, SIGRTMIN + 4, (union sigval){.sival_int = 31}), "pthread_sigqueue");
-  CHECK(!pthread_sigqueue(other, SIGRTMIN + 4, (union sigval){.sival_int = 32}), "pthread_sigqueue");
+  CHECK(!pthread_sigqueue(pthread_self(), SIGRTMIN + 6, (union sigval){.sival_int = 77}),
+        "pthread_sigqueue");
+  CHECK(!pthread_sigqueue(other, SIGRTMIN + 4, (union sigval){.sival_int = 31}),
+        "pthread_sigqueue");
+  CHECK(!pthread_sigqueue(other, SIGRTMIN + 4, (union sigval){.sival_int = 32}),
+        "pthread_sigqueue");
   CHECK(!pthread_kill(other, SIGUSR2), "pthread_kill");
-  // One that comes from the kernel (its code is positive, and rt_sigqueueinfo takes such codes only from the process
-  // itself): the expired interval timer's SIGALRM. The timer itself is disarmed by then.
+  // One that comes from the kernel (its code is positive, and rt_sigqueueinfo takes such codes only
+  // from the process itself): the expired interval timer's SIGALRM. The timer itself is disarmed by
+  // then.
   struct itimerval soon = {.it_value = {.tv_usec = 1}};
   MUST(setitimer(ITIMER_REAL, &soon, NULL));
   do MUST(sigpending(&set));
@@ -68,7 +79,8 @@ int main(void) {
   MUST(sigpending(&set));
   for (int s = 1; s < 65; s++) {
     int wanted = s == SIGALRM || s == SIGUSR1 || s == SIGRTMIN + 3 || s == SIGRTMIN + 6;
-    if (s != 32 && s != 33) CHECK(sigismember(&set, s) == wanted, "pending: signal %d is %d", s, !wanted);
+    if (s != 32 && s != 33)
+      CHECK(sigismember(&set, s) == wanted, "pending: signal %d is %d", s, !wanted);
   }
   sigset_t mine;
   sigemptyset(&mine);

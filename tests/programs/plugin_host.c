@@ -1,7 +1,6 @@
-// usage: plugin_host LIBRARY [LATE]. A library loaded with dlopen: its code, data and TLS work after a restore, also when its file is
-// gone by then. LATE is loaded only after the restore. Both have the functions of tests/support/plugin.c.
-// ckpt-build: no-static
-// ckpt-link: -ldl
+// usage: plugin_host LIBRARY [LATE]. A library loaded with dlopen: its code, data and TLS work
+// after a restore, also when its file is gone by then. LATE is loaded only after the restore. Both
+// have the functions of plugin.c. ckpt-build: no-static ckpt-link: -ldl
 #include "selfcheck.h"
 
 #include <dlfcn.h>
@@ -18,7 +17,8 @@ int main(int argc, char** argv) {
   CHECK(argc >= 2, "usage: plugin_host LIBRARY [LATE]");
   void* library = dlopen(argv[1], RTLD_NOW);
   CHECK(library, "dlopen: %s", dlerror());
-  function count = find(library, "plugin_count"), mix = find(library, "plugin_mix"), tls = find(library, "plugin_tls");
+  function count = find(library, "plugin_count"), mix = find(library, "plugin_mix"),
+           tls = find(library, "plugin_tls");
   CHECK(count(0) == 1 && count(0) == 2, "plugin_count");
   CHECK(tls(seed()) == 5, "the library's TLS image");
   uint64_t mixed = mix(seed());

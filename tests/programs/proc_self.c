@@ -1,5 +1,6 @@
-// What a program reads about itself under /proc stays as it was: exe, cmdline, environ, auxv, comm, the bounds in stat,
-// the mappings (start, end, protection, name) with [heap], [stack], [vdso] and [vvar], and the personality.
+// What a program reads about itself under /proc stays as it was: exe, cmdline, environ, auxv, comm,
+// the bounds in stat, the mappings (start, end, protection, name) with [heap], [stack], [vdso] and
+// [vvar], and the personality.
 #include "selfcheck.h"
 
 #include <sys/personality.h>
@@ -15,17 +16,20 @@ static size_t slurp(const char* path, char* buffer) {
   return length;
 }
 
-static const char* const whole_files[] = {"/proc/self/cmdline", "/proc/self/environ", "/proc/self/auxv",
-                                          "/proc/self/comm"};
+static const char* const whole_files[] = {"/proc/self/cmdline", "/proc/self/environ",
+                                          "/proc/self/auxv", "/proc/self/comm"};
 enum { WHOLE = 4 };
-static char before[WHOLE][ROOM], now[ROOM], exe_before[4096], exe_now[4096], maps_before[ROOM], maps_now[ROOM];
+static char before[WHOLE][ROOM], now[ROOM], exe_before[4096], exe_now[4096], maps_before[ROOM],
+    maps_now[ROOM];
 static size_t lengths[WHOLE];
 static unsigned long stat_before[52], stat_now[52];
 
-// Of each line of maps: addresses, protection, offset, path. Device and inode of anonymous shared memory may change.
-// Neighbours that only differ in where they end are merged, as the kernel is free to do.
+// Of each line of maps: addresses, protection, offset, path. Device and inode of anonymous shared
+// memory may change. Neighbours that only differ in where they end are merged, as the kernel is
+// free to do.
 static void read_maps(char* text) {
-  char line[4096], path[4096], permissions[8], previous_path[4096] = "", previous_permissions[8] = "";
+  char line[4096], path[4096], permissions[8], previous_path[4096] = "",
+                                               previous_permissions[8] = "";
   unsigned long start, end, offset, previous_start = 0, previous_end = 0;
   size_t used = 0;
   FILE* maps = fopen("/proc/self/maps", "r");
@@ -35,14 +39,18 @@ static void read_maps(char* text) {
     char* got = fgets(line, sizeof line, maps);
     path[0] = permissions[0] = 0;
     start = end = offset = 0;
-    if (got) CHECK(sscanf(line, "%lx-%lx %7s %lx %*s %*s %4095[^\n]", &start, &end, permissions, &offset, path) >= 4, "%s", line);
-    if (got && previous_end == start && !path[0] && !previous_path[0] && !strcmp(permissions, previous_permissions)) {
+    if (got)
+      CHECK(sscanf(line, "%lx-%lx %7s %lx %*s %*s %4095[^\n]", &start, &end, permissions, &offset,
+                   path) >= 4,
+            "%s", line);
+    if (got && previous_end == start && !path[0] && !previous_path[0] &&
+        !strcmp(permissions, previous_permissions)) {
       previous_end = end;
       continue;
     }
     if (previous_end) {
-      int length = snprintf(text + used, ROOM - used, "%lx-%lx %s %s\n", previous_start, previous_end,
-                            previous_permissions, previous_path);
+      int length = snprintf(text + used, ROOM - used, "%lx-%lx %s %s\n", previous_start,
+                            previous_end, previous_permissions, previous_path);
       CHECK(length > 0 && used + (size_t)length < ROOM, "maps are too long");
       used += (size_t)length;
     }
@@ -79,18 +87,21 @@ int main(void) {
   wait_line();
   for (int i = 0; i < WHOLE; i++) {
     size_t length = slurp(whole_files[i], now);
-    CHECK(length == lengths[i] && !memcmp(now, before[i], length), "%s differs (%zu bytes, was %zu): %.100s",
-          whole_files[i], length, lengths[i], now);
+    CHECK(length == lengths[i] && !memcmp(now, before[i], length),
+          "%s differs (%zu bytes, was %zu): %.100s", whole_files[i], length, lengths[i], now);
   }
   MUST(readlink("/proc/self/exe", exe_now, sizeof exe_now - 1));
   CHECK(!strcmp(exe_before, exe_now), "exe is %.200s, was %.200s", exe_now, exe_before);
-  CHECK(personality(0xffffffff) == persona, "personality is %#x, was %#x", personality(0xffffffff), persona);
+  CHECK(personality(0xffffffff) == persona, "personality is %#x, was %#x", personality(0xffffffff),
+        persona);
   read_stat(stat_now);
-  // startcode endcode startstack ... start_data end_data start_brk arg_start arg_end env_start env_end (proc(5))
+  // startcode endcode startstack ... start_data end_data start_brk arg_start arg_end env_start
+  // env_end (proc(5))
   static const int bounds[] = {26, 27, 28, 45, 46, 47, 48, 49, 50, 51};
   for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++)
-    CHECK(stat_before[bounds[i] - 1] == stat_now[bounds[i] - 1], "field %d of stat is %#lx, was %#lx", bounds[i],
-          stat_now[bounds[i] - 1], stat_before[bounds[i] - 1]);
+    CHECK(stat_before[bounds[i] - 1] == stat_now[bounds[i] - 1],
+          "field %d of stat is %#lx, was %#lx", bounds[i], stat_now[bounds[i] - 1],
+          stat_before[bounds[i] - 1]);
   read_maps(maps_now);
   if (strcmp(maps_before, maps_now)) {
     say("maps before:\n%.450s", maps_before);

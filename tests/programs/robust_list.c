@@ -1,4 +1,5 @@
-// Each thread's robust list head is registered with the kernel again, at the same address (get_robust_list asks for it).
+// Each thread's robust list head is registered with the kernel again, at the same address
+// (get_robust_list asks for it).
 #include "selfcheck.h"
 
 static int started, released;
@@ -14,7 +15,8 @@ static void* head(void) {
 static void* second(void* unused) {
   void* before = head();
   __atomic_store_n(&started, 1, __ATOMIC_SEQ_CST);
-  while (!__atomic_load_n(&released, __ATOMIC_SEQ_CST)) futex(&released, FUTEX_WAIT_PRIVATE, 0, NULL);
+  while (!__atomic_load_n(&released, __ATOMIC_SEQ_CST))
+    futex(&released, FUTEX_WAIT_PRIVATE, 0, NULL);
   CHECK(head() == before, "second thread: robust list head moved from %p to %p", before, head());
   return unused;
 }
@@ -29,7 +31,8 @@ int main(void) {
   CHECK(head() == before, "robust list head moved from %p to %p", before, head());
   __atomic_store_n(&released, 1, __ATOMIC_SEQ_CST);
   futex(&released, FUTEX_WAKE_PRIVATE, 1, NULL);
-  // The join needs the kernel to clear the tid word at exit (set_tid_address / CLONE_CHILD_CLEARTID).
+  // The join needs the kernel to clear the tid word at exit (set_tid_address /
+  // CLONE_CHILD_CLEARTID).
   CHECK(!pthread_join(thread, NULL), "pthread_join");
   return pass();
 }

@@ -1,6 +1,7 @@
-// glibc registers a restartable-sequences area for every thread: after a restore the kernel must know it again. Shown
-// three ways: cpu_id in the area follows the thread from CPU to CPU, a second registration of the same area is refused
-// with EBUSY, and a critical section that is preempted is aborted.
+// glibc registers a restartable-sequences area for every thread: after a restore the kernel must
+// know it again. Shown three ways: cpu_id in the area follows the thread from CPU to CPU, a second
+// registration of the same area is refused with EBUSY, and a critical section that is preempted is
+// aborted.
 #include "selfcheck.h"
 
 #include <sched.h>
@@ -13,7 +14,8 @@ static struct rseq* area_of_this_thread(void) {
 static int stop_section, in_section;
 static unsigned long aborts;
 
-// Spins inside a critical section; every preemption and migration aborts it, which is counted, and it is entered anew.
+// Spins inside a critical section; every preemption and migration aborts it, which is counted, and
+// it is entered anew.
 static void* section(void* unused) {
   struct rseq* area = area_of_this_thread();
   while (!__atomic_load_n(&stop_section, __ATOMIC_SEQ_CST)) {
@@ -45,7 +47,8 @@ static void check_registration(const char* when) {
   struct rseq* area = area_of_this_thread();
   errno = 0;
   long again = syscall(SYS_rseq, area, 32, 0, RSEQ_SIG);
-  CHECK(again == -1 && errno == EBUSY, "%s: a second registration gives %ld: %s", when, again, strerror(errno));
+  CHECK(again == -1 && errno == EBUSY, "%s: a second registration gives %ld: %s", when, again,
+        strerror(errno));
   cpu_set_t allowed, one;
   MUST(sched_getaffinity(0, sizeof allowed, &allowed));
   for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
@@ -57,8 +60,8 @@ static void check_registration(const char* when) {
     MUST(syscall(SYS_getcpu, &kernel_cpu, NULL, NULL));
     int area_cpu = (int)__atomic_load_n(&area->cpu_id, __ATOMIC_RELAXED);
     CHECK(area_cpu == cpu && (int)kernel_cpu == cpu && sched_getcpu() == cpu,
-          "%s: on CPU %d the area says %d, the kernel %u, sched_getcpu %d", when, cpu, area_cpu, kernel_cpu,
-          sched_getcpu());
+          "%s: on CPU %d the area says %d, the kernel %u, sched_getcpu %d", when, cpu, area_cpu,
+          kernel_cpu, sched_getcpu());
   }
   MUST(sched_setaffinity(0, sizeof allowed, &allowed));
 }
@@ -69,7 +72,8 @@ static void wait_for_abort(pthread_t thread, const char* when) {
   unsigned long had = __atomic_load_n(&aborts, __ATOMIC_SEQ_CST);
   uint64_t deadline = now_ns(CLOCK_MONOTONIC) + 10000000000ULL;
   // Push the thread round the CPUs it may use: each migration aborts.
-  for (int cpu = 0; __atomic_load_n(&aborts, __ATOMIC_SEQ_CST) == had; cpu = (cpu + 1) % CPU_SETSIZE) {
+  for (int cpu = 0; __atomic_load_n(&aborts, __ATOMIC_SEQ_CST) == had;
+       cpu = (cpu + 1) % CPU_SETSIZE) {
     CHECK(now_ns(CLOCK_MONOTONIC) < deadline, "%s: the critical section is never aborted", when);
     if (!CPU_ISSET(cpu, &allowed)) continue;
     CPU_ZERO(&one);
@@ -98,6 +102,7 @@ int main(void) {
   CHECK(!pthread_join(thread, NULL), "pthread_join");
   // A thread made now registers its own area.
   stop_section = 1;
-  CHECK(!pthread_create(&thread, NULL, section, NULL) && !pthread_join(thread, NULL), "a new thread");
+  CHECK(!pthread_create(&thread, NULL, section, NULL) && !pthread_join(thread, NULL),
+        "a new thread");
   return pass();
 }

@@ -1,5 +1,6 @@
-// usage: seccomp_filter [strict]. A seccomp filter that kills on most calls: a save that makes system calls in this process would kill it,
-// so it must say no (or, privileged, suspend the filter).
+// usage: seccomp_filter [strict]. A seccomp filter that kills on most calls: a save that makes
+// system calls in this process would kill it, so it must say no (or, privileged, suspend the
+// filter).
 #include "selfcheck.h"
 
 #include <linux/audit.h>
@@ -7,12 +8,13 @@
 #include <linux/seccomp.h>
 #include <stddef.h>
 
-#define ALLOW(number)                                    \
+#define ALLOW(number) \
   BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (number), 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
 int main(int argc, char** argv) {
   (void)argv;
-  unsetenv("CKPT_TEST_THREADS");  // a filter belongs to one thread, and strict mode cannot end the others
+  unsetenv("CKPT_TEST_THREADS");  // a filter belongs to one thread, and strict mode cannot end the
+                                  // others
   ready();
   MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
   if (argc > 1) {

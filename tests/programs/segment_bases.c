@@ -1,5 +1,6 @@
-// usage: segment_bases gs|fs. GS base of two threads, or an FS base that is not the C library's: some runtimes (Wine,
-// Go's cgo, emulators) borrow the FS base for a while. While it is borrowed, the thread's pthread_t cannot be had from FS.
+// usage: segment_bases gs|fs. GS base of two threads, or an FS base that is not the C library's:
+// some runtimes (Wine, Go's cgo, emulators) borrow the FS base for a while. While it is borrowed,
+// the thread's pthread_t cannot be had from FS.
 #include "selfcheck.h"
 
 #include <asm/prctl.h>
@@ -15,7 +16,8 @@ static uint64_t gs_word(uint64_t index) {
 static void check_gs(int which) {
   unsigned long base = 0;
   MUST(syscall(SYS_arch_prctl, ARCH_GET_GS, &base));
-  CHECK(base == (unsigned long)areas[which], "thread %d: GS base is %#lx, was %p", which, base, (void*)areas[which]);
+  CHECK(base == (unsigned long)areas[which], "thread %d: GS base is %#lx, was %p", which, base,
+        (void*)areas[which]);
   for (uint64_t i = 0; i < 512; i++)
     CHECK(gs_word(i) == areas[which][i], "thread %d: gs:%llu", which, (unsigned long long)i * 8);
 }
@@ -25,7 +27,8 @@ static int started, released;
 static void* second(void* unused) {
   MUST(syscall(SYS_arch_prctl, ARCH_SET_GS, areas[1]));
   __atomic_store_n(&started, 1, __ATOMIC_SEQ_CST);
-  while (!__atomic_load_n(&released, __ATOMIC_SEQ_CST)) futex(&released, FUTEX_WAIT_PRIVATE, 0, NULL);
+  while (!__atomic_load_n(&released, __ATOMIC_SEQ_CST))
+    futex(&released, FUTEX_WAIT_PRIVATE, 0, NULL);
   check_gs(1);
   return unused;
 }
@@ -52,14 +55,14 @@ int main(int argc, char** argv) {
     ready();
     // No C library, and no stack protector, while FS is not its own.
     __asm__ volatile(
-        "syscall\n"                                      // arch_prctl(ARCH_SET_FS, area)
+        "syscall\n"  // arch_prctl(ARCH_SET_FS, area)
         "movl %[read], %%eax\nxorl %%edi, %%edi\nmovq %[byte], %%rsi\nmovl $1, %%edx\nsyscall\n"
         "movq %%rax, %%r12\nmovq %%fs:0, %%r13\n"
         "movl %[prctl], %%eax\nmovl %[set], %%edi\nmovq %[own], %%rsi\nsyscall\n"
         "movq %%r12, %[got]\nmovq %%r13, %[first]\n"
         : [got] "=&r"(got), [first] "=&r"(first)
-        : "a"(SYS_arch_prctl), "D"(ARCH_SET_FS), "S"(areas[0]), [read] "i"(SYS_read), [byte] "r"(&byte),
-          [prctl] "i"(SYS_arch_prctl), [set] "i"(ARCH_SET_FS), [own] "r"(own)
+        : "a"(SYS_arch_prctl), "D"(ARCH_SET_FS), "S"(areas[0]), [read] "i"(SYS_read),
+          [byte] "r"(&byte), [prctl] "i"(SYS_arch_prctl), [set] "i"(ARCH_SET_FS), [own] "r"(own)
         : "rdx", "rcx", "r11", "r12", "r13", "memory", "cc");
     CHECK(got == 1, "read returned %ld", got);
     CHECK((uint64_t)first == areas[0][0], "fs:0 is %#lx", first);

@@ -1,6 +1,7 @@
-// usage: shared_anonymous once|twice|partial|unmapped. MAP_SHARED anonymous memory is one object: what is written through one mapping
-// shows in the other, and in a forked child. `twice` maps it a second time (mremap with an old size of 0), `partial`
-// maps its second half only, at another offset.
+// usage: shared_anonymous once|twice|partial|unmapped. MAP_SHARED anonymous memory is one object:
+// what is written through one mapping shows in the other, and in a forked child. `twice` maps it a
+// second time (mremap with an old size of 0), `partial` maps its second half only, at another
+// offset.
 #include "selfcheck.h"
 
 #include <sys/wait.h>
@@ -10,7 +11,9 @@ enum { PAGE = 4096, BYTES = 64 * PAGE };
 int main(int argc, char** argv) {
   CHECK(argc == 2, "usage: shared_anonymous once|twice|partial");
   seed();
-  unsigned char *first = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), *second = NULL;
+  unsigned char *first =
+                    mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0),
+                *second = NULL;
   MUST(first);
   size_t offset = 0;
   fill(first, BYTES / 2, seed());  // the second half is never touched, except:
@@ -35,7 +38,8 @@ int main(int argc, char** argv) {
     CHECK(!memcmp(second, same, BYTES / 2), "two mappings of one object differ");
     for (int i = 2; i < 20; i++) {
       same[i * PAGE + 7] = (unsigned char)(i * 3);
-      CHECK(second[i * PAGE + 7] == i * 3, "page %d is no longer shared between the two mappings", i);
+      CHECK(second[i * PAGE + 7] == i * 3, "page %d is no longer shared between the two mappings",
+            i);
       second[i * PAGE + 9] = (unsigned char)(i * 5);
       CHECK(same[i * PAGE + 9] == i * 5, "page %d is no longer shared between the two mappings", i);
     }
@@ -49,7 +53,8 @@ int main(int argc, char** argv) {
   }
   int status;
   MUST(waitpid(child, &status, 0));
-  CHECK(first[5] == 99 && (second ? first + offset : first)[3 * PAGE + 11] == 98, "not shared with a child");
+  CHECK(first[5] == 99 && (second ? first + offset : first)[3 * PAGE + 11] == 98,
+        "not shared with a child");
   // MADV_DONTNEED on shared memory drops the page table's view only: the object keeps its content.
   fill(first, BYTES, seed() + 2);
   MUST(madvise(first, BYTES, MADV_DONTNEED));

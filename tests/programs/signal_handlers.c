@@ -1,5 +1,6 @@
-// Dispositions of all signals (handler, flags, mask, restorer), as the kernel reports them, and what the flags promise:
-// SA_SIGINFO, SA_ONSTACK, SA_RESETHAND, SA_NODEFER, SA_RESTART, ignored signals, and the process's signal mask.
+// Dispositions of all signals (handler, flags, mask, restorer), as the kernel reports them, and
+// what the flags promise: SA_SIGINFO, SA_ONSTACK, SA_RESETHAND, SA_NODEFER, SA_RESTART, ignored
+// signals, and the process's signal mask.
 #include "selfcheck.h"
 
 // The kernel's own structure: glibc hides the restorer.
@@ -26,8 +27,10 @@ static void plain(int number) { calls[number]++; }
 static void with_info(int number, siginfo_t* info, void* context) {
   (void)context;
   char here;
-  CHECK(&here >= altstack && &here < altstack + sizeof altstack, "signal %d is not handled on the alternate stack", number);
-  CHECK(info->si_signo == number && info->si_code == SI_QUEUE, "siginfo: signal %d, code %d", info->si_signo, info->si_code);
+  CHECK(&here >= altstack && &here < altstack + sizeof altstack,
+        "signal %d is not handled on the alternate stack", number);
+  CHECK(info->si_signo == number && info->si_code == SI_QUEUE, "siginfo: signal %d, code %d",
+        info->si_signo, info->si_code);
   value_received = info->si_value.sival_int;
   calls[number]++;
 }
@@ -45,7 +48,8 @@ static void masking(int number) {
   if (number == SIGHUP) {
     sigset_t mask;
     sigprocmask(SIG_BLOCK, NULL, &mask);
-    CHECK(sigismember(&mask, SIGTERM) && sigismember(&mask, SIGRTMIN + 5) && sigismember(&mask, SIGHUP),
+    CHECK(sigismember(&mask, SIGTERM) && sigismember(&mask, SIGRTMIN + 5) &&
+              sigismember(&mask, SIGHUP),
           "a handler runs without its mask");
   }
 }
@@ -104,27 +108,31 @@ int main(void) {
     if (s == 32 || s == 33) continue;  // glibc's own; it installs them with the first thread
     struct kernel_sigaction now;
     get_action(s, &now);
-    CHECK(!memcmp(&now, &before[s], sizeof now), "signal %d: handler %p flags %#lx mask %#lx, was %p %#lx %#lx", s,
-          now.handler, now.flags, now.mask, before[s].handler, before[s].flags, before[s].mask);
+    CHECK(!memcmp(&now, &before[s], sizeof now),
+          "signal %d: handler %p flags %#lx mask %#lx, was %p %#lx %#lx", s, now.handler, now.flags,
+          now.mask, before[s].handler, before[s].flags, before[s].mask);
   }
   sigprocmask(SIG_BLOCK, NULL, &mask_now);
   for (int s = 1; s < 65; s++)
-    if (s != 32 && s != 33) CHECK(sigismember(&mask, s) == sigismember(&mask_now, s), "signal %d in the mask", s);
+    if (s != 32 && s != 33)
+      CHECK(sigismember(&mask, s) == sigismember(&mask_now, s), "signal %d in the mask", s);
 
   union sigval value = {.sival_int = 4711};
   MUST(sigqueue(getpid(), SIGRTMIN + 2, value));
-  CHECK(calls[SIGRTMIN + 2] == 1 && value_received == 4711, "SA_SIGINFO: %d calls, value %d", (int)calls[SIGRTMIN + 2],
-        value_received);
+  CHECK(calls[SIGRTMIN + 2] == 1 && value_received == 4711, "SA_SIGINFO: %d calls, value %d",
+        (int)calls[SIGRTMIN + 2], value_received);
   raise(SIGTERM);
   raise(SIGPIPE);
   raise(SIGHUP);
   CHECK(calls[SIGHUP] == 1, "SIGHUP: %d calls", (int)calls[SIGHUP]);
   raise(SIGWINCH);
-  CHECK(calls[SIGWINCH] == 3 && deepest == 3, "SA_NODEFER: %d calls, %d deep", (int)calls[SIGWINCH], (int)deepest);
+  CHECK(calls[SIGWINCH] == 3 && deepest == 3, "SA_NODEFER: %d calls, %d deep", (int)calls[SIGWINCH],
+        (int)deepest);
   raise(SIGUSR2);
   struct kernel_sigaction now;
   get_action(SIGUSR2, &now);
-  CHECK(calls[SIGUSR2] == 1 && now.handler == NULL, "SA_RESETHAND: %d calls, handler %p", (int)calls[SIGUSR2], now.handler);
+  CHECK(calls[SIGUSR2] == 1 && now.handler == NULL, "SA_RESETHAND: %d calls, handler %p",
+        (int)calls[SIGUSR2], now.handler);
   MUST(pipe(restart_pipe));
   pthread_t self = pthread_self(), sender;
   CHECK(!pthread_create(&sender, NULL, send_while_reading, &self), "pthread_create");
@@ -134,6 +142,7 @@ int main(void) {
   pthread_join(sender, NULL);
   CHECK(calls[SIGUSR1] >= 1, "SIGUSR1 was not handled");
   MUST(sigaltstack(NULL, &stack));
-  CHECK(stack.ss_sp == altstack && stack.ss_size == sizeof altstack && stack.ss_flags == 0, "sigaltstack");
+  CHECK(stack.ss_sp == altstack && stack.ss_size == sizeof altstack && stack.ss_flags == 0,
+        "sigaltstack");
   return pass();
 }

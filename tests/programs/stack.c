@@ -1,5 +1,5 @@
-// The main thread's stack: content, the label [stack], and growth: recursion goes far below what was mapped at the
-// save, and below it all the kernel's guard gap still ends the program.
+// The main thread's stack: content, the label [stack], and growth: recursion goes far below what
+// was mapped at the save, and below it all the kernel's guard gap still ends the program.
 #include "selfcheck.h"
 
 #include <sys/resource.h>
@@ -11,7 +11,8 @@ static void check_label(void* address) {
   CHECK(maps, "maps");
   while (fgets(line, sizeof line, maps)) {
     unsigned long start, end;
-    if (sscanf(line, "%lx-%lx", &start, &end) == 2 && (unsigned long)address >= start && (unsigned long)address < end) {
+    if (sscanf(line, "%lx-%lx", &start, &end) == 2 && (unsigned long)address >= start &&
+        (unsigned long)address < end) {
       CHECK(strstr(line, "[stack]"), "%p should be in [stack]: %s", address, line);
       fclose(maps);
       return;
@@ -38,7 +39,8 @@ int main(void) {
   CHECK(first_difference(block, sizeof block, seed()) < 0, "stack content");
   struct rlimit limit;
   MUST(getrlimit(RLIMIT_STACK, &limit));
-  size_t bytes = limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > (8 << 20) ? 8 << 20 : limit.rlim_cur;
+  size_t bytes =
+      limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > (8 << 20) ? 8 << 20 : limit.rlim_cur;
   recurse((int)(bytes * 3 / 4 / 8192));  // 6 of 8 MiB
   // Without end it must fault, not run into other memory.
   pid_t child = fork();
@@ -51,6 +53,7 @@ int main(void) {
   }
   int status = 0;
   MUST(waitpid(child, &status, 0));
-  CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV, "endless recursion ended with status %#x", status);
+  CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV,
+        "endless recursion ended with status %#x", status);
   return pass();
 }

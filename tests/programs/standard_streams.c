@@ -1,5 +1,5 @@
-// stdin, stdout and stderr through stdio: half a line in stdout's buffer at the save appears once, after the restore.
-// Prints as it goes; the test compares the whole output.
+// stdin, stdout and stderr through stdio: half a line in stdout's buffer at the save appears once,
+// after the restore. Prints as it goes; the test compares the whole output.
 #include "selfcheck.h"
 
 int main(void) {

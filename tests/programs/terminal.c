@@ -1,5 +1,5 @@
-// usage: terminal. Run on a terminal: its modes (no echo, no canonical input) come back, typing works, Ctrl-C reaches the program, and it
-// is in the foreground.
+// usage: terminal. Run on a terminal: its modes (no echo, no canonical input) come back, typing
+// works, Ctrl-C reaches the program, and it is in the foreground.
 #include "selfcheck.h"
 
 #include <sys/ioctl.h>
@@ -25,14 +25,15 @@ int main(void) {
   wait_line();
   CHECK(isatty(0) && isatty(1) && isatty(2), "not on a terminal any more");
   MUST(tcgetattr(0, &now));
-  CHECK(now.c_lflag == modes.c_lflag && now.c_iflag == modes.c_iflag && now.c_oflag == modes.c_oflag &&
-            !memcmp(now.c_cc, modes.c_cc, sizeof now.c_cc), "the terminal's modes: %#x, were %#x", now.c_lflag,
-        modes.c_lflag);
-  CHECK(tcgetpgrp(0) == getpgrp(), "not in the foreground: group %d of %d", getpgrp(), tcgetpgrp(0));
+  CHECK(now.c_lflag == modes.c_lflag && now.c_iflag == modes.c_iflag &&
+            now.c_oflag == modes.c_oflag && !memcmp(now.c_cc, modes.c_cc, sizeof now.c_cc),
+        "the terminal's modes: %#x, were %#x", now.c_lflag, modes.c_lflag);
+  CHECK(tcgetpgrp(0) == getpgrp(), "not in the foreground: group %d of %d", getpgrp(),
+        tcgetpgrp(0));
   say("TYPE");  // the test presses Ctrl-C now
   char byte;
   ssize_t got = read(0, &byte, 1);
-  CHECK(got == -1 && errno == EINTR && interrupts == 1, "read returned %zd (%s), %d interrupts", got, strerror(errno),
-        (int)interrupts);
+  CHECK(got == -1 && errno == EINTR && interrupts == 1, "read returned %zd (%s), %d interrupts",
+        got, strerror(errno), (int)interrupts);
   return pass();
 }

@@ -1,6 +1,7 @@
-// usage: threads N. What belongs to one thread comes back to that thread: TLS, name, signal mask, alternate stack,
-// its stack's content, its return value. And threads go on being threads: they can be signalled, cancelled, joined,
-// and new ones can be made (all of which use the thread id in glibc's struct pthread, right also with new ids).
+// usage: threads N. What belongs to one thread comes back to that thread: TLS, name, signal mask,
+// alternate stack, its stack's content, its return value. And threads go on being threads: they can
+// be signalled, cancelled, joined, and new ones can be made (all of which use the thread id in
+// glibc's struct pthread, right also with new ids).
 #include "selfcheck.h"
 
 enum { ALTSTACK_BYTES = 64 * 1024 };
@@ -20,12 +21,13 @@ static void on_signal(int number, siginfo_t* info, void* context) {
   sigaltstack(NULL, &stack);
   CHECK(&here >= (char*)stack.ss_sp && &here < (char*)stack.ss_sp + stack.ss_size,
         "thread %d: its handler does not run on its alternate stack", my_index);
-  CHECK(info->si_value.sival_int == 1000 + my_index, "thread %d got the signal of thread %d", my_index,
-        info->si_value.sival_int - 1000);
+  CHECK(info->si_value.sival_int == 1000 + my_index, "thread %d got the signal of thread %d",
+        my_index, info->si_value.sival_int - 1000);
   __atomic_store_n(&signalled[my_index], 1, __ATOMIC_SEQ_CST);
 }
 
-// Odd threads block SIGUSR2, every third blocks a real-time signal of its own: no two masks alike by accident.
+// Odd threads block SIGUSR2, every third blocks a real-time signal of its own: no two masks alike
+// by accident.
 static void mask_of(int index, sigset_t* mask) {
   sigemptyset(mask);
   if (index % 2) sigaddset(mask, SIGUSR2);
@@ -56,10 +58,13 @@ static void* body(void* argument) {
   while (!__atomic_load_n(&released, __ATOMIC_SEQ_CST))
     // SIGUSR1 interrupts this wait after the restore, and only then.
     if (futex(&released, FUTEX_WAIT_PRIVATE, 0, NULL) == -1 && errno == EINTR)
-      CHECK(__atomic_load_n(&signalled[my_index], __ATOMIC_SEQ_CST), "thread %d: futex returned EINTR", my_index);
+      CHECK(__atomic_load_n(&signalled[my_index], __ATOMIC_SEQ_CST),
+            "thread %d: futex returned EINTR", my_index);
 
-  CHECK(first_difference(my_values, sizeof my_values, seed() + 100 + (uint64_t)my_index) < 0, "thread %d: TLS", my_index);
-  CHECK(first_difference(on_stack, sizeof on_stack, seed() + 700 + (uint64_t)my_index) < 0, "thread %d: stack", my_index);
+  CHECK(first_difference(my_values, sizeof my_values, seed() + 100 + (uint64_t)my_index) < 0,
+        "thread %d: TLS", my_index);
+  CHECK(first_difference(on_stack, sizeof on_stack, seed() + 700 + (uint64_t)my_index) < 0,
+        "thread %d: stack", my_index);
   CHECK(pthread_getspecific(key) == on_stack, "thread %d: pthread_getspecific", my_index);
   CHECK(pthread_equal(pthread_self(), threads[my_index]), "thread %d: pthread_self", my_index);
   MUST(prctl(PR_GET_NAME, now));
@@ -67,7 +72,8 @@ static void* body(void* argument) {
   pthread_sigmask(SIG_BLOCK, NULL, &mask);
   for (int s = 1; s < 64; s++)
     if (s != 32 && s != 33)
-      CHECK(sigismember(&mask, s) == sigismember(&wanted, s), "thread %d: signal %d in the mask", my_index, s);
+      CHECK(sigismember(&mask, s) == sigismember(&wanted, s), "thread %d: signal %d in the mask",
+            my_index, s);
   MUST(sigaltstack(NULL, &stack));
   CHECK(stack.ss_sp == alternate.ss_sp && stack.ss_size == alternate.ss_size && stack.ss_flags == 0,
         "thread %d: alternate stack", my_index);
@@ -94,8 +100,10 @@ int main(int argc, char** argv) {
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, 128 * 1024);
   // N counts the main thread too.
-  for (int i = 1; i < count; i++) CHECK(!pthread_create(&threads[i], &attributes, body, (void*)(intptr_t)i), "create");
-  for (int n; (n = __atomic_load_n(&started, __ATOMIC_SEQ_CST)) < count - 1;) futex(&started, FUTEX_WAIT_PRIVATE, n, NULL);
+  for (int i = 1; i < count; i++)
+    CHECK(!pthread_create(&threads[i], &attributes, body, (void*)(intptr_t)i), "create");
+  for (int n; (n = __atomic_load_n(&started, __ATOMIC_SEQ_CST)) < count - 1;)
+    futex(&started, FUTEX_WAIT_PRIVATE, n, NULL);
 
   ready();
   wait_line();
@@ -104,7 +112,8 @@ int main(int argc, char** argv) {
   MUST(prctl(PR_GET_NAME, now));
   CHECK(!strcmp(now, "the-main-one"), "main thread is named %s", now);
   for (int i = 1; i < count; i++) {
-    pthread_getname_np(threads[i], now, sizeof now);  // opens /proc/self/task/TID/comm: needs the true id
+    pthread_getname_np(threads[i], now,
+                       sizeof now);  // opens /proc/self/task/TID/comm: needs the true id
     char name[16];
     snprintf(name, sizeof name, "w%d-%.6s", i, selfcheck_nonce);
     CHECK(!strcmp(now, name), "pthread_getname_np of thread %d: %s", i, now);
@@ -128,7 +137,8 @@ int main(int argc, char** argv) {
     if (i % 5 == 4)
       CHECK(result == PTHREAD_CANCELED, "thread %d was not cancelled", i);
     else
-      CHECK((uintptr_t)result == pattern(seed() + 100 + (uint64_t)i, 0) >> 8, "result of thread %d", i);
+      CHECK((uintptr_t)result == pattern(seed() + 100 + (uint64_t)i, 0) >> 8, "result of thread %d",
+            i);
   }
   for (uintptr_t i = 0; i < 10; i++) {
     pthread_t thread;

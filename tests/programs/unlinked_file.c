@@ -1,4 +1,5 @@
-// An open file that has no name any more (unlinked, O_TMPFILE) keeps its content; so does a private mapping of it.
+// An open file that has no name any more (unlinked, O_TMPFILE) keeps its content; so does a private
+// mapping of it.
 #include "selfcheck.h"
 
 #include <fcntl.h>
@@ -28,10 +29,14 @@ int main(int argc, char** argv) {
   CHECK(mapped[4096] == (data[4096] ^ 0xff), "the modified page of the mapping");
   mapped[4096] ^= 0xff;
   CHECK(!memcmp(mapped, data, BYTES), "the mapping's content");
-  CHECK(lseek(named, 0, SEEK_CUR) == 100 && lseek(nameless, 0, SEEK_CUR) == (nameless == named ? 100 : BYTES), "offsets");
+  CHECK(lseek(named, 0, SEEK_CUR) == 100 &&
+            lseek(nameless, 0, SEEK_CUR) == (nameless == named ? 100 : BYTES),
+        "offsets");
   unsigned char* now = malloc(BYTES + 1);
-  CHECK(pread(named, now, BYTES + 1, 0) == BYTES && !memcmp(now, data, BYTES), "content of the unlinked file");
-  CHECK(pread(nameless, now, BYTES + 1, 0) == BYTES && !memcmp(now, data, BYTES), "content of the nameless file");
+  CHECK(pread(named, now, BYTES + 1, 0) == BYTES && !memcmp(now, data, BYTES),
+        "content of the unlinked file");
+  CHECK(pread(nameless, now, BYTES + 1, 0) == BYTES && !memcmp(now, data, BYTES),
+        "content of the nameless file");
   CHECK(write(named, "more", 4) == 4, "write");
   return pass();
 }

@@ -1,6 +1,6 @@
-// A child between vfork and exec shares the parent's memory and holds it up: neither can be saved. The child prints
-// READY and its pid: `CHILD <pid>`, then blocks. After the line it execs `true`, and the parent goes on.
-// ckpt-build: no-static
+// A child between vfork and exec shares the parent's memory and holds it up: neither can be saved.
+// The child prints READY and its pid: `CHILD <pid>`, then blocks. After the line it execs `true`,
+// and the parent goes on. ckpt-build: no-static
 #include "selfcheck.h"
 
 #include <sys/wait.h>

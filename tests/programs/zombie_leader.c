@@ -1,5 +1,5 @@
-// The main thread has ended (pthread_exit) and the others go on: /proc/PID/maps of the leader is empty then, and the
-// process ends when its last thread does.
+// The main thread has ended (pthread_exit) and the others go on: /proc/PID/maps of the leader is
+// empty then, and the process ends when its last thread does.
 #include "selfcheck.h"
 
 static uint64_t block[4096];

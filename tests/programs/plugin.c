@@ -1,4 +1,5 @@
-// The library that tests/programs/plugin_host.c loads; the test builds it and may delete it before a restore.
+// The library that plugin_host.c loads; tests copy it, and may delete the copy before a restore.
+// ckpt-build: shared
 #include <stdint.h>
 
 static uint64_t counter;

@@ -1,0 +1,289 @@
+"""ckpt-save and ckpt-restart as the tests use them, and the round trip that most tests are."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from . import oracle
+from .processes import Result, Running, as_root, children_of, describe_family, exists, wait_gone, wait_until
+
+VARIANTS = ("", ".nopie", ".static")
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """One point of the matrix: how a program is built and run, and which ids it gets back."""
+
+    variant: str = ""
+    threads: int = 1
+    randomised: bool = True
+    ids: str = "auto"
+
+    def __str__(self) -> str:
+        aslr = "aslr" if self.randomised else "fixed"
+        return f"{self.variant.lstrip('.') or 'pie'}-{self.threads}t-{aslr}-{self.ids}"
+
+
+def _id_choices() -> tuple[str, ...]:
+    # Chosen ids are the kernel's to grant, and it grants them to the privileged.
+    return ("saved", "virtual", "auto") if as_root() else ("virtual", "auto")
+
+
+def full(variants: Sequence[str] = VARIANTS, threads: Sequence[int] = (1, 4)) -> list[Way]:
+    """Every combination."""
+    return [Way(*point) for point in itertools.product(variants, threads, (True, False), _id_choices())]
+
+
+def pairwise(variants: Sequence[str] = VARIANTS, threads: Sequence[int] = (1, 4)) -> list[Way]:
+    """Few combinations in which every pair of two choices occurs: most defects need no more than two."""
+    points = list(itertools.product(variants, threads, (True, False), _id_choices()))
+    positions = list(itertools.combinations(range(4), 2))
+    missing = {(i, j, p[i], p[j]) for p in points for i, j in positions}
+    chosen = []
+    while missing:
+        best = max(points, key=lambda p: sum((i, j, p[i], p[j]) in missing for i, j in positions))
+        chosen.append(Way(*best))
+        missing -= {(i, j, best[i], best[j]) for i, j in positions}
+    return chosen
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """What `ckpt-save` said."""
+
+    image: Path
+    result: Result
+    fidelity: list[str]
+
+    @property
+    def first_line(self) -> str:
+        """The line `Saved FILE: ...`."""
+        return self.result.output.splitlines()[0]
+
+
+class Workshop:
+    """The test's own directory and store, its processes, and the tools under test."""
+
+    def __init__(self, build: Path, directory: Path) -> None:
+        self.build = build
+        self.directory = directory
+        self.store = directory / "store"
+        self.programs = build / "tests" / "programs"
+        self.environment = {"CKPT_DIR": str(self.store), "TMPDIR": str(directory)}
+        self._running: list[Running] = []
+        self._numbers = itertools.count(1)
+
+    # --- programs
+
+    def program(self, name: str, variant: str = "") -> Path:
+        """The path of a test program; AssertionError when it was not built."""
+        path = self.programs / f"{name}{variant}"
+        assert path.exists(), f"{path} is missing: build the project"
+        return path
+
+    @property
+    def register_dump(self) -> Path:
+        """The oracle's helper."""
+        return self.program("register_dump")
+
+    def keep(self, running: Running) -> Running:
+        """End it with the test."""
+        self._running.append(running)
+        return running
+
+    def start(self, arguments: Sequence[str | Path], *, way: Way | None = None, **options: Any) -> Running:
+        """Start any program in the test's directory; it ends with the test."""
+        environment = dict(self.environment)
+        if way:
+            environment["CKPT_TEST_THREADS"] = str(way.threads)
+            options.setdefault("randomised", way.randomised)
+        environment.update(options.pop("environment", {}))
+        options.setdefault("directory", self.directory)
+        return self.keep(Running(arguments, environment=environment, **options))
+
+    def start_program(self, name: str, *arguments: str | Path, way: Way | None = None, **options: Any) -> Running:
+        """Start a test program and wait for its READY; skips the test when the program says SKIP."""
+        running = self.start([self.program(name, way.variant if way else ""), *arguments], way=way, **options)
+        try:
+            running.ready()
+        except AssertionError:
+            skip_if_said(running)
+            raise
+        return running
+
+    # --- tools
+
+    def new_image(self) -> Path:
+        """A path for another snapshot."""
+        return self.directory / f"snapshot-{next(self._numbers)}.ckpt"
+
+    def save_command(self, pid: int, image: Path, *options: str | Path) -> list[str | Path]:
+        """The command line of a save."""
+        return [self.build / "bin" / "ckpt-save", *options, str(pid), image]
+
+    def try_save(self, pid: int, image: Path | None = None, *options: str | Path, **more: Any) -> Saved:
+        """Save, whatever comes of it."""
+        image = image or self.new_image()
+        result = self.start(self.save_command(pid, image, *options), **more).finish(timeout_s=90)
+        lines = [line.strip() for line in result.output.splitlines()[1:]]
+        return Saved(image, result, [line for line in lines if line])
+
+    def save(self, pid: int, image: Path | None = None, *options: str | Path, **more: Any) -> Saved:
+        """Save, which must succeed and say nothing on stderr."""
+        saved = self.try_save(pid, image, *options, **more)
+        assert saved.result.status == 0, f"ckpt-save: {saved.result}"
+        assert not saved.result.errors, f"ckpt-save: {saved.result}"
+        assert saved.image.exists()
+        assert saved.first_line.startswith(f"Saved {saved.image}: "), saved.result.output
+        return saved
+
+    def restart_command(self, image: Path, *options: str | Path) -> list[str | Path]:
+        """The command line of a restart."""
+        return [self.build / "bin" / "ckpt-restart", *options, image]
+
+    def restart(self, image: Path, *options: str | Path, **more: Any) -> Running:
+        """Start a restart."""
+        return self.start(self.restart_command(image, *options), **more)
+
+    def refused(self, image: Path, *options: str | Path, **more: Any) -> str:
+        """A restart that must fail before anything runs: status 125, one line on stderr, no process. The line."""
+        restart = self.restart(image, *options, **more)
+        result = restart.finish()
+        assert result.status == 125, f"{result}"
+        assert not result.output, f"{result}"
+        lines = [line for line in result.errors.splitlines() if not line.startswith("ckpt-restart: note: ")]
+        assert len(lines) == 1 and lines[0].startswith("ckpt-restart: "), f"{result}"
+        return lines[0]
+
+    def close(self) -> None:
+        """End all that still runs."""
+        for running in reversed(self._running):
+            for child in children_of(running.pid) if running.poll() is None else []:
+                try:
+                    os.kill(child, 9)
+                except ProcessLookupError:
+                    pass
+            running.kill()
+
+
+def skip_if_said(running: Running) -> None:
+    """Skip the test with the program's own reason when it printed SKIP."""
+    import pytest
+
+    for line in running.transcript().splitlines():
+        _, found, reason = line.partition("SKIP ")
+        if found:
+            pytest.skip(reason)
+
+
+def restored_pid(restart: Running, like: oracle.Look | None = None) -> int:
+    """The pid of the program that `restart` runs, once it has been let go and sleeps where it slept when it was saved."""
+    found: list[int] = []
+
+    def there() -> bool:
+        if restart.poll() is not None:
+            raise AssertionError(f"{restart}: ended early\n{restart.finish()}")
+        for child in children_of(restart.pid):
+            if not oracle.all_asleep(child):
+                continue
+            if like is not None:
+                # Where it slept at the save is where it sleeps now; parked threads sleep elsewhere.
+                if sorted(map(str, oracle.positions(child))) != sorted(str(t.call) for t in like.threads):
+                    continue
+            found[:] = [child]
+            return True
+        return False
+
+    wait_until(there, lambda: f"the restored program is let go\n{restart.transcript()}\n{describe_family(restart.pid)}")
+    return found[0]
+
+
+def passed(result: Result, nonce: str, *, status: int = 0) -> None:
+    """The program ended well, with the nonce of the save, and nothing on stderr."""
+    assert result.status == status, f"{result}"
+    assert result.output.splitlines()[-1:] == [f"PASS {nonce}"], f"{result}"
+
+
+def notes(result: Result) -> list[str]:
+    """The notes of a restart; whatever else is on stderr fails the test."""
+    lines = result.errors.splitlines()
+    assert all(line.startswith("ckpt-restart: note: ") for line in lines), f"{result}"
+    return [line.removeprefix("ckpt-restart: note: ") for line in lines]
+
+
+def round_trip(
+    workshop: Workshop,
+    name: str,
+    *arguments: str | Path,
+    way: Way = Way(),
+    release: str = "line",
+    watch: bool = True,
+    registers: bool = True,
+    restores: int = 2,
+    restart_options: Sequence[str | Path] = (),
+    save_options: Sequence[str | Path] = (),
+    ignore: Iterable[str] = (),
+    between: Callable[[Running], None] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Saved:
+    """Save a program while it waits; it must not notice. Restore it several times; it must not notice either.
+
+    `release`: "line", a line on stdin makes the program go on; "time", it goes on by itself.
+    `watch`: compare what the oracle sees before and after the save, and after each restore. Programs that do not sleep
+    cannot be watched. `registers`: let the oracle stop the threads to read registers.
+    `between` is called when the original has ended, before the first restore.
+    """
+    original = workshop.start_program(name, *arguments, way=way, environment=dict(environment or {}))
+    dump = workshop.register_dump if registers else None
+    before: oracle.Look | None = None
+    if watch:
+        oracle.wait_asleep(original.pid)
+        before = oracle.look(original.pid, dump)
+    saved = workshop.save(original.pid, None, *save_options)
+    if before:
+        oracle.wait_asleep(original.pid)
+        changed = oracle.differences(before, oracle.look(original.pid, dump))
+        assert not changed, "the save changed the program:\n" + "\n".join(changed)
+    if release == "line":
+        original.send()
+    result = original.finish()
+    passed(result, original.nonce)
+    assert not result.errors, f"{result}"
+    if between:
+        between(original)
+
+    for _ in range(restores):
+        restart = workshop.restart(saved.image, "--ids", way.ids, *restart_options)
+        if before:
+            pid = restored_pid(restart, before)
+            changed = oracle.differences(before, oracle.look(pid, dump), ignore=frozenset(ignore))
+            assert not changed, "the restored program differs:\n" + "\n".join(changed)
+            if way.ids == "saved":
+                assert pid == original.pid, f"pid {pid} instead of {original.pid}"
+        if release == "line":
+            restart.send()
+        result = restart.finish()
+        passed(result, original.nonce)
+        assert not result.errors, f"{result}"
+        assert not exists(original.pid)
+    return saved
+
+
+def wait_all_gone(pids: Iterable[int]) -> None:
+    """Return when none of them lives."""
+    for pid in pids:
+        wait_gone(pid)
+
+
+
+
+def compile_c(source: str, output: Path, *options: str) -> Path:
+    """Compile a C program that a test changes between save and restore."""
+    subprocess.run(["cc", "-x", "c", "-g", "-O0", "-", "-o", output, *options], input=source, text=True, check=True)
+    return output
