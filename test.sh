@@ -18,7 +18,8 @@ fuzz_seconds=${CKPT_FUZZ_SECONDS:-5}
 
 step_packages() { need_packages "${packages_build[@]}" "${packages_demo[@]}" "${packages_test[@]}"; }
 
-step_build() { build_tree build; }
+# demo.sh builds without the tests in the same place.
+step_build() { build_tree build -DCKPT_TESTS=ON; }
 
 step_format() {
   find native restart tests/unit -name '*.[ch]pp' -print0 | xargs -0r clang-format --dry-run -Werror

@@ -1,0 +1,13 @@
+#!/bin/bash
+# Installs what is missing, builds, and shows two GDB sessions on a real program (CPython with three
+# threads): the first saves it in the middle of its work, the second restores it and lets it end.
+# Meant for a fresh Debian 12.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "$root"
+source scripts/common.sh
+
+need_packages "${packages_build[@]}" "${packages_demo[@]}"
+say "Building"
+build_tree build -DCKPT_TESTS=OFF
+exec /usr/bin/python3 scripts/demo.py
