@@ -93,6 +93,8 @@ def load() -> ModuleType:
     if found != __version__:
         raise NativeMissing(f"{path} is version {found}, this package is {__version__}: build or install it again")
     sys.modules[MODULE] = module
+    # What `import gdbext._native` would have done besides.
+    setattr(sys.modules[__package__], "_native", module)
     _module = module
     return module
 

@@ -248,7 +248,7 @@ class Store:
         if entry_or_none is not None:
             return entry_or_none.name, entry_or_none.path
         path = Path(text).expanduser()
-        if path.exists():
+        if text and path.exists():
             if path.is_dir():
                 raise StoreError(f"{text} is a directory, not a snapshot")
             return path.stem, path.absolute()

@@ -7,7 +7,7 @@ from typing import Tuple
 
 from .. import report, session
 from ..options import Words, arguments
-from .base import Verb
+from ._base import Verb
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .. import report, session
 from ..errors import UsageError
 from ..options import Words, argument, flag
-from .base import Verb
+from ._base import Verb
 
 
 @dataclass(frozen=True)

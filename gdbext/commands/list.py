@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .. import report, session
 from ..options import flag
-from .base import Verb
+from ._base import Verb
 
 
 @dataclass(frozen=True)

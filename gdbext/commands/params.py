@@ -6,7 +6,7 @@ import re
 
 from .. import session
 from ..errors import UsageError
-from .base import Setting, parameter
+from ._base import Setting, parameter
 
 IDS = ("auto", "saved", "virtual")
 DEFAULT_FILE_LIMIT = "64M"

@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..launch import RestartOptions
 from ..options import Words, argument, flag, repeated, value
 from . import params
-from .base import Verb
+from ._base import Verb
 
 FILES = ("auto", "real", "private", "strict")
 

@@ -9,7 +9,7 @@ from typing import Optional
 from .. import report, session
 from ..options import Words, argument, flag, value
 from . import params
-from .base import Verb
+from ._base import Verb
 
 
 @dataclass(frozen=True)

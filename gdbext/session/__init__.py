@@ -1,4 +1,4 @@
-"""The adapter to GDB: with `load.py` and `commands/base.py` the only code that imports `gdb`.
+"""The adapter to GDB: with `load.py` and `commands/_base.py` the only code that imports `gdb`.
 
     settings    changes of GDB's state that undo themselves
     inferior    what GDB knows of the program

@@ -40,14 +40,19 @@ def check_target() -> None:
     if gdb.selected_thread() is None:
         raise CkptError("no thread is selected")
     check_architecture()
-    if "No checkpoints." not in quietly("info checkpoints"):
-        raise CkptError("the program has checkpoints of GDB's own: delete them first (info checkpoints)")
+    check_no_checkpoints()
 
 
 def check_not_recording() -> None:
     """Raise CkptError while GDB records the execution."""
     if gdb.current_recording() is not None:
         raise CkptError("GDB is recording the execution: stop it first (record stop)")
+
+
+def check_no_checkpoints() -> None:
+    """Raise CkptError while there are checkpoints of GDB's own: forks that would stay behind without their program."""
+    if "No checkpoints." not in quietly("info checkpoints"):
+        raise CkptError("the program has checkpoints of GDB's own: delete them first (info checkpoints)")
 
 
 def check_architecture() -> None:

@@ -87,7 +87,8 @@ def _on_continue(event: Any) -> None:
 
 def _on_prompt() -> None:
     _helpers[:] = [helper for helper in _helpers if not launch.reap(helper)]
-    if _shown is not None and not _shown.active:
+    # With a process there, `set sysroot` makes GDB 13 lose the addresses of libraries.
+    if _shown is not None and not _shown.active and not any(target.pid for target in gdb.inferiors()):
         forget_overlay()
 
 
@@ -136,7 +137,7 @@ def _expose_real_files() -> None:
 
     `set sysroot` here would crash GDB 13 (it reloads libraries of an inferior that is half gone); but the next program
     may start before any other chance, within the same `run`. The link is turned to "/" now, and the setting put back
-    at the next prompt.
+    at the next prompt without a process.
     """
     if _shown is None:
         return

@@ -78,6 +78,7 @@ def _check_session() -> None:
         if any(thread.is_running() for thread in target.threads()):
             raise CkptError("the program is running: stop it first")
         inferior.check_not_recording()
+        inferior.check_no_checkpoints()
 
 
 def _end_old_program() -> None:
@@ -203,6 +204,7 @@ class _Restore:
             stack.enter_context(settings.setting("exec-file-mismatch", "off"))
             stack.enter_context(settings.hooks_silenced("stop", "attach"))
             stack.enter_context(settings.handlers_silenced(gdb.events.stop))
+            stack.enter_context(settings.handlers_silenced(gdb.events.cont))
             self._undo.callback(_kill_attached, parked.pid)
             try:
                 settings.quietly(f"attach {parked.pid}")

@@ -46,10 +46,9 @@ class VerbCommand(gdb.Command):
             self._verb.run(self._grammar.parse(argument))
         except KeyboardInterrupt:
             raise gdb.GdbError(f"{self._name}: interrupted") from None
-        except gdb.GdbError:
-            raise
         except (CkptError, gdb.error, native.error_type()) as error:
-            raise gdb.GdbError(f"{self._name}: {one_line(str(error))}") from None
+            interrupted = getattr(error, "kind", "") == "interrupted"
+            raise gdb.GdbError(f"{self._name}: {'interrupted' if interrupted else one_line(str(error))}") from None
 
     def complete(self, text: str, word: Optional[str]) -> List[str]:
         """Candidates for GDB's `word`, the end of `text`. GDB asks with None first, to learn how words are broken."""
@@ -62,7 +61,8 @@ class VerbCommand(gdb.Command):
                 candidates += session.open_store().names()
         except CkptError:
             pass  # the command itself will say what is wrong with the store
-        if completion.words is Words.FILE or (completion.words is Words.SNAPSHOT_OR_FILE and "/" in completion.token):
+        # Where a name will do, files come once something has been typed: there are few names and many files.
+        if completion.words is Words.FILE or (completion.words is Words.SNAPSHOT_OR_FILE and completion.token):
             candidates += files(completion.token)
         cut = (completion.cut(candidate, word) for candidate in candidates)
         return sorted({each for each in cut if each is not None})

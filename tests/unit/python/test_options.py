@@ -1,0 +1,155 @@
+"""Options: parsing, help and completion are read off one declaration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Optional, Tuple
+
+import pytest
+from gdbext.errors import UsageError
+from gdbext.options import Grammar, Words, argument, arguments, flag, repeated, split, value
+
+
+@dataclass(frozen=True)
+class Options:
+    name: Optional[str] = argument("NAME", "A name.", Words.SNAPSHOT)
+    message: str = value("m", "MESSAGE", "A text.", default="")
+    files: str = value("files", "POLICY", "What to do.", default="auto", choices=("auto", "real", "strict"))
+    file: Tuple[str, ...] = repeated("file", "OLD=NEW", "A pair.", words=Words.FILE)
+    force: bool = flag("force", "Do it.")
+    stdin: Optional[str] = value("stdin", "FILE", "Input.", words=Words.FILE)
+    stdout: Optional[str] = value("stdout", "FILE", "Output.", words=Words.FILE)
+
+
+@dataclass(frozen=True)
+class Names:
+    names: Tuple[str, ...] = arguments("NAME", "Names.", Words.SNAPSHOT)
+
+
+GRAMMAR = Grammar(Options, "ckpt test")
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("", Options()),
+        ("   ", Options()),
+        ("a", Options(name="a")),
+        ("a -force", Options(name="a", force=True)),
+        ("-force a", Options(name="a", force=True)),
+        ("-fo a", Options(name="a", force=True)),
+        ("-m 'two words' a", Options(name="a", message="two words")),
+        ('-m "it\'s" a', Options(name="a", message="it's")),
+        (r"a\ b", Options(name="a b")),
+        ("-m ''", Options(message="")),
+        ("-m -force", Options(message="-force")),
+        ("-m one -m two", Options(message="two")),
+        ("-- -force", Options(name="-force")),
+        ("-force -- -x", Options(name="-x", force=True)),
+        ("-", Options(name="-")),
+        ("-files real", Options(files="real")),
+        ("-files r", Options(files="real")),
+        # The exact word wins over being the start of another.
+        ("-file a=b -file c=d", Options(file=("a=b", "c=d"))),
+        ("-stdi x", Options(stdin="x")),
+    ],
+)
+def test_parse(text: str, expected: Options) -> None:
+    assert GRAMMAR.parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("-nosuch", "unknown option"),
+        ("--force", "unknown option"),
+        ("-f", "ambiguous.*-file, -files, -force"),
+        ("-std x", "ambiguous.*-stdin, -stdout"),
+        ("-m", "-m needs a MESSAGE"),
+        ("-file", "-file needs an OLD=NEW"),
+        ("a b", 'one argument too many: "b"'),
+        ("-files sometimes", "one of auto, real, strict"),
+        ("-files ''", "one of"),
+        ("'open", "no closing quotation"),
+    ],
+)
+def test_refused(text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        GRAMMAR.parse(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_many_positionals() -> None:
+    grammar = Grammar(Names, "ckpt names")
+    assert grammar.parse("a b 'c d'") == Names(("a", "b", "c d"))
+    with pytest.raises(UsageError, match="NAME is missing"):
+        grammar.parse("")
+    assert grammar.usage() == "ckpt names NAME..."
+
+
+def test_undeclared_fields_are_a_defect() -> None:
+    @dataclass(frozen=True)
+    class Wrong:
+        name: str = field(default="")
+
+    with pytest.raises(TypeError):
+        Grammar(Wrong, "ckpt wrong")
+
+
+def test_usage_and_help_name_everything() -> None:
+    usage = (
+        "ckpt test [NAME] [-m MESSAGE] [-files auto|real|strict] [-file OLD=NEW]... [-force] [-stdin FILE] "
+        "[-stdout FILE]"
+    )
+    assert GRAMMAR.usage() == usage
+    lines = GRAMMAR.help("Do a thing.", "And more.").splitlines()
+    assert lines[0] == "Do a thing."
+    assert lines[1] == f"Usage: {usage}"
+    assert "  -files auto|real|strict" in lines
+    assert lines[-1] == "And more."
+
+
+@pytest.mark.parametrize(
+    "text, candidates, words",
+    [
+        ("", (), Words.SNAPSHOT),
+        ("be", (), Words.SNAPSHOT),
+        ("one ", (), Words.NOTHING),
+        ("-", ("-file", "-files", "-force", "-m", "-stdin", "-stdout"), Words.NOTHING),
+        ("-std", ("-stdin", "-stdout"), Words.NOTHING),
+        ("one -fo", ("-force",), Words.NOTHING),
+        ("-m ", (), Words.NOTHING),
+        ("-m x ", (), Words.SNAPSHOT),
+        ("-files ", ("auto", "real", "strict"), Words.NOTHING),
+        ("-files st", ("strict",), Words.NOTHING),
+        ("-stdin ", (), Words.FILE),
+        ("-force ", (), Words.SNAPSHOT),
+        ("-- -f", (), Words.SNAPSHOT),
+        # What is wrong already completes as well as it can.
+        ("-nosuch x", (), Words.SNAPSHOT),
+    ],
+)
+def test_complete(text: str, candidates: Tuple[str, ...], words: Words) -> None:
+    found = GRAMMAR.complete(text)
+    assert (found.candidates, found.words) == (candidates, words)
+
+
+@pytest.mark.parametrize(
+    "text, word, candidate, expected",
+    [
+        # GDB breaks words at "-": it asks to replace only what follows.
+        ("before-c", "c", "before-crash", "crash"),
+        ("before-", "", "before-crash", "crash"),
+        ("bef", "bef", "before-crash", "before-crash"),
+        ("-fo", "fo", "-force", "force"),
+        ("dir/fi", "fi", "dir/file", "file"),
+        ("zzz", "zzz", "before-crash", None),
+    ],
+)
+def test_cut(text: str, word: str, candidate: str, expected: Optional[str]) -> None:
+    assert GRAMMAR.complete(text).cut(candidate, word) == expected
+
+
+def test_split() -> None:
+    assert split("a 'b c' \"d e\" f\\ g") == ["a", "b c", "d e", "f g"]
+    assert split("# no comments here") == ["#", "no", "comments", "here"]

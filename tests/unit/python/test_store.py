@@ -1,0 +1,297 @@
+"""The store: names, what is newest, who may use it, and what a deletion leaves."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence
+
+import pytest
+from gdbext.errors import CkptError, StoreError
+from gdbext.records import Record
+from gdbext.store import Store, check_name, default_directory
+
+
+def describe(path: Path) -> Record:
+    """Images of these tests are JSON records."""
+    try:
+        table = json.loads(path.read_text())
+    except ValueError:
+        raise CkptError(f"{path}: not a snapshot") from None
+    return Record.of({**table, "file_bytes": path.stat().st_size})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    made = Store(tmp_path / "data" / "ckpt", describe)
+    made.create()
+    return made
+
+
+def put(
+    store: Store, name: str, created: float = 1.0, objects: Sequence[str] = (), path: Optional[Path] = None
+) -> Path:
+    """Write an image and the objects it needs."""
+    path = path or store.path_of(name)
+    table = {
+        "name": name,
+        "created": created,
+        "threads": [{"tid": 1, "number": 1}],
+        "objects": [{"hash": each, "size": 3, "path": "/x"} for each in objects],
+    }
+    path.write_text(json.dumps(table))
+    for each in objects:
+        directory = store.root / "objects" / each[:2] / each
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "content").write_text("abc")
+    return path
+
+
+def objects(store: Store) -> List[str]:
+    return sorted(path.parent.name for path in (store.root / "objects").rglob("content"))
+
+
+# -- where it is -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "environment, expected",
+    [
+        ({"CKPT_DIR": "/c", "XDG_DATA_HOME": "/x", "HOME": "/h"}, "/c"),
+        ({"CKPT_DIR": "", "XDG_DATA_HOME": "/x", "HOME": "/h"}, "/x/ckpt"),
+        # The XDG specification wants relative paths ignored.
+        ({"XDG_DATA_HOME": "relative", "HOME": "/h"}, "/h/.local/share/ckpt"),
+        ({"HOME": "/h"}, "/h/.local/share/ckpt"),
+    ],
+)
+def test_default_directory(environment: Dict[str, str], expected: str) -> None:
+    assert default_directory(environment) == Path(expected)
+
+
+def test_it_is_made_for_its_owner_alone(store: Store) -> None:
+    for path in (store.root, *store.root.iterdir()):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_looking_makes_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "absent", describe)
+    assert store.entries() == [] and store.names() == [] and store.find("x") is None
+    with pytest.raises(StoreError, match="no snapshots"):
+        store.newest()
+    assert not store.root.exists()
+
+
+@pytest.mark.parametrize("inner", ["", "snapshots", "objects"])
+def test_one_that_others_can_write_to_is_refused(store: Store, inner: str) -> None:
+    (store.root / inner).chmod(0o770)
+    with pytest.raises(StoreError, match="written by others"):
+        store.create()
+    with pytest.raises(StoreError, match="written by others"):
+        store.entries()
+
+
+def test_one_that_others_can_read_is_theirs_to_choose(store: Store) -> None:
+    store.root.chmod(0o755)
+    store.create()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_one_of_somebody_else_is_refused(store: Store) -> None:
+    os.chown(store.root, 12345, 12345)
+    with pytest.raises(StoreError, match="uid 12345"):
+        store.create()
+
+
+def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="not a directory"):
+        Store(tmp_path / "file", describe).create()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_one_that_cannot_be_written_to(store: Store) -> None:
+    (store.root / "snapshots").chmod(0o500)
+    with pytest.raises(StoreError, match="cannot be written"):
+        store.create()
+    (store.root / "snapshots").chmod(0o700)
+
+
+# -- names -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a", "before-crash", "x_1.2", "größe", "a.ckpt", "n" * 200])
+def test_names(name: str) -> None:
+    check_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "../a", ".hidden", "-force", "two words", "line\nbreak", "bell\a", "n" * 201, "ü" * 101]
+)
+def test_no_names(name: str) -> None:
+    with pytest.raises(StoreError, match="name"):
+        check_name(name)
+
+
+def test_default_names_count_up(store: Store) -> None:
+    assert store.default_name("/usr/bin/server") == "server-1"
+    put(store, "server-1")
+    put(store, "server-9")
+    put(store, "server-x")
+    put(store, "other-40")
+    assert store.default_name("/usr/bin/server") == "server-10"
+    assert store.default_name("/opt/my prog") == "my_prog-1"
+    assert store.default_name("/opt/.-") == "program-1"
+    check_name(store.default_name("/opt/" + "x" * 255))
+
+
+def test_a_name_is_taken_once(store: Store) -> None:
+    put(store, "one")
+    with pytest.raises(StoreError, match="already.*-force"):
+        store.check_free("one", force=False)
+    store.check_free("one", force=True)
+    store.check_free("two", force=False)
+
+
+def test_names_of_images_elsewhere_are_taken_too(store: Store, tmp_path: Path) -> None:
+    image = put(store, "far", path=tmp_path / "image")
+    store.register("far", image)
+    with pytest.raises(StoreError, match="already"):
+        store.check_free("far", force=False)
+    assert "far" in store.names()
+
+
+# -- finding ---------------------------------------------------------------------------------------------------------
+
+
+def test_entries_are_oldest_first(store: Store) -> None:
+    put(store, "b", created=3)
+    put(store, "a", created=9)
+    put(store, "c", created=1)
+    assert [entry.name for entry in store.entries()] == ["c", "b", "a"]
+    assert store.newest().name == "a"
+
+
+def test_a_bad_image_hides_no_other(store: Store) -> None:
+    put(store, "good")
+    store.path_of("bad").write_text("nonsense")
+    entries = {entry.name: entry for entry in store.entries()}
+    assert entries["good"].record is not None
+    assert entries["bad"].record is None and "not a snapshot" in entries["bad"].problem
+    assert store.newest().name == "good"
+
+
+def test_resolve(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    put(store, "one", created=1)
+    put(store, "two", created=2)
+    put(store, "x", path=tmp_path / "three.ckpt")
+    (tmp_path / "one").write_text("a file called like a snapshot")
+    assert store.resolve(None) == ("two", store.path_of("two"))
+    assert store.resolve("one") == ("one", store.path_of("one"))
+    assert store.resolve("three.ckpt") == ("three", tmp_path / "three.ckpt")
+    assert store.resolve("./one")[1] == tmp_path / "one"
+    for text, words in (
+        ("four", 'no snapshot or file "four".*ckpt list'),
+        ("./four", "no file"),
+        ("four.ckpt", "no file"),
+        (".", "directory"),
+        ("", "no snapshot"),
+    ):
+        with pytest.raises(StoreError, match=words):
+            store.resolve(text)
+
+
+def test_images_elsewhere(store: Store, tmp_path: Path) -> None:
+    image = put(store, "far", path=tmp_path / "image")
+    store.register("far", image)
+    store.register("far", image)
+    assert len(list((store.root / "external").iterdir())) == 1
+    assert store.resolve("far") == ("far", image)
+    entry = store.find("far")
+    assert entry is not None and entry.external
+    # Gone from the list with the file.
+    image.unlink()
+    assert store.entries() == [] and store.find("far") is None
+
+
+def test_a_new_snapshot_takes_the_name_over(store: Store, tmp_path: Path) -> None:
+    image = put(store, "far", path=tmp_path / "image")
+    store.register("far", image)
+    put(store, "far")
+    store.register("far", store.path_of("far"))
+    assert [entry.path for entry in store.entries()] == [store.path_of("far")]
+    assert image.exists()
+
+
+# -- deleting --------------------------------------------------------------------------------------------------------
+
+
+def test_delete_collects_what_nobody_needs(store: Store, tmp_path: Path) -> None:
+    put(store, "one", objects=["aaaa", "bbbb"])
+    put(store, "two", objects=["bbbb"])
+    image = put(store, "far", objects=["cccc"], path=tmp_path / "image")
+    store.register("far", image)
+    assert objects(store) == ["aaaa", "bbbb", "cccc"]
+    done = store.delete(["one"])
+    assert done.names == ("one",) and done.freed_bytes > 0 and done.kept_because == ""
+    assert objects(store) == ["bbbb", "cccc"]
+    store.delete(["far", "two"])
+    assert objects(store) == []
+    assert not image.exists()
+    assert list((store.root / "objects").iterdir()) == []
+
+
+def test_delete_is_all_or_nothing(store: Store) -> None:
+    put(store, "one")
+    with pytest.raises(StoreError, match='"nosuch"'):
+        store.delete(["one", "nosuch"])
+    assert store.names() == ["one"]
+    store.delete(["one", "one"])
+    assert store.names() == []
+
+
+def test_an_unreadable_image_keeps_the_objects(store: Store) -> None:
+    put(store, "one", objects=["aaaa"])
+    store.path_of("future").write_text("what a newer version writes")
+    assert "future" in store.delete(["one"]).kept_because
+    assert objects(store) == ["aaaa"]
+    # It can be deleted itself.
+    assert store.delete(["future"]).kept_because == ""
+    assert objects(store) == []
+
+
+def test_a_save_under_way_keeps_the_objects(store: Store) -> None:
+    put(store, "one", objects=["aaaa"])
+    with store.in_use(), store.in_use():
+        assert "in use" in store.delete(["one"]).kept_because
+        assert objects(store) == ["aaaa"]
+    store.collect()
+    assert objects(store) == []
+
+
+def test_a_lock_ends_with_its_holder(store: Store) -> None:
+    with pytest.raises(RuntimeError), store.in_use():
+        raise RuntimeError
+    fd = os.open(store.root, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(fd)
+
+
+def test_links_to_images_that_are_gone_are_dropped(store: Store, tmp_path: Path) -> None:
+    image = put(store, "far", objects=["cccc"], path=tmp_path / "image")
+    store.register("far", image)
+    image.unlink()
+    store.collect()
+    assert list((store.root / "external").iterdir()) == []
+    assert objects(store) == []
+
+
+def test_foreign_things_in_the_objects_stay(store: Store) -> None:
+    (store.root / "objects" / "README").write_text("mine")
+    os.symlink("/usr", store.root / "objects" / "link")
+    store.collect()
+    assert (store.root / "objects" / "README").exists()
+    assert (store.root / "objects" / "link").is_symlink()
