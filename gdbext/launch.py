@@ -9,7 +9,7 @@
     After "go" the helper stays: it is the program's parent and waits for its end.
 
 GDB calls waitpid(-1) and so may collect the helper's exit status before us: what happened is learned from the report
-pipe alone, and its end (the helper holds the only other end) says that the helper is gone.
+pipe alone, and the helper's end from a pidfd.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import json
 import os
 import select
 import signal
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -96,10 +95,8 @@ class Parked:
         """Have the helper kill the program, and wait until both are gone; harmless after `go()`."""
         if self._control_fd < 0:
             return
-        os.close(self._control_fd)
-        self._control_fd = -1
-        _await_end(self.helper, self._report_fd, self.pid)
         self._close()
+        _await_end(self.helper, self.pid)
 
     def _close(self) -> None:
         for fd in (self._control_fd, self._report_fd):
@@ -146,9 +143,10 @@ def start(
         report = _read_report(report_read, progress)
         return Parked(helper, report_read, control_write, report)
     except BaseException as error:
+        # Both, so that a helper that is still writing its report ends, too.
         os.close(control_write)
-        _await_end(helper, report_read, None)
         os.close(report_read)
+        _await_end(helper, None)
         if isinstance(error, RecordError):
             raise LaunchError(f"{program.name}: {error}") from None
         raise
@@ -242,22 +240,25 @@ def _parse(line: bytes) -> Mapping[str, Any]:
     return report
 
 
-def _await_end(helper: int, report_fd: int, pid: Optional[int]) -> None:
-    """Wait until the helper, told to end, is gone; after the grace period end it and the program."""
-    poll = select.poll()
-    poll.register(report_fd, select.POLLIN | select.POLLHUP)
-    deadline_s = time.monotonic() + GRACE_S
-    ended = False
-    while not ended and time.monotonic() < deadline_s:
-        if poll.poll(100):
-            ended = not os.read(report_fd, 1 << 16)
-    if not ended:
-        for each in (pid, helper):
-            if each is not None:
-                try:
-                    os.kill(each, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+def _await_end(helper: int, pid: Optional[int]) -> None:
+    """Wait until the helper, told to end, is gone; after the grace period end it and the program `pid`."""
+    try:
+        fd = os.pidfd_open(helper)
+    except ProcessLookupError:
+        return  # gone, and collected by GDB
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        if not poll.poll(GRACE_S * 1000):
+            for each in (pid, helper):
+                if each is not None:
+                    try:
+                        os.kill(each, signal.SIGKILL)
+                    except ProcessLookupError:
+                        pass
+            poll.poll(GRACE_S * 1000)
+    finally:
+        os.close(fd)
     reap(helper)
 
 

@@ -1,0 +1,126 @@
+"""The debugger's state: through an image and back, and never trusted on the way back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Dict, List, Tuple
+
+import pytest
+from gdbext.debugstate import (
+    Breakpoint,
+    DebugState,
+    Display,
+    Signal,
+    SymbolFile,
+    missing_breakpoints,
+)
+from gdbext.errors import RecordError
+
+STATE = DebugState(
+    args="-v 'two words'",
+    cwd="/srv",
+    environment={"COLOUR": "dark green"},
+    directories="/src:$cdir:$cwd",
+    substitutions=(("/build", "/src"),),
+    breakpoints=(
+        Breakpoint(1, "break", "server.c:88", condition="n > 3", commands="silent\nbt\n", ignore_count=2),
+        Breakpoint(2, "watch", "total", tid=42, frame=1, address=0x7FFF0000),
+        Breakpoint(3, "tcatch", "syscall write", enabled=False),
+        Breakpoint(4, "break", "worker", thread=2, disabled_locations=(1, 3)),
+    ),
+    displays=(Display(True, "/x", "total"),),
+    symbol_files=(SymbolFile("/tmp/extra.o", ((".text", 0x5550000),)),),
+    signals=(Signal("SIGUSR1", False, False, True),),
+    libraries=(("/lib/libx.so", "/usr/lib/libx.so.1"),),
+)
+
+
+def test_round_trip_through_json() -> None:
+    assert DebugState.of(json.loads(json.dumps(STATE.table()))) == STATE
+    assert DebugState.of(DebugState().table()) == DebugState()
+
+
+def test_a_snapshot_saved_without_gdb_has_none() -> None:
+    assert DebugState.of({}) == DebugState()
+
+
+def test_a_newer_format_is_named() -> None:
+    with pytest.raises(RecordError, match="newer format.*-no-session"):
+        DebugState.of({**STATE.table(), "format": 2})
+
+
+def changed(**changes: Any) -> Dict[str, Any]:
+    made: Dict[str, Any] = json.loads(json.dumps(STATE.table()))
+    made.update(changes)
+    return made
+
+
+def point(**changes: Any) -> Dict[str, Any]:
+    return changed(breakpoints=[{"number": 1, "command": "break", "spec": "main", **changes}])
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        changed(format="1"),
+        changed(args=1),
+        changed(environment={"A": 1}),
+        changed(substitutions=[["only one"]]),
+        changed(substitutions=[["a", 1]]),
+        changed(displays=[{"enabled": True}]),
+        changed(signals=[{"name": "SIGUSR1", "stop": 1, "print": True, "passed": True}]),
+        changed(symbol_files=[{"path": "/x", "sections": [[".text"]]}]),
+        changed(symbol_files=[{"path": "/x", "sections": [[".text", "0x1"]]}]),
+        changed(libraries="x"),
+        changed(breakpoints=[{}]),
+        point(number="1"),
+        point(ignore_count=True),
+        # One line of a GDB command must stay one line, and a command must be one of ours.
+        changed(args="x\nshell rm -rf /"),
+        changed(environment={"A": "x\nshell date"}),
+        changed(environment={"A\nshell date": "x"}),
+        changed(displays=[{"enabled": True, "format": "", "expression": "x\nshell date"}]),
+        point(spec="main\nshell date"),
+        point(condition="1\nshell date"),
+        point(command="shell"),
+        point(command="break\nshell date"),
+    ],
+)
+def test_damage_is_an_error(table: Dict[str, Any]) -> None:
+    with pytest.raises(RecordError) as caught:
+        DebugState.of(table)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_fields_of_a_breakpoint_are_passed_over() -> None:
+    assert DebugState.of(point(future="x")).breakpoints == (Breakpoint(1, "break", "main"),)
+
+
+def made(*rows: Tuple[str, str, str]) -> List[Breakpoint]:
+    return [Breakpoint(number, command, spec, condition) for number, (command, spec, condition) in enumerate(rows, 1)]
+
+
+@pytest.mark.parametrize(
+    "saved, present, missing",
+    [
+        (made(("break", "main", "")), [], [1]),
+        (made(("break", "main", "")), made(("break", "main", "")), []),
+        # The user has changed the condition since: it is still that breakpoint.
+        (made(("break", "main", "")), made(("break", "main", "n == 1")), []),
+        (made(("break", "main", "")), made(("tbreak", "main", "")), [1]),
+        (made(("watch", "x", "")), made(("rwatch", "x", "")), [1]),
+        # Two at one place: each present one stands for one saved one, its exact like first.
+        (made(("break", "f", "a"), ("break", "f", "b")), made(("break", "f", "b")), [1]),
+        (made(("break", "f", "a"), ("break", "f", "b")), made(("break", "f", "c")), [2]),
+        (made(("break", "f", ""), ("break", "f", "")), made(("break", "f", "")), [2]),
+        (made(("break", "f", "")), made(("break", "g", ""), ("break", "f", "")), []),
+    ],
+)
+def test_missing_breakpoints(saved: List[Breakpoint], present: List[Breakpoint], missing: List[int]) -> None:
+    assert [each.number for each in missing_breakpoints(saved, present)] == missing
+
+
+def test_a_breakpoint_for_one_thread_is_another_one() -> None:
+    saved = [Breakpoint(1, "break", "f", thread=2)]
+    assert missing_breakpoints(saved, [Breakpoint(1, "break", "f")]) == saved
+    assert missing_breakpoints(saved, [Breakpoint(1, "break", "f", thread=2)]) == []
