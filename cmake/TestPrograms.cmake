@@ -52,6 +52,7 @@ function(ckpt_add_test_program source)
       add_library(${target} MODULE "${source}")
       set_target_properties(${target} PROPERTIES
         PREFIX "" SUFFIX ".so" OUTPUT_NAME "${name}" LIBRARY_OUTPUT_DIRECTORY "${CKPT_PROGRAMS_DIR}")
+      target_compile_options(${target} PRIVATE -fPIC)
     else()
       add_executable(${target} "${source}")
       set(output "${name}")
@@ -70,7 +71,7 @@ function(ckpt_add_test_program source)
     endif()
     set_target_properties(${target} PROPERTIES
       C_STANDARD 17 C_EXTENSIONS ON CXX_STANDARD 20 CXX_EXTENSIONS ON
-      POSITION_INDEPENDENT_CODE $<STREQUAL:${variant},shared>)
+      POSITION_INDEPENDENT_CODE OFF)  # the options below say which kind
     target_compile_options(${target} PRIVATE -g -O0 -pthread -Wall -Wextra ${cflags})
     target_compile_definitions(${target} PRIVATE _GNU_SOURCE)
     target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}/tests/programs")
