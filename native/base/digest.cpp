@@ -32,12 +32,11 @@ std::string digest_file(int fd, const std::string& path, std::uint64_t& size_byt
   constexpr std::size_t kChunkBytes = 1U << 20U;
   std::vector<std::byte> buffer(kChunkBytes);
   const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(),
-                                                                      &XXH3_freeState);
+                                                                       &XXH3_freeState);
   XXH3_128bits_reset(state.get());
   size_bytes = 0;
   for (;;) {
-    const ssize_t n =
-        ::pread(fd, buffer.data(), buffer.size(), static_cast<off_t>(size_bytes));
+    const ssize_t n = ::pread(fd, buffer.data(), buffer.size(), static_cast<off_t>(size_bytes));
     if (n < 0) {
       if (errno == EINTR) continue;
       throw_errno(fmt::format("read {}", path), errno);

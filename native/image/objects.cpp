@@ -58,7 +58,8 @@ void copy_content(int from, int to, std::uint64_t size_bytes, const std::string&
   off_t in = 0;
   off_t out = 0;
   while (static_cast<std::uint64_t>(in) < size_bytes) {
-    ssize_t n = ::copy_file_range(from, &in, to, &out, size_bytes - static_cast<std::uint64_t>(in), 0);
+    ssize_t n =
+        ::copy_file_range(from, &in, to, &out, size_bytes - static_cast<std::uint64_t>(in), 0);
     if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP || errno == EBADF ||
                   errno == ENOSYS)) {
       if (::lseek(to, out, SEEK_SET) < 0) throw_errno(fmt::format("seek copy of {}", path), errno);
@@ -131,7 +132,7 @@ std::string index_name(const std::string& key) {
 }  // namespace
 
 std::optional<std::string> Objects::indexed(const struct stat& status) const {
-  const auto text =
+  auto text =
       try_read_file(fmt::format("{}/index/{}", directory_, index_name(identity_key(status))));
   if (!text || !is_hash(*text)) return std::nullopt;
   return text;
@@ -206,9 +207,9 @@ bool Objects::intact(const ObjectRef& object) const {
 }
 
 void Objects::add_external(const std::string& image_path) const {
-  const std::string name = fmt::format(
-      "{}/external/{}", directory_,
-      digest_hex(std::as_bytes(std::span(image_path.data(), image_path.size()))));
+  const std::string name =
+      fmt::format("{}/external/{}", directory_,
+                  digest_hex(std::as_bytes(std::span(image_path.data(), image_path.size()))));
   if (::symlink(image_path.c_str(), name.c_str()) != 0 && errno != EEXIST)
     throw_errno(fmt::format("create {}", name), errno);
 }

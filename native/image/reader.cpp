@@ -26,7 +26,7 @@ namespace ckpt::image {
 
 namespace {
 
-constexpr std::uint64_t kMostHeaders = 4U << 20U;       // program headers
+constexpr std::uint64_t kMostHeaders = 4U << 20U;        // program headers
 constexpr std::uint64_t kMostNoteBytes = 0xffffffffULL;  // n_descsz has 32 bits
 constexpr std::size_t kDeepest = 64;                     // nesting in the record
 
@@ -69,8 +69,7 @@ std::optional<FoundRecord> find_record(std::span<const std::byte> notes) {
     const auto content = notes.subspan(name_at + name_room, head.n_descsz);
     const bool ours = name.size() == kNoteOwner.size() + 1 &&
                       std::memcmp(name.data(), kNoteOwner.data(), kNoteOwner.size()) == 0 &&
-                      name.back() == std::byte{0} &&
-                      head.n_type == kRecordNoteType;
+                      name.back() == std::byte{0} && head.n_type == kRecordNoteType;
     if (ours && content.size() >= sizeof(RecordHead)) {
       FoundRecord found{{}, content.subspan(sizeof(RecordHead)), notes.first(start)};
       std::memcpy(&found.head, content.data(), sizeof found.head);
@@ -111,8 +110,7 @@ Reader::Reader(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::m
   std::memcpy(&first, surround.data() + sizeof(Elf64_Ehdr), sizeof first);
   if (first.p_type != PT_NOTE || first.p_filesz > kMostNoteBytes)
     fail(ErrorKind::damaged, "{}: not a snapshot of ckpt (a core file of another tool?)", path_);
-  const auto notes =
-      read_bytes(fd_.get(), first.p_offset, first.p_filesz, file_bytes_, path_);
+  const auto notes = read_bytes(fd_.get(), first.p_offset, first.p_filesz, file_bytes_, path_);
   const auto found = find_record(notes);
   if (!found)
     fail(ErrorKind::damaged, "{}: not a snapshot of ckpt (a core file of another tool?)", path_);

@@ -17,7 +17,8 @@ class PendingFile {
   /// `path`: the final name, in a directory that exists. Throws Error (exists) if it is taken and
   /// `overwrite` is false, now and again in publish().
   PendingFile(std::string path, bool overwrite, unsigned mode = 0600);
-  PendingFile(PendingFile&&) = delete;
+  PendingFile(const PendingFile&) = delete;
+  PendingFile& operator=(const PendingFile&) = delete;
   ~PendingFile();
 
   [[nodiscard]] int fd() const { return fd_.get(); }

@@ -10,7 +10,7 @@ namespace ckpt::proc {
 
 struct FdInfo {
   std::uint64_t position_bytes = 0;
-  std::uint32_t flags = 0;  // O_* status flags, and O_CLOEXEC for the descriptor
+  std::uint32_t flags = 0;         // O_* status flags, and O_CLOEXEC for the descriptor
   std::vector<std::string> locks;  // "lock:" lines as they are
 };
 

@@ -21,7 +21,7 @@ struct Mapping {
   std::uint32_t dev_major = 0;
   std::uint32_t dev_minor = 0;
   std::uint64_t inode = 0;
-  std::string path;                // without the " (deleted)" mark; newlines unescaped
+  std::string path;  // without the " (deleted)" mark; newlines unescaped
   bool deleted = false;
   std::vector<std::string> flags;  // two-letter VmFlags, smaps only
   int protection_key = 0;

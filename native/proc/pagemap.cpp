@@ -110,8 +110,7 @@ Pagemap::Pagemap(int fd)
 std::vector<PageRun> Pagemap::private_runs(Addr start, Addr end) const {
   if (has_scan_) {
     // A guard marker counts as swapped, so it must be excluded by name where the kernel knows it.
-    const std::uint64_t excluded =
-        kPageIsFile | kPageIsPfnZero | (has_guard_ ? kPageIsGuard : 0);
+    const std::uint64_t excluded = kPageIsFile | kPageIsPfnZero | (has_guard_ ? kPageIsGuard : 0);
     ScanQuery query;
     query.inverted = excluded;
     query.all_of = excluded;
@@ -170,7 +169,7 @@ std::vector<PageRun> Pagemap::runs_by_entry(
   return runs;
 }
 
-std::vector<PageRun> merge_runs(std::vector<PageRun> runs) {
+std::vector<PageRun> merge_runs(const std::vector<PageRun>& runs) {
   std::vector<PageRun> merged;
   for (const PageRun& run : runs) {
     if (!merged.empty() && run.start <= merged.back().end)

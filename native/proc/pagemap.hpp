@@ -45,6 +45,6 @@ class Pagemap {
 };
 
 /// Joins touching and overlapping runs; the input must be sorted by start.
-std::vector<PageRun> merge_runs(std::vector<PageRun> runs);
+std::vector<PageRun> merge_runs(const std::vector<PageRun>& runs);
 
 }  // namespace ckpt::proc

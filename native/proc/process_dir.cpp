@@ -35,8 +35,7 @@ auto about_process(Tid pid, Function function) {
     return function();
   } catch (const Error& error) {
     if (error.error_number() == ENOENT || error.error_number() == ESRCH)
-      throw Error(ErrorKind::process_gone, fmt::format("process {}: no such process", pid),
-                  ESRCH);
+      throw Error(ErrorKind::process_gone, fmt::format("process {}: no such process", pid), ESRCH);
     throw;
   }
 }
@@ -85,9 +84,7 @@ Stat ProcessDir::stat(Tid thread) const {
 
 std::vector<Mapping> ProcessDir::mappings() const { return parse_maps(read("smaps")); }
 
-FdInfo ProcessDir::fdinfo(int fd) const {
-  return parse_fdinfo(read(fmt::format("fdinfo/{}", fd)));
-}
+FdInfo ProcessDir::fdinfo(int fd) const { return parse_fdinfo(read(fmt::format("fdinfo/{}", fd))); }
 
 std::string ProcessDir::comm(Tid thread) const {
   std::string name = read(fmt::format("task/{}/comm", thread));

@@ -98,8 +98,7 @@ Stat parse_stat(std::string_view text) {
       case 5: stat.process_group = number<Tid>(word, kFile, shown); break;
       case 6: stat.session = number<Tid>(word, kFile, shown); break;
       case 7:
-        stat.tty_device =
-            static_cast<std::uint32_t>(number<std::int64_t>(word, kFile, shown));
+        stat.tty_device = static_cast<std::uint32_t>(number<std::int64_t>(word, kFile, shown));
         break;
       case 22: stat.start_time_ticks = number<std::uint64_t>(word, kFile, shown); break;
       case 26: stat.start_code = address(); break;

@@ -17,7 +17,7 @@ struct Status {
   Tid tgid = 0;
   Tid pid = 0;
   Tid tracer = 0;
-  std::vector<Tid> ns_pids;  // outermost first; the last is what the process itself sees
+  std::vector<Tid> ns_pids;             // outermost first; the last is what the process itself sees
   std::array<std::uint32_t, 4> uids{};  // real, effective, saved, file system
   std::array<std::uint32_t, 4> gids{};
   std::uint32_t umask = 022;

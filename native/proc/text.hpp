@@ -13,8 +13,7 @@ template <typename Int>
 std::optional<Int> parse_number(std::string_view text, int base = 10) {
   Int value{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-  if (error != std::errc{} || end != text.data() + text.size() || text.empty())
-    return std::nullopt;
+  if (error != std::errc{} || end != text.data() + text.size() || text.empty()) return std::nullopt;
   return value;
 }
 
