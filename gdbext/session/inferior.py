@@ -133,22 +133,13 @@ def signal_name(number: int) -> Optional[str]:
 
 
 def location() -> str:
-    """Where the selected thread stopped, in words: "main () at server.c:88". Its innermost frame."""
+    """Where the selected thread stopped, in GDB's words: "work (step=3) at server.c:88". Its innermost frame."""
     try:
-        frame: Any = gdb.newest_frame()
-        name = frame.name()
-        sal = frame.find_sal()
-        where = f"{name or '??'} ()"
-        if sal.symtab is not None and sal.line > 0:
-            if frame.pc() != sal.pc:
-                # As GDB does: an address says that it is in the middle of a line.
-                where = f"{frame.pc():#018x} in {where}"
-            return f"{where} at {sal.symtab.filename}:{sal.line}"
-        where = f"{frame.pc():#018x} in {where}"
-        library = gdb.solib_name(frame.pc())
-        return f"{where} from {library}" if library else where
-    except (gdb.error, RuntimeError):
+        # Not `frame`, which would move the place that `list` goes on from.
+        text = one_line(quietly("backtrace -no-filters 1").partition("(More stack frames follow...)")[0])
+    except gdb.error:
         return "an unknown place"
+    return re.sub(r"^#0\s+", "", text) or "an unknown place"
 
 
 def program_path() -> str:
