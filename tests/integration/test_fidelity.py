@@ -1,0 +1,97 @@
+"""What will not come back as it was is named when it is saved, and the save does not disturb it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+from support import oracle
+from support.checkpoint import Workshop, passed
+
+# Kind of kernel object -> what its line in the report must contain. A kind that comes back whole needs no line: None.
+KINDS: dict[str, str] = {
+    "tcp": "socket",
+    "udp": "socket",
+    "unix_pair": "socket",
+    "netlink": "socket",
+    "epoll": "epoll",
+    "eventfd": "eventfd",
+    "timerfd": "timerfd",
+    "signalfd": "signalfd",
+    "inotify": "inotify",
+    "fanotify": "fanotify",
+    "memfd": "memfd",
+    "memfd_secret": "secret",
+    "itimer_real": "timer",
+    "itimer_virtual": "timer",
+    "posix_timer": "timer",
+    "child": "child",
+    "zombie": "child|zombie",
+    "pidfd": "pidfd",
+    "posix_lock": "lock",
+    "flock": "lock",
+    "sysv_shm": "shm|shared memory|System V|SysV",
+    "fifo": "fifo|pipe",
+    "pty": "pty|pt[ms]x|terminal",
+    "userfaultfd": "userfault",
+    "io_uring": "io_uring",
+    "perf_event": "perf",
+    "aio": "aio|asynchronous",
+}
+
+
+def test_the_list_is_complete(workshop: Workshop) -> None:
+    program = workshop.program("kernel_objects")
+    listed = subprocess.run([program, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    assert listed == list(KINDS)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_each_kind_is_named(workshop: Workshop, kind: str) -> None:
+    plain = workshop.start_program("exit_status", "0")
+    oracle.wait_asleep(plain.pid)
+    usual = workshop.save(plain.pid).fidelity
+    original = workshop.start_program("kernel_objects", kind)
+    oracle.wait_asleep(original.pid)
+    saved = workshop.try_save(original.pid)
+    report = [line for line in saved.fidelity if line not in usual]
+    # Nothing that is refused may be refused without its name.
+    said = "\n".join(report) if saved.result.status == 0 else saved.result.errors
+    original.send()
+    passed(original.finish(), original.nonce)
+    if saved.result.status == 0 and not report:
+        # Then it has to come back whole, which the program checks.
+        restart = workshop.restart(saved.image)
+        restart.send()
+        passed(restart.finish(), original.nonce)
+    else:
+        assert re.search(KINDS[kind], said, re.IGNORECASE), f"{kind} is not named:\n{saved.result}"
+    if saved.result.status == 0:
+        for line in report:
+            assert line == "Will not come back as it was:" or re.match(r"(lost|changed|note): \S", line), line
+
+
+def test_nothing_to_report_for_a_plain_program(workshop: Workshop) -> None:
+    original = workshop.start_program("exit_status", "0")
+    saved = workshop.save(original.pid)
+    assert not [line for line in saved.fidelity if line.startswith(("lost", "changed"))], saved.result.output
+
+
+def test_worst_comes_first(workshop: Workshop) -> None:
+    script = "import socket,os,time; s=socket.socketpair(); os.fork() or __import__('signal').pause(); "
+    script += "print('READY x', flush=True); input(); os.kill(0, 9)"
+    original = workshop.start(["/usr/bin/python3", "-c", script], before_exec=_own_group)
+    original.ready()
+    saved = workshop.save(original.pid)
+    ranks = {"lost": 0, "changed": 1, "note": 2}
+    found = [ranks[line.split(":")[0]] for line in saved.fidelity if line.split(":")[0] in ranks]
+    assert found and found == sorted(found), saved.result.output
+    original.send()
+    original.finish()
+
+
+def _own_group() -> None:
+    import os
+
+    os.setpgid(0, 0)

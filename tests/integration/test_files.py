@@ -1,0 +1,728 @@
+"""Open files and file mappings: what comes back, what the user is told, and that nothing of the user's is touched."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support import oracle
+from support.checkpoint import Way, Workshop, compile_c, notes, pairwise, passed, restored_pid, round_trip
+from support.processes import Running, as_root
+
+HOWS = ["read", "write", "append", "dup", "stdio", "many"]
+WAYS = [pytest.param(way, id=str(way)) for way in pairwise(threads=(1, 4))]
+
+
+def _data(workshop: Workshop, size: int = 6000) -> Path:
+    path = workshop.directory / "data file"
+    path.write_bytes(os.urandom(size - 16).hex().encode()[: size - 1] + b"\n")
+    return path
+
+
+Fingerprint = tuple[bytes, int, int, int] | None
+
+
+def _fingerprint(path: Path) -> Fingerprint:
+    """Content, mtime, inode and mode of the user's file; None when there is none."""
+    if not path.exists():
+        return None
+    status = path.stat()
+    return path.read_bytes(), status.st_mtime_ns, status.st_ino, status.st_mode
+
+
+def _links(pid: int) -> dict[int, str]:
+    found = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found[int(fd)] = os.readlink(f"/proc/{pid}/fd/{fd}")
+        except OSError:
+            pass
+    return found
+
+
+def _saved_and_killed(workshop: Workshop, how: str, data: Path, *options: str) -> tuple[Running, Path, oracle.Look]:
+    """A program with `data` open, saved and killed: nothing but the test touches the file afterwards."""
+    original = workshop.start_program("open_file", how, data)
+    oracle.wait_asleep(original.pid)
+    before = oracle.look(original.pid, workshop.register_dump)
+    saved = workshop.save(original.pid, None, *options)
+    original.kill()
+    return original, saved.image, before
+
+
+# --- a file that is as it was -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("how", ["read", "dup", "stdio", "many"])
+def test_unchanged(workshop: Workshop, how: str, way: Way) -> None:
+    """The same file, at the same offset, without a word."""
+    data = _data(workshop)
+    before = _fingerprint(data)
+    round_trip(workshop, "open_file", how, data, way=way)
+    assert _fingerprint(data) == before
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_unchanged_is_the_real_file(workshop: Workshop, how: str) -> None:
+    data = _data(workshop)
+    original, image, before = _saved_and_killed(workshop, how, data)
+    restart = workshop.restart(image)
+    pid = restored_pid(restart, before)
+    changed = oracle.differences(before, oracle.look(pid, workshop.register_dump))
+    assert not changed, "\n".join(changed)
+    assert os.stat(f"/proc/{pid}/fd/{max(_links(pid))}").st_ino == data.stat().st_ino
+    restart.send()
+    result = restart.finish()
+    passed(result, original.nonce)
+    assert not notes(result)
+
+
+def test_writes_after_the_restore_reach_the_real_file(workshop: Workshop) -> None:
+    data = _data(workshop)
+    original, image, _ = _saved_and_killed(workshop, "append", data)
+    expected = data.read_bytes()
+    restart = workshop.restart(image)
+    restart.send()
+    passed(restart.finish(), original.nonce)
+    assert data.read_bytes() == expected + b"after\n"
+
+
+# --- a file that changed -----------------------------------------------------------------------------------------
+
+
+def _append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more lines\n")
+
+
+def _truncate(path: Path) -> None:
+    os.truncate(path, 10)
+
+
+def _empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def _overwrite_in_place(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(100)
+        file.write(b"something else")
+
+
+def _overwrite_in_secret(path: Path) -> None:
+    """Same size, same inode, and the old mtime put back."""
+    status = path.stat()
+    _overwrite_in_place(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _replace(path: Path) -> None:
+    other = path.with_name("replacement")
+    other.write_bytes(b"another file altogether\n" * 300)
+    other.rename(path)
+
+
+def _delete(path: Path) -> None:
+    path.unlink()
+
+
+def _become_a_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _become_a_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _directory_moves(path: Path) -> None:
+    path.parent.rename(path.parent.with_name(path.parent.name + " moved"))
+
+
+def _take_permission(path: Path) -> None:
+    path.chmod(0)
+
+
+CHANGES = [
+    _append, _truncate, _empty, _overwrite_in_place, _overwrite_in_secret, _replace, _delete,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
+@pytest.mark.parametrize("how", HOWS)
+def test_changed(workshop: Workshop, how: str, change: Callable[[Path], None]) -> None:
+    """The program gets a private copy of the content at the save, the user is told, the user's file stays untouched;
+    and the third restore is as the first."""
+    data = _data(workshop)
+    original, image, before = _saved_and_killed(workshop, how, data)
+    change(data)
+    theirs = _fingerprint(data)
+    for _ in range(3):
+        restart = workshop.restart(image)
+        restart.send()
+        result = restart.finish()
+        passed(result, original.nonce)
+        said = [note for note in notes(result) if str(data) in note]
+        assert len(said) == 1, f"{result}"
+        assert _fingerprint(data) == theirs
+
+
+@pytest.mark.parametrize(
+    "change", [_become_a_directory, _become_a_fifo, _take_permission], ids=lambda change: change.__name__.strip("_")
+)
+def test_may_no_longer_be_opened(workshop: Workshop, change: Callable[[Path], None]) -> None:
+    if change is _take_permission and as_root():
+        pytest.skip("root may open any file")
+    data = _data(workshop)
+    original, image, _ = _saved_and_killed(workshop, "write", data)
+    change(data)
+    restart = workshop.restart(image)
+    restart.send()
+    result = restart.finish()
+    passed(result, original.nonce)
+    assert any(str(data) in note for note in notes(result)), f"{result}"
+
+
+def test_its_directory_moved(workshop: Workshop) -> None:
+    home = workshop.directory / "home"
+    home.mkdir()
+    data = home / "data"
+    data.write_bytes(b"0123456789\n" * 200)
+    original, image, _ = _saved_and_killed(workshop, "write", data)
+    _directory_moves(data)
+    restart = workshop.restart(image)
+    restart.send()
+    result = restart.finish()
+    passed(result, original.nonce)
+    assert any(str(data) in note for note in notes(result)), f"{result}"
+    assert not home.exists()
+
+
+def test_the_original_went_on_writing(workshop: Workshop) -> None:
+    """The most common change of all. Ten restores, each the same."""
+    data = _data(workshop)
+    original = workshop.start_program("open_file", "append", data)
+    saved = workshop.save(original.pid)
+    original.send()
+    passed(original.finish(), original.nonce)
+    theirs = _fingerprint(data)
+    for _ in range(10):
+        restart = workshop.restart(saved.image)
+        restart.send()
+        result = restart.finish()
+        passed(result, original.nonce)
+        assert any(str(data) in note for note in notes(result)), f"{result}"
+        assert _fingerprint(data) == theirs
+
+
+def test_only_the_time_changed(workshop: Workshop) -> None:
+    """Touched, content as it was: comes back, one way or the other, and the file stays as it is."""
+    data = _data(workshop)
+    original, image, _ = _saved_and_killed(workshop, "read", data)
+    os.utime(data, ns=(1, 2_000_000_000))
+    theirs = _fingerprint(data)
+    restart = workshop.restart(image)
+    restart.send()
+    passed(restart.finish(), original.nonce)
+    assert _fingerprint(data) == theirs
+
+
+def test_scratch_copies_do_not_pile_up(workshop: Workshop) -> None:
+    data = _data(workshop)
+    original, image, _ = _saved_and_killed(workshop, "write", data)
+    _delete(data)
+
+    def files() -> set[str]:
+        return {str(p) for p in workshop.directory.rglob("*") if p.is_file()}
+
+    before = files()
+    for _ in range(3):
+        restart = workshop.restart(image)
+        restart.send()
+        passed(restart.finish(), original.nonce)
+    assert files() - before == set()
+
+
+# --- --files and --file -----------------------------------------------------------------------------------------------
+
+
+def test_files_private(workshop: Workshop) -> None:
+    data = _data(workshop)
+    original, image, _ = _saved_and_killed(workshop, "write", data)
+    theirs = _fingerprint(data)
+    restart = workshop.restart(image, "--files", "private")
+    restart.send()
+    passed(restart.finish(), original.nonce)
+    assert _fingerprint(data) == theirs
+
+
+def test_files_real_takes_what_is_there(workshop: Workshop) -> None:
+    data = _data(workshop)
+    original, image, before = _saved_and_killed(workshop, "read", data)
+    content = data.read_bytes()
+    data.unlink()
+    data.write_bytes(content)  # same content, another file
+    restart = workshop.restart(image, "--files", "real")
+    pid = restored_pid(restart, before)
+    assert os.stat(f"/proc/{pid}/fd/{max(_links(pid))}").st_ino == data.stat().st_ino
+    restart.send()
+    passed(restart.finish(), original.nonce)
+
+
+def test_files_real_without_the_file(workshop: Workshop) -> None:
+    data = _data(workshop)
+    _, image, _ = _saved_and_killed(workshop, "read", data)
+    data.unlink()
+    assert str(data) in workshop.refused(image, "--files", "real")
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
+def test_files_strict(workshop: Workshop, change: Callable[[Path], None]) -> None:
+    data = _data(workshop)
+    original, image, _ = _saved_and_killed(workshop, "read", data)
+    restart = workshop.restart(image, "--files", "strict")
+    restart.send()
+    passed(restart.finish(), original.nonce)
+    change(data)
+    theirs = _fingerprint(data)
+    assert str(data) in workshop.refused(image, "--files", "strict")
+    assert _fingerprint(data) == theirs
+
+
+def test_file_moved(workshop: Workshop) -> None:
+    data = _data(workshop)
+    original, image, before = _saved_and_killed(workshop, "read", data)
+    moved = data.with_name("moved here")
+    data.rename(moved)
+    restart = workshop.restart(image, "--file", f"{data}={moved}")
+    pid = restored_pid(restart, before)
+    assert os.stat(f"/proc/{pid}/fd/{max(_links(pid))}").st_ino == moved.stat().st_ino
+    restart.send()
+    passed(restart.finish(), original.nonce)
+
+
+@pytest.mark.parametrize("value", ["", "x", "=", "=y"])
+def test_bad_file_option(workshop: Workshop, value: str) -> None:
+    data = _data(workshop)
+    _, image, _ = _saved_and_killed(workshop, "read", data)
+    result = workshop.restart(image, "--file", value).finish()
+    assert result.status == 125 and result.errors and not result.output, f"{result}"
+
+
+def test_changed_file_too_large_to_have_been_kept(workshop: Workshop) -> None:
+    data = _data(workshop)
+    original, image, _ = _saved_and_killed(workshop, "read", data, "--file-limit", "1000")
+    restart = workshop.restart(image)  # as it was: fine
+    restart.send()
+    passed(restart.finish(), original.nonce)
+    _append(data)
+    theirs = _fingerprint(data)
+    assert str(data) in workshop.refused(image)
+    assert _fingerprint(data) == theirs
+
+
+# --- standard streams --------------------------------------------------------------------------------------------------
+
+
+def test_stdout_is_a_file(workshop: Workshop) -> None:
+    log = workshop.directory / "log"
+    with log.open("wb") as sink:
+        original = workshop.start([workshop.program("exit_status"), "5"], stdout=sink)
+        oracle.wait_asleep(original.pid)
+        saved = workshop.save(original.pid)
+    at_save = log.read_bytes()
+    assert at_save.startswith(b"READY ")
+    nonce = at_save.split()[1]
+    original.send()
+    assert original.finish().status == 5
+    assert log.read_bytes() == at_save + b"PASS " + nonce + b"\n"
+    theirs = _fingerprint(log)
+    for _ in range(2):
+        # Changed since: the output goes to a private copy, which the user is told.
+        restart = workshop.restart(saved.image)
+        restart.send()
+        result = restart.finish()
+        assert result.status == 5, f"{result}"
+        assert any(str(log) in note for note in notes(result)), f"{result}"
+        assert _fingerprint(log) == theirs
+    # As it was: it is appended to.
+    os.truncate(log, len(at_save))
+    restart = workshop.restart(saved.image, "--files", "real")
+    restart.send()
+    assert restart.finish().status == 5
+    assert log.read_bytes() == at_save + b"PASS " + nonce + b"\n"
+
+
+def test_stdout_somewhere_else(workshop: Workshop) -> None:
+    original = workshop.start_program("exit_status", "5")
+    saved = workshop.save(original.pid)
+    original.send()
+    passed(original.finish(), original.nonce, status=5)
+    answers, output, errors = (workshop.directory / name for name in ("answers", "output", "errors"))
+    answers.write_bytes(b"go\n")
+    restart = workshop.restart(saved.image, "--stdin", answers, "--stdout", output, "--stderr", errors)
+    result = restart.finish()
+    assert result.status == 5 and not result.output, f"{result}"
+    assert output.read_text() == f"PASS {original.nonce}\n"
+    assert errors.read_text() == ""
+
+
+def test_stdout_does_not_overwrite(workshop: Workshop) -> None:
+    original = workshop.start_program("exit_status", "0")
+    saved = workshop.save(original.pid)
+    precious = workshop.directory / "precious"
+    precious.write_bytes(b"of the user's")
+    theirs = _fingerprint(precious)
+    restart = workshop.restart(saved.image, "--stdout", precious)
+    if restart.poll() is None:
+        try:
+            restart.send()
+        except BrokenPipeError:
+            pass
+    restart.finish()
+    now = _fingerprint(precious)
+    assert now and theirs and now[0].startswith(theirs[0]), "the user's file was truncated"
+
+
+def test_missing_stdin_file(workshop: Workshop) -> None:
+    original = workshop.start_program("exit_status", "0")
+    saved = workshop.save(original.pid)
+    assert "nowhere" in workshop.refused(saved.image, "--stdin", workshop.directory / "nowhere")
+
+
+def test_stdin_is_a_file(workshop: Workshop) -> None:
+    """It goes on reading where it was; stdin is a regular file like any other."""
+    script = workshop.directory / "script"
+    lines = [f"{number} * 3\n" for number in range(1, 4000)]
+    script.write_text("".join(lines))
+    with script.open("rb") as source:
+        running = workshop.start([workshop.program("open_file"), "read", _data(workshop)], stdin=source)
+        result = running.finish()  # a line is there at once
+    assert result.status == 0, f"{result}"
+
+
+def test_closed_standard_streams(workshop: Workshop) -> None:
+    """A program that has closed its stdin: it stays closed."""
+    release = workshop.directory / "release"
+    os.mkfifo(release)
+    script = f"exec 3<>'{release}'; exec 0<&-; echo READY x; read line <&3; ls -l /proc/$$/fd >&2; echo PASS x"
+    original = workshop.start(["/bin/sh", "-c", script])
+    original.ready()
+    oracle.wait_asleep(original.pid)
+    before = _links(original.pid)
+    assert 0 not in before
+    workshop.save(original.pid)
+    with release.open("wb", 0) as fifo:
+        fifo.write(b"go\n")
+    passed(original.finish(), "x")
+
+
+# --- other descriptors ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_devices_and_directories(workshop: Workshop, way: Way) -> None:
+    round_trip(workshop, "devices", way=way)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_files_without_a_name(workshop: Workshop, way: Way) -> None:
+    # Its path differs: the scratch copy's instead of the deleted file's. Restored, it is said to be a copy.
+    original = workshop.start_program("unlinked_file", workshop.directory, way=way)
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    original.send()
+    passed(original.finish(), original.nonce)
+    for _ in range(2):
+        restart = workshop.restart(saved.image, "--ids", way.ids)
+        restart.send()
+        passed(restart.finish(), original.nonce)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_own_pipes(workshop: Workshop, way: Way) -> None:
+    round_trip(workshop, "own_pipe", way=way)
+
+
+# --- mappings -----------------------------------------------------------------------------------------------------------
+
+
+def _pages(workshop: Workshop) -> Path:
+    path = workshop.directory / "pages"
+    path.write_bytes(os.urandom(5 * 4096 + 1000))
+    return path
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("how", ["readonly", "private"])
+def test_mapping_of_an_unchanged_file(workshop: Workshop, how: str, way: Way) -> None:
+    pages = _pages(workshop)
+    theirs = _fingerprint(pages)
+    round_trip(workshop, "file_mapping", how, pages, way=way)
+    assert _fingerprint(pages) == theirs
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
+@pytest.mark.parametrize("how", ["shared", "readonly", "private"])
+def test_mapping_of_a_changed_file(workshop: Workshop, how: str, change: Callable[[Path], None]) -> None:
+    pages = _pages(workshop)
+    original = workshop.start_program("file_mapping", how, pages)
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    original.kill()
+    change(pages)
+    theirs = _fingerprint(pages)
+    for _ in range(2):
+        restart = workshop.restart(saved.image)
+        restart.send()
+        result = restart.finish()
+        passed(result, original.nonce)
+        assert any(str(pages) in note for note in notes(result)), f"{result}"
+        assert _fingerprint(pages) == theirs
+
+
+def test_shared_mapping_without_writing_to_the_file(workshop: Workshop) -> None:
+    """The original has gone on writing through its mapping: a restore must not put the old pages back into the file."""
+    pages = _pages(workshop)
+    original = workshop.start_program("file_mapping", "shared", pages)
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    original.send()
+    passed(original.finish(), original.nonce)
+    theirs = _fingerprint(pages)
+    for _ in range(2):
+        restart = workshop.restart(saved.image)
+        restart.send()
+        result = restart.finish()
+        passed(result, original.nonce)
+        assert any(str(pages) in note for note in notes(result)), f"{result}"
+        assert _fingerprint(pages) == theirs
+
+
+# --- executables and libraries -----------------------------------------------------------------------------------------
+
+_SOURCE = """
+#include <stdio.h>
+#include <unistd.h>
+static const char text[] = "%s";
+int main(void) {
+  char line[64];
+  printf("READY %%s\\n", text); fflush(stdout);
+  if (!fgets(line, sizeof line, stdin)) return 2;
+  printf("PASS %%s\\n", text);
+  return 0;
+}
+"""
+
+
+def _rebuild(path: Path) -> None:
+    path.unlink()
+    compile_c(_SOURCE.replace("static const", "static int filler[5000] = {1}; int f(void) { return filler[0]; } const") % "new", path)
+
+
+def _rebuild_in_place(path: Path) -> None:
+    """As `cp` does: the same inode."""
+    other = path.with_name("other")
+    compile_c(_SOURCE % "new-in-place", other)
+    path.write_bytes(other.read_bytes())
+
+
+@pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
+@pytest.mark.parametrize("change", [_rebuild, _rebuild_in_place, _delete, _become_a_directory])
+def test_executable_changed(workshop: Workshop, change: Callable[[Path], None], static: bool) -> None:
+    """The snapshot's own copy runs, and the user is told."""
+    program = compile_c(_SOURCE % "old", workshop.directory / "program", *(["-static"] if static else []))
+    original = workshop.start([program])
+    original.ready()
+    saved = workshop.save(original.pid)
+    original.send()
+    passed(original.finish(), "old")
+    change(program)
+    theirs = None if program.is_dir() else _fingerprint(program)
+    for _ in range(3):
+        restart = workshop.restart(saved.image)
+        restart.send()
+        result = restart.finish()
+        passed(result, "old")
+        assert any(str(program) in note for note in notes(result)), f"{result}"
+        assert theirs is None or _fingerprint(program) == theirs
+
+
+def test_executable_deleted_before_the_save(workshop: Workshop) -> None:
+    program = compile_c(_SOURCE % "old", workshop.directory / "program")
+    original = workshop.start([program])
+    original.ready()
+    program.unlink()
+    saved = workshop.save(original.pid)
+    original.send()
+    passed(original.finish(), "old")
+    restart = workshop.restart(saved.image)
+    restart.send()
+    passed(restart.finish(), "old")
+
+
+def test_executable_replaced_before_the_save(workshop: Workshop) -> None:
+    """A rebuild while it runs: the snapshot keeps what runs, not what lies there now."""
+    program = compile_c(_SOURCE % "old", workshop.directory / "program")
+    original = workshop.start([program])
+    original.ready()
+    _rebuild(program)
+    saved = workshop.save(original.pid)
+    original.send()
+    passed(original.finish(), "old")
+    restart = workshop.restart(saved.image)
+    restart.send()
+    passed(restart.finish(), "old")
+
+
+def test_script_and_memfd_executables(workshop: Workshop) -> None:
+    """An executable that never had a name: run from a memfd."""
+    program = compile_c(_SOURCE % "memfd", workshop.directory / "program")
+    fd = os.memfd_create("program")
+    os.write(fd, program.read_bytes())
+    original = workshop.start([f"/proc/self/fd/{fd}"], pass_fds=[fd])
+    os.close(fd)
+    original.ready()
+    saved = workshop.try_save(original.pid)
+    original.send()
+    passed(original.finish(), "memfd")
+    if saved.result.status == 0:
+        restart = workshop.restart(saved.image)
+        restart.send()
+        passed(restart.finish(), "memfd")
+
+
+@pytest.mark.parametrize("change", [None, "delete", "rebuild"])
+@pytest.mark.parametrize("variant", ["", ".nopie"])
+def test_dlopened_library(workshop: Workshop, variant: str, change: str | None) -> None:
+    library, late = workshop.directory / "libplugin.so", workshop.directory / "liblate.so"
+    for copy in (library, late):
+        copy.write_bytes(workshop.program("plugin.so").read_bytes())
+    original = workshop.start_program("plugin_host", library, late, way=Way(variant))
+    saved = workshop.save(original.pid)
+    original.send()
+    passed(original.finish(), original.nonce)
+    if change:
+        library.unlink()
+    if change == "rebuild":
+        compile_c("int plugin_count(void) { return 77; }", library, "-shared", "-fPIC")
+    for _ in range(2):
+        restart = workshop.restart(saved.image)
+        restart.send()
+        result = restart.finish()
+        passed(result, original.nonce)
+        assert any(str(library) in note for note in notes(result)) == bool(change), f"{result}"
+
+
+def test_the_c_library_was_upgraded(workshop: Workshop) -> None:
+    """All libraries other than at the save, the loader included: none of the new ones is used."""
+    home = workshop.directory / "libraries"
+    home.mkdir()
+    program = compile_c(_SOURCE % "old", workshop.directory / "program")
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    loader = ""
+    for line in listed.splitlines():
+        path = re.search(r"(/\S+) \(0x", line)
+        if path:
+            copy = home / Path(path[1]).name
+            copy.write_bytes(Path(path[1]).read_bytes())
+            copy.chmod(0o755)
+            if copy.name.startswith("ld-linux"):
+                loader = str(copy)
+    program = compile_c(_SOURCE % "old", program, f"-Wl,--dynamic-linker={loader}", f"-Wl,-rpath,{home}")
+    original = workshop.start([program])
+    original.ready()
+    assert str(home) in Path(f"/proc/{original.pid}/maps").read_text()
+    saved = workshop.save(original.pid)
+    original.send()
+    passed(original.finish(), "old")
+    for copy in home.iterdir():
+        content = bytearray(copy.read_bytes())
+        copy.unlink()
+        copy.write_bytes(content[: len(content) // 2])  # half an upgrade: whoever uses it notices
+    restart = workshop.restart(saved.image)
+    restart.send()
+    result = restart.finish()
+    passed(result, "old")
+    assert any(loader in note for note in notes(result)), f"{result}"
+
+
+def test_snapshot_without_its_store(workshop: Workshop) -> None:
+    """Nothing changed on disk: whether the store is needed is the tool's affair, but it must not end in a crash."""
+    original = workshop.start_program("exit_status", "0")
+    saved = workshop.save(original.pid)
+    original.send()
+    passed(original.finish(), original.nonce)
+    moved = workshop.store.with_name("elsewhere")
+    workshop.store.rename(moved)
+    restart = workshop.restart(saved.image)
+    try:
+        restart.send()
+    except BrokenPipeError:
+        pass
+    result = restart.finish()
+    assert result.status in (0, 125), f"{result}"
+    if result.status == 0:
+        passed(result, original.nonce)
+    restart = workshop.restart(saved.image, "--store", moved)
+    restart.send()
+    passed(restart.finish(), original.nonce)
+
+
+def test_a_damaged_copy_is_not_run(workshop: Workshop) -> None:
+    program = compile_c(_SOURCE % "old", workshop.directory / "program")
+    original = workshop.start([program])
+    original.ready()
+    saved = workshop.save(original.pid)
+    original.send()
+    passed(original.finish(), "old")
+    program.unlink()
+    copies = [path for path in (workshop.store / "objects").rglob("program") if path.is_file()]
+    assert len(copies) == 1
+    content = bytearray(copies[0].read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    copies[0].chmod(0o700)
+    copies[0].write_bytes(content)
+    workshop.refused(saved.image)
+
+
+def test_contents_are_kept_once(workshop: Workshop) -> None:
+    """Two snapshots of one program share its executable and libraries in the store."""
+    original = workshop.start_program("exit_status", "0")
+    workshop.save(original.pid)
+    objects = workshop.store / "objects"
+    before = sorted(path for path in objects.rglob("*") if path.is_file())
+    assert any(path.name.startswith("libc") for path in before)
+    workshop.save(original.pid)
+    assert sorted(path for path in objects.rglob("*") if path.is_file()) == before
+    for path in [workshop.store, *workshop.store.rglob("*")]:
+        if not path.is_symlink():
+            assert path.stat().st_mode & 0o077 == 0, f"{path}: {path.stat().st_mode:o}"
+
+
+def test_current_directory_is_gone(workshop: Workshop) -> None:
+    home = workshop.directory / "home"
+    home.mkdir()
+    original = workshop.start_program("exit_status", "0", directory=home)
+    saved = workshop.save(original.pid)
+    original.send()
+    passed(original.finish(), original.nonce)
+    home.rmdir()
+    restart = workshop.restart(saved.image)
+    try:
+        restart.send()
+    except BrokenPipeError:
+        pass
+    result = restart.finish()
+    # It comes back somewhere else and says so, or does not come back and says why.
+    assert str(home) in result.errors, f"{result}"
+    if result.status == 0:
+        passed(result, original.nonce)
+    else:
+        assert result.status == 125, f"{result}"
