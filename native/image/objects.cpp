@@ -156,7 +156,11 @@ ObjectRef Objects::keep(int fd, const std::string& path, bool executable) const 
     if (found && executable && ::access(found->c_str(), X_OK) != 0) ::chmod(found->c_str(), mode);
     return found.has_value();
   };
-  if (const auto hash = indexed(status)) {
+  // Writing to a shared mapping moves a file's times only when the kernel next cleans the page (on
+  // tmpfs never), so two contents of a data file can have the same ones. Code that runs is not
+  // written to.
+  const auto hash = executable ? indexed(status) : std::nullopt;
+  if (hash) {
     object.hash = *hash;
     if (present()) return object;
   }
@@ -171,7 +175,7 @@ ObjectRef Objects::keep(int fd, const std::string& path, bool executable) const 
       fail(ErrorKind::files, "{}: it changed while it was being copied: save again", path);
     copy.publish();
   }
-  index(status, object.hash);
+  if (executable) index(status, object.hash);
   return object;
 }
 

@@ -32,8 +32,8 @@ class Objects {
   [[nodiscard]] const std::string& directory() const { return directory_; }
 
   /// Keeps the content of an open file, unless it is here already, and returns its name.
-  /// `path` gives the object's last path component. A file that was kept before and has not
-  /// changed since (device, inode, size, mtime, ctime) is not read again.
+  /// `path` gives the object's last path component. An executable or library that was kept before
+  /// and has not changed since (device, inode, size, mtime, ctime) is not read again.
   ObjectRef keep(int fd, const std::string& path, bool executable) const;
 
   /// The same for content that is in memory only.

@@ -1,5 +1,6 @@
 // The store of contents: once per content, never a wrong one, never a foreign directory.
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -103,21 +104,43 @@ TEST_F(Store, ALargeFileIsKeptWhole) {
 
 TEST_F(Store, AnObjectLostBehindTheIndexIsKeptAgain) {
   write_file(dir_ / "a", "content");
-  const ObjectRef object = keep(dir_ / "a");
+  const ObjectRef object = keep(dir_ / "a", true);
   fs::remove(*objects_.find(object));
   EXPECT_EQ(objects_.find(object), std::nullopt);
-  EXPECT_EQ(keep(dir_ / "a").hash, object.hash);
+  EXPECT_EQ(keep(dir_ / "a", true).hash, object.hash);
   EXPECT_TRUE(objects_.intact(object));
 }
 
 TEST_F(Store, ADamagedIndexIsNotBelieved) {
   write_file(dir_ / "a", "content");
-  const ObjectRef object = keep(dir_ / "a");
+  const ObjectRef object = keep(dir_ / "a", true);
   for (const char* text : {"", "garbage", "../../../../../../../../etc/pas"}) {
     for (const auto& entry : fs::directory_iterator(place_ + "/index"))
       write_file(entry.path(), text);
-    EXPECT_EQ(keep(dir_ / "a").hash, object.hash);
+    EXPECT_EQ(keep(dir_ / "a", true).hash, object.hash);
   }
+}
+
+TEST_F(Store, DataWrittenThroughAMappingIsNotMissed) {
+  // Here the file's times stay what they were: the page was dirty already.
+  const UniqueFd fd = open_file(dir_ / "a", O_RDWR | O_CREAT, 0600);
+  ASSERT_EQ(::ftruncate(fd.get(), 4096), 0);
+  auto* memory =
+      static_cast<char*>(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0));
+  ASSERT_NE(memory, MAP_FAILED);
+  for (const char mark : {'1', '2', '3'}) {
+    memory[100] = mark;
+    EXPECT_EQ(read_file(*objects_.find(keep(dir_ / "a"))).at(100), mark);
+  }
+  ::munmap(memory, 4096);
+}
+
+TEST_F(Store, CodeThatHasNotChangedIsNotReadAgain) {
+  write_file(dir_ / "a", "program");
+  const ObjectRef object = keep(dir_ / "a", true);
+  // Through this descriptor nothing can be read.
+  const UniqueFd unreadable = open_file(dir_ / "a", O_PATH);
+  EXPECT_EQ(objects_.keep(unreadable.get(), dir_ / "a", true).hash, object.hash);
 }
 
 TEST_F(Store, DamageToAnObjectIsSeen) {
