@@ -28,7 +28,7 @@ def _load(imported: bool) -> None:
     if getattr(package, "loaded", False):
         return
 
-    from gdbext import commands, native, session
+    from gdbext import commands, native
     from gdbext.errors import NativeMissing
 
     try:
@@ -39,7 +39,6 @@ def _load(imported: bool) -> None:
         # In a sourced file GDB prints a traceback for every exception, GdbError included.
         gdb.write(f"ckpt: {error}\n", gdb.STDERR)
         return
-    session.connect()
     commands.register()
     package.loaded = True  # type: ignore[attr-defined]
 

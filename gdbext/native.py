@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import os
-import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -120,7 +119,8 @@ def find_program(name: str, package: Path = PACKAGE) -> Path:
     for candidate in candidates:
         if os.access(candidate, os.X_OK) and candidate.is_file():
             return candidate
-    on_path = shutil.which(name)
-    if on_path:
-        return Path(on_path)
+    for directory in os.environ.get("PATH", "").split(os.pathsep):
+        on_path = Path(directory or ".") / name
+        if os.access(on_path, os.X_OK) and on_path.is_file():
+            return on_path
     raise NativeMissing(f"the program {name} is missing: it is neither at {candidates[0]} nor on PATH")

@@ -1,4 +1,8 @@
-"""The commands, one per module. `register()` holds the list."""
+"""The commands, one per module. `register()` holds the list.
+
+What a command does is imported when it is first used, inside its `run`: GDB starts with this package loaded, and who
+never saves should not wait for it.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any, Callable, Generic, List, Optional, Sequence, Type, TypeV
 
 import gdb
 
-from .. import native, session
+from .. import native
 from ..errors import CkptError, one_line
 from ..options import Grammar, Words
 from .prefix import Prefix
@@ -56,6 +56,8 @@ class VerbCommand(gdb.Command):
             return []
         completion = self._grammar.complete(text)
         candidates = list(completion.candidates)
+        from .. import session
+
         try:
             if completion.words in (Words.SNAPSHOT, Words.SNAPSHOT_OR_FILE):
                 candidates += session.open_store().names()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Tuple
 
-from .. import report, session
 from ..options import Words, arguments
 from ._base import Verb
 
@@ -19,6 +18,8 @@ class Options:
 
 def run(options: Options) -> None:
     """Delete snapshots, and the kept files nobody needs any more."""
+    from .. import report, session
+
     session.show(*report.deleted(session.open_store().delete(options.names)))
 
 

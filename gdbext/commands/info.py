@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .. import report, session
 from ..errors import UsageError
 from ..options import Words, argument, flag
 from ._base import Verb
@@ -20,6 +19,8 @@ class Options:
 
 def run(options: Options) -> None:
     """Show what a snapshot says of itself."""
+    from .. import report, session
+
     if options.name is None:
         raise UsageError('NAME is missing; try "help ckpt info"')
     name, path = session.open_store().resolve(options.name)

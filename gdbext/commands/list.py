@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .. import report, session
 from ..options import flag
 from ._base import Verb
 
@@ -18,6 +17,8 @@ class Options:
 
 def run(options: Options) -> None:
     """List the snapshots, oldest first."""
+    from .. import report, session
+
     store = session.open_store()
     entries = store.entries()
     if options.json:

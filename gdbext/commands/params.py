@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from .. import session
 from ..errors import UsageError
 from ._base import Setting, parameter
 
@@ -32,6 +31,12 @@ def ids() -> str:
     return str(parameter("ids") or "auto")
 
 
+def _tell_directory(_: str) -> str:
+    from .. import session
+
+    return f"The store of snapshots is {session.store_directory()}."
+
+
 def _size(text: str) -> str:
     parse_bytes(text)
     return text.strip()
@@ -46,7 +51,7 @@ SETTINGS = (
         details="""Without an argument: $CKPT_DIR, else $XDG_DATA_HOME/ckpt, else ~/.local/share/ckpt.
 It is created when the first snapshot is saved, for you alone.""",
         read=str,
-        tell=lambda _: f"The store of snapshots is {session.store_directory()}.",
+        tell=_tell_directory,
         is_file=True,
     ),
     Setting(

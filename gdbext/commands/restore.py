@@ -6,9 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
-from .. import report, session
 from ..errors import UsageError
-from ..launch import RestartOptions
 from ..options import Words, argument, flag, repeated, value
 from . import params
 from ._base import Verb
@@ -48,6 +46,9 @@ class Options:
 
 def run(options: Options) -> None:
     """Restore, and say what came back, then where."""
+    from .. import report, session
+    from ..launch import RestartOptions
+
     store = session.open_store()
     restart = RestartOptions(
         store=store.root,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Optional
 
-from .. import report, session
 from ..options import Words, argument, flag, value
 from . import params
 from ._base import Verb
@@ -24,6 +22,10 @@ class Options:
 
 def run(options: Options) -> None:
     """Save, and say what was saved and what will not come back."""
+    from pathlib import Path
+
+    from .. import report, session
+
     done = session.save(
         session.open_store(),
         session.SaveRequest(

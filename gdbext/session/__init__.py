@@ -19,7 +19,6 @@ from .. import native
 from ..errors import CkptError
 from ..records import Record
 from ..store import Store, default_directory
-from .life import connect
 from .restoring import Restored, RestoreRequest, print_location, restore
 from .saving import Saved, SaveRequest, save
 
@@ -56,7 +55,6 @@ __all__ = [
     "RestoreRequest",
     "SaveRequest",
     "Saved",
-    "connect",
     "describe",
     "open_store",
     "print_location",

@@ -45,8 +45,15 @@ _helpers: List[int] = []
 _shown: Optional[_Shown] = None
 
 
-def connect() -> None:
-    """Register the event handlers; once per GDB."""
+_connected = False
+
+
+def _connect() -> None:
+    """Register the event handlers. At the first restore and not before: who never restores pays nothing."""
+    global _connected
+    if _connected:
+        return
+    _connected = True
     gdb.events.exited.connect(_on_exited)
     gdb.events.cont.connect(_on_continue)
     gdb.events.before_prompt.connect(_on_prompt)
@@ -56,6 +63,7 @@ def connect() -> None:
 
 def adopt(pid: int, helper: int, terminal: Optional[Dict[str, Any]]) -> None:
     """The restored program `pid` is GDB's now; `terminal` are the modes it was saved with."""
+    _connect()
     _ours[pid] = _Ours(pid, helper, terminal)
 
 
@@ -121,6 +129,7 @@ def _end(target: Any) -> None:
 def show_overlay(scratch: Path, replaced: Mapping[str, str]) -> None:
     """Make GDB open `replaced`'s copies in place of its keys. Nothing may be running. Raises OSError."""
     global _shown
+    _connect()
     forget_overlay()
     link = scratch / f"sysroot-{os.getpid()}"
     directory = scratch / f"overlay-{os.getpid()}"
