@@ -88,7 +88,8 @@ def load() -> ModuleType:
             f"{path} cannot be loaded by GDB's Python {sys.version_info[0]}.{sys.version_info[1]}: "
             f"{one_line(str(error))}"
         ) from None
-    found = str(module.version())
+    # "gdb-ckpt 0.1.0": with the name in front, as it stands in the images.
+    found = str(module.version()).split()[-1]
     if found != __version__:
         raise NativeMissing(f"{path} is version {found}, this package is {__version__}: build or install it again")
     sys.modules[MODULE] = module
