@@ -80,10 +80,12 @@ class Signal:
 
 @dataclass(frozen=True)
 class DebugState:
-    """All of it. `libraries` pairs the names the dynamic linker has for libraries with the files behind them."""
+    """All of it. `symbol_file` is where the program's symbols came from, when not from its executable. `libraries` pairs
+    the names the dynamic linker has for libraries with the files behind them."""
 
     args: str = ""
     cwd: str = ""
+    symbol_file: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     directories: str = ""
     substitutions: Tuple[Tuple[str, str], ...] = ()
@@ -122,6 +124,7 @@ class DebugState:
         return cls(
             args=_line(read(source, "args", str, "")),
             cwd=_line(read(source, "cwd", str, "")),
+            symbol_file=_line(read(source, "symbol_file", str, "")),
             environment=environment,
             directories=_line(read(source, "directories", str, "")),
             substitutions=_pairs(source, "substitutions"),

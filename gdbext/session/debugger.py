@@ -42,6 +42,7 @@ def capture() -> Tuple[DebugState, List[str]]:
     state = DebugState(
         args=gdbtext.quoted_value(quietly("show args")),
         cwd=gdbtext.quoted_value(quietly("show cwd")),
+        symbol_file=_symbol_file(),
         environment=gdbtext.environment(quietly("show environment"), os.environ),
         directories=str(gdb.parameter("directories") or ""),
         substitutions=gdbtext.substitutions(quietly("show substitute-path")),
@@ -216,6 +217,19 @@ def _without_sysroot(name: str) -> str:
     if root and root != "target:" and name.startswith(root + "/"):
         return name[len(root) :]
     return name[len("target:") :] if name.startswith("target:") else name
+
+
+def _symbol_file() -> str:
+    """The file of the program's symbols, "" when it is the executable itself."""
+    loaded = inferior.loaded_file()
+    program = inferior.program_path()
+    if loaded is None or not os.path.isabs(loaded) or os.path.realpath(loaded) == os.path.realpath(program):
+        return ""
+    try:
+        # A snapshot's own copy of an executable runs under another name.
+        return "" if os.path.samefile(loaded, f"/proc/{gdb.selected_inferior().pid}/exe") else loaded
+    except OSError:
+        return loaded
 
 
 def _symbol_files() -> Tuple[SymbolFile, ...]:

@@ -41,6 +41,9 @@ def check_target() -> None:
         raise CkptError("no thread is selected")
     check_architecture()
     check_no_checkpoints()
+    # `maintenance print dummy-frames` prints a line for each function called from GDB that has not returned.
+    if quietly("maintenance print dummy-frames").strip():
+        raise CkptError("a function called from GDB has not returned yet: finish it first")
 
 
 def check_not_recording() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import gdb
 
@@ -31,12 +31,13 @@ class _Ours:
 
 @dataclass
 class _Shown:
-    """An overlay in use: the link that is GDB's sysroot, the directory behind it, and the sysroot before."""
+    """How GDB is shown the files of a restored program: settings changed for its life, as (name, value, value before);
+    and the overlay, if there is one: the link that is GDB's sysroot, and the directory behind it."""
 
     link: Path
     directory: Path
-    before: str
-    # False once its program is gone: then it shows the real files until GDB can be given its own sysroot again.
+    changed: List[Tuple[str, str, str]]
+    # False once its program is gone: then the real files are shown until the settings can be put back.
     active: bool = True
 
 
@@ -97,7 +98,7 @@ def _on_prompt() -> None:
     _helpers[:] = [helper for helper in _helpers if not launch.reap(helper)]
     # With a process there, `set sysroot` makes GDB 13 lose the addresses of libraries.
     if _shown is not None and not _shown.active and not any(target.pid for target in gdb.inferiors()):
-        forget_overlay()
+        forget_libraries()
 
 
 def _on_exiting(event: Any) -> None:
@@ -123,34 +124,49 @@ def _end(target: Any) -> None:
             pass
 
 
-# -- the overlay -----------------------------------------------------------------------------------------------------
+# -- where GDB finds libraries ---------------------------------------------------------------------------------------
 
 
-def show_overlay(scratch: Path, replaced: Mapping[str, str]) -> None:
-    """Make GDB open `replaced`'s copies in place of its keys. Nothing may be running. Raises OSError."""
+def show_libraries(scratch: Path, replaced: Mapping[str, str], search: Sequence[str]) -> None:
+    """Make GDB open `replaced`'s copies in place of its keys, and look for libraries with relative names in `search`.
+
+    Both for the life of the program that is about to be restored. There must be no process. Raises OSError.
+    """
     global _shown
     _connect()
-    forget_overlay()
+    forget_libraries()
     link = scratch / f"sysroot-{os.getpid()}"
-    directory = scratch / f"overlay-{os.getpid()}"
-    _remove(_Shown(link, directory, ""))
-    overlay.build(directory, link, replaced)
-    shown = _Shown(link, directory, settings.shown("sysroot"))
-    link.symlink_to(directory)
-    settings.quietly(f"set sysroot {link}")
+    shown = _Shown(link, scratch / f"overlay-{os.getpid()}", [])
+    _remove(shown)
     _shown = shown
+    if replaced:
+        overlay.build(shown.directory, link, replaced)
+        link.symlink_to(shown.directory)
+        _change(shown, "sysroot", str(link))
+        search = [str(link) + directory for directory in search]
+    if search:
+        before = settings.shown("solib-search-path")
+        _change(shown, "solib-search-path", ":".join([*filter(None, [before]), *search]))
+
+
+def _change(shown: _Shown, name: str, value: str) -> None:
+    before = settings.shown(name)
+    settings.quietly(f"set {name} {value}")
+    shown.changed.append((name, value, before))
 
 
 def _expose_real_files() -> None:
     """The program is gone: from now on the overlay leads to the real files.
 
     `set sysroot` here would crash GDB 13 (it reloads libraries of an inferior that is half gone); but the next program
-    may start before any other chance, within the same `run`. The link is turned to "/" now, and the setting put back
-    at the next prompt without a process.
+    may start before any other chance, within the same `run`. The link is turned to "/" now, and the settings are put
+    back at the next prompt without a process.
     """
     if _shown is None:
         return
     _shown.active = False
+    if not _shown.link.is_symlink():
+        return
     try:
         temporary = _shown.link.with_name(_shown.link.name + ".new")
         temporary.symlink_to("/")
@@ -159,16 +175,17 @@ def _expose_real_files() -> None:
         pass
 
 
-def forget_overlay() -> None:
-    """Put GDB's sysroot back and remove the overlay, if there is one."""
+def forget_libraries() -> None:
+    """Put GDB's settings back and remove the overlay, if there is one. There must be no process."""
     global _shown
     if _shown is None:
         return
     shown, _shown = _shown, None
     try:
-        # Unless the user has chosen another meanwhile.
-        if settings.shown("sysroot") == str(shown.link):
-            settings.quietly(f"set sysroot {shown.before}".rstrip())
+        for name, value, before in reversed(shown.changed):
+            # Unless the user has chosen another meanwhile.
+            if settings.shown(name) == value:
+                settings.quietly(f"set {name} {before}".rstrip())
     finally:
         _remove(shown)
 

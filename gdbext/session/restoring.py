@@ -59,7 +59,7 @@ def restore(store: Store, request: RestoreRequest) -> Restored:
         with Progress("Checking") as progress:
             checked = Checked.of(native.module().validate(str(path), request.options.table(), progress))
         _end_old_program()
-        life.forget_overlay()
+        life.forget_libraries()
         with ExitStack() as undo:
             made = _Restore(store, path, record, checked, state, request, helper, undo)
             restored = made.run(name)
@@ -124,7 +124,7 @@ class _Restore:
     def run(self, name: str) -> Restored:
         """All of it, in order."""
         self._load_executable()
-        self._replace_libraries()
+        self._show_libraries()
         parked = self._start()
         finished = self._take_over(parked)
         # From here on the program is whole: what goes wrong now is a note, not a reason to kill it.
@@ -141,14 +141,31 @@ class _Restore:
     # -- before there is a process ----------------------------------------------------------------------------------
 
     def _load_executable(self) -> None:
-        """`file EXECUTABLE`, unless it is loaded already; put back if the restore fails."""
+        """`file EXECUTABLE`, unless it is loaded already, and the symbol file if it was another; put back on failure."""
         wanted = self._checked.executable
         before = inferior.loaded_file()
-        if before and os.path.exists(before) and os.path.samefile(before, wanted):
+        symbols = self._symbol_file()
+        loaded = before and os.path.exists(before) and os.path.samefile(before, symbols or wanted)
+        if loaded:
             return
+        self._undo.callback(self._unload, before)
         with settings.unasked():
             settings.quietly(f"file {debugger.quoted(wanted)}")
-        self._undo.callback(self._unload, before)
+            if symbols:
+                settings.quietly(f"symbol-file {debugger.quoted(symbols)}")
+
+    def _symbol_file(self) -> Optional[str]:
+        """The file the symbols came from when it was not the executable, and is as it was."""
+        path = self._state.symbol_file
+        if not path or self._checked.executable_replaced:
+            return None
+        if not os.path.exists(path):
+            self._notes.append(f"the symbol file {path} is gone: symbols come from the executable")
+            return None
+        if _modified_s(path) > self._record.created:
+            self._notes.append(f"the symbol file {path} is newer than the snapshot: symbols come from the executable")
+            return None
+        return path
 
     @staticmethod
     def _unload(before: Optional[str]) -> None:
@@ -158,25 +175,29 @@ class _Restore:
             except gdb.error:
                 pass  # the file that was loaded has gone meanwhile
 
-    def _replace_libraries(self) -> None:
-        """Show GDB the snapshot's copies under the names of libraries that changed or vanished."""
+    def _show_libraries(self) -> None:
+        """Let GDB find libraries that changed or vanished, and those with names relative to a directory."""
         replaced = {library.path: library.copy for library in self._checked.libraries}
-        for name, real in self._state_libraries():
-            if real in replaced and not os.path.lexists(name):
+        search: List[str] = []
+        for name, real in self._library_names():
+            if not os.path.isabs(name):
+                search.append(os.path.dirname(real))
+            elif real in replaced and not os.path.lexists(name):
                 replaced[name] = replaced[real]
-        if not replaced:
+        if not replaced and not search:
             return
         root = str(gdb.parameter("sysroot") or "")
         if root not in ("", "/", "target:"):
-            self._notes.append(f'sysroot is "{root}": symbols of replaced libraries come from there')
+            self._notes.append(f'sysroot is "{root}": libraries are looked for there, not in the snapshot')
             return
+        self._undo.callback(life.forget_libraries)
         try:
-            life.show_overlay(self._store.scratch_directory, replaced)
+            life.show_libraries(self._store.scratch_directory, replaced, list(dict.fromkeys(search)))
         except OSError as error:
             raise CkptError(f"{error.filename}: {error.strerror}") from None
-        self._undo.callback(life.forget_overlay)
 
-    def _state_libraries(self) -> Tuple[Tuple[str, str], ...]:
+    def _library_names(self) -> Tuple[Tuple[str, str], ...]:
+        # Also with -no-session: this is about the program. A session in a format we do not know is no reason to fail.
         try:
             return DebugState.of(self._record.session).libraries
         except CkptError:

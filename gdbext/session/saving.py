@@ -55,6 +55,8 @@ def save(store: Store, request: SaveRequest) -> Saved:
     output = store.path_of(name)
     if request.output is not None:
         output = request.output.expanduser().absolute()
+        if output.is_dir():
+            raise CkptError(f"{output} is a directory")
         if output.exists() and not request.force:
             raise CkptError(f"{output} exists already; -force replaces it")
     with store.in_use():

@@ -19,6 +19,7 @@ from gdbext.errors import RecordError
 STATE = DebugState(
     args="-v 'two words'",
     cwd="/srv",
+    symbol_file="/srv/server.debug",
     environment={"COLOUR": "dark green"},
     directories="/src:$cdir:$cwd",
     substitutions=(("/build", "/src"),),
