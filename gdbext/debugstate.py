@@ -1,7 +1,8 @@
-"""The debugger's side of a snapshot: breakpoints, displays, settings. Kept in the image as a plain table.
+"""The debugger's side of a snapshot: breakpoints, displays, settings. Kept in the image as a plain
+table.
 
-The image may come from anywhere. Reading it back checks types, and that nothing meant to be one line of a GDB command
-holds a line break (the rest of it would be another command).
+The image may come from anywhere. Reading it back checks types, and that nothing meant to be one
+line of a GDB command holds a line break (the rest of it would be another command).
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ TERMINAL_VARIABLES = frozenset({"TERM", "LINES", "COLUMNS", "COLORTERM"})
 class Breakpoint:
     """A breakpoint, watchpoint or catchpoint.
 
-    `command` makes it ("break", "thbreak", "awatch", "catch", "dprintf"...), `spec` is the rest of that command line.
-    `thread` is GDB's global number of the thread it is for, 0 for all. A watchpoint on locals has the thread (`tid`)
-    and the level (`frame`, else -1) of the frame they live in; `address` is what a watchpoint watches (0: unknown).
-    `disabled_locations` are numbers counted from 1.
+    `command` makes it ("break", "thbreak", "awatch", "catch", "dprintf"...), `spec` is the rest of
+    that command line. `thread` is GDB's global number of the thread it is for, 0 for all. A
+    watchpoint on locals has the thread (`tid`) and the level (`frame`, else -1) of the frame they
+    live in; `address` is what a watchpoint watches (0: unknown). `disabled_locations` are numbers
+    counted from 1.
     """
 
     number: int
@@ -80,8 +82,10 @@ class Signal:
 
 @dataclass(frozen=True)
 class DebugState:
-    """All of it. `symbol_file` is where the program's symbols came from, when not from its executable. `libraries` pairs
-    the names the dynamic linker has for libraries with the files behind them."""
+    """All of it. `symbol_file` is where the program's symbols came from, when not from its
+    executable. `libraries` pairs the names the dynamic linker has for libraries with the files
+    behind them.
+    """
 
     args: str = ""
     cwd: str = ""
@@ -107,7 +111,8 @@ class DebugState:
 
     @classmethod
     def of(cls, source: Mapping[str, Any]) -> "DebugState":
-        """From a record's session table; an empty one (a snapshot by `ckpt-save`) gives an empty state.
+        """From a record's session table; an empty one (a snapshot by `ckpt-save`) gives an empty
+        state.
 
         Raises RecordError.
         """
@@ -220,8 +225,8 @@ T = TypeVar("T")
 def missing_breakpoints(saved: Iterable[Breakpoint], present: Iterable[Breakpoint]) -> List[Breakpoint]:
     """The saved breakpoints the session does not have already, in their order.
 
-    Each present one stands for one saved one: for its exact like first, then for one at the same place, since the user
-    may have changed its condition since.
+    Each present one stands for one saved one: for its exact like first, then for one at the same
+    place, since the user may have changed its condition since.
     """
     left = list(present)
     unmatched = []

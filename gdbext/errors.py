@@ -1,4 +1,6 @@
-"""The failures a user is told about in one line; everything else is a defect and keeps its traceback."""
+"""The failures a user is told about in one line; everything else is a defect and keeps its
+traceback.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ class RecordError(CkptError):
 
 
 class LaunchError(CkptError):
-    """The helper that restarts a snapshot failed; `kind` is the kind the helper gave, or "system"."""
+    """The helper that restarts a snapshot failed; `kind` is the kind the helper gave, or "system".
+    """
 
     def __init__(self, text: str, kind: str = "system") -> None:
         super().__init__(text)

@@ -1,5 +1,6 @@
-"""Parsers of what GDB prints, for what its Python API does not offer. Text in, values out; none of them raises for odd
-text: what is not understood is left out, because the next GDB may word it differently.
+"""Parsers of what GDB prints, for what its Python API does not offer. Text in, values out; none of
+them raises for odd text: what is not understood is left out, because the next GDB may word it
+differently.
 
 All formats as printed by GDB 12 to 13.1.
 """
@@ -32,7 +33,9 @@ def signals(text: str) -> Dict[str, SignalHandling]:
 
 
 def terminal(text: str) -> Optional[Dict[str, Any]]:
-    """`info terminal`: {"iflag","oflag","cflag","lflag": int, "cc": [int]} of the inferior, or None without a terminal."""
+    """`info terminal`: {"iflag","oflag","cflag","lflag": int, "cc": [int]} of the inferior, or None
+    without a terminal.
+    """
     modes: Dict[str, Any] = {}
     for name in ("iflag", "oflag", "cflag", "lflag"):
         match = re.search(rf"\bc_{name} = (0x[0-9a-fA-F]+|\d+)", text)
@@ -48,7 +51,8 @@ def terminal(text: str) -> Optional[Dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Display:
-    """A row of `info display`: an expression shown at each stop; `format` is its "/x" part or ""."""
+    """A row of `info display`: an expression shown at each stop; `format` is its "/x" part or "".
+    """
 
     enabled: bool
     format: str
@@ -70,7 +74,8 @@ def displays(text: str) -> Tuple[Display, ...]:
 
 
 def environment(text: str, known: Mapping[str, str]) -> Dict[str, str]:
-    """`show environment`, without the variables of more than one line (GDB has no way to set them either).
+    """`show environment`, without the variables of more than one line (GDB has no way to set them
+    either).
 
     `known` is GDB's own environment: it tells which lines continue a value.
     """
@@ -91,7 +96,8 @@ def substitutions(text: str) -> Tuple[Tuple[str, str], ...]:
 
 
 def quoted_value(text: str) -> str:
-    """`show args`, `show cwd`: the text in quotation marks (which may hold some itself), "" when there is none.
+    """`show args`, `show cwd`: the text in quotation marks (which may hold some itself), "" when
+    there is none.
 
     gdb.parameter() gives "" for these, whatever they are set to.
     """
@@ -108,7 +114,9 @@ class Section:
 
 
 def sections(text: str) -> Dict[str, Tuple[Section, ...]]:
-    """`maint info sections -all-objects`: the allocated sections of each object file, by the file's name."""
+    """`maint info sections -all-objects`: the allocated sections of each object file, by the file's
+    name.
+    """
     found: Dict[str, List[Section]] = {}
     current: Optional[List[Section]] = None
     for line in text.splitlines():
@@ -124,7 +132,9 @@ def sections(text: str) -> Dict[str, Tuple[Section, ...]]:
 
 @dataclass(frozen=True)
 class SharedLibrary:
-    """A row of `info sharedlibrary`; `start` and `end` bound its code and are None while its file is not found."""
+    """A row of `info sharedlibrary`; `start` and `end` bound its code and are None while its file
+    is not found.
+    """
 
     name: str
     start: Optional[int]
@@ -153,10 +163,12 @@ def breakpoint_kinds(text: str) -> Dict[int, str]:
 
 
 def watchpoint_frames(text: str) -> Dict[int, int]:
-    """`maint info breakpoints`: for each watchpoint on locals, the address of the frame it returns to.
+    """`maint info breakpoints`: for each watchpoint on locals, the address of the frame it returns
+    to.
 
-    Such a watchpoint comes with an internal breakpoint in the caller, listed just before it, that stops only in the
-    caller's frame: the frame whose address `info frame` gives as "Stack frame at".
+    Such a watchpoint comes with an internal breakpoint in the caller, listed just before it, that
+    stops only in the caller's frame: the frame whose address `info frame` gives as "Stack frame
+    at".
     """
     found = {}
     pending: Optional[int] = None
@@ -184,11 +196,13 @@ def frame_address(text: str) -> Optional[int]:
     return int(match[1], 16) if match else None
 
 
-# -- GDB/MI --------------------------------------------------------------------------------------------------------
+# -- GDB/MI ----------------------------------------------------------------------------------------
 
 
 def mi_breakpoints(text: str) -> Dict[int, Dict[str, Any]]:
-    """The result of MI's -break-list: each breakpoint's fields by number; empty for what is not understood."""
+    """The result of MI's -break-list: each breakpoint's fields by number; empty for what is not
+    understood.
+    """
     match = re.search(r"^\^done,", text, re.MULTILINE)
     if match is None:
         return {}
@@ -283,7 +297,9 @@ class _MiReader:
 
 
 def catch_arguments(kind: str, what: str) -> Optional[str]:
-    """The words after `catch` that make a catchpoint again, from MI's catch-type and what fields; None: unknown."""
+    """The words after `catch` that make a catchpoint again, from MI's catch-type and what fields;
+    None: unknown.
+    """
     if kind in ("fork", "vfork", "exec"):
         return kind
     if kind == "syscall":

@@ -1,15 +1,16 @@
 """Starting a snapshot for GDB: the parking protocol with `ckpt-restart --park`.
 
     1. We start the helper with the write end of a report pipe and the read end of a control pipe.
-    2. It restores the program, parks it and writes one JSON line: {"pid":..,"tids":[..],"ids":..,"notes":[..]} or
-       {"error":..,"kind":..}. Lines {"progress":[done,total]} may come before.
+    2. It restores the program, parks it and writes one JSON line:
+       {"pid":..,"tids":[..],"ids":..,"notes":[..]} or {"error":..,"kind":..}.
+       Lines {"progress":[done,total]} may come before.
     3. The caller attaches and finishes the program, then `go()`: "go\\n" on the control pipe.
-    4. Without it, i.e. when the control pipe is closed (`abandon()`, or our death), the helper kills the program and
-       ends.
+    4. Without it, i.e. when the control pipe is closed (`abandon()`, or our death), the helper
+       kills the program and ends.
     After "go" the helper stays: it is the program's parent and waits for its end.
 
-GDB calls waitpid(-1) and so may collect the helper's exit status before us: what happened is learned from the report
-pipe alone, and the helper's end from a pidfd.
+GDB calls waitpid(-1) and so may collect the helper's exit status before us: what happened is
+learned from the report pipe alone, and the helper's end from a pidfd.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ ProgressCallback = Callable[[int, int], bool]
 
 @dataclass(frozen=True)
 class RestartOptions:
-    """The options of `ckpt-restart`; files are paths or None, `file` pairs an old with a new path."""
+    """The options of `ckpt-restart`; files are paths or None, `file` pairs an old with a
+    new path.
+    """
 
     store: Path
     ids: str = "auto"
@@ -70,7 +73,9 @@ class RestartOptions:
 
 
 class Parked:
-    """A restored, parked program and the helper that is its parent. Ends with `go()` or `abandon()`."""
+    """A restored, parked program and the helper that is its parent. Ends with `go()` or
+    `abandon()`.
+    """
 
     def __init__(self, helper: int, report_fd: int, control_fd: int, report: Mapping[str, Any]) -> None:
         self.helper = helper
@@ -84,7 +89,9 @@ class Parked:
             raise RecordError(f"the helper reported process {self.pid}")
 
     def go(self) -> None:
-        """Tell the helper that the program is the debugger's now. Raises LaunchError if the helper is gone."""
+        """Tell the helper that the program is the debugger's now. Raises LaunchError if the helper
+        is gone.
+        """
         try:
             os.write(self._control_fd, b"go\n")
         except OSError as error:
@@ -114,9 +121,9 @@ def start(
 ) -> Parked:
     """Restore `image` with the helper `program` and park it.
 
-    `terminal` is the path of a terminal for the program's standard streams; None gives it ours. `progress` is called
-    at least ten times a second. Raises LaunchError (also for what the helper reports) and KeyboardInterrupt; no
-    process is left then.
+    `terminal` is the path of a terminal for the program's standard streams; None gives it ours.
+    `progress` is called at least ten times a second. Raises LaunchError (also for what the helper
+    reports) and KeyboardInterrupt; no process is left then.
     """
     report_read, report_write = os.pipe()
     control_read, control_write = os.pipe()
@@ -167,9 +174,11 @@ _DEFAULT_SIGNALS = (
 
 
 def _spawn(arguments: Sequence[str], kept: Sequence[int], terminal: Optional[str]) -> int:
-    """Start the helper in a process group of its own with default signal actions; only 0, 1, 2 and `kept` stay open.
+    """Start the helper in a process group of its own with default signal actions; only 0, 1, 2 and
+    `kept` stay open.
 
-    posix_spawn and not fork: GDB has threads, and a forked copy of GDB may do hardly anything between fork and exec.
+    posix_spawn and not fork: GDB has threads, and a forked copy of GDB may do hardly anything
+    between fork and exec.
     """
     actions: List[Tuple[Any, ...]] = []
     if terminal:
@@ -187,7 +196,9 @@ def _spawn(arguments: Sequence[str], kept: Sequence[int], terminal: Optional[str
 
 
 def _inheritable() -> List[int]:
-    """Our descriptors that a new program would get: GDB's own libraries do not all mark theirs close-on-exec."""
+    """Our descriptors that a new program would get: GDB's own libraries do not all mark theirs
+    close-on-exec.
+    """
     found = []
     for name in os.listdir("/proc/self/fd"):
         try:
@@ -199,13 +210,16 @@ def _inheritable() -> List[int]:
 
 
 def _read_report(fd: int, progress: Optional[ProgressCallback]) -> Mapping[str, Any]:
-    """The helper's report line. Raises LaunchError for an error report, an early end or a cancelled wait."""
+    """The helper's report line. Raises LaunchError for an error report, an early end or a cancelled
+    wait.
+    """
     poll = select.poll()
     poll.register(fd, select.POLLIN | select.POLLHUP)
     pending = b""
     done, total = 0, 0
     while True:
-        # A time-out, so that Ctrl-C is looked at: GDB's signal handler does not interrupt poll for Python.
+        # A time-out, so that Ctrl-C is looked at: GDB's signal handler does not interrupt poll for
+        # Python.
         ready = poll.poll(100)
         if progress is not None and not progress(done, total):
             raise KeyboardInterrupt
@@ -241,7 +255,9 @@ def _parse(line: bytes) -> Mapping[str, Any]:
 
 
 def _await_end(helper: int, pid: Optional[int]) -> None:
-    """Wait until the helper, told to end, is gone; after the grace period end it and the program `pid`."""
+    """Wait until the helper, told to end, is gone; after the grace period end it and the program
+    `pid`.
+    """
     try:
         fd = os.pidfd_open(helper)
     except ProcessLookupError:
@@ -263,7 +279,9 @@ def _await_end(helper: int, pid: Optional[int]) -> None:
 
 
 def reap(helper: int) -> bool:
-    """Collect the helper's exit status if it has ended and GDB has not; True when there is nothing left to collect."""
+    """Collect the helper's exit status if it has ended and GDB has not; True when there is nothing
+    left to collect.
+    """
     try:
         return os.waitpid(helper, os.WNOHANG)[0] == helper
     except ChildProcessError:

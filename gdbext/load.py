@@ -1,6 +1,8 @@
-"""What a user sources: `source gdbext/load.py`, from a checkout after a build or from an installation.
+"""What a user sources: `source gdbext/load.py`, from a checkout after a build or from an
+installation.
 
-`python import gdbext.load` does the same where the package is on GDB's Python path. Doing it twice is harmless.
+`python import gdbext.load` does the same where the package is on GDB's Python path. Doing it twice
+is harmless.
 """
 
 from __future__ import annotations

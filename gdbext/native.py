@@ -1,7 +1,9 @@
-"""Finding and loading the native module and the programs: a build in the checkout, or an installation.
+"""Finding and loading the native module and the programs: a build in the checkout, or an
+installation.
 
-The module is C++ compiled for one version of Python, and GDB has a Python of its own that need not be the first
-`python3` on the user's PATH; so a module for another Python is named as such instead of "not found".
+The module is C++ compiled for one version of Python, and GDB has a Python of its own that need not
+be the first `python3` on the user's PATH; so a module for another Python is named as such instead
+of "not found".
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ _module: Optional[ModuleType] = None
 
 
 def build_directories(package: Path = PACKAGE) -> List[Path]:
-    """Build trees that belong to this package: $CKPT_BUILD_DIR, then build/ of the checkout it lies in."""
+    """Build trees that belong to this package: $CKPT_BUILD_DIR, then build/ of the checkout it lies
+    in.
+    """
     found = []
     if os.environ.get("CKPT_BUILD_DIR"):
         found.append(Path(os.environ["CKPT_BUILD_DIR"]).expanduser().absolute())
@@ -35,7 +39,8 @@ def build_directories(package: Path = PACKAGE) -> List[Path]:
 
 
 def module_directories(package: Path = PACKAGE) -> List[Path]:
-    """Where the native module may be, best first: the build of a checkout, else beside the package."""
+    """Where the native module may be, best first: the build of a checkout, else beside the package.
+    """
     return [directory / "gdbext" for directory in build_directories(package)] + [package]
 
 
@@ -67,7 +72,9 @@ def find_module(directories: List[Path]) -> Path:
 
 
 def python_program() -> str:
-    """A guess at the interpreter that belongs to GDB's Python. sys.executable is whatever python3 is first on PATH."""
+    """A guess at the interpreter that belongs to GDB's Python. sys.executable is whatever python3
+    is first on PATH.
+    """
     return f"{sys.base_exec_prefix}/bin/python{sys.version_info[0]}.{sys.version_info[1]}"
 
 
@@ -110,10 +117,11 @@ def error_type() -> Any:
 
 
 def find_program(name: str, package: Path = PACKAGE) -> Path:
-    """The program `name` ("ckpt-restart"), built or installed with this package. Raises NativeMissing.
+    """The program `name` ("ckpt-restart"), built or installed with this package. Raises
+    NativeMissing.
 
-    Installed: .../lib/gdb-ckpt/gdbext has its programs in .../bin, as has .../lib/python3.11/site-packages/gdbext in a
-    virtual environment.
+    Installed: .../lib/gdb-ckpt/gdbext has its programs in .../bin, as has
+    .../lib/python3.11/site-packages/gdbext in a virtual environment.
     """
     candidates = [directory / "bin" / name for directory in build_directories(package)]
     candidates += [parent / "bin" / name for parent in list(package.parents)[1:5]]

@@ -1,7 +1,8 @@
-"""GDB-style command options: declared as fields of a frozen dataclass, parsed, explained and completed from there.
+"""GDB-style command options: declared as fields of a frozen dataclass, parsed, explained and
+completed from there.
 
-An option is `-name`, any unambiguous start of it will do, `--` ends the options, and words are quoted as GDB quotes
-program arguments. A command declares
+An option is `-name`, any unambiguous start of it will do, `--` ends the options, and words are
+quoted as GDB quotes program arguments. A command declares
 
     @dataclass(frozen=True)
     class SaveOptions:
@@ -35,8 +36,9 @@ class Words(enum.Enum):
 class Place:
     """How one field is written on the command line.
 
-    `name` is the option's name without its dash, or "" for a positional argument; `metavar` the placeholder of its
-    value, "" for a flag. `choices` are the only values allowed, when there are any. `many` says it may be repeated.
+    `name` is the option's name without its dash, or "" for a positional argument; `metavar` the
+    placeholder of its value, "" for a flag. `choices` are the only values allowed, when there are
+    any. `many` says it may be repeated.
     """
 
     name: str
@@ -86,10 +88,11 @@ def arguments(metavar: str, help: str, words: Words = Words.NOTHING) -> Any:
 
 @dataclass(frozen=True)
 class Completion:
-    """What could stand where the cursor is: fixed candidates, and the kind of words to look up besides.
+    """What could stand where the cursor is: fixed candidates, and the kind of words to look up
+    besides.
 
-    `token` is the whole word up to the cursor as we read it. GDB breaks words at characters like "-" and "/" as well;
-    `cut` turns a candidate for the token into one for GDB's word.
+    `token` is the whole word up to the cursor as we read it. GDB breaks words at characters like
+    "-" and "/" as well; `cut` turns a candidate for the token into one for GDB's word.
     """
 
     token: str
@@ -97,7 +100,9 @@ class Completion:
     words: Words
 
     def cut(self, candidate: str, word: str) -> Optional[str]:
-        """The part of `candidate` that replaces GDB's `word`, or None when it does not begin with the token."""
+        """The part of `candidate` that replaces GDB's `word`, or None when it does not begin with
+        the token.
+        """
         if not candidate.startswith(self.token) or not self.token.endswith(word):
             return None
         return candidate[len(self.token) - len(word) :]
@@ -127,13 +132,13 @@ class Grammar(Generic[T]):
                 raise TypeError(f"{options.__name__}.{each.name} is not declared with a function of this module")
             self._places[each.name] = place
 
-    # -- parsing ------------------------------------------------------------------------------------------------------
+    # -- parsing -----------------------------------------------------------------------------------
 
     def parse(self, text: str) -> T:
         """The options in `text`, the command line after the command's name.
 
-        Raises UsageError (one line) for an unknown or ambiguous option, a missing or forbidden value, or arguments
-        that are too many or too few.
+        Raises UsageError (one line) for an unknown or ambiguous option, a missing or forbidden
+        value, or arguments that are too many or too few.
         """
         found: Dict[str, Any] = {}
         rest: List[str] = []
@@ -175,7 +180,8 @@ class Grammar(Generic[T]):
     @staticmethod
     def _store(found: Dict[str, Any], name: str, place: Place, word: str) -> None:
         if place.choices:
-            # As with GDB's own enumerations, the start of a value is enough when only one value starts so.
+            # As with GDB's own enumerations, the start of a value is enough when only one value
+            # starts so.
             starting = [choice for choice in place.choices if choice.startswith(word)]
             if word not in place.choices and len(starting) != 1:
                 raise UsageError(f'-{place.name} is one of {", ".join(place.choices)}, not "{word}"')
@@ -200,7 +206,7 @@ class Grammar(Generic[T]):
         if rest:
             raise UsageError(f'one argument too many: "{rest[0]}"')
 
-    # -- help ---------------------------------------------------------------------------------------------------------
+    # -- help --------------------------------------------------------------------------------------
 
     def usage(self) -> str:
         """The line that shows how the command is written."""
@@ -218,7 +224,9 @@ class Grammar(Generic[T]):
         return " ".join(parts)
 
     def help(self, summary: str, details: str = "") -> str:
-        """The text of `help COMMAND`: the summary (a sentence), the usage, the options, the details."""
+        """The text of `help COMMAND`: the summary (a sentence), the usage, the options, the
+        details.
+        """
         lines = [summary, f"Usage: {self.usage()}"]
         positional = [place for place in self._places.values() if not place.name]
         if positional:
@@ -239,10 +247,11 @@ class Grammar(Generic[T]):
     def _value_text(place: Place) -> str:
         return "|".join(place.choices) if place.choices else place.metavar
 
-    # -- completion ---------------------------------------------------------------------------------------------------
+    # -- completion --------------------------------------------------------------------------------
 
     def complete(self, text: str) -> Completion:
-        """What could continue `text`, the command line after the command's name up to the cursor."""
+        """What could continue `text`, the command line after the command's name up to the cursor.
+        """
         before, token = _cursor(text)
         pending: Optional[Place] = None
         given = 0

@@ -15,10 +15,11 @@ INTERVAL_S = 0.1
 
 
 class Progress:
-    """A progress line on the terminal `fd`; called with (bytes done, bytes in all) by whoever works.
+    """A progress line on the terminal `fd`; called with (bytes done, bytes in all) by whoever
+    works.
 
-    Nothing is written when `fd` is no terminal, nor in the first half second. A call returns False once the user has
-    pressed Ctrl-C. Use it as a context manager: leaving wipes the line.
+    Nothing is written when `fd` is no terminal, nor in the first half second. A call returns False
+    once the user has pressed Ctrl-C. Use it as a context manager: leaving wipes the line.
     """
 
     def __init__(self, label: str, fd: int = 2, clock: Callable[[], float] = time.monotonic) -> None:
@@ -43,7 +44,9 @@ class Progress:
         self.clear()
 
     def __call__(self, done_bytes: int, total_bytes: int) -> bool:
-        """Note the progress. Returns False when the work should stop: Ctrl-C reaches Python code as an exception."""
+        """Note the progress. Returns False when the work should stop: Ctrl-C reaches Python code as
+        an exception.
+        """
         if self.interrupted:
             return False
         try:
@@ -77,7 +80,8 @@ class Progress:
 
     def _write(self, text: str) -> None:
         try:
-            # Past GDB's own output on purpose: this must not end up in its log file or in a captured string.
+            # Past GDB's own output on purpose: this must not end up in its log file or in a
+            # captured string.
             os.write(self._fd, text.encode())
         except OSError:
             self._terminal = False

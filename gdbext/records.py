@@ -1,8 +1,8 @@
 """The record of a snapshot as typed, frozen values.
 
-An image may come from anywhere, so nothing about the dictionary the native module hands over is taken for granted:
-`Record.of` checks the type of every field it reads and raises RecordError. Fields the GDB side does not need stay in
-`Record.raw` (for `ckpt info -json`).
+An image may come from anywhere, so nothing about the dictionary the native module hands over is
+taken for granted: `Record.of` checks the type of every field it reads and raises RecordError.
+Fields the GDB side does not need stay in `Record.raw` (for `ckpt info -json`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ _NOTHING: Any = object()
 
 
 def read(source: Mapping[str, Any], key: str, kind: Type[T], default: Any = _NOTHING) -> T:
-    """`source[key]`, which must be of type `kind`; `default` when it is missing. Raises RecordError."""
+    """`source[key]`, which must be of type `kind`; `default` when it is missing. Raises
+    RecordError.
+    """
     found = source.get(key, default)
     if found is _NOTHING:
         raise RecordError(f'damaged record: "{key}" is missing')
@@ -30,7 +32,9 @@ def read(source: Mapping[str, Any], key: str, kind: Type[T], default: Any = _NOT
 
 
 def read_list(source: Mapping[str, Any], key: str, kind: Type[T]) -> Tuple[T, ...]:
-    """`source[key]` as a tuple; every element must be of type `kind`; empty when missing. Raises RecordError."""
+    """`source[key]` as a tuple; every element must be of type `kind`; empty when missing. Raises
+    RecordError.
+    """
     checked: List[T] = []
     for element in read(source, key, list, []):
         if not isinstance(element, kind) or (isinstance(element, bool) and kind is not bool):
@@ -55,7 +59,9 @@ def read_seconds(source: Mapping[str, Any], key: str) -> float:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """One thing that will not come back as it was. `severity` is "lost", "changed" or "note", worst first."""
+    """One thing that will not come back as it was. `severity` is "lost", "changed" or "note", worst
+    first.
+    """
 
     severity: str
     object: str
@@ -82,7 +88,9 @@ class Fidelity:
 
 @dataclass(frozen=True)
 class Thread:
-    """A thread of the saved program: its id in the kernel, GDB's global number, its pthread_t (0: none)."""
+    """A thread of the saved program: its id in the kernel, GDB's global number, its pthread_t (0:
+    none).
+    """
 
     tid: int
     number: int
@@ -132,7 +140,9 @@ class OpenFile:
 
 @dataclass(frozen=True)
 class Record:
-    """What a snapshot says of itself. `created` is in Unix seconds; `file_bytes` is the size of the image."""
+    """What a snapshot says of itself. `created` is in Unix seconds; `file_bytes` is the size of the
+    image.
+    """
 
     name: str
     message: str
@@ -201,7 +211,9 @@ class Record:
 
 @dataclass(frozen=True)
 class Library:
-    """A library whose file changed or vanished since the save: its old path and the snapshot's copy."""
+    """A library whose file changed or vanished since the save: its old path and the snapshot's
+    copy.
+    """
 
     path: str
     copy: str
@@ -231,7 +243,9 @@ class Checked:
 
 @dataclass(frozen=True)
 class FinishedThread:
-    """A thread after the restore: the id it was saved with, the one it has, GDB's number at the save."""
+    """A thread after the restore: the id it was saved with, the one it has, GDB's number at the
+    save.
+    """
 
     saved_tid: int
     tid: int
@@ -240,7 +254,9 @@ class FinishedThread:
 
 @dataclass(frozen=True)
 class Finished:
-    """What `_native.finish()` did. `held` pairs thread ids with signals GDB must queue; `ids` is "saved" or "virtual"."""
+    """What `_native.finish()` did. `held` pairs thread ids with signals GDB must queue; `ids` is
+    "saved" or "virtual".
+    """
 
     threads: Tuple[FinishedThread, ...]
     held: Tuple[Tuple[int, int], ...]

@@ -35,7 +35,9 @@ def counted(count: int, noun: str) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` with control characters shown, so that a snapshot from elsewhere cannot drive the terminal."""
+    """`text` with control characters shown, so that a snapshot from elsewhere cannot drive the
+    terminal.
+    """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
@@ -71,7 +73,7 @@ def deleted(done: Deleted) -> List[str]:
     return lines
 
 
-# -- ckpt list -------------------------------------------------------------------------------------------------------
+# -- ckpt list -------------------------------------------------------------------------------------
 
 _HEADINGS = ("Name", "Saved", "Size", "Threads", "Program", "Stopped at", "Message")
 
@@ -124,7 +126,7 @@ def _summary(entry: Entry) -> Dict[str, Any]:
     return summary
 
 
-# -- ckpt info -------------------------------------------------------------------------------------------------------
+# -- ckpt info -------------------------------------------------------------------------------------
 
 
 def info(name: str, path: str, record: Record) -> List[str]:

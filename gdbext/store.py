@@ -6,12 +6,13 @@
     index/                  the native module's cache
     scratch/                what a running restore needs for a while
 
-Everything in it is the user's own: directories 0700, files 0600. Snapshots hold a program's memory, with its secrets,
-and the objects are executed; so a store that somebody else could write to is refused, not repaired.
+Everything in it is the user's own: directories 0700, files 0600. Snapshots hold a program's memory,
+with its secrets, and the objects are executed; so a store that somebody else could write to is
+refused, not repaired.
 
-Locking. Saving and restoring hold a shared lock on the store's directory, collecting garbage an exclusive one: an
-object may be in use by an image that is not yet in place. A flock lives as long as its descriptor, so a killed GDB
-leaves none behind.
+Locking. Saving and restoring hold a shared lock on the store's directory, collecting garbage an
+exclusive one: an object may be in use by an image that is not yet in place. A flock lives as long
+as its descriptor, so a killed GDB leaves none behind.
 """
 
 from __future__ import annotations
@@ -31,14 +32,16 @@ from .errors import CkptError, StoreError
 from .records import Record
 
 SUFFIX = ".ckpt"
-# Long enough for anybody, short enough for a file name with our suffix and a temporary one behind it.
+# Long enough for anybody, short enough for a file name with our suffix and a temporary one behind
+# it.
 NAME_LIMIT = 200
 
 Describe = Callable[[Path], Record]
 
 
 def default_directory(environment: Mapping[str, str]) -> Path:
-    """Where the store is when nobody says: $CKPT_DIR, else $XDG_DATA_HOME/ckpt, else ~/.local/share/ckpt.
+    """Where the store is when nobody says: $CKPT_DIR, else $XDG_DATA_HOME/ckpt, else
+    ~/.local/share/ckpt.
 
     The XDG specification wants relative paths in its variables ignored.
     """
@@ -51,7 +54,9 @@ def default_directory(environment: Mapping[str, str]) -> Path:
 
 
 def check_name(name: str) -> None:
-    """Raise StoreError unless `name` may name a snapshot: one word, no "/", not starting with "-" or "."."""
+    """Raise StoreError unless `name` may name a snapshot: one word, no "/", not starting with "-"
+    or ".".
+    """
     if not name:
         raise StoreError("the name is empty")
     if "/" in name:
@@ -66,7 +71,9 @@ def check_name(name: str) -> None:
 
 @dataclass(frozen=True)
 class Entry:
-    """A snapshot of the store. `record` is None when the image cannot be read; `problem` then says why."""
+    """A snapshot of the store. `record` is None when the image cannot be read; `problem` then says
+    why.
+    """
 
     name: str
     path: Path
@@ -87,7 +94,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Deleted:
-    """What a deletion did: the names, the bytes given back, and why kept files could not be collected, if so."""
+    """What a deletion did: the names, the bytes given back, and why kept files could not be
+    collected, if so.
+    """
 
     names: Tuple[str, ...]
     freed_bytes: int
@@ -95,7 +104,9 @@ class Deleted:
 
 
 class Store:
-    """The store in one directory. `describe` reads an image's record; it raises CkptError for one it cannot read."""
+    """The store in one directory. `describe` reads an image's record; it raises CkptError for one
+    it cannot read.
+    """
 
     def __init__(self, root: Path, describe: Describe) -> None:
         self.root = root
@@ -111,7 +122,7 @@ class Store:
         """Where a running restore may put what it needs."""
         return self.root / "scratch"
 
-    # -- the directory ------------------------------------------------------------------------------------------------
+    # -- the directory -----------------------------------------------------------------------------
 
     def check(self) -> bool:
         """Whether the store exists. Raises StoreError when it does but is not the user's own."""
@@ -139,24 +150,28 @@ class Store:
             raise StoreError(f'the store {path} can be written by others: refused (chmod go-w "{path}")')
 
     def create(self) -> None:
-        """Make the store if it is not there, and make sure it can be written to. Raises StoreError."""
+        """Make the store if it is not there, and make sure it can be written to. Raises StoreError.
+        """
         self.check()
         try:
             self.root.parent.mkdir(parents=True, exist_ok=True)
             for path in (self.root, *(self.root / name for name in ("snapshots", "objects", "external", "scratch"))):
-                # The mode is given at creation, so there is no moment in which others could look in.
+                # The mode is given at creation, so there is no moment in which others could look
+                # in.
                 path.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise StoreError(f"the store {self.root} cannot be created: {error.strerror}") from None
         self.check()
         for path in (self.snapshots_directory, self.root / "objects"):
-            # os.access asks for the effective rights too: a read-only file system says no to root as well.
+            # os.access asks for the effective rights too: a read-only file system says no to root
+            # as well.
             if not os.access(path, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
                 raise StoreError(f"the store {self.root} cannot be written to")
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Hold the shared lock: nothing that this save or restore counts on is collected meanwhile."""
+        """Hold the shared lock: nothing that this save or restore counts on is collected meanwhile.
+        """
         with self._locked(fcntl.LOCK_SH):
             yield
 
@@ -169,7 +184,7 @@ class Store:
         finally:
             os.close(fd)
 
-    # -- looking ------------------------------------------------------------------------------------------------------
+    # -- looking -----------------------------------------------------------------------------------
 
     def entries(self) -> List[Entry]:
         """All snapshots, oldest first; those written elsewhere as long as their file is there."""
@@ -184,7 +199,9 @@ class Store:
         return sorted(found, key=lambda entry: (entry.created, entry.name))
 
     def names(self) -> List[str]:
-        """The names of all snapshots, without reading those in the store's own directory (completion is cheap)."""
+        """The names of all snapshots, without reading those in the store's own directory
+        (completion is cheap).
+        """
         if not self.check():
             return []
         names = [path.stem for path in self._images()]
@@ -213,7 +230,8 @@ class Store:
             record = self._describe(path)
         except CkptError as error:
             return Entry(stem, path, external, None, str(error))
-        # A file in the store is called what it is called; one elsewhere is known by the name it was given.
+        # A file in the store is called what it is called; one elsewhere is known by the name it was
+        # given.
         return Entry((record.name or stem) if external else stem, path, external, record, "")
 
     def find(self, name: str) -> Optional[Entry]:
@@ -237,7 +255,8 @@ class Store:
         return readable[-1]
 
     def resolve(self, text: Optional[str]) -> Tuple[str, Path]:
-        """The name and the file that NAME or FILE means; nothing means the newest. Raises StoreError.
+        """The name and the file that NAME or FILE means; nothing means the newest. Raises
+        StoreError.
 
         A name comes before a file of the same name, as long as there is no "/" in it.
         """
@@ -256,7 +275,7 @@ class Store:
             raise StoreError(f'there is no file "{text}"')
         raise StoreError(f'there is no snapshot or file "{text}"; "ckpt list" shows what there is')
 
-    # -- naming -------------------------------------------------------------------------------------------------------
+    # -- naming ------------------------------------------------------------------------------------
 
     def default_name(self, program: str) -> str:
         """PROGRAM-N for the program at path `program`, with N one more than the largest in use."""
@@ -271,10 +290,11 @@ class Store:
         if not force and self.find(name) is not None:
             raise StoreError(f'there is already a snapshot "{name}"; -force replaces it')
 
-    # -- changing -----------------------------------------------------------------------------------------------------
+    # -- changing ----------------------------------------------------------------------------------
 
     def register(self, name: str, path: Path) -> None:
-        """Note that the image `path` needs objects of the store, when it lies outside `snapshots/`."""
+        """Note that the image `path` needs objects of the store, when it lies outside `snapshots/`.
+        """
         path = path.absolute()
         if path.parent == self.snapshots_directory.absolute():
             self._forget_elsewhere(name)
@@ -289,13 +309,17 @@ class Store:
         link.symlink_to(path)
 
     def _forget_elsewhere(self, name: str) -> None:
-        """A name belongs to one snapshot: drop our link to an image elsewhere; the file is the user's and stays."""
+        """A name belongs to one snapshot: drop our link to an image elsewhere; the file is the
+        user's and stays.
+        """
         for link, target in self._links():
             if target.exists() and self._entry(target, link.stem, external=True).name == name:
                 link.unlink(missing_ok=True)
 
     def delete(self, names: Sequence[str]) -> Deleted:
-        """Delete snapshots and collect the objects nobody needs any more. Raises StoreError before deleting anything."""
+        """Delete snapshots and collect the objects nobody needs any more. Raises StoreError before
+        deleting anything.
+        """
         found = []
         for name in dict.fromkeys(names):
             entry = self.find(name)
@@ -315,7 +339,9 @@ class Store:
         return Deleted(tuple(entry.name for entry in found), freed + collected, reason)
 
     def collect(self) -> Tuple[int, str]:
-        """Remove every object no snapshot needs. Returns the bytes freed and, if nothing was done, the reason."""
+        """Remove every object no snapshot needs. Returns the bytes freed and, if nothing was done,
+        the reason.
+        """
         try:
             with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
                 for link, target in self._links():
@@ -324,7 +350,8 @@ class Store:
                 needed: Set[str] = set()
                 for entry in self.entries():
                     if entry.record is None:
-                        # Nobody knows what an unreadable image needs; a newer version may know how to read it.
+                        # Nobody knows what an unreadable image needs; a newer version may know how
+                        # to read it.
                         return 0, f'kept files stay: "{entry.name}" cannot be read'
                     needed.update(stored.hash for stored in entry.record.objects)
                 return self._sweep(needed), ""

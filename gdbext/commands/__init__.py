@@ -1,7 +1,7 @@
 """The commands, one per module. `register()` holds the list.
 
-What a command does is imported when it is first used, inside its `run`: GDB starts with this package loaded, and who
-never saves should not wait for it.
+What a command does is imported when it is first used, inside its `run`: GDB starts with this
+package loaded, and who never saves should not wait for it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 def register() -> None:
     """Make all commands and settings known to GDB."""
-    # Imported here and not at the top, so that the package itself can be imported where there is no GDB.
+    # Imported here and not at the top, so that the package itself can be imported where there is no
+    # GDB.
     from . import delete, info, list, params, prefix, restore, save
     from ._base import make_prefix, make_setting, make_verb
 

@@ -18,7 +18,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Verb(Generic[T]):
-    """A command `ckpt NAME`. `summary` is one sentence; `changes` says that Return must not repeat it."""
+    """A command `ckpt NAME`. `summary` is one sentence; `changes` says that Return must not repeat
+    it.
+    """
 
     name: str
     summary: str
@@ -51,7 +53,9 @@ class VerbCommand(gdb.Command):
             raise gdb.GdbError(f"{self._name}: {'interrupted' if interrupted else one_line(str(error))}") from None
 
     def complete(self, text: str, word: Optional[str]) -> List[str]:
-        """Candidates for GDB's `word`, the end of `text`. GDB asks with None first, to learn how words are broken."""
+        """Candidates for GDB's `word`, the end of `text`. GDB asks with None first, to learn how
+        words are broken.
+        """
         if word is None:
             return []
         completion = self._grammar.complete(text)
@@ -63,7 +67,8 @@ class VerbCommand(gdb.Command):
                 candidates += session.open_store().names()
         except CkptError:
             pass  # the command itself will say what is wrong with the store
-        # Where a name will do, files come once something has been typed: there are few names and many files.
+        # Where a name will do, files come once something has been typed: there are few names and
+        # many files.
         if completion.words is Words.FILE or (completion.words is Words.SNAPSHOT_OR_FILE and completion.token):
             candidates += files(completion.token)
         cut = (completion.cut(candidate, word) for candidate in candidates)
@@ -71,8 +76,9 @@ class VerbCommand(gdb.Command):
 
 
 def files(token: str) -> List[str]:
-    """Files whose path begins with `token`. A directory that is the only one is opened at once: GDB would put a space
-    after it."""
+    """Files whose path begins with `token`. A directory that is the only one is opened at once: GDB
+    would put a space after it.
+    """
     found = _matching(token)
     if len(found) == 1 and found[0].endswith("/"):
         return _matching(found[0]) or found
@@ -94,7 +100,9 @@ def _matching(token: str) -> List[str]:
 
 
 class PrefixCommand(gdb.Command):
-    """A command that only has subcommands; alone it does `alone`. GDB calls it for unknown subcommands, too."""
+    """A command that only has subcommands; alone it does `alone`. GDB calls it for unknown
+    subcommands, too.
+    """
 
     def __init__(self, prefix: Prefix) -> None:
         self._name = prefix.name
@@ -114,8 +122,10 @@ class PrefixCommand(gdb.Command):
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting `ckpt NAME`. `read` turns what was typed into the value kept, or raises CkptError; `tell` makes the
-    line of `show`; `choices` makes it an enumeration; `is_file` completes file names."""
+    """A setting `ckpt NAME`. `read` turns what was typed into the value kept, or raises CkptError;
+    `tell` makes the line of `show`; `choices` makes it an enumeration; `is_file` completes file
+    names.
+    """
 
     name: str
     default: str

@@ -1,7 +1,8 @@
-"""The debugger's own state: read for a save, made again for a restore. What it is, is in `debugstate`.
+"""The debugger's own state: read for a save, made again for a restore. What it is, is in
+`debugstate`.
 
-Nothing here fails a save or a restore: a breakpoint that cannot be made again is a note to the user, who still has the
-program.
+Nothing here fails a save or a restore: a breakpoint that cannot be made again is a note to the
+user, who still has the program.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ..debugstate import (
 from . import inferior
 from .settings import convenience_kept, quietly, select_level, selected_level, setting
 
-# -- reading ---------------------------------------------------------------------------------------------------------
+# -- reading ---------------------------------------------------------------------------------------
 
 _WATCH_COMMANDS = {
     "BP_WATCHPOINT": "watch",
@@ -37,7 +38,9 @@ _WATCH_COMMANDS = {
 
 
 def capture() -> Tuple[DebugState, List[str]]:
-    """The debugger's state, and notes on what of it cannot be kept. Changes neither selection nor settings."""
+    """The debugger's state, and notes on what of it cannot be kept. Changes neither selection nor
+    settings.
+    """
     breakpoints, notes = read_breakpoints()
     state = DebugState(
         args=gdbtext.quoted_value(quietly("show args")),
@@ -66,13 +69,14 @@ def read_displays() -> Tuple[Display, ...]:
 
 
 def read_breakpoints() -> Tuple[Tuple[Breakpoint, ...], List[str]]:
-    """The user's breakpoints in the order of their numbers, and notes on those that cannot be kept."""
+    """The user's breakpoints in the order of their numbers, and notes on those that cannot be kept.
+    """
     known = {point.number: point for point in gdb.breakpoints() if point.visible and point.number > 0}
     listed: Dict[int, Dict[str, Any]] = {}
     frames: Dict[int, Tuple[int, int]] = {}
     scoped: Mapping[int, int] = {}
-    # The listings have a side effect, so they are asked only when the API leaves something open: catchpoints, what it
-    # does not show at all (dprintf), the frames of watched locals.
+    # The listings have a side effect, so they are asked only when the API leaves something open:
+    # catchpoints, what it does not show at all (dprintf), the frames of watched locals.
     with convenience_kept("_", "__"):
         if any(_is_catchpoint(point) for point in known.values()) or _has_gaps(known):
             listed = _listing()
@@ -94,13 +98,16 @@ def read_breakpoints() -> Tuple[Tuple[Breakpoint, ...], List[str]]:
 
 
 def _has_gaps(known: Mapping[int, Any]) -> bool:
-    """Whether there are numbers the API has no breakpoint for: of deleted ones, or of kinds it does not show."""
+    """Whether there are numbers the API has no breakpoint for: of deleted ones, or of kinds it does
+    not show.
+    """
     last = gdb.convenience_variable("bpnum")
     return last is not None and len(known) < int(last)
 
 
 def _listing() -> Dict[int, Dict[str, Any]]:
-    """All breakpoints as GDB/MI lists them: the only form that has the location of a dprintf as it was typed.
+    """All breakpoints as GDB/MI lists them: the only form that has the location of a dprintf as it
+    was typed.
 
     Not `save breakpoints`: GDB 13.1 dies of an assertion when there is a `catch syscall NAME`.
     """
@@ -123,7 +130,8 @@ def _read_known(
 ) -> Optional[Breakpoint]:
     number = int(point.number)
     if type(point) is not gdb.Breakpoint:
-        # Made by a Python script, with methods of its own; without them it would be another breakpoint.
+        # Made by a Python script, with methods of its own; without them it would be another
+        # breakpoint.
         notes.append(f"breakpoint {number} is made by Python code ({type(point).__name__}): not kept")
         return None
     temporary = bool(point.temporary)
@@ -202,7 +210,9 @@ def _read_listed(number: int, row: Mapping[str, Any], notes: List[str]) -> Optio
 
 
 def _libraries() -> Tuple[Tuple[str, str], ...]:
-    """The libraries whose name for the dynamic linker is not the path of their file, with that path."""
+    """The libraries whose name for the dynamic linker is not the path of their file, with that
+    path.
+    """
     found = []
     for library in gdbtext.shared_libraries(quietly("info sharedlibrary")):
         name = _without_sysroot(library.name)
@@ -233,7 +243,9 @@ def _symbol_file() -> str:
 
 
 def _symbol_files() -> Tuple[SymbolFile, ...]:
-    """The files the user gave to add-symbol-file: those that neither the program nor the linker nor GDB brought in."""
+    """The files the user gave to add-symbol-file: those that neither the program nor the linker nor
+    GDB brought in.
+    """
     program = inferior.loaded_file()
     libraries = {library.name for library in gdbtext.shared_libraries(quietly("info sharedlibrary"))}
     candidates = [
@@ -259,11 +271,13 @@ def _symbol_files() -> Tuple[SymbolFile, ...]:
     return tuple(found)
 
 
-# -- making it again -------------------------------------------------------------------------------------------------
+# -- making it again -------------------------------------------------------------------------------
 
 
 def apply_settings(state: DebugState) -> List[str]:
-    """Arguments, environment, directories, signal table: everything that needs no process. Returns notes."""
+    """Arguments, environment, directories, signal table: everything that needs no process. Returns
+    notes.
+    """
     notes: List[str] = []
     with setting("confirm", "off"):
         if state.args != gdbtext.quoted_value(quietly("show args")):
@@ -336,8 +350,8 @@ def apply_symbol_files(state: DebugState) -> List[str]:
 def apply_breakpoints(state: DebugState, tids: Mapping[int, int], numbers: Mapping[int, int]) -> List[str]:
     """Make the breakpoints the session does not have. Returns notes.
 
-    `tids` maps saved thread ids to the present ones, `numbers` saved thread numbers (GDB's global ones) to present
-    ones. The selection may change.
+    `tids` maps saved thread ids to the present ones, `numbers` saved thread numbers (GDB's global
+    ones) to present ones. The selection may change.
     """
     notes: List[str] = []
     present, _ = read_breakpoints()
@@ -376,7 +390,8 @@ def _make_breakpoint(point: Breakpoint, tids: Mapping[int, int], notes: List[str
         notes.append(f"{what} could not be made again: {problem or 'GDB made none'}")
         return
     if point.condition:
-        # -force keeps a condition that cannot be evaluated yet (12 and newer), as a pending breakpoint needs.
+        # -force keeps a condition that cannot be evaluated yet (12 and newer), as a pending
+        # breakpoint needs.
         if _try(f"condition -force {number} {point.condition}") is not None:
             _attempt(f"condition {number} {point.condition}", f"the condition of {what}", notes)
     if point.ignore_count:
@@ -403,7 +418,8 @@ def _make_watchpoint(point: Breakpoint, text: str, tids: Mapping[int, int]) -> O
     before = _last_number()
     for level in range(max(point.frame, 0), -1, -1):
         if point.frame >= 0:
-            # A frame that shares its caller's address (an inlined function) may have been meant: try further in, too.
+            # A frame that shares its caller's address (an inlined function) may have been meant:
+            # try further in, too.
             if not select_thread(tids.get(point.tid, point.tid)) or not select_level(level):
                 return "its frame is not there"
         problem = _try(text)
@@ -414,7 +430,8 @@ def _make_watchpoint(point: Breakpoint, text: str, tids: Mapping[int, int]) -> O
         return problem
     places = _locations(made)
     if len(places) == 1 and int(places[0].address) != point.address and point.spec.startswith("-l"):
-        # `watch -location p->x` stays at the address it had when it was made, and p may have moved on since.
+        # `watch -location p->x` stays at the address it had when it was made, and p may have moved
+        # on since.
         try:
             kind = gdb.parse_and_eval(point.spec.split(None, 1)[1]).type
             made.delete()
@@ -436,8 +453,8 @@ def select_thread(tid: int) -> bool:
 def refresh_watchpoints() -> None:
     """Disable and enable each watchpoint that is enabled, so that GDB reads its value again.
 
-    GDB reports a watchpoint when the value differs from the one it has cached; with a value from before the restore it
-    would miss the first change, or report one that did not happen.
+    GDB reports a watchpoint when the value differs from the one it has cached; with a value from
+    before the restore it would miss the first change, or report one that did not happen.
     """
     for point in gdb.breakpoints():
         if _watch_command(point) and point.is_valid() and point.enabled:
@@ -449,7 +466,9 @@ def refresh_watchpoints() -> None:
 
 
 def apply_displays(state: DebugState) -> List[str]:
-    """Make the displays the session does not have, each in the innermost frame where it can be evaluated."""
+    """Make the displays the session does not have, each in the innermost frame where it can be
+    evaluated.
+    """
     notes: List[str] = []
     present = {(row.format, row.expression) for row in read_displays()}
     level = selected_level()

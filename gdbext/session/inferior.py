@@ -1,4 +1,6 @@
-"""What GDB knows of the inferior: whether it can be saved at all, its threads, its signals, where it stopped."""
+"""What GDB knows of the inferior: whether it can be saved at all, its threads, its signals, where
+it stopped.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ SIGSTOP = 19
 
 
 def check_target() -> None:
-    """Raise CkptError unless the selected inferior is a live native x86-64 process with every thread stopped."""
+    """Raise CkptError unless the selected inferior is a live native x86-64 process with every
+    thread stopped.
+    """
     inferior = gdb.selected_inferior()
     connection = getattr(inferior, "connection", None)
     kind = connection.type if connection is not None else ""
@@ -41,7 +45,8 @@ def check_target() -> None:
         raise CkptError("no thread is selected")
     check_architecture()
     check_no_checkpoints()
-    # `maintenance print dummy-frames` prints a line for each function called from GDB that has not returned.
+    # `maintenance print dummy-frames` prints a line for each function called from GDB that has not
+    # returned.
     if quietly("maintenance print dummy-frames").strip():
         raise CkptError("a function called from GDB has not returned yet: finish it first")
 
@@ -53,7 +58,9 @@ def check_not_recording() -> None:
 
 
 def check_no_checkpoints() -> None:
-    """Raise CkptError while there are checkpoints of GDB's own: forks that would stay behind without their program."""
+    """Raise CkptError while there are checkpoints of GDB's own: forks that would stay behind
+    without their program.
+    """
     if "No checkpoints." not in quietly("info checkpoints"):
         raise CkptError("the program has checkpoints of GDB's own: delete them first (info checkpoints)")
 
@@ -80,7 +87,9 @@ def ordered_threads() -> List[Any]:
 
 
 def thread_table() -> List[Dict[str, int]]:
-    """The threads as `_native.capture()` wants them. Changes the selected thread; see `selection_kept`."""
+    """The threads as `_native.capture()` wants them. Changes the selected thread; see
+    `selection_kept`.
+    """
     handling = gdbtext.signals(quietly("info signals"))
     return [
         {
@@ -104,8 +113,9 @@ def _pthread(thread: Any) -> int:
 def held_signal(thread: Any, handling: Mapping[str, gdbtext.SignalHandling]) -> int:
     """The number of the signal GDB delivers to `thread` when it goes on; 0 for none.
 
-    A thread stopped by a signal has it in its siginfo for as long as it stays there. GDB's own means are among them:
-    SIGTRAP (breakpoints, steps), and SIGSTOP for the threads it stops along with another. Selects `thread`.
+    A thread stopped by a signal has it in its siginfo for as long as it stays there. GDB's own
+    means are among them: SIGTRAP (breakpoints, steps), and SIGSTOP for the threads it stops along
+    with another. Selects `thread`.
     """
     thread.switch()
     try:
@@ -120,7 +130,8 @@ def held_signal(thread: Any, handling: Mapping[str, gdbtext.SignalHandling]) -> 
     return number if row is not None and row.passed else 0
 
 
-# Linux's numbers on x86-64 by GDB's names; GDB has names for 32 and all real-time signals, and no word for 16.
+# Linux's numbers on x86-64 by GDB's names; GDB has names for 32 and all real-time signals, and no
+# word for 16.
 _SIGNAL_NAMES = (
     "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM - CHLD CONT STOP TSTP TTIN TTOU URG XCPU "
     "XFSZ VTALRM PROF WINCH IO PWR SYS"
@@ -136,7 +147,9 @@ def signal_name(number: int) -> Optional[str]:
 
 
 def location() -> str:
-    """Where the selected thread stopped, in GDB's words: "work (step=3) at server.c:88". Its innermost frame."""
+    """Where the selected thread stopped, in GDB's words: "work (step=3) at server.c:88". Its
+    innermost frame.
+    """
     try:
         # Not `frame`, which would move the place that `list` goes on from.
         text = one_line(quietly("backtrace -no-filters 1").partition("(More stack frames follow...)")[0])
@@ -146,7 +159,9 @@ def location() -> str:
 
 
 def program_path() -> str:
-    """The program's executable, for naming the snapshot: the kernel knows it even when GDB has no file."""
+    """The program's executable, for naming the snapshot: the kernel knows it even when GDB has no
+    file.
+    """
     try:
         return os.readlink(f"/proc/{gdb.selected_inferior().pid}/exe").replace(" (deleted)", "")
     except OSError:
@@ -160,7 +175,9 @@ def loaded_file() -> Optional[str]:
 
 
 def terminal() -> Optional[Dict[str, Any]]:
-    """The inferior's terminal modes as GDB keeps them while the inferior is stopped; None without a terminal."""
+    """The inferior's terminal modes as GDB keeps them while the inferior is stopped; None without a
+    terminal.
+    """
     try:
         return gdbtext.terminal(quietly("info terminal"))
     except gdb.error:
@@ -168,15 +185,17 @@ def terminal() -> Optional[Dict[str, Any]]:
 
 
 def read_code(address: int, length: int) -> bytes:
-    """`length` bytes of the inferior's memory at `address` as GDB shows it: without its breakpoint instructions."""
+    """`length` bytes of the inferior's memory at `address` as GDB shows it: without its breakpoint
+    instructions.
+    """
     return bytes(gdb.selected_inferior().read_memory(address, length))
 
 
 def watched_frames() -> Tuple[Dict[int, Tuple[int, int]], Dict[int, int]]:
     """For each watchpoint on locals (by number): the thread id and the level of their frame.
 
-    Returns that and what GDB said (the address of the caller's frame). Looks at the selected thread first, then at the
-    others. Keeps the selection.
+    Returns that and what GDB said (the address of the caller's frame). Looks at the selected thread
+    first, then at the others. Keeps the selection.
     """
     wanted = gdbtext.watchpoint_frames(quietly("maint info breakpoints"))
     found: Dict[int, Tuple[int, int]] = {}
@@ -202,7 +221,9 @@ _MAX_LEVELS = 1000
 
 
 def _frame_addresses() -> List[Tuple[int, int]]:
-    """The level and the address of each frame of the selected thread; inlined functions share their caller's."""
+    """The level and the address of each frame of the selected thread; inlined functions share their
+    caller's.
+    """
     found: List[Tuple[int, int]] = []
     try:
         frame: Any = gdb.newest_frame()

@@ -1,9 +1,9 @@
 """What outlives the command `ckpt restore`: the restored program's ties to this GDB.
 
-    - It ends with GDB, like a program started with `run`, unless it was detached (GDB would detach it on quit).
-    - At the first `continue` it gets the terminal modes it was saved with.
-    - Its helper is collected when it ends.
-    - While it lives, an overlay may show GDB the snapshot's copies of replaced libraries.
+    - It ends with GDB, like a program started with `run`, unless it was detached (GDB would detach
+    it on quit). - At the first `continue` it gets the terminal modes it was saved with. - Its
+    helper is collected when it ends. - While it lives, an overlay may show GDB the snapshot's
+    copies of replaced libraries.
 """
 
 from __future__ import annotations
@@ -31,13 +31,16 @@ class _Ours:
 
 @dataclass
 class _Shown:
-    """How GDB is shown the files of a restored program: settings changed for its life, as (name, value, value before);
-    and the overlay, if there is one: the link that is GDB's sysroot, and the directory behind it."""
+    """How GDB is shown the files of a restored program: settings changed for its life, as (name,
+    value, value before); and the overlay, if there is one: the link that is GDB's sysroot, and the
+    directory behind it.
+    """
 
     link: Path
     directory: Path
     changed: List[Tuple[str, str, str]]
-    # False once its program is gone: then the real files are shown until the settings can be put back.
+    # False once its program is gone: then the real files are shown until the settings can be put
+    # back.
     active: bool = True
 
 
@@ -50,7 +53,9 @@ _connected = False
 
 
 def _connect() -> None:
-    """Register the event handlers. At the first restore and not before: who never restores pays nothing."""
+    """Register the event handlers. At the first restore and not before: who never restores pays
+    nothing.
+    """
     global _connected
     if _connected:
         return
@@ -79,8 +84,8 @@ def _on_exited(event: Any) -> None:
 
 
 def _on_continue(event: Any) -> None:
-    # GDB gave the program the modes the terminal had when GDB started, as it does for any program it attached to. That
-    # happens before this event, so the saved ones come last.
+    # GDB gave the program the modes the terminal had when GDB started, as it does for any program
+    # it attached to. That happens before this event, so the saved ones come last.
     thread = getattr(event, "inferior_thread", None)
     pid = int(thread.ptid[0]) if thread is not None else int(gdb.selected_inferior().pid)
     ours = _ours.get(pid)
@@ -124,13 +129,15 @@ def _end(target: Any) -> None:
             pass
 
 
-# -- where GDB finds libraries ---------------------------------------------------------------------------------------
+# -- where GDB finds libraries ---------------------------------------------------------------------
 
 
 def show_libraries(scratch: Path, replaced: Mapping[str, str], search: Sequence[str]) -> None:
-    """Make GDB open `replaced`'s copies in place of its keys, and look for libraries with relative names in `search`.
+    """Make GDB open `replaced`'s copies in place of its keys, and look for libraries with relative
+    names in `search`.
 
-    Both for the life of the program that is about to be restored. There must be no process. Raises OSError.
+    Both for the life of the program that is about to be restored. There must be no process. Raises
+    OSError.
     """
     global _shown
     _connect()
@@ -158,9 +165,9 @@ def _change(shown: _Shown, name: str, value: str) -> None:
 def _expose_real_files() -> None:
     """The program is gone: from now on the overlay leads to the real files.
 
-    `set sysroot` here would crash GDB 13 (it reloads libraries of an inferior that is half gone); but the next program
-    may start before any other chance, within the same `run`. The link is turned to "/" now, and the settings are put
-    back at the next prompt without a process.
+    `set sysroot` here would crash GDB 13 (it reloads libraries of an inferior that is half gone);
+    but the next program may start before any other chance, within the same `run`. The link is
+    turned to "/" now, and the settings are put back at the next prompt without a process.
     """
     if _shown is None:
         return
@@ -195,11 +202,13 @@ def _remove(shown: _Shown) -> None:
     overlay.remove(shown.directory)
 
 
-# -- the launch ------------------------------------------------------------------------------------------------------
+# -- the launch ------------------------------------------------------------------------------------
 
 
 class LaunchWatch:
-    """Turns what the helper reports while it restores into progress; `total_bytes` is the size of the image."""
+    """Turns what the helper reports while it restores into progress; `total_bytes` is the size of
+    the image.
+    """
 
     def __init__(self, total_bytes: int) -> None:
         self._total_bytes = total_bytes

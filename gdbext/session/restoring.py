@@ -1,7 +1,9 @@
-"""One restore: check, ask, end the old program, start the saved one parked, attach, finish it, make the session again.
+"""One restore: check, ask, end the old program, start the saved one parked, attach, finish it, make
+the session again.
 
-The order matters. Everything that can be checked is checked while the old program is alive. Between the start of the
-parked program and the end of the restore every way out goes through `_undo`, which leaves no process.
+The order matters. Everything that can be checked is checked while the old program is alive. Between
+the start of the parked program and the end of the restore every way out goes through `_undo`, which
+leaves no process.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from . import debugger, inferior, life, settings
 
 @dataclass(frozen=True)
 class RestoreRequest:
-    """What `ckpt restore` was asked for. `target` is a name, a file, or None for the newest snapshot."""
+    """What `ckpt restore` was asked for. `target` is a name, a file, or None for the newest
+    snapshot.
+    """
 
     target: Optional[str]
     options: launch.RestartOptions
@@ -44,7 +48,8 @@ class Restored:
 
 
 def restore(store: Store, request: RestoreRequest) -> Restored:
-    """Replace the selected inferior by a snapshot. Raises CkptError, gdb.error and the native module's errors.
+    """Replace the selected inferior by a snapshot. Raises CkptError, gdb.error and the native
+    module's errors.
 
     A failure before the old program is killed leaves it as it was; a later one leaves no program.
     """
@@ -53,7 +58,8 @@ def restore(store: Store, request: RestoreRequest) -> Restored:
     state = DebugState.of(record.session) if request.session else DebugState()
     helper = native.find_program("ckpt-restart")
     _check_session()
-    # The store may not exist: a snapshot is a file like any other. Copies of changed files need a place, though.
+    # The store may not exist: a snapshot is a file like any other. Copies of changed files need a
+    # place, though.
     store.create()
     with store.in_use():
         with Progress("Checking") as progress:
@@ -138,10 +144,12 @@ class _Restore:
             self._notes.append(f"the session is incomplete: {inferior.stop_problem(error)}")
         return Restored(name, self._record, parked.pid, finished.ids, tuple(dict.fromkeys(self._notes)))
 
-    # -- before there is a process ----------------------------------------------------------------------------------
+    # -- before there is a process -----------------------------------------------------------------
 
     def _load_executable(self) -> None:
-        """`file EXECUTABLE`, unless it is loaded already, and the symbol file if it was another; put back on failure."""
+        """`file EXECUTABLE`, unless it is loaded already, and the symbol file if it was another;
+        put back on failure.
+        """
         wanted = self._checked.executable
         before = inferior.loaded_file()
         symbols = self._symbol_file()
@@ -176,7 +184,9 @@ class _Restore:
                 pass  # the file that was loaded has gone meanwhile
 
     def _show_libraries(self) -> None:
-        """Let GDB find libraries that changed or vanished, and those with names relative to a directory."""
+        """Let GDB find libraries that changed or vanished, and those with names relative to a
+        directory.
+        """
         replaced = {library.path: library.copy for library in self._checked.libraries}
         search: List[str] = []
         for name, real in self._library_names():
@@ -197,13 +207,14 @@ class _Restore:
             raise CkptError(f"{error.filename}: {error.strerror}") from None
 
     def _library_names(self) -> Tuple[Tuple[str, str], ...]:
-        # Also with -no-session: this is about the program. A session in a format we do not know is no reason to fail.
+        # Also with -no-session: this is about the program. A session in a format we do not know is
+        # no reason to fail.
         try:
             return DebugState.of(self._record.session).libraries
         except CkptError:
             return ()
 
-    # -- the process ------------------------------------------------------------------------------------------------
+    # -- the process -------------------------------------------------------------------------------
 
     def _start(self) -> launch.Parked:
         terminal = str(gdb.parameter("inferior-tty") or "") or None
@@ -221,7 +232,8 @@ class _Restore:
         with ExitStack() as stack:
             stack.enter_context(settings.unasked())
             stack.enter_context(settings.output_hidden())
-            # The user's file was chosen on purpose; GDB would take /proc/PID/exe when it thinks they differ.
+            # The user's file was chosen on purpose; GDB would take /proc/PID/exe when it thinks
+            # they differ.
             stack.enter_context(settings.setting("exec-file-mismatch", "off"))
             stack.enter_context(settings.hooks_silenced("stop", "attach"))
             stack.enter_context(settings.handlers_silenced(gdb.events.stop))
@@ -248,7 +260,7 @@ class _Restore:
         if lost:
             raise LaunchError(f"GDB did not find thread {lost[0]} of process {parked.pid}")
 
-    # -- the session ------------------------------------------------------------------------------------------------
+    # -- the session -------------------------------------------------------------------------------
 
     def _remake_session(self, finished: Finished) -> None:
         tids = {thread.saved_tid: thread.tid for thread in finished.threads}
@@ -288,7 +300,9 @@ class _Restore:
             self._notes.append(f"GDB numbers threads anew: thread {', '.join(moved[:8])}{'...' if len(moved) > 8 else ''}")
 
     def _note_newer_sources(self) -> None:
-        """Say so when a source file on the stack changed since the save: GDB shows the new text at old line numbers."""
+        """Say so when a source file on the stack changed since the save: GDB shows the new text at
+        old line numbers.
+        """
         seen: Dict[str, bool] = {}
         for level in range(_SOURCE_LEVELS):
             frame = settings.frame_at(level)
@@ -316,7 +330,9 @@ def _modified_s(path: str) -> float:
 
 
 def _number_map(finished: Finished) -> Dict[int, int]:
-    """Saved thread numbers (GDB's global ones) to present ones: gaps close, GDB numbers from 1 on attach."""
+    """Saved thread numbers (GDB's global ones) to present ones: gaps close, GDB numbers from 1 on
+    attach.
+    """
     present = {inferior.thread_tid(thread): int(thread.global_num) for thread in gdb.selected_inferior().threads()}
     return {thread.number: present[thread.tid] for thread in finished.threads if thread.tid in present}
 
@@ -350,7 +366,9 @@ def _kill_attached(pid: int) -> None:
 
 
 def print_location() -> None:
-    """Print where the selected thread is, as GDB does: the frame, the source line, and the displays."""
+    """Print where the selected thread is, as GDB does: the frame, the source line, and the
+    displays.
+    """
     gdb.execute("frame")
     if debugger.read_displays():
         gdb.execute("display")

@@ -19,7 +19,9 @@ from . import debugger, inferior, settings
 
 @dataclass(frozen=True)
 class SaveRequest:
-    """What `ckpt save` was asked for. `output` is None for the store; `file_limit_bytes` bounds each kept data file."""
+    """What `ckpt save` was asked for. `output` is None for the store; `file_limit_bytes` bounds
+    each kept data file.
+    """
 
     name: Optional[str]
     message: str
@@ -79,7 +81,8 @@ def save(store: Store, request: SaveRequest) -> Saved:
 
 
 def _request(store: Store, request: SaveRequest, name: str, output: Path) -> Tuple[Dict[str, Any], str, List[str]]:
-    """The native module's request, the text of the stop location, and notes. Changes the selection."""
+    """The native module's request, the text of the stop location, and notes. Changes the selection.
+    """
     selected = gdb.selected_thread()
     level = settings.selected_level()
     stop = inferior.location()

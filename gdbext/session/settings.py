@@ -16,7 +16,9 @@ def quietly(command: str) -> str:
 
 
 def has_setting(name: str) -> bool:
-    """Whether this GDB has the setting `name`: probed, since versions say little about patched GDBs."""
+    """Whether this GDB has the setting `name`: probed, since versions say little about patched
+    GDBs.
+    """
     try:
         gdb.parameter(name)
     except RuntimeError:
@@ -24,7 +26,8 @@ def has_setting(name: str) -> bool:
     return True
 
 
-# Settings with the values on, off and auto: Python sees None for auto, as it does for "unlimited" of others.
+# Settings with the values on, off and auto: Python sees None for auto, as it does for "unlimited"
+# of others.
 _AUTO = frozenset({"breakpoint pending"})
 
 
@@ -40,7 +43,9 @@ def shown(name: str) -> str:
 
 @contextmanager
 def setting(name: str, value: str) -> Iterator[None]:
-    """Have the setting `name` at `value` for a while; nothing happens when this GDB does not have it."""
+    """Have the setting `name` at `value` for a while; nothing happens when this GDB does not have
+    it.
+    """
     if not has_setting(name):
         yield
         return
@@ -63,7 +68,8 @@ def unasked() -> Iterator[None]:
         stack.enter_context(setting("pagination", "off"))
         # A stop is printed by the interpreter, past any capturing of a command's output.
         stack.enter_context(setting("suppress-cli-notifications", "on"))
-        # The question whether to use debuginfod would be asked unseen, and answered for the whole session.
+        # The question whether to use debuginfod would be asked unseen, and answered for the whole
+        # session.
         if has_setting("debuginfod enabled") and shown("debuginfod enabled") == "ask":
             stack.enter_context(setting("debuginfod enabled", "off"))
         yield
@@ -91,7 +97,9 @@ def selected_level() -> int:
 
 
 def select_level(level: int) -> bool:
-    """Select frame `level` of the selected thread without printing it; False (and frame 0) when there is none."""
+    """Select frame `level` of the selected thread without printing it; False (and frame 0) when
+    there is none.
+    """
     frame = frame_at(level)
     if frame is None:
         return False
@@ -123,7 +131,7 @@ def convenience_kept(*names: str) -> Iterator[None]:
             gdb.set_convenience_variable(name, value)
 
 
-# -- hooks and handlers of the user ----------------------------------------------------------------------------------
+# -- hooks and handlers of the user ----------------------------------------------------------------
 
 
 def _user_command(name: str) -> Optional[List[str]]:
@@ -135,7 +143,8 @@ def _user_command(name: str) -> Optional[List[str]]:
     lines = text.splitlines()
     if not lines or not lines[0].startswith(f'User command "{name}"'):
         return None
-    # Indented by two at the outermost level; the code of a `python` block is not, and must stay as it is.
+    # Indented by two at the outermost level; the code of a `python` block is not, and must stay as
+    # it is.
     body = [line[2:] if line.startswith("  ") and not python else line for line, python in _with_python(lines[1:])]
     while body and not body[-1].strip():
         body.pop()
@@ -143,7 +152,9 @@ def _user_command(name: str) -> Optional[List[str]]:
 
 
 def _with_python(lines: List[str]) -> List[Any]:
-    """Each line with whether it is code inside a `python` ... `end` block of a user-defined command."""
+    """Each line with whether it is code inside a `python` ... `end` block of a user-defined
+    command.
+    """
     marked = []
     inside = False
     for line in lines:
@@ -178,8 +189,9 @@ def _define(name: str, body: List[str]) -> None:
 def handlers_silenced(registry: Any) -> Iterator[None]:
     """Disconnect every Python handler of an event for a while. `registry` is e.g. gdb.events.stop.
 
-    GDB can disconnect a handler one has, but not list them. Its EventRegistry object holds one pointer after the object
-    header: the list of handlers. That is checked before it is used; if it is anything else, handlers stay connected.
+    GDB can disconnect a handler one has, but not list them. Its EventRegistry object holds one
+    pointer after the object header: the list of handlers. That is checked before it is used; if it
+    is anything else, handlers stay connected.
     """
     handlers = _handlers(registry)
     if not handlers:
@@ -190,14 +202,16 @@ def handlers_silenced(registry: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        # Those connected meanwhile (a library's pretty-printers may do that) stay connected, after the others.
+        # Those connected meanwhile (a library's pretty-printers may do that) stay connected, after
+        # the others.
         handlers[:0] = before
 
 
 def _handlers(registry: Any) -> Optional[List[Any]]:
     if type(registry).__basicsize__ != object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p):
         return None
-    # Reading the pointer as a number first: as an object it would be touched (its reference count) unseen.
+    # Reading the pointer as a number first: as an object it would be touched (its reference count)
+    # unseen.
     address = ctypes.c_void_p.from_address(id(registry) + object.__basicsize__).value
     if not address or _type_address(address) != id(list):
         return None
@@ -206,14 +220,18 @@ def _handlers(registry: Any) -> Optional[List[Any]]:
 
 
 def _type_address(address: int) -> Optional[int]:
-    """What the type pointer of the Python object at `address` holds: the last word of the object header."""
+    """What the type pointer of the Python object at `address` holds: the last word of the object
+    header.
+    """
     offset = object.__basicsize__ - ctypes.sizeof(ctypes.c_void_p)
     return ctypes.c_void_p.from_address(address + offset).value
 
 
 @contextmanager
 def output_hidden() -> Iterator[None]:
-    """Send what GDB writes to its standard output nowhere, for GDBs that print stops in spite of everything."""
+    """Send what GDB writes to its standard output nowhere, for GDBs that print stops in spite of
+    everything.
+    """
     if has_setting("suppress-cli-notifications"):
         yield
         return

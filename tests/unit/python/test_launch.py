@@ -1,4 +1,6 @@
-"""The parking protocol, against helpers of a few lines: what is reported, what is left of a failure."""
+"""The parking protocol, against helpers of a few lines: what is reported, what is left of a
+failure.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ import pytest
 from gdbext import launch
 from gdbext.errors import LaunchError
 
-# What every helper here starts with. The "program" is a child in pause() that ends with its parent's word only.
+# What every helper here starts with. The "program" is a child in pause() that ends with its
+# parent's word only.
 PROLOGUE = f"""#!{sys.executable}
 import json, os, signal, sys
 words = sys.argv[1:]
@@ -177,7 +180,8 @@ def test_progress_is_passed_on(helper: Helper) -> None:
 
 @pytest.mark.parametrize("how", ["refuse", "raise"])
 def test_an_interrupt_while_it_restores(helper: Helper, how: str) -> None:
-    """The helper is told by the end of the control pipe, which it reads in the middle of its work."""
+    """The helper is told by the end of the control pipe, which it reads in the middle of its work.
+    """
 
     def progress(done: int, total: int) -> bool:
         if how == "raise":
@@ -189,7 +193,8 @@ def test_an_interrupt_while_it_restores(helper: Helper, how: str) -> None:
 
 
 def test_what_the_helper_inherits(helper: Helper, tmp_path: Path) -> None:
-    """Its own process group, no signal blocked or ignored, and no descriptor of ours but the two."""
+    """Its own process group, no signal blocked or ignored, and no descriptor of ours but the two.
+    """
     listing = tmp_path / "listing"
     stray = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(stray, True)

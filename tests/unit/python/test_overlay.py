@@ -10,7 +10,9 @@ from gdbext import overlay
 
 
 class World:
-    """A made-up library directory reached through links, and an overlay to be looked at through a link."""
+    """A made-up library directory reached through links, and an overlay to be looked at through a
+    link.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -54,7 +54,7 @@ def objects(store: Store) -> List[str]:
     return sorted(path.parent.name for path in (store.root / "objects").rglob("content"))
 
 
-# -- where it is -----------------------------------------------------------------------------------------------------
+# -- where it is -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_one_that_cannot_be_written_to(store: Store) -> None:
     (store.root / "snapshots").chmod(0o700)
 
 
-# -- names -----------------------------------------------------------------------------------------------------------
+# -- names -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["a", "before-crash", "x_1.2", "größe", "a.ckpt", "n" * 200])
@@ -163,7 +163,7 @@ def test_names_of_images_elsewhere_are_taken_too(store: Store, tmp_path: Path) -
     assert "far" in store.names()
 
 
-# -- finding ---------------------------------------------------------------------------------------------------------
+# -- finding ---------------------------------------------------------------------------------------
 
 
 def test_entries_are_oldest_first(store: Store) -> None:
@@ -226,7 +226,7 @@ def test_a_new_snapshot_takes_the_name_over(store: Store, tmp_path: Path) -> Non
     assert image.exists()
 
 
-# -- deleting --------------------------------------------------------------------------------------------------------
+# -- deleting --------------------------------------------------------------------------------------
 
 
 def test_delete_collects_what_nobody_needs(store: Store, tmp_path: Path) -> None:
