@@ -8,9 +8,9 @@ asm(R"(
     .pushsection .rodata
     .balign 16
     .globl ckpt_loop_begin, ckpt_loop_run, ckpt_loop_tiles, ckpt_loop_end, ckpt_loop_park
-    .globl ckpt_loop_limit
+    .globl ckpt_loop_limit, ckpt_loop_syscall
     .hidden ckpt_loop_begin, ckpt_loop_run, ckpt_loop_tiles, ckpt_loop_end, ckpt_loop_park
-    .hidden ckpt_loop_limit
+    .hidden ckpt_loop_limit, ckpt_loop_syscall
 ckpt_loop_begin:
 ckpt_loop_run:
     test    %r12, %r12
@@ -22,6 +22,7 @@ ckpt_loop_run:
     mov     32(%rbx), %r10
     mov     40(%rbx), %r8
     mov     48(%rbx), %r9
+ckpt_loop_syscall:
     syscall
     mov     %rax, 56(%rbx)
     test    %r15, %r15
@@ -59,6 +60,7 @@ extern const std::byte ckpt_loop_tiles[];
 extern const std::byte ckpt_loop_end[];
 extern const std::byte ckpt_loop_park[];
 extern const std::byte ckpt_loop_limit[];
+extern const std::byte ckpt_loop_syscall[];
 // NOLINTEND(modernize-avoid-c-arrays)
 }
 
@@ -76,6 +78,9 @@ std::size_t loop_tiles_offset() noexcept {
 }
 std::size_t loop_end_offset() noexcept {
   return static_cast<std::size_t>(ckpt_loop_end - ckpt_loop_begin);
+}
+std::size_t loop_syscall_offset() noexcept {
+  return static_cast<std::size_t>(ckpt_loop_syscall - ckpt_loop_begin);
 }
 std::size_t loop_park_offset() noexcept {
   return static_cast<std::size_t>(ckpt_loop_park - ckpt_loop_begin);

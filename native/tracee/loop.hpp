@@ -27,6 +27,8 @@ std::size_t loop_run_offset() noexcept;
 /// 64 bytes; r13, r14 as above. Ends as a run does.
 std::size_t loop_tiles_offset() noexcept;
 std::size_t loop_end_offset() noexcept;
+/// A `syscall` instruction, for calls that are made one by one.
+std::size_t loop_syscall_offset() noexcept;
 /// Waits in pause() for ever. The safe place for a thread that a debugger is about to attach to.
 std::size_t loop_park_offset() noexcept;
 

@@ -80,6 +80,9 @@ class RemoteThread {
   void run(const Scratch& scratch, std::span<LoopEntry> table, bool stop_at_failure = false,
            const char* what = "remote call");
 
+  /// From now on single calls run at another `syscall` instruction (the first one is to move).
+  void use_instruction(Addr instruction) { instruction_ = instruction; }
+
   /// Makes the kernel allocate room for AMX tile data for this thread.
   void touch_tiles(const Scratch& scratch);
 

@@ -1,0 +1,337 @@
+// The Python face of the core: conversion, and nothing decided here.
+#include <pybind11/functional.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+
+#include "base/error.hpp"
+#include "base/fault.hpp"
+#include "snapshot/capture.hpp"
+#include "snapshot/describe.hpp"
+#include "snapshot/restore.hpp"
+#include "snapshot/snapshot.hpp"
+
+namespace py = pybind11;
+
+namespace {
+
+using ckpt::Error;
+using ckpt::ErrorKind;
+using ckpt::image::Json;
+
+py::object to_python(const Json& value) {
+  switch (value.type()) {
+    case Json::value_t::null: return py::none();
+    case Json::value_t::boolean: return py::bool_(value.get<bool>());
+    case Json::value_t::number_integer: return py::int_(value.get<std::int64_t>());
+    case Json::value_t::number_unsigned: return py::int_(value.get<std::uint64_t>());
+    case Json::value_t::number_float: return py::float_(value.get<double>());
+    case Json::value_t::string: {
+      // Paths and arguments are bytes to the kernel: as Python itself does, keep what is not UTF-8.
+      const auto& text = value.get_ref<const std::string&>();
+      return py::reinterpret_steal<py::object>(PyUnicode_DecodeUTF8(
+          text.data(), static_cast<Py_ssize_t>(text.size()), "surrogateescape"));
+    }
+    case Json::value_t::array: {
+      py::list list;
+      for (const auto& item : value) list.append(to_python(item));
+      return list;
+    }
+    case Json::value_t::object: {
+      py::dict dict;
+      for (const auto& [key, item] : value.items()) dict[py::str(key)] = to_python(item);
+      return dict;
+    }
+    default: return py::none();
+  }
+}
+
+std::string text_of(const py::handle& value) {
+  const auto bytes = py::reinterpret_steal<py::bytes>(
+      PyUnicode_AsEncodedString(value.ptr(), "utf-8", "surrogateescape"));
+  if (!bytes) throw py::error_already_set();
+  return bytes;
+}
+
+Json to_json(const py::handle& value) {
+  if (value.is_none()) return nullptr;
+  if (py::isinstance<py::bool_>(value)) return value.cast<bool>();
+  if (py::isinstance<py::int_>(value)) {
+    const int negative = PyObject_RichCompareBool(value.ptr(), py::int_(0).ptr(), Py_LT);
+    if (negative == 1) return value.cast<std::int64_t>();
+    return value.cast<std::uint64_t>();
+  }
+  if (py::isinstance<py::float_>(value)) return value.cast<double>();
+  if (py::isinstance<py::str>(value)) return text_of(value);
+  if (py::isinstance<py::dict>(value)) {
+    Json out = Json::object();
+    for (const auto& [key, item] : py::reinterpret_borrow<py::dict>(value))
+      out[text_of(key)] = to_json(item);
+    return out;
+  }
+  if (py::isinstance<py::list>(value) || py::isinstance<py::tuple>(value)) {
+    Json out = Json::array();
+    for (const auto& item : py::reinterpret_borrow<py::sequence>(value))
+      out.push_back(to_json(item));
+    return out;
+  }
+  throw Error(ErrorKind::usage, "a value of a type that JSON does not have");
+}
+
+// Requests come from our own Python: a wrong member is a mistake of the caller's.
+template <typename Function>
+auto reading_request(Function function) {
+  try {
+    return function();
+  } catch (const Json::exception& error) {
+    throw Error(ErrorKind::usage, std::string("malformed request: ") + error.what());
+  }
+}
+
+// The core must not see exceptions of Python's: they are kept and thrown again at the end.
+class Callback {
+ public:
+  explicit Callback(py::object function) : function_(std::move(function)) {}
+
+  [[nodiscard]] ckpt::state::Progress progress() {
+    if (function_.is_none()) return {};
+    return [this](std::uint64_t done, std::uint64_t total) {
+      return guarded(false, [&] { return function_(done, total).cast<bool>(); });
+    };
+  }
+  [[nodiscard]] std::function<std::string(ckpt::Addr, std::uint64_t)> reader() {
+    if (function_.is_none()) return {};
+    return [this](ckpt::Addr address, std::uint64_t size) {
+      return guarded(std::string(), [&] {
+        return std::string(py::bytes(function_(address.value, size)));
+      });
+    };
+  }
+  void rethrow() {
+    if (problem_) std::rethrow_exception(problem_);
+  }
+
+ private:
+  template <typename T, typename Function>
+  T guarded(T otherwise, Function function) {
+    if (problem_) return otherwise;
+    try {
+      return function();
+    } catch (...) {
+      problem_ = std::current_exception();
+      return otherwise;
+    }
+  }
+
+  py::object function_;
+  std::exception_ptr problem_;
+};
+
+ckpt::state::RestoreOptions restore_options(const Json& json) {
+  ckpt::state::RestoreOptions options;
+  options.store = json.value("store", "");
+  const auto files = json.value("files", "auto");
+  using Mode = ckpt::state::FilesMode;
+  if (files == "auto")
+    options.files = Mode::automatic;
+  else if (files == "real")
+    options.files = Mode::real;
+  else if (files == "private")
+    options.files = Mode::private_copies;
+  else if (files == "strict")
+    options.files = Mode::strict;
+  else
+    throw Error(ErrorKind::usage, "files: one of auto, real, private, strict");
+  if (json.contains("file"))
+    for (const auto& pair : json.at("file"))
+      options.replaced_files[pair.at(0)] = pair.at(1);
+  const char* const names[] = {"stdin", "stdout", "stderr"};  // NOLINT(modernize-avoid-c-arrays)
+  for (int stream = 0; stream < 3; ++stream)
+    if (json.contains(names[stream]) && !json.at(names[stream]).is_null())
+      options.streams[stream] = json.at(names[stream]);
+  return options;
+}
+
+py::object capture(const py::dict& request_dict, py::object progress, py::object read_code) {
+  Callback on_progress(std::move(progress));
+  Callback on_code(std::move(read_code));
+  const auto request = reading_request([&] {
+    const Json json = to_json(request_dict);
+    ckpt::snapshot::CaptureRequest out;
+    out.pid = json.at("pid");
+    out.output = json.at("output");
+    out.store = json.at("store");
+    out.file_limit_bytes = json.at("file_limit");
+    out.overwrite = json.value("overwrite", false);
+    out.name = json.value("name", "");
+    out.message = json.value("message", "");
+    out.stop = json.value("stop", "");
+    for (const auto& item : json.at("threads"))
+      out.threads.push_back({item.at("tid"), item.value("number", 0),
+                             item.value("pthread", std::uint64_t{0}),
+                             item.value("held_signal", 0)});
+    if (json.contains("selected") && !json.at("selected").is_null()) {
+      out.selected_lwp = json.at("selected").value("tid", 0);
+      out.selected_frame = json.at("selected").value("frame", 0);
+    }
+    out.session = json.value("session", Json());
+    out.terminal = json.value("terminal", Json());
+    return out;
+  });
+  auto full = request;
+  full.progress = on_progress.progress();
+  full.read_code = on_code.reader();
+  ckpt::snapshot::CaptureResult result;
+  try {
+    result = ckpt::snapshot::capture(full);
+  } catch (...) {
+    on_progress.rethrow();
+    on_code.rethrow();
+    throw;
+  }
+  on_code.rethrow();
+  return to_python({{"path", result.path},
+                    {"file_bytes", result.file_bytes},
+                    {"seconds", result.seconds},
+                    {"threads", result.threads},
+                    {"fidelity", ckpt::state::findings_to_json(result.fidelity)}});
+}
+
+py::object describe(const std::string& path) {
+  return to_python(ckpt::snapshot::describe(ckpt::image::Reader::open(path)));
+}
+
+py::object validate(const std::string& path, const py::dict& options_dict, py::object progress) {
+  Callback on_progress(std::move(progress));
+  const auto options = reading_request([&] { return restore_options(to_json(options_dict)); });
+  const ckpt::snapshot::Snapshot snapshot(path);
+  ckpt::snapshot::Checked checked;
+  try {
+    checked = ckpt::snapshot::check(snapshot, options, true, on_progress.progress());
+  } catch (...) {
+    on_progress.rethrow();
+    throw;
+  }
+  Json libraries = Json::array();
+  for (const auto& library : checked.libraries)
+    libraries.push_back({{"path", library.path}, {"copy", library.copy}});
+  return to_python({{"executable", checked.executable},
+                    {"executable_replaced", checked.executable_replaced},
+                    {"libraries", std::move(libraries)},
+                    {"notes", checked.notes}});
+}
+
+py::object finish(const std::string& path, ckpt::Tid pid, const py::dict& /*options*/) {
+  const ckpt::snapshot::Snapshot snapshot(path);
+  const auto held = ckpt::snapshot::finish(snapshot, pid);
+  ckpt::snapshot::kill_with_tracer(pid);
+  const auto tids = ckpt::proc::ProcessDir(pid).threads();
+  Json threads = Json::array();
+  bool kept = true;
+  for (std::size_t i = 0; i < snapshot.threads.size() && i < tids.size(); ++i) {
+    const auto& saved = snapshot.threads[i];
+    kept = kept && saved.tid == tids[i];
+    threads.push_back({{"saved_tid", saved.tid}, {"tid", tids[i]}, {"number", saved.number}});
+  }
+  Json signals = Json::array();
+  for (const auto& one : held) signals.push_back({{"tid", one.tid}, {"signal", one.signal}});
+  return to_python({{"threads", std::move(threads)},
+                    {"held", std::move(signals)},
+                    {"ids", kept ? "saved" : "virtual"}});
+}
+
+void write_terminal(int fd, const py::dict& modes_dict) {
+  const auto modes = reading_request([&] {
+    const Json json = to_json(modes_dict);
+    termios out{};
+    if (::tcgetattr(fd, &out) != 0) ckpt::throw_errno("read the terminal's modes", errno);
+    out.c_iflag = json.at("iflag");
+    out.c_oflag = json.at("oflag");
+    out.c_cflag = json.at("cflag");
+    out.c_lflag = json.at("lflag");
+    const auto& characters = json.at("cc");
+    for (std::size_t i = 0; i < std::min<std::size_t>(NCCS, characters.size()); ++i)
+      out.c_cc[i] = characters[i];
+    return out;
+  });
+  // We may be in the background of that terminal: without this the kernel would stop us.
+  sigset_t block;
+  sigset_t before;
+  sigemptyset(&block);
+  sigaddset(&block, SIGTTOU);
+  pthread_sigmask(SIG_BLOCK, &block, &before);
+  const int result = ::tcsetattr(fd, TCSANOW, &modes);
+  const int error_number = errno;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (result != 0) ckpt::throw_errno("set the terminal's modes", error_number);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_native, module) {
+  module.doc() =
+      "The native core of gdb-ckpt. Everything that stops, reads or changes a process must be "
+      "called on the thread that traces it; inside GDB that is GDB's main thread.";
+
+  static py::object error_type =
+      py::reinterpret_steal<py::object>(PyErr_NewExceptionWithDoc(
+          "gdbext._native.NativeError",
+          "A failure of the core: one line that says what failed, on what, and why.\n\n"
+          "kind: str, the class of the failure; errno: int, of the failed call, 0 if none.",
+          PyExc_Exception, nullptr));
+  module.attr("NativeError") = error_type;
+  py::register_exception_translator([](std::exception_ptr pointer) {
+    try {
+      if (pointer) std::rethrow_exception(pointer);
+    } catch (const Error& error) {
+      py::object value = error_type(error.what());
+      value.attr("kind") = std::string(ckpt::kind_name(error.kind()));
+      value.attr("errno") = error.error_number();
+      PyErr_SetObject(error_type.ptr(), value.ptr());
+    }
+  });
+
+  module.def("capture", &capture, py::arg("request"), py::arg("progress") = py::none(),
+             py::arg("read_code") = py::none(),
+             "Saves a stopped process to a file.\n\n"
+             "request: dict; see docs/architecture.md. progress: called with bytes done and bytes "
+             "in all now and then; returning False cancels. read_code: called with address and "
+             "length in bytes, returns the program's own bytes where breakpoints stand.\n"
+             "Precondition: every thread of the process is stopped and traced by this thread.\n"
+             "Returns a dict: path, file_bytes, seconds, threads, fidelity. Raises NativeError; "
+             "the process is then as it was and there is no file.");
+  module.def("describe", &describe, py::arg("path"),
+             "The record of a snapshot as a dict. Checks header and notes, reads no memory. "
+             "Raises NativeError.");
+  module.def("validate", &validate, py::arg("path"), py::arg("options"),
+             py::arg("progress") = py::none(),
+             "Checks everything about a restore that can be checked without starting anything.\n\n"
+             "Returns a dict: executable, executable_replaced, libraries, notes. "
+             "Raises NativeError.");
+  module.def("finish", &finish, py::arg("path"), py::arg("pid"),
+             py::arg("options") = py::dict(),
+             "Gives the threads of a parked process their saved registers, extended state, signal "
+             "masks and held signals, and makes it die with the debugger.\n\n"
+             "Precondition: every thread is stopped and traced by this thread.\n"
+             "Returns a dict: threads, held (signals the debugger must deliver), ids.");
+  module.def("set_exit_kill", &ckpt::snapshot::kill_with_tracer, py::arg("pid"),
+             "Makes a traced, stopped process die with its tracer.");
+  module.def("write_terminal", &write_terminal, py::arg("fd"), py::arg("modes"),
+             "Sets terminal modes (dict: iflag, oflag, cflag, lflag, cc), also from the "
+             "background.");
+  module.def("fault_arm", [](const std::optional<std::string>& name) {
+    ckpt::arm_fault(name.value_or(""));
+  }, py::arg("name"), "Arms one fault point, or none. For tests.");
+  module.def("fault_names", [] {
+    std::vector<std::string> names;
+    for (const auto name : ckpt::fault_names()) names.emplace_back(name);
+    return names;
+  }, "The names of all fault points.");
+  module.def("version", [] { return std::string(ckpt::image::kCreator); },
+             "Name and version of what writes snapshots.");
+}

@@ -1,0 +1,375 @@
+#include "snapshot/capture.hpp"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <sys/procfs.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <set>
+
+#include "base/error.hpp"
+#include "base/fault.hpp"
+#include "base/io.hpp"
+#include "image/writer.hpp"
+#include "proc/text.hpp"
+#include "snapshot/machine.hpp"
+#include "state/address_space.hpp"
+#include "state/descriptors.hpp"
+#include "state/process.hpp"
+#include "state/signals.hpp"
+#include "state/threads.hpp"
+#include "tracee/remote.hpp"
+
+#ifndef NT_FILE
+#define NT_FILE 0x46494c45
+#endif
+
+namespace ckpt::snapshot {
+
+namespace {
+
+using image::Json;
+using state::CaptureContext;
+using state::ThreadState;
+
+constexpr std::uint64_t kScratchBytes = 64U << 10U;
+
+struct Captured {
+  std::vector<ThreadState> threads;
+  state::ProcessState process;
+  state::SignalState signals;
+  state::AddressSpace space;
+  state::DescriptorTable descriptors;
+  state::KeptFile program;
+};
+
+std::vector<ThreadState> look_at_threads(const CaptureContext& context,
+                                         const CaptureRequest& request) {
+  std::vector<ThreadState> threads;
+  for (const auto& wanted : request.threads) {
+    ThreadState state = state::look(context, wanted.lwp);
+    if (state.registers.cs != 0x33)
+      fail(ErrorKind::refused, "thread {}: it runs 32-bit code; only 64-bit programs can be saved",
+           wanted.lwp);
+    state.number = wanted.number;
+    state.pthread = wanted.pthread;
+    if (wanted.held_signal != 0 && state.stop_info &&
+        state.stop_info->si_signo == wanted.held_signal)
+      state.held_signal = wanted.held_signal;
+    threads.push_back(std::move(state));
+  }
+  // The restore makes the process with its main thread, so that one comes first.
+  std::stable_partition(threads.begin(), threads.end(), [&](const ThreadState& state) {
+    return state.lwp == context.process.pid();
+  });
+  // A thread that the caller does not know of would be missing after the restore.
+  for (const Tid lwp : context.process.threads()) {
+    const bool known = std::any_of(threads.begin(), threads.end(),
+                                   [&](const ThreadState& state) { return state.lwp == lwp; });
+    if (known) continue;
+    if (context.process.comm(lwp).starts_with("iou-")) continue;  // a worker of io_uring
+    fail(ErrorKind::refused, "thread {}: it is not stopped under this debugger", lwp);
+  }
+  return threads;
+}
+
+// Swapped-out pages of shared memory look absent to mincore.
+bool swap_in_use() {
+  const auto text = try_read_file("/proc/swaps");
+  return !text || std::count(text->begin(), text->end(), '\n') > 1;
+}
+
+using SharedContent = std::map<Addr, std::vector<proc::PageRun>>;
+
+SharedContent find_shared_content(CaptureContext& context, tracee::RemoteThread& thread,
+                                  const tracee::Scratch& scratch,
+                                  const std::vector<proc::Mapping>& mappings) {
+  SharedContent content;
+  const bool everything = swap_in_use();
+  for (const auto& mapping : mappings) {
+    if (!mapping.shared || !mapping.has_object()) continue;
+    if (everything)
+      content[mapping.start] = {{mapping.start, mapping.end}};
+    else
+      content[mapping.start] = state::shared_pages(thread, scratch, context.memory, mapping);
+  }
+  return content;
+}
+
+Addr current_break(tracee::RemoteThread& thread, const tracee::Scratch& scratch) {
+  std::array<tracee::LoopEntry, 1> table{};
+  table[0].number = SYS_brk;
+  thread.run(scratch, table);
+  return Addr{static_cast<std::uint64_t>(table[0].result)};
+}
+
+// Everything that the program itself must be asked, in one go; afterwards it is as it was.
+struct Answers {
+  SharedContent shared;
+  Addr brk;
+};
+
+Answers interrogate(CaptureContext& context, Captured& captured) {
+  const auto mappings = context.process.mappings();
+  const Addr instruction = tracee::find_syscall_instruction(mappings, context.memory);
+  const Tid group = context.process.pid();
+  const auto inner_ids = [&](const ThreadState& state) {
+    const auto status = context.process.status();
+    return tracee::RemoteThread::Ids{
+        status.ns_pids.empty() ? group : status.ns_pids.back(), state.tid};
+  };
+  // Say no before the first thread is touched.
+  for (const ThreadState& state : captured.threads)
+    if (const auto reason = tracee::why_no_calls(state.lwp))
+      fail(ErrorKind::refused, "thread {}: the program cannot be saved here: {}", state.lwp,
+           *reason);
+
+  Answers answers;
+  ThreadState& first = captured.threads.front();
+  tracee::RemoteThread main(group, first.lwp, inner_ids(first), context.memory, instruction);
+  const tracee::Scratch scratch = main.make_scratch(kScratchBytes);
+  try {
+    fault_point("save-scratch");
+    state::ask(context, first, main, scratch);
+    for (std::size_t i = 1; i < captured.threads.size(); ++i) {
+      ThreadState& state = captured.threads[i];
+      tracee::RemoteThread thread(group, state.lwp, inner_ids(state), context.memory, instruction);
+      state::ask(context, state, thread, scratch);
+      thread.restore();
+    }
+    fault_point("save-threads");
+    captured.signals = state::capture_signals(context, main, scratch);
+    captured.process = state::capture_process(context, main, scratch);
+    state::report_process(context, main, scratch);
+    answers.shared = find_shared_content(context, main, scratch, mappings);
+    answers.brk = current_break(main, scratch);
+    fault_point("save-process");
+  } catch (...) {
+    try {
+      main.drop_scratch(scratch);
+    } catch (const Error&) {  // NOLINT(bugprone-empty-catch): the first error is the one to tell
+    }
+    throw;
+  }
+  main.drop_scratch(scratch);
+  main.restore();
+  return answers;
+}
+
+state::KeptFile keep_program(CaptureContext& context) {
+  const UniqueFd exe = context.process.open("exe", O_RDONLY);
+  struct stat status {};
+  if (::fstat(exe.get(), &status) != 0) throw_errno("stat the executable", errno);
+  std::string path = context.process.link("exe").value_or("");
+  constexpr std::string_view kDeleted = " (deleted)";
+  const bool deleted = status.st_nlink == 0 && path.ends_with(kDeleted);
+  if (deleted) path.resize(path.size() - kDeleted.size());
+  state::KeptFile file = state::describe_file(status, path, deleted);
+  file.object = context.objects.keep(exe.get(), path, true);
+  return file;
+}
+
+template <typename T>
+void append(std::vector<std::byte>& out, const T& value) {
+  const auto bytes = std::as_bytes(std::span(&value, 1));
+  out.insert(out.end(), bytes.begin(), bytes.end());
+}
+
+void append_text(std::vector<std::byte>& out, const std::string& text) {
+  const auto bytes = std::as_bytes(std::span(text.c_str(), text.size() + 1));
+  out.insert(out.end(), bytes.begin(), bytes.end());
+}
+
+// NT_FILE names the store's copies: a debugger that opens the snapshot takes what is not in it from
+// the files named here, and the originals may be other files by then.
+image::Note file_note(const CaptureContext& context, const state::AddressSpace& space) {
+  image::Note note{"CORE", NT_FILE, {}};
+  std::vector<const state::Region*> named;
+  for (const auto& region : space.regions)
+    if (region.file) named.push_back(&region);
+  append(note.content, std::uint64_t{named.size()});
+  append(note.content, std::uint64_t{kPageSize});
+  for (const auto* region : named) {
+    append(note.content, region->mapping.start.value);
+    append(note.content, region->mapping.end.value);
+    append(note.content, region->mapping.offset_bytes / kPageSize);
+  }
+  for (const auto* region : named) {
+    std::optional<std::string> copy;
+    if (region->file->object) copy = context.objects.find(*region->file->object);
+    append_text(note.content, copy.value_or(region->file->path));
+  }
+  return note;
+}
+
+image::Note process_note(const CaptureContext& context, const Captured& captured) {
+  elf_prpsinfo info{};
+  const auto arguments = context.process.strings("cmdline");
+  info.pr_sname = 't';
+  info.pr_pid = captured.process.pid;
+  info.pr_ppid = captured.process.parent;
+  info.pr_pgrp = captured.process.group;
+  info.pr_sid = captured.process.session;
+  info.pr_uid = captured.process.uid;
+  info.pr_gid = captured.process.gid;
+  context.process.stat().comm.copy(info.pr_fname, sizeof info.pr_fname - 1);
+  std::string line;
+  for (const auto& argument : arguments) line += (line.empty() ? "" : " ") + argument;
+  line.copy(info.pr_psargs, sizeof info.pr_psargs - 1);
+  image::Note note{"CORE", NT_PRPSINFO, {}};
+  append(note.content, info);
+  return note;
+}
+
+std::vector<image::Note> make_notes(const CaptureContext& context, const Captured& captured,
+                                    Tid selected_lwp) {
+  std::vector<const ThreadState*> order;
+  for (const auto& thread : captured.threads) order.push_back(&thread);
+  // Tools take the first thread as the current one.
+  std::stable_partition(order.begin(), order.end(), [&](const ThreadState* thread) {
+    return thread->lwp == selected_lwp;
+  });
+  std::vector<image::Note> notes;
+  for (const auto* thread : order) {
+    auto some = state::thread_notes(*thread, captured.process.pid);
+    notes.push_back(std::move(some.front()));
+    if (thread == order.front()) {
+      notes.push_back(process_note(context, captured));
+      image::Note auxv{"CORE", NT_AUXV, captured.space.auxv};
+      notes.push_back(std::move(auxv));
+      notes.push_back(file_note(context, captured.space));
+    }
+    for (std::size_t i = 1; i < some.size(); ++i) notes.push_back(std::move(some[i]));
+  }
+  return notes;
+}
+
+Json list_objects(const Captured& captured) {
+  Json list = Json::array();
+  std::set<std::string> seen;
+  const auto add = [&](const state::KeptFile& file) {
+    if (!file.object || !seen.insert(file.object->hash + file.object->name).second) return;
+    Json item = state::object_to_json(*file.object);
+    item["path"] = file.path;
+    list.push_back(std::move(item));
+  };
+  add(captured.program);
+  for (const auto& region : captured.space.regions)
+    if (region.file) add(*region.file);
+  for (const auto& description : captured.descriptors.descriptions)
+    if (description.file) add(*description.file);
+  return list;
+}
+
+Json make_record(const CaptureRequest& request, const CaptureContext& context,
+                 const Captured& captured, const std::vector<image::Extent>& extents) {
+  Json threads = Json::array();
+  Tid selected = captured.threads.front().tid;
+  for (const auto& thread : captured.threads) {
+    threads.push_back(state::thread_to_json(thread));
+    if (thread.lwp == request.selected_lwp) selected = thread.tid;
+  }
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  Json program = state::kept_file_to_json(captured.program);
+  program["argv"] = context.process.strings("cmdline");
+  program["environ"] = context.process.strings("environ");
+  return {{"format", image::kFormatVersion},
+          {"creator", image::kCreator},
+          {"created", std::chrono::duration<double>(now).count()},
+          {"name", request.name},
+          {"message", request.message},
+          {"stop", request.stop},
+          {"store", context.objects.directory()},
+          {"host", describe_machine()},
+          {"program", std::move(program)},
+          {"process", state::process_to_json(captured.process)},
+          {"threads", std::move(threads)},
+          {"selected", {{"tid", selected}, {"frame", request.selected_frame}}},
+          {"memory", state::address_space_to_json(captured.space)},
+          {"files", state::descriptors_to_json(captured.descriptors)},
+          {"signals", state::signals_to_json(captured.signals)},
+          {"terminal", request.terminal},
+          {"fidelity", state::findings_to_json(context.report.sorted())},
+          {"session", request.session},
+          {"objects", list_objects(captured)},
+          {"extents", Json::binary(image::pack_extents(extents))}};
+}
+
+bool is_inside(const std::string& path, const std::string& directory) {
+  return path.starts_with(directory + "/");
+}
+
+}  // namespace
+
+CaptureResult capture(const CaptureRequest& request) {
+  const auto begin = std::chrono::steady_clock::now();
+  fault_point("save-begin");
+  if (request.threads.empty()) fail(ErrorKind::usage, "no threads to save");
+  if (!request.overwrite && ::access(request.output.c_str(), F_OK) == 0)
+    fail(ErrorKind::exists, "{} exists already", request.output);
+  const proc::ProcessDir process(request.pid);
+  state::refuse_impossible(process);
+
+  CaptureContext context(request.pid, image::Objects::open_or_create(request.store));
+  context.file_limit_bytes = request.file_limit_bytes;
+  context.progress = request.progress;
+  context.read_code = request.read_code;
+
+  Captured captured;
+  captured.threads = look_at_threads(context, request);
+  const Answers answers = interrogate(context, captured);
+  fault_point("save-files");
+  captured.descriptors = state::capture_descriptors(context);
+  captured.program = keep_program(context);
+  captured.space = state::examine(
+      context,
+      [&](const proc::Mapping& mapping) {
+        const auto found = answers.shared.find(mapping.start);
+        return found == answers.shared.end()
+                   ? std::vector<proc::PageRun>{{mapping.start, mapping.end}}
+                   : found->second;
+      },
+      answers.brk);
+
+  auto segments = state::plan_segments(captured.space);
+  image::Writer writer(request.output, request.overwrite, segments);
+  const auto extents = state::write_pages(captured.space, context, writer, segments);
+  fault_point("save-record");
+  const auto notes = make_notes(context, captured, request.selected_lwp);
+  if (!is_inside(request.output, context.objects.directory() + "/snapshots"))
+    context.objects.add_external(request.output);
+
+  CaptureResult result;
+  result.path = request.output;
+  result.threads = captured.threads.size();
+  result.fidelity = context.report.sorted();
+  result.file_bytes = writer.finish(notes, make_record(request, context, captured, extents));
+  result.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return result;
+}
+
+void undo_needless_interruptions(Tid pid, const std::vector<Tid>& threads) {
+  const proc::ProcessDir process(pid);
+  for (const Tid lwp : threads) {
+    ThreadState state;
+    state.registers = tracee::get_registers(lwp);
+    const auto before = state.registers.rax;
+    const proc::Status status = process.status(lwp);
+    const std::uint64_t deliverable = (status.pending | status.shared_pending) & ~status.blocked;
+    const auto info = tracee::get_siginfo(lwp);
+    // At a signal's own delivery stop the signal is no longer pending, and is about to be handled.
+    const bool at_signal = info && info->si_code <= 0xff && info->si_signo != SIGSTOP;
+    state::prepare_restart(state, deliverable != 0 || at_signal, true);
+    if (state.registers.rax != before) tracee::set_registers(lwp, state.registers);
+  }
+}
+
+}  // namespace ckpt::snapshot

@@ -1,0 +1,100 @@
+#include "snapshot/describe.hpp"
+
+#include "base/error.hpp"
+
+namespace ckpt::snapshot {
+
+namespace {
+
+using image::Json;
+
+// Bytes have no place in JSON; what is worth showing of them is shown otherwise.
+Json without_bytes(const Json& value) {
+  if (value.is_object()) {
+    Json out = Json::object();
+    for (const auto& [key, item] : value.items())
+      if (!item.is_binary()) out[key] = without_bytes(item);
+    return out;
+  }
+  if (value.is_array()) {
+    Json out = Json::array();
+    for (const auto& item : value)
+      if (!item.is_binary()) out.push_back(without_bytes(item));
+    return out;
+  }
+  return value;
+}
+
+Json describe_mapping(const Json& mapping) {
+  Json out = {{"start", mapping.at("start")},     {"end", mapping.at("end")},
+              {"prot", mapping.at("prot")},       {"offset", mapping.at("offset")},
+              {"path", mapping.at("path")},       {"kind", mapping.at("backing")},
+              {"flags", mapping.at("flags")},     {"object", nullptr}};
+  if (const Json& file = mapping.at("file"); !file.is_null() && !file.at("object").is_null())
+    out["object"] = file.at("object").at("hash");
+  return out;
+}
+
+Json describe_files(const Json& files) {
+  Json list = Json::array();
+  for (const Json& descriptor : files.at("descriptors")) {
+    const Json& description =
+        files.at("descriptions").at(descriptor.at("description").get<std::size_t>());
+    Json item = {{"fd", descriptor.at("fd")},
+                 {"close_on_exec", descriptor.at("close_on_exec")},
+                 {"shared_with", descriptor.at("description")},
+                 {"kind", description.at("kind")},
+                 {"path", description.at("path")},
+                 {"flags", description.at("flags")},
+                 {"offset", description.at("offset")},
+                 {"size", nullptr},
+                 {"object", nullptr}};
+    if (const Json& file = description.at("file"); !file.is_null()) {
+      item["size"] = file.at("size");
+      if (!file.at("object").is_null()) item["object"] = file.at("object").at("hash");
+    }
+    list.push_back(std::move(item));
+  }
+  return list;
+}
+
+}  // namespace
+
+Json describe(const image::Reader& reader) {
+  try {
+    const Json& record = reader.record();
+    Json out = Json::object();
+    for (const char* key : {"format", "creator", "created", "name", "message", "stop", "store",
+                            "host", "program", "process", "selected", "terminal", "fidelity",
+                            "session", "objects"})
+      out[key] = without_bytes(record.at(key));
+    if (const Json& object = record.at("program").at("object"); !object.is_null())
+      out["program"]["object"] = object.at("hash");
+    Json threads = Json::array();
+    for (const Json& thread : record.at("threads")) {
+      Json item = without_bytes(thread);
+      item["queued_signals"] = thread.at("queued").size();
+      item.erase("queued");
+      item.erase("stop_info");
+      threads.push_back(std::move(item));
+    }
+    out["threads"] = std::move(threads);
+    Json mappings = Json::array();
+    for (const Json& mapping : record.at("memory").at("mappings"))
+      mappings.push_back(describe_mapping(mapping));
+    out["mappings"] = std::move(mappings);
+    out["files"] = describe_files(record.at("files"));
+    Json signals = without_bytes(record.at("signals"));
+    signals["queued"] = record.at("signals").at("queued").size();
+    out["signals"] = std::move(signals);
+    std::uint64_t stored = 0;
+    for (const auto& extent : reader.extents()) stored += extent.size_bytes;
+    out["stored_bytes"] = stored;
+    out["file_bytes"] = reader.file_bytes();
+    return out;
+  } catch (const Json::exception& error) {
+    fail(ErrorKind::damaged, "{}: the snapshot is damaged: {}", reader.path(), error.what());
+  }
+}
+
+}  // namespace ckpt::snapshot

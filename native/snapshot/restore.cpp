@@ -1,0 +1,399 @@
+#include "snapshot/restore.hpp"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sys/mman.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+
+#include "base/error.hpp"
+#include "base/fault.hpp"
+#include "base/io.hpp"
+#include "tracee/remote.hpp"
+
+namespace ckpt::snapshot {
+
+namespace {
+
+using state::ThreadState;
+using tracee::RemoteThread;
+using tracee::Scratch;
+
+constexpr std::uint64_t kScratchDataBytes = 1U << 20U;
+
+/// Kills the process unless it was released: a failed restore leaves nothing behind.
+class Child {
+ public:
+  explicit Child(Tid pid) : pid_(pid) {}
+  Child(Child&&) = delete;
+  ~Child() {
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGKILL);
+    int status = 0;
+    // Threads first end, then their leader can be collected.
+    while (::waitpid(pid_, &status, __WALL) == pid_ && WIFSTOPPED(status)) ::kill(pid_, SIGKILL);
+  }
+  [[nodiscard]] Tid pid() const { return pid_; }
+  Tid release() { return std::exchange(pid_, 0); }
+
+ private:
+  Tid pid_;
+};
+
+// Everything that the program inherits, at numbers that it does not use itself.
+struct Inherited {
+  std::vector<UniqueFd> owned;
+  std::vector<int> numbers;  // in the program and here alike
+};
+
+void raise_file_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+class InheritedBuilder {
+ public:
+  explicit InheritedBuilder(int first) : next_(first) {}
+
+  int add(UniqueFd fd) {
+    UniqueFd high(::fcntl(fd.get(), F_DUPFD_CLOEXEC, next_));
+    if (!high) throw_errno("too many open files for this restore (RLIMIT_NOFILE)", errno);
+    next_ = high.get() + 1;
+    const int number = high.get();
+    owned_.push_back(std::move(high));
+    return number;
+  }
+  [[nodiscard]] const std::vector<UniqueFd>& owned() const { return owned_; }
+
+ private:
+  int next_;
+  std::vector<UniqueFd> owned_;
+};
+
+// Where the kernel puts new mappings is decided at exec, from the stack's limit and the
+// personality (mmap_base() in arch/x86/mm/mmap.c: TASK_SIZE - limit - gap, without randomisation).
+// With a base above the restored stack new mappings would come to lie right below the stack and
+// stop its growth. So: no randomisation, and a limit that leads to the base there was.
+struct Layout {
+  std::uint64_t personality = 0;
+  std::optional<std::uint64_t> stack_limit_bytes;
+};
+
+Layout plan_layout(const Snapshot& snapshot) {
+  constexpr std::uint64_t kTaskSize = 0x7ffffffff000;
+  constexpr std::uint64_t kStackGuardGap = 256 * kPageSize;
+  constexpr std::uint64_t kLeastGap = 128ULL << 20U;
+  Layout layout;
+  layout.personality = snapshot.process.personality | ADDR_NO_RANDOMIZE;
+  if ((snapshot.process.personality & ADDR_NO_RANDOMIZE) != 0) {
+    const auto& limits = snapshot.process.limits;
+    if (limits.size() > RLIMIT_STACK && limits[RLIMIT_STACK].first != RLIM_INFINITY)
+      layout.stack_limit_bytes = limits[RLIMIT_STACK].first;
+    return layout;
+  }
+  Addr top{0};
+  for (const auto& region : snapshot.space.regions) {
+    const bool is_stack = region.mapping.contains(snapshot.space.bounds.start_stack);
+    if (is_stack || region.backing == state::Backing::kernel) continue;
+    if (region.mapping.end < snapshot.space.bounds.start_stack)
+      top = std::max(top, region.mapping.end);
+  }
+  // A static program may have nothing up there: leave room for the stack then.
+  const Addr highest = snapshot.space.bounds.start_stack - kLeastGap;
+  if (top > highest || snapshot.space.bounds.start_stack - top > (64ULL << 30U)) top = highest;
+  layout.stack_limit_bytes = kTaskSize - page_up(top.value) - kStackGuardGap;
+  return layout;
+}
+
+// What runs in the child between fork and exec: only calls that are safe there.
+[[noreturn]] void become(const std::string& program, const Layout& layout,
+                         const TransplantOptions& options, const std::vector<int>& inherited,
+                         int report_fd) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (options.own_process_group) ::setpgid(0, 0);
+  for (const int fd : inherited) ::fcntl(fd, F_SETFD, 0);
+  if (layout.stack_limit_bytes) {
+    rlimit limit{};
+    ::getrlimit(RLIMIT_STACK, &limit);
+    limit.rlim_cur = std::min<rlim_t>(*layout.stack_limit_bytes, limit.rlim_max);
+    ::setrlimit(RLIMIT_STACK, &limit);
+  }
+  ::personality(layout.personality);
+  // No signal of the terminal's may interfere while the state is put together; SIGTRAP is the one
+  // with which execve stops a traced process.
+  sigset_t all;
+  sigfillset(&all);
+  sigdelset(&all, SIGTRAP);
+  sigprocmask(SIG_SETMASK, &all, nullptr);
+  int error_number = 0;
+  if (::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) {
+    error_number = errno;
+  } else {
+    std::array<char*, 2> arguments = {const_cast<char*>(program.c_str()), nullptr};
+    std::array<char*, 1> environment = {nullptr};
+    ::execve(program.c_str(), arguments.data(), environment.data());
+    error_number = errno;
+  }
+  [[maybe_unused]] const ssize_t n = ::write(report_fd, &error_number, sizeof error_number);
+  ::_exit(127);
+}
+
+Tid fork_with_id(Tid wanted) {
+  clone_args arguments{};
+  arguments.exit_signal = SIGCHLD;
+  if (wanted != 0) {
+    arguments.set_tid = reinterpret_cast<std::uint64_t>(&wanted);
+    arguments.set_tid_size = 1;
+  }
+  return static_cast<Tid>(::syscall(SYS_clone3, &arguments, sizeof arguments));
+}
+
+Tid start_program(const Snapshot& snapshot, const std::string& program,
+                  const TransplantOptions& options, const std::vector<int>& inherited,
+                  bool keep_ids) {
+  const Layout layout = plan_layout(snapshot);
+  std::array<int, 2> report{};
+  if (::pipe2(report.data(), O_CLOEXEC) != 0) throw_errno("pipe", errno);
+  const UniqueFd reader(report[0]);
+  UniqueFd writer(report[1]);
+  const Tid pid = fork_with_id(keep_ids ? snapshot.process.pid : 0);
+  if (pid < 0)
+    throw_errno(keep_ids ? fmt::format("create a process with the id {}", snapshot.process.pid)
+                         : std::string("create a process"),
+                errno);
+  if (pid == 0) become(program, layout, options, inherited, writer.get());
+  writer.reset();
+  Child child(pid);
+  int error_number = 0;
+  if (::read(reader.get(), &error_number, sizeof error_number) == sizeof error_number)
+    throw_errno(fmt::format("execute {}", program), error_number);
+  const int status = tracee::wait_stop(pid);  // the SIGTRAP that execve causes
+  if (WSTOPSIG(status) != SIGTRAP)
+    fail(ErrorKind::refused, "the new process {}", tracee::describe_status(status));
+  tracee::set_options(pid, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE);
+  return child.release();
+}
+
+struct Opened {
+  std::vector<int> descriptions;
+  state::MappedFiles mapped;
+  state::OpenedDescriptions table;
+  int image = -1;
+  std::vector<int> all;
+};
+
+Opened open_everything(const Snapshot& snapshot, state::FileSource& files,
+                       InheritedBuilder& builder) {
+  using Use = state::FileSource::Use;
+  Opened opened;
+  opened.table = state::open_descriptions(snapshot.descriptors, files);
+  for (auto& fd : opened.table.fds) opened.descriptions.push_back(builder.add(std::move(fd)));
+  std::map<std::string, int> by_file;
+  for (std::size_t i = 0; i < snapshot.space.regions.size(); ++i) {
+    const auto& region = snapshot.space.regions[i];
+    if (!region.file) continue;
+    const bool shared = region.backing == state::Backing::shared_file;
+    // "mw": may be made writable, so the file must have been open for writing.
+    const bool writable = shared && region.mapping.has_flag("mw");
+    const std::string key = fmt::format("{}:{}:{}:{}:{}", region.file->device, region.file->inode,
+                                        region.file->path, shared, writable);
+    auto known = by_file.find(key);
+    if (known == by_file.end()) {
+      const Use use = shared ? Use::data : Use::code;
+      UniqueFd fd;
+      try {
+        fd = files.open(*region.file, use, writable ? O_RDWR : O_RDONLY);
+      } catch (const Error& error) {
+        if (!writable || region.mapping.write || error.error_number() != EACCES) throw;
+        fd = files.open(*region.file, use, O_RDONLY);
+      }
+      known = by_file.emplace(key, builder.add(std::move(fd))).first;
+    }
+    opened.mapped[i] = known->second;
+  }
+  opened.image = builder.add(UniqueFd(::fcntl(snapshot.reader.fd(), F_DUPFD_CLOEXEC, 3)));
+  for (const auto& fd : builder.owned()) opened.all.push_back(fd.get());
+  return opened;
+}
+
+std::vector<siginfo_t> with_held(const ThreadState& thread, bool queue_held) {
+  std::vector<siginfo_t> signals;
+  if (queue_held && thread.held_signal != 0 && thread.stop_info)
+    signals.push_back(*thread.stop_info);
+  signals.insert(signals.end(), thread.queued.begin(), thread.queued.end());
+  return signals;
+}
+
+Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
+                             const TransplantOptions& options, bool keep_ids) {
+  raise_file_limit();
+  const int highest = snapshot.descriptors.descriptors.empty()
+                          ? 0
+                          : snapshot.descriptors.descriptors.back().fd;
+  InheritedBuilder builder(std::max(highest + 1, 16));
+  const Opened opened = open_everything(snapshot, files, builder);
+  const std::string program = files.content_path(snapshot.program);
+  fault_point("restore-exec");
+
+  Child child(start_program(snapshot, program, options, opened.all, keep_ids));
+  const Tid pid = child.pid();
+  Transplanted result;
+  result.pid = pid;
+  result.ids_kept = pid == snapshot.process.pid;
+  const proc::ProcessDir process(pid);
+  const tracee::Memory memory(pid);
+  const auto fresh = process.mappings();
+
+  RemoteThread main(pid, pid, {pid, pid}, memory,
+                    tracee::find_syscall_instruction(fresh, memory));
+  // The new registers come at the very end; the fresh program's are of no interest.
+  const Scratch scratch = main.make_scratch(
+      kScratchDataBytes,
+      state::find_free_place(fresh, snapshot.space, kPageSize + kScratchDataBytes));
+  main.use_instruction(scratch.code + tracee::loop_syscall_offset());
+  fault_point("restore-scratch");
+  state::clear_and_move_kernel_pages(main, scratch, fresh, snapshot.space);
+  state::restore_feature_permissions(main, snapshot.process);
+  fault_point("restore-clear");
+  const auto& extents = snapshot.reader.extents();
+  state::rebuild(main, scratch, snapshot.space, opened.mapped, extents);
+  fault_point("restore-map");
+  state::fill(main, scratch, snapshot.space, extents, opened.image);
+  state::seal(main, scratch, memory, snapshot.space, extents);
+  fault_point("restore-fill");
+
+  result.notes = state::restore_process(main, scratch, memory, snapshot.process);
+  state::restore_actions(main, scratch, memory, snapshot.signals);
+  result.tids = state::create_threads(main, scratch, memory, snapshot.threads, keep_ids);
+  result.tids.insert(result.tids.begin(), pid);
+  fault_point("restore-threads");
+  state::place_descriptors(main, scratch, snapshot.descriptors, opened.table,
+                           opened.descriptions);
+  fault_point("restore-files");
+
+  for (std::size_t i = 0; i < snapshot.threads.size(); ++i) {
+    const ThreadState& saved = snapshot.threads[i];
+    const Tid tid = result.tids[i];
+    if (tid != saved.tid) result.ids_kept = false;
+    const auto set_up = [&](RemoteThread& thread) {
+      state::equip(thread, scratch, memory, saved, tid);
+      state::queue_signals(thread, scratch, memory, with_held(saved, options.queue_held_signals),
+                           pid, tid);
+    };
+    if (i == 0) {
+      set_up(main);
+      continue;
+    }
+    RemoteThread thread(pid, tid, {pid, tid}, memory,
+                        scratch.code + tracee::loop_syscall_offset());
+    set_up(thread);
+    state::park(thread, scratch, saved);
+  }
+  state::queue_signals(main, scratch, memory, snapshot.signals.queued, pid, 0);
+  main.checked_call("munmap (scratch data)", SYS_munmap,
+                    {scratch.data.value, scratch.data_bytes});
+  state::park(main, scratch, snapshot.threads.front());
+  const auto limits = state::restore_limits(pid, snapshot.process);
+  result.notes.insert(result.notes.end(), limits.begin(), limits.end());
+  fault_point("restore-park");
+  static_cast<void>(child.release());
+  return result;
+}
+
+bool may_choose_ids() {
+  const std::string status = proc::ProcessDir(::getpid()).read("status");
+  const auto at = status.find("CapEff:");
+  if (at == std::string::npos) return false;
+  constexpr unsigned kSysAdmin = 21;
+  constexpr unsigned kCheckpointRestore = 40;
+  const auto effective = std::stoull(status.substr(at + 7, 18), nullptr, 16);
+  return ((effective >> kSysAdmin) & 1U) != 0 || ((effective >> kCheckpointRestore) & 1U) != 0;
+}
+
+}  // namespace
+
+Transplanted transplant(const Snapshot& snapshot, state::FileSource& files,
+                        const TransplantOptions& options) {
+  if (options.ids == IdMode::saved && !may_choose_ids())
+    fail(ErrorKind::refused,
+         "the saved ids need the capability CAP_CHECKPOINT_RESTORE (or root): use -ids auto");
+  if (options.ids == IdMode::saved || (options.ids == IdMode::automatic && may_choose_ids())) {
+    try {
+      return transplant_once(snapshot, files, options, true);
+    } catch (const Error& error) {
+      const bool about_ids = error.error_number() == EEXIST || error.error_number() == EPERM ||
+                             error.error_number() == EINVAL;
+      if (options.ids == IdMode::saved && error.error_number() == EEXIST)
+        throw Error(ErrorKind::refused,
+                    fmt::format("{}: another process has it: use -ids auto", error.what()), EEXIST);
+      if (options.ids == IdMode::saved || !about_ids) throw;
+    }
+  }
+  return transplant_once(snapshot, files, options, false);
+}
+
+void release(const Transplanted& transplanted) {
+  for (const Tid tid : transplanted.tids) tracee::detach(tid);
+}
+
+std::vector<Held> finish(const Snapshot& snapshot, Tid pid) {
+  const proc::ProcessDir process(pid);
+  const tracee::Memory memory(pid);
+  const auto tids = process.threads();
+  if (tids.size() != snapshot.threads.size())
+    fail(ErrorKind::refused, "process {}: it has {} threads, the snapshot {}", pid, tids.size(),
+         snapshot.threads.size());
+  const Addr parked_at{tracee::get_registers(pid).rip};
+  const Addr scratch{page_down(parked_at.value)};
+  fault_point("restore-finish");
+
+  std::uint64_t shared_queue = 0;
+  for (const auto& info : snapshot.signals.queued) shared_queue |= 1ULL << (info.si_signo - 1U);
+  const auto final_state = [&](std::size_t index) {
+    ThreadState thread = snapshot.threads[index];
+    std::uint64_t queued = shared_queue;
+    for (const auto& info : thread.queued) queued |= 1ULL << (info.si_signo - 1U);
+    state::prepare_restart(thread, (queued & ~thread.signal_mask) != 0 || thread.held_signal != 0,
+                           false);
+    return thread;
+  };
+  {
+    const Addr instruction = tracee::find_syscall_instruction(process.mappings(), memory);
+    RemoteThread main(pid, pid, {pid, pid}, memory, instruction);
+    main.checked_call("prctl(PR_SET_PDEATHSIG)", SYS_prctl, {PR_SET_PDEATHSIG, 0});
+    main.checked_call("munmap (scratch)", SYS_munmap, {scratch.value, kPageSize});
+    main.land();
+    main.abandon();
+  }
+  std::vector<Held> held;
+  for (std::size_t i = 0; i < tids.size(); ++i) {
+    const ThreadState thread = final_state(i);
+    state::finish_thread(tids[i], memory, thread);
+    if (thread.held_signal != 0 && thread.stop_info) {
+      tracee::set_siginfo(tids[i], *thread.stop_info);
+      held.push_back({tids[i], thread.held_signal});
+    }
+  }
+  return held;
+}
+
+void kill_with_tracer(Tid pid) {
+  for (const Tid tid : proc::ProcessDir(pid).threads())
+    tracee::set_options(tid, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK |
+                                 PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC |
+                                 PTRACE_O_TRACEVFORKDONE);
+}
+
+}  // namespace ckpt::snapshot

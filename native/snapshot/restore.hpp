@@ -1,0 +1,55 @@
+// One restore. transplant() makes a process and puts the saved state into it, all but the last
+// registers: every thread waits in a scratch page, where a debugger may attach. finish() gives the
+// threads the state they had; whoever is the tracer then calls it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/types.hpp"
+#include "snapshot/snapshot.hpp"
+
+namespace ckpt::snapshot {
+
+enum class IdMode {
+  automatic,  // the saved ids if the kernel grants them, else new ones
+  saved,
+  fresh,
+};
+
+struct TransplantOptions {
+  IdMode ids = IdMode::automatic;
+  bool own_process_group = false;
+  /// Queue signals that a debugger held at the save: nobody will deliver them otherwise.
+  bool queue_held_signals = false;
+};
+
+struct Transplanted {
+  Tid pid = 0;
+  std::vector<Tid> tids;  // in the order of the record
+  bool ids_kept = false;
+  std::vector<std::string> notes;
+};
+
+/// Makes the process; the calling thread is its tracer and parent. Throws Error with nothing left.
+Transplanted transplant(const Snapshot& snapshot, state::FileSource& files,
+                        const TransplantOptions& options);
+
+/// Lets go of parked threads, so that a debugger can attach.
+void release(const Transplanted& transplanted);
+
+struct Held {
+  Tid tid = 0;
+  int signal = 0;
+};
+
+/// Gives every thread of a transplanted process its final state and removes the scratch page.
+/// Precondition: all threads are stopped and traced by the calling thread. Returns signals that a
+/// debugger held at the save and is to deliver again (their siginfo is in place).
+std::vector<Held> finish(const Snapshot& snapshot, Tid pid);
+
+/// Makes the process die with its tracer, with the options that GDB sets on what it traces (the
+/// options are write-only, so all of them must be known). Precondition as for finish().
+void kill_with_tracer(Tid pid);
+
+}  // namespace ckpt::snapshot

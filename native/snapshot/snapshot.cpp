@@ -1,0 +1,98 @@
+#include "snapshot/snapshot.hpp"
+
+#include <set>
+
+#include "base/error.hpp"
+#include "base/fault.hpp"
+#include "snapshot/machine.hpp"
+
+namespace ckpt::snapshot {
+
+namespace {
+
+using image::Json;
+
+// A record that has the right digest may still have been made by somebody else: a missing or
+// wrongly typed member is damage like any other.
+template <typename Function>
+auto reading(const std::string& path, Function function) {
+  try {
+    return function();
+  } catch (const Json::exception& error) {
+    fail(ErrorKind::damaged, "{}: the snapshot is damaged: {}", path, error.what());
+  } catch (Error& error) {
+    error.add_context(path);
+    throw;
+  }
+}
+
+}  // namespace
+
+Snapshot::Snapshot(const std::string& path) : reader(image::Reader::open(path)) {
+  reading(path, [&] {
+    const Json& record = reader.record();
+    program = state::kept_file_from_json(record.at("program"));
+    space = state::address_space_from_json(record.at("memory"));
+    for (const auto& item : record.at("threads"))
+      threads.push_back(state::thread_from_json(item));
+    if (threads.empty()) image::damaged("the list of threads");
+    process = state::process_from_json(record.at("process"));
+    signals = state::signals_from_json(record.at("signals"));
+    descriptors = state::descriptors_from_json(record.at("files"));
+    return 0;
+  });
+}
+
+std::vector<image::Objects> stores_of(const Snapshot& snapshot,
+                                      const state::RestoreOptions& options) {
+  std::vector<image::Objects> stores;
+  stores.push_back(image::Objects::at(
+      options.store.empty() ? image::Objects::default_directory() : options.store));
+  const auto saved = snapshot.reader.record().at("store").get<std::string>();
+  if (saved != stores.front().directory()) stores.push_back(image::Objects::at(saved));
+  return stores;
+}
+
+Checked check(const Snapshot& snapshot, const state::RestoreOptions& options, bool verify_memory,
+              const state::Progress& progress) {
+  state::FileSource files(stores_of(snapshot, options), options);
+  return check(snapshot, files, verify_memory, progress);
+}
+
+Checked check(const Snapshot& snapshot, state::FileSource& files, bool verify_memory,
+              const state::Progress& progress) {
+  using Use = state::FileSource::Use;
+  return reading(snapshot.reader.path(), [&] {
+    Checked checked;
+    check_machine(snapshot.reader.record().at("host"), snapshot.reader, snapshot.space);
+    checked.executable = files.content_path(snapshot.program);
+    checked.executable_replaced = files.is_scratch(snapshot.program, Use::code);
+    if (checked.executable_replaced)
+      checked.notes.push_back(
+          fmt::format("{} {} since the snapshot: using the snapshot's own copy",
+                      snapshot.program.path,
+                      state::found_text(state::look_for(snapshot.program))));
+    std::set<std::string> seen = {snapshot.program.path};
+    for (const auto& region : snapshot.space.regions) {
+      if (!region.file) continue;
+      if (region.backing == state::Backing::shared_file) {
+        files.check(*region.file, Use::data);
+        continue;
+      }
+      files.check(*region.file, Use::code);
+      if (!files.is_scratch(*region.file, Use::code) || !seen.insert(region.file->path).second)
+        continue;
+      checked.libraries.push_back({region.file->path, files.content_path(*region.file)});
+      checked.notes.push_back(fmt::format(
+          "{} {} since the snapshot: using the snapshot's own copy", region.file->path,
+          state::found_text(state::look_for(*region.file))));
+    }
+    state::check_descriptors(snapshot.descriptors, files);
+    if (verify_memory) snapshot.reader.verify_memory(progress);
+    fault_point("restore-validate");
+    checked.notes.insert(checked.notes.end(), files.notes().begin(), files.notes().end());
+    return checked;
+  });
+}
+
+}  // namespace ckpt::snapshot

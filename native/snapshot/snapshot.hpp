@@ -1,0 +1,57 @@
+// A snapshot as a restore uses it: the file, read and checked, and its record as typed state.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "image/objects.hpp"
+#include "image/reader.hpp"
+#include "state/address_space.hpp"
+#include "state/context.hpp"
+#include "state/descriptors.hpp"
+#include "state/kept_file.hpp"
+#include "state/process.hpp"
+#include "state/signals.hpp"
+#include "state/threads.hpp"
+
+namespace ckpt::snapshot {
+
+struct Snapshot {
+  /// Opens a file and converts its record. Throws Error (damaged, unsupported, not_found).
+  explicit Snapshot(const std::string& path);
+
+  image::Reader reader;
+  state::KeptFile program;
+  state::AddressSpace space;
+  std::vector<state::ThreadState> threads;
+  state::ProcessState process;
+  state::SignalState signals;
+  state::DescriptorTable descriptors;
+};
+
+/// Where kept contents are looked for: the store that was asked for, then the one of the save.
+std::vector<image::Objects> stores_of(const Snapshot& snapshot,
+                                      const state::RestoreOptions& options);
+
+/// What a user is to be told before a restore, and a debugger has to load.
+struct Checked {
+  struct Library {
+    std::string path;
+    std::string copy;
+  };
+  std::string executable;  // the file a debugger should read symbols from
+  bool executable_replaced = false;
+  std::vector<Library> libraries;  // those whose file has changed or is gone
+  std::vector<std::string> notes;
+};
+
+/// Checks all that can be checked without starting anything: machine, files, objects. With
+/// `verify_memory` also every byte of the image.
+Checked check(const Snapshot& snapshot, const state::RestoreOptions& options, bool verify_memory,
+              const state::Progress& progress);
+
+/// The same with files that the caller goes on using.
+Checked check(const Snapshot& snapshot, state::FileSource& files, bool verify_memory,
+              const state::Progress& progress);
+
+}  // namespace ckpt::snapshot

@@ -1,0 +1,491 @@
+// Capture of the address space; see address_space.hpp.
+#include <elf.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <condition_variable>
+#include <csignal>
+#include <cstring>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "base/digest.hpp"
+#include "base/error.hpp"
+#include "base/fault.hpp"
+#include "base/io.hpp"
+#include "state/address_space.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+constexpr std::uint64_t kChunkBytes = 1U << 20U;
+// A hole of this size in a mapping becomes a segment of its own without bytes, so that the file's
+// length stays near what it holds: file systems end (ext4 at 16 TiB) where sanitizers only begin.
+constexpr std::uint64_t kSplitHoleBytes = 16U << 20U;
+
+struct OpenedFile {
+  UniqueFd fd;
+  struct stat status {};
+};
+
+bool same_object(const struct stat& status, const proc::Mapping& mapping) {
+  return status.st_ino == mapping.inode;
+}
+
+// The file behind a mapping: by name if that is still the same file, else through the links that
+// /proc keeps to files without a name.
+std::optional<OpenedFile> open_mapped(const CaptureContext& context,
+                                      const proc::Mapping& mapping) {
+  const auto try_open = [&](const std::string& path) -> std::optional<OpenedFile> {
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) return std::nullopt;
+    OpenedFile file{UniqueFd(fd), {}};
+    if (::fstat(fd, &file.status) != 0 || !S_ISREG(file.status.st_mode) ||
+        !same_object(file.status, mapping))
+      return std::nullopt;
+    return file;
+  };
+  if (!mapping.deleted)
+    if (auto file = try_open(context.process.path("root") + mapping.path)) return file;
+  // Needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE.
+  if (auto file = try_open(context.process.path(
+          fmt::format("map_files/{:x}-{:x}", mapping.start.value, mapping.end.value))))
+    return file;
+  if (auto file = try_open(context.process.path("exe"))) return file;
+  for (const int fd : context.process.descriptors())
+    if (auto file = try_open(context.process.path(fmt::format("fd/{}", fd)))) return file;
+  return std::nullopt;
+}
+
+bool is_elf(int fd) {
+  std::array<char, SELFMAG> magic{};
+  return ::pread(fd, magic.data(), magic.size(), 0) == SELFMAG &&
+         std::memcmp(magic.data(), ELFMAG, SELFMAG) == 0;
+}
+
+bool is_unnamed_shared(const proc::Mapping& mapping) {
+  return mapping.path.starts_with("/dev/zero") || mapping.path.starts_with("/memfd:") ||
+         mapping.path.starts_with("/SYSV") || mapping.path.starts_with("/anon_hugepage");
+}
+
+std::string range_text(const proc::Mapping& mapping) {
+  return fmt::format("memory {}-{}", mapping.start, mapping.end);
+}
+
+class Examiner {
+ public:
+  Examiner(CaptureContext& context, const ResidentPages& resident)
+      : context_(context),
+        resident_(resident),
+        pagemap_fd_(context.process.open("pagemap", O_RDONLY)),
+        pagemap_(pagemap_fd_.get()) {}
+
+  Region examine(proc::Mapping mapping) {
+    Region region;
+    region.mapping = std::move(mapping);
+    const proc::Mapping& map = region.mapping;
+    if (map.is_kernel_special()) {
+      region.backing = Backing::kernel;
+      // Tools unwind through the vdso; the vvar pages are the kernel's clocks, not the program's.
+      if (map.path == "[vdso]") region.stored = {{map.start, map.end}};
+      return region;
+    }
+    if (map.has_flag("io") || map.has_flag("pf"))
+      lose(region, "a mapping of a device", "the memory comes back inaccessible");
+    else if (!map.has_object())
+      examine_private(region);
+    else if (is_unnamed_shared(map))
+      examine_unnamed(region);
+    else
+      examine_file(region);
+    if (map.protection_key != 0)
+      context_.report.add(Severity::changed, range_text(map), "protection key",
+                          fmt::format("protection key {} is not restored: the memory comes back "
+                                      "with key 0 and is not guarded by it",
+                                      map.protection_key));
+    return region;
+  }
+
+ private:
+  void lose(Region& region, std::string_view what, std::string_view effect) {
+    region.backing = Backing::lost;
+    context_.report.add(Severity::lost, range_text(region.mapping), "mapping",
+                        fmt::format("{} ({}): {}", what, region.mapping.path, effect));
+  }
+
+  void examine_private(Region& region) {
+    const proc::Mapping& map = region.mapping;
+    region.backing = Backing::anonymous;
+    region.stored = pagemap_.private_runs(map.start, map.end);
+    region.guards = pagemap_.guard_runs(map.start, map.end);
+    if (map.has_flag("ht"))
+      context_.report.add(Severity::note, range_text(map), "huge pages",
+                          "comes back as ordinary pages if no huge pages are free then");
+  }
+
+  // Memory shared through an object without a name. Ask the object, not the page table, which
+  // pages exist.
+  void examine_unnamed(Region& region) {
+    const proc::Mapping& map = region.mapping;
+    if (!map.shared) {
+      // MAP_PRIVATE of a memfd or of /dev/zero: own pages are private, the others the object's.
+      region.backing = Backing::anonymous;
+      region.stored = pagemap_.present_runs(map.start, map.end);
+      return;
+    }
+    region.backing = Backing::shared_anonymous;
+    region.sharing = fmt::format("{}:{}:{}", map.dev_major, map.dev_minor, map.inode);
+    region.stored = resident_(map);
+    if (!map.path.starts_with("/dev/zero"))
+      context_.report.add(Severity::changed, range_text(map), "shared memory",
+                          fmt::format("{} comes back as shared memory of this process alone, "
+                                      "with its content",
+                                      map.path));
+  }
+
+  void examine_file(Region& region) {
+    const proc::Mapping& map = region.mapping;
+    auto opened = open_mapped(context_, map);
+    if (!opened) {
+      keep_pages_instead(region);
+      return;
+    }
+    const bool elf = is_elf(opened->fd.get());
+    KeptFile file = describe_file(opened->status, map.path, map.deleted);
+    const std::string key = fmt::format("{}:{}", opened->status.st_dev, opened->status.st_ino);
+    const auto known = kept_.find(key);
+    if (known != kept_.end()) {
+      file.object = known->second;
+    } else {
+      if (elf || file.size_bytes <= context_.file_limit_bytes)
+        file.object = context_.objects.keep(opened->fd.get(), map.path, elf);
+      kept_.emplace(key, file.object);
+    }
+    region.file = file;
+    if (map.shared) {
+      region.backing = Backing::shared_file;
+      return;
+    }
+    region.backing = Backing::private_file;
+    region.stored = pagemap_.private_runs(map.start, map.end);
+    region.guards = pagemap_.guard_runs(map.start, map.end);
+    const proc::PageRun first{map.start, map.start + kPageSize};
+    if (elf && map.offset_bytes == 0 &&
+        (region.stored.empty() || region.stored.front().start != map.start)) {
+      region.first_page_is_extra = true;
+      region.stored.insert(region.stored.begin(), first);
+    }
+    if (!file.object)
+      context_.report.add(Severity::note, range_text(map), "mapped file",
+                          fmt::format("{} is larger than the limit for keeping files: it must be "
+                                      "unchanged at the restore",
+                                      map.path));
+  }
+
+  // The file can no longer be opened (deleted, and we are not privileged): its pages are still in
+  // memory.
+  void keep_pages_instead(Region& region) {
+    const proc::Mapping& map = region.mapping;
+    if (map.path.starts_with("/dev/") && !map.path.starts_with("/dev/shm/")) {
+      lose(region, "a mapping of a device", "the memory comes back inaccessible");
+      return;
+    }
+    if (map.path.find("[aio]") != std::string::npos || map.path.starts_with("anon_inode:")) {
+      lose(region, "memory shared with the kernel", "the memory comes back inaccessible");
+      return;
+    }
+    region.backing = map.shared ? Backing::shared_anonymous : Backing::anonymous;
+    if (map.shared)
+      region.sharing = fmt::format("{}:{}:{}", map.dev_major, map.dev_minor, map.inode);
+    region.stored = readable_runs(map);
+    context_.report.add(
+        Severity::changed, range_text(map), "mapped file",
+        fmt::format("{} is gone and cannot be opened: the memory comes back with its content but "
+                    "without the file's name",
+                    map.path));
+  }
+
+  // A mapping may be longer than its file: pages past the end cannot be read (SIGBUS).
+  std::vector<proc::PageRun> readable_runs(const proc::Mapping& map) {
+    std::vector<proc::PageRun> runs;
+    std::vector<std::byte> page(kPageSize);
+    for (Addr at = map.start; at < map.end; at = at + kPageSize)
+      if (context_.memory.read_some(at, page) == kPageSize)
+        runs.push_back({at, at + kPageSize});
+    return proc::merge_runs(std::move(runs));
+  }
+
+  CaptureContext& context_;
+  const ResidentPages& resident_;
+  UniqueFd pagemap_fd_;
+  proc::Pagemap pagemap_;
+  std::map<std::string, std::optional<image::ObjectRef>> kept_;
+};
+
+std::uint32_t segment_flags(const proc::Mapping& map) {
+  return (map.read ? PF_R : 0U) | (map.write ? PF_W : 0U) | (map.exec ? PF_X : 0U);
+}
+
+// In a file's mapping what is not stored is the file's, not zero: segments must be exact there.
+bool holes_are_zero(const Region& region) {
+  return region.backing == Backing::anonymous || region.backing == Backing::shared_anonymous;
+}
+
+void plan_region(const Region& region, std::vector<image::Segment>& segments) {
+  const proc::Mapping& map = region.mapping;
+  const std::uint32_t flags = segment_flags(map);
+  const std::uint64_t longest_hole = holes_are_zero(region) ? kSplitHoleBytes : 0;
+  Addr at = map.start;
+  const auto gap_to = [&](Addr until) {
+    if (at < until) segments.push_back({at, until - at, 0, flags, 0});
+    at = until;
+  };
+  for (std::size_t i = 0; i < region.stored.size();) {
+    const Addr start = region.stored[i].start;
+    Addr end = region.stored[i].end;
+    for (++i; i < region.stored.size() && region.stored[i].start - end <= longest_hole; ++i)
+      end = region.stored[i].end;
+    gap_to(start);
+    segments.push_back({start, end - start, end - start, flags, 0});
+    at = end;
+  }
+  // What follows the last stored page of anonymous memory needs no segment of its own.
+  if (!region.stored.empty() && holes_are_zero(region)) {
+    segments.back().memory_bytes = map.end - segments.back().start;
+    return;
+  }
+  gap_to(map.end);
+}
+
+bool is_zero(const std::byte* page) {
+  std::uint64_t any = 0;
+  for (std::size_t i = 0; i < kPageSize; i += 8 * sizeof(std::uint64_t)) {
+    std::array<std::uint64_t, 8> words{};
+    std::memcpy(words.data(), page + i, sizeof words);
+    for (const std::uint64_t word : words) any |= word;
+    if (any != 0) return false;
+  }
+  return true;
+}
+
+// Two threads: the caller reads, looks for zeros and hashes; the other one writes. Either alone is
+// about half as fast as the file system.
+class PageWriter {
+ public:
+  explicit PageWriter(image::Writer& writer) : writer_(writer) {
+    // Signals are for GDB's main thread only.
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    thread_ = std::thread([this] { work(); });
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+  PageWriter(PageWriter&&) = delete;
+  ~PageWriter() {
+    {
+      const std::scoped_lock lock(mutex_);
+      finished_ = true;
+    }
+    changed_.notify_all();
+    if (thread_.joinable()) thread_.join();
+  }
+
+  struct Piece {
+    std::size_t at = 0;
+    std::size_t size_bytes = 0;
+    std::uint64_t file_offset = 0;
+  };
+  struct Block {
+    std::vector<std::byte> bytes;
+    std::vector<Piece> pieces;
+  };
+
+  /// A block to fill; waits until one is free. Throws what the writing thread met.
+  Block* acquire() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return problem_.has_value() || queued_ < blocks_.size(); });
+    if (problem_) throw Error(*problem_);
+    return &blocks_[next_fill_];
+  }
+  void submit() {
+    {
+      const std::scoped_lock lock(mutex_);
+      next_fill_ = (next_fill_ + 1) % blocks_.size();
+      ++queued_;
+    }
+    changed_.notify_all();
+  }
+  /// Waits until everything is written.
+  void finish() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return problem_.has_value() || queued_ == 0; });
+    if (problem_) throw Error(*problem_);
+  }
+
+ private:
+  void work() {
+    for (;;) {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return finished_ || queued_ > 0; });
+      if (queued_ == 0) return;
+      Block& block = blocks_[next_write_];
+      lock.unlock();
+      try {
+        for (const Piece& piece : block.pieces)
+          writer_.write_memory(std::span(block.bytes).subspan(piece.at, piece.size_bytes),
+                               piece.file_offset);
+      } catch (const Error& error) {
+        lock.lock();
+        problem_ = error;
+        lock.unlock();
+        changed_.notify_all();
+        return;
+      }
+      lock.lock();
+      next_write_ = (next_write_ + 1) % blocks_.size();
+      --queued_;
+      lock.unlock();
+      changed_.notify_all();
+    }
+  }
+
+  image::Writer& writer_;
+  std::array<Block, 4> blocks_;
+  std::size_t next_fill_ = 0;
+  std::size_t next_write_ = 0;
+  std::size_t queued_ = 0;
+  bool finished_ = false;
+  std::optional<Error> problem_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::thread thread_;
+};
+
+// Where GDB has put breakpoint instructions, its own view of the page shows the program's bytes.
+void unbreak(CaptureContext& context, Addr address, std::span<std::byte> bytes) {
+  constexpr std::byte kInt3{0xcc};
+  for (std::size_t at = 0; at < bytes.size(); at += kPageSize) {
+    const auto page = bytes.subspan(at, kPageSize);
+    if (std::find(page.begin(), page.end(), kInt3) == page.end()) continue;
+    const std::string clean = context.read_code(address + at, kPageSize);
+    if (clean.size() == kPageSize) std::memcpy(page.data(), clean.data(), kPageSize);
+  }
+}
+
+}  // namespace
+
+AddressSpace examine(CaptureContext& context, const ResidentPages& resident, Addr brk) {
+  AddressSpace space;
+  Examiner examiner(context, resident);
+  for (auto& mapping : context.process.mappings()) {
+    if (mapping.path == "[vsyscall]") continue;
+    space.regions.push_back(examiner.examine(std::move(mapping)));
+  }
+  const proc::Stat stat = context.process.stat();
+  space.bounds = {stat.start_code,  stat.end_code,  stat.start_data, stat.end_data,
+                  stat.start_brk,   brk,            stat.start_stack, stat.arg_start,
+                  stat.arg_end,     stat.env_start, stat.env_end};
+  const std::string auxv = context.process.read("auxv");
+  const auto* first = reinterpret_cast<const std::byte*>(auxv.data());
+  space.auxv.assign(first, first + auxv.size());
+  return space;
+}
+
+std::vector<proc::PageRun> shared_pages(tracee::RemoteThread& thread,
+                                        const tracee::Scratch& scratch,
+                                        const tracee::Memory& memory,
+                                        const proc::Mapping& mapping) {
+  // One byte per page; the table of one call stands in front of the answer.
+  const std::uint64_t room = scratch.data_bytes - sizeof(tracee::LoopEntry);
+  const Addr answer = scratch.data + sizeof(tracee::LoopEntry);
+  std::vector<proc::PageRun> runs;
+  std::vector<std::uint8_t> bytes;
+  for (Addr at = mapping.start; at < mapping.end;) {
+    const std::uint64_t pages = std::min(room, (mapping.end - at) / kPageSize);
+    std::array<tracee::LoopEntry, 1> table{};
+    table[0].number = SYS_mincore;
+    table[0].arguments[0] = at.value;
+    table[0].arguments[1] = pages * kPageSize;
+    table[0].arguments[2] = answer.value;
+    thread.run(scratch, table, true, "mincore");
+    bytes.resize(pages);
+    memory.read(answer, std::as_writable_bytes(std::span(bytes)));
+    for (std::uint64_t i = 0; i < pages; ++i)
+      if ((bytes[i] & 1U) != 0)
+        runs.push_back({at + i * kPageSize, at + (i + 1) * kPageSize});
+    at = at + pages * kPageSize;
+  }
+  return proc::merge_runs(std::move(runs));
+}
+
+std::vector<image::Segment> plan_segments(const AddressSpace& space) {
+  std::vector<image::Segment> segments;
+  for (const Region& region : space.regions) {
+    if (region.backing == Backing::kernel && region.stored.empty()) continue;
+    plan_region(region, segments);
+  }
+  return segments;
+}
+
+std::vector<image::Extent> write_pages(const AddressSpace& space, CaptureContext& context,
+                                       image::Writer& writer,
+                                       const std::vector<image::Segment>& segments) {
+  std::uint64_t total = 0;
+  for (const Region& region : space.regions)
+    for (const auto& run : region.stored) total += run.size();
+  std::vector<image::Extent> extents;
+  PageWriter pipeline(writer);
+  std::uint64_t done = 0;
+  std::uint64_t reported = 0;
+  std::size_t segment = 0;
+  for (const Region& region : space.regions) {
+    const bool skip_zeros = holes_are_zero(region);
+    const bool code = region.mapping.exec && context.read_code != nullptr;
+    for (const auto& run : region.stored) {
+      for (Addr at = run.start; at < run.end;) {
+        const std::uint64_t size = std::min(kChunkBytes, run.end - at);
+        while (segments[segment].start + segments[segment].memory_bytes <= at) ++segment;
+        const std::uint64_t file_at = segments[segment].file_offset + (at - segments[segment].start);
+        PageWriter::Block& block = *pipeline.acquire();
+        block.bytes.resize(size);
+        block.pieces.clear();
+        context.memory.read_bulk(at, block.bytes);
+        if (code) unbreak(context, at, block.bytes);
+        for (std::size_t page = 0; page < size;) {
+          if (skip_zeros && is_zero(block.bytes.data() + page)) {
+            page += kPageSize;
+            continue;
+          }
+          std::size_t end = page + kPageSize;
+          while (end < size && !(skip_zeros && is_zero(block.bytes.data() + end)))
+            end += kPageSize;
+          extents.push_back({at + page, file_at + page, end - page,
+                             digest64(std::span(block.bytes).subspan(page, end - page))});
+          block.pieces.push_back({page, end - page, file_at + page});
+          page = end;
+        }
+        pipeline.submit();
+        at = at + size;
+        done += size;
+        if (context.progress && done - reported >= (32U << 20U)) {
+          reported = done;
+          if (!context.progress(done, total)) fail(ErrorKind::interrupted, "interrupted");
+          fault_point("save-memory");
+        }
+      }
+    }
+  }
+  pipeline.finish();
+  fault_point("save-memory");
+  return extents;
+}
+
+}  // namespace ckpt::state

@@ -1,0 +1,311 @@
+// Restore of the address space; see address_space.hpp.
+#include <linux/prctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <set>
+
+#include "base/error.hpp"
+#include "base/fault.hpp"
+#include "state/address_space.hpp"
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102  // Linux 6.13
+#endif
+
+namespace ckpt::state {
+
+namespace {
+
+using tracee::LoopEntry;
+
+LoopEntry entry(long number, std::initializer_list<std::uint64_t> arguments) {
+  LoopEntry row;
+  row.number = static_cast<std::uint64_t>(number);
+  std::copy(arguments.begin(), arguments.end(), std::begin(row.arguments));
+  return row;
+}
+
+std::uint64_t protection(const proc::Mapping& map) {
+  return (map.read ? PROT_READ : 0U) | (map.write ? PROT_WRITE : 0U) | (map.exec ? PROT_EXEC : 0U);
+}
+
+bool is_special_now(const proc::Mapping& map) {
+  return map.is_kernel_special() && map.path != "[vsyscall]";
+}
+
+// The extents that belong to a region and are to be read into it.
+std::vector<image::Extent> extents_of(const Region& region,
+                                      const std::vector<image::Extent>& extents) {
+  std::vector<image::Extent> mine;
+  if (region.backing == Backing::kernel || region.backing == Backing::shared_file ||
+      region.backing == Backing::lost)
+    return mine;
+  auto at = std::lower_bound(
+      extents.begin(), extents.end(), region.mapping.start,
+      [](const image::Extent& extent, Addr start) { return extent.start < start; });
+  for (; at != extents.end() && at->start < region.mapping.end; ++at) {
+    if (at->start + at->size_bytes > region.mapping.end)
+      image::damaged("memory that crosses the end of its mapping");
+    if (region.first_page_is_extra && at->start == region.mapping.start) {
+      // Stored for tools; what follows in the same extent is the program's.
+      if (at->size_bytes == kPageSize) continue;
+      mine.push_back({at->start + kPageSize, at->file_offset + kPageSize,
+                      at->size_bytes - kPageSize, 0});
+      continue;
+    }
+    mine.push_back(*at);
+  }
+  return mine;
+}
+
+std::uint64_t mapping_flags(const Region& region) {
+  const proc::Mapping& map = region.mapping;
+  std::uint64_t flags = MAP_FIXED_NOREPLACE;
+  switch (region.backing) {
+    case Backing::private_file: flags |= MAP_PRIVATE; break;
+    case Backing::shared_file: flags |= MAP_SHARED; break;
+    case Backing::shared_anonymous: flags |= MAP_SHARED | MAP_ANONYMOUS; break;
+    default: flags |= MAP_PRIVATE | MAP_ANONYMOUS; break;
+  }
+  if (map.has_flag("gd")) flags |= MAP_GROWSDOWN;
+  if (map.has_flag("nr")) flags |= MAP_NORESERVE;
+  if (map.has_flag("ht") && region.backing == Backing::anonymous) flags |= MAP_HUGETLB;
+  return flags;
+}
+
+void expect_mapped(const LoopEntry& row, const Region& region) {
+  if (row.result == static_cast<std::int64_t>(region.mapping.start.value)) return;
+  throw_errno(fmt::format("map {}-{} {}", region.mapping.start, region.mapping.end,
+                          region.mapping.path),
+              row.result < 0 && row.result >= -4095 ? static_cast<int>(-row.result) : EEXIST);
+}
+
+// Regions of one shared object, where one mapping after the other would make one object each.
+void rebuild_shared_group(tracee::RemoteThread& thread, const std::vector<const Region*>& group) {
+  std::uint64_t size = 0;
+  for (const Region* region : group)
+    size = std::max(size, region->mapping.offset_bytes + region->mapping.size());
+  const std::uint64_t whole = thread.checked_call(
+      "mmap (shared memory)", SYS_mmap,
+      {0, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, static_cast<std::uint64_t>(-1),
+       0});
+  for (const Region* region : group) {
+    // mremap(2): with an old size of 0 a shared mapping is mapped a second time.
+    thread.checked_call("mremap (shared memory)", SYS_mremap,
+                        {whole + region->mapping.offset_bytes, 0, region->mapping.size(),
+                         MREMAP_MAYMOVE | MREMAP_FIXED, region->mapping.start.value, 0});
+  }
+  thread.checked_call("munmap (shared memory)", SYS_munmap, {whole, size});
+}
+
+const std::array<std::pair<std::string_view, std::uint64_t>, 7> kAdvice = {{
+    {"dc", MADV_DONTFORK},
+    {"dd", MADV_DONTDUMP},
+    {"wf", MADV_WIPEONFORK},
+    {"rr", MADV_RANDOM},
+    {"sr", MADV_SEQUENTIAL},
+    {"hg", MADV_HUGEPAGE},
+    {"nh", MADV_NOHUGEPAGE},
+}};
+
+}  // namespace
+
+Addr find_free_place(const std::vector<proc::Mapping>& now, const AddressSpace& space,
+                     std::uint64_t size_bytes) {
+  std::vector<proc::PageRun> taken;
+  for (const auto& map : now)
+    if (map.path != "[vsyscall]") taken.push_back({map.start, map.end});
+  for (const auto& region : space.regions) {
+    taken.push_back({region.mapping.start, region.mapping.end});
+  }
+  // Room for a stack that grows into the gap below it meanwhile.
+  taken.push_back({space.bounds.start_brk, space.bounds.brk + kPageSize});
+  std::sort(taken.begin(), taken.end());
+  constexpr std::uint64_t kMargin = 1U << 20U;
+  Addr candidate{0x10000000};
+  for (const auto& run : taken) {
+    if (run.end <= candidate) continue;
+    if (run.start > candidate && run.start - candidate >= size_bytes + kMargin) return candidate;
+    candidate = run.end + kMargin;
+  }
+  return candidate;
+}
+
+void clear_and_move_kernel_pages(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                                 const std::vector<proc::Mapping>& now,
+                                 const AddressSpace& space) {
+  std::vector<proc::Mapping> special;
+  for (const auto& map : now)
+    if (is_special_now(map)) special.push_back(map);
+
+  // First out of the way of everything, then, when all else is gone, to the final place: old and
+  // new place may overlap, which mremap refuses.
+  std::uint64_t special_bytes = 0;
+  for (const auto& map : special) special_bytes += map.size();
+  std::vector<proc::Mapping> blocked = now;
+  proc::Mapping ours;
+  ours.start = scratch.code;
+  ours.end = scratch.code + scratch.size();
+  blocked.push_back(ours);
+  const Addr parking = find_free_place(blocked, space, special_bytes);
+  std::vector<LoopEntry> table;
+  Addr at = parking;
+  std::vector<proc::PageRun> keep = {{ours.start, ours.end}, {parking, parking + special_bytes}};
+  for (const auto& map : special) {
+    table.push_back(entry(SYS_mremap, {map.start.value, map.size(), map.size(),
+                                       MREMAP_MAYMOVE | MREMAP_FIXED, at.value}));
+    at = at + map.size();
+  }
+  std::sort(keep.begin(), keep.end());
+  for (const auto& map : now) {
+    if (map.is_kernel_special()) continue;
+    const bool kept = std::any_of(keep.begin(), keep.end(), [&](const proc::PageRun& run) {
+      return map.start < run.end && run.start < map.end;
+    });
+    if (!kept) table.push_back(entry(SYS_munmap, {map.start.value, map.size()}));
+  }
+  at = parking;
+  for (const auto& map : special) {
+    const auto target = std::find_if(
+        space.regions.begin(), space.regions.end(), [&](const Region& region) {
+          return region.backing == Backing::kernel && region.mapping.path == map.path;
+        });
+    if (target == space.regions.end()) {
+      table.push_back(entry(SYS_munmap, {at.value, map.size()}));
+    } else {
+      table.push_back(entry(SYS_mremap, {at.value, map.size(), map.size(),
+                                         MREMAP_MAYMOVE | MREMAP_FIXED,
+                                         target->mapping.start.value}));
+    }
+    at = at + map.size();
+  }
+  thread.run(scratch, table, true, "clear the address space");
+}
+
+void rebuild(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+             const AddressSpace& space, const MappedFiles& files,
+             const std::vector<image::Extent>& extents) {
+  std::map<std::string, std::vector<const Region*>> shared;
+  for (const Region& region : space.regions)
+    if (region.backing == Backing::shared_anonymous) shared[region.sharing].push_back(&region);
+
+  std::vector<LoopEntry> table;
+  std::vector<const Region*> made;
+  for (std::size_t i = 0; i < space.regions.size(); ++i) {
+    const Region& region = space.regions[i];
+    if (region.backing == Backing::kernel) continue;
+    if (region.backing == Backing::shared_anonymous) {
+      const auto& group = shared[region.sharing];
+      if (group.size() > 1 || region.mapping.offset_bytes != 0) continue;
+    }
+    const proc::Mapping& map = region.mapping;
+    std::uint64_t prot = region.backing == Backing::lost ? PROT_NONE : protection(map);
+    if (!extents_of(region, extents).empty() || region.backing == Backing::shared_anonymous)
+      prot |= PROT_READ | PROT_WRITE;
+    const auto file = files.find(i);
+    const std::uint64_t fd = file == files.end() ? static_cast<std::uint64_t>(-1)
+                                                 : static_cast<std::uint64_t>(file->second);
+    const std::uint64_t offset = file == files.end() ? 0 : map.offset_bytes;
+    table.push_back(entry(SYS_mmap, {map.start.value, map.size(), prot, mapping_flags(region), fd,
+                                     offset}));
+    made.push_back(&region);
+  }
+  thread.run(scratch, table);
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    if (table[i].result == -ENOMEM && made[i]->mapping.has_flag("ht")) {
+      // No huge pages are free: ordinary ones hold the same bytes.
+      std::array<LoopEntry, 1> again = {table[i]};
+      again[0].arguments[3] &= ~static_cast<std::uint64_t>(MAP_HUGETLB);
+      thread.run(scratch, again);
+      table[i] = again[0];
+    }
+    expect_mapped(table[i], *made[i]);
+  }
+  for (const auto& [name, group] : shared)
+    if (group.size() > 1 || group.front()->mapping.offset_bytes != 0)
+      rebuild_shared_group(thread, group);
+}
+
+void fill(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const AddressSpace& space,
+          const std::vector<image::Extent>& extents, int image_fd) {
+  std::vector<LoopEntry> table;
+  for (const Region& region : space.regions)
+    for (const auto& extent : extents_of(region, extents))
+      table.push_back(entry(SYS_pread64, {static_cast<std::uint64_t>(image_fd),
+                                          extent.start.value, extent.size_bytes,
+                                          extent.file_offset}));
+  thread.run(scratch, table, true, "read memory from the snapshot");
+  for (LoopEntry& row : table) {
+    // A short read is allowed by read(2); what is missing is read again.
+    while (row.result < static_cast<std::int64_t>(row.arguments[2])) {
+      if (row.result <= 0)
+        fail(ErrorKind::damaged, "the snapshot ended while memory at {:#x} was read",
+             row.arguments[1]);
+      const auto got = static_cast<std::uint64_t>(row.result);
+      row.arguments[1] += got;
+      row.arguments[2] -= got;
+      row.arguments[3] += got;
+      thread.run(scratch, std::span(&row, 1), true, "read memory from the snapshot");
+    }
+  }
+}
+
+void seal(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+          const tracee::Memory& memory, const AddressSpace& space,
+          const std::vector<image::Extent>& extents) {
+  std::vector<LoopEntry> protect;
+  std::vector<LoopEntry> advise;  // advice is advice: a kernel without huge pages says EINVAL
+  std::vector<LoopEntry> guard;
+  for (const Region& region : space.regions) {
+    const proc::Mapping& map = region.mapping;
+    if (region.backing == Backing::kernel || region.backing == Backing::lost) continue;
+    const bool was_opened = !extents_of(region, extents).empty() ||
+                            region.backing == Backing::shared_anonymous;
+    if (was_opened && protection(map) != (PROT_READ | PROT_WRITE))
+      protect.push_back(
+          entry(SYS_mprotect, {map.start.value, map.size(), protection(map)}));
+    for (const auto& [flag, advice] : kAdvice)
+      if (map.has_flag(flag))
+        advise.push_back(entry(SYS_madvise, {map.start.value, map.size(), advice}));
+    for (const auto& run : region.guards)
+      guard.push_back(
+          entry(SYS_madvise, {run.start.value, run.size(), MADV_GUARD_INSTALL}));
+    if (map.has_flag("lo")) advise.push_back(entry(SYS_mlock, {map.start.value, map.size()}));
+  }
+  thread.run(scratch, protect, true, "mprotect");
+  thread.run(scratch, advise);
+  thread.run(scratch, guard, true, "madvise (guard pages)");
+
+  // After the prctl_mm_map the auxiliary vector, which must not overlap the table of the run.
+  prctl_mm_map map{};
+  const Addr map_at = scratch.data + 2 * sizeof(LoopEntry);
+  const Addr auxv_at = map_at + sizeof map;
+  const MemoryBounds& bounds = space.bounds;
+  map.start_code = bounds.start_code.value;
+  map.end_code = bounds.end_code.value;
+  map.start_data = bounds.start_data.value;
+  map.end_data = bounds.end_data.value;
+  map.start_brk = bounds.start_brk.value;
+  map.brk = bounds.brk.value;
+  map.start_stack = bounds.start_stack.value;
+  map.arg_start = bounds.arg_start.value;
+  map.arg_end = bounds.arg_end.value;
+  map.env_start = bounds.env_start.value;
+  map.env_end = bounds.env_end.value;
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of the other process
+  map.auxv = reinterpret_cast<__u64*>(auxv_at.value);
+  map.auxv_size = static_cast<__u32>(space.auxv.size());
+  map.exe_fd = static_cast<__u32>(-1);
+  memory.write_value(map_at, map);
+  memory.write(auxv_at, space.auxv);
+  std::array<LoopEntry, 1> call = {
+      entry(SYS_prctl, {PR_SET_MM, PR_SET_MM_MAP, map_at.value, sizeof map})};
+  thread.run(scratch, call, true, "prctl(PR_SET_MM_MAP)");
+}
+
+}  // namespace ckpt::state

@@ -1,0 +1,47 @@
+// What every kind of state gets handed when it is captured or restored.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/types.hpp"
+#include "image/objects.hpp"
+#include "proc/process_dir.hpp"
+#include "state/report.hpp"
+#include "tracee/memory.hpp"
+
+namespace ckpt::state {
+
+/// Bytes done, bytes in all; returns false to cancel. Never throws.
+using Progress = std::function<bool(std::uint64_t, std::uint64_t)>;
+
+/// The stopped process that is being captured.
+struct CaptureContext {
+  CaptureContext(Tid pid, image::Objects store)
+      : process(pid), memory(pid), objects(std::move(store)) {}
+
+  proc::ProcessDir process;
+  tracee::Memory memory;
+  image::Objects objects;
+  Report report;
+  std::uint64_t file_limit_bytes = 0;
+  Progress progress;
+  /// The program's own bytes where a debugger has put breakpoint instructions; may be empty.
+  std::function<std::string(Addr, std::uint64_t)> read_code;
+};
+
+/// How open files come back.
+enum class FilesMode { automatic, real, private_copies, strict };
+
+struct RestoreOptions {
+  std::string store;  // directory; empty = the default one
+  FilesMode files = FilesMode::automatic;
+  std::map<std::string, std::string> replaced_files;  // OLD=NEW
+  std::map<int, std::string> streams;                 // 0, 1, 2 -> path
+};
+
+}  // namespace ckpt::state

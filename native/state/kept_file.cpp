@@ -1,0 +1,225 @@
+#include "state/kept_file.hpp"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/digest.hpp"
+#include "base/error.hpp"
+#include "base/io.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+std::int64_t nanoseconds(const timespec& time) {
+  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+}  // namespace
+
+image::Json object_to_json(const image::ObjectRef& object) {
+  return {{"hash", object.hash}, {"size", object.size_bytes}, {"name", object.name}};
+}
+
+image::ObjectRef object_from_json(const image::Json& json) {
+  image::ObjectRef object;
+  object.hash = json.at("hash");
+  object.size_bytes = json.at("size");
+  object.name = json.at("name");
+  return object;
+}
+
+image::Json kept_file_to_json(const KeptFile& file) {
+  return {{"path", file.path},
+          {"deleted", file.deleted},
+          {"device", file.device},
+          {"inode", file.inode},
+          {"size", file.size_bytes},
+          {"mtime_ns", file.mtime_ns},
+          {"ctime_ns", file.ctime_ns},
+          {"object", file.object ? object_to_json(*file.object) : image::Json()}};
+}
+
+KeptFile kept_file_from_json(const image::Json& json) {
+  KeptFile file;
+  file.path = json.at("path");
+  file.deleted = json.at("deleted");
+  file.device = json.at("device");
+  file.inode = json.at("inode");
+  file.size_bytes = json.at("size");
+  file.mtime_ns = json.at("mtime_ns");
+  file.ctime_ns = json.at("ctime_ns");
+  if (!json.at("object").is_null()) file.object = object_from_json(json.at("object"));
+  return file;
+}
+
+KeptFile describe_file(const struct stat& status, const std::string& path, bool deleted) {
+  KeptFile file;
+  file.path = path;
+  file.deleted = deleted;
+  file.device = status.st_dev;
+  file.inode = status.st_ino;
+  file.size_bytes = static_cast<std::uint64_t>(status.st_size);
+  file.mtime_ns = nanoseconds(status.st_mtim);
+  file.ctime_ns = nanoseconds(status.st_ctim);
+  return file;
+}
+
+Found look_for(const KeptFile& file) {
+  struct stat status {};
+  if (file.deleted || ::stat(file.path.c_str(), &status) != 0 || !S_ISREG(status.st_mode))
+    return Found::missing;
+  const KeptFile now = describe_file(status, file.path, false);
+  if (now.size_bytes != file.size_bytes) return Found::changed;
+  const bool same_file = now.device == file.device && now.inode == file.inode &&
+                         now.mtime_ns == file.mtime_ns;
+  if (same_file && now.ctime_ns == file.ctime_ns) return Found::same;
+  // Touched, moved to another disk, or renamed: only the content can tell.
+  if (!file.object) return same_file ? Found::same : Found::changed;
+  const int fd = ::open(file.path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return Found::unreadable;
+  const UniqueFd owned(fd);
+  std::uint64_t size_bytes = 0;
+  return digest_file(fd, file.path, size_bytes) == file.object->hash ? Found::same
+                                                                     : Found::changed;
+}
+
+std::string_view found_text(Found found) noexcept {
+  switch (found) {
+    case Found::same: return "is as it was";
+    case Found::changed: return "has changed";
+    case Found::missing: return "is gone";
+    case Found::unreadable: return "may not be opened any more";
+  }
+  return "";
+}
+
+FileSource::FileSource(std::vector<image::Objects> stores, RestoreOptions options)
+    : stores_(std::move(stores)), options_(std::move(options)) {}
+
+std::string FileSource::key(const KeptFile& file) {
+  return fmt::format("{}:{}:{}", file.device, file.inode, file.path);
+}
+
+std::optional<std::string> FileSource::find_object(const KeptFile& file) const {
+  if (!file.object) return std::nullopt;
+  for (const auto& store : stores_)
+    if (auto path = store.find(*file.object)) {
+      if (!store.intact(*file.object))
+        fail(ErrorKind::damaged, "{}: the store's copy {} is damaged", file.path, *path);
+      return path;
+    }
+  return std::nullopt;
+}
+
+const FileSource::Choice& FileSource::choose(const KeptFile& file, Use use) {
+  auto& choices = use == Use::data ? data_choices_ : code_choices_;
+  const std::string name = key(file);
+  if (const auto known = choices.find(name); known != choices.end()) return known->second;
+
+  Choice choice{false, file.path};
+  const auto replaced = options_.replaced_files.find(file.path);
+  if (use == Use::data && replaced != options_.replaced_files.end()) {
+    choice.path = replaced->second;
+    struct stat status {};
+    if (::stat(choice.path.c_str(), &status) != 0)
+      fail(ErrorKind::files, "{} (in place of {}): {}", choice.path, file.path,
+           describe_errno(errno));
+    return choices.emplace(name, choice).first->second;
+  }
+  const FilesMode mode = use == Use::data ? options_.files : FilesMode::automatic;
+  auto look = looks_.find(name);
+  if (look == looks_.end()) look = looks_.emplace(name, look_for(file)).first;
+  Found found = look->second;
+  if (found == Found::same && ::access(file.path.c_str(), R_OK) != 0) found = Found::unreadable;
+  if (mode == FilesMode::real) {
+    if (found == Found::missing || found == Found::unreadable)
+      fail(ErrorKind::files, "{} {}: give another with -file {}=NEW, or use -files auto",
+           file.path, found_text(found), file.path);
+  } else if (mode == FilesMode::strict && found != Found::same) {
+    fail(ErrorKind::files, "{} {} since the snapshot, and -files strict was asked for", file.path,
+         found_text(found));
+  } else if (mode == FilesMode::private_copies || found != Found::same) {
+    choice.scratch = true;
+    if (!find_object(file)) {
+      if (file.object)
+        fail(ErrorKind::files, "{} {}, and its copy is no longer in the store", file.path,
+             found_text(found));
+      fail(ErrorKind::files,
+           "{} {} since the snapshot, and its content was not kept (see set ckpt file-limit): "
+           "put the file back, or use -files real",
+           file.path, found_text(found));
+    }
+    if (use == Use::data)
+      notes_.push_back(
+          mode == FilesMode::private_copies
+              ? fmt::format("{}: the program gets a private copy, as asked", file.path)
+              : fmt::format("{} {} since the snapshot: the program gets a private copy of what "
+                            "it was",
+                            file.path, found_text(found)));
+  }
+  return choices.emplace(name, choice).first->second;
+}
+
+void FileSource::check(const KeptFile& file, Use use) { choose(file, use); }
+
+bool FileSource::is_scratch(const KeptFile& file, Use use) { return choose(file, use).scratch; }
+
+std::string FileSource::content_path(const KeptFile& file) {
+  const Choice& choice = choose(file, Use::code);
+  if (!choice.scratch) return choice.path;
+  return find_object(file).value();  // choose() has made sure that it is there
+}
+
+int FileSource::scratch_copy(const KeptFile& file) {
+  UniqueFd& slot = scratch_[key(file)];
+  if (slot) return slot.get();
+  const std::string source = find_object(file).value();
+  const UniqueFd from = open_file(source, O_RDONLY);
+  for (const auto& store : stores_) {
+    const std::string directory = store.directory() + "/scratch";
+    slot.reset(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+    if (slot) break;
+  }
+  if (!slot) slot.reset(::memfd_create(image::object_name(file.path).c_str(), MFD_CLOEXEC));
+  if (!slot) throw_errno(fmt::format("make a private copy of {}", file.path), errno);
+  if (::ioctl(slot.get(), FICLONE, from.get()) == 0) return slot.get();
+  off_t at = 0;
+  while (static_cast<std::uint64_t>(at) < file.object->size_bytes) {
+    const ssize_t n = ::sendfile(slot.get(), from.get(), &at,
+                                 file.object->size_bytes - static_cast<std::uint64_t>(at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw_errno(fmt::format("make a private copy of {}", file.path), errno);
+    if (n == 0) break;
+  }
+  return slot.get();
+}
+
+UniqueFd FileSource::open(const KeptFile& file, Use use, int flags) {
+  const Choice& choice = choose(file, use);
+  // Creating and truncating happened long before the save; they must not happen again.
+  const int again = flags & ~(O_CREAT | O_EXCL | O_TRUNC);
+  if (!choice.scratch) {
+    if (UniqueFd fd{::open(choice.path.c_str(), again | O_CLOEXEC)}) return fd;
+    const int error_number = errno;
+    if (use == Use::data && error_number == EACCES && options_.files == FilesMode::automatic &&
+        find_object(file)) {
+      notes_.push_back(fmt::format(
+          "{} may not be opened any more: the program gets a private copy of what it was",
+          file.path));
+      data_choices_[key(file)].scratch = true;
+      return open(file, use, flags);
+    }
+    throw_errno(fmt::format("open {}", choice.path), error_number);
+  }
+  if (use == Use::code) return open_file(find_object(file).value(), O_RDONLY);
+  return open_file(fmt::format("/proc/self/fd/{}", scratch_copy(file)), again);
+}
+
+}  // namespace ckpt::state

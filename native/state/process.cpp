@@ -1,0 +1,261 @@
+#include "state/process.hpp"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+
+#include "base/error.hpp"
+#include "base/io.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+using tracee::LoopEntry;
+
+// <asm/prctl.h>, Linux 5.16
+constexpr std::uint64_t kGetFeaturePermissions = 0x1022;
+constexpr std::uint64_t kRequestFeaturePermission = 0x1023;
+constexpr std::uint64_t kTileDataFeature = 18;
+
+bool shares_memory(Tid a, Tid b) {
+  return ::syscall(SYS_kcmp, a, b, KCMP_VM, 0UL, 0UL) == 0;
+}
+
+bool may_suspend_seccomp() {
+  // PTRACE_O_SUSPEND_SECCOMP wants CAP_SYS_ADMIN.
+  const auto status = proc::ProcessDir(::getpid()).read("status");
+  const auto at = status.find("CapEff:");
+  if (at == std::string::npos) return false;
+  constexpr unsigned kCapSysAdmin = 21;
+  return ((std::stoull(status.substr(at + 7, 18), nullptr, 16) >> kCapSysAdmin) & 1U) != 0;
+}
+
+}  // namespace
+
+void refuse_impossible(const proc::ProcessDir& process) {
+  const Tid pid = process.pid();
+  const proc::Status status = process.status();
+  if (status.state == 'Z' && status.threads > 1)
+    fail(ErrorKind::refused,
+         "process {}: its main thread has ended while others go on; such a process cannot be "
+         "saved yet",
+         pid);
+  if (status.state == 'Z' || status.state == 'X')
+    fail(ErrorKind::refused, "process {}: it has ended; nothing is left to save", pid);
+  const std::string auxv = process.read("auxv");
+  if (auxv.empty()) fail(ErrorKind::refused, "process {}: it has no memory of its own", pid);
+
+  const UniqueFd exe = process.open("exe", O_RDONLY);
+  std::array<unsigned char, EI_NIDENT> ident{};
+  if (::pread(exe.get(), ident.data(), ident.size(), 0) != EI_NIDENT ||
+      std::memcmp(ident.data(), ELFMAG, SELFMAG) != 0 || ident[EI_CLASS] != ELFCLASS64)
+    fail(ErrorKind::refused, "process {}: a 32-bit program; only 64-bit programs can be saved",
+         pid);
+  // AT_SECURE also tells of file capabilities, which the ids do not show.
+  for (std::size_t at = 0; at + 16 <= auxv.size(); at += 16) {
+    std::array<std::uint64_t, 2> pair{};
+    std::memcpy(pair.data(), auxv.data() + at, sizeof pair);
+    if (pair[0] == AT_SECURE && pair[1] != 0)
+      fail(ErrorKind::refused,
+           "process {}: a set-user-id, set-group-id or privileged-file program; it cannot be "
+           "started again with these rights",
+           pid);
+  }
+  const Tid parent = process.stat().parent;
+  if (parent > 0 && shares_memory(pid, parent))
+    fail(ErrorKind::refused,
+         "process {}: it shares its memory with its parent {} (between vfork and exec): continue "
+         "until it has called exec",
+         pid, parent);
+  for (const Tid child : process.children())
+    if (shares_memory(pid, child))
+      fail(ErrorKind::refused,
+           "process {}: it shares its memory with its child {} (vfork or CLONE_VM): continue "
+           "until the child has called exec or ended",
+           pid, child);
+  if (status.seccomp == 1)
+    fail(ErrorKind::refused, "process {}: it is in strict seccomp mode", pid);
+  if (status.seccomp == 2 && !may_suspend_seccomp())
+    fail(ErrorKind::refused,
+         "process {}: it runs under a seccomp filter, which only a privileged user may suspend "
+         "for a save",
+         pid);
+}
+
+ProcessState capture_process(CaptureContext& context, tracee::RemoteThread& thread,
+                             const tracee::Scratch& scratch) {
+  const auto& process = context.process;
+  ProcessState state;
+  const proc::Status status = process.status();
+  const proc::Stat stat = process.stat();
+  state.pid = status.ns_pids.empty() ? process.pid() : status.ns_pids.back();
+  state.parent = stat.parent;
+  state.group = stat.process_group;
+  state.session = stat.session;
+  state.uid = status.uids[0];
+  state.gid = status.gids[0];
+  state.umask = status.umask;
+  state.directory = process.link("cwd").value_or("/");
+  state.root = process.link("root").value_or("/");
+  std::array<LoopEntry, 1> table{};
+  table[0].number = SYS_personality;
+  table[0].arguments[0] = 0xffffffff;  // personality(2): asks only
+  thread.run(scratch, table, true, "personality");
+  state.personality = static_cast<std::uint64_t>(table[0].result);
+  // Fails where the kernel knows no such features: then nothing was permitted.
+  const Addr answer = scratch.data + sizeof(LoopEntry);
+  table[0] = {};
+  table[0].number = SYS_arch_prctl;
+  table[0].arguments[0] = kGetFeaturePermissions;
+  table[0].arguments[1] = answer.value;
+  thread.run(scratch, table);
+  if (table[0].result == 0)
+    state.extended_features = context.memory.read_value<std::uint64_t>(answer);
+  for (int resource = 0; resource < RLIM_NLIMITS; ++resource) {
+    rlimit limit{};
+    if (::prlimit(process.pid(), static_cast<__rlimit_resource>(resource), nullptr, &limit) != 0)
+      limit = {RLIM_INFINITY, RLIM_INFINITY};
+    state.limits.emplace_back(limit.rlim_cur, limit.rlim_max);
+  }
+  return state;
+}
+
+void report_process(CaptureContext& context, tracee::RemoteThread& thread,
+                    const tracee::Scratch& scratch) {
+  const auto& process = context.process;
+  for (const Tid child : process.children()) {
+    std::string name = "?";
+    char state = '?';
+    try {
+      const proc::ProcessDir directory(child);
+      name = directory.stat().comm;
+      state = directory.stat().state;
+    } catch (const Error&) {
+      continue;  // it ended and was reaped meanwhile
+    }
+    context.report.add(
+        Severity::lost, fmt::format("child {}", child), "child process",
+        state == 'Z'
+            ? fmt::format("{} has ended, but its exit status was not collected: waiting for it "
+                          "will say ECHILD",
+                          name)
+            : fmt::format("{} is not part of the snapshot: waiting for it will say ECHILD", name));
+  }
+  if (const auto timers = try_read_file(process.path("timers"));
+      timers && timers->find("ID:") != std::string::npos)
+    context.report.add(Severity::lost, "process", "POSIX timers",
+                       "timers made by timer_create do not come back: they never expire, and "
+                       "their ids are invalid");
+  constexpr std::array<const char*, 3> kTimers = {"ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF"};
+  std::array<LoopEntry, kTimers.size()> table{};
+  const Addr answers = scratch.data + table.size() * sizeof(LoopEntry);
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    table[i].number = SYS_getitimer;
+    table[i].arguments[0] = i;
+    table[i].arguments[1] = (answers + i * sizeof(itimerval)).value;
+  }
+  thread.run(scratch, table, true, "getitimer");
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    const auto value = context.memory.read_value<itimerval>(answers + i * sizeof(itimerval));
+    if (value.it_value.tv_sec != 0 || value.it_value.tv_usec != 0)
+      context.report.add(Severity::lost, "process", "interval timer",
+                         fmt::format("{} (setitimer or alarm) does not come back: its signal never "
+                                     "arrives",
+                                     kTimers.at(i)));
+  }
+  if (process.link("root").value_or("/") != "/")
+    context.report.add(Severity::changed, "process", "root directory",
+                       "the program runs in a chroot: it comes back without it");
+  if (process.status().seccomp != 0)
+    context.report.add(Severity::changed, "process", "seccomp",
+                       "the seccomp filter does not come back: the program runs without it");
+}
+
+image::Json process_to_json(const ProcessState& state) {
+  return {{"pid", state.pid},           {"ppid", state.parent},
+          {"pgrp", state.group},        {"session", state.session},
+          {"uid", state.uid},           {"gid", state.gid},
+          {"umask", state.umask},       {"cwd", state.directory},
+          {"root", state.root},         {"personality", state.personality},
+          {"rlimits", state.limits},    {"extended_features", state.extended_features}};
+}
+
+ProcessState process_from_json(const image::Json& json) {
+  ProcessState state;
+  state.pid = json.at("pid");
+  if (state.pid <= 0) image::damaged("the process id");
+  state.parent = json.at("ppid");
+  state.group = json.at("pgrp");
+  state.session = json.at("session");
+  state.uid = json.at("uid");
+  state.gid = json.at("gid");
+  state.umask = json.at("umask");
+  state.directory = json.at("cwd");
+  state.root = json.at("root");
+  state.personality = json.at("personality");
+  state.limits = json.at("rlimits").get<decltype(state.limits)>();
+  state.extended_features = json.at("extended_features");
+  if (state.directory.size() >= PATH_MAX) image::damaged("the working directory");
+  return state;
+}
+
+void restore_feature_permissions(tracee::RemoteThread& thread, const ProcessState& state) {
+  if (((state.extended_features >> kTileDataFeature) & 1U) == 0) return;
+  thread.checked_call("arch_prctl(ARCH_REQ_XCOMP_PERM)", SYS_arch_prctl,
+                      {kRequestFeaturePermission, kTileDataFeature});
+}
+
+std::vector<std::string> restore_process(tracee::RemoteThread& thread,
+                                         const tracee::Scratch& scratch,
+                                         const tracee::Memory& memory, const ProcessState& state) {
+  std::vector<std::string> notes;
+  std::array<LoopEntry, 3> table{};
+  const Addr path_at = scratch.data + table.size() * sizeof(LoopEntry);
+  memory.write(path_at, std::as_bytes(std::span(state.directory.c_str(),
+                                                state.directory.size() + 1)));
+  table[0].number = SYS_chdir;
+  table[0].arguments[0] = path_at.value;
+  table[1].number = SYS_umask;
+  table[1].arguments[0] = state.umask;
+  table[2].number = SYS_personality;
+  table[2].arguments[0] = state.personality;
+  thread.run(scratch, table);
+  if (table[0].result != 0)
+    notes.push_back(fmt::format("the working directory {} cannot be entered ({}): the program is "
+                                "in the directory of the restore",
+                                state.directory,
+                                describe_errno(static_cast<int>(-table[0].result))));
+  return notes;
+}
+
+std::vector<std::string> restore_limits(Tid pid, const ProcessState& state) {
+  std::vector<std::string> notes;
+  for (std::size_t i = 0; i < state.limits.size() && i < RLIM_NLIMITS; ++i) {
+    const auto resource = static_cast<__rlimit_resource>(i);
+    rlimit wanted{state.limits[i].first, state.limits[i].second};
+    if (::prlimit(pid, resource, &wanted, nullptr) == 0) continue;
+    // A hard limit can only be lowered: at least the soft one, as far as it goes.
+    rlimit now{};
+    if (::prlimit(pid, resource, nullptr, &now) != 0) continue;
+    wanted.rlim_max = std::min<rlim_t>(wanted.rlim_max, now.rlim_max);
+    wanted.rlim_cur = std::min<rlim_t>(wanted.rlim_cur, wanted.rlim_max);
+    if (::prlimit(pid, resource, &wanted, nullptr) != 0 ||
+        wanted.rlim_cur != state.limits[i].first)
+      notes.push_back(
+          fmt::format("resource limit {} is lower than it was: {} instead of {}", i,
+                      wanted.rlim_cur, state.limits[i].first));
+  }
+  return notes;
+}
+
+}  // namespace ckpt::state

@@ -1,0 +1,55 @@
+// What the kernel keeps per process besides memory, signals and descriptors: identity, directory,
+// umask, personality, limits; and, for the fidelity report, what is not brought back.
+#pragma once
+
+#include <sys/resource.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "image/format.hpp"
+#include "state/context.hpp"
+#include "tracee/remote.hpp"
+
+namespace ckpt::state {
+
+struct ProcessState {
+  Tid pid = 0;  // as the program sees it
+  Tid parent = 0;
+  Tid group = 0;
+  Tid session = 0;
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint32_t umask = 022;
+  std::string directory;
+  std::string root;
+  std::uint64_t personality = 0;
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> limits;  // soft, hard; by RLIMIT_ number
+  std::uint64_t extended_features = 0;  // what arch_prctl(ARCH_GET_XCOMP_PERM) permits (AMX)
+};
+
+/// Throws Error (refused) for processes that cannot be captured at all: 32-bit, set-id, memory
+/// shared with another process, a kernel thread, seccomp without privilege.
+void refuse_impossible(const proc::ProcessDir& process);
+
+ProcessState capture_process(CaptureContext& context, tracee::RemoteThread& thread,
+                             const tracee::Scratch& scratch);
+/// Names what is there and will not come back: children, timers, locks and so on.
+void report_process(CaptureContext& context, tracee::RemoteThread& thread,
+                    const tracee::Scratch& scratch);
+
+image::Json process_to_json(const ProcessState& state);
+ProcessState process_from_json(const image::Json& json);
+
+/// Asks again for the processor features that a program must ask for. Before any other thread.
+void restore_feature_permissions(tracee::RemoteThread& thread, const ProcessState& state);
+
+/// Directory, umask, personality. Returns what could not be brought back, in words.
+std::vector<std::string> restore_process(tracee::RemoteThread& thread,
+                                         const tracee::Scratch& scratch,
+                                         const tracee::Memory& memory, const ProcessState& state);
+/// Limits, set from outside at the very end.
+std::vector<std::string> restore_limits(Tid pid, const ProcessState& state);
+
+}  // namespace ckpt::state

@@ -1,0 +1,341 @@
+#include "state/threads.hpp"
+
+#include <elf.h>
+#include <linux/prctl.h>
+#include <linux/sched.h>
+#include <sys/procfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
+#include "base/error.hpp"
+#include "base/fault.hpp"
+#include "state/signals.hpp"
+
+#ifndef NT_SIGINFO
+#define NT_SIGINFO 0x53494749
+#endif
+
+namespace ckpt::state {
+
+namespace {
+
+using image::Json;
+using tracee::LoopEntry;
+
+// Answers of the kernel to an interrupted call, seen only by a tracer (include/linux/errno.h).
+constexpr std::int64_t kRestartNoHand = -514;
+constexpr std::int64_t kRestartBlock = -516;
+
+constexpr std::size_t kLegacyAreaBytes = 512;   // FXSAVE
+constexpr std::size_t kXcr0Offset = 464;        // kernel's use of the software-reserved bytes
+constexpr std::uint64_t kRseqCsOffset = 8;      // struct rseq, <linux/rseq.h>
+constexpr std::size_t kXstateBvOffset = 512;    // XSAVE header
+
+constexpr std::array<std::pair<const char*, unsigned long long tracee::Registers::*>, 27>
+    kRegisterNames = {{
+        {"r15", &tracee::Registers::r15},         {"r14", &tracee::Registers::r14},
+        {"r13", &tracee::Registers::r13},         {"r12", &tracee::Registers::r12},
+        {"rbp", &tracee::Registers::rbp},         {"rbx", &tracee::Registers::rbx},
+        {"r11", &tracee::Registers::r11},         {"r10", &tracee::Registers::r10},
+        {"r9", &tracee::Registers::r9},           {"r8", &tracee::Registers::r8},
+        {"rax", &tracee::Registers::rax},         {"rcx", &tracee::Registers::rcx},
+        {"rdx", &tracee::Registers::rdx},         {"rsi", &tracee::Registers::rsi},
+        {"rdi", &tracee::Registers::rdi},         {"orig_rax", &tracee::Registers::orig_rax},
+        {"rip", &tracee::Registers::rip},         {"cs", &tracee::Registers::cs},
+        {"eflags", &tracee::Registers::eflags},   {"rsp", &tracee::Registers::rsp},
+        {"ss", &tracee::Registers::ss},           {"fs_base", &tracee::Registers::fs_base},
+        {"gs_base", &tracee::Registers::gs_base}, {"ds", &tracee::Registers::ds},
+        {"es", &tracee::Registers::es},           {"fs", &tracee::Registers::fs},
+        {"gs", &tracee::Registers::gs},
+    }};
+
+std::uint64_t word_at(std::span<const std::byte> bytes, std::size_t offset) {
+  std::uint64_t word = 0;
+  if (bytes.size() >= offset + sizeof word) std::memcpy(&word, bytes.data() + offset, sizeof word);
+  return word;
+}
+
+bool is_debugger_stop(const siginfo_t& info) {
+  return info.si_signo == SIGSTOP;  // sent to a thread by a debugger (or by us) to stop it
+}
+
+LoopEntry entry(long number, std::initializer_list<std::uint64_t> arguments) {
+  LoopEntry row;
+  row.number = static_cast<std::uint64_t>(number);
+  std::copy(arguments.begin(), arguments.end(), std::begin(row.arguments));
+  return row;
+}
+
+}  // namespace
+
+std::uint64_t live_components(std::span<const std::byte> xstate) {
+  return word_at(xstate, kXstateBvOffset);
+}
+
+std::uint64_t enabled_components(std::span<const std::byte> xstate) {
+  return word_at(xstate, kXcr0Offset);
+}
+
+ThreadState look(const CaptureContext& context, Tid lwp) {
+  ThreadState state;
+  state.lwp = lwp;
+  const proc::Status status = context.process.status(lwp);
+  state.tid = status.ns_pids.empty() ? lwp : status.ns_pids.back();
+  state.name = context.process.comm(lwp);
+  state.registers = tracee::get_registers(lwp);
+  state.xstate = tracee::get_xstate(lwp);
+  state.signal_mask = tracee::get_signal_mask(lwp);
+  state.stop_info = tracee::get_siginfo(lwp);
+  for (const auto& info : tracee::peek_signals(lwp, false))
+    if (!is_debugger_stop(info)) state.queued.push_back(info);
+  state.rseq = tracee::get_rseq(lwp);
+  if (state.rseq && !state.rseq->area) state.rseq.reset();
+  if (state.rseq)
+    state.rseq_critical_section = context.memory.read_value<std::uint64_t>(
+        state.rseq->area + kRseqCsOffset);
+  std::uint64_t head = 0;
+  std::size_t length = 0;
+  if (::syscall(SYS_get_robust_list, lwp, &head, &length) == 0) {
+    state.robust_list = Addr{head};
+    state.robust_list_bytes = length;
+  }
+  return state;
+}
+
+void ask(CaptureContext& context, ThreadState& state, tracee::RemoteThread& thread,
+         const tracee::Scratch& scratch) {
+  constexpr std::size_t kRows = 2;
+  const Addr stack_at = scratch.data + kRows * sizeof(LoopEntry);
+  const Addr tid_at = stack_at + sizeof(stack_t);
+  std::array<LoopEntry, kRows> table = {
+      entry(SYS_sigaltstack, {0, stack_at.value}),
+      entry(SYS_prctl, {PR_GET_TID_ADDRESS, tid_at.value}),
+  };
+  thread.run(scratch, table);
+  if (table[0].result != 0)
+    throw_errno(fmt::format("thread {}: sigaltstack", state.lwp),
+                static_cast<int>(-table[0].result));
+  state.alternate_stack = context.memory.read_value<stack_t>(stack_at);
+  // "On the alternate stack" follows from the stack pointer; it is an answer, not a setting.
+  state.alternate_stack.ss_flags &= ~SS_ONSTACK;
+  if (table[1].result == 0) state.tid_address = Addr{context.memory.read_value<std::uint64_t>(tid_at)};
+  // A clone call that had just ended was let go on to its end: these are the true registers.
+  state.registers = thread.saved_registers();
+}
+
+void prepare_restart(ThreadState& state, bool deliverable, bool same_process) {
+  auto& registers = state.registers;
+  if (static_cast<std::int64_t>(registers.orig_rax) < 0) return;
+  const auto result = static_cast<std::int64_t>(registers.rax);
+  // The kernel's note of how to go on (a deadline) stays behind with the old process; the call is
+  // made again with the time-out it was made with. A handler still gets its EINTR.
+  if (result == kRestartBlock && !same_process)
+    registers.rax = static_cast<std::uint64_t>(kRestartNoHand);
+  // Calls that are never restarted after a debugger's stop (signal(7)), though nothing happened:
+  // without a signal to be handled the program must not see EINTR.
+  constexpr std::array<std::uint64_t, 7> kHarmless = {
+      SYS_epoll_wait, SYS_epoll_pwait, 441 /* epoll_pwait2 */, SYS_rt_sigtimedwait,
+      SYS_semop,      SYS_semtimedop,  SYS_io_getevents};
+  if (result == -EINTR && !deliverable &&
+      std::find(kHarmless.begin(), kHarmless.end(), registers.orig_rax) != kHarmless.end())
+    registers.rax = static_cast<std::uint64_t>(kRestartNoHand);
+}
+
+Json thread_to_json(const ThreadState& state) {
+  Json registers = Json::object();
+  for (const auto& [name, member] : kRegisterNames) registers[name] = state.registers.*member;
+  Json queued = Json::array();
+  for (const auto& info : state.queued) queued.push_back(image::pack_bytes(&info, sizeof info));
+  Json rseq;
+  if (state.rseq)
+    rseq = {{"area", state.rseq->area.value},
+            {"size", state.rseq->size_bytes},
+            {"signature", state.rseq->signature},
+            {"flags", state.rseq->flags},
+            {"critical_section", state.rseq_critical_section}};
+  return {{"tid", state.tid},
+          {"lwp", state.lwp},
+          {"number", state.number},
+          {"pthread", state.pthread},
+          {"name", state.name},
+          {"registers", std::move(registers)},
+          {"xstate", image::pack_bytes(state.xstate.data(), state.xstate.size())},
+          {"sigmask", state.signal_mask},
+          {"stop_info", state.stop_info
+                            ? image::pack_bytes(&*state.stop_info, sizeof(siginfo_t))
+                            : Json()},
+          {"held_signal", state.held_signal},
+          {"queued", std::move(queued)},
+          {"altstack",
+           {{"sp", reinterpret_cast<std::uint64_t>(state.alternate_stack.ss_sp)},
+            {"flags", state.alternate_stack.ss_flags},
+            {"size", state.alternate_stack.ss_size}}},
+          {"rseq", std::move(rseq)},
+          {"tid_address", state.tid_address.value},
+          {"robust_list", {state.robust_list.value, state.robust_list_bytes}}};
+}
+
+ThreadState thread_from_json(const Json& json) {
+  ThreadState state;
+  state.tid = json.at("tid");
+  state.lwp = json.at("lwp");
+  if (state.tid <= 0 || state.lwp <= 0) image::damaged("a thread's id");
+  state.number = json.at("number");
+  state.pthread = json.at("pthread");
+  state.name = json.at("name");
+  const auto& registers = json.at("registers");
+  for (const auto& [name, member] : kRegisterNames)
+    state.registers.*member = registers.at(name).get<std::uint64_t>();
+  state.xstate = image::unpack_bytes(json.at("xstate"));
+  if (state.xstate.size() < kXstateBvOffset + 64 || state.xstate.size() > (1U << 20U))
+    image::damaged("a thread's extended state");
+  state.signal_mask = json.at("sigmask");
+  if (!json.at("stop_info").is_null())
+    state.stop_info = unpack_siginfo(json.at("stop_info"));
+  state.held_signal = json.at("held_signal");
+  if (state.held_signal < 0 || state.held_signal > 64) image::damaged("a held signal");
+  for (const auto& item : json.at("queued"))
+    state.queued.push_back(unpack_siginfo(item));
+  const auto& stack = json.at("altstack");
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of the other process
+  state.alternate_stack.ss_sp = reinterpret_cast<void*>(stack.at("sp").get<std::uint64_t>());
+  state.alternate_stack.ss_flags = stack.at("flags");
+  state.alternate_stack.ss_size = stack.at("size");
+  if (const auto& rseq = json.at("rseq"); !rseq.is_null()) {
+    state.rseq = tracee::RseqRegistration{Addr{rseq.at("area").get<std::uint64_t>()},
+                                          rseq.at("size"), rseq.at("signature"), rseq.at("flags")};
+    state.rseq_critical_section = rseq.at("critical_section");
+  }
+  state.tid_address = Addr{json.at("tid_address").get<std::uint64_t>()};
+  state.robust_list = Addr{json.at("robust_list").at(0).get<std::uint64_t>()};
+  state.robust_list_bytes = json.at("robust_list").at(1);
+  return state;
+}
+
+std::vector<image::Note> thread_notes(const ThreadState& state, Tid process) {
+  const auto note = [](const char* owner, std::uint32_t type, const void* data, std::size_t size) {
+    image::Note made{owner, type, {}};
+    const auto* first = static_cast<const std::byte*>(data);
+    made.content.assign(first, first + size);
+    return made;
+  };
+  elf_prstatus status{};
+  if (state.stop_info) {
+    status.pr_info.si_signo = state.stop_info->si_signo;
+    status.pr_info.si_code = state.stop_info->si_code;
+    status.pr_info.si_errno = state.stop_info->si_errno;
+  }
+  // What a core file says the thread died of; a debugger's own stops are not the program's.
+  status.pr_cursig = static_cast<short>(state.held_signal);
+  status.pr_sighold = state.signal_mask;
+  status.pr_pid = state.tid;
+  status.pr_ppid = 0;
+  status.pr_pgrp = process;
+  status.pr_fpvalid = 1;
+  static_assert(sizeof status.pr_reg == sizeof(tracee::Registers));
+  std::memcpy(&status.pr_reg, &state.registers, sizeof status.pr_reg);
+  std::vector<image::Note> notes;
+  notes.push_back(note("CORE", NT_PRSTATUS, &status, sizeof status));
+  notes.push_back(note("CORE", NT_FPREGSET, state.xstate.data(),
+                       std::min(state.xstate.size(), kLegacyAreaBytes)));
+  notes.push_back(note("LINUX", NT_X86_XSTATE, state.xstate.data(), state.xstate.size()));
+  if (state.stop_info)
+    notes.push_back(note("CORE", NT_SIGINFO, &*state.stop_info, sizeof(siginfo_t)));
+  return notes;
+}
+
+std::vector<Tid> create_threads(tracee::RemoteThread& main, const tracee::Scratch& scratch,
+                                const tracee::Memory& memory,
+                                const std::vector<ThreadState>& states, bool keep_ids) {
+  std::vector<Tid> created;
+  const Addr arguments_at = scratch.data;
+  const Addr id_at = scratch.data + sizeof(clone_args);
+  for (std::size_t i = 1; i < states.size(); ++i) {
+    clone_args arguments{};
+    arguments.flags =
+        CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+    if (keep_ids) {
+      memory.write_value(id_at, states[i].tid);
+      arguments.set_tid = id_at.value;
+      arguments.set_tid_size = 1;
+    }
+    memory.write_value(arguments_at, arguments);
+    const std::int64_t result =
+        main.call_clone(SYS_clone3, {arguments_at.value, sizeof arguments});
+    if (result < 0)
+      throw_errno(keep_ids ? fmt::format("create a thread with the id {}", states[i].tid)
+                           : std::string("create a thread"),
+                  static_cast<int>(-result));
+    created.push_back(static_cast<Tid>(result));
+  }
+  return created;
+}
+
+void equip(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+           const tracee::Memory& memory, const ThreadState& state, Tid now) {
+  std::vector<LoopEntry> table;
+  constexpr std::size_t kMostRows = 8;
+  const Addr stack_at = scratch.data + kMostRows * sizeof(LoopEntry);
+  const Addr name_at = stack_at + sizeof(stack_t);
+  table.push_back(entry(SYS_set_tid_address, {state.tid_address.value}));
+  if (state.robust_list)
+    table.push_back(
+        entry(SYS_set_robust_list, {state.robust_list.value, state.robust_list_bytes}));
+  if (state.rseq)
+    table.push_back(entry(SYS_rseq, {state.rseq->area.value, state.rseq->size_bytes,
+                                     state.rseq->flags, state.rseq->signature}));
+  memory.write_value(stack_at, state.alternate_stack);
+  table.push_back(entry(SYS_sigaltstack, {stack_at.value, 0}));
+  std::array<char, 16> name{};
+  state.name.copy(name.data(), name.size() - 1);
+  memory.write_value(name_at, name);
+  table.push_back(entry(SYS_prctl, {PR_SET_NAME, name_at.value}));
+  if (state.rseq) {
+    // Registering wants an area that no critical section is using.
+    memory.write_value(state.rseq->area + kRseqCsOffset, std::uint64_t{0});
+  }
+  thread.run(scratch, table, true, "equip the thread");
+  // glibc's own field, which the kernel clears at the thread's end (&pthread->tid). Only if it
+  // holds the id: another C library may use the address for something else.
+  if (now != state.tid && state.tid_address &&
+      memory.read_value<Tid>(state.tid_address) == state.tid)
+    memory.write_value(state.tid_address, now);
+  if ((live_components(state.xstate) & kTileData) != 0) thread.touch_tiles(scratch);
+}
+
+void park(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+          const ThreadState& state) {
+  thread.land();
+  tracee::Registers registers = tracee::get_registers(thread.tid());
+  registers.rip = (scratch.code + tracee::loop_park_offset()).value;
+  registers.rax = 0;
+  registers.orig_rax = ~0ULL;
+  registers.rsp = state.registers.rsp;
+  // libthread_db finds a thread's descriptor through its FS base.
+  registers.fs_base = state.registers.fs_base;
+  tracee::set_registers(thread.tid(), registers);
+  tracee::set_signal_mask(thread.tid(), ~0ULL);
+  thread.abandon();
+}
+
+void finish_thread(Tid lwp, const tracee::Memory& memory, const ThreadState& state) {
+  tracee::set_registers(lwp, state.registers);
+  // The area's size is the CPU's; components that the saving CPU did not have stay initial.
+  std::vector<std::byte> area = tracee::get_xstate(lwp);
+  std::vector<std::byte> saved = state.xstate;
+  if (saved.size() < area.size()) saved.resize(area.size());
+  saved.resize(area.size());
+  tracee::set_xstate(lwp, saved);
+  tracee::set_signal_mask(lwp, state.signal_mask);
+  if (state.rseq)
+    memory.write_value(state.rseq->area + kRseqCsOffset, state.rseq_critical_section);
+}
+
+}  // namespace ckpt::state

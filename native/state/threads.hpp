@@ -1,0 +1,88 @@
+// Threads: registers with the whole extended state, signal mask, queued signals, alternate stack,
+// thread-local base, rseq and robust-list registration, the kernel's pointer to glibc's tid field,
+// and the name.
+//
+// Capture: look() needs ptrace only, ask() runs calls in the thread itself.
+// Restore: create() makes all threads with their saved ids or new ones, equip() runs the calls that
+// only a thread can make for itself, park() leaves it where a debugger may attach, finish() gives
+// it its final registers. The order of creation is the order of the record: it decides the numbers
+// that GDB gives them.
+#pragma once
+
+#include <csignal>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "image/format.hpp"
+#include "state/context.hpp"
+#include "tracee/ptrace.hpp"
+#include "tracee/remote.hpp"
+
+namespace ckpt::state {
+
+struct ThreadState {
+  Tid tid = 0;  // as the program sees it
+  Tid lwp = 0;  // as we saw it; differs in another PID namespace
+  int number = 0;  // GDB's
+  std::uint64_t pthread = 0;
+  std::string name;
+  tracee::Registers registers{};
+  std::vector<std::byte> xstate;
+  std::uint64_t signal_mask = 0;
+  std::optional<siginfo_t> stop_info;
+  int held_signal = 0;  // a signal the debugger holds and will deliver, with stop_info
+  std::vector<siginfo_t> queued;
+  stack_t alternate_stack{};
+  std::optional<tracee::RseqRegistration> rseq;
+  std::uint64_t rseq_critical_section = 0;
+  Addr tid_address;
+  Addr robust_list;
+  std::uint64_t robust_list_bytes = 0;
+};
+
+/// Everything that can be read from outside. `lwp` is stopped and traced by the caller.
+ThreadState look(const CaptureContext& context, Tid lwp);
+
+/// Everything that only the thread itself can tell.
+void ask(CaptureContext& context, ThreadState& state, tracee::RemoteThread& thread,
+         const tracee::Scratch& scratch);
+
+/// What the registers of an interrupted system call must be so that it goes on although the stop
+/// interrupted it. `deliverable`: a signal is about to be handled. `same_process`: the kernel still
+/// knows how to go on by itself with calls that have a time-out.
+void prepare_restart(ThreadState& state, bool deliverable, bool same_process);
+
+image::Json thread_to_json(const ThreadState& state);
+/// Throws Error (damaged).
+ThreadState thread_from_json(const image::Json& json);
+
+/// The core file's notes of one thread.
+std::vector<image::Note> thread_notes(const ThreadState& state, Tid process);
+
+/// XSAVE components that the area holds live (XSTATE_BV).
+std::uint64_t live_components(std::span<const std::byte> xstate);
+/// Components that the kernel of the save had enabled (XCR0).
+std::uint64_t enabled_components(std::span<const std::byte> xstate);
+inline constexpr std::uint64_t kTileData = 1ULL << 18U;
+
+/// Creates threads 1.. of the list (0 is the main thread). Returns the new kernel ids.
+/// Throws Error when an id that `keep_ids` asks for cannot be had.
+std::vector<Tid> create_threads(tracee::RemoteThread& main, const tracee::Scratch& scratch,
+                                const tracee::Memory& memory,
+                                const std::vector<ThreadState>& states, bool keep_ids);
+
+/// Runs in each new thread, also in the main one.
+void equip(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+           const tracee::Memory& memory, const ThreadState& state, Tid now);
+
+/// Leaves the thread waiting in the scratch page with all signals blocked; still traced.
+void park(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const ThreadState& state);
+
+/// Gives a stopped thread the state it had; nothing of the program has run in between.
+/// `hold_signals`: a debugger will deliver the held signal; otherwise it is queued again by the
+/// caller.
+void finish_thread(Tid lwp, const tracee::Memory& memory, const ThreadState& state);
+
+}  // namespace ckpt::state

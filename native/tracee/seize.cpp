@@ -1,0 +1,118 @@
+#include "tracee/seize.hpp"
+
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+
+#include "base/error.hpp"
+#include "base/io.hpp"
+#include "proc/process_dir.hpp"
+#include "tracee/ptrace.hpp"
+
+namespace ckpt::tracee {
+
+namespace {
+
+constexpr int kPatienceMilliseconds = 5000;
+
+[[noreturn]] void explain_refusal(Tid pid, int error_number) {
+  const proc::ProcessDir process(pid);
+  const proc::Status status = process.status();
+  if (status.tracer != 0)
+    fail(ErrorKind::refused, "process {}: process {} is tracing it: detach that one first", pid,
+         status.tracer);
+  if (status.uids[0] != ::geteuid() && ::geteuid() != 0)
+    fail(ErrorKind::refused, "process {}: it belongs to another user (uid {})", pid,
+         status.uids[0]);
+  const auto scope = try_read_file("/proc/sys/kernel/yama/ptrace_scope");
+  if (scope && scope->front() != '0')
+    fail(ErrorKind::refused,
+         "process {}: the system lets one trace only descendants (kernel.yama.ptrace_scope is {})",
+         pid, scope->front());
+  throw_errno(fmt::format("process {}: it may not be traced", pid), error_number);
+}
+
+}  // namespace
+
+Seized::Seized(Tid pid) : pid_(pid) {
+  try {
+    while (seize_new_threads()) {
+    }
+  } catch (...) {
+    release();
+    throw;
+  }
+}
+
+Seized::~Seized() { release(); }
+
+int Seized::held_signal(Tid tid) const {
+  const auto found = held_.find(tid);
+  return found == held_.end() ? 0 : found->second;
+}
+
+// A thread that is not stopped yet may make new ones: look again until there are none.
+bool Seized::seize_new_threads() {
+  const proc::ProcessDir process(pid_);
+  bool any = false;
+  for (const Tid tid : process.threads()) {
+    if (std::find(threads_.begin(), threads_.end(), tid) != threads_.end()) continue;
+    const unsigned long options = PTRACE_O_TRACESYSGOOD;
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): ptrace's ABI
+    if (::ptrace(PTRACE_SEIZE, tid, nullptr, reinterpret_cast<void*>(options)) != 0) {
+      const int error_number = errno;
+      if (error_number == ESRCH && tid != pid_) continue;  // it ended meanwhile
+      // Workers of io_uring stand among the threads but cannot be traced, nor run user code.
+      const auto name = try_read_file(process.path(fmt::format("task/{}/comm", tid)));
+      if (name && name->starts_with("iou-")) continue;
+      explain_refusal(pid_, error_number);
+    }
+    threads_.push_back(tid);
+    any = true;
+    if (::ptrace(PTRACE_INTERRUPT, tid, nullptr, nullptr) != 0)
+      throw_errno(fmt::format("thread {}: ptrace(INTERRUPT)", tid), errno);
+    wait_until_stopped(tid);
+  }
+  return any;
+}
+
+void Seized::wait_until_stopped(Tid tid) {
+  for (int waited = 0; waited < kPatienceMilliseconds; ++waited) {
+    int status = 0;
+    const pid_t got = ::waitpid(tid, &status, __WALL | WNOHANG);
+    if (got == tid) {
+      if (!WIFSTOPPED(status)) {
+        std::erase(threads_, tid);
+        if (tid == pid_)
+          throw Error(ErrorKind::process_gone,
+                      fmt::format("process {}: it {}", pid_, describe_status(status)), ESRCH);
+        return;
+      }
+      if (status >> 16 == 0) held_[tid] = WSTOPSIG(status);  // NOLINT(hicpp-signed-bitwise)
+      return;
+    }
+    if (got < 0 && errno != EINTR) throw_errno(fmt::format("thread {}: waitpid", tid), errno);
+    ::usleep(1000);
+  }
+  const auto call = try_read_file(fmt::format("/proc/{}/task/{}/syscall", pid_, tid));
+  const bool vfork = call && (call->starts_with("58 ") || call->starts_with("56 "));
+  fail(ErrorKind::refused,
+       "process {}: thread {} cannot be stopped: {}", pid_, tid,
+       vfork ? "it is between vfork and exec; wait until its child has called exec"
+             : "it is in an uninterruptible wait inside the kernel");
+}
+
+void Seized::release() noexcept {
+  for (const Tid tid : threads_) {
+    const auto signal = static_cast<std::uintptr_t>(held_signal(tid));
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): ptrace's ABI
+    ::ptrace(PTRACE_DETACH, tid, nullptr, reinterpret_cast<void*>(signal));
+  }
+  threads_.clear();
+}
+
+}  // namespace ckpt::tracee

@@ -1,0 +1,34 @@
+// Stopping a process of which nobody is the tracer yet, and letting it go again.
+#pragma once
+
+#include <map>
+#include <vector>
+
+#include "base/types.hpp"
+
+namespace ckpt::tracee {
+
+class Seized {
+ public:
+  /// Seizes and stops every thread. Throws Error when it may not be traced, is traced already or
+  /// cannot be stopped; then nothing has changed.
+  explicit Seized(Tid pid);
+  Seized(Seized&&) = delete;
+  /// Lets every thread go on; a signal that was just being delivered is delivered.
+  ~Seized();
+
+  [[nodiscard]] const std::vector<Tid>& threads() const { return threads_; }
+  /// The signal that a thread was stopped with and gets when it goes on, 0 for none.
+  [[nodiscard]] int held_signal(Tid tid) const;
+
+ private:
+  bool seize_new_threads();
+  void wait_until_stopped(Tid tid);
+  void release() noexcept;
+
+  Tid pid_;
+  std::vector<Tid> threads_;
+  std::map<Tid, int> held_;
+};
+
+}  // namespace ckpt::tracee

@@ -1,0 +1,264 @@
+// ckpt-restart: runs a snapshot. On its own, the program goes on in this terminal and its end
+// becomes ours. With --park it waits for a debugger that attaches and gives it its last registers.
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <optional>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+#include "base/io.hpp"
+#include "snapshot/restore.hpp"
+#include "snapshot/snapshot.hpp"
+#include "tracee/ptrace.hpp"
+
+namespace {
+
+using ckpt::Tid;
+using ckpt::image::Json;
+
+constexpr int kFailed = 125;  // as env(1), nohup(1) and their like: not the program's own status
+
+struct Options {
+  std::string image;
+  ckpt::state::RestoreOptions restore;
+  ckpt::snapshot::TransplantOptions transplant;
+  bool park = false;
+  int report_fd = -1;
+  int control_fd = -1;
+  bool verify = true;
+};
+
+volatile std::sig_atomic_t program_pid = 0;
+
+void forward(int signal) {
+  if (program_pid > 0) ::kill(program_pid, signal);
+}
+
+void set_handler(int signal, void (*handler)(int)) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART;
+  ::sigaction(signal, &action, nullptr);
+}
+
+/// The terminal gets the modes the program had, and back what it had when we end.
+class TerminalModes {
+ public:
+  explicit TerminalModes(const Json& saved) {
+    if (saved.is_null()) return;
+    for (int fd = 0; fd <= 2; ++fd) {
+      termios modes{};
+      if (::tcgetattr(fd, &modes) != 0) continue;
+      if (::tcgetpgrp(fd) != ::getpgrp()) return;  // not ours to change
+      fd_ = fd;
+      before_ = modes;
+      modes.c_iflag = saved.at("iflag");
+      modes.c_oflag = saved.at("oflag");
+      modes.c_cflag = saved.at("cflag");
+      modes.c_lflag = saved.at("lflag");
+      const auto& characters = saved.at("cc");
+      for (std::size_t i = 0; i < std::min<std::size_t>(NCCS, characters.size()); ++i)
+        modes.c_cc[i] = characters[i];
+      ::tcsetattr(fd, TCSANOW, &modes);
+      return;
+    }
+  }
+  TerminalModes(TerminalModes&&) = delete;
+  ~TerminalModes() {
+    if (fd_ >= 0) ::tcsetattr(fd_, TCSANOW, &before_);
+  }
+
+ private:
+  int fd_ = -1;
+  termios before_{};
+};
+
+/// Waits for the program; a stop of its (Ctrl-Z) becomes a stop of ours.
+int wait_for_end(Tid pid) {
+  for (;;) {
+    int status = 0;
+    const pid_t got = ::waitpid(pid, &status, WUNTRACED | WCONTINUED);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return 0;
+    if (WIFSTOPPED(status)) {
+      ::raise(SIGSTOP);
+      ::kill(pid, SIGCONT);
+      continue;
+    }
+    if (WIFEXITED(status) || WIFSIGNALED(status)) return status;
+  }
+}
+
+/// Ends as the program ended.
+int end_like(int status) {
+  if (!WIFSIGNALED(status)) return WEXITSTATUS(status);
+  const int signal = WTERMSIG(status);
+  const rlimit no_core{0, 0};
+  ::setrlimit(RLIMIT_CORE, &no_core);
+  set_handler(signal, SIG_DFL);
+  sigset_t only;
+  sigemptyset(&only);
+  sigaddset(&only, signal);
+  ::sigprocmask(SIG_UNBLOCK, &only, nullptr);
+  ::raise(signal);
+  return 128 + signal;
+}
+
+int run_alone(const Options& options) {
+  const ckpt::snapshot::Snapshot snapshot(options.image);
+  ckpt::state::FileSource files(ckpt::snapshot::stores_of(snapshot, options.restore),
+                                options.restore);
+  const auto checked = ckpt::snapshot::check(snapshot, files, options.verify, {});
+  const std::size_t known_notes = files.notes().size();
+  auto transplant_options = options.transplant;
+  transplant_options.queue_held_signals = true;
+  const auto made = ckpt::snapshot::transplant(snapshot, files, transplant_options);
+  program_pid = made.pid;
+  // The terminal's signals reach the program by themselves: it is in our process group.
+  for (const int signal : {SIGINT, SIGQUIT}) set_handler(signal, SIG_IGN);
+  for (const int signal : {SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}) set_handler(signal, &forward);
+  std::optional<TerminalModes> modes;
+  try {
+    modes.emplace(snapshot.reader.record().at("terminal"));
+    ckpt::snapshot::finish(snapshot, made.pid);
+    for (const auto& note : checked.notes) fmt::print(stderr, "ckpt-restart: note: {}\n", note);
+    for (std::size_t i = known_notes; i < files.notes().size(); ++i)
+      fmt::print(stderr, "ckpt-restart: note: {}\n", files.notes()[i]);
+    for (const auto& note : made.notes) fmt::print(stderr, "ckpt-restart: note: {}\n", note);
+    ckpt::snapshot::release(made);
+  } catch (...) {
+    ::kill(made.pid, SIGKILL);
+    throw;
+  }
+  const int status = wait_for_end(made.pid);
+  modes.reset();
+  return end_like(status);
+}
+
+void report(const Options& options, const Json& line) {
+  // What is not UTF-8 in a path cannot be said in JSON: better a question mark than nothing.
+  ckpt::write_all(options.report_fd,
+                  line.dump(-1, ' ', true, Json::error_handler_t::replace) + "\n",
+                  "the report to the debugger");
+}
+
+/// Waits for "go"; false when the debugger has gone away instead.
+bool wait_for_go(const Options& options) {
+  std::array<char, 16> buffer{};
+  for (;;) {
+    const ssize_t n = ::read(options.control_fd, buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) continue;
+    return n > 0 && buffer[0] == 'g';
+  }
+}
+
+int run_parked(const Options& options) {
+  Tid pid = 0;
+  try {
+    const ckpt::snapshot::Snapshot snapshot(options.image);
+    ckpt::state::FileSource files(ckpt::snapshot::stores_of(snapshot, options.restore),
+                                  options.restore);
+    const auto checked = ckpt::snapshot::check(snapshot, files, options.verify, {});
+    const std::size_t known_notes = files.notes().size();
+    auto transplant_options = options.transplant;
+    transplant_options.own_process_group = true;
+    const auto made = ckpt::snapshot::transplant(snapshot, files, transplant_options);
+    pid = made.pid;
+    Json notes = made.notes;
+    for (std::size_t i = known_notes; i < files.notes().size(); ++i)
+      notes.push_back(files.notes()[i]);
+    ckpt::snapshot::release(made);
+    report(options, {{"pid", made.pid},
+                     {"tids", made.tids},
+                     {"ids", made.ids_kept ? "saved" : "virtual"},
+                     {"notes", std::move(notes)}});
+  } catch (const ckpt::Error& error) {
+    if (pid > 0) ::kill(pid, SIGKILL);
+    report(options, {{"error", error.what()}, {"kind", ckpt::kind_name(error.kind())}});
+    return kFailed;
+  }
+  ::close(options.report_fd);
+  if (!wait_for_go(options)) ::kill(pid, SIGKILL);
+  ::close(options.control_fd);
+  // Nothing of the terminal's may end us before the program: it would lose its parent.
+  for (const int signal : {SIGINT, SIGQUIT, SIGHUP, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU})
+    set_handler(signal, SIG_IGN);
+  for (;;) {
+    int status = 0;
+    const pid_t got = ::waitpid(pid, &status, 0);
+    if (got == pid || (got < 0 && errno != EINTR)) return 0;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  using ckpt::snapshot::IdMode;
+  using ckpt::state::FilesMode;
+  const std::map<std::string, IdMode> id_modes = {
+      {"auto", IdMode::automatic}, {"saved", IdMode::saved}, {"virtual", IdMode::fresh}};
+  const std::map<std::string, FilesMode> file_modes = {{"auto", FilesMode::automatic},
+                                                       {"real", FilesMode::real},
+                                                       {"private", FilesMode::private_copies},
+                                                       {"strict", FilesMode::strict}};
+  CLI::App app("Runs a snapshot: the program goes on in this terminal from where it was saved. "
+               "Its exit status or signal becomes that of ckpt-restart; 125 means that it could "
+               "not be restored.");
+  app.set_version_flag("--version", std::string(ckpt::image::kCreator));
+  app.add_option("IMAGE", options.image, "the snapshot")->required();
+  app.add_option("--store", options.restore.store,
+                 "the directory with the contents that the snapshot refers to");
+  app.add_option("--ids", options.transplant.ids, "auto, saved or virtual: process and thread ids")
+      ->transform(CLI::CheckedTransformer(id_modes));
+  app.add_option("--files", options.restore.files,
+                 "auto, real, private or strict: how open files come back")
+      ->transform(CLI::CheckedTransformer(file_modes));
+  std::vector<std::string> replaced;
+  app.add_option("--file", replaced, "OLD=NEW: open NEW in place of OLD (may be repeated)")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  std::array<std::string, 3> streams;
+  app.add_option("--stdin", streams[0], "a file for the program's standard input");
+  app.add_option("--stdout", streams[1], "a new file for the program's standard output");
+  app.add_option("--stderr", streams[2], "a new file for the program's standard error");
+  app.add_flag("--park", options.park)->group("");
+  app.add_option("--report-fd", options.report_fd)->group("");
+  app.add_option("--control-fd", options.control_fd)->group("");
+  app.add_flag("!--no-verify", options.verify)->group("");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kFailed;
+  }
+  try {
+    for (const auto& pair : replaced) {
+      const auto at = pair.find('=');
+      if (at == 0 || at == std::string::npos)
+        ckpt::fail(ckpt::ErrorKind::usage, "--file {}: not of the form OLD=NEW", pair);
+      options.restore.replaced_files[pair.substr(0, at)] = pair.substr(at + 1);
+    }
+    for (std::size_t i = 0; i < streams.size(); ++i)
+      if (!streams.at(i).empty()) options.restore.streams[static_cast<int>(i)] = streams.at(i);
+    if (options.park && (options.report_fd < 0 || options.control_fd < 0))
+      ckpt::fail(ckpt::ErrorKind::usage, "--park needs --report-fd and --control-fd");
+    return options.park ? run_parked(options) : run_alone(options);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "ckpt-restart: {}\n", error.what());
+    return kFailed;
+  }
+}

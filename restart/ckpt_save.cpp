@@ -1,0 +1,107 @@
+// ckpt-save: captures a running process that one may trace, and lets it go on.
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+#include "image/objects.hpp"
+#include "snapshot/capture.hpp"
+#include "text.hpp"
+#include "tracee/seize.hpp"
+
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kUsage = 2;
+
+volatile std::sig_atomic_t interrupted = 0;
+
+void on_interrupt(int /*signal*/) { interrupted = 1; }
+
+bool show_progress(std::uint64_t done, std::uint64_t total) {
+  if (::isatty(STDERR_FILENO) == 1) {
+    fmt::print(stderr, "\r\033[K{} of {}", ckpt::size_text(done), ckpt::size_text(total));
+    std::fflush(stderr);
+  }
+  return interrupted == 0;
+}
+
+ckpt::snapshot::CaptureResult save(ckpt::snapshot::CaptureRequest request) {
+  const ckpt::tracee::Seized seized(request.pid);
+  for (const auto tid : seized.threads())
+    request.threads.push_back({tid, 0, 0, seized.held_signal(tid)});
+  request.selected_lwp = request.pid;
+  std::optional<ckpt::Error> problem;
+  ckpt::snapshot::CaptureResult result;
+  try {
+    result = ckpt::snapshot::capture(request);
+  } catch (const ckpt::Error& error) {
+    problem = error;
+  }
+  try {
+    ckpt::snapshot::undo_needless_interruptions(request.pid, seized.threads());
+  } catch (const ckpt::Error& error) {
+    if (!problem) problem = error;
+  }
+  if (problem) throw ckpt::Error(*problem);
+  return result;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  ckpt::snapshot::CaptureRequest request;
+  CLI::App app("Captures a process that you may trace, and lets it go on. The snapshot can be "
+               "restored any number of times, by ckpt-restart or by `ckpt restore` in GDB.");
+  app.set_version_flag("--version", std::string(ckpt::image::kCreator));
+  app.add_option("PID", request.pid, "the process to save")->required();
+  std::string file;
+  app.add_option("FILE", file, "the snapshot to write")->required();
+  app.add_option("--store", request.store,
+                 "the directory that keeps executables, libraries and data files (default: "
+                 "$CKPT_DIR, $XDG_DATA_HOME/ckpt or ~/.local/share/ckpt)");
+  app.add_option("--message", request.message, "a remark to keep with the snapshot");
+  app.add_option("--file-limit", request.file_limit_bytes,
+                 "keep the content of data files up to this many bytes each")
+      ->capture_default_str();
+  app.add_flag("--force", request.overwrite, "replace FILE if it exists");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kUsage;
+  }
+
+  struct sigaction action {};
+  action.sa_handler = &on_interrupt;
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+  try {
+    if (request.store.empty()) request.store = ckpt::image::Objects::default_directory();
+    request.store = std::filesystem::absolute(request.store).lexically_normal();
+    if (request.store.ends_with('/')) request.store.pop_back();
+    request.output = std::filesystem::absolute(file).lexically_normal();
+    request.name = std::filesystem::path(request.output).stem();
+    request.progress = &show_progress;
+    const auto result = save(std::move(request));
+    if (::isatty(STDERR_FILENO) == 1) fmt::print(stderr, "\r\033[K");
+    fmt::print("Saved {}: {} in {:.2f} s, {} thread{}\n", file, ckpt::size_text(result.file_bytes),
+               result.seconds, result.threads, result.threads == 1 ? "" : "s");
+    if (!result.fidelity.empty()) {
+      fmt::print("Will not come back as it was:\n");
+      for (const auto& finding : result.fidelity)
+        fmt::print("  {}: {}: {}: {}\n", ckpt::state::severity_name(finding.severity),
+                   finding.object, finding.kind, finding.text);
+    }
+    return 0;
+  } catch (const std::exception& error) {
+    if (::isatty(STDERR_FILENO) == 1) fmt::print(stderr, "\r\033[K");
+    fmt::print(stderr, "ckpt-save: {}\n", error.what());
+    return kFailed;
+  }
+}
