@@ -86,14 +86,19 @@ void expect_mapped(const LoopEntry& row, const Region& region) {
 }
 
 // Regions of one shared object, where one mapping after the other would make one object each.
-void rebuild_shared_group(tracee::RemoteThread& thread, const std::vector<const Region*>& group) {
+void rebuild_shared_group(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                          const AddressSpace& space, const std::vector<const Region*>& group) {
   std::uint64_t size = 0;
   for (const Region* region : group)
     size = std::max(size, region->mapping.offset_bytes + region->mapping.size());
+  // Not where the kernel likes: without randomisation that is where the regions themselves belong.
+  proc::Mapping ours;
+  ours.start = scratch.code;
+  ours.end = scratch.code + scratch.size();
   const std::uint64_t whole = thread.checked_call(
       "mmap (shared memory)", SYS_mmap,
-      {0, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, static_cast<std::uint64_t>(-1),
-       0});
+      {find_free_place({ours}, space, size).value, size, PROT_READ | PROT_WRITE,
+       MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, static_cast<std::uint64_t>(-1), 0});
   for (const Region* region : group) {
     // mremap(2): with an old size of 0 a shared mapping is mapped a second time.
     thread.checked_call("mremap (shared memory)", SYS_mremap,
@@ -103,7 +108,28 @@ void rebuild_shared_group(tracee::RemoteThread& thread, const std::vector<const 
   thread.checked_call("munmap (shared memory)", SYS_munmap, {whole, size});
 }
 
-const std::array<std::pair<std::string_view, std::uint64_t>, 7> kAdvice = {{
+// The heap, when it begins where the executable's .bss ends (as without randomisation). Left alone,
+// the kernel would make one mapping of the two and label it [heap], data and all. It does not merge
+// mappings whose pages belong to different anon_vmas; those differ when the first fault on each
+// falls into a time when the flags differ. So the heap is MADV_DONTDUMP until it is filled.
+const Region* heap_beside_data(const AddressSpace& space,
+                               const std::vector<image::Extent>& extents) {
+  for (std::size_t i = 1; i < space.regions.size(); ++i) {
+    const Region& heap = space.regions[i];
+    const Region& data = space.regions[i - 1];
+    if (heap.mapping.path != "[heap]" || heap.mapping.start != space.bounds.start_brk) continue;
+    const bool mergeable = heap.backing == Backing::anonymous &&
+                           data.backing == Backing::anonymous &&
+                           data.mapping.end == heap.mapping.start &&
+                           protection(data.mapping) == protection(heap.mapping);
+    const bool both_filled =
+        !extents_of(data, extents).empty() && !extents_of(heap, extents).empty();
+    return mergeable && both_filled ? &heap : nullptr;
+  }
+  return nullptr;
+}
+
+const std::array<std::pair<std::string_view, std::uint64_t>, 8> kAdvice = {{
     {"dc", MADV_DONTFORK},
     {"dd", MADV_DONTDUMP},
     {"wf", MADV_WIPEONFORK},
@@ -111,6 +137,7 @@ const std::array<std::pair<std::string_view, std::uint64_t>, 7> kAdvice = {{
     {"sr", MADV_SEQUENTIAL},
     {"hg", MADV_HUGEPAGE},
     {"nh", MADV_NOHUGEPAGE},
+    {"mg", MADV_MERGEABLE},
 }};
 
 }  // namespace
@@ -228,7 +255,12 @@ void rebuild(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
   }
   for (const auto& [name, group] : shared)
     if (group.size() > 1 || group.front()->mapping.offset_bytes != 0)
-      rebuild_shared_group(thread, group);
+      rebuild_shared_group(thread, scratch, space, group);
+  if (const Region* heap = heap_beside_data(space, extents)) {
+    std::array<LoopEntry, 1> apart = {entry(
+        SYS_madvise, {heap->mapping.start.value, heap->mapping.size(), MADV_DONTDUMP})};
+    thread.run(scratch, apart, true, "madvise (heap)");
+  }
 }
 
 void fill(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const AddressSpace& space,
@@ -278,6 +310,10 @@ void seal(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
     if (map.has_flag("lo")) advise.push_back(entry(SYS_mlock, {map.start.value, map.size()}));
   }
   thread.run(scratch, protect, true, "mprotect");
+  const Region* heap = heap_beside_data(space, extents);
+  if (heap != nullptr && !heap->mapping.has_flag("dd"))
+    advise.push_back(
+        entry(SYS_madvise, {heap->mapping.start.value, heap->mapping.size(), MADV_DODUMP}));
   thread.run(scratch, advise);
   thread.run(scratch, guard, true, "madvise (guard pages)");
 
