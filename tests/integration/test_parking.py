@@ -22,22 +22,9 @@ def _hand_over(workshop: Workshop, native_module: Path, how: str, image: Path, *
 
 
 def _report(running: Running) -> dict[str, object]:
-    wait_until(lambda: _seen(running), "the report of the parked restart")
-    report = json.loads(running.errors().splitlines()[0])
+    report = json.loads(running.first_error_line())
     assert isinstance(report, dict)
     return report
-
-
-def _seen(running: Running) -> bool:
-    running._pump(oracle_deadline(), "report")  # noqa: SLF001
-    return "\n" in running.errors()
-
-
-def oracle_deadline() -> float:
-    """Thirty seconds from now."""
-    from time import monotonic
-
-    return monotonic() + 30
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -57,7 +44,7 @@ def test_hand_over(workshop: Workshop, native_module: Path, way: Way) -> None:
     assert tids == sorted(tids)
     for tid, thread in zip(tids, before.threads):
         words = debugger.expect(f"{tid} ").split()
-        now, was = oracle._named_registers(words[0]), oracle._named_registers(thread.registers)  # noqa: SLF001
+        now, was = oracle.named_registers(words[0]), oracle.named_registers(thread.registers)
         assert now == was
     debugger.send()
     result = debugger.finish()

@@ -174,6 +174,8 @@ def look(pid: int, register_dump: Path | None = None) -> Look:
     """
     mappings = _maps(pid)
     registers = _registers(register_dump, pid) if register_dump else {}
+    if register_dump:
+        wait_asleep(pid)  # they go back to sleep in their own time
     threads = []
     for tid in threads_of(pid):
         status = dict(
@@ -263,7 +265,7 @@ def differences(before: Look, after: Look, *, ignore: frozenset[str] = frozenset
                 continue
             was, now = getattr(a, field.name), getattr(b, field.name)
             if field.name == "registers":
-                was, now = _named_registers(was), _named_registers(now)
+                was, now = named_registers(was), named_registers(now)
             if was != now:
                 if field.name == "extended":
                     spot = next((i for i in range(0, len(was), 2) if was[i : i + 2] != now[i : i + 2]), len(was))
@@ -289,7 +291,7 @@ _REGISTERS = (
 ).split()
 
 
-def _named_registers(dump: str) -> str:
+def named_registers(dump: str) -> str:
     """Registers by name. Only what the program can see: a thread stopped in a call has the call's number in orig_rax and
     the kernel's private restart code in rax; whether it is about to make the call or has been stopped in it, it will
     make the same call."""

@@ -193,6 +193,14 @@ class Running:
         assert text.startswith(prefix), f"{self}: expected {prefix}, got {text}\n{self.transcript()}"
         return text[len(prefix) :].strip()
 
+    def first_error_line(self, timeout_s: float = DEADLINE_S) -> str:
+        """The first line of stderr, waited for."""
+        deadline = monotonic() + timeout_s
+        while b"\n" not in self._text["err"]:
+            assert self._open["err"], f"{self}: ended without a line on stderr\n{self.transcript()}"
+            self._pump(deadline, "line on stderr")
+        return self._text["err"].partition(b"\n")[0].decode(errors="replace")
+
     def ready(self) -> str:
         """Wait for `READY <nonce>`; the nonce."""
         self.nonce = self.expect("READY ").split()[0]
