@@ -22,6 +22,13 @@ constexpr int kPatienceMilliseconds = 5000;
 [[noreturn]] void explain_refusal(Tid pid, int error_number) {
   const proc::ProcessDir process(pid);
   const proc::Status status = process.status();
+  if (status.state == 'Z' && status.threads > 1)
+    fail(ErrorKind::refused,
+         "process {}: its main thread has ended while others go on; such a process cannot be "
+         "saved yet",
+         pid);
+  if (status.state == 'Z')
+    fail(ErrorKind::refused, "process {}: it has ended; nothing is left to save", pid);
   if (status.tracer != 0)
     fail(ErrorKind::refused, "process {}: process {} is tracing it: detach that one first", pid,
          status.tracer);
