@@ -89,7 +89,7 @@ class Fidelity:
 @dataclass(frozen=True)
 class Thread:
     """A thread of the saved program: its id in the kernel, GDB's global number, its pthread_t (0:
-    none).
+    none), the address it goes on at (0: unknown).
     """
 
     tid: int
@@ -97,6 +97,7 @@ class Thread:
     name: str
     pthread: int
     held_signal: int
+    pc: int = 0
 
     @classmethod
     def of(cls, source: Mapping[str, Any]) -> "Thread":
@@ -107,6 +108,7 @@ class Thread:
             read(source, "name", str, ""),
             read(source, "pthread", int, 0),
             read(source, "held_signal", int, 0),
+            read(read_dict(source, "registers"), "rip", int, 0),
         )
 
 

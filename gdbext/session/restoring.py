@@ -22,7 +22,7 @@ from ..errors import CkptError, LaunchError
 from ..progress import Progress
 from ..records import Checked, Finished, Record
 from ..store import Store
-from . import debugger, inferior, life, settings
+from . import debugger, inferior, life, settings, stoppc
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ class _Restore:
             # The user's file was chosen on purpose; GDB would take /proc/PID/exe when it thinks
             # they differ.
             stack.enter_context(settings.setting("exec-file-mismatch", "off"))
-            stack.enter_context(settings.hooks_silenced("stop", "attach"))
+            stack.enter_context(settings.hooks_silenced("stop", "attach", "continue"))
             stack.enter_context(settings.handlers_silenced(gdb.events.stop))
             stack.enter_context(settings.handlers_silenced(gdb.events.cont))
             self._undo.callback(_kill_attached, parked.pid)
@@ -244,11 +244,20 @@ class _Restore:
             except gdb.error as error:
                 raise LaunchError(f"attach to process {parked.pid}: {inferior.stop_problem(error)}") from None
             self._check_attached(parked)
+            self._show_stop(parked)
             finished = Finished.of(
                 native.module().finish(str(self._path), parked.pid, self._request.options.table())
             )
             flush_caches()
         return finished
+
+    def _show_stop(self, parked: launch.Parked) -> None:
+        """Let GDB know where the saved thread stopped; before its registers and siginfo are final."""
+        tids = [thread.tid for thread in self._record.threads]
+        index = tids.index(self._record.selected_tid) if self._record.selected_tid in tids else 0
+        address = self._record.threads[index].pc
+        if address and index < len(parked.tids):
+            stoppc.show_stop(parked.pid, parked.tids[index], address)
 
     @staticmethod
     def _check_attached(parked: launch.Parked) -> None:
