@@ -345,7 +345,14 @@ Transplanted transplant(const Snapshot& snapshot, state::FileSource& files,
 }
 
 void release(const Transplanted& transplanted) {
-  for (const Tid tid : transplanted.tids) tracee::detach(tid);
+  for (const Tid tid : transplanted.tids) {
+    try {
+      tracee::detach(tid);
+    } catch (const Error& error) {
+      // A thread that was let go first may have ended the whole process meanwhile.
+      if (error.kind() != ErrorKind::process_gone) throw;
+    }
+  }
 }
 
 std::vector<Held> finish(const Snapshot& snapshot, Tid pid) {
