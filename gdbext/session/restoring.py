@@ -255,9 +255,9 @@ class _Restore:
         """Let GDB know where the saved thread stopped; before its registers and siginfo are final."""
         tids = [thread.tid for thread in self._record.threads]
         index = tids.index(self._record.selected_tid) if self._record.selected_tid in tids else 0
-        address = self._record.threads[index].pc
-        if address and index < len(parked.tids):
-            stoppc.show_stop(parked.pid, parked.tids[index], address)
+        if index < len(parked.tids):
+            address = self._record.threads[index].pc
+            stoppc.show_stop(parked.pid, parked.tids[index], address, self._record.terminal)
 
     @staticmethod
     def _check_attached(parked: launch.Parked) -> None:

@@ -229,12 +229,12 @@ def _type_address(address: int) -> Optional[int]:
 
 @contextmanager
 def output_hidden() -> Iterator[None]:
-    """Send what GDB writes to its standard output nowhere, for GDBs that print stops in spite of
-    everything.
+    """Send what GDB writes to its standard output nowhere; errors are still shown.
+
+    Capturing a command's output is not enough: what GDB says about a stop comes from its interpreter,
+    past the capturing, and `suppress-cli-notifications` (where there is such a setting) does not
+    cover the line about a signal.
     """
-    if has_setting("suppress-cli-notifications"):
-        yield
-        return
     gdb.flush()
     kept = os.dup(1)
     try:

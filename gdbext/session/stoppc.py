@@ -1,11 +1,17 @@
-"""Telling GDB at which address a thread stopped.
+"""What only a stop event can teach GDB about a program it has just attached to.
 
-GDB remembers where the thread of its last stop event stopped (its "stop_pc"), and `continue` steps
-over a breakpoint only when the thread is still there. After an attach that is the place where the
-program was parked, in its first thread: a program saved at a breakpoint would stop there once more,
-without having moved. There is no command that sets the address, so GDB is shown a stop: the thread
-stands at the address, has a SIGSTOP pending, and is let go. The kernel delivers a pending signal to
-a traced thread before it runs any instruction, so nothing happens but the event.
+Where it stopped. GDB remembers where the thread of its last stop event stopped (its "stop_pc"), and
+`continue` steps over a breakpoint only when the thread is still there. After an attach that is the
+place where the program was parked, in its first thread: a program saved at a breakpoint would stop
+there once more, without having moved.
+
+Its terminal modes. GDB takes the terminal's modes for the program's when the program stops, and
+gives them back when it goes on. After an attach it gives the modes the terminal had when GDB
+started, and there is no event between that and the program's first instruction.
+
+No command sets either, so GDB is shown stops, by a SIGSTOP, while the program is still parked. A
+signal that is pending already is delivered to a traced thread before it runs any instruction, so
+nothing happens but the event.
 """
 
 from __future__ import annotations
@@ -13,44 +19,106 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import threading
+import time
 from contextlib import ExitStack, contextmanager
-from typing import Iterator
+from typing import Any, Callable, Dict, Iterator, Optional
 
 import gdb
 
-from .. import gdbtext
+from .. import gdbtext, native
 from ..errors import LaunchError
 from . import debugger, settings
 
 _SYS_TGKILL = 234
+# How long GDB may take to hand the terminal over; it is a matter of a few system calls.
+_HAND_OVER_S = 2.0
 
 
-def show_stop(pid: int, tid: int, address: int) -> None:
-    """Have GDB believe that thread `tid` of the parked process `pid` stopped at `address`.
+def show_stop(pid: int, tid: int, address: int, terminal: Optional[Dict[str, Any]]) -> None:
+    """Have GDB believe that thread `tid` of the parked process `pid` stopped at `address`, and that
+    its terminal modes are `terminal` (None: unknown).
 
     Registers are as before afterwards, but a system call it was in is not restarted. The thread
-    stays selected. Hooks and handlers of stops and of `continue` must be silenced. Raises gdb.error
-    and LaunchError.
+    stays selected. Hooks and handlers of stops and of `continue` must be silenced, and output be
+    hidden. Raises gdb.error and LaunchError.
     """
     if not debugger.select_thread(tid):
         raise LaunchError(f"GDB did not find thread {tid} of process {pid}")
+    with ExitStack() as stack:
+        stack.enter_context(settings.setting("scheduler-locking", "on"))
+        stack.enter_context(_stop_signal_stops())
+        if terminal is not None and _shares_terminal(pid):
+            _teach_modes(pid, tid, terminal)
+        if address:
+            _teach_address(pid, tid, address)
+
+
+def _teach_address(pid: int, tid: int, address: int) -> None:
     parked = int(gdb.parse_and_eval("(unsigned long) $pc"))
     # The restart of the call it is parked in would move the address back.
     settings.quietly("set var $orig_rax = -1")
     settings.quietly(f"set var $pc = {address:#x}")
-    with ExitStack() as stack:
-        stack.enter_context(settings.setting("scheduler-locking", "on"))
-        stack.enter_context(_stop_signal_stops())
-        _send(pid, tid, signal.SIGSTOP)
-        settings.quietly("continue")
-        # Not for the program: GDB would hand it over at the next `continue`.
-        settings.quietly("queue-signal 0")
+    _send_stop(pid, tid)
+    _go_on()
     settings.quietly(f"set var $pc = {parked:#x}")
+
+
+def _teach_modes(pid: int, tid: int, terminal: Dict[str, Any]) -> None:
+    """Let the parked thread sleep on in its call until GDB has given it the terminal, set the modes
+    and stop it: GDB then takes them for the program's own.
+    """
+    group = os.getpgid(pid)
+
+    def hand_over() -> None:
+        deadline = time.monotonic() + _HAND_OVER_S
+        try:
+            while os.tcgetpgrp(0) != group and time.monotonic() < deadline:
+                time.sleep(0.0002)
+            native.module().write_terminal(0, terminal)
+        except (OSError, native.error_type()):
+            pass  # a terminal that went away is no reason to fail
+        finally:
+            _send_stop(pid, tid)
+
+    with _beside(hand_over):
+        _go_on()
+
+
+@contextmanager
+def _beside(work: Callable[[], None]) -> Iterator[None]:
+    """Do `work` in a thread meanwhile. GDB's signal handlers must run on its main thread, so the
+    other one blocks all signals: it inherits the mask.
+    """
+    thread = threading.Thread(target=work, daemon=True)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        thread.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def _go_on() -> None:
+    settings.quietly("continue")
+    # Not for the program: GDB would hand it over at the next `continue`.
+    settings.quietly("queue-signal 0")
+
+
+def _shares_terminal(pid: int) -> bool:
+    """Whether GDB will give the program its terminal: by the rule GDB has for attached programs."""
+    try:
+        return os.isatty(0) and os.readlink(f"/proc/{pid}/fd/0") == os.readlink("/proc/self/fd/0")
+    except OSError:
+        return False
 
 
 @contextmanager
 def _stop_signal_stops() -> Iterator[None]:
-    """Have GDB stop at SIGSTOP, whatever the user wants, and say nothing."""
+    """Have GDB stop at SIGSTOP, whatever the user wants."""
     row = gdbtext.signals(settings.quietly("info signals SIGSTOP"))["SIGSTOP"]
     settings.quietly("handle SIGSTOP stop print nopass")
     try:
@@ -63,8 +131,8 @@ def _stop_signal_stops() -> Iterator[None]:
         settings.quietly(f"handle SIGSTOP {' '.join(words)}")
 
 
-def _send(pid: int, tid: int, number: int) -> None:
+def _send_stop(pid: int, tid: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(_SYS_TGKILL, pid, tid, number) != 0:
+    if libc.syscall(_SYS_TGKILL, pid, tid, int(signal.SIGSTOP)) != 0:
         error = ctypes.get_errno()
         raise LaunchError(f"signal to thread {tid}: {os.strerror(error)}")
