@@ -48,7 +48,9 @@ std::vector<image::Objects> stores_of(const Snapshot& snapshot,
   std::vector<image::Objects> stores;
   stores.push_back(image::Objects::at(
       options.store.empty() ? image::Objects::default_directory() : options.store));
-  const auto saved = snapshot.reader.record().at("store").get<std::string>();
+  const auto saved = reading(snapshot.reader.path(), [&] {
+    return snapshot.reader.record().at("store").get<std::string>();
+  });
   if (saved != stores.front().directory()) stores.push_back(image::Objects::at(saved));
   return stores;
 }
