@@ -1,0 +1,15 @@
+// A record as typed state: everything that is looked at before a restore starts anything.
+#include "snapshot/snapshot.hpp"
+
+#include "forge.hpp"
+#include "fuzz.hpp"
+#include "snapshot/describe.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  return ckpt::fuzz::expect_result_or_error([&] {
+    const auto fd = ckpt::fuzz::file_of(ckpt::test::forge_image(ckpt::fuzz::text_of(data, size)));
+    const ckpt::snapshot::Snapshot snapshot(fmt::format("/proc/self/fd/{}", fd.get()));
+    static_cast<void>(ckpt::snapshot::describe(snapshot.reader));
+    static_cast<void>(ckpt::snapshot::stores_of(snapshot, {}));
+  });
+}

@@ -1,0 +1,151 @@
+// A record as a save writes it, of a made-up process.
+#pragma once
+
+#include <csignal>
+#include <cstddef>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "image/format.hpp"
+#include "state/address_space.hpp"
+#include "state/descriptors.hpp"
+#include "state/kept_file.hpp"
+#include "state/process.hpp"
+#include "state/report.hpp"
+#include "state/signals.hpp"
+#include "state/threads.hpp"
+
+namespace ckpt::test {
+
+inline state::KeptFile sample_file(const std::string& path) {
+  state::KeptFile file;
+  file.path = path;
+  file.device = 0xfe00;
+  file.inode = 4711;
+  file.size_bytes = 100'000;
+  file.mtime_ns = 1'700'000'000'123'456'789;
+  file.ctime_ns = 1'700'000'000'987'654'321;
+  file.object = image::ObjectRef{"0123456789abcdef0123456789abcdef", 100'000, "server"};
+  return file;
+}
+
+inline state::ThreadState sample_thread(Tid tid, int number) {
+  state::ThreadState thread;
+  thread.tid = tid;
+  thread.lwp = tid + 1000;
+  thread.number = number;
+  thread.pthread = 0x7ffff7d8a740;
+  thread.name = "worker \xff";  // names are bytes to the kernel
+  thread.registers.rip = 0x401136;
+  thread.registers.rsp = 0x7fffffffe000;
+  thread.registers.orig_rax = ~0ULL;
+  thread.xstate.resize(832);
+  thread.signal_mask = 0x10000;
+  siginfo_t info{};
+  info.si_signo = SIGSEGV;
+  info.si_code = SEGV_MAPERR;
+  thread.stop_info = info;
+  thread.held_signal = SIGSEGV;
+  info.si_signo = SIGUSR1;
+  thread.queued.push_back(info);
+  thread.alternate_stack.ss_size = 8192;
+  thread.rseq = tracee::RseqRegistration{Addr{0x7ffff7d8ad60}, 32, 0x53053053, 0};
+  thread.tid_address = Addr{0x7ffff7d8aa10};
+  thread.robust_list = Addr{0x7ffff7d8aa20};
+  thread.robust_list_bytes = 24;
+  return thread;
+}
+
+inline state::AddressSpace sample_space() {
+  state::AddressSpace space;
+  const auto add = [&](std::uint64_t start, std::uint64_t pages, state::Backing backing,
+                       const std::string& path) -> state::Region& {
+    state::Region region;
+    region.mapping.start = Addr{start};
+    region.mapping.end = region.mapping.start + pages * kPageSize;
+    region.mapping.read = true;
+    region.mapping.path = path;
+    region.mapping.flags = {"rd", "mr", "mw", "me"};
+    region.backing = backing;
+    space.regions.push_back(region);
+    return space.regions.back();
+  };
+  add(0x400000, 4, state::Backing::private_file, "/usr/bin/server").file =
+      sample_file("/usr/bin/server");
+  auto& heap = add(0x500000, 33, state::Backing::anonymous, "[heap]");
+  heap.guards = {{heap.mapping.start, heap.mapping.start + kPageSize}};
+  add(0x7ffff7000000, 1, state::Backing::shared_file, "/var/data").file = sample_file("/var/data");
+  add(0x7ffff7100000, 1, state::Backing::shared_anonymous, "/dev/zero").sharing = "shm 1";
+  add(0x7ffff7fc9000, 4, state::Backing::kernel, "[vvar]");
+  add(0x7ffff7fcd000, 2, state::Backing::kernel, "[vdso]");
+  space.bounds.start_code = Addr{0x400000};
+  space.bounds.brk = Addr{0x521000};
+  space.auxv.resize(320);
+  return space;
+}
+
+inline state::DescriptorTable sample_descriptors() {
+  state::DescriptorTable table;
+  state::Description terminal;
+  terminal.kind = state::DescriptionKind::terminal;
+  terminal.path = "/dev/pts/1";
+  state::Description file;
+  file.kind = state::DescriptionKind::file;
+  file.path = "/var/log/server";
+  file.file = sample_file(file.path);
+  file.offset_bytes = 77;
+  state::Description pipe;
+  pipe.kind = state::DescriptionKind::pipe;
+  pipe.pipe = 5;
+  pipe.pipe_bytes = 65536;
+  pipe.content = {"in the pipe"};
+  table.descriptions = {terminal, file, pipe};
+  table.descriptors = {{0, false, 0}, {1, false, 0}, {3, true, 1}, {5, false, 2}};
+  return table;
+}
+
+inline image::Json sample_record() {
+  using image::Json;
+  state::ProcessState process;
+  process.pid = 4242;
+  process.directory = "/srv";
+  process.root = "/";
+  process.limits.assign(16, {1024, 4096});
+  state::SignalState signals;
+  signals.actions.resize(64);
+  siginfo_t info{};
+  info.si_signo = SIGRTMIN;
+  signals.queued.push_back(info);
+  state::Report report;
+  report.add(state::Severity::lost, "fd 5", "socket", "It comes back closed.");
+  Json process_json = state::process_to_json(process);
+  Json program = state::kept_file_to_json(sample_file("/usr/bin/server"));
+  program["argv"] = {"server", "-x"};
+  program["environ"] = {"HOME=/root"};
+  return {
+      {"format", 1},
+      {"creator", "gdb-ckpt test"},
+      {"created", 1.5e9},
+      {"name", "before-crash"},
+      {"message", "queue is corrupt"},
+      {"stop", "main () at server.c:88"},
+      {"store", "/nonexistent/store"},
+      {"host", {{"kernel", "6.1"}, {"hostname", "h"}, {"boot_id", "b"}, {"cpu_flags", {"fpu"}}}},
+      {"program", program},
+      {"process", process_json},
+      {"threads",
+       {state::thread_to_json(sample_thread(4242, 1)),
+        state::thread_to_json(sample_thread(4245, 3))}},
+      {"selected", {{"tid", 4242}, {"frame", 2}}},
+      {"memory", state::address_space_to_json(sample_space())},
+      {"files", state::descriptors_to_json(sample_descriptors())},
+      {"signals", state::signals_to_json(signals)},
+      {"terminal", nullptr},
+      {"fidelity", state::findings_to_json(report.sorted())},
+      {"session", Json::object()},
+      {"objects", Json::array()},
+      {"extents", Json::binary({})}};
+}
+
+}  // namespace ckpt::test

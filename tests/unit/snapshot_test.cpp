@@ -1,0 +1,179 @@
+// The record of a snapshot as typed state: there and back, and when a forger has changed it.
+#include <sys/mman.h>
+
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/io.hpp"
+#include "forge.hpp"
+#include "sample.hpp"
+#include "snapshot/describe.hpp"
+#include "snapshot/snapshot.hpp"
+#include "support.hpp"
+
+namespace ckpt::snapshot {
+namespace {
+
+using image::Json;
+using test::sample_record;
+
+/// A forged image in memory, as a path.
+class Forged {
+ public:
+  explicit Forged(const Json& record) : fd_(::memfd_create("forged", MFD_CLOEXEC)) {
+    write_all(fd_.get(), test::forge_image(record), "memfd");
+  }
+  [[nodiscard]] std::string path() const { return fmt::format("/proc/self/fd/{}", fd_.get()); }
+
+ private:
+  UniqueFd fd_;
+};
+
+/// Everything that looks at a record before a restore starts anything.
+void read_all(const Json& record) {
+  const Forged file(record);
+  const Snapshot snapshot(file.path());
+  static_cast<void>(describe(snapshot.reader));
+  static_cast<void>(stores_of(snapshot, {}));
+  // No library of the made-up process is there, so this always ends with an Error.
+  check(snapshot, state::RestoreOptions{}, true, {});
+}
+
+TEST(Record, ComesBackAsItWas) {
+  const Forged file(sample_record());
+  const Snapshot snapshot(file.path());
+  // What is written from what was read is the same again.
+  const Json& record = snapshot.reader.record();
+  Json program = state::kept_file_to_json(snapshot.program);
+  for (const auto& [key, value] : program.items()) EXPECT_EQ(record.at("program").at(key), value);
+  EXPECT_EQ(record.at("memory"), state::address_space_to_json(snapshot.space));
+  EXPECT_EQ(record.at("files"), state::descriptors_to_json(snapshot.descriptors));
+  EXPECT_EQ(record.at("signals"), state::signals_to_json(snapshot.signals));
+  EXPECT_EQ(record.at("process"), state::process_to_json(snapshot.process));
+  ASSERT_EQ(snapshot.threads.size(), 2U);
+  for (std::size_t i = 0; i < 2; ++i)
+    EXPECT_EQ(record.at("threads").at(i), state::thread_to_json(snapshot.threads[i]));
+}
+
+TEST(Record, IsDescribedWithoutBytes) {
+  const Forged file(sample_record());
+  const Json shown = describe(Snapshot(file.path()).reader);
+  EXPECT_EQ(shown.at("name"), "before-crash");
+  EXPECT_EQ(shown.at("program").at("object"), "0123456789abcdef0123456789abcdef");
+  EXPECT_EQ(shown.at("threads").size(), 2U);
+  EXPECT_EQ(shown.at("threads").at(1).at("number"), 3);
+  for (const auto& [pointer, value] : shown.flatten().items())
+    EXPECT_FALSE(value.is_binary()) << pointer;
+}
+
+std::vector<Json::json_pointer> places_in(const Json& value,
+                                          const Json::json_pointer& here = Json::json_pointer()) {
+  std::vector<Json::json_pointer> found;
+  const auto descend = [&](const Json& item, const Json::json_pointer& place) {
+    found.push_back(place);
+    const auto inner = places_in(item, place);
+    found.insert(found.end(), inner.begin(), inner.end());
+  };
+  if (value.is_object())
+    for (const auto& [key, item] : value.items()) descend(item, here / key);
+  if (value.is_array())
+    // All elements of a list are read by the same lines: two of them are enough.
+    for (std::size_t i = 0; i < value.size() && i < 2; ++i) descend(value[i], here / i);
+  return found;
+}
+
+void expect_error_or_success(const Json& record, const std::string& what) {
+  try {
+    read_all(record);
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos) << what;
+  } catch (const std::exception& error) {
+    ADD_FAILURE() << what << ": " << error.what();
+  }
+}
+
+TEST(Record, AMemberOfAnotherTypeOrRangeIsAnError) {
+  const Json good = sample_record();
+  const std::vector<Json> others = {nullptr,
+                                    true,
+                                    -1,
+                                    0,
+                                    UINT64_MAX,
+                                    INT64_MIN,
+                                    0.5,
+                                    "",
+                                    "text",
+                                    std::string(5000, 'x'),
+                                    Json::array(),
+                                    Json::array({1}),
+                                    Json::object(),
+                                    Json{{"k", 1}},
+                                    Json::binary({}),
+                                    Json::binary({1, 2, 3})};
+  for (const auto& place : places_in(good)) {
+    for (const Json& other : others) {
+      Json bad = good;
+      bad[place] = other;
+      expect_error_or_success(bad, place.to_string() + " = " + other.dump().substr(0, 40));
+    }
+  }
+}
+
+TEST(Record, AMissingMemberIsAnError) {
+  const Json good = sample_record();
+  for (const auto& place : places_in(good)) {
+    Json bad = good;
+    Json& parent = bad[place.parent_pointer()];
+    if (!parent.is_object()) continue;
+    parent.erase(place.back());
+    expect_error_or_success(bad, place.to_string() + " missing");
+  }
+}
+
+TEST(Record, WhatCannotBeIsDamage) {
+  struct Row {
+    const char* place;
+    Json value;
+  };
+  for (const Row& row : std::vector<Row>{
+           {"/threads", Json::array()},
+           {"/threads/0/tid", 0},
+           {"/threads/0/tid", -5},
+           {"/threads/0/held_signal", 65},
+           {"/threads/0/held_signal", -1},
+           {"/threads/0/xstate", Json::binary({1, 2, 3})},
+           {"/threads/0/stop_info", Json::binary({1, 2, 3})},
+           {"/memory/mappings/0/start", 1},
+           {"/memory/mappings/0/end", 0x400000},
+           {"/memory/mappings/0/end", 0x600000},
+           {"/memory/mappings/1/start", 0x400000},
+           {"/memory/mappings/0/offset", 5},
+           {"/memory/mappings/0/prot", "rw"},
+           {"/memory/mappings/0/backing", "unheard of"},
+           {"/memory/mappings/0/file", nullptr},
+           {"/memory/mappings/1/guards", {{0x500000, 0x500000}}},
+           {"/memory/mappings/1/guards", {{0x400000, 0x501000}}},
+           {"/memory/bounds/brk", UINT64_MAX},
+           {"/memory/auxv", Json::binary({1})},
+           {"/files/descriptors/0/fd", -1},
+           {"/files/descriptors/1/fd", 0},
+           {"/files/descriptors/0/description", 3},
+           {"/files/descriptions/0/kind", "unheard of"},
+           {"/files/descriptions/0/stream", 3},
+           {"/files/descriptions/1/file", nullptr},
+           {"/signals/actions/0/signal", 0},
+           {"/signals/actions/0/signal", 65},
+       }) {
+    Json bad = sample_record();
+    bad[Json::json_pointer(row.place)] = row.value;
+    const Forged file(bad);
+    SCOPED_TRACE(row.place);
+    test::expect_error([&] { const Snapshot snapshot(file.path()); }, ErrorKind::damaged,
+                       "damaged");
+  }
+}
+
+}  // namespace
+}  // namespace ckpt::snapshot
