@@ -16,8 +16,8 @@
 #include <map>
 #include <optional>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "base/error.hpp"
 #include "base/io.hpp"
@@ -216,9 +216,10 @@ int main(int argc, char** argv) {
                                                        {"real", FilesMode::real},
                                                        {"private", FilesMode::private_copies},
                                                        {"strict", FilesMode::strict}};
-  CLI::App app("Runs a snapshot: the program goes on in this terminal from where it was saved. "
-               "Its exit status or signal becomes that of ckpt-restart; 125 means that it could "
-               "not be restored.");
+  CLI::App app(
+      "Runs a snapshot: the program goes on in this terminal from where it was saved. "
+      "Its exit status or signal becomes that of ckpt-restart; 125 means that it could "
+      "not be restored.");
   app.set_version_flag("--version", std::string(ckpt::image::kCreator));
   app.add_option("IMAGE", options.image, "the snapshot")->required();
   app.add_option("--store", options.restore.store,

@@ -6,8 +6,8 @@
 #include <filesystem>
 #include <optional>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "base/error.hpp"
 #include "image/objects.hpp"
@@ -57,8 +57,9 @@ ckpt::snapshot::CaptureResult save(ckpt::snapshot::CaptureRequest request) {
 
 int main(int argc, char** argv) {
   ckpt::snapshot::CaptureRequest request;
-  CLI::App app("Captures a process that you may trace, and lets it go on. The snapshot can be "
-               "restored any number of times, by ckpt-restart or by `ckpt restore` in GDB.");
+  CLI::App app(
+      "Captures a process that you may trace, and lets it go on. The snapshot can be "
+      "restored any number of times, by ckpt-restart or by `ckpt restore` in GDB.");
   app.set_version_flag("--version", std::string(ckpt::image::kCreator));
   app.add_option("PID", request.pid, "the process to save")->required();
   std::string file;

@@ -107,9 +107,8 @@ class Callback {
   [[nodiscard]] std::function<std::string(ckpt::Addr, std::uint64_t)> reader() {
     if (function_.is_none()) return {};
     return [this](ckpt::Addr address, std::uint64_t size) {
-      return guarded(std::string(), [&] {
-        return std::string(py::bytes(function_(address.value, size)));
-      });
+      return guarded(std::string(),
+                     [&] { return std::string(py::bytes(function_(address.value, size))); });
     };
   }
   void rethrow() {
@@ -148,8 +147,7 @@ ckpt::state::RestoreOptions restore_options(const Json& json) {
   else
     throw Error(ErrorKind::usage, "files: one of auto, real, private, strict");
   if (json.contains("file"))
-    for (const auto& pair : json.at("file"))
-      options.replaced_files[pair.at(0)] = pair.at(1);
+    for (const auto& pair : json.at("file")) options.replaced_files[pair.at(0)] = pair.at(1);
   const char* const names[] = {"stdin", "stdout", "stderr"};  // NOLINT(modernize-avoid-c-arrays)
   for (int stream = 0; stream < 3; ++stream)
     if (json.contains(names[stream]) && !json.at(names[stream]).is_null())
@@ -278,12 +276,11 @@ PYBIND11_MODULE(_native, module) {
       "The native core of gdb-ckpt. Everything that stops, reads or changes a process must be "
       "called on the thread that traces it; inside GDB that is GDB's main thread.";
 
-  static py::object error_type =
-      py::reinterpret_steal<py::object>(PyErr_NewExceptionWithDoc(
-          "gdbext._native.NativeError",
-          "A failure of the core: one line that says what failed, on what, and why.\n\n"
-          "kind: str, the class of the failure; errno: int, of the failed call, 0 if none.",
-          PyExc_Exception, nullptr));
+  static py::object error_type = py::reinterpret_steal<py::object>(PyErr_NewExceptionWithDoc(
+      "gdbext._native.NativeError",
+      "A failure of the core: one line that says what failed, on what, and why.\n\n"
+      "kind: str, the class of the failure; errno: int, of the failed call, 0 if none.",
+      PyExc_Exception, nullptr));
   module.attr("NativeError") = error_type;
   py::register_exception_translator([](std::exception_ptr pointer) {
     try {
@@ -313,8 +310,7 @@ PYBIND11_MODULE(_native, module) {
              "Checks everything about a restore that can be checked without starting anything.\n\n"
              "Returns a dict: executable, executable_replaced, libraries, notes. "
              "Raises NativeError.");
-  module.def("finish", &finish, py::arg("path"), py::arg("pid"),
-             py::arg("options") = py::dict(),
+  module.def("finish", &finish, py::arg("path"), py::arg("pid"), py::arg("options") = py::dict(),
              "Gives the threads of a parked process their saved registers, extended state, signal "
              "masks and held signals, and makes it die with the debugger.\n\n"
              "Precondition: every thread is stopped and traced by this thread.\n"
@@ -324,14 +320,19 @@ PYBIND11_MODULE(_native, module) {
   module.def("write_terminal", &write_terminal, py::arg("fd"), py::arg("modes"),
              "Sets terminal modes (dict: iflag, oflag, cflag, lflag, cc), also from the "
              "background.");
-  module.def("fault_arm", [](const std::optional<std::string>& name) {
-    ckpt::arm_fault(name.value_or(""));
-  }, py::arg("name"), "Arms one fault point, or none. For tests.");
-  module.def("fault_names", [] {
-    std::vector<std::string> names;
-    for (const auto name : ckpt::fault_names()) names.emplace_back(name);
-    return names;
-  }, "The names of all fault points.");
-  module.def("version", [] { return std::string(ckpt::image::kCreator); },
-             "Name and version of what writes snapshots.");
+  module.def(
+      "fault_arm",
+      [](const std::optional<std::string>& name) { ckpt::arm_fault(name.value_or("")); },
+      py::arg("name"), "Arms one fault point, or none. For tests.");
+  module.def(
+      "fault_names",
+      [] {
+        std::vector<std::string> names;
+        for (const auto name : ckpt::fault_names()) names.emplace_back(name);
+        return names;
+      },
+      "The names of all fault points.");
+  module.def(
+      "version", [] { return std::string(ckpt::image::kCreator); },
+      "Name and version of what writes snapshots.");
 }

@@ -122,8 +122,8 @@ Answers interrogate(CaptureContext& context, Captured& captured) {
   const Tid group = context.process.pid();
   const auto inner_ids = [&](const ThreadState& state) {
     const auto status = context.process.status();
-    return tracee::RemoteThread::Ids{
-        status.ns_pids.empty() ? group : status.ns_pids.back(), state.tid};
+    return tracee::RemoteThread::Ids{status.ns_pids.empty() ? group : status.ns_pids.back(),
+                                     state.tid};
   };
   // Say no before the first thread is touched.
   for (const ThreadState& state : captured.threads)
@@ -233,9 +233,8 @@ std::vector<image::Note> make_notes(const CaptureContext& context, const Capture
   std::vector<const ThreadState*> order;
   for (const auto& thread : captured.threads) order.push_back(&thread);
   // Tools take the first thread as the current one.
-  std::stable_partition(order.begin(), order.end(), [&](const ThreadState* thread) {
-    return thread->lwp == selected_lwp;
-  });
+  std::stable_partition(order.begin(), order.end(),
+                        [&](const ThreadState* thread) { return thread->lwp == selected_lwp; });
   std::vector<image::Note> notes;
   for (const auto* thread : order) {
     auto some = state::thread_notes(*thread, captured.process.pid);
@@ -351,8 +350,7 @@ CaptureResult capture(const CaptureRequest& request) {
   result.threads = captured.threads.size();
   result.fidelity = context.report.sorted();
   result.file_bytes = writer.finish(notes, make_record(request, context, captured, extents));
-  result.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return result;
 }
 

@@ -28,12 +28,12 @@ struct CaptureRequest {
   bool overwrite = false;
   std::string name;
   std::string message;
-  std::string stop;              // where it stopped, in words
-  std::vector<Thread> threads;   // in the debugger's order
+  std::string stop;             // where it stopped, in words
+  std::vector<Thread> threads;  // in the debugger's order
   Tid selected_lwp = 0;
   int selected_frame = 0;
-  image::Json session;           // the debugger's own state, kept as it is
-  image::Json terminal;          // the program's terminal modes, null if unknown
+  image::Json session;   // the debugger's own state, kept as it is
+  image::Json terminal;  // the program's terminal modes, null if unknown
   state::Progress progress;
   std::function<std::string(Addr, std::uint64_t)> read_code;
 };

@@ -26,10 +26,10 @@ Json without_bytes(const Json& value) {
 }
 
 Json describe_mapping(const Json& mapping) {
-  Json out = {{"start", mapping.at("start")},     {"end", mapping.at("end")},
-              {"prot", mapping.at("prot")},       {"offset", mapping.at("offset")},
-              {"path", mapping.at("path")},       {"kind", mapping.at("backing")},
-              {"flags", mapping.at("flags")},     {"object", nullptr}};
+  Json out = {{"start", mapping.at("start")}, {"end", mapping.at("end")},
+              {"prot", mapping.at("prot")},   {"offset", mapping.at("offset")},
+              {"path", mapping.at("path")},   {"kind", mapping.at("backing")},
+              {"flags", mapping.at("flags")}, {"object", nullptr}};
   if (const Json& file = mapping.at("file"); !file.is_null() && !file.at("object").is_null())
     out["object"] = file.at("object").at("hash");
   return out;
@@ -64,9 +64,9 @@ Json describe(const image::Reader& reader) {
   try {
     const Json& record = reader.record();
     Json out = Json::object();
-    for (const char* key : {"format", "creator", "created", "name", "message", "stop", "store",
-                            "host", "program", "process", "selected", "terminal", "fidelity",
-                            "session", "objects"})
+    for (const char* key :
+         {"format", "creator", "created", "name", "message", "stop", "store", "host", "program",
+          "process", "selected", "terminal", "fidelity", "session", "objects"})
       out[key] = without_bytes(record.at(key));
     if (const Json& object = record.at("program").at("object"); !object.is_null())
       out["program"]["object"] = object.at("hash");

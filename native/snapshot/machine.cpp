@@ -23,13 +23,13 @@ using image::Json;
 // picks its memcpy once). Flags about power, virtualization and the like are not the program's.
 bool is_instruction_set(const std::string& flag) {
   constexpr std::array<std::string_view, 22> kPrefixes = {
-      "sse",   "ssse",  "avx",   "amx_",  "bmi",    "fma",    "aes",      "vaes",
-      "sha",   "gfni",  "vpcl",  "pclm",  "movb",   "movdir", "popcnt",   "rdrand",
-      "rdseed", "f16c", "fsgsb", "xsave", "cx16",   "clwb"};
+      "sse",    "ssse", "avx",   "amx_",  "bmi",  "fma",    "aes",    "vaes",
+      "sha",    "gfni", "vpcl",  "pclm",  "movb", "movdir", "popcnt", "rdrand",
+      "rdseed", "f16c", "fsgsb", "xsave", "cx16", "clwb"};
   constexpr std::array<std::string_view, 18> kExact = {
-      "mmx",      "adx",       "abm",       "lzcnt",      "erms",      "fsrm",
-      "rdpid",    "rdtscp",    "serialize", "clflushopt", "pku",       "ospke",
-      "lahf_lm",  "cldemote",  "waitpkg",   "xgetbv1",    "user_shstk", "3dnowprefetch"};
+      "mmx",     "adx",      "abm",       "lzcnt",      "erms",       "fsrm",
+      "rdpid",   "rdtscp",   "serialize", "clflushopt", "pku",        "ospke",
+      "lahf_lm", "cldemote", "waitpkg",   "xgetbv1",    "user_shstk", "3dnowprefetch"};
   return std::any_of(kPrefixes.begin(), kPrefixes.end(),
                      [&](std::string_view prefix) { return flag.starts_with(prefix); }) ||
          std::find(kExact.begin(), kExact.end(), flag) != kExact.end();

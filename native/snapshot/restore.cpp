@@ -239,9 +239,8 @@ std::vector<siginfo_t> with_held(const ThreadState& thread, bool queue_held) {
 Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
                              const TransplantOptions& options, bool keep_ids) {
   raise_file_limit();
-  const int highest = snapshot.descriptors.descriptors.empty()
-                          ? 0
-                          : snapshot.descriptors.descriptors.back().fd;
+  const int highest =
+      snapshot.descriptors.descriptors.empty() ? 0 : snapshot.descriptors.descriptors.back().fd;
   InheritedBuilder builder(std::max(highest + 1, 16));
   const Opened opened = open_everything(snapshot, files, builder);
   const std::string program = files.content_path(snapshot.program);
@@ -256,8 +255,7 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   const tracee::Memory memory(pid);
   const auto fresh = process.mappings();
 
-  RemoteThread main(pid, pid, {pid, pid}, memory,
-                    tracee::find_syscall_instruction(fresh, memory));
+  RemoteThread main(pid, pid, {pid, pid}, memory, tracee::find_syscall_instruction(fresh, memory));
   // The new registers come at the very end; the fresh program's are of no interest.
   const Scratch scratch = main.make_scratch(
       kScratchDataBytes,
@@ -279,8 +277,7 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   result.tids = state::create_threads(main, scratch, memory, snapshot.threads, keep_ids);
   result.tids.insert(result.tids.begin(), pid);
   fault_point("restore-threads");
-  state::place_descriptors(main, scratch, snapshot.descriptors, opened.table,
-                           opened.descriptions);
+  state::place_descriptors(main, scratch, snapshot.descriptors, opened.table, opened.descriptions);
   fault_point("restore-files");
 
   for (std::size_t i = 0; i < snapshot.threads.size(); ++i) {
@@ -296,14 +293,12 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
       set_up(main);
       continue;
     }
-    RemoteThread thread(pid, tid, {pid, tid}, memory,
-                        scratch.code + tracee::loop_syscall_offset());
+    RemoteThread thread(pid, tid, {pid, tid}, memory, scratch.code + tracee::loop_syscall_offset());
     set_up(thread);
     state::park(thread, scratch, saved);
   }
   state::queue_signals(main, scratch, memory, snapshot.signals.queued, pid, 0);
-  main.checked_call("munmap (scratch data)", SYS_munmap,
-                    {scratch.data.value, scratch.data_bytes});
+  main.checked_call("munmap (scratch data)", SYS_munmap, {scratch.data.value, scratch.data_bytes});
   state::park(main, scratch, snapshot.threads.front());
   const auto limits = state::restore_limits(pid, snapshot.process);
   result.notes.insert(result.notes.end(), limits.begin(), limits.end());

@@ -33,8 +33,7 @@ Snapshot::Snapshot(const std::string& path) : reader(image::Reader::open(path)) 
     const Json& record = reader.record();
     program = state::kept_file_from_json(record.at("program"));
     space = state::address_space_from_json(record.at("memory"));
-    for (const auto& item : record.at("threads"))
-      threads.push_back(state::thread_from_json(item));
+    for (const auto& item : record.at("threads")) threads.push_back(state::thread_from_json(item));
     if (threads.empty()) image::damaged("the list of threads");
     process = state::process_from_json(record.at("process"));
     signals = state::signals_from_json(record.at("signals"));
@@ -46,8 +45,8 @@ Snapshot::Snapshot(const std::string& path) : reader(image::Reader::open(path)) 
 std::vector<image::Objects> stores_of(const Snapshot& snapshot,
                                       const state::RestoreOptions& options) {
   std::vector<image::Objects> stores;
-  stores.push_back(image::Objects::at(
-      options.store.empty() ? image::Objects::default_directory() : options.store));
+  stores.push_back(image::Objects::at(options.store.empty() ? image::Objects::default_directory()
+                                                            : options.store));
   const auto saved = reading(snapshot.reader.path(), [&] {
     return snapshot.reader.record().at("store").get<std::string>();
   });
@@ -70,10 +69,9 @@ Checked check(const Snapshot& snapshot, state::FileSource& files, bool verify_me
     checked.executable = files.content_path(snapshot.program);
     checked.executable_replaced = files.is_scratch(snapshot.program, Use::code);
     if (checked.executable_replaced)
-      checked.notes.push_back(
-          fmt::format("{} {} since the snapshot: using the snapshot's own copy",
-                      snapshot.program.path,
-                      state::found_text(state::look_for(snapshot.program))));
+      checked.notes.push_back(fmt::format("{} {} since the snapshot: using the snapshot's own copy",
+                                          snapshot.program.path,
+                                          state::found_text(state::look_for(snapshot.program))));
     std::set<std::string> seen = {snapshot.program.path};
     for (const auto& region : snapshot.space.regions) {
       if (!region.file) continue;
@@ -85,9 +83,9 @@ Checked check(const Snapshot& snapshot, state::FileSource& files, bool verify_me
       if (!files.is_scratch(*region.file, Use::code) || !seen.insert(region.file->path).second)
         continue;
       checked.libraries.push_back({region.file->path, files.content_path(*region.file)});
-      checked.notes.push_back(fmt::format(
-          "{} {} since the snapshot: using the snapshot's own copy", region.file->path,
-          state::found_text(state::look_for(*region.file))));
+      checked.notes.push_back(fmt::format("{} {} since the snapshot: using the snapshot's own copy",
+                                          region.file->path,
+                                          state::found_text(state::look_for(*region.file))));
     }
     state::check_descriptors(snapshot.descriptors, files);
     if (verify_memory) snapshot.reader.verify_memory(progress);

@@ -39,7 +39,7 @@ struct Region {
   proc::Mapping mapping;
   Backing backing = Backing::anonymous;
   std::optional<KeptFile> file;
-  std::string sharing;            // names the shared object; regions with one name share it
+  std::string sharing;               // names the shared object; regions with one name share it
   bool first_page_is_extra = false;  // stored for tools only: the restore takes it from the file
   std::vector<proc::PageRun> stored;
   std::vector<proc::PageRun> guards;
@@ -65,8 +65,7 @@ AddressSpace examine(CaptureContext& context, const ResidentPages& resident, Add
 /// Which pages of a shared mapping exist in its object, by mincore(2) run in the process itself.
 std::vector<proc::PageRun> shared_pages(tracee::RemoteThread& thread,
                                         const tracee::Scratch& scratch,
-                                        const tracee::Memory& memory,
-                                        const proc::Mapping& mapping);
+                                        const tracee::Memory& memory, const proc::Mapping& mapping);
 
 std::vector<image::Segment> plan_segments(const AddressSpace& space);
 

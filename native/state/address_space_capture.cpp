@@ -41,8 +41,7 @@ bool same_object(const struct stat& status, const proc::Mapping& mapping) {
 
 // The file behind a mapping: by name if that is still the same file, else through the links that
 // /proc keeps to files without a name.
-std::optional<OpenedFile> open_mapped(const CaptureContext& context,
-                                      const proc::Mapping& mapping) {
+std::optional<OpenedFile> open_mapped(const CaptureContext& context, const proc::Mapping& mapping) {
   const auto try_open = [&](const std::string& path) -> std::optional<OpenedFile> {
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) return std::nullopt;
@@ -217,8 +216,7 @@ class Examiner {
     std::vector<proc::PageRun> runs;
     std::vector<std::byte> page(kPageSize);
     for (Addr at = map.start; at < map.end; at = at + kPageSize)
-      if (context_.memory.read_some(at, page) == kPageSize)
-        runs.push_back({at, at + kPageSize});
+      if (context_.memory.read_some(at, page) == kPageSize) runs.push_back({at, at + kPageSize});
     return proc::merge_runs(std::move(runs));
   }
 
@@ -390,9 +388,9 @@ AddressSpace examine(CaptureContext& context, const ResidentPages& resident, Add
     space.regions.push_back(examiner.examine(std::move(mapping)));
   }
   const proc::Stat stat = context.process.stat();
-  space.bounds = {stat.start_code,  stat.end_code,  stat.start_data, stat.end_data,
-                  stat.start_brk,   brk,            stat.start_stack, stat.arg_start,
-                  stat.arg_end,     stat.env_start, stat.env_end};
+  space.bounds = {
+      stat.start_code,  stat.end_code,  stat.start_data, stat.end_data,  stat.start_brk, brk,
+      stat.start_stack, stat.arg_start, stat.arg_end,    stat.env_start, stat.env_end};
   const std::string auxv = context.process.read("auxv");
   const auto* first = reinterpret_cast<const std::byte*>(auxv.data());
   space.auxv.assign(first, first + auxv.size());
@@ -419,8 +417,7 @@ std::vector<proc::PageRun> shared_pages(tracee::RemoteThread& thread,
     bytes.resize(pages);
     memory.read(answer, std::as_writable_bytes(std::span(bytes)));
     for (std::uint64_t i = 0; i < pages; ++i)
-      if ((bytes[i] & 1U) != 0)
-        runs.push_back({at + i * kPageSize, at + (i + 1) * kPageSize});
+      if ((bytes[i] & 1U) != 0) runs.push_back({at + i * kPageSize, at + (i + 1) * kPageSize});
     at = at + pages * kPageSize;
   }
   return proc::merge_runs(std::move(runs));
@@ -453,7 +450,8 @@ std::vector<image::Extent> write_pages(const AddressSpace& space, CaptureContext
       for (Addr at = run.start; at < run.end;) {
         const std::uint64_t size = std::min(kChunkBytes, run.end - at);
         while (segments[segment].start + segments[segment].memory_bytes <= at) ++segment;
-        const std::uint64_t file_at = segments[segment].file_offset + (at - segments[segment].start);
+        const std::uint64_t file_at =
+            segments[segment].file_offset + (at - segments[segment].start);
         PageWriter::Block& block = *pipeline.acquire();
         block.bytes.resize(size);
         block.pieces.clear();
@@ -465,8 +463,7 @@ std::vector<image::Extent> write_pages(const AddressSpace& space, CaptureContext
             continue;
           }
           std::size_t end = page + kPageSize;
-          while (end < size && !(skip_zeros && is_zero(block.bytes.data() + end)))
-            end += kPageSize;
+          while (end < size && !(skip_zeros && is_zero(block.bytes.data() + end))) end += kPageSize;
           extents.push_back({at + page, file_at + page, end - page,
                              digest64(std::span(block.bytes).subspan(page, end - page))});
           block.pieces.push_back({page, end - page, file_at + page});

@@ -139,10 +139,9 @@ AddressSpace address_space_from_json(const image::Json& json) {
   }
   const auto& bounds = json.at("bounds");
   const auto bound = [&](const char* name) { return address(bounds.at(name)); };
-  space.bounds = {bound("start_code"), bound("end_code"),    bound("start_data"),
-                  bound("end_data"),   bound("start_brk"),   bound("brk"),
-                  bound("start_stack"), bound("arg_start"),  bound("arg_end"),
-                  bound("env_start"),  bound("env_end")};
+  space.bounds = {bound("start_code"), bound("end_code"),  bound("start_data"),  bound("end_data"),
+                  bound("start_brk"),  bound("brk"),       bound("start_stack"), bound("arg_start"),
+                  bound("arg_end"),    bound("env_start"), bound("env_end")};
   space.auxv = image::unpack_bytes(json.at("auxv"));
   if (space.auxv.size() > kPageSize || space.auxv.size() % 16 != 0)
     image::damaged("the auxiliary vector");

@@ -54,8 +54,8 @@ std::vector<image::Extent> extents_of(const Region& region,
     if (region.first_page_is_extra && at->start == region.mapping.start) {
       // Stored for tools; what follows in the same extent is the program's.
       if (at->size_bytes == kPageSize) continue;
-      mine.push_back({at->start + kPageSize, at->file_offset + kPageSize,
-                      at->size_bytes - kPageSize, 0});
+      mine.push_back(
+          {at->start + kPageSize, at->file_offset + kPageSize, at->size_bytes - kPageSize, 0});
       continue;
     }
     mine.push_back(*at);
@@ -80,9 +80,9 @@ std::uint64_t mapping_flags(const Region& region) {
 
 void expect_mapped(const LoopEntry& row, const Region& region) {
   if (row.result == static_cast<std::int64_t>(region.mapping.start.value)) return;
-  throw_errno(fmt::format("map {}-{} {}", region.mapping.start, region.mapping.end,
-                          region.mapping.path),
-              row.result < 0 && row.result >= -4095 ? static_cast<int>(-row.result) : EEXIST);
+  throw_errno(
+      fmt::format("map {}-{} {}", region.mapping.start, region.mapping.end, region.mapping.path),
+      row.result < 0 && row.result >= -4095 ? static_cast<int>(-row.result) : EEXIST);
 }
 
 // Regions of one shared object, where one mapping after the other would make one object each.
@@ -164,8 +164,7 @@ Addr find_free_place(const std::vector<proc::Mapping>& now, const AddressSpace& 
 }
 
 void clear_and_move_kernel_pages(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                                 const std::vector<proc::Mapping>& now,
-                                 const AddressSpace& space) {
+                                 const std::vector<proc::Mapping>& now, const AddressSpace& space) {
   std::vector<proc::Mapping> special;
   for (const auto& map : now)
     if (is_special_now(map)) special.push_back(map);
@@ -198,16 +197,16 @@ void clear_and_move_kernel_pages(tracee::RemoteThread& thread, const tracee::Scr
   }
   at = parking;
   for (const auto& map : special) {
-    const auto target = std::find_if(
-        space.regions.begin(), space.regions.end(), [&](const Region& region) {
+    const auto target =
+        std::find_if(space.regions.begin(), space.regions.end(), [&](const Region& region) {
           return region.backing == Backing::kernel && region.mapping.path == map.path;
         });
     if (target == space.regions.end()) {
       table.push_back(entry(SYS_munmap, {at.value, map.size()}));
     } else {
-      table.push_back(entry(SYS_mremap, {at.value, map.size(), map.size(),
-                                         MREMAP_MAYMOVE | MREMAP_FIXED,
-                                         target->mapping.start.value}));
+      table.push_back(
+          entry(SYS_mremap, {at.value, map.size(), map.size(), MREMAP_MAYMOVE | MREMAP_FIXED,
+                             target->mapping.start.value}));
     }
     at = at + map.size();
   }
@@ -238,8 +237,8 @@ void rebuild(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
     const std::uint64_t fd = file == files.end() ? static_cast<std::uint64_t>(-1)
                                                  : static_cast<std::uint64_t>(file->second);
     const std::uint64_t offset = file == files.end() ? 0 : map.offset_bytes;
-    table.push_back(entry(SYS_mmap, {map.start.value, map.size(), prot, mapping_flags(region), fd,
-                                     offset}));
+    table.push_back(
+        entry(SYS_mmap, {map.start.value, map.size(), prot, mapping_flags(region), fd, offset}));
     made.push_back(&region);
   }
   thread.run(scratch, table);
@@ -257,8 +256,8 @@ void rebuild(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
     if (group.size() > 1 || group.front()->mapping.offset_bytes != 0)
       rebuild_shared_group(thread, scratch, space, group);
   if (const Region* heap = heap_beside_data(space, extents)) {
-    std::array<LoopEntry, 1> apart = {entry(
-        SYS_madvise, {heap->mapping.start.value, heap->mapping.size(), MADV_DONTDUMP})};
+    std::array<LoopEntry, 1> apart = {
+        entry(SYS_madvise, {heap->mapping.start.value, heap->mapping.size(), MADV_DONTDUMP})};
     thread.run(scratch, apart, true, "madvise (heap)");
   }
 }
@@ -268,9 +267,8 @@ void fill(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const Ad
   std::vector<LoopEntry> table;
   for (const Region& region : space.regions)
     for (const auto& extent : extents_of(region, extents))
-      table.push_back(entry(SYS_pread64, {static_cast<std::uint64_t>(image_fd),
-                                          extent.start.value, extent.size_bytes,
-                                          extent.file_offset}));
+      table.push_back(entry(SYS_pread64, {static_cast<std::uint64_t>(image_fd), extent.start.value,
+                                          extent.size_bytes, extent.file_offset}));
   thread.run(scratch, table, true, "read memory from the snapshot");
   for (LoopEntry& row : table) {
     // A short read is allowed by read(2); what is missing is read again.
@@ -296,17 +294,15 @@ void seal(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
   for (const Region& region : space.regions) {
     const proc::Mapping& map = region.mapping;
     if (region.backing == Backing::kernel || region.backing == Backing::lost) continue;
-    const bool was_opened = !extents_of(region, extents).empty() ||
-                            region.backing == Backing::shared_anonymous;
+    const bool was_opened =
+        !extents_of(region, extents).empty() || region.backing == Backing::shared_anonymous;
     if (was_opened && protection(map) != (PROT_READ | PROT_WRITE))
-      protect.push_back(
-          entry(SYS_mprotect, {map.start.value, map.size(), protection(map)}));
+      protect.push_back(entry(SYS_mprotect, {map.start.value, map.size(), protection(map)}));
     for (const auto& [flag, advice] : kAdvice)
       if (map.has_flag(flag))
         advise.push_back(entry(SYS_madvise, {map.start.value, map.size(), advice}));
     for (const auto& run : region.guards)
-      guard.push_back(
-          entry(SYS_madvise, {run.start.value, run.size(), MADV_GUARD_INSTALL}));
+      guard.push_back(entry(SYS_madvise, {run.start.value, run.size(), MADV_GUARD_INSTALL}));
     if (map.has_flag("lo")) advise.push_back(entry(SYS_mlock, {map.start.value, map.size()}));
   }
   thread.run(scratch, protect, true, "mprotect");

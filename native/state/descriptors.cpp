@@ -130,8 +130,7 @@ class Capturer {
       if (other.status.st_ino != open.status.st_ino || other.status.st_dev != open.status.st_dev)
         continue;
       if (::syscall(SYS_kcmp, context_.process.pid(), context_.process.pid(), KCMP_FILE,
-                    static_cast<unsigned long>(other.fd),
-                    static_cast<unsigned long>(open.fd)) == 0)
+                    static_cast<unsigned long>(other.fd), static_cast<unsigned long>(open.fd)) == 0)
         return i;
     }
     return std::nullopt;

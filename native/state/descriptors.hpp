@@ -21,11 +21,11 @@
 namespace ckpt::state {
 
 enum class DescriptionKind {
-  file,       // regular, with or without a name
-  path,       // directory, safe device, /proc or /sys file: opened again by name
-  terminal,   // comes back as the restoring program's terminal
-  stream,     // descriptor 0, 1 or 2 with a far end outside: the restoring program's own
-  pipe,       // at least one end inside
+  file,      // regular, with or without a name
+  path,      // directory, safe device, /proc or /sys file: opened again by name
+  terminal,  // comes back as the restoring program's terminal
+  stream,    // descriptor 0, 1 or 2 with a far end outside: the restoring program's own
+  pipe,      // at least one end inside
   lost,
 };
 
@@ -36,10 +36,10 @@ struct Description {
   std::uint32_t flags = 0;
   std::uint64_t offset_bytes = 0;
   std::optional<KeptFile> file;
-  int stream = -1;                    // which of 0, 1, 2
-  std::uint64_t pipe = 0;             // names the pipe; its ends have the same
-  std::uint64_t pipe_bytes = 0;       // capacity
-  std::vector<std::string> content;   // what is in the pipe: one piece, or packets
+  int stream = -1;                   // which of 0, 1, 2
+  std::uint64_t pipe = 0;            // names the pipe; its ends have the same
+  std::uint64_t pipe_bytes = 0;      // capacity
+  std::vector<std::string> content;  // what is in the pipe: one piece, or packets
 };
 
 struct Descriptor {

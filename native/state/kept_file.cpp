@@ -77,8 +77,8 @@ Found look_for(const KeptFile& file) {
     return Found::missing;
   const KeptFile now = describe_file(status, file.path, false);
   if (now.size_bytes != file.size_bytes) return Found::changed;
-  const bool same_file = now.device == file.device && now.inode == file.inode &&
-                         now.mtime_ns == file.mtime_ns;
+  const bool same_file =
+      now.device == file.device && now.inode == file.inode && now.mtime_ns == file.mtime_ns;
   if (same_file && now.ctime_ns == file.ctime_ns) return Found::same;
   // Touched, moved to another disk, or renamed: only the content can tell.
   if (!file.object) return same_file ? Found::same : Found::changed;
@@ -86,8 +86,7 @@ Found look_for(const KeptFile& file) {
   if (fd < 0) return Found::unreadable;
   const UniqueFd owned(fd);
   std::uint64_t size_bytes = 0;
-  return digest_file(fd, file.path, size_bytes) == file.object->hash ? Found::same
-                                                                     : Found::changed;
+  return digest_file(fd, file.path, size_bytes) == file.object->hash ? Found::same : Found::changed;
 }
 
 std::string_view found_text(Found found) noexcept {
@@ -140,8 +139,8 @@ const FileSource::Choice& FileSource::choose(const KeptFile& file, Use use) {
   if (found == Found::same && ::access(file.path.c_str(), R_OK) != 0) found = Found::unreadable;
   if (mode == FilesMode::real) {
     if (found == Found::missing || found == Found::unreadable)
-      fail(ErrorKind::files, "{} {}: give another with -file {}=NEW, or use -files auto",
-           file.path, found_text(found), file.path);
+      fail(ErrorKind::files, "{} {}: give another with -file {}=NEW, or use -files auto", file.path,
+           found_text(found), file.path);
   } else if (mode == FilesMode::strict && found != Found::same) {
     fail(ErrorKind::files, "{} {} since the snapshot, and -files strict was asked for", file.path,
          found_text(found));

@@ -27,9 +27,7 @@ constexpr std::uint64_t kGetFeaturePermissions = 0x1022;
 constexpr std::uint64_t kRequestFeaturePermission = 0x1023;
 constexpr std::uint64_t kTileDataFeature = 18;
 
-bool shares_memory(Tid a, Tid b) {
-  return ::syscall(SYS_kcmp, a, b, KCMP_VM, 0UL, 0UL) == 0;
-}
+bool shares_memory(Tid a, Tid b) { return ::syscall(SYS_kcmp, a, b, KCMP_VM, 0UL, 0UL) == 0; }
 
 bool may_suspend_seccomp() {
   // PTRACE_O_SUSPEND_SECCOMP wants CAP_SYS_ADMIN.
@@ -182,12 +180,12 @@ void report_process(CaptureContext& context, tracee::RemoteThread& thread,
 }
 
 image::Json process_to_json(const ProcessState& state) {
-  return {{"pid", state.pid},           {"ppid", state.parent},
-          {"pgrp", state.group},        {"session", state.session},
-          {"uid", state.uid},           {"gid", state.gid},
-          {"umask", state.umask},       {"cwd", state.directory},
-          {"root", state.root},         {"personality", state.personality},
-          {"rlimits", state.limits},    {"extended_features", state.extended_features}};
+  return {{"pid", state.pid},        {"ppid", state.parent},
+          {"pgrp", state.group},     {"session", state.session},
+          {"uid", state.uid},        {"gid", state.gid},
+          {"umask", state.umask},    {"cwd", state.directory},
+          {"root", state.root},      {"personality", state.personality},
+          {"rlimits", state.limits}, {"extended_features", state.extended_features}};
 }
 
 ProcessState process_from_json(const image::Json& json) {
@@ -221,8 +219,8 @@ std::vector<std::string> restore_process(tracee::RemoteThread& thread,
   std::vector<std::string> notes;
   std::array<LoopEntry, 3> table{};
   const Addr path_at = scratch.data + table.size() * sizeof(LoopEntry);
-  memory.write(path_at, std::as_bytes(std::span(state.directory.c_str(),
-                                                state.directory.size() + 1)));
+  memory.write(path_at,
+               std::as_bytes(std::span(state.directory.c_str(), state.directory.size() + 1)));
   table[0].number = SYS_chdir;
   table[0].arguments[0] = path_at.value;
   table[1].number = SYS_umask;
@@ -231,10 +229,10 @@ std::vector<std::string> restore_process(tracee::RemoteThread& thread,
   table[2].arguments[0] = state.personality;
   thread.run(scratch, table);
   if (table[0].result != 0)
-    notes.push_back(fmt::format("the working directory {} cannot be entered ({}): the program is "
-                                "in the directory of the restore",
-                                state.directory,
-                                describe_errno(static_cast<int>(-table[0].result))));
+    notes.push_back(
+        fmt::format("the working directory {} cannot be entered ({}): the program is "
+                    "in the directory of the restore",
+                    state.directory, describe_errno(static_cast<int>(-table[0].result))));
   return notes;
 }
 
@@ -249,11 +247,9 @@ std::vector<std::string> restore_limits(Tid pid, const ProcessState& state) {
     if (::prlimit(pid, resource, nullptr, &now) != 0) continue;
     wanted.rlim_max = std::min<rlim_t>(wanted.rlim_max, now.rlim_max);
     wanted.rlim_cur = std::min<rlim_t>(wanted.rlim_cur, wanted.rlim_max);
-    if (::prlimit(pid, resource, &wanted, nullptr) != 0 ||
-        wanted.rlim_cur != state.limits[i].first)
-      notes.push_back(
-          fmt::format("resource limit {} is lower than it was: {} instead of {}", i,
-                      wanted.rlim_cur, state.limits[i].first));
+    if (::prlimit(pid, resource, &wanted, nullptr) != 0 || wanted.rlim_cur != state.limits[i].first)
+      notes.push_back(fmt::format("resource limit {} is lower than it was: {} instead of {}", i,
+                                  wanted.rlim_cur, state.limits[i].first));
   }
   return notes;
 }

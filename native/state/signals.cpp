@@ -73,11 +73,10 @@ SignalState signals_from_json(const image::Json& json) {
   for (const auto& item : json.at("actions")) {
     const int number = item.at("signal");
     if (number < 1 || number > kSignals) image::damaged("a signal number");
-    state.actions[static_cast<std::size_t>(number - 1)] = {
-        item.at("handler"), item.at("flags"), item.at("restorer"), item.at("mask")};
+    state.actions[static_cast<std::size_t>(number - 1)] = {item.at("handler"), item.at("flags"),
+                                                           item.at("restorer"), item.at("mask")};
   }
-  for (const auto& item : json.at("queued"))
-    state.queued.push_back(unpack_siginfo(item));
+  for (const auto& item : json.at("queued")) state.queued.push_back(unpack_siginfo(item));
   return state;
 }
 
@@ -89,8 +88,7 @@ void restore_actions(tracee::RemoteThread& thread, const tracee::Scratch& scratc
   for (int number = 1; number <= kSignals; ++number)
     if (!is_fixed(number))
       table.push_back(action_call(
-          number, values + static_cast<std::uint64_t>(number - 1) * sizeof(SignalAction),
-          Addr{0}));
+          number, values + static_cast<std::uint64_t>(number - 1) * sizeof(SignalAction), Addr{0}));
   thread.run(scratch, table, true, "rt_sigaction");
 }
 

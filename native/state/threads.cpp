@@ -33,10 +33,10 @@ using tracee::LoopEntry;
 constexpr std::int64_t kRestartNoHand = -514;
 constexpr std::int64_t kRestartBlock = -516;
 
-constexpr std::size_t kLegacyAreaBytes = 512;   // FXSAVE
-constexpr std::size_t kXcr0Offset = 464;        // kernel's use of the software-reserved bytes
-constexpr std::uint64_t kRseqCsOffset = 8;      // struct rseq, <linux/rseq.h>
-constexpr std::size_t kXstateBvOffset = 512;    // XSAVE header
+constexpr std::size_t kLegacyAreaBytes = 512;  // FXSAVE
+constexpr std::size_t kXcr0Offset = 464;       // kernel's use of the software-reserved bytes
+constexpr std::uint64_t kRseqCsOffset = 8;     // struct rseq, <linux/rseq.h>
+constexpr std::size_t kXstateBvOffset = 512;   // XSAVE header
 
 constexpr std::array<std::pair<const char*, unsigned long long tracee::Registers::*>, 27>
     kRegisterNames = {{
@@ -98,8 +98,8 @@ ThreadState look(const CaptureContext& context, Tid lwp) {
   state.rseq = tracee::get_rseq(lwp);
   if (state.rseq && !state.rseq->area) state.rseq.reset();
   if (state.rseq)
-    state.rseq_critical_section = context.memory.read_value<std::uint64_t>(
-        state.rseq->area + kRseqCsOffset);
+    state.rseq_critical_section =
+        context.memory.read_value<std::uint64_t>(state.rseq->area + kRseqCsOffset);
   std::uint64_t head = 0;
   std::size_t length = 0;
   if (::syscall(SYS_get_robust_list, lwp, &head, &length) == 0) {
@@ -125,7 +125,8 @@ void ask(CaptureContext& context, ThreadState& state, tracee::RemoteThread& thre
   state.alternate_stack = context.memory.read_value<stack_t>(stack_at);
   // "On the alternate stack" follows from the stack pointer; it is an answer, not a setting.
   state.alternate_stack.ss_flags &= ~SS_ONSTACK;
-  if (table[1].result == 0) state.tid_address = Addr{context.memory.read_value<std::uint64_t>(tid_at)};
+  if (table[1].result == 0)
+    state.tid_address = Addr{context.memory.read_value<std::uint64_t>(tid_at)};
   // A clone call that had just ended was let go on to its end: these are the true registers.
   state.registers = thread.saved_registers();
 }
@@ -168,9 +169,8 @@ Json thread_to_json(const ThreadState& state) {
           {"registers", std::move(registers)},
           {"xstate", image::pack_bytes(state.xstate.data(), state.xstate.size())},
           {"sigmask", state.signal_mask},
-          {"stop_info", state.stop_info
-                            ? image::pack_bytes(&*state.stop_info, sizeof(siginfo_t))
-                            : Json()},
+          {"stop_info",
+           state.stop_info ? image::pack_bytes(&*state.stop_info, sizeof(siginfo_t)) : Json()},
           {"held_signal", state.held_signal},
           {"queued", std::move(queued)},
           {"altstack",
@@ -197,12 +197,10 @@ ThreadState thread_from_json(const Json& json) {
   if (state.xstate.size() < kXstateBvOffset + 64 || state.xstate.size() > (1U << 20U))
     image::damaged("a thread's extended state");
   state.signal_mask = json.at("sigmask");
-  if (!json.at("stop_info").is_null())
-    state.stop_info = unpack_siginfo(json.at("stop_info"));
+  if (!json.at("stop_info").is_null()) state.stop_info = unpack_siginfo(json.at("stop_info"));
   state.held_signal = json.at("held_signal");
   if (state.held_signal < 0 || state.held_signal > 64) image::damaged("a held signal");
-  for (const auto& item : json.at("queued"))
-    state.queued.push_back(unpack_siginfo(item));
+  for (const auto& item : json.at("queued")) state.queued.push_back(unpack_siginfo(item));
   const auto& stack = json.at("altstack");
   // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of the other process
   state.alternate_stack.ss_sp = reinterpret_cast<void*>(stack.at("sp").get<std::uint64_t>());
@@ -267,8 +265,7 @@ std::vector<Tid> create_threads(tracee::RemoteThread& main, const tracee::Scratc
       arguments.set_tid_size = 1;
     }
     memory.write_value(arguments_at, arguments);
-    const std::int64_t result =
-        main.call_clone(SYS_clone3, {arguments_at.value, sizeof arguments});
+    const std::int64_t result = main.call_clone(SYS_clone3, {arguments_at.value, sizeof arguments});
     if (result < 0)
       throw_errno(keep_ids ? fmt::format("create a thread with the id {}", states[i].tid)
                            : std::string("create a thread"),
@@ -286,8 +283,7 @@ void equip(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
   const Addr name_at = stack_at + sizeof(stack_t);
   table.push_back(entry(SYS_set_tid_address, {state.tid_address.value}));
   if (state.robust_list)
-    table.push_back(
-        entry(SYS_set_robust_list, {state.robust_list.value, state.robust_list_bytes}));
+    table.push_back(entry(SYS_set_robust_list, {state.robust_list.value, state.robust_list_bytes}));
   if (state.rseq)
     table.push_back(entry(SYS_rseq, {state.rseq->area.value, state.rseq->size_bytes,
                                      state.rseq->flags, state.rseq->signature}));
@@ -310,8 +306,7 @@ void equip(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
   if ((live_components(state.xstate) & kTileData) != 0) thread.touch_tiles(scratch);
 }
 
-void park(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-          const ThreadState& state) {
+void park(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const ThreadState& state) {
   thread.land();
   tracee::Registers registers = tracee::get_registers(thread.tid());
   registers.rip = (scratch.code + tracee::loop_park_offset()).value;
@@ -334,8 +329,7 @@ void finish_thread(Tid lwp, const tracee::Memory& memory, const ThreadState& sta
   saved.resize(area.size());
   tracee::set_xstate(lwp, saved);
   tracee::set_signal_mask(lwp, state.signal_mask);
-  if (state.rseq)
-    memory.write_value(state.rseq->area + kRseqCsOffset, state.rseq_critical_section);
+  if (state.rseq) memory.write_value(state.rseq->area + kRseqCsOffset, state.rseq_critical_section);
 }
 
 }  // namespace ckpt::state

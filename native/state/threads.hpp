@@ -23,8 +23,8 @@
 namespace ckpt::state {
 
 struct ThreadState {
-  Tid tid = 0;  // as the program sees it
-  Tid lwp = 0;  // as we saw it; differs in another PID namespace
+  Tid tid = 0;     // as the program sees it
+  Tid lwp = 0;     // as we saw it; differs in another PID namespace
   int number = 0;  // GDB's
   std::uint64_t pthread = 0;
   std::string name;

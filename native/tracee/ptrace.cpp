@@ -171,7 +171,8 @@ int wait_stop(Tid tid) {
 
 std::string describe_status(int status) {
   if (WIFEXITED(status)) return fmt::format("exited with status {}", WEXITSTATUS(status));
-  if (WIFSIGNALED(status)) return fmt::format("was killed by SIG{}", sigabbrev_np(WTERMSIG(status)));
+  if (WIFSIGNALED(status))
+    return fmt::format("was killed by SIG{}", sigabbrev_np(WTERMSIG(status)));
   if (WIFSTOPPED(status)) {
     const int event = status >> 16;  // NOLINT(hicpp-signed-bitwise): ptrace(2)
     const char* name = sigabbrev_np(WSTOPSIG(status) & 0x7f);

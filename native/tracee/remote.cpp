@@ -31,8 +31,7 @@ int stop_event(int status) { return status >> 16; }
 
 std::optional<std::string> why_no_calls(Tid tid) {
   switch (get_syscall_stop(tid)) {
-    case SyscallStop::entry:
-      return "it is stopped at the entry of a system call; continue past it";
+    case SyscallStop::entry: return "it is stopped at the entry of a system call; continue past it";
     case SyscallStop::seccomp: return "it is stopped at a seccomp event; continue past it";
     default: break;
   }
@@ -199,8 +198,8 @@ std::int64_t RemoteThread::call_clone(long number, std::array<std::uint64_t, 6> 
 Scratch RemoteThread::make_scratch(std::uint64_t data_bytes, Addr where) {
   const std::uint64_t total_bytes = kPageSize + data_bytes;
   // MAP_FIXED_NOREPLACE: a place that is taken after all is an error, not a loss.
-  const auto flags = static_cast<std::uint64_t>(MAP_PRIVATE | MAP_ANONYMOUS |
-                                                (where ? MAP_FIXED_NOREPLACE : 0));
+  const auto flags =
+      static_cast<std::uint64_t>(MAP_PRIVATE | MAP_ANONYMOUS | (where ? MAP_FIXED_NOREPLACE : 0));
   const Addr start{checked_call("mmap (scratch)", SYS_mmap,
                                 {where.value, total_bytes, PROT_READ | PROT_WRITE, flags,
                                  static_cast<std::uint64_t>(-1), 0})};
@@ -211,8 +210,7 @@ Scratch RemoteThread::make_scratch(std::uint64_t data_bytes, Addr where) {
       call(SYS_mprotect, {scratch.code.value, kPageSize, PROT_READ | PROT_EXEC});
   if (protected_ != 0) {
     drop_scratch(scratch);
-    throw_errno(fmt::format("thread {}: mprotect (scratch)", tid_),
-                static_cast<int>(-protected_));
+    throw_errno(fmt::format("thread {}: mprotect (scratch)", tid_), static_cast<int>(-protected_));
   }
   memory_.write(scratch.code, loop_code());
   return scratch;

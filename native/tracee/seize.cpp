@@ -107,8 +107,7 @@ void Seized::wait_until_stopped(Tid tid) {
   }
   const auto call = try_read_file(fmt::format("/proc/{}/task/{}/syscall", pid_, tid));
   const bool vfork = call && (call->starts_with("58 ") || call->starts_with("56 "));
-  fail(ErrorKind::refused,
-       "process {}: thread {} cannot be stopped: {}", pid_, tid,
+  fail(ErrorKind::refused, "process {}: thread {} cannot be stopped: {}", pid_, tid,
        vfork ? "it is between vfork and exec; wait until its child has called exec"
              : "it is in an uninterruptible wait inside the kernel");
 }
