@@ -1,9 +1,9 @@
 """What outlives the command `ckpt restore`: the restored program's ties to this GDB.
 
     - It ends with GDB, like a program started with `run`, unless it was detached (GDB would detach
-    it on quit). - At the first `continue` it gets the terminal modes it was saved with. - Its
-    helper is collected when it ends. - While it lives, an overlay may show GDB the snapshot's
-    copies of replaced libraries.
+      it on quit).
+    - Its helper is collected when it ends.
+    - While it lives, an overlay may show GDB the snapshot's copies of replaced libraries.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import gdb
 
-from .. import launch, native, overlay
+from .. import launch, overlay
 from ..progress import Progress
 from . import settings
 
@@ -26,7 +26,6 @@ class _Ours:
 
     pid: int
     helper: int
-    terminal: Optional[Dict[str, Any]]
 
 
 @dataclass
@@ -61,16 +60,15 @@ def _connect() -> None:
         return
     _connected = True
     gdb.events.exited.connect(_on_exited)
-    gdb.events.cont.connect(_on_continue)
     gdb.events.before_prompt.connect(_on_prompt)
     if hasattr(gdb.events, "gdb_exiting"):
         gdb.events.gdb_exiting.connect(_on_exiting)
 
 
-def adopt(pid: int, helper: int, terminal: Optional[Dict[str, Any]]) -> None:
-    """The restored program `pid` is GDB's now; `terminal` are the modes it was saved with."""
+def adopt(pid: int, helper: int) -> None:
+    """The restored program `pid` is GDB's now."""
     _connect()
-    _ours[pid] = _Ours(pid, helper, terminal)
+    _ours[pid] = _Ours(pid, helper)
 
 
 def _on_exited(event: Any) -> None:
@@ -81,22 +79,6 @@ def _on_exited(event: Any) -> None:
         return
     _helpers.append(ours.helper)
     _expose_real_files()
-
-
-def _on_continue(event: Any) -> None:
-    # GDB gave the program the modes the terminal had when GDB started, as it does for any program
-    # it attached to. That happens before this event, so the saved ones come last.
-    thread = getattr(event, "inferior_thread", None)
-    pid = int(thread.ptid[0]) if thread is not None else int(gdb.selected_inferior().pid)
-    ours = _ours.get(pid)
-    if ours is None or ours.terminal is None:
-        return
-    terminal, ours.terminal = ours.terminal, None
-    try:
-        if os.isatty(0):
-            native.module().write_terminal(0, terminal)
-    except native.error_type():
-        pass  # a terminal that went away is no reason to stop the program
 
 
 def _on_prompt() -> None:
