@@ -151,9 +151,10 @@ class GdbSession:
         self.child.send(text + "\t\t" + marker)
         self._expect([re.escape(marker)], TIMEOUT_S, f"the completion of {text!r}")
         printed = plain(self.child.before)
-        # Ctrl-A Ctrl-K empties the line wherever the cursor stands; RET on the empty line brings a fresh prompt.
-        self.child.send("\x01\x0b")
-        self.execute("echo done\\n")
+        # Ctrl-A Ctrl-K empties the line wherever the cursor stands. How often readline draws the prompt meanwhile is its
+        # own affair: a line of output says where the next command may begin.
+        self.child.send("\x01\x0becho end-of-completion\\n\n")
+        self._expect([r"\r\nend-of-completion\r\n" + re.escape(PROMPT)], TIMEOUT_S, "the prompt after a completion")
         shown = [line for line in printed.replace("\a", "").split("\n") if line.strip()]
         if len(shown) == 1:
             completed = shown[0].strip()

@@ -184,13 +184,14 @@ def test_tab_completion(scene: Scene) -> None:
     assert set(gdb.complete("ckpt ")) >= {"save", "restore", "list", "info", "delete"}
     assert gdb.complete("ckpt rest") == ["ckpt restore"]
     assert gdb.complete("ckpt restore z") == ["ckpt restore zebra"]
-    assert set(gdb.complete("ckpt restore before-")) == {"before-crash", "before-loop"}
+    # For GDB a dash begins a new word, and it shows the rest.
+    assert set(gdb.complete("ckpt restore before-")) == {"crash", "loop"}
     assert gdb.complete("ckpt restore before-c") == ["ckpt restore before-crash"]
     assert gdb.complete("ckpt info ze") == ["ckpt info zebra"]
     assert gdb.complete("ckpt delete zebra before-l") == ["ckpt delete zebra before-loop"]
     assert gdb.complete("ckpt save -fo") == ["ckpt save -force"]
     assert gdb.complete("ckpt restore -no") == ["ckpt restore -no-session"]
-    assert set(gdb.complete("ckpt restore -std")) == {"-stdin", "-stdout", "-stderr"}
+    assert set(gdb.complete("ckpt restore -std")) == {"stdin", "stdout", "stderr"}
     assert gdb.complete("ckpt restore zebra -files str") == ["ckpt restore zebra -files strict"]
     scene.write("unmistakable.txt", "")
     assert gdb.complete("ckpt restore zebra -stdin unmist") == [

@@ -231,7 +231,7 @@ int main(void)
     assert "here ()" in gdb.execute("run")
     saved = save(gdb, "kinds")
     assert "Will not come back as it was:" in saved.report
-    for word in ("socket", "epoll", "child"):
+    for word in ("socket", "eventpoll", "child"):
         assert word in saved.report, saved.report
     gdb.execute("delete")
     gdb.execute("continue")

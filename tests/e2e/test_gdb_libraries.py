@@ -39,7 +39,8 @@ def test_a_library_from_dlopen_has_its_symbols(scene: Scene) -> None:
     gdb.quit()
     again = scene.gdb()
     restore(again, "dlopen")
-    assert again.execute("info sharedlibrary") == libraries
+    # After an attach GDB lists them in the order of the link map.
+    assert sorted(again.execute("info sharedlibrary").splitlines()) == sorted(libraries.splitlines())
     assert again.value("first_calls") == "1"
     again.execute("break first_value")
     assert "first_value (x=2) at" in again.execute("continue")
@@ -208,7 +209,8 @@ def test_a_restored_session_needs_no_file_command(scene: Scene) -> None:
     gdb.quit()
     again = scene.gdb()
     restore(again, "no-file")
-    assert scene.program("e2e_threads") in again.execute("info inferiors")
-    assert scene.program("e2e_threads") in files
+    executable = os.path.realpath(scene.program("e2e_threads"))
+    assert executable in again.execute("info inferiors")
+    assert executable in files
     assert str(SOURCES / "e2e_threads.cpp") in again.execute("info source")
     again.quit()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import processes
 import pytest
@@ -17,6 +18,7 @@ from steps import (
     NANOSLEEP,
     POLL,
     READ,
+    View,
     assert_same,
     attach_to_work,
     continue_to_end,
@@ -215,9 +217,10 @@ def test_inside_a_shared_library(scene: Scene) -> None:
 def test_a_small_program_takes_less_than_two_mib(scene: Scene) -> None:
     gdb = run_to_work(scene, threads=3)
     saved = save(gdb, "small")
-    size = (scene.store / "snapshots" / "small.ckpt").stat().st_size
-    assert size < 2 << 20
-    assert saved.bytes == pytest.approx(size, rel=0.1)
+    found = (scene.store / "snapshots" / "small.ckpt").stat()
+    assert found.st_size < 2 << 20
+    # What it takes on disk: holes stand for zero pages.
+    assert saved.bytes == pytest.approx(found.st_blocks * 512, rel=0.1)
 
 
 # -- blocked in a system call ----------------------------------------------------------------------------------------
@@ -230,6 +233,16 @@ CALLS = {
     "futex": (FUTEX,),
     "pipe": (READ,),
 }
+
+
+# These the kernel restarts from a note of its own, which an image cannot hold (restart_syscall(2)): rax says another kind
+# of restart after the restore.
+RESTART_BLOCK = ("poll", "sleep")
+
+
+def without_rax(seen: View) -> View:
+    """A view without the register that holds how an interrupted system call is to be restarted."""
+    return replace(seen, registers=re.sub(r"^rax .*$", "", seen.registers, flags=re.MULTILINE))
 
 
 def finish_blocking(gdb: GdbSession, mode: str, text: str) -> None:
@@ -252,7 +265,10 @@ def test_interrupted_system_calls_restart(scene: Scene, mode: str) -> None:
     gdb.quit()
     again = scene.gdb()
     restore(again, "blocked")
-    assert_same(view(again, thread_locals=""), before)
+    after = view(again, thread_locals="")
+    if mode in RESTART_BLOCK:
+        before, after = without_rax(before), without_rax(after)
+    assert_same(after, before)
     finish_blocking(again, mode, "in the second")
     again.quit()
 
