@@ -1,4 +1,5 @@
 // ckpt-save: captures a running process that one may trace, and lets it go on.
+#include <sys/ptrace.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -37,6 +38,7 @@ ckpt::snapshot::CaptureResult save(ckpt::snapshot::CaptureRequest request) {
   for (const auto tid : seized.threads())
     request.threads.push_back({tid, 0, 0, seized.held_signal(tid)});
   request.selected_lwp = request.pid;
+  request.tracer_options = PTRACE_O_TRACESYSGOOD;  // as Seized has set them
   std::optional<ckpt::Error> problem;
   ckpt::snapshot::CaptureResult result;
   try {

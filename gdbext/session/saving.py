@@ -89,6 +89,7 @@ def _request(store: Store, request: SaveRequest, name: str, output: Path) -> Tup
     state, notes = debugger.capture()
     table = {
         "pid": int(gdb.selected_inferior().pid),
+        "attached": bool(gdb.selected_inferior().was_attached),
         "output": str(output),
         "store": str(store.root),
         "file_limit": request.file_limit_bytes,

@@ -177,6 +177,7 @@ py::object capture(const py::dict& request_dict, py::object progress, py::object
       out.selected_lwp = json.at("selected").value("tid", 0);
       out.selected_frame = json.at("selected").value("frame", 0);
     }
+    out.tracer_options = ckpt::snapshot::debugger_options(json.value("attached", false));
     out.session = json.value("session", Json());
     out.terminal = json.value("terminal", Json());
     return out;

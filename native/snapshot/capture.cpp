@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <sys/procfs.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -116,7 +117,8 @@ struct Answers {
   Addr brk;
 };
 
-Answers interrogate(CaptureContext& context, Captured& captured) {
+Answers interrogate(CaptureContext& context, Captured& captured,
+                    const std::optional<unsigned long>& tracer_options) {
   const auto mappings = context.process.mappings();
   const Addr instruction = tracee::find_syscall_instruction(mappings, context.memory);
   const Tid group = context.process.pid();
@@ -131,16 +133,24 @@ Answers interrogate(CaptureContext& context, Captured& captured) {
       fail(ErrorKind::refused, "thread {}: the program cannot be saved here: {}", state.lwp,
            *reason);
 
+  std::optional<unsigned long> suspend_filter;
+  if (context.process.status().seccomp != 0) {
+    if (!tracer_options)
+      fail(ErrorKind::refused, "process {}: it runs under a seccomp filter", group);
+    suspend_filter = tracer_options;
+  }
   Answers answers;
   ThreadState& first = captured.threads.front();
-  tracee::RemoteThread main(group, first.lwp, inner_ids(first), context.memory, instruction);
+  tracee::RemoteThread main(group, first.lwp, inner_ids(first), context.memory, instruction,
+                            suspend_filter);
   const tracee::Scratch scratch = main.make_scratch(kScratchBytes);
   try {
     fault_point("save-scratch");
     state::ask(context, first, main, scratch);
     for (std::size_t i = 1; i < captured.threads.size(); ++i) {
       ThreadState& state = captured.threads[i];
-      tracee::RemoteThread thread(group, state.lwp, inner_ids(state), context.memory, instruction);
+      tracee::RemoteThread thread(group, state.lwp, inner_ids(state), context.memory, instruction,
+                                  suspend_filter);
       state::ask(context, state, thread, scratch);
       thread.restore();
     }
@@ -323,7 +333,7 @@ CaptureResult capture(const CaptureRequest& request) {
 
   Captured captured;
   captured.threads = look_at_threads(context, request);
-  const Answers answers = interrogate(context, captured);
+  const Answers answers = interrogate(context, captured, request.tracer_options);
   fault_point("save-files");
   captured.descriptors = state::capture_descriptors(context);
   captured.program = keep_program(context);
@@ -352,6 +362,12 @@ CaptureResult capture(const CaptureRequest& request) {
   result.file_bytes = writer.finish(notes, make_record(request, context, captured, extents));
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return result;
+}
+
+unsigned long debugger_options(bool attached) {
+  // Since GDB 7.6 or so; what a started program dies with, an attached one survives.
+  return PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |
+         PTRACE_O_TRACEEXEC | PTRACE_O_TRACEVFORKDONE | (attached ? 0 : PTRACE_O_EXITKILL);
 }
 
 void undo_needless_interruptions(Tid pid, const std::vector<Tid>& threads) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,9 @@ struct CaptureRequest {
   std::vector<Thread> threads;  // in the debugger's order
   Tid selected_lwp = 0;
   int selected_frame = 0;
+  /// The ptrace options of the tracer that has stopped the process, if they are known: needed to
+  /// suspend a seccomp filter.
+  std::optional<unsigned long> tracer_options;
   image::Json session;   // the debugger's own state, kept as it is
   image::Json terminal;  // the program's terminal modes, null if unknown
   state::Progress progress;
@@ -49,6 +53,9 @@ struct CaptureResult {
 /// Precondition: every thread of the process is stopped and traced by the calling thread.
 /// On any Error the process is as it was and there is no file.
 CaptureResult capture(const CaptureRequest& request);
+
+/// The options that GDB sets on what it traces.
+unsigned long debugger_options(bool attached);
 
 /// For tracers that are not debuggers: calls that a stop has ended with EINTR although nothing
 /// happened go on when the process does. Precondition as for capture().

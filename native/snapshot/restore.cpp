@@ -19,6 +19,7 @@
 #include "base/error.hpp"
 #include "base/fault.hpp"
 #include "base/io.hpp"
+#include "snapshot/capture.hpp"
 #include "tracee/remote.hpp"
 
 namespace ckpt::snapshot {
@@ -393,9 +394,7 @@ std::vector<Held> finish(const Snapshot& snapshot, Tid pid) {
 
 void kill_with_tracer(Tid pid) {
   for (const Tid tid : proc::ProcessDir(pid).threads())
-    tracee::set_options(tid, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK |
-                                 PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC |
-                                 PTRACE_O_TRACEVFORKDONE);
+    tracee::set_options(tid, debugger_options(false));
 }
 
 }  // namespace ckpt::snapshot

@@ -336,6 +336,30 @@ UniqueFd open_own_stream(const Description& description) {
   return fd;
 }
 
+bool is_same_object(int one, int two) {
+  struct stat first {};
+  struct stat second {};
+  return ::fstat(one, &first) == 0 && ::fstat(two, &second) == 0 && first.st_dev == second.st_dev &&
+         first.st_ino == second.st_ino;
+}
+
+// A program started in a terminal has one description for 0, 1 and 2, while those of the restoring
+// program may lead to different places (`ckpt-restart IMAGE >file`): each then gets its own.
+void split_streams(const DescriptorTable& table, OpenedDescriptions& opened) {
+  for (const Descriptor& descriptor : table.descriptors) {
+    const Description& description = table.descriptions.at(descriptor.description);
+    const bool is_own = description.kind == DescriptionKind::terminal ||
+                        description.kind == DescriptionKind::stream;
+    if (descriptor.fd > 2 || !is_own || description.path == "/dev/tty") continue;
+    if (is_same_object(own_stream(description), descriptor.fd)) continue;
+    Description own = description;
+    own.kind = DescriptionKind::stream;
+    own.stream = descriptor.fd;
+    opened.streams[descriptor.fd] = opened.fds.size();
+    opened.fds.push_back(open_own_stream(own));
+  }
+}
+
 UniqueFd open_again(const Description& description) {
   const int flags = static_cast<int>(description.flags) & ~(O_CREAT | O_EXCL | O_TRUNC);
   return open_file(description.path, flags | O_NOCTTY);
@@ -498,6 +522,7 @@ OpenedDescriptions open_descriptions(const DescriptorTable& table, FileSource& f
     }
     opened.fds.push_back(std::move(fd));
   }
+  split_streams(table, opened);
   for (const auto& [stream, path] : files.options().streams) {
     opened.streams[stream] = opened.fds.size();
     // O_EXCL: never an existing file of the user's; other existing things are opened as they are.

@@ -81,6 +81,16 @@ void refuse_impossible(const proc::ProcessDir& process) {
            "process {}: it shares its memory with its child {} (vfork or CLONE_VM): continue "
            "until the child has called exec or ended",
            pid, child);
+  // A shadow stack holds return addresses that only the processor may write.
+  const std::string text = process.read("status");
+  const auto features = text.find("x86_Thread_features:");
+  if (features != std::string::npos &&
+      text.substr(features, text.find('\n', features) - features).find("shstk") !=
+          std::string::npos)
+    fail(ErrorKind::refused,
+         "process {}: it uses a shadow stack, which cannot be restored: run it with "
+         "GLIBC_TUNABLES=glibc.cpu.x86_shstk=off",
+         pid);
   if (status.seccomp == 1)
     fail(ErrorKind::refused, "process {}: it is in strict seccomp mode", pid);
   if (status.seccomp == 2 && !may_suspend_seccomp())
@@ -128,6 +138,34 @@ ProcessState capture_process(CaptureContext& context, tracee::RemoteThread& thre
   return state;
 }
 
+namespace {
+
+// Segment descriptors and address tags: next to nobody uses them, and nobody else tells of them.
+void report_segments(CaptureContext& context, tracee::RemoteThread& thread,
+                     const tracee::Scratch& scratch) {
+  constexpr std::uint64_t kGetUntagMask = 0x4001;  // ARCH_GET_UNTAG_MASK, Linux 6.4
+  constexpr std::uint64_t kReadTable = 0;
+  std::array<LoopEntry, 2> table{};
+  const Addr answer = scratch.data + table.size() * sizeof(LoopEntry);
+  table[0].number = SYS_modify_ldt;
+  table[0].arguments[0] = kReadTable;
+  table[0].arguments[1] = answer.value;
+  table[0].arguments[2] = kPageSize;
+  table[1].number = SYS_arch_prctl;
+  table[1].arguments[0] = kGetUntagMask;
+  table[1].arguments[1] = (answer + kPageSize).value;
+  thread.run(scratch, table);
+  if (table[0].result > 0)
+    context.report.add(Severity::lost, "process", "segment descriptors",
+                       "the local descriptor table (modify_ldt) does not come back: using its "
+                       "selectors ends the program");
+  if (table[1].result == 0 && context.memory.read_value<std::uint64_t>(answer + kPageSize) != ~0ULL)
+    context.report.add(Severity::lost, "process", "address tags",
+                       "linear address masking does not come back: tagged pointers fault");
+}
+
+}  // namespace
+
 void report_process(CaptureContext& context, tracee::RemoteThread& thread,
                     const tracee::Scratch& scratch) {
   const auto& process = context.process;
@@ -171,6 +209,7 @@ void report_process(CaptureContext& context, tracee::RemoteThread& thread,
                                      "arrives",
                                      kTimers.at(i)));
   }
+  report_segments(context, thread, scratch);
   if (process.link("root").value_or("/") != "/")
     context.report.add(Severity::changed, "process", "root directory",
                        "the program runs in a chroot: it comes back without it");

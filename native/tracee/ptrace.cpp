@@ -26,6 +26,14 @@ struct RseqConfiguration {
   std::uint32_t pad;
 };
 
+struct DispatchConfiguration {
+  std::uint64_t mode;
+  std::uint64_t selector;
+  std::uint64_t offset;
+  std::uint64_t length;
+};
+constexpr int kGetDispatchConfiguration = 0x4211;  // Linux 6.4
+
 struct PeekArgument {
   std::uint64_t offset;
   std::uint32_t flags;
@@ -133,6 +141,12 @@ SyscallStop get_syscall_stop(Tid tid) {
     case PTRACE_SYSCALL_INFO_SECCOMP: return SyscallStop::seccomp;
     default: return SyscallStop::none;
   }
+}
+
+bool has_syscall_dispatch(Tid tid) {
+  DispatchConfiguration configuration{};
+  return request(kGetDispatchConfiguration, tid, sizeof configuration, &configuration) == 0 &&
+         configuration.mode != 0;
 }
 
 void set_options(Tid tid, unsigned long options) {

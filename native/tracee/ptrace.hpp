@@ -52,6 +52,10 @@ enum class SyscallStop { none, entry, exit, seccomp };
 /// Whether the thread is in a system-call stop. `none` as well where the kernel cannot tell.
 SyscallStop get_syscall_stop(Tid tid);
 
+/// Whether the thread's system calls are redirected to a handler of its own (PR_SET_SYSCALL_USER_
+/// DISPATCH). False where the kernel cannot tell.
+bool has_syscall_dispatch(Tid tid);
+
 void set_options(Tid tid, unsigned long options);
 
 enum class Resume { run, to_syscall };

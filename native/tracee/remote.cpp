@@ -35,6 +35,7 @@ std::optional<std::string> why_no_calls(Tid tid) {
     case SyscallStop::seccomp: return "it is stopped at a seccomp event; continue past it";
     default: break;
   }
+  if (has_syscall_dispatch(tid)) return "it redirects its own system calls (user dispatch)";
   const auto info = get_siginfo(tid);
   if (!info) return std::nullopt;
   switch (event_of(*info)) {
@@ -70,8 +71,13 @@ Addr find_syscall_instruction(const std::vector<proc::Mapping>& mappings, const 
 }
 
 RemoteThread::RemoteThread(Tid group, Tid tid, Ids inner, const Memory& memory,
-                           Addr syscall_instruction)
-    : group_(group), tid_(tid), inner_(inner), memory_(memory), instruction_(syscall_instruction) {
+                           Addr syscall_instruction, std::optional<unsigned long> tracer_options)
+    : group_(group),
+      tid_(tid),
+      inner_(inner),
+      memory_(memory),
+      instruction_(syscall_instruction),
+      tracer_options_(tracer_options) {
   if (const auto reason = why_no_calls(tid))
     fail(ErrorKind::refused, "thread {}: no system call can be run in it: {}", tid, *reason);
   siginfo_ = get_siginfo(tid);
@@ -93,6 +99,7 @@ RemoteThread::RemoteThread(Tid group, Tid tid, Ids inner, const Memory& memory,
     rseq_word_ = rseq->area + kRseqCsOffset;
     rseq_value_ = memory_.read_value<std::uint64_t>(*rseq_word_);
   }
+  if (tracer_options_) set_options(tid, *tracer_options_ | PTRACE_O_SUSPEND_SECCOMP);
   set_signal_mask(tid, kAllSignals);
 }
 
@@ -111,6 +118,7 @@ void RemoteThread::restore() {
   set_signal_mask(tid_, mask_);
   if (rseq_word_ && rseq_value_ != 0) memory_.write_value(*rseq_word_, rseq_value_);
   if (siginfo_) set_siginfo(tid_, *siginfo_);
+  if (tracer_options_) set_options(tid_, *tracer_options_);
   if (owed_stops_ > 0) ::syscall(SYS_tgkill, group_, tid_, SIGSTOP);
   active_ = false;
 }

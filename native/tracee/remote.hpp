@@ -50,8 +50,11 @@ class RemoteThread {
   };
 
   /// Makes a stopped thread ready. Throws Error (refused) where no call can be run.
-  /// `syscall_instruction`: see find_syscall_instruction().
-  RemoteThread(Tid group, Tid tid, Ids inner, const Memory& memory, Addr syscall_instruction);
+  /// `syscall_instruction`: see find_syscall_instruction(). `tracer_options`: for a thread under a
+  /// seccomp filter, the ptrace options it has (they cannot be read, and must be set again to
+  /// suspend the filter and to put it back); nothing where there is no filter.
+  RemoteThread(Tid group, Tid tid, Ids inner, const Memory& memory, Addr syscall_instruction,
+               std::optional<unsigned long> tracer_options = std::nullopt);
   RemoteThread(RemoteThread&&) = delete;
   /// Puts the thread back as restore() does, but never throws.
   ~RemoteThread();
@@ -102,6 +105,7 @@ class RemoteThread {
   Ids inner_;
   const Memory& memory_;
   Addr instruction_;
+  std::optional<unsigned long> tracer_options_;
   bool active_ = true;
   bool landed_ = true;
   int owed_stops_ = 0;
