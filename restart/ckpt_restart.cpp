@@ -91,9 +91,12 @@ class TerminalModes {
 int wait_for_end(Tid pid) {
   for (;;) {
     int status = 0;
-    const pid_t got = ::waitpid(pid, &status, WUNTRACED | WCONTINUED);
+    // Any of its threads: one that was let go first may have ended the program while we still
+    // traced the others. Those wait to be collected by their tracer, and the program for them.
+    const pid_t got = ::waitpid(-1, &status, WUNTRACED | WCONTINUED | __WALL);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return 0;
+    if (got != pid) continue;
     if (WIFSTOPPED(status)) {
       ::raise(SIGSTOP);
       ::kill(pid, SIGCONT);
