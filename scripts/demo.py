@@ -79,6 +79,8 @@ def nonce_in(text: str, words: str) -> str:
 
 
 def main() -> int:
+    if not sys.stdout.isatty():
+        os.environ["TERM"] = "dumb"  # no colours in a log
     program = ["--args", "/usr/bin/python3", "scripts/demo_program.py"]
     with tempfile.TemporaryDirectory(prefix="ckpt-demo.") as store:
         os.environ["CKPT_DIR"] = store
