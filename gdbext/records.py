@@ -201,7 +201,8 @@ class Record:
             objects=tuple(StoredObject.of(each) for each in read_list(source, "objects", dict)),
             fidelity=tuple(Fidelity.of(each) for each in read_list(source, "fidelity", dict)),
             terminal=terminal,
-            session=read_dict(source, "session"),
+            # `ckpt-save` has no session to keep, and says null.
+            session=read_dict(source, "session") if source.get("session") is not None else {},
             raw=source,
         )
 
