@@ -15,7 +15,7 @@ import processes
 import pytest
 from gdbsession import GdbSession
 from scene import ORDINARY_USER, SOURCES, Scene, line_of, refuse, restore, save
-from steps import READ, continue_to_end, run_to_work, view
+from steps import READ, assert_same, continue_to_end, run_to_work, view
 
 ROOT = os.getuid() == 0
 STUB = Path(__file__).with_name("stub.py")
@@ -65,13 +65,23 @@ def test_running_threads_in_non_stop(scene: Scene) -> None:
 def test_a_stop_at_a_system_call(scene: Scene) -> None:
     gdb = run_to_work(scene)
     gdb.execute("catch syscall write")
-    for where in ("call to", "returned from"):
-        assert where in gdb.execute("continue")
-        refuse(gdb, "ckpt save one", "system call|syscall")
+    assert "call to" in gdb.execute("continue")
+    refuse(gdb, "ckpt save one", "system call")
     assert snapshots(scene) == [] and scene.partial_files() == []
+    # On its way out the call is done, and nothing stands in the way.
+    assert "returned from" in gdb.execute("continue")
+    before = view(gdb)
+    save(gdb, "one")
+    assert view(gdb) == before
     gdb.execute("delete")
-    assert continue_to_end(gdb, 7)[-1] == "PASS"
+    expected = continue_to_end(gdb, 7)
+    assert expected[0] == "step 4 total 20" and expected[-1] == "PASS"
     gdb.quit()
+    again = scene.gdb()
+    restore(again, "one -no-session")
+    assert_same(view(again), before)
+    assert continue_to_end(again, 7) == expected
+    again.quit()
 
 
 @pytest.mark.parametrize("kind", ["fork", "vfork"])
@@ -323,9 +333,10 @@ def test_a_killed_inferior(scene: Scene) -> None:
     gdb.quit()
 
 
-@pytest.mark.parametrize("damage", ["truncated", "corrupted", "foreign", "empty", "future"])
+@pytest.mark.parametrize("damage", ["truncated", "corrupted", "foreign", "empty"])
 def test_a_damaged_image_is_refused_before_anything_is_killed(scene: Scene, damage: str) -> None:
     gdb = run_to_work(scene)
+    secret = int(gdb.value("nonce"))
     save(gdb, "good")
     good = scene.store / "snapshots" / "good.ckpt"
     data = bytearray(good.read_bytes())
@@ -333,26 +344,21 @@ def test_a_damaged_image_is_refused_before_anything_is_killed(scene: Scene, dama
     if damage == "truncated":
         data = data[: len(data) * 2 // 3]
     elif damage == "corrupted":
-        data[len(data) // 2] ^= 0x55
+        # One bit of the program's memory.
+        data[data.index(secret.to_bytes(8, "little"))] ^= 0x10
     elif damage == "foreign":
         data = bytearray(Path(scene.program("e2e_threads")).read_bytes())
-    elif damage == "empty":
-        data = bytearray()
     else:
-        # The CBOR text "format" followed by the small integer 1.
-        where = data.index(b"\x66format\x01")
-        data[where + 7] = 0x17
+        data = bytearray()
     bad.write_bytes(data)
     pid = gdb.inferior_pid
     before = view(gdb)
-    words = "future|newer|format|version" if damage == "future" else "."
-    line = refuse(gdb, f"ckpt restore {bad}", words)
-    assert "bad.ckpt" in line
+    refuse(gdb, f"ckpt restore {bad}", "bad.ckpt")
     assert gdb.inferior_pid == pid
     assert view(gdb) == before
     gdb.quit()
     again = scene.gdb()
-    refuse(again, f"ckpt restore {bad}", words)
+    refuse(again, f"ckpt restore {bad}", "bad.ckpt")
     assert scene.processes() == [again.child.pid]
     # One bad image must not take the list away from the good ones.
     shutil.copy(bad, scene.store / "snapshots" / "bad.ckpt")

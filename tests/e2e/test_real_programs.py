@@ -333,12 +333,14 @@ def test_restores_leave_no_descriptor_in_gdb(scene: Scene) -> None:
     save(gdb, "one")
     restore(gdb, "one")
 
-    def descriptors() -> int:
-        return len(list(Path(f"/proc/{gdb.child.pid}/fd").iterdir()))
+    def descriptors() -> list[str]:
+        """What is open in GDB, without the object files, which GDB opens and closes as it needs them."""
+        targets = [os.readlink(entry) for entry in Path(f"/proc/{gdb.child.pid}/fd").iterdir()]
+        return sorted(re.sub(r"\d+", "N", target) for target in targets if not re.search(r"^/.*(/lib|/bin/|e2e_)", target))
 
     before = descriptors()
     for _ in range(5):
         restore(gdb, "one")
     save(gdb, "one -force")
-    assert descriptors() <= before, re.sub(r"\s+", " ", gdb.execute(f"shell ls -l /proc/{gdb.child.pid}/fd"))
+    assert descriptors() == before
     gdb.quit()
