@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from . import oracle
-from .processes import Result, Running, as_root, children_of, describe_family, exists, wait_gone, wait_until
+from .processes import Result, Running, as_root, children_of, describe_family, exists, threads_of, wait_until
 
 VARIANTS = ("", ".nopie", ".static")
 
@@ -245,6 +245,7 @@ def round_trip(
     if watch:
         oracle.wait_asleep(original.pid)
         before = oracle.look(original.pid, dump)
+    tids = threads_of(original.pid)
     saved = workshop.save(original.pid, None, *save_options)
     if before:
         oracle.wait_asleep(original.pid)
@@ -259,6 +260,8 @@ def round_trip(
         between(original)
 
     for _ in range(restores):
+        if way.ids == "saved":
+            wait_ids_free(tids)
         restart = workshop.restart(saved.image, "--ids", way.ids, *restart_options)
         if before:
             pid = restored_pid(restart, before)
@@ -275,10 +278,11 @@ def round_trip(
     return saved
 
 
-def wait_all_gone(pids: Iterable[int]) -> None:
-    """Return when none of them lives."""
-    for pid in pids:
-        wait_gone(pid)
+def wait_ids_free(tids: Iterable[int]) -> None:
+    """Return when nobody has these ids. The kernel may have given them to somebody else on a busy machine: then the test
+    waits for that one to end."""
+    for tid in tids:
+        wait_until(lambda tid=tid: not Path(f"/proc/{tid}").exists(), f"the id {tid} is free", 100)  # type: ignore[misc]
 
 
 
