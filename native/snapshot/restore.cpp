@@ -40,9 +40,15 @@ class Child {
   ~Child() {
     if (pid_ <= 0) return;
     ::kill(pid_, SIGKILL);
-    int status = 0;
-    // Threads first end, then their leader can be collected.
-    while (::waitpid(pid_, &status, __WALL) == pid_ && WIFSTOPPED(status)) ::kill(pid_, SIGKILL);
+    // Its threads that we trace are ours to collect, each by itself, and their leader ends after
+    // them: waiting for the leader alone would take for ever.
+    for (;;) {
+      int status = 0;
+      const pid_t got = ::waitpid(-1, &status, __WALL);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0 || (got == pid_ && !WIFSTOPPED(status))) return;
+      if (WIFSTOPPED(status)) ::kill(pid_, SIGKILL);
+    }
   }
   [[nodiscard]] Tid pid() const { return pid_; }
   Tid release() { return std::exchange(pid_, 0); }
