@@ -48,8 +48,15 @@ class Breakpoint:
         """Whether it watches data."""
         return self.command.endswith("watch")
 
+    @property
+    def _fixed(self) -> bool:
+        return self.is_watchpoint and self.spec.startswith("-l") and self.address != 0
+
     def same_place(self, other: "Breakpoint") -> bool:
         """Whether both stop at the same thing, whatever else is said about them."""
+        if self._fixed and other._fixed:
+            # What stands after -location was evaluated once; the address is what counts.
+            return (self.command, self.address) == (other.command, other.address)
         return (self.command, self.spec, self.thread) == (other.command, other.spec, other.thread)
 
 

@@ -121,6 +121,13 @@ def test_missing_breakpoints(saved: List[Breakpoint], present: List[Breakpoint],
     assert [each.number for each in missing_breakpoints(saved, present)] == missing
 
 
+def test_a_watchpoint_of_an_address_is_known_by_it() -> None:
+    saved = [Breakpoint(1, "watch", "-location *p", address=0x1000)]
+    assert missing_breakpoints(saved, [Breakpoint(5, "watch", "-location *(int *) 0x1000", address=0x1000)]) == []
+    assert missing_breakpoints(saved, [Breakpoint(5, "watch", "-location *p", address=0x2000)]) == saved
+    assert missing_breakpoints(saved, [Breakpoint(5, "awatch", "-location *p", address=0x1000)]) == saved
+
+
 def test_a_breakpoint_for_one_thread_is_another_one() -> None:
     saved = [Breakpoint(1, "break", "f", thread=2)]
     assert missing_breakpoints(saved, [Breakpoint(1, "break", "f")]) == saved
