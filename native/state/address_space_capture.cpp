@@ -217,7 +217,7 @@ class Examiner {
     std::vector<std::byte> page(kPageSize);
     for (Addr at = map.start; at < map.end; at = at + kPageSize)
       if (context_.memory.read_some(at, page) == kPageSize) runs.push_back({at, at + kPageSize});
-    return proc::merge_runs(std::move(runs));
+    return proc::merge_runs(runs);
   }
 
   CaptureContext& context_;
@@ -420,7 +420,7 @@ std::vector<proc::PageRun> shared_pages(tracee::RemoteThread& thread,
       if ((bytes[i] & 1U) != 0) runs.push_back({at + i * kPageSize, at + (i + 1) * kPageSize});
     at = at + pages * kPageSize;
   }
-  return proc::merge_runs(std::move(runs));
+  return proc::merge_runs(runs);
 }
 
 std::vector<image::Segment> plan_segments(const AddressSpace& space) {
