@@ -196,10 +196,17 @@ class GdbSession:
     def quit(self) -> None:
         """`quit`, as a user does: GDB must end by itself, with status 0."""
         self.child.sendline("quit")
+        # Its end, not the terminal's: a program that was detached may still have the terminal open.
         try:
-            self.child.expect(pexpect.EOF)
-        except pexpect.TIMEOUT:
+            processes.wait_gone(self.child.pid, TIMEOUT_S)
+        except AssertionError:
             raise AssertionError(f"gdb does not quit\n{self.report()}") from None
+        try:
+            while True:
+                self.child.read_nonblocking(4096, timeout=0)
+        except (pexpect.EOF, pexpect.TIMEOUT):
+            pass
+        self.child.wait()
         self.child.close()
         assert self.child.exitstatus == 0, f"gdb ended with {self.child.status:#x}\n{self.report()}"
 

@@ -262,13 +262,14 @@ class Scene:
         """Every live process of this test."""
         return processes.tagged(self.tag)
 
-    def partial_files(self) -> list[str]:
-        """Files in the store that neither a finished snapshot nor the store's own bookkeeping accounts for."""
-        if not self.store.exists():
-            return []
+    def partial_files(self, store: Path | None = None) -> list[str]:
+        """Files in a store (the scene's own by default) that neither a finished snapshot nor the store's own
+        bookkeeping accounts for.
+        """
+        store = store or self.store
         found = []
-        for path in self.store.rglob("*"):
-            inside = path.relative_to(self.store).parts
+        for path in store.rglob("*"):
+            inside = path.relative_to(store).parts
             if path.is_dir() or inside[0] in ("objects", "index", "external"):
                 continue
             if inside[0] == "snapshots" and path.suffix == ".ckpt":
