@@ -23,6 +23,7 @@
 #include "base/io.hpp"
 #include "snapshot/restore.hpp"
 #include "snapshot/snapshot.hpp"
+#include "state/terminal.hpp"
 #include "tracee/ptrace.hpp"
 
 namespace {
@@ -44,8 +45,17 @@ struct Options {
 
 volatile std::sig_atomic_t program_pid = 0;
 
-void forward(int signal) {
-  if (program_pid > 0) ::kill(program_pid, signal);
+// What the terminal sends (SIGHUP) reaches the program by itself; what others send us is meant for
+// it.
+void forward(int signal, siginfo_t* info, void* /*context*/) {
+  if (program_pid > 0 && info->si_code <= 0) ::kill(program_pid, signal);
+}
+
+void forward_signal(int signal) {
+  struct sigaction action {};
+  action.sa_sigaction = &forward;
+  action.sa_flags = SA_RESTART | SA_SIGINFO;
+  ::sigaction(signal, &action, nullptr);
 }
 
 void set_handler(int signal, void (*handler)(int)) {
@@ -64,16 +74,9 @@ class TerminalModes {
       termios modes{};
       if (::tcgetattr(fd, &modes) != 0) continue;
       if (::tcgetpgrp(fd) != ::getpgrp()) return;  // not ours to change
-      fd_ = fd;
       before_ = modes;
-      modes.c_iflag = saved.at("iflag");
-      modes.c_oflag = saved.at("oflag");
-      modes.c_cflag = saved.at("cflag");
-      modes.c_lflag = saved.at("lflag");
-      const auto& characters = saved.at("cc");
-      for (std::size_t i = 0; i < std::min<std::size_t>(NCCS, characters.size()); ++i)
-        modes.c_cc[i] = characters[i];
-      ::tcsetattr(fd, TCSANOW, &modes);
+      fd_ = fd;
+      ckpt::state::write_terminal(fd, saved);
       return;
     }
   }
@@ -121,33 +124,47 @@ int end_like(int status) {
   return 128 + signal;
 }
 
-int run_alone(const Options& options) {
-  const ckpt::snapshot::Snapshot snapshot(options.image);
-  ckpt::state::FileSource files(ckpt::snapshot::stores_of(snapshot, options.restore),
+/// A transplanted program with what the user is to be told about it.
+struct Made {
+  ckpt::snapshot::Snapshot snapshot;
+  ckpt::snapshot::Transplanted program;
+  std::vector<std::string> checks;  // known before anything was started
+  std::vector<std::string> notes;   // found while it was made
+};
+
+Made make(const Options& options, const ckpt::snapshot::TransplantOptions& transplant_options) {
+  Made made{ckpt::snapshot::Snapshot(options.image), {}, {}, {}};
+  ckpt::state::FileSource files(ckpt::snapshot::stores_of(made.snapshot, options.restore),
                                 options.restore);
-  const auto checked = ckpt::snapshot::check(snapshot, files, options.verify, {});
-  const std::size_t known_notes = files.notes().size();
+  made.checks = ckpt::snapshot::check(made.snapshot, files, options.verify, {}).notes;
+  const auto known = static_cast<std::ptrdiff_t>(files.notes().size());
+  made.program = ckpt::snapshot::transplant(made.snapshot, files, transplant_options);
+  made.notes = made.program.notes;
+  made.notes.insert(made.notes.end(), files.notes().begin() + known, files.notes().end());
+  return made;
+}
+
+int run_alone(const Options& options) {
   auto transplant_options = options.transplant;
   transplant_options.queue_held_signals = true;
-  const auto made = ckpt::snapshot::transplant(snapshot, files, transplant_options);
-  program_pid = made.pid;
+  const Made made = make(options, transplant_options);
+  const Tid pid = made.program.pid;
+  program_pid = pid;
   // The terminal's signals reach the program by themselves: it is in our process group.
   for (const int signal : {SIGINT, SIGQUIT}) set_handler(signal, SIG_IGN);
-  for (const int signal : {SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}) set_handler(signal, &forward);
+  for (const int signal : {SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}) forward_signal(signal);
   std::optional<TerminalModes> modes;
   try {
-    modes.emplace(snapshot.reader.record().at("terminal"));
-    ckpt::snapshot::finish(snapshot, made.pid);
-    for (const auto& note : checked.notes) fmt::print(stderr, "ckpt-restart: note: {}\n", note);
-    for (std::size_t i = known_notes; i < files.notes().size(); ++i)
-      fmt::print(stderr, "ckpt-restart: note: {}\n", files.notes()[i]);
-    for (const auto& note : made.notes) fmt::print(stderr, "ckpt-restart: note: {}\n", note);
-    ckpt::snapshot::release(made);
+    modes.emplace(made.snapshot.reader.record().at("terminal"));
+    ckpt::snapshot::finish(made.snapshot, pid);
+    for (const auto* notes : {&made.checks, &made.notes})
+      for (const auto& note : *notes) fmt::print(stderr, "ckpt-restart: note: {}\n", note);
+    ckpt::snapshot::release(made.program);
   } catch (...) {
-    ::kill(made.pid, SIGKILL);
+    ::kill(pid, SIGKILL);
     throw;
   }
-  const int status = wait_for_end(made.pid);
+  const int status = wait_for_end(pid);
   modes.reset();
   return end_like(status);
 }
@@ -172,23 +189,15 @@ bool wait_for_go(const Options& options) {
 int run_parked(const Options& options) {
   Tid pid = 0;
   try {
-    const ckpt::snapshot::Snapshot snapshot(options.image);
-    ckpt::state::FileSource files(ckpt::snapshot::stores_of(snapshot, options.restore),
-                                  options.restore);
-    const auto checked = ckpt::snapshot::check(snapshot, files, options.verify, {});
-    const std::size_t known_notes = files.notes().size();
     auto transplant_options = options.transplant;
     transplant_options.own_process_group = true;
-    const auto made = ckpt::snapshot::transplant(snapshot, files, transplant_options);
-    pid = made.pid;
-    Json notes = made.notes;
-    for (std::size_t i = known_notes; i < files.notes().size(); ++i)
-      notes.push_back(files.notes()[i]);
-    ckpt::snapshot::release(made);
-    report(options, {{"pid", made.pid},
-                     {"tids", made.tids},
-                     {"ids", made.ids_kept ? "saved" : "virtual"},
-                     {"notes", std::move(notes)}});
+    const Made made = make(options, transplant_options);
+    pid = made.program.pid;
+    ckpt::snapshot::release(made.program);
+    report(options, {{"pid", pid},
+                     {"tids", made.program.tids},
+                     {"ids", made.program.ids_kept ? "saved" : "virtual"},
+                     {"notes", made.notes}});
   } catch (const ckpt::Error& error) {
     if (pid > 0) ::kill(pid, SIGKILL);
     report(options, {{"error", error.what()}, {"kind", ckpt::kind_name(error.kind())}});

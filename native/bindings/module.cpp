@@ -2,12 +2,6 @@
 #include <pybind11/functional.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
-#include <sys/ioctl.h>
-#include <termios.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <csignal>
 
 #include "base/error.hpp"
 #include "base/fault.hpp"
@@ -15,6 +9,7 @@
 #include "snapshot/describe.hpp"
 #include "snapshot/restore.hpp"
 #include "snapshot/snapshot.hpp"
+#include "state/terminal.hpp"
 
 namespace py = pybind11;
 
@@ -244,30 +239,8 @@ py::object finish(const std::string& path, ckpt::Tid pid, const py::dict& /*opti
                     {"ids", kept ? "saved" : "virtual"}});
 }
 
-void write_terminal(int fd, const py::dict& modes_dict) {
-  const auto modes = reading_request([&] {
-    const Json json = to_json(modes_dict);
-    termios out{};
-    if (::tcgetattr(fd, &out) != 0) ckpt::throw_errno("read the terminal's modes", errno);
-    out.c_iflag = json.at("iflag");
-    out.c_oflag = json.at("oflag");
-    out.c_cflag = json.at("cflag");
-    out.c_lflag = json.at("lflag");
-    const auto& characters = json.at("cc");
-    for (std::size_t i = 0; i < std::min<std::size_t>(NCCS, characters.size()); ++i)
-      out.c_cc[i] = characters[i];
-    return out;
-  });
-  // We may be in the background of that terminal: without this the kernel would stop us.
-  sigset_t block;
-  sigset_t before;
-  sigemptyset(&block);
-  sigaddset(&block, SIGTTOU);
-  pthread_sigmask(SIG_BLOCK, &block, &before);
-  const int result = ::tcsetattr(fd, TCSANOW, &modes);
-  const int error_number = errno;
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (result != 0) ckpt::throw_errno("set the terminal's modes", error_number);
+void write_terminal(int fd, const py::dict& modes) {
+  ckpt::state::write_terminal(fd, to_json(modes));
 }
 
 }  // namespace

@@ -87,6 +87,8 @@ Reader::Reader(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::m
   if (::fstat(fd_.get(), &status) != 0) throw_errno(fmt::format("stat {}", path_), errno);
   if (!S_ISREG(status.st_mode)) fail(ErrorKind::damaged, "{}: not a regular file", path_);
   file_bytes_ = static_cast<std::uint64_t>(status.st_size);
+  constexpr std::uint64_t kBlockBytes = 512;  // stat(2)
+  disk_bytes_ = static_cast<std::uint64_t>(status.st_blocks) * kBlockBytes;
   if (file_bytes_ < sizeof(Elf64_Ehdr)) fail(ErrorKind::damaged, "{}: not a snapshot", path_);
 
   const auto header = read_struct<Elf64_Ehdr>(fd_.get(), 0, path_);

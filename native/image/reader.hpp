@@ -21,7 +21,10 @@ class Reader {
 
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] int fd() const { return fd_.get(); }
+  /// Length of the file, holes included.
   [[nodiscard]] std::uint64_t file_bytes() const { return file_bytes_; }
+  /// What the file takes on disk.
+  [[nodiscard]] std::uint64_t disk_bytes() const { return disk_bytes_; }
   [[nodiscard]] const Json& record() const { return record_; }
   [[nodiscard]] const std::vector<Extent>& extents() const { return extents_; }
 
@@ -36,6 +39,7 @@ class Reader {
   UniqueFd fd_;
   std::string path_;
   std::uint64_t file_bytes_ = 0;
+  std::uint64_t disk_bytes_ = 0;
   Json record_;
   std::vector<Extent> extents_;
 };

@@ -63,6 +63,8 @@ Status parse_status(std::string_view text) {
       status.ignored = number<std::uint64_t>(value, kFile, line, 16);
     } else if (key == "SigCgt") {
       status.caught = number<std::uint64_t>(value, kFile, line, 16);
+    } else if (key == "CapEff") {
+      status.effective_capabilities = number<std::uint64_t>(value, kFile, line, 16);
     } else if (key == "Seccomp") {
       status.seccomp = number<int>(value, kFile, line);
     } else if (key == "NoNewPrivs") {

@@ -90,7 +90,7 @@ Json describe(const image::Reader& reader) {
     std::uint64_t stored = 0;
     for (const auto& extent : reader.extents()) stored += extent.size_bytes;
     out["stored_bytes"] = stored;
-    out["file_bytes"] = reader.file_bytes();
+    out["file_bytes"] = reader.disk_bytes();
     return out;
   } catch (const Json::exception& error) {
     fail(ErrorKind::damaged, "{}: the snapshot is damaged: {}", reader.path(), error.what());

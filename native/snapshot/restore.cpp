@@ -315,13 +315,10 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
 }
 
 bool may_choose_ids() {
-  const std::string status = proc::ProcessDir(::getpid()).read("status");
-  const auto at = status.find("CapEff:");
-  if (at == std::string::npos) return false;
-  constexpr unsigned kSysAdmin = 21;
-  constexpr unsigned kCheckpointRestore = 40;
-  const auto effective = std::stoull(status.substr(at + 7, 18), nullptr, 16);
-  return ((effective >> kSysAdmin) & 1U) != 0 || ((effective >> kCheckpointRestore) & 1U) != 0;
+  constexpr std::uint64_t kSysAdmin = 1ULL << 21U;
+  constexpr std::uint64_t kCheckpointRestore = 1ULL << 40U;
+  const auto effective = proc::ProcessDir(::getpid()).status().effective_capabilities;
+  return (effective & (kSysAdmin | kCheckpointRestore)) != 0;
 }
 
 }  // namespace

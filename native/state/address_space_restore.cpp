@@ -23,13 +23,6 @@ namespace {
 
 using tracee::LoopEntry;
 
-LoopEntry entry(long number, std::initializer_list<std::uint64_t> arguments) {
-  LoopEntry row;
-  row.number = static_cast<std::uint64_t>(number);
-  std::copy(arguments.begin(), arguments.end(), std::begin(row.arguments));
-  return row;
-}
-
 std::uint64_t protection(const proc::Mapping& map) {
   return (map.read ? PROT_READ : 0U) | (map.write ? PROT_WRITE : 0U) | (map.exec ? PROT_EXEC : 0U);
 }
@@ -183,8 +176,8 @@ void clear_and_move_kernel_pages(tracee::RemoteThread& thread, const tracee::Scr
   Addr at = parking;
   std::vector<proc::PageRun> keep = {{ours.start, ours.end}, {parking, parking + special_bytes}};
   for (const auto& map : special) {
-    table.push_back(entry(SYS_mremap, {map.start.value, map.size(), map.size(),
-                                       MREMAP_MAYMOVE | MREMAP_FIXED, at.value}));
+    table.push_back(tracee::loop_entry(SYS_mremap, {map.start.value, map.size(), map.size(),
+                                                    MREMAP_MAYMOVE | MREMAP_FIXED, at.value}));
     at = at + map.size();
   }
   std::sort(keep.begin(), keep.end());
@@ -193,7 +186,7 @@ void clear_and_move_kernel_pages(tracee::RemoteThread& thread, const tracee::Scr
     const bool kept = std::any_of(keep.begin(), keep.end(), [&](const proc::PageRun& run) {
       return map.start < run.end && run.start < map.end;
     });
-    if (!kept) table.push_back(entry(SYS_munmap, {map.start.value, map.size()}));
+    if (!kept) table.push_back(tracee::loop_entry(SYS_munmap, {map.start.value, map.size()}));
   }
   at = parking;
   for (const auto& map : special) {
@@ -202,11 +195,11 @@ void clear_and_move_kernel_pages(tracee::RemoteThread& thread, const tracee::Scr
           return region.backing == Backing::kernel && region.mapping.path == map.path;
         });
     if (target == space.regions.end()) {
-      table.push_back(entry(SYS_munmap, {at.value, map.size()}));
+      table.push_back(tracee::loop_entry(SYS_munmap, {at.value, map.size()}));
     } else {
-      table.push_back(
-          entry(SYS_mremap, {at.value, map.size(), map.size(), MREMAP_MAYMOVE | MREMAP_FIXED,
-                             target->mapping.start.value}));
+      table.push_back(tracee::loop_entry(
+          SYS_mremap, {at.value, map.size(), map.size(), MREMAP_MAYMOVE | MREMAP_FIXED,
+                       target->mapping.start.value}));
     }
     at = at + map.size();
   }
@@ -237,8 +230,8 @@ void rebuild(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
     const std::uint64_t fd = file == files.end() ? static_cast<std::uint64_t>(-1)
                                                  : static_cast<std::uint64_t>(file->second);
     const std::uint64_t offset = file == files.end() ? 0 : map.offset_bytes;
-    table.push_back(
-        entry(SYS_mmap, {map.start.value, map.size(), prot, mapping_flags(region), fd, offset}));
+    table.push_back(tracee::loop_entry(
+        SYS_mmap, {map.start.value, map.size(), prot, mapping_flags(region), fd, offset}));
     made.push_back(&region);
   }
   thread.run(scratch, table);
@@ -256,8 +249,8 @@ void rebuild(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
     if (group.size() > 1 || group.front()->mapping.offset_bytes != 0)
       rebuild_shared_group(thread, scratch, space, group);
   if (const Region* heap = heap_beside_data(space, extents)) {
-    std::array<LoopEntry, 1> apart = {
-        entry(SYS_madvise, {heap->mapping.start.value, heap->mapping.size(), MADV_DONTDUMP})};
+    std::array<LoopEntry, 1> apart = {tracee::loop_entry(
+        SYS_madvise, {heap->mapping.start.value, heap->mapping.size(), MADV_DONTDUMP})};
     thread.run(scratch, apart, true, "madvise (heap)");
   }
 }
@@ -267,8 +260,9 @@ void fill(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const Ad
   std::vector<LoopEntry> table;
   for (const Region& region : space.regions)
     for (const auto& extent : extents_of(region, extents))
-      table.push_back(entry(SYS_pread64, {static_cast<std::uint64_t>(image_fd), extent.start.value,
-                                          extent.size_bytes, extent.file_offset}));
+      table.push_back(
+          tracee::loop_entry(SYS_pread64, {static_cast<std::uint64_t>(image_fd), extent.start.value,
+                                           extent.size_bytes, extent.file_offset}));
   thread.run(scratch, table, true, "read memory from the snapshot");
   for (LoopEntry& row : table) {
     // A short read is allowed by read(2); what is missing is read again.
@@ -297,19 +291,22 @@ void seal(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
     const bool was_opened =
         !extents_of(region, extents).empty() || region.backing == Backing::shared_anonymous;
     if (was_opened && protection(map) != (PROT_READ | PROT_WRITE))
-      protect.push_back(entry(SYS_mprotect, {map.start.value, map.size(), protection(map)}));
+      protect.push_back(
+          tracee::loop_entry(SYS_mprotect, {map.start.value, map.size(), protection(map)}));
     for (const auto& [flag, advice] : kAdvice)
       if (map.has_flag(flag))
-        advise.push_back(entry(SYS_madvise, {map.start.value, map.size(), advice}));
+        advise.push_back(tracee::loop_entry(SYS_madvise, {map.start.value, map.size(), advice}));
     for (const auto& run : region.guards)
-      guard.push_back(entry(SYS_madvise, {run.start.value, run.size(), MADV_GUARD_INSTALL}));
-    if (map.has_flag("lo")) advise.push_back(entry(SYS_mlock, {map.start.value, map.size()}));
+      guard.push_back(
+          tracee::loop_entry(SYS_madvise, {run.start.value, run.size(), MADV_GUARD_INSTALL}));
+    if (map.has_flag("lo"))
+      advise.push_back(tracee::loop_entry(SYS_mlock, {map.start.value, map.size()}));
   }
   thread.run(scratch, protect, true, "mprotect");
   const Region* heap = heap_beside_data(space, extents);
   if (heap != nullptr && !heap->mapping.has_flag("dd"))
-    advise.push_back(
-        entry(SYS_madvise, {heap->mapping.start.value, heap->mapping.size(), MADV_DODUMP}));
+    advise.push_back(tracee::loop_entry(
+        SYS_madvise, {heap->mapping.start.value, heap->mapping.size(), MADV_DODUMP}));
   thread.run(scratch, advise);
   thread.run(scratch, guard, true, "madvise (guard pages)");
 
@@ -336,7 +333,7 @@ void seal(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
   memory.write_value(map_at, map);
   memory.write(auxv_at, space.auxv);
   std::array<LoopEntry, 1> call = {
-      entry(SYS_prctl, {PR_SET_MM, PR_SET_MM_MAP, map_at.value, sizeof map})};
+      tracee::loop_entry(SYS_prctl, {PR_SET_MM, PR_SET_MM_MAP, map_at.value, sizeof map})};
   thread.run(scratch, call, true, "prctl(PR_SET_MM_MAP)");
 }
 

@@ -30,12 +30,8 @@ constexpr std::uint64_t kTileDataFeature = 18;
 bool shares_memory(Tid a, Tid b) { return ::syscall(SYS_kcmp, a, b, KCMP_VM, 0UL, 0UL) == 0; }
 
 bool may_suspend_seccomp() {
-  // PTRACE_O_SUSPEND_SECCOMP wants CAP_SYS_ADMIN.
-  const auto status = proc::ProcessDir(::getpid()).read("status");
-  const auto at = status.find("CapEff:");
-  if (at == std::string::npos) return false;
-  constexpr unsigned kCapSysAdmin = 21;
-  return ((std::stoull(status.substr(at + 7, 18), nullptr, 16) >> kCapSysAdmin) & 1U) != 0;
+  constexpr unsigned kCapSysAdmin = 21;  // as PTRACE_O_SUSPEND_SECCOMP wants
+  return ((proc::ProcessDir(::getpid()).status().effective_capabilities >> kCapSysAdmin) & 1U) != 0;
 }
 
 }  // namespace

@@ -66,13 +66,6 @@ bool is_debugger_stop(const siginfo_t& info) {
   return info.si_signo == SIGSTOP;  // sent to a thread by a debugger (or by us) to stop it
 }
 
-LoopEntry entry(long number, std::initializer_list<std::uint64_t> arguments) {
-  LoopEntry row;
-  row.number = static_cast<std::uint64_t>(number);
-  std::copy(arguments.begin(), arguments.end(), std::begin(row.arguments));
-  return row;
-}
-
 }  // namespace
 
 std::uint64_t live_components(std::span<const std::byte> xstate) {
@@ -115,8 +108,8 @@ void ask(CaptureContext& context, ThreadState& state, tracee::RemoteThread& thre
   const Addr stack_at = scratch.data + kRows * sizeof(LoopEntry);
   const Addr tid_at = stack_at + sizeof(stack_t);
   std::array<LoopEntry, kRows> table = {
-      entry(SYS_sigaltstack, {0, stack_at.value}),
-      entry(SYS_prctl, {PR_GET_TID_ADDRESS, tid_at.value}),
+      tracee::loop_entry(SYS_sigaltstack, {0, stack_at.value}),
+      tracee::loop_entry(SYS_prctl, {PR_GET_TID_ADDRESS, tid_at.value}),
   };
   thread.run(scratch, table);
   if (table[0].result != 0)
@@ -283,18 +276,19 @@ void equip(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
   constexpr std::size_t kMostRows = 8;
   const Addr stack_at = scratch.data + kMostRows * sizeof(LoopEntry);
   const Addr name_at = stack_at + sizeof(stack_t);
-  table.push_back(entry(SYS_set_tid_address, {state.tid_address.value}));
+  table.push_back(tracee::loop_entry(SYS_set_tid_address, {state.tid_address.value}));
   if (state.robust_list)
-    table.push_back(entry(SYS_set_robust_list, {state.robust_list.value, state.robust_list_bytes}));
+    table.push_back(tracee::loop_entry(SYS_set_robust_list,
+                                       {state.robust_list.value, state.robust_list_bytes}));
   if (state.rseq)
-    table.push_back(entry(SYS_rseq, {state.rseq->area.value, state.rseq->size_bytes,
-                                     state.rseq->flags, state.rseq->signature}));
+    table.push_back(tracee::loop_entry(SYS_rseq, {state.rseq->area.value, state.rseq->size_bytes,
+                                                  state.rseq->flags, state.rseq->signature}));
   memory.write_value(stack_at, state.alternate_stack);
-  table.push_back(entry(SYS_sigaltstack, {stack_at.value, 0}));
+  table.push_back(tracee::loop_entry(SYS_sigaltstack, {stack_at.value, 0}));
   std::array<char, 16> name{};
   state.name.copy(name.data(), name.size() - 1);
   memory.write_value(name_at, name);
-  table.push_back(entry(SYS_prctl, {PR_SET_NAME, name_at.value}));
+  table.push_back(tracee::loop_entry(SYS_prctl, {PR_SET_NAME, name_at.value}));
   if (state.rseq) {
     // Registering wants an area that no critical section is using.
     memory.write_value(state.rseq->area + kRseqCsOffset, std::uint64_t{0});

@@ -1,5 +1,8 @@
 #include "tracee/loop.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 // Why the run ends with a SIGSTOP that the thread sends to itself, and not with int3: the kernel
 // answers a breakpoint with a forced SIGTRAP, which resets the program's SIGTRAP handler when it
 // is blocked or ignored. SIGSTOP has no handler, and its delivery stop is the place from which the
@@ -65,6 +68,13 @@ extern const std::byte ckpt_loop_syscall[];
 }
 
 namespace ckpt::tracee {
+
+LoopEntry loop_entry(long number, std::initializer_list<std::uint64_t> arguments) {
+  LoopEntry row;
+  row.number = static_cast<std::uint64_t>(number);
+  std::copy(arguments.begin(), arguments.end(), std::begin(row.arguments));
+  return row;
+}
 
 std::span<const std::byte> loop_code() noexcept {
   return {ckpt_loop_begin, static_cast<std::size_t>(ckpt_loop_limit - ckpt_loop_begin)};

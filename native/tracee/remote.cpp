@@ -144,7 +144,7 @@ void RemoteThread::expect_syscall_stop() {
          describe_status(status));
 }
 
-std::int64_t RemoteThread::call(long number, std::array<std::uint64_t, 6> arguments) {
+void RemoteThread::prepare_call(long number, const std::array<std::uint64_t, 6>& arguments) {
   Registers registers = registers_;
   registers.rip = instruction_.value;
   registers.rax = static_cast<std::uint64_t>(number);
@@ -157,6 +157,10 @@ std::int64_t RemoteThread::call(long number, std::array<std::uint64_t, 6> argume
   registers.r9 = arguments[5];
   set_registers(tid_, registers);
   landed_ = false;
+}
+
+std::int64_t RemoteThread::call(long number, std::array<std::uint64_t, 6> arguments) {
+  prepare_call(number, arguments);
   expect_syscall_stop();
   expect_syscall_stop();
   return static_cast<std::int64_t>(get_registers(tid_).rax);
@@ -171,18 +175,7 @@ std::uint64_t RemoteThread::checked_call(const char* what, long number,
 }
 
 std::int64_t RemoteThread::call_clone(long number, std::array<std::uint64_t, 6> arguments) {
-  Registers registers = registers_;
-  registers.rip = instruction_.value;
-  registers.rax = static_cast<std::uint64_t>(number);
-  registers.orig_rax = ~0ULL;
-  registers.rdi = arguments[0];
-  registers.rsi = arguments[1];
-  registers.rdx = arguments[2];
-  registers.r10 = arguments[3];
-  registers.r8 = arguments[4];
-  registers.r9 = arguments[5];
-  set_registers(tid_, registers);
-  landed_ = false;
+  prepare_call(number, arguments);
   expect_syscall_stop();
   resume(tid_, Resume::to_syscall);
   int status = wait_stop(tid_);

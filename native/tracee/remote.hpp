@@ -97,6 +97,7 @@ class RemoteThread {
 
  private:
   void run_at(Addr rip, Addr table, std::uint64_t rows, bool stop_at_failure, Addr end);
+  void prepare_call(long number, const std::array<std::uint64_t, 6>& arguments);
   int next_stop(Resume how);
   void expect_syscall_stop();
 

@@ -1,0 +1,13 @@
+// Terminal modes: what the program had set, kept with the snapshot. A debugger knows them while the
+// program is stopped (the terminal itself then has the debugger's), so they come from there.
+#pragma once
+
+#include "image/format.hpp"
+
+namespace ckpt::state {
+
+/// Sets the modes of the terminal open as `fd`, also from its background. Throws Error when the
+/// modes are malformed (damaged) or cannot be set (system).
+void write_terminal(int fd, const image::Json& modes);
+
+}  // namespace ckpt::state
