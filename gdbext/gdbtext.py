@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 _HEX = r"0x[0-9a-fA-F]+"
 
@@ -194,6 +194,23 @@ def frame_address(text: str) -> Optional[int]:
     """`info frame`: the frame's address."""
     match = re.search(rf"[Ff]rame at ({_HEX})", text)
     return int(match[1], 16) if match else None
+
+
+def machine_interface(command_line: Sequence[str]) -> bool:
+    """Whether GDB, started with this command line, talks GDB/MI on its standard output.
+
+    Nothing in GDB's Python API tells. Front ends that ask for it with `new-ui` have a channel of
+    their own for it.
+    """
+    words = list(command_line[1:])
+    for index, word in enumerate(words):
+        if word.lstrip("-") == "args":
+            break
+        match = re.fullmatch(r"--?(i[a-z]*)(?:=(.*))?", word)
+        if match and "interpreter".startswith(match[1]):
+            value = match[2] if match[2] is not None else " ".join(words[index + 1 : index + 2])
+            return value.startswith("mi")
+    return False
 
 
 # -- GDB/MI ----------------------------------------------------------------------------------------

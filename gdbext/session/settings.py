@@ -9,6 +9,8 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import gdb
 
+from .. import gdbtext
+
 
 def quietly(command: str) -> str:
     """Run a GDB command and return what it printed. Raises gdb.error."""
@@ -233,8 +235,11 @@ def output_hidden() -> Iterator[None]:
 
     Capturing a command's output is not enough: what GDB says about a stop comes from its interpreter,
     past the capturing, and `suppress-cli-notifications` (where there is such a setting) does not
-    cover the line about a signal.
+    cover the line about a signal. A front end that listens to GDB/MI there needs every word of it.
     """
+    if _talks_mi():
+        yield
+        return
     gdb.flush()
     kept = os.dup(1)
     try:
@@ -246,3 +251,8 @@ def output_hidden() -> Iterator[None]:
         gdb.flush()
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def _talks_mi() -> bool:
+    with open("/proc/self/cmdline", "rb") as file:
+        return gdbtext.machine_interface(os.fsdecode(file.read()).split("\0"))

@@ -204,3 +204,23 @@ def test_every_truncation_of_mi_is_survived() -> None:
 )
 def test_catch_arguments(row: Dict[str, str], words: Optional[str]) -> None:
     assert gdbtext.catch_arguments(row["kind"], row["what"]) == words
+
+
+@pytest.mark.parametrize(
+    "command, expected",
+    [
+        ("gdb -q prog", False),
+        ("gdb -i=mi prog", True),
+        ("gdb --interpreter=mi2", True),
+        ("gdb -q --interpreter mi3 prog", True),
+        ("gdb -interp=mi", True),
+        ("gdb -i=tui", False),
+        ("gdb -i", False),
+        ("gdb -iex x", False),
+        ("gdb -ix file", False),
+        ("gdb --args prog -i=mi", False),
+        ("gdb", False),
+    ],
+)
+def test_machine_interface(command: str, expected: bool) -> None:
+    assert gdbtext.machine_interface(command.split()) == expected
