@@ -233,22 +233,29 @@ int main(int argc, char** argv) {
       "Its exit status or signal becomes that of ckpt-restart; 125 means that it could "
       "not be restored.");
   app.set_version_flag("--version", std::string(ckpt::image::kCreator));
-  app.add_option("IMAGE", options.image, "the snapshot")->required();
+  app.add_option("IMAGE", options.image, "the snapshot")->required()->type_name("");
   app.add_option("--store", options.restore.store,
-                 "the directory with the contents that the snapshot refers to");
+                 "the directory with the contents that the snapshot refers to")
+      ->type_name("DIR");
   app.add_option("--ids", options.transplant.ids, "auto, saved or virtual: process and thread ids")
-      ->transform(CLI::CheckedTransformer(id_modes));
+      ->type_name("MODE")
+      ->transform(CLI::CheckedTransformer(id_modes).description(""));
   app.add_option("--files", options.restore.files,
                  "auto, real, private or strict: how open files come back")
-      ->transform(CLI::CheckedTransformer(file_modes));
+      ->type_name("MODE")
+      ->transform(CLI::CheckedTransformer(file_modes).description(""));
   std::vector<std::string> replaced;
   app.add_option("--file", replaced, "OLD=NEW: open NEW in place of OLD (may be repeated)")
+      ->type_name("OLD=NEW")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   std::array<std::string, 3> streams;
-  app.add_option("--stdin", streams[0], "a file for the program's standard input");
-  app.add_option("--stdout", streams[1], "a new file for the program's standard output");
-  app.add_option("--stderr", streams[2], "a new file for the program's standard error");
+  app.add_option("--stdin", streams[0], "a file for the program's standard input")
+      ->type_name("FILE");
+  app.add_option("--stdout", streams[1], "a new file for the program's standard output")
+      ->type_name("FILE");
+  app.add_option("--stderr", streams[2], "a new file for the program's standard error")
+      ->type_name("FILE");
   app.add_flag("--park", options.park)->group("");
   app.add_option("--report-fd", options.report_fd)->group("");
   app.add_option("--control-fd", options.control_fd)->group("");
@@ -256,14 +263,17 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kFailed;
+    if (error.get_exit_code() == 0) return app.exit(error);
+    fmt::print(stderr, "ckpt-restart: {} (see ckpt-restart --help)\n", error.what());
+    return kFailed;
   }
   try {
     for (const auto& pair : replaced) {
       const auto at = pair.find('=');
       if (at == 0 || at == std::string::npos)
         ckpt::fail(ckpt::ErrorKind::usage, "--file {}: not of the form OLD=NEW", pair);
-      options.restore.replaced_files[pair.substr(0, at)] = pair.substr(at + 1);
+      const auto absolute = std::filesystem::absolute(pair.substr(0, at)).lexically_normal();
+      options.restore.replaced_files[absolute] = pair.substr(at + 1);
     }
     for (std::size_t i = 0; i < streams.size(); ++i)
       if (!streams.at(i).empty()) options.restore.streams[static_cast<int>(i)] = streams.at(i);

@@ -63,21 +63,26 @@ int main(int argc, char** argv) {
       "Captures a process that you may trace, and lets it go on. The snapshot can be "
       "restored any number of times, by ckpt-restart or by `ckpt restore` in GDB.");
   app.set_version_flag("--version", std::string(ckpt::image::kCreator));
-  app.add_option("PID", request.pid, "the process to save")->required();
+  app.add_option("PID", request.pid, "the process to save")->required()->type_name("");
   std::string file;
-  app.add_option("FILE", file, "the snapshot to write")->required();
+  app.add_option("FILE", file, "the snapshot to write")->required()->type_name("");
   app.add_option("--store", request.store,
                  "the directory that keeps executables, libraries and data files (default: "
-                 "$CKPT_DIR, $XDG_DATA_HOME/ckpt or ~/.local/share/ckpt)");
-  app.add_option("--message", request.message, "a remark to keep with the snapshot");
+                 "$CKPT_DIR, $XDG_DATA_HOME/ckpt or ~/.local/share/ckpt)")
+      ->type_name("DIR");
+  app.add_option("--message", request.message, "a remark to keep with the snapshot")
+      ->type_name("TEXT");
   app.add_option("--file-limit", request.file_limit_bytes,
                  "keep the content of data files up to this many bytes each")
+      ->type_name("BYTES")
       ->capture_default_str();
   app.add_flag("--force", request.overwrite, "replace FILE if it exists");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kUsage;
+    if (error.get_exit_code() == 0) return app.exit(error);
+    fmt::print(stderr, "ckpt-save: {} (see ckpt-save --help)\n", error.what());
+    return kUsage;
   }
 
   struct sigaction action {};

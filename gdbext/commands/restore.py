@@ -69,7 +69,7 @@ def _pair(text: str) -> Tuple[str, str]:
     old, equals, new = text.partition("=")
     if not (old and equals and new):
         raise UsageError(f'-file needs OLD=NEW, not "{text}"')
-    return os.path.abspath(old), os.path.abspath(os.path.expanduser(new))
+    return os.path.abspath(os.path.expanduser(old)), os.path.abspath(os.path.expanduser(new))
 
 
 def _path(text: Optional[str]) -> Optional[str]:

@@ -203,6 +203,10 @@ py::object describe(const std::string& path) {
 py::object validate(const std::string& path, const py::dict& options_dict, py::object progress) {
   Callback on_progress(std::move(progress));
   const auto options = reading_request([&] { return restore_options(to_json(options_dict)); });
+  using ckpt::snapshot::IdMode;
+  const bool saved_ids =
+      reading_request([&] { return to_json(options_dict).value("ids", "auto") == "saved"; });
+  ckpt::snapshot::check_ids(saved_ids ? IdMode::saved : IdMode::automatic);
   const ckpt::snapshot::Snapshot snapshot(path);
   ckpt::snapshot::Checked checked;
   try {

@@ -352,14 +352,13 @@ CaptureResult capture(const CaptureRequest& request) {
   const auto extents = state::write_pages(captured.space, context, writer, segments);
   fault_point("save-record");
   const auto notes = make_notes(context, captured, request.selected_lwp);
-  if (!is_inside(request.output, context.objects.directory() + "/snapshots"))
-    context.objects.add_external(request.output);
-
   CaptureResult result;
   result.path = request.output;
   result.threads = captured.threads.size();
   result.fidelity = context.report.sorted();
   result.file_bytes = writer.finish(notes, make_record(request, context, captured, extents));
+  if (!is_inside(request.output, context.objects.directory() + "/snapshots"))
+    context.objects.add_external(request.output);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return result;
 }

@@ -305,8 +305,11 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
     state::park(thread, scratch, saved);
   }
   state::queue_signals(main, scratch, memory, snapshot.signals.queued, pid, 0);
+  state::restore_process_attributes(main, scratch, pid, snapshot.process.attributes, result.notes);
   main.checked_call("munmap (scratch data)", SYS_munmap, {scratch.data.value, scratch.data_bytes});
   state::park(main, scratch, snapshot.threads.front());
+  for (std::size_t i = 0; i < snapshot.threads.size(); ++i)
+    state::restore_attributes(result.tids[i], snapshot.threads[i].attributes, result.notes);
   const auto limits = state::restore_limits(pid, snapshot.process);
   result.notes.insert(result.notes.end(), limits.begin(), limits.end());
   fault_point("restore-park");
@@ -323,11 +326,15 @@ bool may_choose_ids() {
 
 }  // namespace
 
-Transplanted transplant(const Snapshot& snapshot, state::FileSource& files,
-                        const TransplantOptions& options) {
-  if (options.ids == IdMode::saved && !may_choose_ids())
+void check_ids(IdMode ids) {
+  if (ids == IdMode::saved && !may_choose_ids())
     fail(ErrorKind::refused,
          "the saved ids need the capability CAP_CHECKPOINT_RESTORE (or root): use -ids auto");
+}
+
+Transplanted transplant(const Snapshot& snapshot, state::FileSource& files,
+                        const TransplantOptions& options) {
+  check_ids(options.ids);
   if (options.ids == IdMode::saved || (options.ids == IdMode::automatic && may_choose_ids())) {
     try {
       return transplant_once(snapshot, files, options, true);
@@ -378,7 +385,10 @@ std::vector<Held> finish(const Snapshot& snapshot, Tid pid) {
   {
     const Addr instruction = tracee::find_syscall_instruction(process.mappings(), memory);
     RemoteThread main(pid, pid, {pid, pid}, memory, instruction);
-    main.checked_call("prctl(PR_SET_PDEATHSIG)", SYS_prctl, {PR_SET_PDEATHSIG, 0});
+    main.checked_call(
+        "prctl(PR_SET_PDEATHSIG)", SYS_prctl,
+        {PR_SET_PDEATHSIG,
+         static_cast<std::uint64_t>(snapshot.threads.front().attributes.parent_death_signal)});
     main.checked_call("munmap (scratch)", SYS_munmap, {scratch.value, kPageSize});
     main.land();
     main.abandon();

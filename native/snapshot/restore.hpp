@@ -17,6 +17,9 @@ enum class IdMode {
   fresh,
 };
 
+/// Throws Error (refused) when this user cannot have the ids asked for, whatever the snapshot.
+void check_ids(IdMode ids);
+
 struct TransplantOptions {
   IdMode ids = IdMode::automatic;
   bool own_process_group = false;

@@ -1,5 +1,7 @@
 #include "snapshot/snapshot.hpp"
 
+#include <unistd.h>
+
 #include <set>
 
 #include "base/error.hpp"
@@ -21,7 +23,9 @@ auto reading(const std::string& path, Function function) {
   } catch (const Json::exception& error) {
     fail(ErrorKind::damaged, "{}: the snapshot is damaged: {}", path, error.what());
   } catch (Error& error) {
-    error.add_context(path);
+    // Damage is the snapshot's; what is wrong with a file is told of that file.
+    if (error.kind() == ErrorKind::damaged && !std::string_view(error.what()).starts_with(path))
+      error.add_context(path);
     throw;
   }
 }
@@ -88,6 +92,10 @@ Checked check(const Snapshot& snapshot, state::FileSource& files, bool verify_me
                                           state::found_text(state::look_for(*region.file))));
     }
     state::check_descriptors(snapshot.descriptors, files);
+    files.check_replacements();
+    if (snapshot.process.uid != ::geteuid())
+      checked.notes.push_back(fmt::format("the program ran as user {}: it goes on as user {}",
+                                          snapshot.process.uid, ::geteuid()));
     if (verify_memory) snapshot.reader.verify_memory(progress);
     fault_point("restore-validate");
     checked.notes.insert(checked.notes.end(), files.notes().begin(), files.notes().end());

@@ -63,11 +63,10 @@ struct Open {
   proc::FdInfo info;
 };
 
-// Copies what is in a pipe without taking it out.
-std::vector<std::string> pipe_content(int reader, std::uint64_t capacity_bytes, bool packets) {
+// Copies what is in a pipe without taking it out: one piece, or one for each packet.
+std::vector<std::string> pipe_content(int reader, std::uint64_t capacity_bytes) {
   std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK | (packets ? O_DIRECT : 0)) != 0)
-    throw_errno("pipe", errno);
+  if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) throw_errno("pipe", errno);
   const UniqueFd out(ends[0]);
   const UniqueFd in(ends[1]);
   ::fcntl(in.get(), F_SETPIPE_SZ, static_cast<int>(capacity_bytes));
@@ -77,11 +76,7 @@ std::vector<std::string> pipe_content(int reader, std::uint64_t capacity_bytes, 
   for (;;) {
     const ssize_t n = ::read(out.get(), buffer.data(), buffer.size());
     if (n <= 0) return content;
-    const std::string piece = buffer.substr(0, static_cast<std::size_t>(n));
-    if (packets || content.empty())
-      content.push_back(piece);
-    else
-      content.back() += piece;
+    content.push_back(buffer.substr(0, static_cast<std::size_t>(n)));
   }
 }
 
@@ -258,8 +253,7 @@ class Capturer {
         const UniqueFd owned(fd);
         const int capacity = ::fcntl(fd, F_GETPIPE_SZ);
         description.pipe_bytes = capacity > 0 ? static_cast<std::uint64_t>(capacity) : 65536;
-        description.content =
-            pipe_content(fd, description.pipe_bytes, (description.flags & O_DIRECT) != 0);
+        description.content = pipe_content(fd, description.pipe_bytes);
       }
     }
     description.kind = DescriptionKind::pipe;
@@ -371,10 +365,15 @@ struct PipeEnds {
   UniqueFd writer;
 };
 
-PipeEnds make_pipe(const Description& description) {
+// pipe2(2) gives O_DIRECT (packets) to the writing end alone, so any end may be the one to ask.
+PipeEnds make_pipe(const DescriptorTable& table, std::uint64_t pipe) {
   std::array<int, 2> ends{};
-  const int packets = static_cast<int>(description.flags) & O_DIRECT;
-  if (::pipe2(ends.data(), O_CLOEXEC | packets) != 0) throw_errno("make a pipe", errno);
+  const bool packets = std::any_of(
+      table.descriptions.begin(), table.descriptions.end(), [&](const Description& end) {
+        return end.kind == DescriptionKind::pipe && end.pipe == pipe && (end.flags & O_DIRECT) != 0;
+      });
+  if (::pipe2(ends.data(), O_CLOEXEC | (packets ? O_DIRECT : 0)) != 0)
+    throw_errno("make a pipe", errno);
   return {UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
@@ -488,7 +487,7 @@ OpenedDescriptions open_descriptions(const DescriptorTable& table, FileSource& f
   std::map<std::uint64_t, PipeEnds> pipes;
   for (const Description& description : table.descriptions)
     if (description.kind == DescriptionKind::pipe && !pipes.contains(description.pipe))
-      pipes.emplace(description.pipe, make_pipe(description));
+      pipes.emplace(description.pipe, make_pipe(table, description.pipe));
   std::set<std::uint64_t> filled;
   for (const Description& description : table.descriptions)
     if (description.kind == DescriptionKind::pipe && !writes_only(description.flags) &&
@@ -514,7 +513,8 @@ OpenedDescriptions open_descriptions(const DescriptorTable& table, FileSource& f
         const PipeEnds& ends = pipes.at(description.pipe);
         const int end = writes_only(description.flags) ? ends.writer.get() : ends.reader.get();
         const int flags = static_cast<int>(description.flags) & (O_ACCMODE | O_NONBLOCK | O_DIRECT);
-        fd = open_file(fmt::format("/proc/self/fd/{}", end), flags | O_NONBLOCK);
+        // Packet mode (O_DIRECT) is for pipe2(2) and F_SETFL alone: open(2) says EINVAL.
+        fd = open_file(fmt::format("/proc/self/fd/{}", end), (flags & ~O_DIRECT) | O_NONBLOCK);
         ::fcntl(fd.get(), F_SETFL, flags);
         break;
       }

@@ -17,6 +17,9 @@ namespace ckpt::state {
 
 namespace {
 
+// What is read in a few milliseconds.
+constexpr std::uint64_t kSmallBytes = 16U << 20U;
+
 std::int64_t nanoseconds(const timespec& time) {
   return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
@@ -71,7 +74,7 @@ KeptFile describe_file(const struct stat& status, const std::string& path, bool 
   return file;
 }
 
-Found look_for(const KeptFile& file) {
+Found look_for(const KeptFile& file, bool by_content) {
   struct stat status {};
   if (file.deleted || ::stat(file.path.c_str(), &status) != 0 || !S_ISREG(status.st_mode))
     return Found::missing;
@@ -79,7 +82,10 @@ Found look_for(const KeptFile& file) {
   if (now.size_bytes != file.size_bytes) return Found::changed;
   const bool same_file =
       now.device == file.device && now.inode == file.inode && now.mtime_ns == file.mtime_ns;
-  if (same_file && now.ctime_ns == file.ctime_ns) return Found::same;
+  // Times are no proof where the content matters: a store through a shared mapping may leave them
+  // as they were until the page is written back.
+  const bool small = file.object && file.size_bytes <= kSmallBytes;
+  if (same_file && now.ctime_ns == file.ctime_ns && !(by_content && small)) return Found::same;
   // Touched, moved to another disk, or renamed: only the content can tell.
   if (!file.object) return same_file ? Found::same : Found::changed;
   const int fd = ::open(file.path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -126,6 +132,7 @@ const FileSource::Choice& FileSource::choose(const KeptFile& file, Use use) {
   const auto replaced = options_.replaced_files.find(file.path);
   if (use == Use::data && replaced != options_.replaced_files.end()) {
     choice.path = replaced->second;
+    replaced_.insert(file.path);
     struct stat status {};
     if (::stat(choice.path.c_str(), &status) != 0)
       fail(ErrorKind::files, "{} (in place of {}): {}", choice.path, file.path,
@@ -133,8 +140,11 @@ const FileSource::Choice& FileSource::choose(const KeptFile& file, Use use) {
     return choices.emplace(name, choice).first->second;
   }
   const FilesMode mode = use == Use::data ? options_.files : FilesMode::automatic;
-  auto look = looks_.find(name);
-  if (look == looks_.end()) look = looks_.emplace(name, look_for(file)).first;
+  // Nobody writes to code through a mapping, so the times will do for it.
+  const bool by_content = use == Use::data;
+  auto look = looks_.find({name, by_content});
+  if (look == looks_.end())
+    look = looks_.emplace(std::pair(name, by_content), look_for(file, by_content)).first;
   Found found = look->second;
   if (found == Found::same && ::access(file.path.c_str(), R_OK) != 0) found = Found::unreadable;
   if (mode == FilesMode::real) {
@@ -167,6 +177,15 @@ const FileSource::Choice& FileSource::choose(const KeptFile& file, Use use) {
 }
 
 void FileSource::check(const KeptFile& file, Use use) { choose(file, use); }
+
+void FileSource::check_replacements() const {
+  for (const auto& [old_path, new_path] : options_.replaced_files)
+    if (!replaced_.contains(old_path))
+      fail(ErrorKind::files,
+           "{}: the program has no open file of that name to be replaced by {}: give the name that "
+           "`ckpt info` shows",
+           old_path, new_path);
+}
 
 bool FileSource::is_scratch(const KeptFile& file, Use use) { return choose(file, use).scratch; }
 
@@ -202,8 +221,9 @@ int FileSource::scratch_copy(const KeptFile& file) {
 
 UniqueFd FileSource::open(const KeptFile& file, Use use, int flags) {
   const Choice& choice = choose(file, use);
-  // Creating and truncating happened long before the save; they must not happen again.
-  const int again = flags & ~(O_CREAT | O_EXCL | O_TRUNC);
+  // Creating and truncating happened long before the save; they must not happen again. (A file that
+  // came from O_TMPFILE is an ordinary one by now; the flag would ask for a directory.)
+  const int again = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_TMPFILE);
   if (!choice.scratch) {
     if (UniqueFd fd{::open(choice.path.c_str(), again | O_CLOEXEC)}) return fd;
     const int error_number = errno;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,8 +44,9 @@ enum class Found {
   unreadable,  // it may not be opened any more
 };
 
-/// Looks at the file system. Reads the content only if the identity leaves a doubt.
-Found look_for(const KeptFile& file);
+/// Looks at the file system. Reads the content only if the identity leaves a doubt, or if it is
+/// asked for and small.
+Found look_for(const KeptFile& file, bool by_content = false);
 /// "has changed", "is gone", ...
 std::string_view found_text(Found found) noexcept;
 
@@ -64,6 +66,10 @@ class FileSource {
   /// Decides without opening anything for the program. Throws Error (files) when the file cannot
   /// come back in the mode that was asked for. Notes what the user should know.
   void check(const KeptFile& file, Use use);
+
+  /// After all files were checked. Throws Error (files) naming a file that was to be replaced
+  /// (OLD=NEW) but that the program does not have.
+  void check_replacements() const;
 
   /// Opens the file as decided; `flags` as in open(2). Offsets are the caller's.
   UniqueFd open(const KeptFile& file, Use use, int flags);
@@ -90,8 +96,9 @@ class FileSource {
   RestoreOptions options_;
   std::map<std::string, Choice> data_choices_;
   std::map<std::string, Choice> code_choices_;
-  std::map<std::string, Found> looks_;
+  std::map<std::pair<std::string, bool>, Found> looks_;
   std::map<std::string, UniqueFd> scratch_;
+  std::set<std::string> replaced_;
   std::vector<std::string> notes_;
 };
 

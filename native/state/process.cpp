@@ -125,6 +125,7 @@ ProcessState capture_process(CaptureContext& context, tracee::RemoteThread& thre
   thread.run(scratch, table);
   if (table[0].result == 0)
     state.extended_features = context.memory.read_value<std::uint64_t>(answer);
+  state.attributes = ask_process_attributes(context, thread, scratch);
   for (int resource = 0; resource < RLIM_NLIMITS; ++resource) {
     rlimit limit{};
     if (::prlimit(process.pid(), static_cast<__rlimit_resource>(resource), nullptr, &limit) != 0)
@@ -215,12 +216,19 @@ void report_process(CaptureContext& context, tracee::RemoteThread& thread,
 }
 
 image::Json process_to_json(const ProcessState& state) {
-  return {{"pid", state.pid},        {"ppid", state.parent},
-          {"pgrp", state.group},     {"session", state.session},
-          {"uid", state.uid},        {"gid", state.gid},
-          {"umask", state.umask},    {"cwd", state.directory},
-          {"root", state.root},      {"personality", state.personality},
-          {"rlimits", state.limits}, {"extended_features", state.extended_features}};
+  return {{"pid", state.pid},
+          {"ppid", state.parent},
+          {"pgrp", state.group},
+          {"session", state.session},
+          {"uid", state.uid},
+          {"gid", state.gid},
+          {"umask", state.umask},
+          {"cwd", state.directory},
+          {"root", state.root},
+          {"personality", state.personality},
+          {"rlimits", state.limits},
+          {"extended_features", state.extended_features},
+          {"attributes", attributes_to_json(state.attributes)}};
 }
 
 ProcessState process_from_json(const image::Json& json) {
@@ -238,6 +246,7 @@ ProcessState process_from_json(const image::Json& json) {
   state.personality = json.at("personality");
   state.limits = json.at("rlimits").get<decltype(state.limits)>();
   state.extended_features = json.at("extended_features");
+  state.attributes = process_attributes_from_json(json.at("attributes"));
   if (state.directory.size() >= PATH_MAX) image::damaged("the working directory");
   return state;
 }

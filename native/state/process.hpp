@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "image/format.hpp"
+#include "state/attributes.hpp"
 #include "state/context.hpp"
 #include "tracee/remote.hpp"
 
@@ -26,6 +27,7 @@ struct ProcessState {
   std::string root;
   std::uint64_t personality = 0;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> limits;  // soft, hard; by RLIMIT_ number
+  ProcessAttributes attributes;
   std::uint64_t extended_features = 0;  // what arch_prctl(ARCH_GET_XCOMP_PERM) permits (AMX)
 };
 

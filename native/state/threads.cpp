@@ -93,6 +93,7 @@ ThreadState look(const CaptureContext& context, Tid lwp) {
   if (state.rseq)
     state.rseq_critical_section =
         context.memory.read_value<std::uint64_t>(state.rseq->area + kRseqCsOffset);
+  state.attributes = look_at_attributes(lwp);
   std::uint64_t head = 0;
   std::size_t length = 0;
   if (::syscall(SYS_get_robust_list, lwp, &head, &length) == 0) {
@@ -120,6 +121,7 @@ void ask(CaptureContext& context, ThreadState& state, tracee::RemoteThread& thre
   state.alternate_stack.ss_flags &= ~SS_ONSTACK;
   if (table[1].result == 0)
     state.tid_address = Addr{context.memory.read_value<std::uint64_t>(tid_at)};
+  ask_attributes(context.memory, state.attributes, thread, scratch);
   // A clone call that had just ended was let go on to its end: these are the true registers.
   state.registers = thread.saved_registers();
 }
@@ -173,6 +175,7 @@ Json thread_to_json(const ThreadState& state) {
             {"flags", state.alternate_stack.ss_flags},
             {"size", state.alternate_stack.ss_size}}},
           {"rseq", std::move(rseq)},
+          {"attributes", attributes_to_json(state.attributes)},
           {"tid_address", state.tid_address.value},
           {"robust_list", {state.robust_list.value, state.robust_list_bytes}}};
 }
@@ -206,6 +209,7 @@ ThreadState thread_from_json(const Json& json) {
                                           rseq.at("size"), rseq.at("signature"), rseq.at("flags")};
     state.rseq_critical_section = rseq.at("critical_section");
   }
+  state.attributes = thread_attributes_from_json(json.at("attributes"));
   state.tid_address = Addr{json.at("tid_address").get<std::uint64_t>()};
   state.robust_list = Addr{json.at("robust_list").at(0).get<std::uint64_t>()};
   state.robust_list_bytes = json.at("robust_list").at(1);
@@ -294,6 +298,7 @@ void equip(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
     memory.write_value(state.rseq->area + kRseqCsOffset, std::uint64_t{0});
   }
   thread.run(scratch, table, true, "equip the thread");
+  restore_own_attributes(thread, scratch, state.attributes);
   // glibc's own field, which the kernel clears at the thread's end (&pthread->tid). Only if it
   // holds the id: another C library may use the address for something else.
   if (now != state.tid && state.tid_address &&

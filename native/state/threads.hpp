@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "image/format.hpp"
+#include "state/attributes.hpp"
 #include "state/context.hpp"
 #include "tracee/ptrace.hpp"
 #include "tracee/remote.hpp"
@@ -37,6 +38,7 @@ struct ThreadState {
   stack_t alternate_stack{};
   std::optional<tracee::RseqRegistration> rseq;
   std::uint64_t rseq_critical_section = 0;
+  ThreadAttributes attributes;
   Addr tid_address;
   Addr robust_list;
   std::uint64_t robust_list_bytes = 0;
