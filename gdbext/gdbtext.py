@@ -216,119 +216,59 @@ def machine_interface(command_line: Sequence[str]) -> bool:
 # -- GDB/MI ----------------------------------------------------------------------------------------
 
 
-def mi_breakpoints(text: str) -> Dict[int, Dict[str, Any]]:
-    """The result of MI's -break-list: each breakpoint's fields by number; empty for what is not
-    understood.
+_BREAKPOINT_ROW = re.compile(r"^(\d+)\s+(\S.*?)\s+(keep|del|dis)\s+([yn])\s*(0x[0-9a-f]+|<\S+>)?\s*(.*)$")
+_LOCATION_ROW = re.compile(r"^\d+\.\d+\s.*? in .* at (\S.*:\d+)(?: inf \d+)?$")
+
+
+def listed_breakpoints(text: str) -> Dict[int, Dict[str, Any]]:
+    """The rows of `info breakpoints` by number: type, disp, enabled, what, address, and where there
+    are any cond, ignore, thread, script (a list of lines), regexp, location.
+
+    Not GDB/MI's list, although that has more: running an MI command from the command line makes
+    GDB 13.1 keep the output stream of that moment, and crash when it is gone.
     """
-    match = re.search(r"^\^done,", text, re.MULTILINE)
-    if match is None:
-        return {}
-    try:
-        table = _MiReader(text[match.end() :]).results()
-        rows = table["BreakpointTable"]["body"]
-        return {int(row["number"]): row for row in rows if str(row.get("number", "")).isdigit()}
-    except (KeyError, TypeError, ValueError, IndexError):
-        return {}
+    rows: Dict[int, Dict[str, Any]] = {}
+    row: Dict[str, Any] = {}
+    for line in text.splitlines():
+        head = _BREAKPOINT_ROW.match(line)
+        if head is not None:
+            number, kind, disp, enabled, address, what = head.groups()
+            row = {"type": kind, "disp": disp, "enabled": enabled, "what": what.strip(), "address": address or ""}
+            place = re.search(r"(?:^| )at (\S.*:\d+)(?: inf \d+)?$", row["what"])
+            if place is not None:
+                row["location"] = place[1]
+            rows[int(number)] = row
+        elif (place := _LOCATION_ROW.match(line)) is not None:
+            row.setdefault("location", place[1])
+        elif line.startswith("\tstop only if "):
+            row["cond"] = re.sub(r" \((?:host|target) evals\)$", "", line[len("\tstop only if ") :])
+        elif (match := re.match(r"\tignore next (\d+) hits", line)) is not None:
+            row["ignore"] = int(match[1])
+        elif (match := re.match(r"\tstop only in thread (\d+)", line)) is not None:
+            row["thread"] = int(match[1])
+        elif line.startswith("\tmatching: "):
+            row["regexp"] = line[len("\tmatching: ") :]
+        elif line.startswith("        "):
+            row.setdefault("script", []).append(line[8:])
+    return rows
 
 
-class _MiReader:
-    """Reads MI results: name=value pairs, {tuples}, [lists] of values or results, and C strings."""
-
-    _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "e": "\x1b", "f": "\f", "b": "\b", "a": "\a", "v": "\v"}
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._at = 0
-
-    def results(self) -> Dict[str, Any]:
-        """name=value, name=value, ... up to a closing bracket or the end."""
-        found: Dict[str, Any] = {}
-        while self._peek() not in ("", "}", "]", "\n"):
-            name = self._name()
-            self._expect("=")
-            found[name] = self._value()
-            if self._peek() == ",":
-                self._at += 1
-        return found
-
-    def _value(self) -> Any:
-        first = self._peek()
-        if first == '"':
-            return self._string()
-        if first == "{":
-            self._at += 1
-            found = self.results()
-            self._expect("}")
-            return found
-        self._expect("[")
-        values: List[Any] = []
-        while self._peek() != "]":
-            if self._peek() not in '"{[':
-                # A list of results (body=[bkpt={..},bkpt={..}]): their names say nothing new.
-                self._name()
-                self._expect("=")
-            values.append(self._value())
-            if self._peek() == ",":
-                self._at += 1
-        self._expect("]")
-        return values
-
-    def _string(self) -> str:
-        self._expect('"')
-        parts = []
-        while self._peek() != '"':
-            character = self._text[self._at]
-            self._at += 1
-            if character == "\\":
-                digits = re.match(r"[0-7]{3}", self._text[self._at : self._at + 3])
-                if digits:
-                    parts.append(chr(int(digits[0], 8)))
-                    self._at += 3
-                    continue
-                character = self._text[self._at]
-                self._at += 1
-                character = self._ESCAPES.get(character, character)
-            parts.append(character)
-        self._at += 1
-        # Bytes beyond ASCII come as octal escapes, one per byte.
-        joined = "".join(parts)
-        try:
-            return joined.encode("latin-1").decode("utf-8")
-        except UnicodeError:
-            return joined
-
-    def _name(self) -> str:
-        match = re.compile(r"[\w-]+").match(self._text, self._at)
-        if match is None:
-            raise ValueError("a name was expected")
-        self._at = match.end()
-        return match[0]
-
-    def _peek(self) -> str:
-        return self._text[self._at : self._at + 1]
-
-    def _expect(self, character: str) -> None:
-        if self._peek() != character:
-            raise ValueError(f"{character!r} was expected at {self._at}")
-        self._at += 1
-
-
-def catch_arguments(kind: str, what: str) -> Optional[str]:
-    """The words after `catch` that make a catchpoint again, from MI's catch-type and what fields;
-    None: unknown.
+def catch_arguments(what: str) -> Optional[str]:
+    """The words after `catch` that make a catchpoint again, from its last column in `info
+    breakpoints`; None: unknown.
     """
-    if kind in ("fork", "vfork", "exec"):
-        return kind
-    if kind == "syscall":
-        names = [] if what.startswith("<") else [name.strip() for name in what.split(",")]
-        return " ".join([kind, *(name for name in names if name)])
-    if kind == "signal":
-        if what == "<any signal>":
+    quoted = re.fullmatch(r'(syscall|signal)s? "(.*)"', what)
+    if quoted is not None:
+        kind, names = quoted[1], quoted[2]
+        if names == "<any signal>":
             return "signal all"
-        return "signal" if what.startswith("<") else f"signal {what}"
-    if kind in ("load", "unload"):
-        match = re.search(r"matching (.*)$", what)
-        return f"{kind} {match[1]}" if match else kind
-    if kind in ("throw", "rethrow", "catch"):
-        return kind
-    return None
+        return kind if names.startswith("<") else " ".join([kind, *re.split(r"[, ]+", names)])
+    match = re.fullmatch(r"(load|unload) of library(?: matching (.*))?", what)
+    if match is not None:
+        return " ".join(word for word in match.groups() if word)
+    match = re.fullmatch(r"exception (throw|rethrow|catch)", what)
+    if match is not None:
+        return match[1]
+    # "fork, process 123" once it was hit
+    match = re.match(r"(fork|vfork|exec)\b", what)
+    return match[1] if match is not None else None

@@ -3,7 +3,6 @@
     1. We start the helper with the write end of a report pipe and the read end of a control pipe.
     2. It restores the program, parks it and writes one JSON line:
        {"pid":..,"tids":[..],"ids":..,"notes":[..]} or {"error":..,"kind":..}.
-       Lines {"progress":[done,total]} may come before.
     3. The caller attaches and finishes the program, then `go()`: "go\\n" on the control pipe.
     4. Without it, i.e. when the control pipe is closed (`abandon()`, or our death), the helper
        kills the program and ends.
@@ -135,6 +134,8 @@ def start(
             str(report_write),
             "--control-fd",
             str(control_read),
+            # The caller has just had every checksum looked at.
+            "--no-verify",
             *options.arguments(),
             str(image),
         ]
@@ -147,7 +148,7 @@ def start(
         os.close(report_write)
         os.close(control_read)
     try:
-        report = _read_report(report_read, progress)
+        report = _read_report(helper, report_read, _size_bytes(image), progress)
         return Parked(helper, report_read, control_write, report)
     except BaseException as error:
         # Both, so that a helper that is still writing its report ends, too.
@@ -209,19 +210,21 @@ def _inheritable() -> List[int]:
     return found
 
 
-def _read_report(fd: int, progress: Optional[ProgressCallback]) -> Mapping[str, Any]:
-    """The helper's report line. Raises LaunchError for an error report, an early end or a cancelled
-    wait.
+def _read_report(
+    helper: int, fd: int, total_bytes: int, progress: Optional[ProgressCallback]
+) -> Mapping[str, Any]:
+    """The helper's report line.
+
+    Raises LaunchError for an error report or an early end, KeyboardInterrupt for a cancelled wait.
     """
     poll = select.poll()
     poll.register(fd, select.POLLIN | select.POLLHUP)
     pending = b""
-    done, total = 0, 0
     while True:
         # A time-out, so that Ctrl-C is looked at: GDB's signal handler does not interrupt poll for
         # Python.
         ready = poll.poll(100)
-        if progress is not None and not progress(done, total):
+        if progress is not None and not progress(_filled_bytes(helper), total_bytes):
             raise KeyboardInterrupt
         if not ready:
             continue
@@ -231,17 +234,30 @@ def _read_report(fd: int, progress: Optional[ProgressCallback]) -> Mapping[str, 
         pending += chunk
         if len(pending) > REPORT_LIMIT_BYTES:
             raise LaunchError("the helper's report has no end")
-        while b"\n" in pending:
-            line, pending = pending.split(b"\n", 1)
-            report = _parse(line)
-            if "progress" in report:
-                numbers = read_list(report, "progress", int)
-                if len(numbers) == 2:
-                    done, total = numbers
-                continue
+        if b"\n" in pending:
+            report = _parse(pending.split(b"\n", 1)[0])
             if "error" in report:
                 raise LaunchError(read(report, "error", str), read(report, "kind", str, "system"))
             return report
+
+
+def _filled_bytes(helper: int) -> int:
+    """How much of the image the new program has read: its memory is filled by its own reading."""
+    done = 0
+    try:
+        for child in Path(f"/proc/{helper}/task/{helper}/children").read_text().split():
+            counters = Path(f"/proc/{child}/io").read_text()
+            done += int(counters.partition("rchar:")[2].split()[0])
+    except (OSError, ValueError, IndexError):
+        pass  # it has just ended, or this kernel does not count
+    return done
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # the helper will say what is wrong with it
 
 
 def _parse(line: bytes) -> Mapping[str, Any]:

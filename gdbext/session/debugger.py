@@ -106,12 +106,11 @@ def _has_gaps(known: Mapping[int, Any]) -> bool:
 
 
 def _listing() -> Dict[int, Dict[str, Any]]:
-    """All breakpoints as GDB/MI lists them: the only form that has the location of a dprintf as it
-    was typed.
+    """All breakpoints as GDB lists them, those included that the Python API does not show.
 
     Not `save breakpoints`: GDB 13.1 dies of an assertion when there is a `catch syscall NAME`.
     """
-    return gdbtext.mi_breakpoints(quietly('interpreter-exec mi "-break-list"'))
+    return gdbtext.listed_breakpoints(quietly("info breakpoints"))
 
 
 def _is_catchpoint(point: Any) -> bool:
@@ -139,7 +138,7 @@ def _read_known(
     tid, frame = frames.get(number, (0, -1))
     address = 0
     if _is_catchpoint(point):
-        words = gdbtext.catch_arguments(str(row.get("catch-type", "")), str(row.get("what", "")))
+        words = gdbtext.catch_arguments(str(row.get("what", "")))
         if words is None:
             notes.append(f"catchpoint {number} ({row.get('what', '?')}) is of a kind that cannot be kept")
             return None
@@ -197,11 +196,14 @@ def _read_listed(number: int, row: Mapping[str, Any], notes: List[str]) -> Optio
         "enabled": row.get("enabled") != "n",
         "thread": int(row.get("thread", 0)),
     }
-    if kind == "dprintf" and script and row.get("original-location"):
-        # GDB makes the command of the format it was given.
-        format_and_values = script[0].partition("printf ")[2]
-        return Breakpoint(command="dprintf", spec=f"{row['original-location']},{format_and_values}", **common)
-    words = gdbtext.catch_arguments(str(row.get("catch-type", "")), str(row.get("what", "")))
+    if kind == "dprintf":
+        # GDB makes the command of the format it was given; a pending one shows what was typed.
+        location = row.get("location")
+        format_and_values = script[0].partition("printf ")[2] if script else ""
+        spec = f"{location},{format_and_values}" if location and format_and_values else str(row.get("what", ""))
+        if "," in spec:
+            return Breakpoint(command="dprintf", spec=spec, **common)
+    words = gdbtext.catch_arguments(str(row.get("what", "")))
     if words is not None:
         command = "tcatch" if row.get("disp") == "del" else "catch"
         return Breakpoint(command=command, spec=words, commands="\n".join(script), **common)

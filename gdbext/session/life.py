@@ -11,12 +11,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import gdb
 
 from .. import launch, overlay
-from ..progress import Progress
 from . import settings
 
 
@@ -182,23 +181,3 @@ def forget_libraries() -> None:
 def _remove(shown: _Shown) -> None:
     shown.link.unlink(missing_ok=True)
     overlay.remove(shown.directory)
-
-
-# -- the launch ------------------------------------------------------------------------------------
-
-
-class LaunchWatch:
-    """Turns what the helper reports while it restores into progress; `total_bytes` is the size of
-    the image.
-    """
-
-    def __init__(self, total_bytes: int) -> None:
-        self._total_bytes = total_bytes
-
-    def progress_for(self, progress: Progress) -> Callable[[int, int], bool]:
-        """A callback for `launch.start`."""
-
-        def report(done_bytes: int, total_bytes: int) -> bool:
-            return progress(done_bytes, total_bytes or self._total_bytes)
-
-        return report

@@ -218,10 +218,9 @@ class _Restore:
 
     def _start(self) -> launch.Parked:
         terminal = str(gdb.parameter("inferior-tty") or "") or None
-        watch = life.LaunchWatch(self._record.file_bytes)
         with Progress("Restoring") as progress:
             parked = launch.start(
-                self._helper, self._path, self._request.options, terminal, watch.progress_for(progress)
+                self._helper, self._path, self._request.options, terminal, progress
             )
         self._undo.callback(parked.abandon)
         self._notes += parked.notes

@@ -153,57 +153,66 @@ def test_frame_address(text: str, address: Optional[int]) -> None:
     assert gdbtext.frame_address(text) == address
 
 
-BREAK_LIST = (
-    '^done,BreakpointTable={nr_rows="6",nr_cols="6",hdr=[{width="7",alignment="-1",col_name="number",colhdr="Num"}],'
-    'body=[bkpt={number="1",type="breakpoint",disp="keep",enabled="y",cond="n==3",thread-groups=["i1"],times="0",'
-    'original-location="inner"},'
-    'bkpt={number="2",type="dprintf",disp="keep",enabled="n",script=["printf \\"hi %d\\\\n\\", n"],'
-    'original-location="t.c:8"},'
-    'bkpt={number="3",type="breakpoint",addr="<MULTIPLE>",locations=[{number="3.1",enabled="N*"},'
-    '{number="3.2",enabled="y"}]},'
-    'bkpt={number="6",type="catchpoint",disp="del",what="gr\\303\\266\\303\\237e",catch-type="syscall"}]}\n'
-)
+BREAK_LIST = """\
+Num     Type           Disp Enb Address            What
+1       breakpoint     keep y   0x00005555555551c5 in inner at t.c:7 thread 2
+\tstop only if n==3
+\tstop only in thread 2
+2       dprintf        keep n   0x00005555555551d0 in work at a dir/t.c:8
+\tignore next 3 hits
+        printf "hi %d\\n", n
+3       breakpoint     keep y   <MULTIPLE>         
+3.1                         y   0x0000555555555130 in f<int>(int) at u.cc:3
+3.2                         n   0x0000555555555140 in f<char>(char) at u.cc:3
+6       catchpoint     del  y                      syscall "write" 
+\tcatchpoint already hit 1 time
+7       dprintf        keep y   <PENDING>          nosuch.c:3,"hi %d\\n",1
+8       catchpoint     keep y                      exception throw
+\tmatching: foo.*
+9       hw watchpoint  keep y                      total
+"""
 
 
-def test_mi_breakpoints() -> None:
-    found = gdbtext.mi_breakpoints(BREAK_LIST)
-    assert sorted(found) == [1, 2, 3, 6]
-    assert found[1]["cond"] == "n==3"
-    assert found[2]["script"] == ['printf "hi %d\\n", n']
-    assert found[3]["locations"][1] == {"number": "3.2", "enabled": "y"}
-    assert found[6]["what"] == "größe" and found[6]["catch-type"] == "syscall"
+def test_listed_breakpoints() -> None:
+    found = gdbtext.listed_breakpoints(BREAK_LIST)
+    assert sorted(found) == [1, 2, 3, 6, 7, 8, 9]
+    assert (found[1]["cond"], found[1]["thread"]) == ("n==3", 2)
+    assert (found[2]["script"], found[2]["location"]) == (['printf "hi %d\\n", n'], "a dir/t.c:8")
+    assert (found[2]["enabled"], found[2]["ignore"]) == ("n", 3)
+    assert found[3]["location"] == "u.cc:3"
+    assert (found[6]["disp"], found[6]["what"]) == ("del", 'syscall "write"')
+    assert found[7]["what"] == 'nosuch.c:3,"hi %d\\n",1'
+    assert found[8]["regexp"] == "foo.*"
+    assert found[9]["type"] == "hw watchpoint"
 
 
-@pytest.mark.parametrize("text", ["", "^error,msg=\"no\"", "^done", "^done,", "^done,x=", '^done,BreakpointTable={body=['])
-def test_mi_that_is_not_understood(text: str) -> None:
-    assert gdbtext.mi_breakpoints(text) == {}
-
-
-def test_every_truncation_of_mi_is_survived() -> None:
+def test_every_truncation_of_the_list_is_survived() -> None:
+    assert gdbtext.listed_breakpoints("No breakpoints or watchpoints.\n") == {}
     for length in range(len(BREAK_LIST)):
-        gdbtext.mi_breakpoints(BREAK_LIST[:length])
+        gdbtext.listed_breakpoints(BREAK_LIST[:length])
 
 
 @pytest.mark.parametrize(
-    "row, words",
+    "what, words",
     [
-        ({"kind": "fork", "what": "process 123"}, "fork"),
-        ({"kind": "exec", "what": ""}, "exec"),
-        ({"kind": "syscall", "what": "write"}, "syscall write"),
-        ({"kind": "syscall", "what": "write, read"}, "syscall write read"),
-        ({"kind": "syscall", "what": "<any syscall>"}, "syscall"),
-        ({"kind": "signal", "what": "SIGUSR1 SIGUSR2"}, "signal SIGUSR1 SIGUSR2"),
-        ({"kind": "signal", "what": "<standard signals>"}, "signal"),
-        ({"kind": "signal", "what": "<any signal>"}, "signal all"),
-        ({"kind": "load", "what": "load of library"}, "load"),
-        ({"kind": "unload", "what": "unload of library matching foo.*"}, "unload foo.*"),
-        ({"kind": "throw", "what": "exception throw"}, "throw"),
-        ({"kind": "ada-exception", "what": "all"}, None),
-        ({"kind": "", "what": ""}, None),
+        ("fork", "fork"),
+        ("fork, process 123 ", "fork"),
+        ("exec", "exec"),
+        ('syscall "write"', "syscall write"),
+        ('syscalls "write, read"', "syscall write read"),
+        ('syscall "<any syscall>"', "syscall"),
+        ('signals "SIGUSR1 SIGUSR2"', "signal SIGUSR1 SIGUSR2"),
+        ('signal "<standard signals>"', "signal"),
+        ('signal "<any signal>"', "signal all"),
+        ("load of library", "load"),
+        ("unload of library matching foo.*", "unload foo.*"),
+        ("exception throw", "throw"),
+        ("all Ada exceptions", None),
+        ("", None),
     ],
 )
-def test_catch_arguments(row: Dict[str, str], words: Optional[str]) -> None:
-    assert gdbtext.catch_arguments(row["kind"], row["what"]) == words
+def test_catch_arguments(what: str, words: Optional[str]) -> None:
+    assert gdbtext.catch_arguments(what) == words
 
 
 @pytest.mark.parametrize(
