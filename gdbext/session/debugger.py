@@ -185,6 +185,20 @@ def _locations(point: Any) -> Sequence[Any]:
         return []
 
 
+def _exact(row: Mapping[str, Any]) -> str:
+    """The place of a listed breakpoint: its line, or its address when the line stands for more
+    places than the breakpoint had (a function of one line has two).
+    """
+    location, address = str(row.get("location", "")), str(row.get("address", ""))
+    if not location or not address.startswith("0x"):
+        return location
+    try:
+        places = gdb.decode_line(location)[1] or ()
+    except gdb.error:
+        return location
+    return f"*{address}" if len(places) > 1 else location
+
+
 def _read_listed(number: int, row: Mapping[str, Any], notes: List[str]) -> Optional[Breakpoint]:
     """A breakpoint the Python API does not show, from its row in GDB/MI's list."""
     kind = str(row.get("type", ""))
@@ -198,7 +212,7 @@ def _read_listed(number: int, row: Mapping[str, Any], notes: List[str]) -> Optio
     }
     if kind == "dprintf":
         # GDB makes the command of the format it was given; a pending one shows what was typed.
-        location = row.get("location")
+        location = _exact(row)
         format_and_values = script[0].partition("printf ")[2] if script else ""
         spec = f"{location},{format_and_values}" if location and format_and_values else str(row.get("what", ""))
         if "," in spec:
