@@ -64,7 +64,8 @@ TEST(Record, IsDescribedWithoutBytes) {
   EXPECT_EQ(shown.at("program").at("object"), "0123456789abcdef0123456789abcdef");
   EXPECT_EQ(shown.at("threads").size(), 2U);
   EXPECT_EQ(shown.at("threads").at(1).at("number"), 3);
-  for (const auto& [pointer, value] : shown.flatten().items())
+  const Json leaves = shown.flatten();
+  for (const auto& [pointer, value] : leaves.items())
     EXPECT_FALSE(value.is_binary()) << pointer;
 }
 
