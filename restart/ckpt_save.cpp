@@ -13,6 +13,7 @@
 #include "base/error.hpp"
 #include "image/objects.hpp"
 #include "snapshot/capture.hpp"
+#include "state/terminal.hpp"
 #include "text.hpp"
 #include "tracee/seize.hpp"
 
@@ -38,6 +39,7 @@ ckpt::snapshot::CaptureResult save(ckpt::snapshot::CaptureRequest request) {
   for (const auto tid : seized.threads())
     request.threads.push_back({tid, 0, 0, seized.held_signal(tid)});
   request.selected_lwp = request.pid;
+  request.terminal = ckpt::state::read_terminal(ckpt::proc::ProcessDir(request.pid));
   request.tracer_options = PTRACE_O_TRACESYSGOOD;  // as Seized has set them
   std::optional<ckpt::Error> problem;
   ckpt::snapshot::CaptureResult result;

@@ -1,14 +1,39 @@
 #include "state/terminal.hpp"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <termios.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
 
 #include "base/error.hpp"
+#include "base/unique_fd.hpp"
 
 namespace ckpt::state {
+
+image::Json read_terminal(const proc::ProcessDir& process) {
+  for (int fd = 0; fd <= 2; ++fd) {
+    const std::string path = process.path(fmt::format("fd/{}", fd));
+    // Not every kind of file may be opened for a mere look: a character device, and without
+    // waiting.
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0 || !S_ISCHR(status.st_mode)) continue;
+    const UniqueFd terminal(::open(path.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+    termios modes{};
+    if (!terminal || ::tcgetattr(terminal.get(), &modes) != 0) continue;
+    auto characters = image::Json::array();
+    for (const cc_t character : modes.c_cc) characters.push_back(character);
+    return {{"iflag", modes.c_iflag},
+            {"oflag", modes.c_oflag},
+            {"cflag", modes.c_cflag},
+            {"lflag", modes.c_lflag},
+            {"cc", std::move(characters)}};
+  }
+  return {};
+}
 
 void write_terminal(int fd, const image::Json& modes) {
   termios wanted{};
