@@ -20,7 +20,9 @@ import struct
 import subprocess
 import sys
 
-PTRACE_ATTACH, PTRACE_DETACH, PTRACE_GETREGSET = 16, 17, 0x4204
+PTRACE_ATTACH, PTRACE_DETACH, PTRACE_SETOPTIONS, PTRACE_GETREGSET = 16, 17, 0x4200, 0x4204
+# What GDB sets on Linux: sysgood, fork, vfork, clone, exec, vfork done.
+DEBUGGERS_OPTIONS = 0x01 | 0x02 | 0x04 | 0x08 | 0x10 | 0x20
 WALL = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
@@ -75,6 +77,7 @@ def main() -> int:
     for tid in tids:
         _ptrace(PTRACE_ATTACH, tid)
         assert os.waitpid(tid, WALL)[0] == tid
+        _ptrace(PTRACE_SETOPTIONS, tid, 0, DEBUGGERS_OPTIONS)
     finished = native.finish(image, pid, {})
     assert sorted(thread["tid"] for thread in finished["threads"]) == sorted(tids), finished
     if how == "look":
