@@ -91,6 +91,8 @@ int main(int argc, char** argv) {
   action.sa_handler = &on_interrupt;
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
+  // A limit on file sizes (ulimit -f) then is an error of write(2), and the program is let go.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     if (request.store.empty()) request.store = ckpt::image::Objects::default_directory();
     request.store = std::filesystem::absolute(request.store).lexically_normal();
