@@ -126,7 +126,9 @@ class DebugState:
         if not source:
             return cls()
         if read(source, "format", int) != FORMAT:
-            raise RecordError("the session in this snapshot is of a newer format; -no-session leaves it out")
+            raise RecordError(
+                "the session in this snapshot is of a newer format; -no-session leaves it out"
+            )
         environment = read_dict(source, "environment")
         for name, text in environment.items():
             if not isinstance(text, str):
@@ -199,7 +201,18 @@ def _sections(source: Mapping[str, Any]) -> Tuple[Tuple[str, int], ...]:
 
 
 _COMMANDS = frozenset(
-    {"break", "tbreak", "hbreak", "thbreak", "watch", "rwatch", "awatch", "catch", "tcatch", "dprintf"}
+    {
+        "break",
+        "tbreak",
+        "hbreak",
+        "thbreak",
+        "watch",
+        "rwatch",
+        "awatch",
+        "catch",
+        "tcatch",
+        "dprintf",
+    }
 )
 
 
@@ -229,7 +242,9 @@ def _breakpoint(source: Mapping[str, Any]) -> Breakpoint:
 T = TypeVar("T")
 
 
-def missing_breakpoints(saved: Iterable[Breakpoint], present: Iterable[Breakpoint]) -> List[Breakpoint]:
+def missing_breakpoints(
+    saved: Iterable[Breakpoint], present: Iterable[Breakpoint]
+) -> List[Breakpoint]:
     """The saved breakpoints the session does not have already, in their order.
 
     Each present one stands for one saved one: for its exact like first, then for one at the same
@@ -239,7 +254,12 @@ def missing_breakpoints(saved: Iterable[Breakpoint], present: Iterable[Breakpoin
     unmatched = []
     for each in saved:
         twin: Optional[Breakpoint] = next(
-            (other for other in left if each.same_place(other) and each.condition == other.condition), None
+            (
+                other
+                for other in left
+                if each.same_place(other) and each.condition == other.condition
+            ),
+            None,
         )
         if twin is None:
             unmatched.append(each)

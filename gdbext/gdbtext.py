@@ -27,8 +27,12 @@ class SignalHandling:
 def signals(text: str) -> Dict[str, SignalHandling]:
     """`info signals`: the rows by signal name."""
     found = {}
-    for match in re.finditer(r"^(SIG\w+|EXC_\w+)\s+(Yes|No)\s+(Yes|No)\s+(Yes|No)\s", text, re.MULTILINE):
-        found[match[1]] = SignalHandling(match[1], match[2] == "Yes", match[3] == "Yes", match[4] == "Yes")
+    for match in re.finditer(
+        r"^(SIG\w+|EXC_\w+)\s+(Yes|No)\s+(Yes|No)\s+(Yes|No)\s", text, re.MULTILINE
+    ):
+        found[match[1]] = SignalHandling(
+            match[1], match[2] == "Yes", match[3] == "Yes", match[4] == "Yes"
+        )
     return found
 
 
@@ -157,7 +161,9 @@ def breakpoint_kinds(text: str) -> Dict[int, str]:
     """`info breakpoints`: the Type column by number."""
     found = {}
     kinds = r"(\w[\w ]*?)"
-    for match in re.finditer(rf"^(\d+)\s+{kinds}\s+(?:keep|del|dis|dstp)\s+[yn]", text, re.MULTILINE):
+    for match in re.finditer(
+        rf"^(\d+)\s+{kinds}\s+(?:keep|del|dis|dstp)\s+[yn]", text, re.MULTILINE
+    ):
         found[int(match[1])] = match[2]
     return found
 
@@ -216,7 +222,9 @@ def machine_interface(command_line: Sequence[str]) -> bool:
 # -- GDB/MI ----------------------------------------------------------------------------------------
 
 
-_BREAKPOINT_ROW = re.compile(r"^(\d+)\s+(\S.*?)\s+(keep|del|dis)\s+([yn])\s*(0x[0-9a-f]+|<\S+>)?\s*(.*)$")
+_BREAKPOINT_ROW = re.compile(
+    r"^(\d+)\s+(\S.*?)\s+(keep|del|dis)\s+([yn])\s*(0x[0-9a-f]+|<\S+>)?\s*(.*)$"
+)
 _LOCATION_ROW = re.compile(r"^\d+\.\d+\s.*? in .* at (\S.*:\d+)(?: inf \d+)?$")
 
 
@@ -233,7 +241,13 @@ def listed_breakpoints(text: str) -> Dict[int, Dict[str, Any]]:
         head = _BREAKPOINT_ROW.match(line)
         if head is not None:
             number, kind, disp, enabled, address, what = head.groups()
-            row = {"type": kind, "disp": disp, "enabled": enabled, "what": what.strip(), "address": address or ""}
+            row = {
+                "type": kind,
+                "disp": disp,
+                "enabled": enabled,
+                "what": what.strip(),
+                "address": address or "",
+            }
             place = re.search(r"(?:^| )at (\S.*:\d+)(?: inf \d+)?$", row["what"])
             if place is not None:
                 row["location"] = place[1]

@@ -53,7 +53,11 @@ class RestartOptions:
         words = ["--store", str(self.store), "--ids", self.ids, "--files", self.files]
         for old, new in self.file:
             words += ["--file", f"{old}={new}"]
-        for option, path in (("--stdin", self.stdin), ("--stdout", self.stdout), ("--stderr", self.stderr)):
+        for option, path in (
+            ("--stdin", self.stdin),
+            ("--stdout", self.stdout),
+            ("--stderr", self.stderr),
+        ):
             if path is not None:
                 words += [option, path]
         return words
@@ -76,7 +80,9 @@ class Parked:
     `abandon()`.
     """
 
-    def __init__(self, helper: int, report_fd: int, control_fd: int, report: Mapping[str, Any]) -> None:
+    def __init__(
+        self, helper: int, report_fd: int, control_fd: int, report: Mapping[str, Any]
+    ) -> None:
         self.helper = helper
         self._report_fd = report_fd
         self._control_fd = control_fd
@@ -94,7 +100,9 @@ class Parked:
         try:
             os.write(self._control_fd, b"go\n")
         except OSError as error:
-            raise LaunchError(f"the helper of the restored program is gone: {error.strerror}") from None
+            raise LaunchError(
+                f"the helper of the restored program is gone: {error.strerror}"
+            ) from None
         self._close()
 
     def abandon(self) -> None:
@@ -190,7 +198,13 @@ def _spawn(arguments: Sequence[str], kept: Sequence[int], terminal: Optional[str
     actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable() if fd > 2 and fd not in kept]
     try:
         return os.posix_spawn(
-            arguments[0], list(arguments), os.environ, file_actions=actions, setpgroup=0, setsigmask=(), setsigdef=_DEFAULT_SIGNALS
+            arguments[0],
+            list(arguments),
+            os.environ,
+            file_actions=actions,
+            setpgroup=0,
+            setsigmask=(),
+            setsigdef=_DEFAULT_SIGNALS,
         )
     except OSError as error:
         raise LaunchError(f"{arguments[0]} cannot be started: {error.strerror}") from None

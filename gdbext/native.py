@@ -57,8 +57,9 @@ def find_module(directories: List[Path]) -> Path:
     if others:
         tag = others[0].name.split(".")[1]
         raise NativeMissing(
-            f"{others[0]} is built for another Python ({tag}), but GDB's Python is {mine}: build it again with "
-            f"cmake -B build -DCKPT_PYTHON={python_program()} && cmake --build build"
+            f"{others[0]} is built for another Python ({tag}), but GDB's Python is {mine}: "
+            f"build it again with cmake -B build -DCKPT_PYTHON={python_program()} && "
+            "cmake --build build"
         )
     if len(directories) > 1:
         raise NativeMissing(
@@ -66,8 +67,8 @@ def find_module(directories: List[Path]) -> Path:
             "cmake -B build && cmake --build build"
         )
     raise NativeMissing(
-        f"the native module is missing from {directories[0]} (for GDB's Python {mine}): install gdb-ckpt again, in a "
-        f"virtual environment made with {python_program()}"
+        f"the native module is missing from {directories[0]} (for GDB's Python {mine}): "
+        f"install gdb-ckpt again, in a virtual environment made with {python_program()}"
     )
 
 
@@ -98,7 +99,9 @@ def load() -> ModuleType:
     # "gdb-ckpt 0.1.0": with the name in front, as it stands in the images.
     found = str(module.version()).split()[-1]
     if found != __version__:
-        raise NativeMissing(f"{path} is version {found}, this package is {__version__}: build or install it again")
+        raise NativeMissing(
+            f"{path} is version {found}, this package is {__version__}: build or install it again"
+        )
     sys.modules[MODULE] = module
     # What `import gdbext._native` would have done besides.
     setattr(sys.modules[__package__], "_native", module)
@@ -132,4 +135,6 @@ def find_program(name: str, package: Path = PACKAGE) -> Path:
         on_path = Path(directory or ".") / name
         if os.access(on_path, os.X_OK) and on_path.is_file():
             return on_path
-    raise NativeMissing(f"the program {name} is missing: it is neither at {candidates[0]} nor on PATH")
+    raise NativeMissing(
+        f"the program {name} is missing: it is neither at {candidates[0]} nor on PATH"
+    )

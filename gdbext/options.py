@@ -68,7 +68,9 @@ def value(
     choices: Sequence[str] = (),
 ) -> Any:
     """A field that holds the word after -NAME. Given twice, the last one counts, as in GDB."""
-    return field(default=default, metadata={_KEY: Place(name, metavar, help, words, tuple(choices))})
+    return field(
+        default=default, metadata={_KEY: Place(name, metavar, help, words, tuple(choices))}
+    )
 
 
 def repeated(name: str, metavar: str, help: str, *, words: Words = Words.NOTHING) -> Any:
@@ -83,7 +85,9 @@ def argument(metavar: str, help: str, words: Words = Words.NOTHING) -> Any:
 
 def arguments(metavar: str, help: str, words: Words = Words.NOTHING) -> Any:
     """A field that holds a tuple of one or more positional arguments."""
-    return field(default=(), metadata={_KEY: Place("", metavar, help, words, many=True, required=True)})
+    return field(
+        default=(), metadata={_KEY: Place("", metavar, help, words, many=True, required=True)}
+    )
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,9 @@ class Grammar(Generic[T]):
         for each in fields(options):
             place = _place(each)
             if place is None:
-                raise TypeError(f"{options.__name__}.{each.name} is not declared with a function of this module")
+                raise TypeError(
+                    f"{options.__name__}.{each.name} is not declared with a function of this module"
+                )
             self._places[each.name] = place
 
     # -- parsing -----------------------------------------------------------------------------------
@@ -167,7 +173,9 @@ class Grammar(Generic[T]):
 
     def _option(self, word: str) -> Tuple[str, Place]:
         options = {name: place for name, place in self._places.items() if place.name}
-        matches = {name: place for name, place in options.items() if place.name.startswith(word[1:])}
+        matches = {
+            name: place for name, place in options.items() if place.name.startswith(word[1:])
+        }
         exact = {name: place for name, place in matches.items() if place.name == word[1:]}
         matches = exact or matches
         if not matches:
@@ -184,7 +192,9 @@ class Grammar(Generic[T]):
             # starts so.
             starting = [choice for choice in place.choices if choice.startswith(word)]
             if word not in place.choices and len(starting) != 1:
-                raise UsageError(f'-{place.name} is one of {", ".join(place.choices)}, not "{word}"')
+                raise UsageError(
+                    f'-{place.name} is one of {", ".join(place.choices)}, not "{word}"'
+                )
             word = word if word in place.choices else starting[0]
         if place.many:
             found[name] = (*found.get(name, ()), word)
@@ -211,14 +221,22 @@ class Grammar(Generic[T]):
     def usage(self) -> str:
         """The line that shows how the command is written."""
         parts = [self._command]
-        ordered = [p for p in self._places.values() if not p.name] + [p for p in self._places.values() if p.name]
+        ordered = [p for p in self._places.values() if not p.name] + [
+            p for p in self._places.values() if p.name
+        ]
         for place in ordered:
             if not place.name:
                 parts.append(
-                    f"{place.metavar}..." if place.many else place.metavar if place.required else f"[{place.metavar}]"
+                    f"{place.metavar}..."
+                    if place.many
+                    else place.metavar
+                    if place.required
+                    else f"[{place.metavar}]"
                 )
             elif place.metavar:
-                parts.append(f"[-{place.name} {self._value_text(place)}]" + ("..." if place.many else ""))
+                parts.append(
+                    f"[-{place.name} {self._value_text(place)}]" + ("..." if place.many else "")
+                )
             else:
                 parts.append(f"[-{place.name}]")
         return " ".join(parts)
@@ -237,7 +255,11 @@ class Grammar(Generic[T]):
         if options:
             lines += ["", "Options:"]
             for place in options:
-                written = f"-{place.name} {self._value_text(place)}" if place.metavar else f"-{place.name}"
+                written = (
+                    f"-{place.name} {self._value_text(place)}"
+                    if place.metavar
+                    else f"-{place.name}"
+                )
                 lines += [f"  {written}", *_indented(place.help)]
         if details:
             lines += ["", details.strip("\n")]
@@ -270,11 +292,17 @@ class Grammar(Generic[T]):
             else:
                 given += 1
         if pending is not None:
-            return Completion(token, tuple(c for c in pending.choices if c.startswith(token)), pending.words)
+            return Completion(
+                token, tuple(c for c in pending.choices if c.startswith(token)), pending.words
+            )
         candidates: Tuple[str, ...] = ()
         if not ended and token.startswith("-"):
             candidates = tuple(
-                sorted(f"-{p.name}" for p in self._places.values() if p.name and f"-{p.name}".startswith(token))
+                sorted(
+                    f"-{p.name}"
+                    for p in self._places.values()
+                    if p.name and f"-{p.name}".startswith(token)
+                )
             )
             return Completion(token, candidates, Words.NOTHING)
         return Completion(token, candidates, self._words_at(given))

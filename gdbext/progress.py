@@ -22,7 +22,9 @@ class Progress:
     once the user has pressed Ctrl-C. Use it as a context manager: leaving wipes the line.
     """
 
-    def __init__(self, label: str, fd: int = 2, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, label: str, fd: int = 2, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._label = label
         self._fd = fd
         self._clock = clock
@@ -39,7 +41,10 @@ class Progress:
         return self
 
     def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
     ) -> None:
         self.clear()
 
@@ -66,7 +71,8 @@ class Progress:
         self._shown_s = now_s
         rate = f"{size(done_bytes / elapsed_s)}/s"
         if total_bytes > 0:
-            text = f"{self._label}: {size(done_bytes)} of {size(total_bytes)} ({100 * done_bytes // total_bytes}%), {rate}"
+            share = f"{100 * done_bytes // total_bytes}%"
+            text = f"{self._label}: {size(done_bytes)} of {size(total_bytes)} ({share}), {rate}"
         else:
             text = f"{self._label}: {size(done_bytes)}, {rate}"
         self._write(f"\r{text}\x1b[K")

@@ -38,7 +38,9 @@ def read_list(source: Mapping[str, Any], key: str, kind: Type[T]) -> Tuple[T, ..
     checked: List[T] = []
     for element in read(source, key, list, []):
         if not isinstance(element, kind) or (isinstance(element, bool) and kind is not bool):
-            raise RecordError(f'damaged record: an element of "{key}" is of type {type(element).__name__}')
+            raise RecordError(
+                f'damaged record: an element of "{key}" is of type {type(element).__name__}'
+            )
         checked.append(element)
     return tuple(checked)
 
@@ -83,7 +85,9 @@ class Fidelity:
     @property
     def rank(self) -> int:
         """0 for the worst."""
-        return self._ORDER.index(self.severity) if self.severity in self._ORDER else len(self._ORDER)
+        return (
+            self._ORDER.index(self.severity) if self.severity in self._ORDER else len(self._ORDER)
+        )
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,9 @@ class StoredObject:
     @classmethod
     def of(cls, source: Mapping[str, Any]) -> "StoredObject":
         """From the native module's dictionary. Raises RecordError."""
-        return cls(read(source, "hash", str), read(source, "size", int, 0), read(source, "path", str, ""))
+        return cls(
+            read(source, "hash", str), read(source, "size", int, 0), read(source, "path", str, "")
+        )
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,9 @@ class OpenFile:
     @classmethod
     def of(cls, source: Mapping[str, Any]) -> "OpenFile":
         """From the native module's dictionary. Raises RecordError."""
-        return cls(read(source, "fd", int), read(source, "kind", str, ""), read(source, "path", str, ""))
+        return cls(
+            read(source, "fd", int), read(source, "kind", str, ""), read(source, "path", str, "")
+        )
 
 
 @dataclass(frozen=True)
@@ -238,7 +246,8 @@ class Checked:
             read(source, "executable", str),
             read(source, "executable_replaced", bool, False),
             tuple(
-                Library(read(each, "path", str), read(each, "copy", str)) for each in read_list(source, "libraries", dict)
+                Library(read(each, "path", str), read(each, "copy", str))
+                for each in read_list(source, "libraries", dict)
             ),
             read_list(source, "notes", str),
         )
@@ -270,9 +279,14 @@ class Finished:
         """From `_native.finish()`. Raises RecordError."""
         return cls(
             tuple(
-                FinishedThread(read(each, "saved_tid", int), read(each, "tid", int), read(each, "number", int))
+                FinishedThread(
+                    read(each, "saved_tid", int), read(each, "tid", int), read(each, "number", int)
+                )
                 for each in read_list(source, "threads", dict)
             ),
-            tuple((read(each, "tid", int), read(each, "signal", int)) for each in read_list(source, "held", dict)),
+            tuple(
+                (read(each, "tid", int), read(each, "signal", int))
+                for each in read_list(source, "held", dict)
+            ),
             read(source, "ids", str, "saved"),
         )

@@ -38,18 +38,23 @@ def printable(text: str) -> str:
     """`text` with control characters shown, so that a snapshot from elsewhere cannot drive the
     terminal.
     """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
 
 
 def saved(name: str, file_bytes: int, seconds: float, threads: int, stop: str) -> str:
     """The line after a save."""
-    return f'Saved "{name}": {size(file_bytes)} in {seconds:.2f} s, {counted(threads, "thread")}, stopped at {stop}'
+    return (
+        f'Saved "{name}": {size(file_bytes)} in {seconds:.2f} s, {counted(threads, "thread")}, '
+        f"stopped at {stop}"
+    )
 
 
 def fidelity(found: Iterable[Fidelity]) -> List[str]:
     """The fidelity report, worst first; empty when everything will come back as it was."""
     lines = [
-        f"  {each.severity}: {printable(each.object)}: {printable(each.kind)}: {printable(each.text)}"
+        f"  {each.severity}: " + printable(f"{each.object}: {each.kind}: {each.text}")
         for each in sorted(found, key=lambda each: each.rank)
     ]
     return ["Will not come back as it was:", *lines] if lines else []
@@ -85,7 +90,9 @@ def table(entries: Sequence[Entry]) -> List[str]:
         record = entry.record
         name = f"{entry.name} ({entry.path})" if entry.external else entry.name
         if record is None:
-            rows.append((name, moment(entry.created), "", "", "", f"cannot be read: {entry.problem}", ""))
+            rows.append(
+                (name, moment(entry.created), "", "", "", f"cannot be read: {entry.problem}", "")
+            )
         else:
             rows.append(
                 (
@@ -100,7 +107,9 @@ def table(entries: Sequence[Entry]) -> List[str]:
             )
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows
+    ]
 
 
 def table_json(entries: Sequence[Entry]) -> str:
@@ -109,7 +118,11 @@ def table_json(entries: Sequence[Entry]) -> str:
 
 
 def _summary(entry: Entry) -> Dict[str, Any]:
-    summary: Dict[str, Any] = {"name": entry.name, "file": str(entry.path), "external": entry.external}
+    summary: Dict[str, Any] = {
+        "name": entry.name,
+        "file": str(entry.path),
+        "external": entry.external,
+    }
     record = entry.record
     if record is None:
         summary["problem"] = entry.problem
@@ -135,7 +148,11 @@ def info(name: str, path: str, record: Record) -> List[str]:
         ("Snapshot", name),
         ("Message", record.message),
         ("File", f"{path} ({size(record.file_bytes)})"),
-        ("Saved", f"{moment(record.created)} on {record.hostname} (Linux {record.kernel}) by {record.creator}"),
+        (
+            "Saved",
+            f"{moment(record.created)} on {record.hostname} (Linux {record.kernel}) "
+            f"by {record.creator}",
+        ),
         ("Program", record.program),
         ("Arguments", " ".join(record.argv[1:])),
         ("Directory", record.cwd),
@@ -152,10 +169,15 @@ def info(name: str, path: str, record: Record) -> List[str]:
         lines.append(f"{mark} {thread.number:<4} LWP {thread.tid} {printable(thread.name)}{signal}")
     if record.files:
         lines.append("Open files:")
-        lines += [f"  {each.fd:<4} {printable(each.kind)}: {printable(each.path)}" for each in record.files]
+        lines += [
+            f"  {each.fd:<4} {printable(each.kind)}: {printable(each.path)}"
+            for each in record.files
+        ]
     return lines + fidelity(record.fidelity)
 
 
 def info_json(name: str, path: str, record: Record) -> str:
     """`ckpt info NAME -json`: the whole record, with the name and the file it is under now."""
-    return json.dumps({**record.raw, "name": name, "file": path}, indent=2, ensure_ascii=False, default=str)
+    return json.dumps(
+        {**record.raw, "name": name, "file": path}, indent=2, ensure_ascii=False, default=str
+    )

@@ -1,10 +1,10 @@
 """The store: where snapshots lie, what they are called, and which kept files are still needed.
 
-    snapshots/NAME.ckpt     the images
-    external/               symbolic links to images written elsewhere (`ckpt save -o FILE`)
-    objects/<hh>/<hash>/    executables, libraries and data files, kept once per content for all snapshots
-    index/                  the native module's cache
-    scratch/                what a running restore needs for a while
+    snapshots/NAME.ckpt    the images
+    external/              symbolic links to images written elsewhere (`ckpt save -o FILE`)
+    objects/<hh>/<hash>/   executables, libraries and data files, kept once per content
+    index/                 the native module's cache
+    scratch/               what a running restore needs for a while
 
 Everything in it is the user's own: directories 0700, files 0600. Snapshots hold a program's memory,
 with its secrets, and the objects are executed; so a store that somebody else could write to is
@@ -66,7 +66,9 @@ def check_name(name: str) -> None:
     if not name.isprintable() or any(character.isspace() for character in name):
         raise StoreError(f"a name is one word of printable characters, not {name!r}")
     if len(os.fsencode(name)) > NAME_LIMIT:
-        raise StoreError(f"a name has at most {NAME_LIMIT} bytes, this one has {len(os.fsencode(name))}")
+        raise StoreError(
+            f"a name has at most {NAME_LIMIT} bytes, this one has {len(os.fsencode(name))}"
+        )
 
 
 @dataclass(frozen=True)
@@ -145,9 +147,13 @@ class Store:
         if not stat.S_ISDIR(found.st_mode):
             raise StoreError(f"the store {path} is not a directory")
         if found.st_uid != os.geteuid():
-            raise StoreError(f"the store {path} belongs to another user (uid {found.st_uid}): refused")
+            raise StoreError(
+                f"the store {path} belongs to another user (uid {found.st_uid}): refused"
+            )
         if found.st_mode & 0o022:
-            raise StoreError(f'the store {path} can be written by others: refused (chmod go-w "{path}")')
+            raise StoreError(
+                f'the store {path} can be written by others: refused (chmod go-w "{path}")'
+            )
 
     def create(self) -> None:
         """Make the store if it is not there, and make sure it can be written to. Raises StoreError.
@@ -155,7 +161,10 @@ class Store:
         self.check()
         try:
             self.root.parent.mkdir(parents=True, exist_ok=True)
-            for path in (self.root, *(self.root / name for name in ("snapshots", "objects", "external", "scratch"))):
+            for path in (
+                self.root,
+                *(self.root / name for name in ("snapshots", "objects", "external", "scratch")),
+            ):
                 # The mode is given at creation, so there is no moment in which others could look
                 # in.
                 path.mkdir(mode=0o700, exist_ok=True)
@@ -165,7 +174,9 @@ class Store:
         for path in (self.snapshots_directory, self.root / "objects"):
             # os.access asks for the effective rights too: a read-only file system says no to root
             # as well.
-            if not os.access(path, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+            if not os.access(
+                path, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
+            ):
                 raise StoreError(f"the store {self.root} cannot be written to")
 
     @contextmanager
@@ -210,7 +221,9 @@ class Store:
 
     def _images(self) -> List[Path]:
         try:
-            return sorted(path for path in self.snapshots_directory.iterdir() if path.suffix == SUFFIX)
+            return sorted(
+                path for path in self.snapshots_directory.iterdir() if path.suffix == SUFFIX
+            )
         except FileNotFoundError:
             return []
 
@@ -223,7 +236,11 @@ class Store:
         return [(link, Path(os.path.join(link.parent, os.readlink(link)))) for link in links]
 
     def _external_entries(self) -> List[Entry]:
-        return [self._entry(target, link.stem, external=True) for link, target in self._links() if target.exists()]
+        return [
+            self._entry(target, link.stem, external=True)
+            for link, target in self._links()
+            if target.exists()
+        ]
 
     def _entry(self, path: Path, stem: str, external: bool) -> Entry:
         try:
@@ -279,7 +296,10 @@ class Store:
 
     def default_name(self, program: str) -> str:
         """PROGRAM-N for the program at path `program`, with N one more than the largest in use."""
-        stem = re.sub(r"[^A-Za-z0-9._+-]", "_", Path(program).name).lstrip("-.")[: NAME_LIMIT - 20] or "program"
+        stem = (
+            re.sub(r"[^A-Za-z0-9._+-]", "_", Path(program).name).lstrip("-.")[: NAME_LIMIT - 20]
+            or "program"
+        )
         pattern = re.compile(re.escape(stem) + r"-([0-9]{1,9})")
         numbers = [int(match[1]) for match in map(pattern.fullmatch, self.names()) if match]
         return f"{stem}-{max(numbers, default=0) + 1}"
@@ -300,10 +320,16 @@ class Store:
             self._forget_elsewhere(name)
             return
         for link, target in self._links():
-            if target == path or (target.exists() and path.exists() and os.path.samefile(target, path)):
+            if target == path or (
+                target.exists() and path.exists() and os.path.samefile(target, path)
+            ):
                 return
         # The path's hash keeps apart the links of files of one name in two directories.
-        link = self.root / "external" / f"{name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}{SUFFIX}"
+        link = (
+            self.root
+            / "external"
+            / f"{name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}{SUFFIX}"
+        )
         link.parent.mkdir(mode=0o700, exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to(path)
@@ -364,7 +390,11 @@ class Store:
             for directory in _directories(group):
                 if directory.name in needed:
                     continue
-                freed += sum(path.lstat().st_blocks * 512 for path in directory.rglob("*") if not path.is_dir())
+                freed += sum(
+                    path.lstat().st_blocks * 512
+                    for path in directory.rglob("*")
+                    if not path.is_dir()
+                )
                 shutil.rmtree(directory, ignore_errors=True)
             try:
                 group.rmdir()

@@ -50,7 +50,9 @@ class VerbCommand(gdb.Command):
             raise gdb.GdbError(f"{self._name}: interrupted") from None
         except (CkptError, gdb.error, native.error_type()) as error:
             interrupted = getattr(error, "kind", "") == "interrupted"
-            raise gdb.GdbError(f"{self._name}: {'interrupted' if interrupted else one_line(str(error))}") from None
+            raise gdb.GdbError(
+                f"{self._name}: {'interrupted' if interrupted else one_line(str(error))}"
+            ) from None
 
     def complete(self, text: str, word: Optional[str]) -> List[str]:
         """Candidates for GDB's `word`, the end of `text`. GDB asks with None first, to learn how
@@ -69,7 +71,9 @@ class VerbCommand(gdb.Command):
             pass  # the command itself will say what is wrong with the store
         # Where a name will do, files come once something has been typed: there are few names and
         # many files.
-        if completion.words is Words.FILE or (completion.words is Words.SNAPSHOT_OR_FILE and completion.token):
+        if completion.words is Words.FILE or (
+            completion.words is Words.SNAPSHOT_OR_FILE and completion.token
+        ):
             candidates += files(completion.token)
         cut = (completion.cut(candidate, word) for candidate in candidates)
         return sorted({each for each in cut if each is not None})
@@ -115,7 +119,9 @@ class PrefixCommand(gdb.Command):
         self.dont_repeat()
         word = argument.split()[0] if argument.split() else ""
         if word:
-            raise gdb.GdbError(f'Undefined {self._name} command: "{word}".  Try "help {self._name}".')
+            raise gdb.GdbError(
+                f'Undefined {self._name} command: "{word}".  Try "help {self._name}".'
+            )
         for command in self._alone:
             gdb.execute(command)
 

@@ -13,7 +13,9 @@ from ._base import Verb
 class Options:
     """What `ckpt delete` takes."""
 
-    names: Tuple[str, ...] = arguments("NAME", "The names of the snapshots to delete.", Words.SNAPSHOT)
+    names: Tuple[str, ...] = arguments(
+        "NAME", "The names of the snapshots to delete.", Words.SNAPSHOT
+    )
 
 
 def run(options: Options) -> None:
@@ -26,8 +28,8 @@ def run(options: Options) -> None:
 VERB = Verb(
     name="delete",
     summary="Delete snapshots.",
-    details="""Files that were kept for them (executables, libraries, data files) go, too, unless another
-snapshot needs them. With one name that does not exist nothing is deleted.""",
+    details="""Files that were kept for them (executables, libraries, data files) go, too, unless
+another snapshot needs them. With one name that does not exist nothing is deleted.""",
     options=Options,
     run=run,
     changes=True,

@@ -48,8 +48,8 @@ SETTINGS = (
         default="",
         set_help="Set the directory of the store of snapshots.",
         show_help="Show the directory of the store of snapshots.",
-        details="""Without an argument: $CKPT_DIR, else $XDG_DATA_HOME/ckpt, else ~/.local/share/ckpt.
-It is created when the first snapshot is saved, for you alone.""",
+        details="""Without an argument: $CKPT_DIR, else $XDG_DATA_HOME/ckpt, else
+~/.local/share/ckpt. It is created when the first snapshot is saved, for you alone.""",
         read=str,
         tell=_tell_directory,
         is_file=True,
@@ -59,8 +59,9 @@ It is created when the first snapshot is saved, for you alone.""",
         default=DEFAULT_FILE_LIMIT,
         set_help="Set up to which size the content of an open file is kept with a snapshot.",
         show_help="Show up to which size the content of an open file is kept with a snapshot.",
-        details="""In bytes, or with K, M or G. The content is kept once for all snapshots that need it. A larger
-file that has changed by the time of a restore is an error then.""",
+        details="""In bytes, or with K, M or G. The content is kept once for all snapshots
+that need it. A larger file that has changed by the time of a restore is an
+error then.""",
         read=_size,
         tell=lambda value: f"Open files are kept up to {value} each.",
     ),
@@ -69,8 +70,8 @@ file that has changed by the time of a restore is an error then.""",
         default="auto",
         set_help="Set which process and thread ids a restored program gets.",
         show_help="Show which process and thread ids a restored program gets.",
-        details="""saved: those it had, or the restore fails; virtual: new ones; auto: those it had if the kernel
-grants them, else new ones.""",
+        details="""saved: those it had, or the restore fails; virtual: new ones;
+auto: those it had if the kernel grants them, else new ones.""",
         read=str,
         tell=lambda value: f"Restored programs get their ids by: {value}.",
         choices=IDS,

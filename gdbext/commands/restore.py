@@ -19,11 +19,19 @@ class Options:
     """What `ckpt restore` takes."""
 
     target: Optional[str] = argument(
-        "NAME|FILE", "The snapshot's name, or a file. Default: the newest snapshot.", Words.SNAPSHOT_OR_FILE
+        "NAME|FILE",
+        "The snapshot's name, or a file. Default: the newest snapshot.",
+        Words.SNAPSHOT_OR_FILE,
     )
-    stdin: Optional[str] = value("stdin", "FILE", "Standard input comes from FILE.", words=Words.FILE)
-    stdout: Optional[str] = value("stdout", "FILE", "Standard output goes to FILE.", words=Words.FILE)
-    stderr: Optional[str] = value("stderr", "FILE", "Standard error goes to FILE.", words=Words.FILE)
+    stdin: Optional[str] = value(
+        "stdin", "FILE", "Standard input comes from FILE.", words=Words.FILE
+    )
+    stdout: Optional[str] = value(
+        "stdout", "FILE", "Standard output goes to FILE.", words=Words.FILE
+    )
+    stderr: Optional[str] = value(
+        "stderr", "FILE", "Standard error goes to FILE.", words=Words.FILE
+    )
     files: str = value(
         "files",
         "POLICY",
@@ -33,13 +41,17 @@ class Options:
         default="auto",
         choices=FILES,
     )
-    file: Tuple[str, ...] = repeated("file", "OLD=NEW", "Open NEW where the program had OLD open.", words=Words.FILE)
-    no_session: bool = flag("no-session", "Leave out breakpoints, displays, arguments and environment.")
+    file: Tuple[str, ...] = repeated(
+        "file", "OLD=NEW", "Open NEW where the program had OLD open.", words=Words.FILE
+    )
+    no_session: bool = flag(
+        "no-session", "Leave out breakpoints, displays, arguments and environment."
+    )
     ids: Optional[str] = value(
         "ids",
         "WHICH",
-        "Thread and process ids: those saved, new ones, or (auto) those saved if the\nkernel grants them. "
-        'Default: "show ckpt ids".',
+        "Thread and process ids: those saved, new ones, or (auto) those saved if the\n"
+        'kernel grants them. Default: "show ckpt ids".',
         choices=params.IDS,
     )
 
@@ -59,7 +71,9 @@ def run(options: Options) -> None:
         stdout=_path(options.stdout),
         stderr=_path(options.stderr),
     )
-    done = session.restore(store, session.RestoreRequest(options.target, restart, not options.no_session))
+    done = session.restore(
+        store, session.RestoreRequest(options.target, restart, not options.no_session)
+    )
     session.show(report.restored(done.record, done.name, done.pid, done.ids))
     session.show(*(f"note: {report.printable(note)}" for note in done.notes))
     session.print_location()

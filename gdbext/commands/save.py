@@ -14,9 +14,15 @@ from ._base import Verb
 class Options:
     """What `ckpt save` takes."""
 
-    name: Optional[str] = argument("NAME", "The snapshot's name, unique in the store. Default: PROGRAM-N.")
-    message: str = value("m", "MESSAGE", "A text kept with the snapshot; quote it if it has spaces.", default="")
-    output: Optional[str] = value("o", "FILE", "Write the image to FILE instead of the store.", words=Words.FILE)
+    name: Optional[str] = argument(
+        "NAME", "The snapshot's name, unique in the store. Default: PROGRAM-N."
+    )
+    message: str = value(
+        "m", "MESSAGE", "A text kept with the snapshot; quote it if it has spaces.", default=""
+    )
+    output: Optional[str] = value(
+        "o", "FILE", "Write the image to FILE instead of the store.", words=Words.FILE
+    )
     force: bool = flag("force", "Replace a snapshot of that name, or FILE.")
 
 

@@ -64,14 +64,17 @@ def capture() -> Tuple[DebugState, List[str]]:
 def read_displays() -> Tuple[Display, ...]:
     """The session's displays."""
     return tuple(
-        Display(row.enabled, row.format, row.expression) for row in gdbtext.displays(quietly("info display"))
+        Display(row.enabled, row.format, row.expression)
+        for row in gdbtext.displays(quietly("info display"))
     )
 
 
 def read_breakpoints() -> Tuple[Tuple[Breakpoint, ...], List[str]]:
     """The user's breakpoints in the order of their numbers, and notes on those that cannot be kept.
     """
-    known = {point.number: point for point in gdb.breakpoints() if point.visible and point.number > 0}
+    known = {
+        point.number: point for point in gdb.breakpoints() if point.visible and point.number > 0
+    }
     listed: Dict[int, Dict[str, Any]] = {}
     frames: Dict[int, Tuple[int, int]] = {}
     scoped: Mapping[int, int] = {}
@@ -80,18 +83,28 @@ def read_breakpoints() -> Tuple[Tuple[Breakpoint, ...], List[str]]:
     with convenience_kept("_", "__"):
         if any(_is_catchpoint(point) for point in known.values()) or _has_gaps(known):
             listed = _listing()
-        if any(_watch_command(point) for point in known.values()) and gdb.selected_thread() is not None:
+        if (
+            any(_watch_command(point) for point in known.values())
+            and gdb.selected_thread() is not None
+        ):
             frames, scoped = inferior.watched_frames()
     found: List[Breakpoint] = []
     notes: List[str] = []
     for number in sorted(set(known) | set(listed)):
         row = listed.get(number, {})
         point = known.get(number)
-        made = _read_known(point, row, frames, notes) if point is not None else _read_listed(number, row, notes)
+        made = (
+            _read_known(point, row, frames, notes)
+            if point is not None
+            else _read_listed(number, row, notes)
+        )
         if made is None:
             continue
         if number in scoped and number not in frames:
-            notes.append(f"watchpoint {number} ({made.spec}) watches locals of a frame that was not found: not kept")
+            notes.append(
+                f"watchpoint {number} ({made.spec}) watches locals of a frame that was not found: "
+                "not kept"
+            )
             continue
         found.append(made)
     return tuple(found), notes
@@ -131,7 +144,9 @@ def _read_known(
     if type(point) is not gdb.Breakpoint:
         # Made by a Python script, with methods of its own; without them it would be another
         # breakpoint.
-        notes.append(f"breakpoint {number} is made by Python code ({type(point).__name__}): not kept")
+        notes.append(
+            f"breakpoint {number} is made by Python code ({type(point).__name__}): not kept"
+        )
         return None
     temporary = bool(point.temporary)
     watch = _watch_command(point)
@@ -140,7 +155,9 @@ def _read_known(
     if _is_catchpoint(point):
         words = gdbtext.catch_arguments(str(row.get("what", "")))
         if words is None:
-            notes.append(f"catchpoint {number} ({row.get('what', '?')}) is of a kind that cannot be kept")
+            notes.append(
+                f"catchpoint {number} ({row.get('what', '?')}) is of a kind that cannot be kept"
+            )
             return None
         command, spec = "tcatch" if row.get("disp") == "del" else "catch", words
         if row.get("regexp"):
@@ -157,9 +174,12 @@ def _read_known(
         return None
     disabled: Tuple[int, ...] = ()
     if watch is None and not point.pending:
-        disabled = tuple(index for index, place in enumerate(_locations(point), 1) if not place.enabled)
+        disabled = tuple(
+            index for index, place in enumerate(_locations(point), 1) if not place.enabled
+        )
         if len(disabled) == len(_locations(point)):
-            disabled = ()  # a condition that is invalid everywhere disables them; GDB will do so again
+            # A condition that is invalid everywhere disables them; GDB will do so again.
+            disabled = ()
     return Breakpoint(
         number=number,
         command=command,
@@ -214,7 +234,11 @@ def _read_listed(number: int, row: Mapping[str, Any], notes: List[str]) -> Optio
         # GDB makes the command of the format it was given; a pending one shows what was typed.
         location = _exact(row)
         format_and_values = script[0].partition("printf ")[2] if script else ""
-        spec = f"{location},{format_and_values}" if location and format_and_values else str(row.get("what", ""))
+        spec = (
+            f"{location},{format_and_values}"
+            if location and format_and_values
+            else str(row.get("what", ""))
+        )
         if "," in spec:
             return Breakpoint(command="dprintf", spec=spec, **common)
     words = gdbtext.catch_arguments(str(row.get("what", "")))
@@ -249,11 +273,17 @@ def _symbol_file() -> str:
     """The file of the program's symbols, "" when it is the executable itself."""
     loaded = inferior.loaded_file()
     program = inferior.program_path()
-    if loaded is None or not os.path.isabs(loaded) or os.path.realpath(loaded) == os.path.realpath(program):
+    if (
+        loaded is None
+        or not os.path.isabs(loaded)
+        or os.path.realpath(loaded) == os.path.realpath(program)
+    ):
         return ""
     try:
         # A snapshot's own copy of an executable runs under another name.
-        return "" if os.path.samefile(loaded, f"/proc/{gdb.selected_inferior().pid}/exe") else loaded
+        return (
+            "" if os.path.samefile(loaded, f"/proc/{gdb.selected_inferior().pid}/exe") else loaded
+        )
     except OSError:
         return loaded
 
@@ -263,7 +293,9 @@ def _symbol_files() -> Tuple[SymbolFile, ...]:
     GDB brought in.
     """
     program = inferior.loaded_file()
-    libraries = {library.name for library in gdbtext.shared_libraries(quietly("info sharedlibrary"))}
+    libraries = {
+        library.name for library in gdbtext.shared_libraries(quietly("info sharedlibrary"))
+    }
     candidates = [
         objfile.filename
         for objfile in gdb.objfiles()
@@ -281,7 +313,9 @@ def _symbol_files() -> Tuple[SymbolFile, ...]:
     table = gdbtext.sections(quietly("maint info sections -all-objects"))
     found = []
     for name in candidates:
-        placed = [(section.name, section.address) for section in table.get(name, ()) if section.address]
+        placed = [
+            (section.name, section.address) for section in table.get(name, ()) if section.address
+        ]
         if placed:
             found.append(SymbolFile(os.path.abspath(name), tuple(placed)))
     return tuple(found)
@@ -305,7 +339,11 @@ def apply_settings(state: DebugState) -> List[str]:
         present = gdbtext.substitutions(quietly("show substitute-path"))
         for before, after in state.substitutions:
             if (before, after) not in present:
-                _attempt(f"set substitute-path {quoted(before)} {quoted(after)}", "a substitute-path", notes)
+                _attempt(
+                    f"set substitute-path {quoted(before)} {quoted(after)}",
+                    "a substitute-path",
+                    notes,
+                )
         _apply_signals(state.signals, notes)
     return notes
 
@@ -318,7 +356,9 @@ def _apply_environment(saved: Mapping[str, str], notes: List[str]) -> None:
         if name in TERMINAL_VARIABLES or saved.get(name) == present.get(name):
             continue
         if name in saved:
-            _attempt(f"set environment {name}={saved[name]}", f"the environment variable {name}", notes)
+            _attempt(
+                f"set environment {name}={saved[name]}", f"the environment variable {name}", notes
+            )
         else:
             _attempt(f"unset environment {name}", f"the environment variable {name}", notes)
 
@@ -359,11 +399,17 @@ def apply_symbol_files(state: DebugState) -> List[str]:
             continue
         sections = " ".join(f"-s {quoted(name)} {address:#x}" for name, address in file.sections)
         with setting("confirm", "off"):
-            _attempt(f"add-symbol-file {quoted(file.path)} {sections}", f"the symbol file {file.path}", notes)
+            _attempt(
+                f"add-symbol-file {quoted(file.path)} {sections}",
+                f"the symbol file {file.path}",
+                notes,
+            )
     return notes
 
 
-def apply_breakpoints(state: DebugState, tids: Mapping[int, int], numbers: Mapping[int, int]) -> List[str]:
+def apply_breakpoints(
+    state: DebugState, tids: Mapping[int, int], numbers: Mapping[int, int]
+) -> List[str]:
     """Make the breakpoints the session does not have. Returns notes.
 
     `tids` maps saved thread ids to the present ones, `numbers` saved thread numbers (GDB's global
@@ -413,7 +459,9 @@ def _make_breakpoint(point: Breakpoint, tids: Mapping[int, int], notes: List[str
     if point.ignore_count:
         _attempt(f"ignore {number} {point.ignore_count}", f"the ignore count of {what}", notes)
     if point.commands and point.command != "dprintf":
-        _attempt(f"commands {number}\n{point.commands.rstrip()}\nend", f"the commands of {what}", notes)
+        _attempt(
+            f"commands {number}\n{point.commands.rstrip()}\nend", f"the commands of {what}", notes
+        )
     for location in point.disabled_locations:
         _try(f"disable {number}.{location}")
     if not point.enabled:
@@ -547,5 +595,3 @@ def quoted(text: str) -> str:
     """`text` as one word of a GDB command."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-

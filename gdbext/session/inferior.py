@@ -62,7 +62,9 @@ def check_no_checkpoints() -> None:
     without their program.
     """
     if "No checkpoints." not in quietly("info checkpoints"):
-        raise CkptError("the program has checkpoints of GDB's own: delete them first (info checkpoints)")
+        raise CkptError(
+            "the program has checkpoints of GDB's own: delete them first (info checkpoints)"
+        )
 
 
 def check_architecture() -> None:
@@ -133,8 +135,8 @@ def held_signal(thread: Any, handling: Mapping[str, gdbtext.SignalHandling]) -> 
 # Linux's numbers on x86-64 by GDB's names; GDB has names for 32 and all real-time signals, and no
 # word for 16.
 _SIGNAL_NAMES = (
-    "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM - CHLD CONT STOP TSTP TTIN TTOU URG XCPU "
-    "XFSZ VTALRM PROF WINCH IO PWR SYS"
+    "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM - CHLD CONT STOP TSTP "
+    "TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS"
 ).split()
 
 
@@ -152,7 +154,9 @@ def location() -> str:
     """
     try:
         # Not `frame`, which would move the place that `list` goes on from.
-        text = one_line(quietly("backtrace -no-filters 1").partition("(More stack frames follow...)")[0])
+        text = one_line(
+            quietly("backtrace -no-filters 1").partition("(More stack frames follow...)")[0]
+        )
     except gdb.error:
         return "an unknown place"
     return re.sub(r"^#0\s+", "", text) or "an unknown place"

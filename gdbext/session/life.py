@@ -83,7 +83,11 @@ def _on_exited(event: Any) -> None:
 def _on_prompt() -> None:
     _helpers[:] = [helper for helper in _helpers if not launch.reap(helper)]
     # With a process there, `set sysroot` makes GDB 13 lose the addresses of libraries.
-    if _shown is not None and not _shown.active and not any(target.pid for target in gdb.inferiors()):
+    if (
+        _shown is not None
+        and not _shown.active
+        and not any(target.pid for target in gdb.inferiors())
+    ):
         forget_libraries()
 
 

@@ -63,7 +63,9 @@ def restore(store: Store, request: RestoreRequest) -> Restored:
     store.create()
     with store.in_use():
         with Progress("Checking") as progress:
-            checked = Checked.of(native.module().validate(str(path), request.options.table(), progress))
+            checked = Checked.of(
+                native.module().validate(str(path), request.options.table(), progress)
+            )
         _end_old_program()
         life.forget_libraries()
         with ExitStack() as undo:
@@ -142,7 +144,9 @@ class _Restore:
             self._note_newer_sources()
         except gdb.error as error:
             self._notes.append(f"the session is incomplete: {inferior.stop_problem(error)}")
-        return Restored(name, self._record, parked.pid, finished.ids, tuple(dict.fromkeys(self._notes)))
+        return Restored(
+            name, self._record, parked.pid, finished.ids, tuple(dict.fromkeys(self._notes))
+        )
 
     # -- before there is a process -----------------------------------------------------------------
 
@@ -171,7 +175,10 @@ class _Restore:
             self._notes.append(f"the symbol file {path} is gone: symbols come from the executable")
             return None
         if _modified_s(path) > self._record.created:
-            self._notes.append(f"the symbol file {path} is newer than the snapshot: symbols come from the executable")
+            self._notes.append(
+                f"the symbol file {path} is newer than the snapshot: "
+                "symbols come from the executable"
+            )
             return None
         return path
 
@@ -198,11 +205,15 @@ class _Restore:
             return
         root = str(gdb.parameter("sysroot") or "")
         if root not in ("", "/", "target:"):
-            self._notes.append(f'sysroot is "{root}": libraries are looked for there, not in the snapshot')
+            self._notes.append(
+                f'sysroot is "{root}": libraries are looked for there, not in the snapshot'
+            )
             return
         self._undo.callback(life.forget_libraries)
         try:
-            life.show_libraries(self._store.scratch_directory, replaced, list(dict.fromkeys(search)))
+            life.show_libraries(
+                self._store.scratch_directory, replaced, list(dict.fromkeys(search))
+            )
         except OSError as error:
             raise CkptError(f"{error.filename}: {error.strerror}") from None
 
@@ -241,7 +252,9 @@ class _Restore:
             try:
                 settings.quietly(f"attach {parked.pid}")
             except gdb.error as error:
-                raise LaunchError(f"attach to process {parked.pid}: {inferior.stop_problem(error)}") from None
+                raise LaunchError(
+                    f"attach to process {parked.pid}: {inferior.stop_problem(error)}"
+                ) from None
             self._check_attached(parked)
             self._show_stop(parked)
             finished = Finished.of(
@@ -251,7 +264,8 @@ class _Restore:
         return finished
 
     def _show_stop(self, parked: launch.Parked) -> None:
-        """Let GDB know where the saved thread stopped; before its registers and siginfo are final."""
+        """Let GDB know where the saved thread stopped; before its registers and siginfo are final.
+        """
         tids = [thread.tid for thread in self._record.threads]
         index = tids.index(self._record.selected_tid) if self._record.selected_tid in tids else 0
         if index < len(parked.tids):
@@ -295,17 +309,26 @@ class _Restore:
         try:
             settings.quietly(f"queue-signal {name}")
         except gdb.error as error:
-            self._notes.append(f"{name} held for thread {tid} could not be queued: {inferior.stop_problem(error)}")
+            self._notes.append(
+                f"{name} held for thread {tid} could not be queued: {inferior.stop_problem(error)}"
+            )
 
     def _select(self, tids: Dict[int, int]) -> None:
         saved = self._record.selected_tid
-        if debugger.select_thread(tids.get(saved, saved)) and not settings.select_level(self._record.selected_frame):
+        if debugger.select_thread(tids.get(saved, saved)) and not settings.select_level(
+            self._record.selected_frame
+        ):
             settings.select_level(0)
 
     def _note_renumbered(self, numbers: Dict[int, int]) -> None:
-        moved = [f"{before} is now {now}" for before, now in sorted(numbers.items()) if before != now]
+        moved = [
+            f"{before} is now {now}" for before, now in sorted(numbers.items()) if before != now
+        ]
         if moved:
-            self._notes.append(f"GDB numbers threads anew: thread {', '.join(moved[:8])}{'...' if len(moved) > 8 else ''}")
+            self._notes.append(
+                f"GDB numbers threads anew: thread {', '.join(moved[:8])}"
+                f"{'...' if len(moved) > 8 else ''}"
+            )
 
     def _note_newer_sources(self) -> None:
         """Say so when a source file on the stack changed since the save: GDB shows the new text at
@@ -323,7 +346,11 @@ class _Restore:
                 break
             if path and path not in seen:
                 seen[path] = _modified_s(path) > self._record.created
-        self._notes += [f"{path} is newer than the snapshot: lines may not match" for path, newer in seen.items() if newer]
+        self._notes += [
+            f"{path} is newer than the snapshot: lines may not match"
+            for path, newer in seen.items()
+            if newer
+        ]
 
 
 # Frames further out are seldom looked at, and unwinding costs.
@@ -341,8 +368,13 @@ def _number_map(finished: Finished) -> Dict[int, int]:
     """Saved thread numbers (GDB's global ones) to present ones: gaps close, GDB numbers from 1 on
     attach.
     """
-    present = {inferior.thread_tid(thread): int(thread.global_num) for thread in gdb.selected_inferior().threads()}
-    return {thread.number: present[thread.tid] for thread in finished.threads if thread.tid in present}
+    present = {
+        inferior.thread_tid(thread): int(thread.global_num)
+        for thread in gdb.selected_inferior().threads()
+    }
+    return {
+        thread.number: present[thread.tid] for thread in finished.threads if thread.tid in present
+    }
 
 
 def flush_caches() -> None:
@@ -380,4 +412,3 @@ def print_location() -> None:
     gdb.execute("frame")
     if debugger.read_displays():
         gdb.execute("display")
-

@@ -80,7 +80,9 @@ def save(store: Store, request: SaveRequest) -> Saved:
     )
 
 
-def _request(store: Store, request: SaveRequest, name: str, output: Path) -> Tuple[Dict[str, Any], str, List[str]]:
+def _request(
+    store: Store, request: SaveRequest, name: str, output: Path
+) -> Tuple[Dict[str, Any], str, List[str]]:
     """The native module's request, the text of the stop location, and notes. Changes the selection.
     """
     selected = gdb.selected_thread()
@@ -103,5 +105,3 @@ def _request(store: Store, request: SaveRequest, name: str, output: Path) -> Tup
         "terminal": inferior.terminal(),
     }
     return table, stop, notes
-
-

@@ -147,7 +147,10 @@ def _user_command(name: str) -> Optional[List[str]]:
         return None
     # Indented by two at the outermost level; the code of a `python` block is not, and must stay as
     # it is.
-    body = [line[2:] if line.startswith("  ") and not python else line for line, python in _with_python(lines[1:])]
+    body = [
+        line[2:] if line.startswith("  ") and not python else line
+        for line, python in _with_python(lines[1:])
+    ]
     while body and not body[-1].strip():
         body.pop()
     return body
@@ -233,9 +236,10 @@ def _type_address(address: int) -> Optional[int]:
 def output_hidden() -> Iterator[None]:
     """Send what GDB writes to its standard output nowhere; errors are still shown.
 
-    Capturing a command's output is not enough: what GDB says about a stop comes from its interpreter,
-    past the capturing, and `suppress-cli-notifications` (where there is such a setting) does not
-    cover the line about a signal. A front end that listens to GDB/MI there needs every word of it.
+    Capturing a command's output is not enough: what GDB says about a stop comes from its
+    interpreter, past the capturing, and `suppress-cli-notifications` (where there is such a
+    setting) does not cover the line about a signal. A front end that listens to GDB/MI there needs
+    every word of it.
     """
     if _talks_mi():
         yield

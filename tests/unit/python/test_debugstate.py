@@ -24,7 +24,9 @@ STATE = DebugState(
     directories="/src:$cdir:$cwd",
     substitutions=(("/build", "/src"),),
     breakpoints=(
-        Breakpoint(1, "break", "server.c:88", condition="n > 3", commands="silent\nbt\n", ignore_count=2),
+        Breakpoint(
+            1, "break", "server.c:88", condition="n > 3", commands="silent\nbt\n", ignore_count=2
+        ),
         Breakpoint(2, "watch", "total", tid=42, frame=1, address=0x7FFF0000),
         Breakpoint(3, "tcatch", "syscall write", enabled=False),
         Breakpoint(4, "break", "worker", thread=2, disabled_locations=(1, 3)),
@@ -98,7 +100,10 @@ def test_unknown_fields_of_a_breakpoint_are_passed_over() -> None:
 
 
 def made(*rows: Tuple[str, str, str]) -> List[Breakpoint]:
-    return [Breakpoint(number, command, spec, condition) for number, (command, spec, condition) in enumerate(rows, 1)]
+    return [
+        Breakpoint(number, command, spec, condition)
+        for number, (command, spec, condition) in enumerate(rows, 1)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -117,15 +122,28 @@ def made(*rows: Tuple[str, str, str]) -> List[Breakpoint]:
         (made(("break", "f", "")), made(("break", "g", ""), ("break", "f", "")), []),
     ],
 )
-def test_missing_breakpoints(saved: List[Breakpoint], present: List[Breakpoint], missing: List[int]) -> None:
+def test_missing_breakpoints(
+    saved: List[Breakpoint], present: List[Breakpoint], missing: List[int]
+) -> None:
     assert [each.number for each in missing_breakpoints(saved, present)] == missing
 
 
 def test_a_watchpoint_of_an_address_is_known_by_it() -> None:
     saved = [Breakpoint(1, "watch", "-location *p", address=0x1000)]
-    assert missing_breakpoints(saved, [Breakpoint(5, "watch", "-location *(int *) 0x1000", address=0x1000)]) == []
-    assert missing_breakpoints(saved, [Breakpoint(5, "watch", "-location *p", address=0x2000)]) == saved
-    assert missing_breakpoints(saved, [Breakpoint(5, "awatch", "-location *p", address=0x1000)]) == saved
+    assert (
+        missing_breakpoints(
+            saved, [Breakpoint(5, "watch", "-location *(int *) 0x1000", address=0x1000)]
+        )
+        == []
+    )
+    assert (
+        missing_breakpoints(saved, [Breakpoint(5, "watch", "-location *p", address=0x2000)])
+        == saved
+    )
+    assert (
+        missing_breakpoints(saved, [Breakpoint(5, "awatch", "-location *p", address=0x1000)])
+        == saved
+    )
 
 
 def test_a_breakpoint_for_one_thread_is_another_one() -> None:

@@ -69,7 +69,12 @@ Num Enb Expression
 def test_environment() -> None:
     text = "HOME=/root\nFUNC=() { echo x\nA=1\n}\nCOLOUR=dark green\nEMPTY=\nEQ=a=b\n"
     known = {"HOME": "/root", "FUNC": "() { echo x\nA=1\n}"}
-    assert gdbtext.environment(text, known) == {"HOME": "/root", "COLOUR": "dark green", "EMPTY": "", "EQ": "a=b"}
+    assert gdbtext.environment(text, known) == {
+        "HOME": "/root",
+        "COLOUR": "dark green",
+        "EMPTY": "",
+        "EQ": "a=b",
+    }
 
 
 def test_substitutions() -> None:
@@ -81,10 +86,19 @@ def test_substitutions() -> None:
 @pytest.mark.parametrize(
     "text, expected",
     [
-        ('Argument list to give program being debugged when it is started is "A "b c"".\n', 'A "b c"'),
+        (
+            'Argument list to give program being debugged when it is started is "A "b c"".\n',
+            'A "b c"',
+        ),
         ('Argument list to give program being debugged when it is started is "".\n', ""),
-        ('Current working directory that will be used when starting the inferior is "/tmp".\n', "/tmp"),
-        ("You have not set the inferior's current working directory.\nThe inferior will inherit GDB's cwd.\n", ""),
+        (
+            'Current working directory that will be used when starting the inferior is "/tmp".\n',
+            "/tmp",
+        ),
+        (
+            "You have not set the inferior's current working directory.\nThe inferior will inherit GDB's cwd.\n",
+            "",
+        ),
     ],
 )
 def test_quoted_value(text: str, expected: str) -> None:
@@ -113,7 +127,9 @@ def test_shared_libraries() -> None:
 """
     assert gdbtext.shared_libraries(text) == (
         gdbtext.SharedLibrary("/lib64/ld-linux-x86-64.so.2", 0x7FFFF7FCB060, 0x7FFFF7FF0111, True),
-        gdbtext.SharedLibrary("/lib/x86_64-linux-gnu/libstdc++.so.6", 0x7FFFF7C9D1D0, 0x7FFFF7D995BE, True),
+        gdbtext.SharedLibrary(
+            "/lib/x86_64-linux-gnu/libstdc++.so.6", 0x7FFFF7C9D1D0, 0x7FFFF7D995BE, True
+        ),
         gdbtext.SharedLibrary("/opt/my libs/libgone.so", None, None, False),
     )
     assert gdbtext.shared_libraries("No shared libraries loaded at this time.\n") == ()
@@ -145,7 +161,10 @@ def test_watchpoint_frames() -> None:
 @pytest.mark.parametrize(
     "text, address",
     [
-        ("Stack level 1, frame at 0x7fffffffe470:\n rip = 0x5\n called by frame at 0x1\n", 0x7FFFFFFFE470),
+        (
+            "Stack level 1, frame at 0x7fffffffe470:\n rip = 0x5\n called by frame at 0x1\n",
+            0x7FFFFFFFE470,
+        ),
         ("No stack.\n", None),
     ],
 )

@@ -113,7 +113,9 @@ def test_abandoned(helper: Helper) -> None:
     assert not alive(parked.helper)
 
 
-def test_a_helper_that_does_not_end_is_ended(helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_helper_that_does_not_end_is_ended(
+    helper: Helper, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(launch, "GRACE_S", 0.2)
     parked = start(
         helper(
@@ -144,7 +146,7 @@ while True:
         ('os.write(report, b"{}\\n")', '"pid" is missing', "system"),
         ("say(pid=0, tids=[])", "reported process 0", "system"),
         ('say(pid="x", tids=[])', '"pid" is of type str', "system"),
-        ('os.write(report, b\'{"pid": 5\')', "ended without a word", "system"),
+        ("os.write(report, b'{\"pid\": 5')", "ended without a word", "system"),
     ],
 )
 def test_failures(helper: Helper, body: str, words: str, kind: str) -> None:
@@ -157,7 +159,11 @@ def test_failures(helper: Helper, body: str, words: str, kind: str) -> None:
 def test_a_report_without_an_end(helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "REPORT_LIMIT_BYTES", 1000)
     with pytest.raises(LaunchError, match="no end"):
-        start(helper("signal.signal(signal.SIGPIPE, signal.SIG_DFL)\nwhile True: os.write(report, b'x' * 4096)"))
+        start(
+            helper(
+                "signal.signal(signal.SIGPIPE, signal.SIG_DFL)\nwhile True: os.write(report, b'x' * 4096)"
+            )
+        )
 
 
 def test_a_helper_that_is_not_there(tmp_path: Path) -> None:
@@ -246,7 +252,12 @@ def test_a_terminal_of_its_own(helper: Helper, tmp_path: Path) -> None:
 
 def test_options_as_arguments_and_as_a_table() -> None:
     options = launch.RestartOptions(
-        store=Path("/s"), ids="virtual", files="private", file=(("/a", "/b"), ("/c", "/d")), stdin="/in", stderr="/err"
+        store=Path("/s"),
+        ids="virtual",
+        files="private",
+        file=(("/a", "/b"), ("/c", "/d")),
+        stdin="/in",
+        stderr="/err",
     )
     assert options.arguments() == (
         "--store /s --ids virtual --files private --file /a=/b --file /c=/d --stdin /in --stderr /err".split()

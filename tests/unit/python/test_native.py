@@ -75,7 +75,9 @@ def test_what_to_do_when_it_is_not_installed(tmp_path: Path) -> None:
 def test_one_for_another_python_is_named(tmp_path: Path) -> None:
     package = checkout(tmp_path)
     touch(tmp_path / "build" / "gdbext" / "_native.cpython-37m-x86_64-linux-gnu.so")
-    with pytest.raises(NativeMissing, match=r"another Python \(cpython-37m.*CKPT_PYTHON=") as caught:
+    with pytest.raises(
+        NativeMissing, match=r"another Python \(cpython-37m.*CKPT_PYTHON="
+    ) as caught:
         native.find_module(native.module_directories(package))
     assert "\n" not in str(caught.value)
 

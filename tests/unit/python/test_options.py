@@ -14,7 +14,9 @@ from gdbext.options import Grammar, Words, argument, arguments, flag, repeated, 
 class Options:
     name: Optional[str] = argument("NAME", "A name.", Words.SNAPSHOT)
     message: str = value("m", "MESSAGE", "A text.", default="")
-    files: str = value("files", "POLICY", "What to do.", default="auto", choices=("auto", "real", "strict"))
+    files: str = value(
+        "files", "POLICY", "What to do.", default="auto", choices=("auto", "real", "strict")
+    )
     file: Tuple[str, ...] = repeated("file", "OLD=NEW", "A pair.", words=Words.FILE)
     force: bool = flag("force", "Do it.")
     stdin: Optional[str] = value("stdin", "FILE", "Input.", words=Words.FILE)

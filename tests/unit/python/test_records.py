@@ -19,7 +19,12 @@ def table() -> Dict[str, Any]:
         "message": "queue is already corrupt here",
         "stop": "main () at server.c:88",
         "host": {"kernel": "6.1.0", "hostname": "box", "boot_id": "b", "cpu_flags": ["avx2"]},
-        "program": {"path": "/usr/bin/server", "argv": ["server", "-v"], "environ": [], "object": "aa"},
+        "program": {
+            "path": "/usr/bin/server",
+            "argv": ["server", "-v"],
+            "environ": [],
+            "object": "aa",
+        },
         "process": {"pid": 42, "cwd": "/srv"},
         "threads": [
             {"tid": 42, "number": 1, "name": "server", "pthread": 4096, "held_signal": 11},
@@ -28,7 +33,9 @@ def table() -> Dict[str, Any]:
         "selected": {"tid": 43, "frame": 2},
         "files": [{"fd": 0, "kind": "terminal", "path": "/dev/pts/1"}],
         "terminal": {"iflag": 1, "oflag": 2, "cflag": 3, "lflag": 4, "cc": [3]},
-        "fidelity": [{"severity": "lost", "object": "fd 5", "kind": "socket", "text": "it is closed"}],
+        "fidelity": [
+            {"severity": "lost", "object": "fd 5", "kind": "socket", "text": "it is closed"}
+        ],
         "objects": [{"hash": "aa", "size": 100, "path": "/usr/bin/server"}],
         "session": {"format": 1},
         "file_bytes": 123456,
@@ -103,7 +110,9 @@ def test_damage_is_an_error(path: str, value: Any) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("severity, rank", [("lost", 0), ("changed", 1), ("note", 2), ("unheard of", 3)])
+@pytest.mark.parametrize(
+    "severity, rank", [("lost", 0), ("changed", 1), ("note", 2), ("unheard of", 3)]
+)
 def test_the_worst_comes_first(severity: str, rank: int) -> None:
     assert Fidelity(severity, "fd 1", "x", "y").rank == rank
 

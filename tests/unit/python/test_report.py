@@ -45,7 +45,10 @@ def test_printable_keeps_the_terminal_safe() -> None:
 
 def test_saved() -> None:
     line = report.saved("before-crash", 1258291, 0.034, 4, "main () at server.c:88")
-    assert line == 'Saved "before-crash": 1.2 MiB in 0.03 s, 4 threads, stopped at main () at server.c:88'
+    assert (
+        line
+        == 'Saved "before-crash": 1.2 MiB in 0.03 s, 4 threads, stopped at main () at server.c:88'
+    )
 
 
 def test_fidelity_is_worst_first() -> None:
@@ -73,12 +76,21 @@ def test_restored() -> None:
 
 def test_deleted() -> None:
     assert report.deleted(Deleted(("a", "b"), 2048, "")) == ['Deleted "a", "b": 2.0 KiB freed']
-    assert report.deleted(Deleted(("a",), 0, "kept files stay: why"))[1] == "note: kept files stay: why"
+    assert (
+        report.deleted(Deleted(("a",), 0, "kept files stay: why"))[1]
+        == "note: kept files stay: why"
+    )
 
 
 ENTRIES = (
     Entry("before-crash", Path("/s/snapshots/before-crash.ckpt"), False, Record.of(table()), ""),
-    Entry("far", Path("/elsewhere/far.ckpt"), True, Record.of({**table(), "message": "two\nlines"}), ""),
+    Entry(
+        "far",
+        Path("/elsewhere/far.ckpt"),
+        True,
+        Record.of({**table(), "message": "two\nlines"}),
+        "",
+    ),
     Entry("bad", Path("/nowhere/bad.ckpt"), False, None, "not a snapshot"),
 )
 
@@ -104,7 +116,16 @@ def test_table_as_json() -> None:
 
 def test_info() -> None:
     text = "\n".join(report.info("before-crash", "/s/x.ckpt", Record.of(table())))
-    for word in ("before-crash", "queue is already", "/usr/bin/server", "LWP 42", "signal 11 held", "fd 5", "-v", "/srv"):
+    for word in (
+        "before-crash",
+        "queue is already",
+        "/usr/bin/server",
+        "LWP 42",
+        "signal 11 held",
+        "fd 5",
+        "-v",
+        "/srv",
+    ):
         assert word in text
     assert "* 3    LWP 43 worker" in text
 

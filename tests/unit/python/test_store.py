@@ -32,7 +32,11 @@ def store(tmp_path: Path) -> Store:
 
 
 def put(
-    store: Store, name: str, created: float = 1.0, objects: Sequence[str] = (), path: Optional[Path] = None
+    store: Store,
+    name: str,
+    created: float = 1.0,
+    objects: Sequence[str] = (),
+    path: Optional[Path] = None,
 ) -> Path:
     """Write an image and the objects it needs."""
     path = path or store.path_of(name)
@@ -128,7 +132,19 @@ def test_names(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "a/b", "../a", ".hidden", "-force", "two words", "line\nbreak", "bell\a", "n" * 201, "ü" * 101]
+    "name",
+    [
+        "",
+        "a/b",
+        "../a",
+        ".hidden",
+        "-force",
+        "two words",
+        "line\nbreak",
+        "bell\a",
+        "n" * 201,
+        "ü" * 101,
+    ],
 )
 def test_no_names(name: str) -> None:
     with pytest.raises(StoreError, match="name"):
