@@ -292,6 +292,8 @@ class Grammar(Generic[T]):
             else:
                 given += 1
         if pending is not None:
+            if "=" in pending.metavar:
+                token = token.rpartition("=")[2]
             return Completion(
                 token, tuple(c for c in pending.choices if c.startswith(token)), pending.words
             )

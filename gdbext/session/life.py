@@ -103,9 +103,13 @@ def _on_exiting(event: Any) -> None:
 def _end(target: Any) -> None:
     """Kill a program that GDB is about to detach."""
     pid = int(target.pid)
+    # GDB's own question has just said that it "will be detached": say what really happens.
+    told = bool(gdb.parameter("confirm"))
     try:
         with settings.unasked(), settings.hooks_silenced("kill"):
-            settings.quietly(f"kill inferiors {target.num}")
+            text = settings.quietly(f"kill inferiors {target.num}")
+        if told:
+            gdb.write(text)
     except gdb.error:
         # It may be running just now (asynchronous execution); the kernel knows no such hindrance.
         try:

@@ -9,7 +9,7 @@ leaves no process.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
@@ -58,10 +58,8 @@ def restore(store: Store, request: RestoreRequest) -> Restored:
     state = DebugState.of(record.session) if request.session else DebugState()
     helper = native.find_program("ckpt-restart")
     _check_session()
-    # The store may not exist: a snapshot is a file like any other. Copies of changed files need a
-    # place, though.
-    store.create()
-    with store.in_use():
+    # The store may not exist: a snapshot is a file like any other.
+    with store.in_use() if store.check() else nullcontext():
         with Progress("Checking") as progress:
             checked = Checked.of(
                 native.module().validate(str(path), request.options.table(), progress)
@@ -210,6 +208,8 @@ class _Restore:
             )
             return
         self._undo.callback(life.forget_libraries)
+        if replaced:
+            self._store.create()
         try:
             life.show_libraries(
                 self._store.scratch_directory, replaced, list(dict.fromkeys(search))
@@ -246,8 +246,8 @@ class _Restore:
             # they differ.
             stack.enter_context(settings.setting("exec-file-mismatch", "off"))
             stack.enter_context(settings.hooks_silenced("stop", "attach", "continue"))
-            stack.enter_context(settings.handlers_silenced(gdb.events.stop))
-            stack.enter_context(settings.handlers_silenced(gdb.events.cont))
+            for name in ("stop", "cont", "register_changed", "memory_changed"):
+                stack.enter_context(settings.handlers_silenced(getattr(gdb.events, name)))
             self._undo.callback(_kill_attached, parked.pid)
             try:
                 settings.quietly(f"attach {parked.pid}")

@@ -125,6 +125,7 @@ def test_usage_and_help_name_everything() -> None:
         ("-files ", ("auto", "real", "strict"), Words.NOTHING),
         ("-files st", ("strict",), Words.NOTHING),
         ("-stdin ", (), Words.FILE),
+        ("-file /old=/n", (), Words.FILE),
         ("-force ", (), Words.SNAPSHOT),
         ("-- -f", (), Words.SNAPSHOT),
         # What is wrong already completes as well as it can.
@@ -146,6 +147,8 @@ def test_complete(text: str, candidates: Tuple[str, ...], words: Words) -> None:
         ("-fo", "fo", "-force", "force"),
         ("dir/fi", "fi", "dir/file", "file"),
         ("zzz", "zzz", "before-crash", None),
+        ("-file /old=ne", "ne", "new", "new"),
+        ("-file ol", "ol", "old", "old"),
     ],
 )
 def test_cut(text: str, word: str, candidate: str, expected: Optional[str]) -> None:
