@@ -102,14 +102,14 @@ def _on_exiting(event: Any) -> None:
 
 def _end(target: Any) -> None:
     """Kill a program that GDB is about to detach."""
-    pid = int(target.pid)
+    pid, number = int(target.pid), int(target.num)
     # GDB's own question has just said that it "will be detached": say what really happens.
     told = bool(gdb.parameter("confirm"))
     try:
         with settings.unasked(), settings.hooks_silenced("kill"):
-            text = settings.quietly(f"kill inferiors {target.num}")
+            settings.quietly(f"kill inferiors {number}")
         if told:
-            gdb.write(text)
+            gdb.write(f"[Inferior {number} (process {pid}) killed]\n")
     except gdb.error:
         # It may be running just now (asynchronous execution); the kernel knows no such hindrance.
         try:
