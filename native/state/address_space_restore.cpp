@@ -13,6 +13,9 @@
 #include "base/fault.hpp"
 #include "state/address_space.hpp"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23  // Linux 5.14
+#endif
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102  // Linux 6.13
 #endif
@@ -104,20 +107,18 @@ void rebuild_shared_group(tracee::RemoteThread& thread, const tracee::Scratch& s
 // The heap, when it begins where the executable's .bss ends (as without randomisation). Left alone,
 // the kernel would make one mapping of the two and label it [heap], data and all. It does not merge
 // mappings whose pages belong to different anon_vmas; those differ when the first fault on each
-// falls into a time when the flags differ. So the heap is MADV_DONTDUMP until it is filled.
-const Region* heap_beside_data(const AddressSpace& space,
-                               const std::vector<image::Extent>& extents) {
+// falls into a time when the flags differ. So the heap is MADV_DONTDUMP until both are filled, and
+// a page of each is touched, lest one of them be all zeros and stay empty.
+const Region* heap_beside_data(const AddressSpace& space) {
   for (std::size_t i = 1; i < space.regions.size(); ++i) {
     const Region& heap = space.regions[i];
     const Region& data = space.regions[i - 1];
     if (heap.mapping.path != "[heap]" || heap.mapping.start != space.bounds.start_brk) continue;
     const bool mergeable = heap.backing == Backing::anonymous &&
                            data.backing == Backing::anonymous &&
-                           data.mapping.end == heap.mapping.start &&
+                           data.mapping.end == heap.mapping.start && heap.mapping.write &&
                            protection(data.mapping) == protection(heap.mapping);
-    const bool both_filled =
-        !extents_of(data, extents).empty() && !extents_of(heap, extents).empty();
-    return mergeable && both_filled ? &heap : nullptr;
+    return mergeable ? &heap : nullptr;
   }
   return nullptr;
 }
@@ -248,10 +249,13 @@ void rebuild(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
   for (const auto& [name, group] : shared)
     if (group.size() > 1 || group.front()->mapping.offset_bytes != 0)
       rebuild_shared_group(thread, scratch, space, group);
-  if (const Region* heap = heap_beside_data(space, extents)) {
-    std::array<LoopEntry, 1> apart = {tracee::loop_entry(
-        SYS_madvise, {heap->mapping.start.value, heap->mapping.size(), MADV_DONTDUMP})};
-    thread.run(scratch, apart, true, "madvise (heap)");
+  if (const Region* heap = heap_beside_data(space)) {
+    const std::uint64_t start = heap->mapping.start.value;
+    std::array<LoopEntry, 3> apart = {
+        tracee::loop_entry(SYS_madvise, {start, heap->mapping.size(), MADV_DONTDUMP}),
+        tracee::loop_entry(SYS_madvise, {start, kPageSize, MADV_POPULATE_WRITE}),
+        tracee::loop_entry(SYS_madvise, {start - kPageSize, kPageSize, MADV_POPULATE_WRITE})};
+    thread.run(scratch, apart);  // a label is not worth a failure
   }
 }
 
@@ -303,7 +307,7 @@ void seal(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
       advise.push_back(tracee::loop_entry(SYS_mlock, {map.start.value, map.size()}));
   }
   thread.run(scratch, protect, true, "mprotect");
-  const Region* heap = heap_beside_data(space, extents);
+  const Region* heap = heap_beside_data(space);
   if (heap != nullptr && !heap->mapping.has_flag("dd"))
     advise.push_back(tracee::loop_entry(
         SYS_madvise, {heap->mapping.start.value, heap->mapping.size(), MADV_DODUMP}));
