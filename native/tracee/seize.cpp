@@ -43,6 +43,14 @@ constexpr int kPatienceMilliseconds = 5000;
   throw_errno(fmt::format("process {}: it may not be traced", pid), error_number);
 }
 
+// A thread on its way out is listed a little longer, and says EPERM.
+bool has_ended(const proc::ProcessDir& process, Tid tid) {
+  const auto stat = try_read_file(process.path(fmt::format("task/{}/stat", tid)));
+  const auto at = stat ? stat->rfind(") ") : std::string::npos;
+  if (at == std::string::npos || at + 2 >= stat->size()) return true;
+  return (*stat)[at + 2] == 'Z' || (*stat)[at + 2] == 'X';
+}
+
 }  // namespace
 
 Seized::Seized(Tid pid) : pid_(pid) {
@@ -72,7 +80,7 @@ bool Seized::seize_new_threads() {
     // NOLINTNEXTLINE(performance-no-int-to-ptr): ptrace's ABI
     if (::ptrace(PTRACE_SEIZE, tid, nullptr, reinterpret_cast<void*>(options)) != 0) {
       const int error_number = errno;
-      if (error_number == ESRCH && tid != pid_) continue;  // it ended meanwhile
+      if (tid != pid_ && (error_number == ESRCH || has_ended(process, tid))) continue;
       // Workers of io_uring stand among the threads but cannot be traced, nor run user code.
       const auto name = try_read_file(process.path(fmt::format("task/{}/comm", tid)));
       if (name && name->starts_with("iou-")) continue;
