@@ -151,7 +151,7 @@ def test_not_permitted(workshop: Workshop, public: Path) -> None:
     if as_root():
         running, before = _victim(workshop)
         line = _one_line(_save_as(workshop, public, running.pid, NOBODY))
-        assert re.search("permi", line, re.IGNORECASE), line
+        assert re.search("permi|another user", line, re.IGNORECASE), line
         _unharmed(running, before, workshop.register_dump)
     else:
         _one_line(_save_as(workshop, public, 1, None))
@@ -183,7 +183,7 @@ def test_traced_by_another(workshop: Workshop) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.ptrace(_PTRACE_SEIZE, running.pid, None, None) == 0, os.strerror(ctypes.get_errno())
     line = _one_line(workshop.try_save(running.pid))
-    assert re.search("trace|debug", line), line
+    assert re.search("trac|debug", line), line
     running.send()
     passed(running.finish(), running.nonce)
 
@@ -332,6 +332,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", place], check=True)
 
 
+_LIBRARIES = ("/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64")
+
+
 @root_only
 def test_full_disk(workshop: Workshop, small_disk: Path) -> None:
     running = workshop.start_program("memory_digest")
@@ -343,7 +346,11 @@ def test_full_disk(workshop: Workshop, small_disk: Path) -> None:
     # The store on it: executables and libraries do not fit.
     line = _one_line(workshop.try_save(running.pid, None, "--store", small_disk / "store"))
     assert "space" in line, line
-    assert not [p for p in small_disk.rglob("*") if p.is_file()]
+    # What fitted stays for the next save; nothing is there in part.
+    for path in (small_disk / "store" / "objects").rglob("*"):
+        if path.is_file():
+            origin = next(Path(d, path.name) for d in [workshop.programs, *_LIBRARIES] if Path(d, path.name).exists())
+            assert path.read_bytes() == origin.read_bytes(), f"{path} is a part of {origin}"
     _unharmed(running, before, workshop.register_dump)
 
 
@@ -554,7 +561,9 @@ def test_flipped_bytes_in_memory(workshop: Workshop, image: tuple[Path, str]) ->
         doctored = bytearray(content)
         doctored[place] ^= 0x10
         damaged.write_bytes(doctored)
-        assert _clean_or_right(workshop, damaged, image[1]), f"byte {place} flipped, it runs"
+        # Pages of zeros are holes in the file, which a restore does not read.
+        hole = not any(content[place - place % 4096 : place - place % 4096 + 4096])
+        assert _clean_or_right(workshop, damaged, image[1]) or hole, f"byte {place} flipped, it runs"
 
 
 def test_flipped_bytes_in_header_and_notes(workshop: Workshop, image: tuple[Path, str]) -> None:

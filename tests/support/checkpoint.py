@@ -245,8 +245,8 @@ def round_trip(
     if watch:
         oracle.wait_asleep(original.pid)
         before = oracle.look(original.pid, dump)
-    tids = threads_of(original.pid)
     saved = workshop.save(original.pid, None, *save_options)
+    tids = threads_of(original.pid)
     if before:
         oracle.wait_asleep(original.pid)
         changed = oracle.differences(before, oracle.look(original.pid, dump))

@@ -26,7 +26,7 @@ from .processes import describe, read_text, state_of, system_call_of, threads_of
 
 PAGE = 4096
 # Larger mappings are reservations: read only where the page table has something.
-_LARGE_BYTES = 64 << 20
+_LARGE_BYTES = 8 << 20
 _UNREADABLE = ("[vvar]", "[vvar_vclock]", "[vsyscall]")
 # Of VmFlags in smaps: protections a mapping may get, growing, locking, and advice. Not `ac`, `sd` and the like, which
 # say what the kernel has done so far.
