@@ -104,7 +104,7 @@ def _end(target: Any) -> None:
     """Kill a program that GDB is about to detach."""
     pid, number = int(target.pid), int(target.num)
     # GDB's own question has just said that it "will be detached": say what really happens.
-    told = bool(gdb.parameter("confirm"))
+    told = bool(gdb.parameter("confirm")) and os.isatty(0)
     try:
         with settings.unasked(), settings.hooks_silenced("kill"):
             settings.quietly(f"kill inferiors {number}")
