@@ -28,7 +28,7 @@ struct Status {
   std::uint64_t ignored = 0;
   std::uint64_t caught = 0;
   std::uint64_t effective_capabilities = 0;  // bit N is capability N (capabilities(7))
-  int seccomp = 0;  // 0 none, 1 strict, 2 filter
+  int seccomp = 0;                           // 0 none, 1 strict, 2 filter
   int no_new_privs = 0;
 };
 

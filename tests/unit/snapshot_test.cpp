@@ -65,8 +65,7 @@ TEST(Record, IsDescribedWithoutBytes) {
   EXPECT_EQ(shown.at("threads").size(), 2U);
   EXPECT_EQ(shown.at("threads").at(1).at("number"), 3);
   const Json leaves = shown.flatten();
-  for (const auto& [pointer, value] : leaves.items())
-    EXPECT_FALSE(value.is_binary()) << pointer;
+  for (const auto& [pointer, value] : leaves.items()) EXPECT_FALSE(value.is_binary()) << pointer;
 }
 
 std::vector<Json::json_pointer> places_in(const Json& value,
