@@ -18,10 +18,8 @@ as its descriptor, so a killed GDB leaves none behind.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import re
-import shutil
 import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -324,6 +322,8 @@ class Store:
                 target.exists() and path.exists() and os.path.samefile(target, path)
             ):
                 return
+        import hashlib  # here, like shutil below: slow to import, and seldom needed
+
         # The path's hash keeps apart the links of files of one name in two directories.
         link = (
             self.root
@@ -385,6 +385,8 @@ class Store:
             return 0, "kept files stay: the store is in use by another save or restore"
 
     def _sweep(self, needed: Set[str]) -> int:
+        import shutil
+
         freed = 0
         for group in _directories(self.root / "objects"):
             for directory in _directories(group):

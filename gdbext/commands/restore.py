@@ -60,6 +60,7 @@ def run(options: Options) -> None:
     """Restore, and say what came back, then where."""
     from .. import report, session
     from ..launch import RestartOptions
+    from ..session import restoring
 
     store = session.open_store()
     restart = RestartOptions(
@@ -71,12 +72,12 @@ def run(options: Options) -> None:
         stdout=_path(options.stdout),
         stderr=_path(options.stderr),
     )
-    done = session.restore(
-        store, session.RestoreRequest(options.target, restart, not options.no_session)
+    done = restoring.restore(
+        store, restoring.RestoreRequest(options.target, restart, not options.no_session)
     )
     session.show(report.restored(done.record, done.name, done.pid, done.ids))
     session.show(*(f"note: {report.printable(note)}" for note in done.notes))
-    session.print_location()
+    restoring.print_location()
 
 
 def _pair(text: str) -> Tuple[str, str]:

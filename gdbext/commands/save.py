@@ -31,10 +31,11 @@ def run(options: Options) -> None:
     from pathlib import Path
 
     from .. import report, session
+    from ..session import saving
 
-    done = session.save(
+    done = saving.save(
         session.open_store(),
-        session.SaveRequest(
+        saving.SaveRequest(
             name=options.name,
             message=options.message,
             output=Path(options.output) if options.output is not None else None,

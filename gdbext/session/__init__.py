@@ -5,7 +5,11 @@
     debugger    breakpoints, displays and settings: read for a save, made again by a restore
     saving      one save
     restoring   one restore
+    stoppc      where GDB believes a restored program stopped
     life        what a restored program needs from GDB afterwards
+
+What is here serves all commands; `saving` and `restoring` are imported by the commands that need
+them, so that the first save of a session does not wait for the import of a restore.
 """
 
 from __future__ import annotations
@@ -19,8 +23,6 @@ from .. import native
 from ..errors import CkptError
 from ..records import Record
 from ..store import Store, default_directory
-from .restoring import Restored, RestoreRequest, print_location, restore
-from .saving import Saved, SaveRequest, save
 
 
 def describe(path: Path) -> Record:
@@ -48,18 +50,3 @@ def show(*lines: str) -> None:
     """Print lines through GDB (its pager, its log)."""
     for line in lines:
         gdb.write(line + "\n")
-
-
-__all__ = [
-    "Restored",
-    "RestoreRequest",
-    "SaveRequest",
-    "Saved",
-    "describe",
-    "open_store",
-    "print_location",
-    "restore",
-    "save",
-    "show",
-    "store_directory",
-]

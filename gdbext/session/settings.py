@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from contextlib import ExitStack, contextmanager
 from typing import Any, Dict, Iterator, List, Optional
@@ -213,6 +212,8 @@ def handlers_silenced(registry: Any) -> Iterator[None]:
 
 
 def _handlers(registry: Any) -> Optional[List[Any]]:
+    import ctypes  # slow to import, and a save does not need it
+
     if type(registry).__basicsize__ != object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p):
         return None
     # Reading the pointer as a number first: as an object it would be touched (its reference count)
@@ -228,6 +229,8 @@ def _type_address(address: int) -> Optional[int]:
     """What the type pointer of the Python object at `address` holds: the last word of the object
     header.
     """
+    import ctypes
+
     offset = object.__basicsize__ - ctypes.sizeof(ctypes.c_void_p)
     return ctypes.c_void_p.from_address(address + offset).value
 
