@@ -10,6 +10,9 @@ from support import oracle
 from support.checkpoint import VARIANTS, Way, Workshop, pairwise, passed, restored_pid, wait_ids_free
 from support.processes import Running, as_root, describe, system_call_of, threads_of, wait_until
 
+# Their restore needs the owner's old id, which nobody else may have meanwhile.
+HELD_BY_ID = {"mutex_pi", "rwlock"}
+
 WAYS = [pytest.param(way, id=str(way)) for way in pairwise(threads=(1, 4))]
 
 # In the order of blocked.c; kept here so that pytest can name the tests without a build, and compared with the
@@ -71,7 +74,7 @@ def test_save(workshop: Workshop, name: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", [name for name in INSIDE + PIPE if name != "mutex_pi"])
+@pytest.mark.parametrize("name", [name for name in INSIDE + PIPE if name not in HELD_BY_ID])
 def test_restore(workshop: Workshop, name: str, way: Way) -> None:
     running = _start_blocked(workshop, name, way)
     tids = threads_of(running.pid)
@@ -85,23 +88,22 @@ def test_restore(workshop: Workshop, name: str, way: Way) -> None:
 
 
 @pytest.mark.skipif(not as_root(), reason="the saved ids need privilege")
+@pytest.mark.parametrize("name", sorted(HELD_BY_ID))
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_restore_with_a_held_priority_inheriting_mutex(workshop: Workshop, variant: str) -> None:
-    """The kernel looks up the owner by the id in the lock word: with the saved ids it is right as it stands."""
-    running = _start_blocked(workshop, "mutex_pi", Way(variant))
+def test_restore_with_a_lock_held_by_id(workshop: Workshop, name: str, variant: str) -> None:
+    """The kernel (PI mutex) and glibc (writer of a rwlock) look up the owner by the id in the lock: with the
+    saved ids it is right as it stands. Owners are not moved to new ids yet.
+    """
+    running = _start_blocked(workshop, name, Way(variant))
     tids = threads_of(running.pid)
     saved = workshop.save(running.pid)
-    _goes_on(running, "mutex_pi", running.nonce)
+    _goes_on(running, name, running.nonce)
     for _ in range(2):
         wait_ids_free(tids)
-        _goes_on(workshop.restart(saved.image, "--ids", "saved"), "mutex_pi", running.nonce)
+        _goes_on(workshop.restart(saved.image, "--ids", "saved"), name, running.nonce)
 
 
-# Needs the owner's old id while the original still has it.
-_HELD_BY_ID = {"mutex_pi"}
-
-
-@pytest.mark.parametrize("name", [n for n in INSIDE + PIPE if not _ends_by_itself(n) and n not in _HELD_BY_ID])
+@pytest.mark.parametrize("name", [n for n in INSIDE + PIPE if not _ends_by_itself(n) and n not in HELD_BY_ID])
 def test_restore_of_a_restored_program(workshop: Workshop, name: str) -> None:
     """What sleeps after a restore is saved and restored again."""
     running = _start_blocked(workshop, name, Way())
