@@ -127,8 +127,10 @@ Layout plan_layout(const Snapshot& snapshot) {
 // What runs in the child between fork and exec: only calls that are safe there.
 [[noreturn]] void become(const std::string& program, const Layout& layout,
                          const TransplantOptions& options, const std::vector<int>& inherited,
-                         int report_fd) {
+                         int report_fd, Tid parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // A parent that died before the line above would never be missed.
+  if (::getppid() != parent) ::_exit(127);
   if (options.own_process_group) ::setpgid(0, 0);
   for (const int fd : inherited) ::fcntl(fd, F_SETFD, 0);
   if (layout.stack_limit_bytes) {
@@ -175,12 +177,13 @@ Tid start_program(const Snapshot& snapshot, const std::string& program,
   if (::pipe2(report.data(), O_CLOEXEC) != 0) throw_errno("pipe", errno);
   const UniqueFd reader(report[0]);
   UniqueFd writer(report[1]);
+  const Tid parent = ::getpid();
   const Tid pid = fork_with_id(keep_ids ? snapshot.process.pid : 0);
   if (pid < 0)
     throw_errno(keep_ids ? fmt::format("create a process with the id {}", snapshot.process.pid)
                          : std::string("create a process"),
                 errno);
-  if (pid == 0) become(program, layout, options, inherited, writer.get());
+  if (pid == 0) become(program, layout, options, inherited, writer.get(), parent);
   writer.reset();
   Child child(pid);
   int error_number = 0;
