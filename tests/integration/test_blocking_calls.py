@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support import oracle
-from support.checkpoint import VARIANTS, Way, Workshop, pairwise, passed, restored_pid, wait_ids_free
+from support.checkpoint import VARIANTS, Way, Workshop, pairwise, passed, restored_pid
 from support.processes import Running, as_root, describe, system_call_of, threads_of, wait_until
 
 # Their restore needs the owner's old id, which nobody else may have meanwhile.
@@ -81,9 +81,7 @@ def test_restore(workshop: Workshop, name: str, way: Way) -> None:
     saved = workshop.save(running.pid)
     _goes_on(running, name, running.nonce)
     for _ in range(2):
-        if way.ids == "saved":
-            wait_ids_free(tids)
-        restart = workshop.restart(saved.image, "--ids", way.ids)
+        restart = workshop.restart_as(way.ids, tids, saved.image)
         _goes_on(restart, name, running.nonce)
 
 
@@ -99,8 +97,7 @@ def test_restore_with_a_lock_held_by_id(workshop: Workshop, name: str, variant: 
     saved = workshop.save(running.pid)
     _goes_on(running, name, running.nonce)
     for _ in range(2):
-        wait_ids_free(tids)
-        _goes_on(workshop.restart(saved.image, "--ids", "saved"), name, running.nonce)
+        _goes_on(workshop.restart_as("saved", tids, saved.image), name, running.nonce)
 
 
 @pytest.mark.parametrize("name", [n for n in INSIDE + PIPE if not _ends_by_itself(n) and n not in HELD_BY_ID])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from . import oracle
-from .processes import Result, Running, as_root, children_of, describe_family, exists, threads_of, wait_until
+from .processes import Result, Running, as_root, children_of, describe_family, exists, read_text, threads_of, wait_until
 
 VARIANTS = ("", ".nopie", ".static")
 
@@ -151,6 +151,27 @@ class Workshop:
         """Start a restart."""
         return self.start(self.restart_command(image, *options), **more)
 
+    def restart_as(self, ids: str, tids: Sequence[int], image: Path, *options: str | Path) -> Running:
+        """Start a restart with the ids asked for. The saved ones, `tids`, may be taken by a process of somebody else between
+        our look and the restart's: then it says so, and is started again."""
+        if ids != "saved":
+            return self.restart(image, "--ids", ids, *options)
+        for _ in range(20):
+            wait_ids_free(tids)
+            restart = self.restart(image, "--ids", "saved", *options)
+
+            def decided(restart: Running = restart) -> bool:
+                # It has executed the program, and let it go: the ids are its.
+                return restart.poll() is not None or any(
+                    not is_restart(pid) and "TracerPid:\t0\n" in read_text(f"/proc/{pid}/status")
+                    for pid in children_of(restart.pid)
+                )
+
+            wait_until(decided, lambda restart=restart: f"a restart\n{describe_family(restart.pid)}")  # type: ignore[misc]
+            if restart.poll() != 125 or "another process has it" not in restart.finish().errors:
+                return restart
+        raise AssertionError(f"the ids {list(tids)} were taken every time")
+
     def refused(self, image: Path, *options: str | Path, **more: Any) -> str:
         """A restart that must fail before anything runs: status 125, one line on stderr, no process. The line."""
         restart = self.restart(image, *options, **more)
@@ -170,6 +191,21 @@ class Workshop:
                 except ProcessLookupError:
                     pass
             running.kill()
+
+
+def is_restart(pid: int) -> bool:
+    """Whether `pid` still is the restart itself, or a fork of it that has not executed the program yet."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe").partition(" ")[0].endswith("ckpt-restart")
+    except OSError:
+        return True
+
+
+def wait_ids_free(tids: Iterable[int]) -> None:
+    """Return when nobody has these ids. The kernel may have given them to somebody else on a busy machine: then the test
+    waits for that one to end."""
+    for tid in tids:
+        wait_until(lambda tid=tid: not Path(f"/proc/{tid}").exists(), f"the id {tid} is free", 100)  # type: ignore[misc]
 
 
 def skip_if_said(running: Running) -> None:
@@ -260,9 +296,7 @@ def round_trip(
         between(original)
 
     for _ in range(restores):
-        if way.ids == "saved":
-            wait_ids_free(tids)
-        restart = workshop.restart(saved.image, "--ids", way.ids, *restart_options)
+        restart = workshop.restart_as(way.ids, tids, saved.image, *restart_options)
         if before:
             pid = restored_pid(restart, before)
             changed = oracle.differences(before, oracle.look(pid, dump), ignore=frozenset(ignore))
@@ -276,15 +310,6 @@ def round_trip(
         assert not result.errors, f"{result}"
         assert not exists(original.pid)
     return saved
-
-
-def wait_ids_free(tids: Iterable[int]) -> None:
-    """Return when nobody has these ids. The kernel may have given them to somebody else on a busy machine: then the test
-    waits for that one to end."""
-    for tid in tids:
-        wait_until(lambda tid=tid: not Path(f"/proc/{tid}").exists(), f"the id {tid} is free", 100)  # type: ignore[misc]
-
-
 
 
 def compile_c(source: str, output: Path, *options: str) -> Path:
