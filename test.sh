@@ -38,29 +38,28 @@ step_types() { mypy --config-file pyproject.toml; }
 
 step_unit() { build/bin/ckpt-unit-tests --gtest_brief=1; }
 
+# One build of clang's serves the sanitizers and the fuzz targets.
 step_sanitized() {
-  build_tree build-asan -DCKPT_SANITIZE=address,undefined >build-asan.log ||
-    { cat build-asan.log; return 1; }
+  build_tree build-asan -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_C_COMPILER=clang -DCKPT_FUZZ=ON \
+    -DCKPT_SANITIZE=address,undefined >build-asan.log || { cat build-asan.log; return 1; }
   build-asan/bin/ckpt-unit-tests --gtest_brief=1
 }
 
 step_fuzz() {
-  build_tree build-fuzz -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_C_COMPILER=clang -DCKPT_FUZZ=ON \
-    -DCKPT_SANITIZE=address,undefined >build-fuzz.log || { cat build-fuzz.log; return 1; }
   local target name status=0
-  for target in build-fuzz/fuzz/fuzz-*; do
-    [[ -x $target ]] || continue
+  for target in build-asan/fuzz/fuzz-*; do
+    [[ -x $target ]] || { echo "$target: not built; run ./test.sh sanitized first"; return 1; }
     name=${target##*/fuzz-}
     # New inputs go to a directory of the build; the seeds are only read.
-    mkdir -p "build-fuzz/corpus/$name" "tests/unit/fuzz/corpus/$name"
+    mkdir -p "build-asan/corpus/$name" "tests/unit/fuzz/corpus/$name"
     if "$target" -max_total_time="$fuzz_seconds" -max_len=65536 -timeout=10 -rss_limit_mb=2048 \
-      -print_final_stats=1 -artifact_prefix="build-fuzz/crash-$name-" \
-      "build-fuzz/corpus/$name" "tests/unit/fuzz/corpus/$name" >"build-fuzz/$name.log" 2>&1; then
+      -print_final_stats=1 -artifact_prefix="build-asan/crash-$name-" \
+      "build-asan/corpus/$name" "tests/unit/fuzz/corpus/$name" >"build-asan/$name.log" 2>&1; then
       printf '%-12s %s runs\n' "$name" \
-        "$(sed -n 's/^stat::number_of_executed_units: *//p' "build-fuzz/$name.log")"
+        "$(sed -n 's/^stat::number_of_executed_units: *//p' "build-asan/$name.log")"
     else
       echo "fuzz target $name failed:"
-      tail -n 60 "build-fuzz/$name.log"
+      tail -n 60 "build-asan/$name.log"
       status=1
     fi
   done
@@ -69,9 +68,9 @@ step_fuzz() {
 
 # GDB's Python, never the first python3 on PATH.
 read -ra tests <<<"${CKPT_TESTS:-tests}" # which of them, e.g. tests/e2e
-pytest=(/usr/bin/python3 -m pytest -q --durations=5 "${tests[@]}")
+pytest=(/usr/bin/python3 -m pytest -q --durations=5 -n "$(nproc)" "${tests[@]}")
 
-step_pytest() { timeout -k 30 900 "${pytest[@]}"; }
+step_pytest() { timeout -k 30 1800 "${pytest[@]}"; }
 
 step_pytest-user() {
   if [[ $(id -u) != 0 ]]; then
@@ -99,7 +98,7 @@ step_pytest-user() {
   if [[ $tree != "$root" ]]; then
     (cd "$tree" && "${as_user[@]}" ./test.sh build) || return 1
   fi
-  (cd "$tree" && timeout -k 30 900 "${as_user[@]}" "${pytest[@]}")
+  (cd "$tree" && timeout -k 30 1800 "${as_user[@]}" "${pytest[@]}")
   status=$?
   rm -rf "$place"
   return $status

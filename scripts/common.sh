@@ -9,7 +9,7 @@ packages_demo=(python3-pexpect)
 packages_test=(
   bc clang clang-format clang-tidy clang-tools elfutils gawk libc6-dbg libclang-rt-14-dev
   libgtest-dev libjemalloc2 mypy procps python3-hypothesis python3-pexpect python3-pip
-  python3-pytest python3-setuptools python3-venv python3-wheel sqlite3 util-linux
+  python3-pytest python3-pytest-xdist python3-setuptools python3-venv python3-wheel sqlite3 util-linux
 )
 
 say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }

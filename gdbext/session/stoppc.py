@@ -48,6 +48,7 @@ def show_stop(pid: int, tid: int, address: int, terminal: Optional[Dict[str, Any
     with ExitStack() as stack:
         stack.enter_context(settings.setting("scheduler-locking", "on"))
         stack.enter_context(_stop_signal_stops())
+        stack.enter_context(_nothing_to_catch())
         if terminal is not None and _shares_terminal(pid):
             _teach_modes(pid, tid, terminal)
         if address:
@@ -114,6 +115,25 @@ def _shares_terminal(pid: int) -> bool:
         return os.isatty(0) and os.readlink(f"/proc/{pid}/fd/0") == os.readlink("/proc/self/fd/0")
     except OSError:
         return False
+
+
+@contextmanager
+def _nothing_to_catch() -> Iterator[None]:
+    """Disable what the shown stop would hit, and GDB would run the commands of: catchpoints of
+    signals, and software watchpoints, whose value GDB looks at whenever something stops.
+    """
+    kinds = {
+        getattr(gdb, name) for name in ("BP_CATCHPOINT", "BP_WATCHPOINT") if hasattr(gdb, name)
+    }
+    disabled = [point for point in gdb.breakpoints() if point.type in kinds and point.enabled]
+    for point in disabled:
+        point.enabled = False
+    try:
+        yield
+    finally:
+        for point in disabled:
+            if point.is_valid():
+                point.enabled = True
 
 
 @contextmanager
