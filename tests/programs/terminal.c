@@ -3,6 +3,7 @@
 #include "selfcheck.h"
 
 #include <sys/ioctl.h>
+#include <sys/select.h>
 #include <termios.h>
 
 static volatile sig_atomic_t interrupts;
@@ -30,10 +31,17 @@ int main(void) {
         "the terminal's modes: %#x, were %#x", now.c_lflag, modes.c_lflag);
   CHECK(tcgetpgrp(0) == getpgrp(), "not in the foreground: group %d of %d", getpgrp(),
         tcgetpgrp(0));
+  // Blocked until the wait has begun: a Ctrl-C that comes earlier must not be over by then.
+  sigset_t interrupt, before;
+  sigemptyset(&interrupt);
+  sigaddset(&interrupt, SIGINT);
+  MUST(sigprocmask(SIG_BLOCK, &interrupt, &before));
   say("TYPE");  // the test presses Ctrl-C now
-  char byte;
-  ssize_t got = read(0, &byte, 1);
-  CHECK(got == -1 && errno == EINTR && interrupts == 1, "read returned %zd (%s), %d interrupts",
+  fd_set input;
+  FD_ZERO(&input);
+  FD_SET(0, &input);
+  int got = pselect(1, &input, NULL, NULL, NULL, &before);
+  CHECK(got == -1 && errno == EINTR && interrupts == 1, "pselect returned %d (%s), %d interrupts",
         got, strerror(errno), (int)interrupts);
   return pass();
 }
