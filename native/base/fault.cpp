@@ -10,11 +10,11 @@ namespace ckpt {
 
 namespace {
 
-constexpr std::array<std::string_view, 19> kNames = {
-    "save-begin",      "save-scratch",    "save-threads",  "save-process",   "save-files",
-    "save-objects",    "save-memory",     "save-record",   "save-publish",   "restore-validate",
-    "restore-exec",    "restore-scratch", "restore-clear", "restore-map",    "restore-fill",
-    "restore-threads", "restore-files",   "restore-park",  "restore-finish",
+constexpr std::array<std::string_view, 20> kNames = {
+    "save-begin",      "save-scratch",    "save-threads",  "save-process", "save-files",
+    "save-objects",    "save-memory",     "save-record",   "save-publish", "restore-validate",
+    "restore-exec",    "restore-scratch", "restore-clear", "restore-map",  "restore-fill",
+    "restore-threads", "restore-files",   "restore-ids",   "restore-park", "restore-finish",
 };
 
 std::string& armed() {

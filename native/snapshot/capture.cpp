@@ -20,6 +20,7 @@
 #include "base/io.hpp"
 #include "image/writer.hpp"
 #include "proc/text.hpp"
+#include "snapshot/ids.hpp"
 #include "snapshot/machine.hpp"
 #include "state/address_space.hpp"
 #include "state/descriptors.hpp"
@@ -332,6 +333,7 @@ CaptureResult capture(const CaptureRequest& request) {
   context.read_code = request.read_code;
 
   Captured captured;
+  const auto boundary = hide_boundary(context);
   captured.threads = look_at_threads(context, request);
   const Answers answers = interrogate(context, captured, request.tracer_options);
   fault_point("save-files");
@@ -346,6 +348,7 @@ CaptureResult capture(const CaptureRequest& request) {
                    : found->second;
       },
       answers.brk);
+  note_ids(context, captured.program, captured.space, boundary, captured.threads, captured.process);
 
   auto segments = state::plan_segments(captured.space);
   image::Writer writer(request.output, request.overwrite, segments);

@@ -20,6 +20,7 @@
 #include "base/fault.hpp"
 #include "base/io.hpp"
 #include "snapshot/capture.hpp"
+#include "snapshot/ids.hpp"
 #include "tracee/remote.hpp"
 
 namespace ckpt::snapshot {
@@ -178,11 +179,12 @@ Tid start_program(const Snapshot& snapshot, const std::string& program,
   const UniqueFd reader(report[0]);
   UniqueFd writer(report[1]);
   const Tid parent = ::getpid();
-  const Tid pid = fork_with_id(keep_ids ? snapshot.process.pid : 0);
+  const Tid pid = fork_with_id(keep_ids ? snapshot.process.remembered.pid : 0);
   if (pid < 0)
-    throw_errno(keep_ids ? fmt::format("create a process with the id {}", snapshot.process.pid)
-                         : std::string("create a process"),
-                errno);
+    throw_errno(
+        keep_ids ? fmt::format("create a process with the id {}", snapshot.process.remembered.pid)
+                 : std::string("create a process"),
+        errno);
   if (pid == 0) become(program, layout, options, inherited, writer.get(), parent);
   writer.reset();
   Child child(pid);
@@ -260,7 +262,6 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   const Tid pid = child.pid();
   Transplanted result;
   result.pid = pid;
-  result.ids_kept = pid == snapshot.process.pid;
   const proc::ProcessDir process(pid);
   const tracee::Memory memory(pid);
   const auto fresh = process.mappings();
@@ -290,10 +291,16 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   state::place_descriptors(main, scratch, snapshot.descriptors, opened.table, opened.descriptions);
   fault_point("restore-files");
 
+  const FreshIds ids{
+      {pid, ::getpid(), options.own_process_group ? pid : ::getpgrp(), ::getsid(0)}, result.tids};
+  result.ids_kept = ids_kept(snapshot, ids);
+  const auto id_notes = renew_ids(snapshot, files, main, memory, ids);
+  result.notes.insert(result.notes.end(), id_notes.begin(), id_notes.end());
+  fault_point("restore-ids");
+
   for (std::size_t i = 0; i < snapshot.threads.size(); ++i) {
     const ThreadState& saved = snapshot.threads[i];
     const Tid tid = result.tids[i];
-    if (tid != saved.tid) result.ids_kept = false;
     const auto set_up = [&](RemoteThread& thread) {
       state::equip(thread, scratch, memory, saved, tid);
       state::queue_signals(thread, scratch, memory, with_held(saved, options.queue_held_signals),

@@ -378,6 +378,30 @@ void unbreak(CaptureContext& context, Addr address, std::span<std::byte> bytes) 
   }
 }
 
+void unpatch(const CaptureContext& context, Addr address, std::span<std::byte> bytes) {
+  for (const auto& [at, original] : context.unpatched)
+    for (std::size_t i = 0; i < original.size(); ++i)
+      if (at + i >= address && at + i < address + bytes.size())
+        bytes[at + i - address] = original[i];
+}
+
+// The parts of a mapping that are the program's: the kernel merges neighbours.
+std::vector<proc::Mapping> visible_parts(const CaptureContext& context, proc::Mapping mapping) {
+  if (!context.hidden || mapping.end <= context.hidden->start ||
+      mapping.start >= context.hidden->end)
+    return {std::move(mapping)};
+  std::vector<proc::Mapping> parts;
+  if (mapping.start < context.hidden->start) {
+    parts.push_back(mapping);
+    parts.back().end = context.hidden->start;
+  }
+  if (mapping.end > context.hidden->end) {
+    parts.push_back(mapping);
+    parts.back().start = context.hidden->end;
+  }
+  return parts;
+}
+
 }  // namespace
 
 AddressSpace examine(CaptureContext& context, const ResidentPages& resident, Addr brk) {
@@ -385,7 +409,8 @@ AddressSpace examine(CaptureContext& context, const ResidentPages& resident, Add
   Examiner examiner(context, resident);
   for (auto& mapping : context.process.mappings()) {
     if (mapping.path == "[vsyscall]") continue;
-    space.regions.push_back(examiner.examine(std::move(mapping)));
+    for (auto& part : visible_parts(context, std::move(mapping)))
+      space.regions.push_back(examiner.examine(std::move(part)));
   }
   const proc::Stat stat = context.process.stat();
   space.bounds = {
@@ -457,6 +482,7 @@ std::vector<image::Extent> write_pages(const AddressSpace& space, CaptureContext
         block.pieces.clear();
         context.memory.read_bulk(at, block.bytes);
         if (code) unbreak(context, at, block.bytes);
+        if (region.mapping.exec) unpatch(context, at, block.bytes);
         for (std::size_t page = 0; page < size;) {
           if (skip_zeros && is_zero(block.bytes.data() + page)) {
             page += kPageSize;

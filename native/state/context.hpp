@@ -10,6 +10,7 @@
 
 #include "base/types.hpp"
 #include "image/objects.hpp"
+#include "proc/pagemap.hpp"
 #include "proc/process_dir.hpp"
 #include "state/report.hpp"
 #include "tracee/memory.hpp"
@@ -32,6 +33,10 @@ struct CaptureContext {
   Progress progress;
   /// The program's own bytes where a debugger has put breakpoint instructions; may be empty.
   std::function<std::string(Addr, std::uint64_t)> read_code;
+  /// Memory that a restore of ours put into the process, which is not the program's.
+  std::optional<proc::PageRun> hidden;
+  /// The program's own bytes where that restore changed code.
+  std::vector<std::pair<Addr, std::vector<std::byte>>> unpatched;
 };
 
 /// How open files come back.

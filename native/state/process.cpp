@@ -106,6 +106,7 @@ ProcessState capture_process(CaptureContext& context, tracee::RemoteThread& thre
   state.parent = stat.parent;
   state.group = stat.process_group;
   state.session = stat.session;
+  state.remembered = {state.pid, state.parent, state.group, state.session};
   state.uid = status.uids[0];
   state.gid = status.gids[0];
   state.umask = status.umask;
@@ -220,6 +221,9 @@ image::Json process_to_json(const ProcessState& state) {
           {"ppid", state.parent},
           {"pgrp", state.group},
           {"session", state.session},
+          {"remembered",
+           {state.remembered.pid, state.remembered.parent, state.remembered.group,
+            state.remembered.session}},
           {"uid", state.uid},
           {"gid", state.gid},
           {"umask", state.umask},
@@ -238,6 +242,8 @@ ProcessState process_from_json(const image::Json& json) {
   state.parent = json.at("ppid");
   state.group = json.at("pgrp");
   state.session = json.at("session");
+  const auto& remembered = json.at("remembered");
+  state.remembered = {remembered.at(0), remembered.at(1), remembered.at(2), remembered.at(3)};
   state.uid = json.at("uid");
   state.gid = json.at("gid");
   state.umask = json.at("umask");

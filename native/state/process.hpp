@@ -15,11 +15,21 @@
 
 namespace ckpt::state {
 
+/// What getpid() and its like say.
+struct ProcessIds {
+  Tid pid = 0;
+  Tid parent = 0;
+  Tid group = 0;
+  Tid session = 0;
+};
+
 struct ProcessState {
   Tid pid = 0;  // as the program sees it
   Tid parent = 0;
   Tid group = 0;
   Tid session = 0;
+  // Other than these only if the process had been restored with new ids.
+  ProcessIds remembered;
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   std::uint32_t umask = 022;

@@ -81,6 +81,7 @@ ThreadState look(const CaptureContext& context, Tid lwp) {
   state.lwp = lwp;
   const proc::Status status = context.process.status(lwp);
   state.tid = status.ns_pids.empty() ? lwp : status.ns_pids.back();
+  state.remembered = state.tid;
   state.name = context.process.comm(lwp);
   state.registers = tracee::get_registers(lwp);
   state.xstate = tracee::get_xstate(lwp);
@@ -160,6 +161,8 @@ Json thread_to_json(const ThreadState& state) {
             {"critical_section", state.rseq_critical_section}};
   return {{"tid", state.tid},
           {"lwp", state.lwp},
+          {"remembered", state.remembered},
+          {"locking", state.locking},
           {"number", state.number},
           {"pthread", state.pthread},
           {"name", state.name},
@@ -184,7 +187,9 @@ ThreadState thread_from_json(const Json& json) {
   ThreadState state;
   state.tid = json.at("tid");
   state.lwp = json.at("lwp");
-  if (state.tid <= 0 || state.lwp <= 0) image::damaged("a thread's id");
+  state.remembered = json.at("remembered");
+  if (state.tid <= 0 || state.lwp <= 0 || state.remembered <= 0) image::damaged("a thread's id");
+  state.locking = json.at("locking");
   state.number = json.at("number");
   state.pthread = json.at("pthread");
   state.name = json.at("name");
@@ -259,14 +264,14 @@ std::vector<Tid> create_threads(tracee::RemoteThread& main, const tracee::Scratc
     arguments.flags =
         CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
     if (keep_ids) {
-      memory.write_value(id_at, states[i].tid);
+      memory.write_value(id_at, states[i].remembered);
       arguments.set_tid = id_at.value;
       arguments.set_tid_size = 1;
     }
     memory.write_value(arguments_at, arguments);
     const std::int64_t result = main.call_clone(SYS_clone3, {arguments_at.value, sizeof arguments});
     if (result < 0)
-      throw_errno(keep_ids ? fmt::format("create a thread with the id {}", states[i].tid)
+      throw_errno(keep_ids ? fmt::format("create a thread with the id {}", states[i].remembered)
                            : std::string("create a thread"),
                   static_cast<int>(-result));
     created.push_back(static_cast<Tid>(result));
@@ -321,8 +326,22 @@ void park(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const Th
   thread.abandon();
 }
 
+namespace {
+
+// A lock function that has fetched the thread's id, and not yet stored it in the lock.
+void renew_id(tracee::Registers& registers, Tid old, Tid now) {
+  for (const auto& [name, member] : kRegisterNames)
+    if (name != std::string_view("orig_rax") &&
+        registers.*member == static_cast<std::uint64_t>(old))
+      registers.*member = static_cast<std::uint64_t>(now);
+}
+
+}  // namespace
+
 void finish_thread(Tid lwp, const tracee::Memory& memory, const ThreadState& state) {
-  tracee::set_registers(lwp, state.registers);
+  tracee::Registers registers = state.registers;
+  if (state.locking && lwp != state.tid) renew_id(registers, state.tid, lwp);
+  tracee::set_registers(lwp, registers);
   // The area's size is the CPU's; components that the saving CPU did not have stay initial.
   std::vector<std::byte> area = tracee::get_xstate(lwp);
   std::vector<std::byte> saved = state.xstate;

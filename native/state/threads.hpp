@@ -26,6 +26,8 @@ namespace ckpt::state {
 struct ThreadState {
   Tid tid = 0;     // as the program sees it
   Tid lwp = 0;     // as we saw it; differs in another PID namespace
+  // As the program remembers it: not the kernel's if the process had been restored with new ids.
+  Tid remembered = 0;
   int number = 0;  // GDB's
   std::uint64_t pthread = 0;
   std::string name;
@@ -42,6 +44,7 @@ struct ThreadState {
   Addr tid_address;
   Addr robust_list;
   std::uint64_t robust_list_bytes = 0;
+  bool locking = false;  // inside a lock function, which may have the id in a register
 };
 
 /// Everything that can be read from outside. `lwp` is stopped and traced by the caller.

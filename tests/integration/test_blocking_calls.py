@@ -7,11 +7,8 @@ from pathlib import Path
 
 import pytest
 from support import oracle
-from support.checkpoint import VARIANTS, Way, Workshop, pairwise, passed, restored_pid
-from support.processes import Running, as_root, describe, system_call_of, threads_of, wait_until
-
-# Their restore needs the owner's old id, which nobody else may have meanwhile.
-HELD_BY_ID = {"mutex_pi", "rwlock"}
+from support.checkpoint import Way, Workshop, pairwise, passed, restored_pid
+from support.processes import Running, describe, system_call_of, threads_of, wait_until
 
 WAYS = [pytest.param(way, id=str(way)) for way in pairwise(threads=(1, 4))]
 
@@ -74,7 +71,7 @@ def test_save(workshop: Workshop, name: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", [name for name in INSIDE + PIPE if name not in HELD_BY_ID])
+@pytest.mark.parametrize("name", INSIDE + PIPE)
 def test_restore(workshop: Workshop, name: str, way: Way) -> None:
     running = _start_blocked(workshop, name, way)
     tids = threads_of(running.pid)
@@ -85,22 +82,7 @@ def test_restore(workshop: Workshop, name: str, way: Way) -> None:
         _goes_on(restart, name, running.nonce)
 
 
-@pytest.mark.skipif(not as_root(), reason="the saved ids need privilege")
-@pytest.mark.parametrize("name", sorted(HELD_BY_ID))
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_restore_with_a_lock_held_by_id(workshop: Workshop, name: str, variant: str) -> None:
-    """The kernel (PI mutex) and glibc (writer of a rwlock) look up the owner by the id in the lock: with the
-    saved ids it is right as it stands. Owners are not moved to new ids yet.
-    """
-    running = _start_blocked(workshop, name, Way(variant))
-    tids = threads_of(running.pid)
-    saved = workshop.save(running.pid)
-    _goes_on(running, name, running.nonce)
-    for _ in range(2):
-        _goes_on(workshop.restart_as("saved", tids, saved.image), name, running.nonce)
-
-
-@pytest.mark.parametrize("name", [n for n in INSIDE + PIPE if not _ends_by_itself(n) and n not in HELD_BY_ID])
+@pytest.mark.parametrize("name", [n for n in INSIDE + PIPE if not _ends_by_itself(n)])
 def test_restore_of_a_restored_program(workshop: Workshop, name: str) -> None:
     """What sleeps after a restore is saved and restored again."""
     running = _start_blocked(workshop, name, Way())

@@ -438,7 +438,7 @@ SAVE_FAULTS = """
 """.split()
 RESTORE_FAULTS = """
     restore-validate restore-exec restore-scratch restore-clear restore-map restore-fill restore-threads restore-files
-    restore-park restore-finish
+    restore-ids restore-park restore-finish
 """.split()
 
 

@@ -11,7 +11,9 @@ Two looks at a program, before the save and after the restore, must be the same 
 - with new ids, the words that held the thread's id: in glibc's `struct pthread` and as owner of a held lock.
   Such a word is excused only if it held an old id of this process and now holds the new id of the same thread
   (the flag bits of a robust or PI lock word aside);
-- inode and device of anonymous shared memory, which is another object.
+- inode and device of anonymous shared memory, which is another object;
+- with new ids, the mapping that translates the remembered ones, and jumps into it: five bytes of code each, that begin
+  a function of the C library. Nothing else in code is excused.
 """
 
 from __future__ import annotations
@@ -218,14 +220,48 @@ def look(pid: int, register_dump: Path | None = None) -> Look:
     return Look(pid, mappings, _memory(pid, mappings), threads, process, files, links)
 
 
+def _translation(look: Look) -> tuple[int, int]:
+    """Begin and end of the mapping that translates remembered ids; 0, 0 when there is none."""
+    for start, content in look.memory.items():
+        for at in range(-start % 0x10000, len(content), 0x10000):
+            if content[at : at + 8] == b"ckptids1":
+                magic, own = struct.unpack_from("<QQ", content, at)
+                if own == start + at:
+                    return own, own + struct.unpack_from("<I", content, at + 124)[0]
+    return 0, 0
+
+
+def _without(mappings: list[Mapping], hole: tuple[int, int]) -> list[Mapping]:
+    return [m for m in mappings if m.end <= hole[0] or m.start >= hole[1]]
+
+
+def _jumps(before: Look, after: Look, hole: tuple[int, int]) -> set[int]:
+    """The addresses of bytes that are part of a jump into the translation."""
+    found: set[int] = set()
+    for mapping in after.mappings:
+        if "x" not in mapping.permissions or mapping.start not in after.memory or mapping.start not in before.memory:
+            continue
+        old, new = before.memory[mapping.start], after.memory[mapping.start]
+        at = new.find(b"\xe9")
+        while at >= 0 and at + 5 <= len(new):
+            target = mapping.start + at + 5 + int(struct.unpack_from("<i", new, at + 1)[0])
+            if hole[0] <= target < hole[1] and old[at : at + 5] != new[at : at + 5]:
+                found.update(range(mapping.start + at, mapping.start + at + 5))
+            at = new.find(b"\xe9", at + 1)
+    return found
+
+
 def _memory_differences(before: Look, after: Look) -> list[str]:
     found = []
+    hole = _translation(after)
+    jumps = _jumps(before, after, hole) if hole[1] else set()
+    was_hole = _translation(before)
     new_ids = {old.tid: new.tid for old, new in zip(before.threads, after.threads) if old.tid != new.tid}
     rseq_areas = [thread.rseq for thread in before.threads if thread.rseq]
     pages: list[str] = []
     for start in sorted(set(before.memory) | set(after.memory)):
         old, new = before.memory.get(start), after.memory.get(start)
-        if old == new:
+        if old == new or (old is None and hole[0] <= start < hole[1]) or (new is None and was_hole[0] <= start < was_hole[1]):
             continue
         if old is None or new is None or len(old) != len(new):
             found.append(f"memory at {start:x}: {old and len(old)} bytes readable before, {new and len(new)} after")
@@ -241,6 +277,8 @@ def _memory_differences(before: Look, after: Look) -> list[str]:
                 # struct rseq: cpu_id_start, cpu_id, rseq_cs, flags, node_id, mm_cid.
                 if any(area <= address < area + 32 for area in rseq_areas):
                     continue
+                if all(a[i] == b[i] or address + i in jumps for i in range(4)):
+                    continue
                 was, now = int.from_bytes(a, "little"), int.from_bytes(b, "little")
                 if new_ids.get(was & ~_FUTEX_FLAGS) == now & ~_FUTEX_FLAGS and was & _FUTEX_FLAGS == now & _FUTEX_FLAGS:
                     continue
@@ -254,7 +292,8 @@ def differences(before: Look, after: Look, *, ignore: frozenset[str] = frozenset
     """What is not the same, one line each; empty when all is. `ignore`: any of maps, memory, files, auxv, Cpus_allowed..."""
     found: list[str] = []
     if "maps" not in ignore:
-        old, new = [str(m) for m in before.mappings], [str(m) for m in after.mappings]
+        old = [str(m) for m in _without(before.mappings, _translation(before))]
+        new = [str(m) for m in _without(after.mappings, _translation(after))]
         found += [f"mapping gone: {m}" for m in old if m not in new]
         found += [f"mapping new: {m}" for m in new if m not in old]
     if len(before.threads) != len(after.threads):

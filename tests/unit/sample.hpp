@@ -33,6 +33,7 @@ inline state::KeptFile sample_file(const std::string& path) {
 inline state::ThreadState sample_thread(Tid tid, int number) {
   state::ThreadState thread;
   thread.tid = tid;
+  thread.remembered = tid + 2000;
   thread.lwp = tid + 1000;
   thread.number = number;
   thread.pthread = 0x7ffff7d8a740;

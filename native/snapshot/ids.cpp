@@ -1,0 +1,200 @@
+#include "snapshot/ids.hpp"
+
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/error.hpp"
+#include "threads/library.hpp"
+#include "threads/owners.hpp"
+
+namespace ckpt::snapshot {
+
+namespace {
+
+using PathOf = std::function<std::optional<std::string>(const state::KeptFile&)>;
+
+// The ELF files of a program; `path_of` says where the content of one can be read.
+std::vector<threads::MappedObject> mapped_objects(const state::AddressSpace& space,
+                                                  const state::KeptFile& program,
+                                                  const PathOf& path_of) {
+  std::vector<threads::MappedObject> objects;
+  std::vector<const state::KeptFile*> files;
+  for (const auto& region : space.regions) {
+    if (region.backing != state::Backing::private_file) continue;
+    const state::KeptFile& file = *region.file;
+    const bool again =
+        !files.empty() && files.back()->device == file.device && files.back()->inode == file.inode;
+    if (!again) {
+      const auto path = region.mapping.offset_bytes == 0 ? path_of(file) : std::nullopt;
+      if (!path) continue;
+      const bool is_program = file.device == program.device && file.inode == program.inode;
+      // The library is known by the name it was loaded under; the content may be in the store.
+      objects.push_back({*path, file.path, region.mapping.start, {}, is_program});
+      files.push_back(&file);
+    }
+    if (region.mapping.exec)
+      objects.back().code.push_back({region.mapping.start, region.mapping.end});
+  }
+  return objects;
+}
+
+// Lets a thread run on, by single steps, until it is out of `code`.
+void step_out(Tid tid, const proc::PageRun& code) {
+  constexpr int kMostSteps = 100'000;
+  const std::uint64_t mask = tracee::get_signal_mask(tid);
+  const auto stop = tracee::get_siginfo(tid);
+  tracee::set_signal_mask(tid, ~0ULL);
+  for (int i = 0; i < kMostSteps; ++i) {
+    const Addr pc{tracee::get_registers(tid).rip};
+    if (pc < code.start || pc >= code.end) {
+      tracee::set_signal_mask(tid, mask);
+      if (stop) tracee::set_siginfo(tid, *stop);
+      return;
+    }
+    if (::ptrace(PTRACE_SINGLESTEP, tid, nullptr, nullptr) != 0)
+      throw_errno(fmt::format("step thread {}", tid), errno);
+    tracee::wait_stop(tid);
+  }
+  tracee::set_signal_mask(tid, mask);
+  fail(ErrorKind::refused, "thread {}: it does not leave the translation of its ids", tid);
+}
+
+std::vector<proc::PageRun> lock_places(const state::AddressSpace& space) {
+  std::vector<proc::PageRun> places;
+  for (const auto& region : space.regions) {
+    // What others share may hold their owners, and a shared file is the user's.
+    const bool own = region.backing == state::Backing::anonymous ||
+                     region.backing == state::Backing::private_file ||
+                     region.backing == state::Backing::shared_anonymous;
+    if (own && region.mapping.write) places.push_back({region.mapping.start, region.mapping.end});
+  }
+  return places;
+}
+
+// `roomy`: heap and stack can grow as far as they are likely to.
+std::vector<proc::PageRun> taken_places(const state::AddressSpace& space, bool roomy) {
+  const std::uint64_t heap_room = roomy ? 1ULL << 30U : 1ULL << 20U;
+  const std::uint64_t stack_room = roomy ? 256ULL << 20U : 8ULL << 20U;
+  std::vector<proc::PageRun> taken;
+  for (const auto& region : space.regions)
+    taken.push_back({region.mapping.start, region.mapping.end});
+  taken.push_back({space.bounds.start_brk, space.bounds.brk + heap_room});
+  taken.push_back({space.bounds.start_stack - stack_room, space.bounds.start_stack});
+  std::sort(taken.begin(), taken.end());
+  return taken;
+}
+
+threads::BoundaryIds boundary_ids(const Snapshot& snapshot, const FreshIds& fresh) {
+  threads::BoundaryIds ids;
+  for (std::size_t i = 0; i < snapshot.threads.size(); ++i)
+    ids.pairs.push_back({snapshot.threads[i].remembered, fresh.tids[i]});
+  const auto& remembered = snapshot.process.remembered;
+  // 0: a parent outside of the PID namespace, or none that was known.
+  if (remembered.parent > 0) ids.pairs.push_back({remembered.parent, fresh.process.parent});
+  ids.group = {remembered.group, fresh.process.group};
+  ids.session = {remembered.session, fresh.process.session};
+  return ids;
+}
+
+void put_boundary(const Snapshot& snapshot, const threads::Library& library,
+                  tracee::RemoteThread& main, const tracee::Memory& memory, const FreshIds& fresh,
+                  std::vector<std::string>& notes) {
+  constexpr std::string_view kEffect =
+      "ids that the program remembers are the old ones, which the kernel does not know";
+  if (!library.found()) {
+    notes.push_back(fmt::format("new ids: no C library with symbols was found: {}", kEffect));
+    return;
+  }
+  const auto ids = boundary_ids(snapshot, fresh);
+  const std::uint64_t bytes = threads::boundary_bytes(library, ids);
+  auto place = threads::find_boundary_place(library, taken_places(snapshot.space, true), bytes);
+  // A reservation of many TiB may leave nothing but the gap below the stack.
+  if (!place)
+    place = threads::find_boundary_place(library, taken_places(snapshot.space, false), bytes);
+  if (!place) {
+    notes.push_back(fmt::format("new ids: no room near the C library: {}", kEffect));
+    return;
+  }
+  std::vector<Addr> stopped;
+  for (const auto& thread : snapshot.threads) stopped.emplace_back(thread.registers.rip);
+  for (const auto& name : threads::install_boundary(main, memory, library, ids, *place, stopped))
+    notes.push_back(
+        fmt::format("new ids: {}() could not be changed: it takes and gives the new ids", name));
+}
+
+}  // namespace
+
+std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& context) {
+  auto boundary = threads::find_boundary(context.process.mappings(), context.memory);
+  if (!boundary) return boundary;
+  for (const Tid tid : context.process.threads()) step_out(tid, boundary->code);
+  context.hidden = boundary->mapping;
+  for (const auto& patch : boundary->patches) {
+    const auto bytes = std::as_bytes(std::span(patch.original)).first(threads::kPatchBytes);
+    context.unpatched.emplace_back(Addr{patch.address},
+                                   std::vector<std::byte>(bytes.begin(), bytes.end()));
+  }
+  return boundary;
+}
+
+void note_ids(state::CaptureContext& context, const state::KeptFile& program,
+              const state::AddressSpace& space,
+              const std::optional<threads::FoundBoundary>& boundary,
+              std::vector<state::ThreadState>& threads, state::ProcessState& process) {
+  const auto objects = mapped_objects(
+      space, program, [&](const state::KeptFile& file) -> std::optional<std::string> {
+        return file.object ? context.objects.find(*file.object) : std::nullopt;
+      });
+  const auto library = threads::find_library(objects);
+  for (auto& thread : threads) thread.locking = library.is_locking(Addr{thread.registers.rip});
+  if (!library.found())
+    context.report.add(state::Severity::changed, "process", "ids",
+                       "no C library with symbols was found in it: if it must come back with new "
+                       "ids, getpid(), kill() and the like take and give those, not the ones that "
+                       "the program remembers");
+  if (!boundary) return;
+  for (auto& thread : threads) thread.remembered = boundary->remembered(thread.tid);
+  const auto of_group = [&](Tid real, const threads::IdPair& pair) {
+    return pair.real == real && pair.remembered != 0 ? pair.remembered : boundary->remembered(real);
+  };
+  process.remembered = {boundary->remembered(process.pid), boundary->remembered(process.parent),
+                        of_group(process.group, boundary->ids.group),
+                        of_group(process.session, boundary->ids.session)};
+}
+
+bool ids_kept(const Snapshot& snapshot, const FreshIds& fresh) {
+  for (std::size_t i = 0; i < snapshot.threads.size(); ++i)
+    if (snapshot.threads[i].remembered != fresh.tids[i]) return false;
+  return true;
+}
+
+std::vector<std::string> renew_ids(const Snapshot& snapshot, state::FileSource& files,
+                                   tracee::RemoteThread& main, const tracee::Memory& memory,
+                                   const FreshIds& fresh) {
+  std::vector<std::string> notes;
+  threads::IdMap changed;
+  std::vector<threads::RobustList> robust_lists;
+  for (std::size_t i = 0; i < snapshot.threads.size(); ++i) {
+    const auto& thread = snapshot.threads[i];
+    changed.add(thread.tid, fresh.tids[i]);
+    robust_lists.push_back({thread.tid, thread.robust_list, thread.robust_list_bytes});
+  }
+  threads::move_owners(memory, snapshot.reader, lock_places(snapshot.space), robust_lists, changed);
+  if (ids_kept(snapshot, fresh)) return notes;
+  const auto objects =
+      mapped_objects(snapshot.space, snapshot.program,
+                     [&](const state::KeptFile& file) -> std::optional<std::string> {
+                       try {
+                         return files.content_path(file);
+                       } catch (const Error&) {
+                         return std::nullopt;  // a file that was too large to be kept: no library
+                       }
+                     });
+  put_boundary(snapshot, threads::find_library(objects), main, memory, fresh, notes);
+  return notes;
+}
+
+}  // namespace ckpt::snapshot

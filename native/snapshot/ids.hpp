@@ -1,0 +1,41 @@
+// Thread and process ids over a save and a restore: what the program remembers, what the kernel
+// gave, and everything that must be told of the difference.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "snapshot/snapshot.hpp"
+#include "threads/boundary.hpp"
+#include "tracee/remote.hpp"
+
+namespace ckpt::snapshot {
+
+/// For a save: hides what an earlier restore put into the process, after every thread has left that
+/// code (a thread stopped in it is run on by some instructions). Nothing if there is none. All
+/// threads are stopped and traced by the caller.
+std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& context);
+
+/// For a save: fills in which ids the program remembers, and what a restore with new ids must know
+/// of where the threads are; reports what it will not be able to do.
+void note_ids(state::CaptureContext& context, const state::KeptFile& program,
+              const state::AddressSpace& space,
+              const std::optional<threads::FoundBoundary>& boundary,
+              std::vector<state::ThreadState>& threads, state::ProcessState& process);
+
+/// The ids of a process just made, as far as the kernel knows them.
+struct FreshIds {
+  state::ProcessIds process;
+  std::vector<Tid> tids;  // in the order of the record
+};
+
+/// For a restore: whether all threads have the ids that the program remembers.
+bool ids_kept(const Snapshot& snapshot, const FreshIds& fresh);
+
+/// For a restore: moves the owners of held locks, and puts a translation of the remembered ids in
+/// front of the C library. Memory is filled, no thread runs. Returns what the user should know.
+std::vector<std::string> renew_ids(const Snapshot& snapshot, state::FileSource& files,
+                                   tracee::RemoteThread& main, const tracee::Memory& memory,
+                                   const FreshIds& fresh);
+
+}  // namespace ckpt::snapshot

@@ -1,0 +1,71 @@
+// Ids that a program remembers, in a process where the kernel gave other ones.
+//
+// glibc, the kernel and debuggers go by struct pthread, which holds the kernel's ids (owners.hpp).
+// The program itself may have stored what getpid() and its like told it before the save. So the
+// entry points of the functions that take or give ids are made to lead through a translation
+// (boundary_code.cpp), in this process's memory only: no library is preloaded, no file changed.
+// The next snapshot of the process has the C library's own code back, and the remembered ids.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "proc/maps.hpp"
+#include "proc/process_dir.hpp"
+#include "threads/boundary_layout.hpp"
+#include "threads/library.hpp"
+#include "tracee/memory.hpp"
+#include "tracee/remote.hpp"
+
+namespace ckpt::threads {
+
+/// Whether the C library's function of that name takes or gives ids.
+bool is_boundary_function(std::string_view name);
+
+struct BoundaryIds {
+  std::vector<IdPair> pairs;  // the process itself first, then its threads and its parent
+  IdPair group{};
+  IdPair session{};
+};
+
+/// The length of the instruction at the begin of `code`, if it may be run at another address:
+/// nothing for jumps, calls and whatever is not known. `displacement_at`: where in it a distance
+/// from the program counter stands that must be adjusted, 0 for none.
+struct Movable {
+  std::size_t length = 0;
+  std::size_t displacement_at = 0;
+};
+std::optional<Movable> movable_instruction(std::span<const std::byte> code);
+
+/// Where the translation can lie: free now, not in the way of heap and stacks, and within reach of
+/// a jump from all functions. Nothing if there is no such place.
+std::optional<Addr> find_boundary_place(const Library& library,
+                                        std::span<const proc::PageRun> taken, std::uint64_t bytes);
+
+/// The size of the mapping that install_boundary() will make, in bytes.
+std::uint64_t boundary_bytes(const Library& library, const BoundaryIds& ids);
+
+/// Makes the mapping at `place` and changes the entry points. Functions in whose first bytes one
+/// of `stopped` (program counters) lies are left alone, and returned by name, as are those that
+/// cannot be changed. The thread can run calls; the process is otherwise stopped.
+std::vector<std::string> install_boundary(tracee::RemoteThread& thread,
+                                          const tracee::Memory& memory, const Library& library,
+                                          const BoundaryIds& ids, Addr place,
+                                          std::span<const Addr> stopped);
+
+/// A translation that an earlier restore put into a process.
+struct FoundBoundary {
+  proc::PageRun mapping;
+  proc::PageRun code;
+  BoundaryIds ids;
+  std::vector<BoundaryPatch> patches;
+
+  /// What the program remembers the kernel's `real` as.
+  [[nodiscard]] Tid remembered(Tid real) const;
+};
+std::optional<FoundBoundary> find_boundary(const std::vector<proc::Mapping>& mappings,
+                                           const tracee::Memory& memory);
+
+}  // namespace ckpt::threads

@@ -1,0 +1,554 @@
+// The translation of ids at the libc boundary, as it runs inside the restored program. The code is
+// copied there (boundary.cpp), so it stands alone: no library, no data of its own, no jump tables,
+// only general registers (see CMakeLists.txt for how it is compiled). Each function here stands for
+// the C library's of that name and keeps its interface, errno included.
+//
+// Whoever calls from within the C library means the kernel's ids: struct pthread holds those.
+//
+// Functions that may block are not made here but gone on with in the C library's own code, where
+// unwinding (cancellation, backtraces) knows its way: the stack is as it was when they begin.
+#include <asm/ioctls.h>
+#include <errno.h>  // NOLINT(modernize-deprecated-headers)
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <sched.h>
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): siginfo_t's fields are macros
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+
+#include "threads/boundary_layout.hpp"
+
+#define CKPT_INJECTED extern "C" __attribute__((section("ckpt_ids"), used, visibility("hidden")))
+#define CKPT_INJECTED_LOCAL static __attribute__((section("ckpt_ids"), noinline))
+
+// NOLINTBEGIN: freestanding code; casts between addresses and numbers are what it is about.
+
+using ckpt::threads::BoundaryHeader;
+using ckpt::threads::CodeRange;
+using ckpt::threads::IdPair;
+using ckpt::threads::kAliasBase;
+
+namespace {
+
+[[gnu::always_inline]] inline BoundaryHeader* header() {
+  unsigned long here;
+  asm("lea 0(%%rip), %0" : "=r"(here));
+  return reinterpret_cast<BoundaryHeader*>(here & ~0xffffUL);
+}
+
+[[gnu::always_inline]] inline long raw(long number, long a = 0, long b = 0, long c = 0, long d = 0,
+                                       long e = 0, long f = 0) {
+  long result;
+  register long r10 asm("r10") = d;
+  register long r8 asm("r8") = e;
+  register long r9 asm("r9") = f;
+  asm volatile("syscall"
+               : "=a"(result)
+               : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+               : "rcx", "r11", "memory");
+  return result;
+}
+
+}  // namespace
+
+CKPT_INJECTED_LOCAL int to_real(int id) {
+  const BoundaryHeader* h = header();
+  const auto* pairs = reinterpret_cast<const IdPair*>(h->pairs_at);
+  for (unsigned i = 0; i < h->pairs; ++i)
+    if (pairs[i].remembered == id) return pairs[i].real;
+  return id > kAliasBase ? id - kAliasBase : id;
+}
+
+CKPT_INJECTED_LOCAL int to_remembered(int id) {
+  const BoundaryHeader* h = header();
+  const auto* pairs = reinterpret_cast<const IdPair*>(h->pairs_at);
+  for (unsigned i = 0; i < h->pairs; ++i)
+    if (pairs[i].real == id) return pairs[i].remembered;
+  for (unsigned i = 0; i < h->pairs; ++i)
+    if (pairs[i].remembered == id) return id + kAliasBase;
+  return id;
+}
+
+CKPT_INJECTED_LOCAL int group_to_real(int id) {
+  const BoundaryHeader* h = header();
+  return id != 0 && h->group.remembered == id ? h->group.real : to_real(id);
+}
+
+CKPT_INJECTED_LOCAL int group_to_remembered(int id) {
+  const BoundaryHeader* h = header();
+  return id != 0 && h->group.real == id ? h->group.remembered : to_remembered(id);
+}
+
+CKPT_INJECTED_LOCAL int session_to_remembered(int id) {
+  const BoundaryHeader* h = header();
+  return id != 0 && h->session.real == id ? h->session.remembered : to_remembered(id);
+}
+
+// An argument as kill(2) and wait4(2) take it: a process, or minus a group, or a special value.
+CKPT_INJECTED_LOCAL int target_to_real(int id) {
+  if (id > 0) return to_real(id);
+  return id < -1 ? -group_to_real(-id) : id;
+}
+
+CKPT_INJECTED_LOCAL bool is_internal(const void* caller) {
+  const BoundaryHeader* h = header();
+  const auto at = reinterpret_cast<unsigned long>(caller);
+  const auto* ranges = reinterpret_cast<const CodeRange*>(h->ranges_at);
+  for (unsigned i = 0; i < h->ranges; ++i)
+    if (at >= ranges[i].begin && at < ranges[i].end) return true;
+  return false;
+}
+
+CKPT_INJECTED_LOCAL long answer(long result) {
+  if (result >= 0 || result < -4095) return result;
+  const BoundaryHeader* h = header();
+  int* error;
+  if (h->errno_location != 0) {
+    error = reinterpret_cast<int* (*)()>(h->errno_location)();
+  } else {
+    unsigned long base;
+    asm("mov %%fs:0, %0" : "=r"(base));  // the thread's control block begins with its own address
+    error = reinterpret_cast<int*>(base + static_cast<unsigned long>(h->errno_offset));
+  }
+  *error = static_cast<int>(-result);
+  return -1;
+}
+
+// What the program's own group and session are called is known only until it makes new ones.
+CKPT_INJECTED_LOCAL long made_group(long result, bool ours) {
+  if (result < 0 || !ours) return result;
+  BoundaryHeader* h = header();
+  h->group.remembered = h->group.real = 0;
+  return result;
+}
+
+// kill(2) and so on report a sender: to ourselves it is the remembered one.
+CKPT_INJECTED_LOCAL long queue_signal(int target, int signal, const sigval value) {
+  siginfo_t info;
+  auto* words = reinterpret_cast<long*>(&info);
+  for (unsigned i = 0; i < sizeof info / sizeof *words; ++i)
+    reinterpret_cast<volatile long*>(words)[i] = 0;  // volatile: not a call of memset
+  const int self = static_cast<int>(raw(SYS_getpid));
+  info.si_signo = signal;
+  info.si_code = SI_QUEUE;
+  info.si_pid = target == self ? to_remembered(self) : self;
+  info.si_uid = static_cast<uid_t>(raw(SYS_getuid));
+  info.si_value = value;
+  return raw(SYS_rt_sigqueueinfo, target, signal, reinterpret_cast<long>(&info));
+}
+
+// All system calls that take or give ids and do not block. `user`: the caller means remembered ids.
+CKPT_INJECTED_LOCAL long translate(long number, long a, long b, long c, long d, long e) {
+  switch (number) {
+    case SYS_getpid:
+    case SYS_gettid:
+    case SYS_getppid: return to_remembered(static_cast<int>(raw(number)));
+    case SYS_getpgrp: return group_to_remembered(static_cast<int>(raw(number)));
+    case SYS_getpgid:
+    case SYS_getsid: {
+      const long id = raw(number, to_real(static_cast<int>(a)));
+      if (id < 0) return id;
+      return number == SYS_getpgid ? group_to_remembered(static_cast<int>(id))
+                                   : session_to_remembered(static_cast<int>(id));
+    }
+    case SYS_setpgid: {
+      const int real = to_real(static_cast<int>(a));
+      const bool ours = real == 0 || real == raw(SYS_getpid);
+      return made_group(raw(number, real, group_to_real(static_cast<int>(b))), ours);
+    }
+    case SYS_setsid: {
+      const long id = made_group(raw(number), true);
+      if (id < 0) return id;
+      header()->session.remembered = header()->session.real = 0;
+      return to_remembered(static_cast<int>(id));
+    }
+    case SYS_kill: return raw(number, target_to_real(static_cast<int>(a)), b);
+    case SYS_tkill:
+    case SYS_pidfd_open:
+    case SYS_sched_setparam:
+    case SYS_sched_getparam:
+    case SYS_sched_setscheduler:
+    case SYS_sched_getscheduler:
+    case SYS_sched_rr_get_interval:
+    case SYS_sched_setaffinity:
+    case SYS_sched_getaffinity:
+    case SYS_sched_setattr:
+    case SYS_sched_getattr:
+    case SYS_prlimit64:
+    case SYS_rt_sigqueueinfo:
+    case SYS_get_robust_list: return raw(number, to_real(static_cast<int>(a)), b, c, d, e);
+    case SYS_tgkill:
+    case SYS_rt_tgsigqueueinfo:
+      return raw(number, to_real(static_cast<int>(a)), to_real(static_cast<int>(b)), c, d, e);
+    case SYS_getpriority:
+    case SYS_setpriority:
+    case SYS_ioprio_get:
+    case SYS_ioprio_set: {
+      // PRIO_PROCESS 0 and PRIO_PGRP 1; I/O priorities count from 1.
+      const long kind = number == SYS_getpriority || number == SYS_setpriority ? a : a - 1;
+      const int id = static_cast<int>(b);
+      if (kind == PRIO_PROCESS) b = to_real(id);
+      if (kind == PRIO_PGRP) b = group_to_real(id);
+      return raw(number, a, b, c);
+    }
+    case SYS_fcntl: {
+      if (b == F_SETOWN) return raw(number, a, b, target_to_real(static_cast<int>(c)));
+      if (b == F_SETOWN_EX) {
+        f_owner_ex owner = *reinterpret_cast<const f_owner_ex*>(c);
+        owner.pid = owner.type == F_OWNER_PGRP ? group_to_real(owner.pid) : to_real(owner.pid);
+        return raw(number, a, b, reinterpret_cast<long>(&owner));
+      }
+      if (b == F_GETOWN || b == F_GETOWN_EX) {
+        // F_GETOWN's own answer cannot tell a group from an error.
+        f_owner_ex owner;
+        const long result = raw(number, a, F_GETOWN_EX, reinterpret_cast<long>(&owner));
+        if (result < 0) return result;
+        owner.pid = owner.type == F_OWNER_PGRP ? group_to_remembered(owner.pid)
+                                               : (owner.pid != 0 ? to_remembered(owner.pid) : 0);
+        if (b == F_GETOWN) return owner.type == F_OWNER_PGRP ? -owner.pid : owner.pid;
+        auto* out = reinterpret_cast<f_owner_ex*>(c);
+        out->type = owner.type;
+        out->pid = owner.pid;
+        return result;
+      }
+      const long result = raw(number, a, b, c);
+      auto* lock = reinterpret_cast<flock*>(c);
+      if (result == 0 && lock->l_type != F_UNLCK && lock->l_pid > 0)
+        lock->l_pid = to_remembered(lock->l_pid);
+      return result;
+    }
+    case SYS_ioctl: {
+      auto* id = reinterpret_cast<int*>(c);
+      const bool gives = b == TIOCGPGRP || b == TIOCGSID || b == FIOGETOWN || b == SIOCGPGRP;
+      if (!gives) {
+        int real = *id;
+        real = b == TIOCSPGRP ? group_to_real(real) : target_to_real(real);
+        return raw(number, a, b, reinterpret_cast<long>(&real));
+      }
+      const long result = raw(number, a, b, c);
+      if (result < 0) return result;
+      if (b == TIOCGSID)
+        *id = session_to_remembered(*id);
+      else if (b == TIOCGPGRP)
+        *id = group_to_remembered(*id);
+      else
+        *id = *id < 0 ? -group_to_remembered(-*id) : (*id > 0 ? to_remembered(*id) : 0);
+      return result;
+    }
+    case SYS_getsockopt: {
+      const long result = raw(number, a, b, c, d, e);
+      if (result == 0 && b == SOL_SOCKET && c == SO_PEERCRED &&
+          *reinterpret_cast<const socklen_t*>(e) >= sizeof(int)) {
+        auto* peer = reinterpret_cast<int*>(d);
+        if (*peer > 0) *peer = to_remembered(*peer);
+      }
+      return result;
+    }
+    default: return raw(number, a, b, c, d, e);
+  }
+}
+
+// As above; a caller inside the C library is given what the kernel says.
+CKPT_INJECTED_LOCAL long boundary(const void* caller, long number, long a = 0, long b = 0,
+                                  long c = 0, long d = 0, long e = 0) {
+  return is_internal(caller) ? raw(number, a, b, c, d, e) : translate(number, a, b, c, d, e);
+}
+
+#define CALLER __builtin_return_address(0)
+
+// Never fail, so errno is left alone.
+CKPT_INJECTED int ckpt_ids_getpid() { return static_cast<int>(boundary(CALLER, SYS_getpid)); }
+CKPT_INJECTED int ckpt_ids_gettid() { return static_cast<int>(boundary(CALLER, SYS_gettid)); }
+CKPT_INJECTED int ckpt_ids_getppid() { return static_cast<int>(boundary(CALLER, SYS_getppid)); }
+CKPT_INJECTED int ckpt_ids_getpgrp() { return static_cast<int>(boundary(CALLER, SYS_getpgrp)); }
+
+CKPT_INJECTED long ckpt_ids_getpgid(long a) { return answer(boundary(CALLER, SYS_getpgid, a)); }
+CKPT_INJECTED long ckpt_ids_getsid(long a) { return answer(boundary(CALLER, SYS_getsid, a)); }
+CKPT_INJECTED long ckpt_ids_setpgid(long a, long b) {
+  return answer(translate(SYS_setpgid, a, b, 0, 0, 0));  // from within: setpgrp(), with zeros
+}
+CKPT_INJECTED long ckpt_ids_setsid() { return answer(translate(SYS_setsid, 0, 0, 0, 0, 0)); }
+CKPT_INJECTED long ckpt_ids_kill(long a, long b) {
+  return answer(boundary(CALLER, SYS_kill, a, b));
+}
+CKPT_INJECTED long ckpt_ids_killpg(int group, long signal) {
+  if (group < 0) return answer(-EINVAL);
+  return answer(boundary(CALLER, SYS_kill, -group, signal));
+}
+CKPT_INJECTED long ckpt_ids_tgkill(long a, long b, long c) {
+  return answer(boundary(CALLER, SYS_tgkill, a, b, c));
+}
+CKPT_INJECTED long ckpt_ids_sigqueue(int target, int signal, const sigval value) {
+  return answer(queue_signal(is_internal(CALLER) ? target : to_real(target), signal, value));
+}
+CKPT_INJECTED long ckpt_ids_pidfd_open(long a, long b) {
+  return answer(boundary(CALLER, SYS_pidfd_open, a, b));
+}
+CKPT_INJECTED long ckpt_ids_sched_setparam(long a, long b) {
+  return answer(boundary(CALLER, SYS_sched_setparam, a, b));
+}
+CKPT_INJECTED long ckpt_ids_sched_getparam(long a, long b) {
+  return answer(boundary(CALLER, SYS_sched_getparam, a, b));
+}
+CKPT_INJECTED long ckpt_ids_sched_setscheduler(long a, long b, long c) {
+  return answer(boundary(CALLER, SYS_sched_setscheduler, a, b, c));
+}
+CKPT_INJECTED long ckpt_ids_sched_getscheduler(long a) {
+  return answer(boundary(CALLER, SYS_sched_getscheduler, a));
+}
+CKPT_INJECTED long ckpt_ids_sched_rr_get_interval(long a, long b) {
+  return answer(boundary(CALLER, SYS_sched_rr_get_interval, a, b));
+}
+CKPT_INJECTED long ckpt_ids_sched_setaffinity(long a, long b, long c) {
+  return answer(boundary(CALLER, SYS_sched_setaffinity, a, b, c));
+}
+CKPT_INJECTED long ckpt_ids_sched_getaffinity(long a, unsigned long bytes, char* set) {
+  const unsigned long most = bytes > 0x7fffffff ? 0x7fffffff : bytes;
+  const long got = boundary(CALLER, SYS_sched_getaffinity, a, static_cast<long>(most),
+                            reinterpret_cast<long>(set));
+  if (got < 0) return answer(got);
+  // The kernel fills in what it has; the library clears the rest and answers 0.
+  for (auto i = static_cast<unsigned long>(got); i < bytes; ++i)
+    static_cast<volatile char*>(set)[i] = 0;
+  return 0;
+}
+CKPT_INJECTED long ckpt_ids_getpriority(long a, long b) {
+  // The kernel answers 20 - nice, so that no good answer looks like an error.
+  const long result = boundary(CALLER, SYS_getpriority, static_cast<int>(a), b);
+  return result >= 0 ? 20 - result : answer(result);
+}
+CKPT_INJECTED long ckpt_ids_setpriority(long a, long b, long c) {
+  return answer(boundary(CALLER, SYS_setpriority, static_cast<int>(a), b, c));
+}
+CKPT_INJECTED long ckpt_ids_prlimit(long a, long b, long c, long d) {
+  return answer(boundary(CALLER, SYS_prlimit64, a, b, c, d));
+}
+CKPT_INJECTED long ckpt_ids_getsockopt(long a, long b, long c, long d, long e) {
+  return answer(
+      boundary(CALLER, SYS_getsockopt, a, static_cast<int>(b), static_cast<int>(c), d, e));
+}
+CKPT_INJECTED long ckpt_ids_tcgetpgrp(long a) {
+  int group = 0;
+  const long result = translate(SYS_ioctl, a, TIOCGPGRP, reinterpret_cast<long>(&group), 0, 0);
+  return result < 0 ? answer(result) : group;
+}
+CKPT_INJECTED long ckpt_ids_tcsetpgrp(long a, int group) {
+  return answer(translate(SYS_ioctl, a, TIOCSPGRP, reinterpret_cast<long>(&group), 0, 0));
+}
+CKPT_INJECTED long ckpt_ids_tcgetsid(long a) {
+  int session = 0;
+  const long result = translate(SYS_ioctl, a, TIOCGSID, reinterpret_cast<long>(&session), 0, 0);
+  return result < 0 ? answer(result) : session;
+}
+CKPT_INJECTED int ckpt_ids_clock_getcpuclockid(int pid, clockid_t* clock) {
+  if (pid != 0 && !is_internal(CALLER)) pid = to_real(pid);
+  // include/linux/posix-timers.h: the id inverted, over the kind of clock.
+  const auto id = static_cast<clockid_t>((~static_cast<unsigned>(pid) << 3U) | 2U);
+  const long result = raw(SYS_clock_getres, id, 0);
+  if (result != 0) return result == -EINVAL ? ESRCH : static_cast<int>(-result);
+  *clock = id;
+  return 0;
+}
+
+// The second halves of the functions below; registers are the library's.
+CKPT_INJECTED long ckpt_ids_translated_syscall(long number, long a, long b, long c, long d,
+                                               long e) {
+  switch (number) {
+    case SYS_fcntl:
+    case SYS_ioctl:
+    case SYS_getsockopt:
+    case SYS_getpriority:
+    case SYS_setpriority: b = static_cast<int>(b); break;
+    default: break;
+  }
+  return answer(translate(number, a, b, c, d, e));
+}
+CKPT_INJECTED long ckpt_ids_translated_fcntl(long fd, int command, long argument) {
+  return answer(translate(SYS_fcntl, fd, command, argument, 0, 0));
+}
+CKPT_INJECTED long ckpt_ids_translated_ioctl(long fd, long request, long argument) {
+  return answer(translate(SYS_ioctl, fd, static_cast<unsigned>(request), argument, 0, 0));
+}
+CKPT_INJECTED int ckpt_ids_wait_target(int target) { return target_to_real(target); }
+
+// Offsets of BoundaryHeader::originals, for the assembly.
+static_assert(offsetof(BoundaryHeader, originals) == 16);
+static_assert(offsetof(BoundaryHeader, calls) == 128);
+
+// Which of these concern ids is decided without touching the stack or the arguments.
+asm(R"(
+    .pushsection ckpt_ids, "ax", @progbits
+    .macro go_on original
+    lea     0(%rip), %r11
+    and     $-0x10000, %r11
+    jmp     *16+8*\original(%r11)
+    .endm
+    .macro entry name
+    .balign 16
+    .globl  \name
+    .hidden \name
+    .type   \name, @function
+\name:
+    .endm
+
+    entry ckpt_ids_syscall
+    cmp     $511, %rdi
+    ja      1f
+    lea     0(%rip), %r11
+    and     $-0x10000, %r11
+    bt      %rdi, 128(%r11)
+    jc      ckpt_ids_syscall_with_id
+1:  go_on 0
+ckpt_ids_syscall_with_id:
+    cmp     $72, %rdi                # fcntl: only some of its commands
+    je      3f
+    cmp     $16, %rdi                # ioctl
+    je      4f
+    cmp     $61, %rdi                # wait4: a group
+    je      5f
+    cmp     $247, %rdi               # waitid
+    je      6f
+2:  jmp     ckpt_ids_translated_syscall
+3:  mov     %edx, %eax
+    jmp     7f
+4:  mov     %edx, %eax
+    jmp     8f
+5:  cmp     $-1, %esi
+    jge     1b
+    push    %rdi
+    push    %rdx
+    push    %rcx
+    push    %r8
+    push    %r9
+    mov     %esi, %edi
+    call    ckpt_ids_wait_target
+    movslq  %eax, %rsi
+    pop     %r9
+    pop     %r8
+    pop     %rcx
+    pop     %rdx
+    pop     %rdi
+    jmp     1b
+6:  cmp     $2, %esi                 # P_PGID
+    jne     1b
+    test    %edx, %edx
+    jle     1b
+    push    %rdi
+    push    %rsi
+    push    %rcx
+    push    %r8
+    push    %r9
+    mov     %edx, %edi
+    neg     %edi
+    call    ckpt_ids_wait_target
+    neg     %eax
+    mov     %eax, %edx
+    pop     %r9
+    pop     %r8
+    pop     %rcx
+    pop     %rsi
+    pop     %rdi
+    jmp     1b
+7:  cmp     $8, %eax                 # F_SETOWN, F_GETOWN, F_SETOWN_EX, F_GETOWN_EX, F_GETLK
+    je      2b
+    cmp     $9, %eax
+    je      2b
+    cmp     $15, %eax
+    je      2b
+    cmp     $16, %eax
+    je      2b
+    cmp     $5, %eax
+    je      2b
+    cmp     $36, %eax                # F_OFD_GETLK
+    je      2b
+    jmp     1b
+8:  cmp     $0x540f, %eax            # TIOCGPGRP, TIOCSPGRP, TIOCGSID
+    je      2b
+    cmp     $0x5410, %eax
+    je      2b
+    cmp     $0x5429, %eax
+    je      2b
+    lea     -0x8901(%rax), %r11d     # FIOSETOWN, SIOCSPGRP, FIOGETOWN, SIOCGPGRP
+    cmp     $3, %r11d
+    jbe     2b
+    jmp     1b
+
+    entry ckpt_ids_fcntl
+    cmp     $8, %esi
+    je      1f
+    cmp     $9, %esi
+    je      1f
+    cmp     $15, %esi
+    je      1f
+    cmp     $16, %esi
+    je      1f
+    cmp     $5, %esi
+    je      1f
+    cmp     $36, %esi
+    je      1f
+    go_on 2
+1:  jmp     ckpt_ids_translated_fcntl
+
+    entry ckpt_ids_ioctl
+    cmp     $0x540f, %esi
+    je      1f
+    cmp     $0x5410, %esi
+    je      1f
+    cmp     $0x5429, %esi
+    je      1f
+    lea     -0x8901(%rsi), %r11d
+    cmp     $3, %r11d
+    jbe     1f
+    go_on 1
+1:  jmp     ckpt_ids_translated_ioctl
+
+    entry ckpt_ids_wait4
+    cmp     $-1, %edi
+    jge     1f
+    push    %rsi
+    push    %rdx
+    push    %rcx
+    call    ckpt_ids_wait_target
+    mov     %eax, %edi
+    pop     %rcx
+    pop     %rdx
+    pop     %rsi
+1:  go_on 3
+
+    entry ckpt_ids_waitid
+    cmp     $2, %edi                 # P_PGID
+    jne     1f
+    test    %esi, %esi
+    jle     1f
+    push    %rdi
+    push    %rdx
+    push    %rcx
+    push    %r8
+    sub     $8, %rsp
+    mov     %esi, %edi
+    neg     %edi
+    call    ckpt_ids_wait_target
+    neg     %eax
+    mov     %eax, %esi
+    add     $8, %rsp
+    pop     %r8
+    pop     %rcx
+    pop     %rdx
+    pop     %rdi
+1:  go_on 4
+    .popsection
+)");
+
+static_assert(ckpt::threads::kSyscall == 0 && ckpt::threads::kIoctl == 1 &&
+              ckpt::threads::kFcntl == 2 && ckpt::threads::kWait4 == 3 &&
+              ckpt::threads::kWaitid == 4);
+static_assert(SYS_fcntl == 72 && SYS_ioctl == 16 && SYS_wait4 == 61 && SYS_waitid == 247);
+static_assert(F_SETOWN == 8 && F_GETOWN == 9 && F_SETOWN_EX == 15 && F_GETOWN_EX == 16 &&
+              F_GETLK == 5 && F_OFD_GETLK == 36);
+static_assert(TIOCGPGRP == 0x540f && TIOCSPGRP == 0x5410 && TIOCGSID == 0x5429 &&
+              FIOSETOWN == 0x8901 && SIOCSPGRP == 0x8902 && FIOGETOWN == 0x8903 &&
+              SIOCGPGRP == 0x8904);
+// NOLINTEND

@@ -1,0 +1,67 @@
+// The page of translation that boundary.cpp puts into a process with new ids: what its code
+// (boundary_code.cpp) and the installer must agree on.
+//
+//   +0        BoundaryHeader, writable: the code changes it when the program changes its group
+//   +4 KiB    the code, then one trampoline for each Original; readable and executable
+//   ...       IdPair[pairs], CodeRange[ranges], BoundaryPatch[patches]; readable
+//
+// The whole lies at a multiple of kBoundaryAlignment, so that the code finds the header from its
+// own address, wherever it was copied to.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ckpt::threads {
+
+inline constexpr std::uint64_t kBoundaryMagic = 0x31736469'74706b63;  // "ckptids1"
+inline constexpr std::uint64_t kBoundaryAlignment = 0x10000;
+inline constexpr std::uint64_t kBoundaryCodeAt = 0x1000;
+
+/// No kernel id is as large (PID_MAX_LIMIT): what a new thread shows whose id the program remembers
+/// as somebody else's.
+inline constexpr std::int32_t kAliasBase = 1 << 22;
+
+/// An id as the program remembers it, and the kernel's.
+struct IdPair {
+  std::int32_t remembered;
+  std::int32_t real;
+};
+
+struct CodeRange {
+  std::uint64_t begin;
+  std::uint64_t end;
+};
+
+inline constexpr std::size_t kPatchBytes = 5;  // jmp rel32
+
+/// Where the C library was changed, and what stood there.
+struct BoundaryPatch {
+  std::uint64_t address;
+  std::uint8_t original[8];  // the first kPatchBytes of them; NOLINT(modernize-avoid-c-arrays)
+};
+
+/// Functions that are gone on with: what the translation does not concern, or what may block.
+enum Original : std::uint8_t { kSyscall, kIoctl, kFcntl, kWait4, kWaitid, kOriginals };
+
+// NOLINTBEGIN(modernize-avoid-c-arrays): plain data shared with code that has no library
+struct BoundaryHeader {
+  std::uint64_t magic;
+  std::uint64_t self;  // its own address
+  std::uint64_t originals[kOriginals];
+  std::uint64_t errno_location;  // address of the function __errno_location; 0 if there is none,
+  std::int64_t errno_offset;     // then errno is at this offset from the FS base
+  IdPair group;                  // the process group and session at the save; 0, 0 for none
+  IdPair session;
+  std::uint64_t pairs_at;  // addresses and counts of the tables
+  std::uint64_t ranges_at;
+  std::uint64_t patches_at;
+  std::uint32_t pairs;
+  std::uint32_t ranges;
+  std::uint32_t patches;
+  std::uint32_t bytes;     // of the whole mapping
+  std::uint8_t calls[64];  // a bit for each system call number that is translated
+};
+// NOLINTEND(modernize-avoid-c-arrays)
+
+}  // namespace ckpt::threads

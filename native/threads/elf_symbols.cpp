@@ -1,0 +1,84 @@
+#include "threads/elf_symbols.hpp"
+
+#include <fcntl.h>
+#include <gelf.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <memory>
+
+#include "base/error.hpp"
+#include "base/unique_fd.hpp"
+
+namespace ckpt::threads {
+
+namespace {
+
+constexpr GElf_Versym kHiddenVersion = 0x8000;  // elf.h has no name for it: not the default version
+
+using ElfHandle = std::unique_ptr<Elf, decltype(&elf_end)>;
+
+Elf_Scn* find_section(Elf* elf, std::uint32_t type, GElf_Shdr& header) {
+  for (Elf_Scn* section = elf_nextscn(elf, nullptr); section != nullptr;
+       section = elf_nextscn(elf, section))
+    if (gelf_getshdr(section, &header) != nullptr && header.sh_type == type) return section;
+  return nullptr;
+}
+
+void read_segments(Elf* elf, ElfSymbols& result) {
+  std::size_t count = 0;
+  if (elf_getphdrnum(elf, &count) != 0) return;
+  result.is_static = true;
+  for (std::size_t i = 0; i < count; ++i) {
+    GElf_Phdr header;
+    if (gelf_getphdr(elf, static_cast<int>(i), &header) == nullptr) continue;
+    if (header.p_type == PT_INTERP) result.is_static = false;
+    if (header.p_type == PT_LOAD && header.p_offset == 0) result.first_address = header.p_vaddr;
+    if (header.p_type == PT_TLS) {
+      const std::uint64_t align = header.p_align == 0 ? 1 : header.p_align;
+      result.tls_bytes = (header.p_memsz + align - 1) / align * align;
+    }
+  }
+}
+
+}  // namespace
+
+ElfSymbols read_symbols(const std::string& path) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) throw_errno(fmt::format("open {}", path), errno);
+  ElfSymbols result;
+  elf_version(EV_CURRENT);
+  const ElfHandle elf(elf_begin(fd.get(), ELF_C_READ_MMAP, nullptr), &elf_end);
+  if (elf == nullptr || elf_kind(elf.get()) != ELF_K_ELF) return result;
+  read_segments(elf.get(), result);
+
+  GElf_Shdr header;
+  Elf_Scn* section = find_section(elf.get(), SHT_DYNSYM, header);
+  const bool dynamic = section != nullptr && !result.is_static;
+  if (!dynamic) section = find_section(elf.get(), SHT_SYMTAB, header);
+  if (section == nullptr || header.sh_entsize == 0) return result;
+  Elf_Data* data = elf_getdata(section, nullptr);
+  if (data == nullptr) return result;
+  GElf_Shdr version_header;
+  Elf_Scn* version_section =
+      dynamic ? find_section(elf.get(), SHT_GNU_versym, version_header) : nullptr;
+  Elf_Data* versions = version_section != nullptr ? elf_getdata(version_section, nullptr) : nullptr;
+
+  const auto count = static_cast<int>(header.sh_size / header.sh_entsize);
+  for (int i = 0; i < count; ++i) {
+    GElf_Sym symbol;
+    if (gelf_getsym(data, i, &symbol) == nullptr) break;
+    const auto type = GELF_ST_TYPE(symbol.st_info);
+    if (symbol.st_shndx == SHN_UNDEF || (type != STT_FUNC && type != STT_TLS)) continue;
+    GElf_Versym version = 0;
+    if (versions != nullptr && gelf_getversym(versions, i, &version) != nullptr &&
+        (version & kHiddenVersion) != 0)
+      continue;
+    const char* name = elf_strptr(elf.get(), header.sh_link, symbol.st_name);
+    if (name == nullptr || *name == 0) continue;
+    result.symbols.push_back({name, symbol.st_value, symbol.st_size, type == STT_TLS});
+  }
+  return result;
+}
+
+}  // namespace ckpt::threads

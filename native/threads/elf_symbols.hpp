@@ -1,0 +1,29 @@
+// The symbols of an ELF file.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace ckpt::threads {
+
+struct Symbol {
+  std::string name;
+  std::uint64_t value = 0;  // as the file has it: add where it was loaded
+  std::uint64_t size_bytes = 0;
+  bool is_thread_local = false;
+};
+
+struct ElfSymbols {
+  /// Defined functions and thread-local objects; of several versions of a name the default one.
+  std::vector<Symbol> symbols;
+  std::uint64_t first_address = 0;  // of the segment with the file's first byte
+  std::uint64_t tls_bytes = 0;      // of the thread-local block, alignment included
+  bool is_static = false;           // needs no interpreter
+};
+
+/// Reads the dynamic symbols, or for a static program all symbols, of the file at `path`. Throws
+/// Error (system) when it cannot be read; whatever in it makes no sense is left out.
+ElfSymbols read_symbols(const std::string& path);
+
+}  // namespace ckpt::threads

@@ -1,0 +1,114 @@
+#include "threads/library.hpp"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "threads/boundary.hpp"
+#include "threads/elf_symbols.hpp"
+
+namespace ckpt::threads {
+
+namespace {
+
+bool is_library_name(std::string_view path) {
+  const std::string_view name = path.substr(path.rfind('/') + 1);
+  constexpr std::array<std::string_view, 5> kBegins = {"libc.so.", "libc-2.", "libpthread.so.",
+                                                       "libpthread-2.", "ld-musl-"};
+  return std::any_of(kBegins.begin(), kBegins.end(),
+                     [&](std::string_view begin) { return name.starts_with(begin); });
+}
+
+// In a static program the library's code lies among the program's own; these are its functions that
+// ask for an id to use it with what struct pthread holds.
+bool is_internal_name(std::string_view name) {
+  constexpr std::array<std::string_view, 12> kBegins = {
+      "pthread_", "__pthread_", "___pthread_", "nptl_",   "__nptl_",      "sighandler_setxid",
+      "setxid_",  "sigcancel_", "timer_",      "__timer", "start_thread", "__libc_fork"};
+  constexpr std::array<std::string_view, 6> kNames = {"raise", "gsignal", "abort",
+                                                      "_Fork", "fork",    "__fork"};
+  return std::find(kNames.begin(), kNames.end(), name) != kNames.end() ||
+         std::any_of(kBegins.begin(), kBegins.end(),
+                     [&](std::string_view begin) { return name.starts_with(begin); });
+}
+
+bool is_locking_name(std::string_view name) {
+  constexpr std::array<std::string_view, 6> kParts = {
+      "pthread_mutex_", "pthread_rwlock_", "pthread_cond_", "mtx_", "cnd_", "__lll_"};
+  return std::any_of(kParts.begin(), kParts.end(),
+                     [&](std::string_view part) { return name.find(part) != name.npos; });
+}
+
+// Functions without a symbol lie beside those of the same source file that have one: from the end
+// of the symbol before to the begin of the one after.
+std::vector<proc::PageRun> locking_ranges(const ElfSymbols& elf, std::uint64_t bias) {
+  std::vector<const Symbol*> order;
+  for (const auto& symbol : elf.symbols)
+    if (!symbol.is_thread_local) order.push_back(&symbol);
+  std::sort(order.begin(), order.end(),
+            [](const Symbol* a, const Symbol* b) { return a->value < b->value; });
+  std::vector<proc::PageRun> ranges;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    if (!is_locking_name(order[i]->name)) continue;
+    const Addr begin{bias +
+                     (i > 0 ? order[i - 1]->value + order[i - 1]->size_bytes : order[i]->value)};
+    const Addr own{bias + order[i]->value};
+    const Addr end{bias + (i + 1 < order.size() ? order[i + 1]->value
+                                                : order[i]->value + order[i]->size_bytes)};
+    ranges.push_back({std::min(begin, own), end});
+  }
+  return ranges;
+}
+
+void add_object(const MappedObject& object, const ElfSymbols& elf, Library& library) {
+  const std::uint64_t bias = object.start.value - elf.first_address;
+  for (const auto& symbol : elf.symbols) {
+    const Addr address{bias + symbol.value};
+    if (symbol.is_thread_local) {
+      // The block ends where the thread's control block, to which FS points, begins. Only a static
+      // program's is known to lie there.
+      if (object.is_program && (symbol.name == "errno" || symbol.name == "__libc_errno"))
+        library.errno_offset = static_cast<std::int64_t>(symbol.value - elf.tls_bytes);
+      continue;
+    }
+    if (symbol.name == "__errno_location") library.errno_location = address;
+    if (is_boundary_function(symbol.name))
+      library.functions.push_back({symbol.name, address, symbol.size_bytes});
+    if (object.is_program && is_internal_name(symbol.name))
+      library.internal.push_back({address, address + symbol.size_bytes});
+  }
+  if (!object.is_program)
+    library.internal.insert(library.internal.end(), object.code.begin(), object.code.end());
+  const auto locking = locking_ranges(elf, bias);
+  library.locking.insert(library.locking.end(), locking.begin(), locking.end());
+}
+
+bool is_static_libc(const ElfSymbols& elf) {
+  return elf.is_static && std::any_of(elf.symbols.begin(), elf.symbols.end(),
+                                      [](const auto& s) { return s.name == "__libc_start_main"; });
+}
+
+}  // namespace
+
+bool Library::is_locking(Addr address) const {
+  return std::any_of(locking.begin(), locking.end(), [&](const proc::PageRun& run) {
+    return run.start <= address && address < run.end;
+  });
+}
+
+Library find_library(std::span<const MappedObject> objects) {
+  Library library;
+  for (const auto& object : objects) {
+    if (!object.is_program && !is_library_name(object.name)) continue;
+    try {
+      const ElfSymbols elf = read_symbols(object.path);
+      if (!object.is_program || is_static_libc(elf)) add_object(object, elf, library);
+    } catch (const Error&) {  // NOLINT(bugprone-empty-catch): as if it were not there
+    }
+  }
+  std::sort(library.internal.begin(), library.internal.end());
+  return library;
+}
+
+}  // namespace ckpt::threads

@@ -1,0 +1,49 @@
+// The C library inside a program, as far as thread ids are concerned: the functions that take or
+// give ids, the code that means the kernel's ids when it calls them, and the functions that may
+// have an id in a register.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/types.hpp"
+#include "proc/pagemap.hpp"
+
+namespace ckpt::threads {
+
+/// An ELF file that a program has mapped.
+struct MappedObject {
+  std::string path;  // where its content can be read
+  std::string name;  // the path it was loaded from
+  Addr start;        // where its first byte is mapped
+  std::vector<proc::PageRun> code;
+  bool is_program = false;
+};
+
+struct LibraryFunction {
+  std::string name;
+  Addr address;
+  std::uint64_t size_bytes = 0;
+};
+
+struct Library {
+  std::vector<LibraryFunction> functions;  // those of the boundary, see boundary.cpp
+  std::vector<proc::PageRun> internal;     // ascending
+  std::vector<proc::PageRun> locking;      // ascending
+  Addr errno_location;                     // the function, if there is one,
+  std::int64_t errno_offset = 0;           // else where errno is from the FS base; 0: unknown
+
+  /// Whether ids that the program remembers can be translated.
+  [[nodiscard]] bool found() const {
+    return !functions.empty() && (errno_location || errno_offset != 0);
+  }
+  /// Whether a thread that stopped at `address` may hold an id in a register.
+  [[nodiscard]] bool is_locking(Addr address) const;
+};
+
+/// Looks for a C library among the objects: glibc or musl, dynamic, or static with symbols. What
+/// cannot be read is as if it were not there.
+Library find_library(std::span<const MappedObject> objects);
+
+}  // namespace ckpt::threads

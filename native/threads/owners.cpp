@@ -1,0 +1,238 @@
+#include "threads/owners.hpp"
+
+#include <linux/futex.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/io.hpp"
+
+namespace ckpt::threads {
+
+namespace {
+
+static_assert(sizeof(pthread_mutex_t) == kMutexBytes);
+static_assert(sizeof(pthread_rwlock_t) == kRwlockBytes);
+
+constexpr std::size_t kMutexOwnerAt = offsetof(pthread_mutex_t, __data.__owner);
+constexpr std::size_t kMutexListAt = offsetof(pthread_mutex_t, __data.__list.__next);
+constexpr std::size_t kWriterAt = offsetof(pthread_rwlock_t, __data.__cur_writer);
+
+// pthread_mutex_t.__data.__kind, as glibc's nptl/pthreadP.h has it since 2.2 or so.
+constexpr int kTypeMask = 3;
+constexpr int kNormal = 0;
+constexpr int kRecursive = 1;
+constexpr int kAdaptive = 3;
+constexpr int kRobust = 16;
+constexpr int kInherit = 32;
+constexpr int kProtect = 64;
+constexpr int kShared = 128;
+constexpr int kElided = 256;
+constexpr int kNotElided = 512;
+constexpr int kElision = kElided | kNotElided;
+constexpr int kKnownKinds = kTypeMask | kRobust | kInherit | kProtect | kShared | kElision;
+constexpr std::uint32_t kCeilingMask = 0xfff80000;  // in __lock of a mutex with a ceiling
+
+// Counts of users, of recursive locks, of waiters: far above what a program reaches.
+constexpr std::uint32_t kManyUsers = 1U << 20U;
+
+// How many robust mutexes the kernel itself follows (ROBUST_LIST_LIMIT).
+constexpr int kRobustListLimit = 2048;
+
+constexpr std::size_t kChunkBytes = 1U << 20U;
+
+// What holds the id in the lock word itself, where the kernel looks for it.
+bool has_id_in_lock(int kind) { return (kind & (kRobust | kInherit)) != 0; }
+
+bool is_held(std::uint32_t lock, Tid owner, int kind) {
+  if (has_id_in_lock(kind)) return (lock & FUTEX_TID_MASK) == static_cast<std::uint32_t>(owner);
+  if ((kind & kProtect) != 0) lock &= ~kCeilingMask;
+  return lock == 1 || lock == 2;  // 2: with waiters
+}
+
+// __count: the depth of a recursive mutex. The slow paths (robust, PI, ceiling) set it to 1 for
+// the other types as well.
+bool is_count(std::uint32_t count, int kind) {
+  if ((kind & kTypeMask) == kRecursive) return count >= 1 && count < kManyUsers;
+  const bool slow_path = (kind & (kRobust | kInherit | kProtect)) != 0;
+  return count == 0 || (count == 1 && slow_path);
+}
+
+bool is_list(const __pthread_list_t& list, int kind) {
+  if ((kind & kRobust) != 0) return true;  // has been, or is being, put on a list
+  return list.__prev == nullptr && list.__next == nullptr;
+}
+
+}  // namespace
+
+void IdMap::add(Tid old, Tid now) {
+  const auto word = static_cast<std::uint32_t>(old);
+  const std::uint32_t most = ids_.empty() ? word : std::max(least_ + span_, word);
+  least_ = ids_.empty() ? word : std::min(least_, word);
+  span_ = most - least_;
+  ids_[old] = now;
+  if (old != now) changes_ = true;
+}
+
+std::optional<Tid> IdMap::find(Tid old) const {
+  const auto found = ids_.find(old);
+  if (found == ids_.end()) return std::nullopt;
+  return found->second;
+}
+
+std::vector<OwnerWord> owner_words_of_mutex(std::span<const std::byte, kMutexBytes> bytes,
+                                            const IdMap& ids) {
+  pthread_mutex_t mutex;
+  std::memcpy(&mutex, bytes.data(), sizeof mutex);
+  const auto& data = mutex.__data;
+  const auto now = ids.find(data.__owner);
+  if (!now || *now == data.__owner) return {};
+  const int kind = data.__kind;
+  if ((kind & ~kKnownKinds) != 0 || (kind & kElision) == kElision) return {};
+  if ((kind & kInherit) != 0 && (kind & kProtect) != 0) return {};
+  if ((kind & kElision) != 0 && (kind & kTypeMask) != kNormal) return {};
+  const auto lock = static_cast<std::uint32_t>(data.__lock);
+  if (!is_held(lock, data.__owner, kind) || !is_count(data.__count, kind)) return {};
+  if (data.__nusers < 1 || data.__nusers >= kManyUsers) return {};
+  if (data.__spins != 0 && (kind & kTypeMask) != kAdaptive) return {};
+  if (data.__elision != 0 && (kind & kElided) == 0) return {};
+  if (!is_list(data.__list, kind)) return {};
+  std::vector<OwnerWord> words;
+  if (has_id_in_lock(kind))
+    words.push_back({0, (lock & ~static_cast<std::uint32_t>(FUTEX_TID_MASK)) |
+                            static_cast<std::uint32_t>(*now)});
+  words.push_back({kMutexOwnerAt, static_cast<std::uint32_t>(*now)});
+  return words;
+}
+
+std::vector<OwnerWord> owner_words_of_rwlock(std::span<const std::byte, kRwlockBytes> bytes,
+                                             const IdMap& ids) {
+  pthread_rwlock_t lock;
+  std::memcpy(&lock, bytes.data(), sizeof lock);
+  const auto& data = lock.__data;
+  const auto now = ids.find(data.__cur_writer);
+  if (!now || *now == data.__cur_writer) return {};
+  // __readers: bit 0 write phase, bit 1 a writer holds it, bit 2 readers wait, then the readers.
+  constexpr std::uint32_t kHeldForWriting = 3;
+  constexpr unsigned kReaderShift = 3;
+  constexpr std::uint32_t kHandOver = 1U << 31U;  // in __writers
+  constexpr std::uint32_t kFutexUsed = 2;         // in the two futex words, which are then 1
+  if ((data.__readers & kHeldForWriting) != kHeldForWriting) return {};
+  if ((data.__readers >> kReaderShift) >= kManyUsers) return {};
+  if ((data.__writers & ~kHandOver) >= kManyUsers) return {};
+  if ((data.__wrphase_futex & ~kFutexUsed) != 1) return {};
+  if ((data.__writers_futex & ~kFutexUsed) != 1) return {};
+  if (data.__pad3 != 0 || data.__pad4 != 0 || data.__rwelision != 0 || data.__pad2 != 0) return {};
+  if (std::any_of(std::begin(data.__pad1), std::end(data.__pad1), [](auto b) { return b != 0; }))
+    return {};
+  if (data.__shared < 0 || data.__shared > 1 ||
+      data.__flags > PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP)
+    return {};
+  return {{kWriterAt, static_cast<std::uint32_t>(*now)}};
+}
+
+namespace {
+
+class Mover {
+ public:
+  Mover(const tracee::Memory& memory, const IdMap& ids) : memory_(memory), ids_(ids) {}
+
+  /// The mutexes that a thread would leave behind if it died now.
+  void follow(const RobustList& list) {
+    if (!list.head || list.head_bytes != sizeof(robust_list_head)) return;
+    const auto now = ids_.find(list.old_tid);
+    if (!now || *now == list.old_tid) return;
+    robust_list_head head{};
+    if (!read(list.head, head)) return;
+    // The head counts from the list's link to the lock word.
+    const auto lock_of = [&](std::uint64_t link) {
+      return Addr{link + static_cast<std::uint64_t>(head.futex_offset)};
+    };
+    const auto address = [](const robust_list* link) {
+      return reinterpret_cast<std::uint64_t>(link) & ~std::uint64_t{1};  // bit 0: a PI mutex
+    };
+    if (head.list_op_pending != nullptr) renew(lock_of(address(head.list_op_pending)), list, *now);
+    std::uint64_t at = address(head.list.next);
+    for (int i = 0; i < kRobustListLimit && at != 0 && Addr{at} != list.head; ++i) {
+      renew(lock_of(at), list, *now);
+      robust_list link{};
+      if (!read(Addr{at}, link)) return;
+      at = address(link.next);
+    }
+  }
+
+  /// A word that may be somebody's owner word.
+  void look_at(Addr word) {
+    std::array<std::byte, kMutexBytes> mutex{};
+    if (memory_.read_some(word - kMutexOwnerAt, mutex) == mutex.size())
+      if (write(word - kMutexOwnerAt, owner_words_of_mutex(mutex, ids_))) ++moved.mutexes;
+    std::array<std::byte, kRwlockBytes> rwlock{};
+    if (memory_.read_some(word - kWriterAt, rwlock) == rwlock.size())
+      if (write(word - kWriterAt, owner_words_of_rwlock(rwlock, ids_))) ++moved.rwlocks;
+  }
+
+  MovedOwners moved;
+
+ private:
+  template <typename T>
+  bool read(Addr from, T& value) const {
+    return memory_.read_some(from, std::as_writable_bytes(std::span(&value, 1))) == sizeof value;
+  }
+
+  void renew(Addr lock, const RobustList& list, Tid now) {
+    std::uint32_t word = 0;
+    if (!read(lock, word)) return;
+    constexpr std::uint32_t kIdBits = FUTEX_TID_MASK;
+    if ((word & kIdBits) != static_cast<std::uint32_t>(list.old_tid)) return;
+    memory_.write_value(lock, (word & ~kIdBits) | static_cast<std::uint32_t>(now));
+    ++moved.robust;
+    // glibc's mutex says it once more.
+    Tid owner = 0;
+    if (read(lock + kMutexOwnerAt, owner) && owner == list.old_tid)
+      memory_.write_value(lock + kMutexOwnerAt, now);
+  }
+
+  bool write(Addr lock, const std::vector<OwnerWord>& words) const {
+    for (const auto& word : words) memory_.write_value(lock + word.offset, word.value);
+    return !words.empty();
+  }
+
+  const tracee::Memory& memory_;
+  const IdMap& ids_;
+};
+
+}  // namespace
+
+MovedOwners move_owners(const tracee::Memory& memory, const image::Reader& image,
+                        std::span<const proc::PageRun> writable,
+                        std::span<const RobustList> robust_lists, const IdMap& ids) {
+  Mover mover(memory, ids);
+  if (!ids.changes()) return mover.moved;
+  static_assert(kMutexListAt == 32, "the robust list is followed by offsets from the lock word");
+  for (const auto& list : robust_lists) mover.follow(list);
+  // Reading the image is faster than reading the process, and what is not in it is not a held lock.
+  std::vector<std::uint64_t> words;
+  for (const auto& extent : image.extents()) {
+    const auto after =
+        std::upper_bound(writable.begin(), writable.end(), extent.start,
+                         [](Addr address, const proc::PageRun& run) { return address < run.end; });
+    if (after == writable.end() || after->start > extent.start) continue;
+    for (std::uint64_t at = 0; at < extent.size_bytes; at += kChunkBytes) {
+      words.resize(std::min<std::uint64_t>(kChunkBytes, extent.size_bytes - at) /
+                   sizeof(std::uint64_t));
+      if (!pread_exact(image.fd(), std::as_writable_bytes(std::span(words)),
+                       extent.file_offset + at, image.path()))
+        image::damaged("memory");
+      for (std::size_t i = 0; i < words.size(); ++i) {
+        // Both kinds of owner words lie in the lower half of an aligned pair.
+        const auto low = static_cast<std::uint32_t>(words[i]);
+        if (!ids.may_hold(low) || !ids.find(static_cast<Tid>(low))) continue;
+        mover.look_at(extent.start + at + i * sizeof(std::uint64_t));
+      }
+    }
+  }
+  return mover.moved;
+}
+
+}  // namespace ckpt::threads

@@ -1,0 +1,82 @@
+// The words in memory by which a lock remembers its owner. They hold thread ids that the kernel and
+// the C library compare with the owner's id at every use; when threads come back with new ids, the
+// words must say the new ones.
+//
+// What is found how:
+//   robust mutexes   by the robust list that each thread has registered with the kernel; exact
+//   all other locks  by their structure: a word that equals a thread's id is an owner only if
+//                    everything around it is what a held lock of glibc's looks like
+//   ids in flight    a thread stopped inside a lock function may hold its id in a register
+// A plain array of numbers is never changed unless it is, field by field, a held lock.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "base/types.hpp"
+#include "image/reader.hpp"
+#include "proc/pagemap.hpp"
+#include "tracee/memory.hpp"
+
+namespace ckpt::threads {
+
+/// Old thread ids and what they became.
+class IdMap {
+ public:
+  void add(Tid old, Tid now);
+  /// The new id of an old one; nothing when it is none of ours.
+  [[nodiscard]] std::optional<Tid> find(Tid old) const;
+  /// Whether any id has changed.
+  [[nodiscard]] bool changes() const { return changes_; }
+  /// Cheap and never wrong about an id of ours: false means that it is none.
+  [[nodiscard]] bool may_hold(std::uint32_t word) const { return word - least_ <= span_; }
+
+ private:
+  std::unordered_map<Tid, Tid> ids_;
+  std::uint32_t least_ = 0;
+  std::uint32_t span_ = 0;
+  bool changes_ = false;
+};
+
+/// Sizes of glibc's pthread_mutex_t and pthread_rwlock_t on x86-64.
+inline constexpr std::size_t kMutexBytes = 40;
+inline constexpr std::size_t kRwlockBytes = 56;
+
+/// A word of a lock to be changed.
+struct OwnerWord {
+  std::size_t offset = 0;  // in bytes from the lock's start
+  std::uint32_t value = 0;
+};
+
+/// The words to change if these bytes are a mutex held by one of the threads; else none.
+std::vector<OwnerWord> owner_words_of_mutex(std::span<const std::byte, kMutexBytes> bytes,
+                                            const IdMap& ids);
+/// The same for a read-write lock held for writing.
+std::vector<OwnerWord> owner_words_of_rwlock(std::span<const std::byte, kRwlockBytes> bytes,
+                                             const IdMap& ids);
+
+struct RobustList {
+  Tid old_tid = 0;
+  Addr head;
+  std::uint64_t head_bytes = 0;
+};
+
+struct MovedOwners {
+  std::size_t robust = 0;
+  std::size_t mutexes = 0;
+  std::size_t rwlocks = 0;
+};
+
+/// Renews the owners of all held locks in the memory of a process that was just filled from an
+/// image. `writable`: the memory in which locks may lie. No thread may be running. Throws Error
+/// (system) when memory cannot be read or written.
+MovedOwners move_owners(const tracee::Memory& memory, const image::Reader& image,
+                        std::span<const proc::PageRun> writable,
+                        std::span<const RobustList> robust_lists, const IdMap& ids);
+
+}  // namespace ckpt::threads
