@@ -291,8 +291,8 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   state::place_descriptors(main, scratch, snapshot.descriptors, opened.table, opened.descriptions);
   fault_point("restore-files");
 
-  const FreshIds ids{
-      {pid, ::getpid(), options.own_process_group ? pid : ::getpgrp(), ::getsid(0)}, result.tids};
+  const FreshIds ids{{pid, ::getpid(), options.own_process_group ? pid : ::getpgrp(), ::getsid(0)},
+                     result.tids};
   result.ids_kept = ids_kept(snapshot, ids);
   const auto id_notes = renew_ids(snapshot, files, main, memory, ids);
   result.notes.insert(result.notes.end(), id_notes.begin(), id_notes.end());
