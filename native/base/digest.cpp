@@ -24,6 +24,22 @@ std::uint64_t digest64(std::span<const std::byte> bytes) {
   return XXH3_64bits(bytes.data(), bytes.size());
 }
 
+Digest64::Digest64() : state_(XXH3_createState()) { reset(); }
+
+void Digest64::reset() { XXH3_64bits_reset(static_cast<XXH3_state_t*>(state_.get())); }
+
+void Digest64::update(std::span<const std::byte> bytes) {
+  XXH3_64bits_update(static_cast<XXH3_state_t*>(state_.get()), bytes.data(), bytes.size());
+}
+
+std::uint64_t Digest64::value() const {
+  return XXH3_64bits_digest(static_cast<const XXH3_state_t*>(state_.get()));
+}
+
+void Digest64::Free::operator()(void* state) const noexcept {
+  XXH3_freeState(static_cast<XXH3_state_t*>(state));
+}
+
 std::string digest_hex(std::span<const std::byte> bytes) {
   return hex(XXH3_128bits(bytes.data(), bytes.size()));
 }

@@ -5,12 +5,29 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 
 namespace ckpt {
 
 std::uint64_t digest64(std::span<const std::byte> bytes);
+
+/// digest64() of bytes that come in pieces.
+class Digest64 {
+ public:
+  Digest64();
+  /// Forgets all bytes so far.
+  void reset();
+  void update(std::span<const std::byte> bytes);
+  [[nodiscard]] std::uint64_t value() const;
+
+ private:
+  struct Free {
+    void operator()(void* state) const noexcept;
+  };
+  std::unique_ptr<void, Free> state_;
+};
 
 /// 128-bit digest of a whole file's content as 32 hex digits, read through `fd` from offset 0.
 /// `size_bytes` receives how much was read.

@@ -1,4 +1,5 @@
-// Capture of the address space; see address_space.hpp.
+// Capture of the address space: what there is; see address_space.hpp. Its bytes are moved by
+// address_space_write.cpp.
 #include <elf.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -6,26 +7,17 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
-#include <condition_variable>
-#include <csignal>
 #include <cstring>
-#include <mutex>
 #include <optional>
-#include <thread>
 
-#include "base/digest.hpp"
 #include "base/error.hpp"
-#include "base/fault.hpp"
-#include "base/io.hpp"
 #include "state/address_space.hpp"
 
 namespace ckpt::state {
 
 namespace {
 
-constexpr std::uint64_t kChunkBytes = 1U << 20U;
 // A hole of this size in a mapping becomes a segment of its own without bytes, so that the file's
 // length stays near what it holds: file systems end (ext4 at 16 TiB) where sanitizers only begin.
 constexpr std::uint64_t kSplitHoleBytes = 16U << 20U;
@@ -262,129 +254,6 @@ void plan_region(const Region& region, std::vector<image::Segment>& segments) {
   gap_to(map.end);
 }
 
-bool is_zero(const std::byte* page) {
-  std::uint64_t any = 0;
-  for (std::size_t i = 0; i < kPageSize; i += 8 * sizeof(std::uint64_t)) {
-    std::array<std::uint64_t, 8> words{};
-    std::memcpy(words.data(), page + i, sizeof words);
-    for (const std::uint64_t word : words) any |= word;
-    if (any != 0) return false;
-  }
-  return true;
-}
-
-// Two threads: the caller reads, looks for zeros and hashes; the other one writes. Either alone is
-// about half as fast as the file system.
-class PageWriter {
- public:
-  explicit PageWriter(image::Writer& writer) : writer_(writer) {
-    // Signals are for GDB's main thread only.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    thread_ = std::thread([this] { work(); });
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  }
-  PageWriter(PageWriter&&) = delete;
-  ~PageWriter() {
-    {
-      const std::scoped_lock lock(mutex_);
-      finished_ = true;
-    }
-    changed_.notify_all();
-    if (thread_.joinable()) thread_.join();
-  }
-
-  struct Piece {
-    std::size_t at = 0;
-    std::size_t size_bytes = 0;
-    std::uint64_t file_offset = 0;
-  };
-  struct Block {
-    std::vector<std::byte> bytes;
-    std::vector<Piece> pieces;
-  };
-
-  /// A block to fill; waits until one is free. Throws what the writing thread met.
-  Block* acquire() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return problem_.has_value() || queued_ < blocks_.size(); });
-    if (problem_) throw Error(*problem_);
-    return &blocks_[next_fill_];
-  }
-  void submit() {
-    {
-      const std::scoped_lock lock(mutex_);
-      next_fill_ = (next_fill_ + 1) % blocks_.size();
-      ++queued_;
-    }
-    changed_.notify_all();
-  }
-  /// Waits until everything is written.
-  void finish() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return problem_.has_value() || queued_ == 0; });
-    if (problem_) throw Error(*problem_);
-  }
-
- private:
-  void work() {
-    for (;;) {
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return finished_ || queued_ > 0; });
-      if (queued_ == 0) return;
-      Block& block = blocks_[next_write_];
-      lock.unlock();
-      try {
-        for (const Piece& piece : block.pieces)
-          writer_.write_memory(std::span(block.bytes).subspan(piece.at, piece.size_bytes),
-                               piece.file_offset);
-      } catch (const Error& error) {
-        lock.lock();
-        problem_ = error;
-        lock.unlock();
-        changed_.notify_all();
-        return;
-      }
-      lock.lock();
-      next_write_ = (next_write_ + 1) % blocks_.size();
-      --queued_;
-      lock.unlock();
-      changed_.notify_all();
-    }
-  }
-
-  image::Writer& writer_;
-  std::array<Block, 4> blocks_;
-  std::size_t next_fill_ = 0;
-  std::size_t next_write_ = 0;
-  std::size_t queued_ = 0;
-  bool finished_ = false;
-  std::optional<Error> problem_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::thread thread_;
-};
-
-// Where GDB has put breakpoint instructions, its own view of the page shows the program's bytes.
-void unbreak(CaptureContext& context, Addr address, std::span<std::byte> bytes) {
-  constexpr std::byte kInt3{0xcc};
-  for (std::size_t at = 0; at < bytes.size(); at += kPageSize) {
-    const auto page = bytes.subspan(at, kPageSize);
-    if (std::find(page.begin(), page.end(), kInt3) == page.end()) continue;
-    const std::string clean = context.read_code(address + at, kPageSize);
-    if (clean.size() == kPageSize) std::memcpy(page.data(), clean.data(), kPageSize);
-  }
-}
-
-void unpatch(const CaptureContext& context, Addr address, std::span<std::byte> bytes) {
-  for (const auto& [at, original] : context.unpatched)
-    for (std::size_t i = 0; i < original.size(); ++i)
-      if (at + i >= address && at + i < address + bytes.size())
-        bytes[at + i - address] = original[i];
-}
-
 // The parts of a mapping that are the program's: the kernel merges neighbours.
 std::vector<proc::Mapping> visible_parts(const CaptureContext& context, proc::Mapping mapping) {
   if (!context.hidden || mapping.end <= context.hidden->start ||
@@ -455,60 +324,6 @@ std::vector<image::Segment> plan_segments(const AddressSpace& space) {
     plan_region(region, segments);
   }
   return segments;
-}
-
-std::vector<image::Extent> write_pages(const AddressSpace& space, CaptureContext& context,
-                                       image::Writer& writer,
-                                       const std::vector<image::Segment>& segments) {
-  std::uint64_t total = 0;
-  for (const Region& region : space.regions)
-    for (const auto& run : region.stored) total += run.size();
-  std::vector<image::Extent> extents;
-  PageWriter pipeline(writer);
-  std::uint64_t done = 0;
-  std::uint64_t reported = 0;
-  std::size_t segment = 0;
-  for (const Region& region : space.regions) {
-    const bool skip_zeros = holes_are_zero(region);
-    const bool code = region.mapping.exec && context.read_code != nullptr;
-    for (const auto& run : region.stored) {
-      for (Addr at = run.start; at < run.end;) {
-        const std::uint64_t size = std::min(kChunkBytes, run.end - at);
-        while (segments[segment].start + segments[segment].memory_bytes <= at) ++segment;
-        const std::uint64_t file_at =
-            segments[segment].file_offset + (at - segments[segment].start);
-        PageWriter::Block& block = *pipeline.acquire();
-        block.bytes.resize(size);
-        block.pieces.clear();
-        context.memory.read_bulk(at, block.bytes);
-        if (code) unbreak(context, at, block.bytes);
-        if (region.mapping.exec) unpatch(context, at, block.bytes);
-        for (std::size_t page = 0; page < size;) {
-          if (skip_zeros && is_zero(block.bytes.data() + page)) {
-            page += kPageSize;
-            continue;
-          }
-          std::size_t end = page + kPageSize;
-          while (end < size && !(skip_zeros && is_zero(block.bytes.data() + end))) end += kPageSize;
-          extents.push_back({at + page, file_at + page, end - page,
-                             digest64(std::span(block.bytes).subspan(page, end - page))});
-          block.pieces.push_back({page, end - page, file_at + page});
-          page = end;
-        }
-        pipeline.submit();
-        at = at + size;
-        done += size;
-        if (context.progress && done - reported >= (32U << 20U)) {
-          reported = done;
-          if (!context.progress(done, total)) fail(ErrorKind::interrupted, "interrupted");
-          fault_point("save-memory");
-        }
-      }
-    }
-  }
-  pipeline.finish();
-  fault_point("save-memory");
-  return extents;
 }
 
 }  // namespace ckpt::state

@@ -1,0 +1,245 @@
+// Moves the bytes of a captured address space into the file; see address_space.hpp.
+//
+// Several threads each take a chunk, read it piece by piece into a buffer that stays in the cache,
+// look for pages of zeros, hash, and write. Kernel copies in and out are most of the work, so with
+// two threads one reads while the other writes.
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <csignal>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include "base/digest.hpp"
+#include "base/error.hpp"
+#include "base/fault.hpp"
+#include "state/address_space.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+constexpr std::uint64_t kChunkBytes = 1U << 20U;  // the most that one extent holds
+constexpr std::uint64_t kPieceBytes = 256U << 10U;
+constexpr std::uint64_t kProgressBytes = 32U << 20U;
+constexpr unsigned kMostThreads = 4;
+
+struct Chunk {
+  Addr start;
+  std::uint64_t size_bytes = 0;
+  std::uint64_t file_offset = 0;
+  bool skip_zeros = false;
+  bool executable = false;
+};
+
+bool is_zero(const std::byte* page) {
+  std::uint64_t any = 0;
+  for (std::size_t i = 0; i < kPageSize; i += 8 * sizeof(std::uint64_t)) {
+    std::array<std::uint64_t, 8> words{};
+    std::memcpy(words.data(), page + i, sizeof words);
+    for (const std::uint64_t word : words) any |= word;
+    if (any != 0) return false;
+  }
+  return true;
+}
+
+// Where GDB has put breakpoint instructions, its own view of the page shows the program's bytes.
+void unbreak(const CaptureContext& context, Addr address, std::span<std::byte> bytes) {
+  constexpr std::byte kInt3{0xcc};
+  for (std::size_t at = 0; at < bytes.size(); at += kPageSize) {
+    const auto page = bytes.subspan(at, kPageSize);
+    if (std::find(page.begin(), page.end(), kInt3) == page.end()) continue;
+    const std::string clean = context.read_code(address + at, kPageSize);
+    if (clean.size() == kPageSize) std::memcpy(page.data(), clean.data(), kPageSize);
+  }
+}
+
+void unpatch(const CaptureContext& context, Addr address, std::span<std::byte> bytes) {
+  for (const auto& [at, original] : context.unpatched)
+    for (std::size_t i = 0; i < original.size(); ++i)
+      if (at + i >= address && at + i < address + bytes.size())
+        bytes[at + i - address] = original[i];
+}
+
+std::vector<Chunk> cut(const AddressSpace& space, const std::vector<image::Segment>& segments) {
+  std::vector<Chunk> chunks;
+  std::size_t segment = 0;
+  for (const Region& region : space.regions) {
+    // In a file's mapping what is not stored is the file's, not zero.
+    const bool skip_zeros =
+        region.backing == Backing::anonymous || region.backing == Backing::shared_anonymous;
+    for (const auto& run : region.stored) {
+      for (Addr at = run.start; at < run.end;) {
+        const std::uint64_t size = std::min(kChunkBytes, run.end - at);
+        while (segments[segment].start + segments[segment].memory_bytes <= at) ++segment;
+        chunks.push_back({at, size, segments[segment].file_offset + (at - segments[segment].start),
+                          skip_zeros, region.mapping.exec});
+        at = at + size;
+      }
+    }
+  }
+  return chunks;
+}
+
+// Moves chunks, one at a time. Each thread has its own.
+class Mover {
+ public:
+  Mover(const CaptureContext& context, image::Writer& writer)
+      : context_(context), writer_(writer), buffer_(kPieceBytes) {}
+
+  std::vector<image::Extent> move(const Chunk& chunk) {
+    extents_.clear();
+    open_ = false;
+    for (std::uint64_t at = 0; at < chunk.size_bytes; at += kPieceBytes)
+      move_piece(chunk, at, std::min(kPieceBytes, chunk.size_bytes - at));
+    close();
+    return extents_;
+  }
+
+ private:
+  void move_piece(const Chunk& chunk, std::uint64_t at, std::uint64_t size_bytes) {
+    const std::span<std::byte> bytes(buffer_.data(), size_bytes);
+    context_.memory.read_bulk(chunk.start + at, bytes);
+    if (chunk.executable) {
+      if (context_.read_code) unbreak(context_, chunk.start + at, bytes);
+      unpatch(context_, chunk.start + at, bytes);
+    }
+    for (std::size_t page = 0; page < size_bytes;) {
+      if (chunk.skip_zeros && is_zero(bytes.data() + page)) {
+        close();
+        page += kPageSize;
+        continue;
+      }
+      std::size_t end = page + kPageSize;
+      while (end < size_bytes && !(chunk.skip_zeros && is_zero(bytes.data() + end)))
+        end += kPageSize;
+      const auto run = bytes.subspan(page, end - page);
+      writer_.write_memory(run, chunk.file_offset + at + page);
+      extend(chunk, at + page, run);
+      page = end;
+    }
+  }
+
+  void extend(const Chunk& chunk, std::uint64_t at, std::span<const std::byte> run) {
+    if (!open_) {
+      extents_.push_back({chunk.start + at, chunk.file_offset + at, 0, 0});
+      digest_.reset();
+      open_ = true;
+    }
+    digest_.update(run);
+    extents_.back().size_bytes += run.size();
+  }
+
+  void close() {
+    if (open_) extents_.back().digest = digest_.value();
+    open_ = false;
+  }
+
+  const CaptureContext& context_;
+  image::Writer& writer_;
+  std::vector<std::byte> buffer_;
+  std::vector<image::Extent> extents_;
+  Digest64 digest_;
+  bool open_ = false;
+};
+
+// All chunks by all threads. Whatever calls back (progress, GDB's view of code) is for the calling
+// thread only, which is GDB's main one.
+class Crew {
+ public:
+  Crew(const std::vector<Chunk>& chunks, CaptureContext& context, image::Writer& writer)
+      : chunks_(chunks), context_(context), writer_(writer), moved_(chunks.size()) {
+    for (const Chunk& chunk : chunks) total_ += chunk.size_bytes;
+  }
+
+  std::vector<image::Extent> work() {
+    Mover mover(context_, writer_);
+    for (std::size_t i = 0; i < chunks_.size(); ++i)
+      if (chunks_[i].executable) take(mover, i);
+    std::vector<std::thread> helpers = hire();
+    try {
+      for (std::size_t i = next_++; i < chunks_.size() && !stop_; i = next_++) {
+        if (!chunks_[i].executable) take(mover, i);
+        report();
+      }
+    } catch (...) {
+      failed(std::current_exception());
+    }
+    for (auto& helper : helpers) helper.join();
+    if (problem_) std::rethrow_exception(problem_);
+    std::vector<image::Extent> extents;
+    for (const auto& some : moved_) extents.insert(extents.end(), some.begin(), some.end());
+    return extents;
+  }
+
+ private:
+  void take(Mover& mover, std::size_t index) {
+    moved_[index] = mover.move(chunks_[index]);
+    done_ += chunks_[index].size_bytes;
+  }
+
+  std::vector<std::thread> hire() {
+    std::vector<std::thread> helpers;
+    const auto most =
+        std::min<std::uint64_t>(std::clamp(std::thread::hardware_concurrency(), 1U, kMostThreads),
+                                total_ / kProgressBytes + 1);
+    // Signals are for GDB's main thread only.
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (std::uint64_t i = 1; i < most; ++i)
+      helpers.emplace_back([this] {
+        try {
+          Mover mover(context_, writer_);
+          for (std::size_t chunk = next_++; chunk < chunks_.size() && !stop_; chunk = next_++)
+            if (!chunks_[chunk].executable) take(mover, chunk);
+        } catch (...) {
+          failed(std::current_exception());
+        }
+      });
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return helpers;
+  }
+
+  void report() {
+    const std::uint64_t done = done_;
+    if (!context_.progress || done - reported_ < kProgressBytes) return;
+    reported_ = done;
+    if (!context_.progress(done, total_)) fail(ErrorKind::interrupted, "interrupted");
+    fault_point("save-memory");
+  }
+
+  void failed(std::exception_ptr problem) {
+    const std::scoped_lock lock(mutex_);
+    if (!problem_) problem_ = std::move(problem);
+    stop_ = true;
+  }
+
+  const std::vector<Chunk>& chunks_;
+  CaptureContext& context_;
+  image::Writer& writer_;
+  std::vector<std::vector<image::Extent>> moved_;  // by chunk
+  std::uint64_t total_ = 0;
+  std::uint64_t reported_ = 0;
+  std::atomic<std::size_t> next_{0};
+  std::atomic<std::uint64_t> done_{0};
+  std::atomic<bool> stop_{false};
+  std::mutex mutex_;
+  std::exception_ptr problem_;
+};
+
+}  // namespace
+
+std::vector<image::Extent> write_pages(const AddressSpace& space, CaptureContext& context,
+                                       image::Writer& writer,
+                                       const std::vector<image::Segment>& segments) {
+  const std::vector<Chunk> chunks = cut(space, segments);
+  auto extents = Crew(chunks, context, writer).work();
+  fault_point("save-memory");
+  return extents;
+}
+
+}  // namespace ckpt::state
