@@ -159,6 +159,7 @@ class Record:
     stop: str
     created: float
     creator: str
+    store: str
     file_bytes: int
     program: str
     argv: Tuple[str, ...]
@@ -195,6 +196,7 @@ class Record:
             stop=read(source, "stop", str, ""),
             created=read_seconds(source, "created"),
             creator=read(source, "creator", str, ""),
+            store=read(source, "store", str, ""),
             file_bytes=read(source, "file_bytes", int, 0),
             program=read(program, "path", str, ""),
             argv=read_list(program, "argv", str),

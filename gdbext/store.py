@@ -334,6 +334,19 @@ class Store:
         link.unlink(missing_ok=True)
         link.symlink_to(path)
 
+    def register_found(self, name: str, path: Path, record: Record) -> None:
+        """Note an image that was met outside `snapshots/`: one that was moved there keeps its claim
+        on the objects of this store. Nothing happens when the store is another one or cannot be
+        written to.
+        """
+        if record.store != str(self.root) or not (self.root / "external").is_dir():
+            return
+        if path.absolute().parent != self.snapshots_directory.absolute():
+            try:
+                self.register(name, path)
+            except OSError:
+                pass  # reading a snapshot must not fail for it
+
     def _forget_elsewhere(self, name: str) -> None:
         """A name belongs to one snapshot: drop our link to an image elsewhere; the file is the
         user's and stays.
@@ -380,7 +393,7 @@ class Store:
                         # to read it.
                         return 0, f'kept files stay: "{entry.name}" cannot be read'
                     needed.update(stored.hash for stored in entry.record.objects)
-                return self._sweep(needed), ""
+                return self._sweep(needed) + self._sweep_index(needed), ""
         except BlockingIOError:
             return 0, "kept files stay: the store is in use by another save or restore"
 
@@ -402,6 +415,23 @@ class Store:
                 group.rmdir()
             except OSError:
                 pass  # not empty: others in this group are still needed
+        return freed
+
+
+    def _sweep_index(self, needed: Set[str]) -> int:
+        """Remove what the native module noted of files whose content is no longer kept."""
+        freed = 0
+        try:
+            entries = sorted((self.root / "index").iterdir())
+        except FileNotFoundError:
+            return 0
+        for entry in entries:
+            try:
+                if entry.read_text(encoding="ascii", errors="replace") not in needed:
+                    freed += entry.lstat().st_blocks * 512
+                    entry.unlink()
+            except OSError:
+                pass  # a file that is not ours to read: it stays
         return freed
 
 

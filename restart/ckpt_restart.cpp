@@ -19,6 +19,7 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include "arguments.hpp"
 #include "base/error.hpp"
 #include "base/io.hpp"
 #include "snapshot/restore.hpp"
@@ -134,8 +135,10 @@ struct Made {
 
 Made make(const Options& options, const ckpt::snapshot::TransplantOptions& transplant_options) {
   Made made{ckpt::snapshot::Snapshot(options.image), {}, {}, {}};
-  ckpt::state::FileSource files(ckpt::snapshot::stores_of(made.snapshot, options.restore),
-                                options.restore);
+  const auto stores = ckpt::snapshot::stores_of(made.snapshot, options.restore);
+  std::vector<ckpt::UniqueFd> held;
+  for (const auto& store : stores) held.push_back(store.hold());
+  ckpt::state::FileSource files(stores, options.restore);
   made.checks = ckpt::snapshot::check(made.snapshot, files, options.verify, {}).notes;
   const auto known = static_cast<std::ptrdiff_t>(files.notes().size());
   made.program = ckpt::snapshot::transplant(made.snapshot, files, transplant_options);
@@ -264,7 +267,8 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    fmt::print(stderr, "ckpt-restart: {} (see ckpt-restart --help)\n", error.what());
+    fmt::print(stderr, "ckpt-restart: {} (see ckpt-restart --help)\n",
+               ckpt::what_is_wrong(app, {argv, static_cast<std::size_t>(argc)}, error));
     return kFailed;
   }
   try {

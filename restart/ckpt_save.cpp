@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include "arguments.hpp"
 #include "base/error.hpp"
 #include "image/objects.hpp"
 #include "snapshot/capture.hpp"
@@ -83,7 +84,8 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    fmt::print(stderr, "ckpt-save: {} (see ckpt-save --help)\n", error.what());
+    fmt::print(stderr, "ckpt-save: {} (see ckpt-save --help)\n",
+               ckpt::what_is_wrong(app, {argv, static_cast<std::size_t>(argc)}, error));
     return kUsage;
   }
 

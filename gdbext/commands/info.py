@@ -23,8 +23,10 @@ def run(options: Options) -> None:
 
     if options.name is None:
         raise UsageError('NAME is missing; try "help ckpt info"')
-    name, path = session.open_store().resolve(options.name)
+    store = session.open_store()
+    name, path = store.resolve(options.name)
     record = session.describe(path)
+    store.register_found(record.name or name, path, record)
     if options.json:
         session.show(report.info_json(name, str(path), record))
     else:

@@ -59,6 +59,8 @@ def restore(store: Store, request: RestoreRequest) -> Restored:
     helper = native.find_program("ckpt-restart")
     _check_session()
     # The store may not exist: a snapshot is a file like any other.
+    if store.check():
+        store.register_found(record.name or name, path, record)
     with store.in_use() if store.check() else nullcontext():
         with Progress("Checking") as progress:
             checked = Checked.of(

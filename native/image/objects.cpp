@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
@@ -106,6 +107,14 @@ Objects Objects::open_or_create(const std::string& directory) {
 }
 
 Objects Objects::at(const std::string& directory) { return Objects(directory); }
+
+UniqueFd Objects::hold() const {
+  UniqueFd directory(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory) return directory;
+  while (::flock(directory.get(), LOCK_SH) != 0)
+    if (errno != EINTR) throw_errno(fmt::format("lock the store {}", directory_), errno);
+  return directory;
+}
 
 std::string Objects::object_directory(const std::string& hash) const {
   return fmt::format("{}/objects/{}/{}", directory_, hash.substr(0, 2), hash);

@@ -31,6 +31,11 @@ class Objects {
 
   [[nodiscard]] const std::string& directory() const { return directory_; }
 
+  /// Keeps the store's contents from being collected as long as the result lives: a save counts on
+  /// objects that no published image names yet, a restore on those of an image that may be deleted
+  /// meanwhile. Waits for a collection to end. Nothing to hold if there is no such directory.
+  [[nodiscard]] UniqueFd hold() const;
+
   /// Keeps the content of an open file, unless it is here already, and returns its name.
   /// `path` gives the object's last path component. An executable or library that was kept before
   /// and has not changed since (device, inode, size, mtime, ctime) is not read again.

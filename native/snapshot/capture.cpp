@@ -328,6 +328,7 @@ CaptureResult capture(const CaptureRequest& request) {
   state::refuse_impossible(process);
 
   CaptureContext context(request.pid, image::Objects::open_or_create(request.store));
+  const UniqueFd store = context.objects.hold();
   context.file_limit_bytes = request.file_limit_bytes;
   context.progress = request.progress;
   context.read_code = request.read_code;

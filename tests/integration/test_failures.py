@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import re
 import resource
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 from support import oracle
 from support.checkpoint import Saved, Workshop, passed
-from support.processes import Running, as_root, children_of, exists, read_text, wait_until
+from support.processes import Running, as_root, children_of, exists, read_text, system_call_of, wait_until
 
 NOBODY = 65534
 root_only = pytest.mark.skipif(not as_root(), reason="needs root")
@@ -65,6 +66,44 @@ def test_save_usage(workshop: Workshop, arguments: list[str]) -> None:
 def test_restart_usage(workshop: Workshop, arguments: list[str]) -> None:
     result = workshop.start([workshop.build / "bin" / "ckpt-restart", *arguments]).finish()
     assert result.status == 125 and result.errors and not result.output, f"{result}"
+
+
+@pytest.mark.parametrize("tool", ["ckpt-save", "ckpt-restart"])
+@pytest.mark.parametrize("arguments", [["--nonsense"], ["--nonsense=3"], ["1", "--nonsense", "f"]])
+def test_an_unknown_option_is_named(workshop: Workshop, tool: str, arguments: list[str]) -> None:
+    result = workshop.start([workshop.build / "bin" / tool, *arguments]).finish()
+    assert "unknown option --nonsense" in result.errors, f"{result}"
+
+
+def test_a_store_in_use_is_not_collected(workshop: Workshop) -> None:
+    """A save and a restart wait for a collection of the store's garbage that is under way, and hold off the next one."""
+    running = workshop.start_program("threads", "2")
+    saved = workshop.save(running.pid)
+    running.send()
+    passed(running.finish(), running.nonce)
+    directory = os.open(workshop.store, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        other = workshop.start_program("threads", "2")
+        image = workshop.new_image()
+        tools = [
+            workshop.start(workshop.save_command(other.pid, image)),
+            workshop.start(workshop.restart_command(saved.image)),
+        ]
+        for tool in tools:
+            wait_until(lambda tool=tool: _waits_for_lock(tool.pid), f"{tool} waits for the store")  # type: ignore[misc]
+        assert not image.exists()
+        fcntl.flock(directory, fcntl.LOCK_UN)
+        assert tools[0].finish().status == 0 and image.exists()
+        tools[1].send()
+        passed(tools[1].finish(), running.nonce)
+    finally:
+        os.close(directory)
+
+
+def _waits_for_lock(pid: int) -> bool:
+    call = system_call_of(pid, pid)
+    return call is not None and call[0] == 73  # flock
 
 
 @pytest.mark.parametrize("tool", ["ckpt-save", "ckpt-restart"])

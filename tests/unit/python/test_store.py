@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -284,6 +285,35 @@ def test_a_save_under_way_keeps_the_objects(store: Store) -> None:
     with store.in_use(), store.in_use():
         assert "in use" in store.delete(["one"]).kept_because
         assert objects(store) == ["aaaa"]
+    store.collect()
+    assert objects(store) == []
+
+
+def test_the_index_of_collected_objects_goes_too(store: Store) -> None:
+    put(store, "one", objects=["aaaa"])
+    put(store, "two", objects=["bbbb"])
+    index = store.root / "index"
+    index.mkdir(exist_ok=True)
+    (index / "1").write_text("aaaa")
+    (index / "2").write_text("bbbb")
+    store.delete(["one"])
+    assert [path.name for path in index.iterdir()] == ["2"]
+
+
+def test_an_image_that_was_moved_keeps_its_objects(store: Store, tmp_path: Path) -> None:
+    image = put(store, "far", objects=["cccc"], path=tmp_path / "image")
+    store.register("far", image)
+    moved = image.rename(tmp_path / "moved")
+    assert store.entries() == []
+    record = describe(moved)
+    store.register_found("far", moved, dataclasses.replace(record, store=str(store.root)))
+    store.collect()
+    assert objects(store) == ["cccc"]
+    moved.unlink()
+    # Another store's snapshot is none of ours.
+    stranger = put(store, "stranger", objects=["dddd"], path=tmp_path / "stranger")
+    record = describe(stranger)
+    store.register_found("stranger", stranger, dataclasses.replace(record, store="/elsewhere"))
     store.collect()
     assert objects(store) == []
 

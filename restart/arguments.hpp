@@ -1,0 +1,25 @@
+// What was wrong with a command line, in words.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+namespace ckpt {
+
+/// The parser complains of what is missing before it complains of what it does not know: an option
+/// that was misspelled is the better explanation of both.
+inline std::string what_is_wrong(const CLI::App& app, std::span<char* const> words,
+                                 const CLI::ParseError& error) {
+  for (const std::string word : words.subspan(words.empty() ? 0 : 1)) {
+    if (word == "--") break;
+    if (word.size() < 2 || word.front() != '-') continue;
+    const std::string name = word.substr(0, word.find('='));
+    if (app.get_option_no_throw(name) == nullptr) return fmt::format("unknown option {}", name);
+  }
+  return error.what();
+}
+
+}  // namespace ckpt
