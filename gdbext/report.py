@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any, Dict, Iterable, List, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Dict, Iterable, List, Optional, Sequence
 
 from .records import Fidelity, Record
 from .store import Deleted, Entry
@@ -78,6 +79,45 @@ def deleted(done: Deleted) -> List[str]:
     return lines
 
 
+# -- ckpt threads ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ThreadRow:
+    """A thread: GDB's number now and at the save (None: it is new, or was never restored), its
+    name, its pthread_t (0: unknown), the id the program is shown, and the kernel's.
+    """
+
+    now: int
+    then: Optional[int]
+    name: str
+    pthread: int
+    saved_id: int
+    kernel_id: int
+
+
+def threads(rows: Sequence[ThreadRow]) -> List[str]:
+    """`ckpt threads`: one line per thread."""
+    lines: List[Sequence[str]] = [("Now", "Then", "Name", "pthread_t", "Saved id", "Kernel id")]
+    lines += [
+        (
+            str(row.now),
+            "-" if row.then is None else str(row.then),
+            row.name,
+            hex(row.pthread) if row.pthread else "-",
+            str(row.saved_id),
+            str(row.kernel_id),
+        )
+        for row in rows
+    ]
+    return _aligned(lines)
+
+
+def threads_json(rows: Sequence[ThreadRow]) -> List[str]:
+    """`ckpt threads -json`: an array of objects."""
+    return [json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False)]
+
+
 # -- ckpt list -------------------------------------------------------------------------------------
 
 _HEADINGS = ("Name", "Saved", "Size", "Threads", "Program", "Stopped at", "Message")
@@ -105,8 +145,12 @@ def table(entries: Sequence[Entry]) -> List[str]:
                     record.message,
                 )
             )
+    return _aligned(rows)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> List[str]:
     rows = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    widths = [max(map(len, column)) for column in zip(*rows)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows
     ]

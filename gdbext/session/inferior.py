@@ -97,14 +97,15 @@ def thread_table() -> List[Dict[str, int]]:
         {
             "tid": thread_tid(thread),
             "number": int(thread.global_num),
-            "pthread": _pthread(thread),
+            "pthread": pthread(thread),
             "held_signal": held_signal(thread, handling),
         }
         for thread in ordered_threads()
     ]
 
 
-def _pthread(thread: Any) -> int:
+def pthread(thread: Any) -> int:
+    """The thread's pthread_t; 0 where libthread_db does not know it."""
     try:
         handle = thread.handle()
     except (gdb.error, RuntimeError):

@@ -25,6 +25,8 @@ class _Ours:
 
     pid: int
     helper: int
+    # GDB's numbers of the threads when they were saved, by the ids they have now.
+    numbers: Dict[int, int]
 
 
 @dataclass
@@ -64,10 +66,18 @@ def _connect() -> None:
         gdb.events.gdb_exiting.connect(_on_exiting)
 
 
-def adopt(pid: int, helper: int) -> None:
-    """The restored program `pid` is GDB's now."""
+def adopt(pid: int, helper: int, numbers: Dict[int, int]) -> None:
+    """The restored program `pid` is GDB's now. `numbers`: see `saved_numbers`."""
     _connect()
-    _ours[pid] = _Ours(pid, helper)
+    _ours[pid] = _Ours(pid, helper, numbers)
+
+
+def saved_numbers(pid: int) -> Dict[int, int]:
+    """GDB's thread numbers at the save, by present thread id; empty for a program that was not
+    restored in this session.
+    """
+    ours = _ours.get(pid)
+    return dict(ours.numbers) if ours is not None else {}
 
 
 def _on_exited(event: Any) -> None:

@@ -138,7 +138,9 @@ class _Restore:
         # From here on the program is whole: what goes wrong now is a note, not a reason to kill it.
         parked.go()
         self._undo.pop_all()
-        life.adopt(parked.pid, parked.helper)
+        life.adopt(
+            parked.pid, parked.helper, {each.tid: each.number for each in finished.threads}
+        )
         try:
             self._remake_session(finished)
             self._note_newer_sources()

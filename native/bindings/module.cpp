@@ -3,6 +3,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <map>
+
 #include "base/error.hpp"
 #include "base/fault.hpp"
 #include "snapshot/capture.hpp"
@@ -10,6 +12,7 @@
 #include "snapshot/restore.hpp"
 #include "snapshot/snapshot.hpp"
 #include "state/terminal.hpp"
+#include "threads/boundary.hpp"
 
 namespace py = pybind11;
 
@@ -233,7 +236,7 @@ py::object finish(const std::string& path, ckpt::Tid pid, const py::dict& /*opti
   bool kept = true;
   for (std::size_t i = 0; i < snapshot.threads.size() && i < tids.size(); ++i) {
     const auto& saved = snapshot.threads[i];
-    kept = kept && saved.tid == tids[i];
+    kept = kept && saved.remembered == tids[i];
     threads.push_back({{"saved_tid", saved.tid}, {"tid", tids[i]}, {"number", saved.number}});
   }
   Json signals = Json::array();
@@ -241,6 +244,14 @@ py::object finish(const std::string& path, ckpt::Tid pid, const py::dict& /*opti
   return to_python({{"threads", std::move(threads)},
                     {"held", std::move(signals)},
                     {"ids", kept ? "saved" : "virtual"}});
+}
+
+std::map<ckpt::Tid, ckpt::Tid> remembered_ids(ckpt::Tid pid) {
+  const ckpt::proc::ProcessDir process(pid);
+  const auto boundary = ckpt::threads::find_boundary(process.mappings(), ckpt::tracee::Memory(pid));
+  std::map<ckpt::Tid, ckpt::Tid> ids;
+  for (const auto tid : process.threads()) ids[tid] = boundary ? boundary->remembered(tid) : tid;
+  return ids;
 }
 
 void write_terminal(int fd, const py::dict& modes) {
@@ -293,6 +304,9 @@ PYBIND11_MODULE(_native, module) {
              "masks and held signals, and makes it die with the debugger.\n\n"
              "Precondition: every thread is stopped and traced by this thread.\n"
              "Returns a dict: threads, held (signals the debugger must deliver), ids.");
+  module.def("remembered_ids", &remembered_ids, py::arg("pid"),
+             "The threads of a process that may be traced: kernel id -> the id that the program "
+             "itself is shown, which differs after a restore with new ids.");
   module.def("set_exit_kill", &ckpt::snapshot::kill_with_tracer, py::arg("pid"),
              "Makes a traced, stopped process die with its tracer.");
   module.def("write_terminal", &write_terminal, py::arg("fd"), py::arg("modes"),

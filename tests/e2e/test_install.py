@@ -1,0 +1,47 @@
+"""`pip install .` into a virtual environment of GDB's Python, and the commands from there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def run(*command: str | Path, **more: object) -> str:
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, **more)  # type: ignore[call-overload]
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return str(done.stdout)
+
+
+def test_pip_install(tmp_path: Path, project_root: Path, build_dir: Path) -> None:
+    """Package, native module and programs; GDB loads the installed ones and not the checkout's."""
+    source = tmp_path / "source"
+    left_out = shutil.ignore_patterns("build*", ".git", "__pycache__", "*.egg-info", ".mypy_cache")
+    shutil.copytree(project_root, source, ignore=left_out)
+    venv = tmp_path / "venv"
+    run("/usr/bin/python3", "-m", "venv", "--system-site-packages", venv)
+    run(venv / "bin/pip", "install", "--no-build-isolation", "--no-deps", source)
+    shutil.rmtree(source)
+
+    load = next(venv.glob("lib/python*/site-packages/gdbext/load.py"))
+    environment = {**os.environ, "CKPT_DIR": str(tmp_path / "store")}
+    program = build_dir / "tests/programs/compute"
+    shown = run(
+        "gdb", "-nx", "-q", "-batch", "-ex", f"source {load}", "-ex", "break main", "-ex", "run 1",
+        "-ex", "ckpt save installed", "-ex", "ckpt restore installed", "-ex", "bt",
+        "-ex", "python import gdbext; print(gdbext.__file__)", "-ex", "kill", program,
+        env=environment, cwd=tmp_path,
+    )  # fmt: skip
+    assert 'Saved "installed"' in shown and 'Restored "installed"' in shown, shown
+    assert str(venv) in shown and "main (argc=2" in shown.partition("Restored")[2], shown
+
+    image = tmp_path / "store/snapshots/installed.ckpt"
+    line = tmp_path / "line"
+    line.write_text("\n")
+    assert "PASS" in run(venv / "bin/ckpt-restart", "--stdin", line, image, env=environment, cwd=tmp_path)
+    assert "--store" in run(venv / "bin/ckpt-save", "--help")
