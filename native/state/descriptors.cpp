@@ -319,7 +319,8 @@ UniqueFd open_own_stream(const Description& description) {
   const int stream = own_stream(description);
   if (::isatty(stream) == 1) {
     // A description of its own, so that the program's O_NONBLOCK is not the debugger's.
-    const int again = static_cast<int>(description.flags) & ~(O_CREAT | O_EXCL | O_TRUNC);
+    const int again =
+        static_cast<int>(description.flags) & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW);
     const std::string path = description.path == "/dev/tty"
                                  ? std::string("/dev/tty")
                                  : fmt::format("/proc/self/fd/{}", stream);

@@ -224,8 +224,12 @@ UniqueFd FileSource::open(const KeptFile& file, Use use, int flags) {
   // Creating and truncating happened long before the save; they must not happen again. (A file that
   // came from O_TMPFILE is an ordinary one by now; the flag would ask for a directory.)
   const int again = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_TMPFILE);
+  // So did refusing links: what is one now (or is one of ours, below) was none then.
+  const int through_links = again & ~O_NOFOLLOW;
   if (!choice.scratch) {
-    if (UniqueFd fd{::open(choice.path.c_str(), again | O_CLOEXEC)}) return fd;
+    UniqueFd fd(::open(choice.path.c_str(), again | O_CLOEXEC));
+    if (!fd && errno == ELOOP) fd.reset(::open(choice.path.c_str(), through_links | O_CLOEXEC));
+    if (fd) return fd;
     const int error_number = errno;
     if (use == Use::data && error_number == EACCES && options_.files == FilesMode::automatic &&
         find_object(file)) {
@@ -238,7 +242,7 @@ UniqueFd FileSource::open(const KeptFile& file, Use use, int flags) {
     throw_errno(fmt::format("open {}", choice.path), error_number);
   }
   if (use == Use::code) return open_file(find_object(file).value(), O_RDONLY);
-  return open_file(fmt::format("/proc/self/fd/{}", scratch_copy(file)), again);
+  return open_file(fmt::format("/proc/self/fd/{}", scratch_copy(file)), through_links);
 }
 
 }  // namespace ckpt::state

@@ -83,6 +83,16 @@ def test_unchanged_is_the_real_file(workshop: Workshop, how: str) -> None:
     assert not notes(result)
 
 
+def test_the_same_file_behind_a_link(workshop: Workshop) -> None:
+    """The program did not want links followed when it opened the file: that is over."""
+    data = _data(workshop)
+    original, image, _ = _saved_and_killed(workshop, "read", data)
+    data.symlink_to(data.rename(data.with_name("its new place")))
+    restart = workshop.restart(image)
+    restart.send()
+    passed(restart.finish(), original.nonce)
+
+
 def test_writes_after_the_restore_reach_the_real_file(workshop: Workshop) -> None:
     data = _data(workshop)
     original, image, _ = _saved_and_killed(workshop, "append", data)

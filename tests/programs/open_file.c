@@ -1,11 +1,11 @@
 // usage: open_file HOW FILE. An open regular file: its offset, flags and content are those of the
 // save, whatever happened to FILE meanwhile; the test looks at FILE itself afterwards.
-//   read     opened for reading, offset in the middle
+//   read     opened for reading (and no link was to be followed), offset in the middle
 //   write    opened for reading and writing, offset in the middle; writes there after the restore
 //   append   O_APPEND: writes go to the end as it was at the save
-//   dup      two descriptors share one offset, a third has its own; close-on-exec and O_NONBLOCK
-//   per descriptor stdio    a FILE* with bytes already in its buffer many     120 descriptors of
-//   the same file at different offsets, with gaps in their numbers
+//   dup      two descriptors share one offset, a third has its own; close-on-exec, O_NONBLOCK
+//   stdio    a FILE* with bytes already in its buffer
+//   many     120 descriptors of the same file at different offsets, with gaps in their numbers
 #include "selfcheck.h"
 
 #include <fcntl.h>
@@ -58,7 +58,7 @@ int main(int argc, char** argv) {
   load(path);
   off_t middle = (off_t)size / 2;
   if (!strcmp(how, "read")) {
-    int fd = open(path, O_RDONLY);
+    int fd = open(path, O_RDONLY | O_NOFOLLOW);
     MUST(fd);
     lseek(fd, middle, SEEK_SET);
     ready();

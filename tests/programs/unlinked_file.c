@@ -16,7 +16,7 @@ int main(int argc, char** argv) {
   int named = open(path, O_RDWR | O_CREAT | O_EXCL, 0640);
   MUST(named);
   MUST(unlink(path));
-  int nameless = open(argv[1], O_TMPFILE | O_RDWR, 0600);
+  int nameless = open(argv[1], O_TMPFILE | O_RDWR | O_NOFOLLOW, 0600);
   if (nameless == -1) nameless = named;  // not every file system has them
   CHECK(write(named, data, BYTES) == BYTES, "write");
   if (nameless != named) CHECK(write(nameless, data, BYTES) == BYTES, "write");
