@@ -339,13 +339,13 @@ class Store:
         on the objects of this store. Nothing happens when the store is another one or cannot be
         written to.
         """
-        if record.store != str(self.root) or not (self.root / "external").is_dir():
-            return
-        if path.absolute().parent != self.snapshots_directory.absolute():
-            try:
+        try:
+            if not os.path.samefile(record.store, self.root):
+                return
+            if not os.path.samefile(path.absolute().parent, self.snapshots_directory):
                 self.register(name, path)
-            except OSError:
-                pass  # reading a snapshot must not fail for it
+        except OSError:
+            pass  # reading a snapshot must not fail for it
 
     def _forget_elsewhere(self, name: str) -> None:
         """A name belongs to one snapshot: drop our link to an image elsewhere; the file is the
@@ -416,7 +416,6 @@ class Store:
             except OSError:
                 pass  # not empty: others in this group are still needed
         return freed
-
 
     def _sweep_index(self, needed: Set[str]) -> int:
         """Remove what the native module noted of files whose content is no longer kept."""

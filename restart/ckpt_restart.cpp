@@ -137,7 +137,9 @@ Made make(const Options& options, const ckpt::snapshot::TransplantOptions& trans
   Made made{ckpt::snapshot::Snapshot(options.image), {}, {}, {}};
   const auto stores = ckpt::snapshot::stores_of(made.snapshot, options.restore);
   std::vector<ckpt::UniqueFd> held;
+  held.reserve(stores.size());
   for (const auto& store : stores) held.push_back(store.hold());
+  ckpt::snapshot::claim_contents(made.snapshot, stores.front());
   ckpt::state::FileSource files(stores, options.restore);
   made.checks = ckpt::snapshot::check(made.snapshot, files, options.verify, {}).notes;
   const auto known = static_cast<std::ptrdiff_t>(files.notes().size());

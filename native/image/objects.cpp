@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
 #include "base/digest.hpp"
 #include "base/error.hpp"
@@ -220,6 +222,13 @@ bool Objects::intact(const ObjectRef& object) const {
 }
 
 void Objects::add_external(const std::string& image_path) const {
+  namespace fs = std::filesystem;
+  std::error_code unreadable;
+  for (const auto& link : fs::directory_iterator(directory_ + "/external", unreadable)) {
+    std::error_code gone;
+    if (fs::read_symlink(link, gone) == image_path || fs::equivalent(link, image_path, gone))
+      return;
+  }
   const std::string name =
       fmt::format("{}/external/{}", directory_,
                   digest_hex(std::as_bytes(std::span(image_path.data(), image_path.size()))));

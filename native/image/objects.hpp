@@ -50,7 +50,8 @@ class Objects {
   /// Whether an object's content still has its hash.
   [[nodiscard]] bool intact(const ObjectRef& object) const;
 
-  /// Remembers a snapshot that is written outside the store, so that its objects are kept.
+  /// Remembers a snapshot that lies outside the store, so that its objects are kept. Nothing is
+  /// done when a link leads to it already, whoever made it.
   void add_external(const std::string& image_path) const;
 
  private:

@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include <filesystem>
 #include <set>
+#include <system_error>
 
 #include "base/error.hpp"
 #include "base/fault.hpp"
@@ -56,6 +58,21 @@ std::vector<image::Objects> stores_of(const Snapshot& snapshot,
   });
   if (saved != stores.front().directory()) stores.push_back(image::Objects::at(saved));
   return stores;
+}
+
+void claim_contents(const Snapshot& snapshot, const image::Objects& store) {
+  namespace fs = std::filesystem;
+  std::error_code other;
+  const auto saved = snapshot.reader.record().value("store", "");
+  const fs::path image = fs::absolute(snapshot.reader.path()).lexically_normal();
+  if (!fs::equivalent(saved, store.directory(), other) ||
+      fs::equivalent(image.parent_path(), store.directory() + "/snapshots", other))
+    return;
+  try {
+    store.add_external(image);
+  } catch (const Error&) {
+    return;  // restoring a snapshot must not fail for it
+  }
 }
 
 Checked check(const Snapshot& snapshot, const state::RestoreOptions& options, bool verify_memory,

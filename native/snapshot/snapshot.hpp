@@ -33,6 +33,11 @@ struct Snapshot {
 std::vector<image::Objects> stores_of(const Snapshot& snapshot,
                                       const state::RestoreOptions& options);
 
+/// Tells `store` of a snapshot that it does not know of, because it was moved: its contents are
+/// kept as long as the snapshot is there. Nothing happens when it was saved with another store, or
+/// when the store cannot be written to.
+void claim_contents(const Snapshot& snapshot, const image::Objects& store);
+
 /// What a user is to be told before a restore, and a debugger has to load.
 struct Checked {
   struct Library {

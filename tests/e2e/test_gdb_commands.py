@@ -156,8 +156,18 @@ def test_an_image_elsewhere(scene: Scene) -> None:
     assert again.value("step") == "3"
     assert continue_to_end(again, 7)[-1] == "PASS"
     again.quit()
-    again = scene.gdb()
-    assert "e2e_threads" in again.execute(f"ckpt info {image}")
+    # In its new place it keeps its claim on what the store holds for it, once that place is known.
+    kept = sorted((scene.store / "objects").glob("*/*/*"))
+    moved = image.rename(scene.directory / "moved.ckpt")
+    again = run_to_work(scene)
+    assert "e2e_threads" in again.execute(f"ckpt info {moved}")
+    save(again, "other")
+    assert "Deleted" in again.execute("ckpt delete other")
+    assert kept and sorted((scene.store / "objects").glob("*/*/*")) == kept
+    moved.unlink()
+    save(again, "other")
+    again.execute("ckpt delete other")
+    assert not list((scene.store / "objects").glob("*/*/*"))
     again.quit()
 
 

@@ -101,6 +101,21 @@ def test_a_store_in_use_is_not_collected(workshop: Workshop) -> None:
         os.close(directory)
 
 
+def test_a_moved_snapshot_is_known_again_once_it_was_restored(workshop: Workshop) -> None:
+    """And so are its files kept, although the place that the store was told of at the save is empty."""
+    running = workshop.start_program("threads", "2")
+    saved = workshop.save(running.pid)
+    running.send()
+    passed(running.finish(), running.nonce)
+    moved = saved.image.rename(workshop.directory / "moved.ckpt")
+    for _ in range(2):
+        again = workshop.restart(moved)
+        again.send()
+        passed(again.finish(), running.nonce)
+        leads_to = {link.name: link.readlink() for link in (workshop.store / "external").iterdir()}
+        assert sorted(leads_to.values()) == sorted([saved.image, moved]), leads_to
+
+
 def _waits_for_lock(pid: int) -> bool:
     call = system_call_of(pid, pid)
     return call is not None and call[0] == 73  # flock

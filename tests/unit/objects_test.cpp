@@ -203,12 +203,15 @@ TEST_F(Store, RemembersSnapshotsOutside) {
   objects_.add_external("/elsewhere/a.ckpt");
   objects_.add_external("/elsewhere/a.ckpt");
   objects_.add_external("/elsewhere/b.ckpt");
+  // A link that somebody else has made, under another name.
+  fs::create_symlink("/elsewhere/c.ckpt", place_ + "/external/c");
+  objects_.add_external("/elsewhere/c.ckpt");
   std::size_t links = 0;
   for (const auto& entry : fs::directory_iterator(place_ + "/external")) {
     EXPECT_TRUE(entry.is_symlink());
     ++links;
   }
-  EXPECT_EQ(links, 2U);
+  EXPECT_EQ(links, 3U);
 }
 
 TEST(ObjectName, IsALastComponentAndSafe) {
