@@ -44,4 +44,15 @@ def test_pip_install(tmp_path: Path, project_root: Path, build_dir: Path) -> Non
     line = tmp_path / "line"
     line.write_text("\n")
     assert "PASS" in run(venv / "bin/ckpt-restart", "--stdin", line, image, env=environment, cwd=tmp_path)
-    assert "--store" in run(venv / "bin/ckpt-save", "--help")
+
+    running = subprocess.Popen(
+        [program, "3"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert running.stdin is not None and running.stdout is not None
+    while "READY" not in running.stdout.readline():
+        assert running.poll() is None
+    image = tmp_path / "alone.ckpt"
+    assert "Saved" in run(venv / "bin/ckpt-save", str(running.pid), image, env=environment)
+    printed, _ = running.communicate("\n", timeout=60)
+    assert "PASS" in printed
+    assert run(venv / "bin/ckpt-restart", "--stdin", line, image, env=environment, cwd=tmp_path) == printed
