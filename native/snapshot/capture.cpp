@@ -337,6 +337,11 @@ CaptureResult capture(const CaptureRequest& request) {
   const auto boundary = hide_boundary(context);
   captured.threads = look_at_threads(context, request);
   const Answers answers = interrogate(context, captured, request.tracer_options);
+  for (auto& thread : captured.threads)
+    if (!state::find_restarted_call(context.memory, thread))
+      context.report.add(state::Severity::changed, fmt::format("thread {}", thread.tid), "call",
+                         "it waits in a system call that was stopped before, and which one that "
+                         "was is not known: it fails with EINTR");
   fault_point("save-files");
   captured.descriptors = state::capture_descriptors(context);
   captured.program = keep_program(context);

@@ -125,6 +125,24 @@ void put_boundary(const Snapshot& snapshot, const threads::Library& library,
         fmt::format("new ids: {}() could not be changed: it takes and gives the new ids", name));
 }
 
+// How much of its stack a lock function uses: up to the address at which its caller goes on.
+std::uint64_t lock_frame(const tracee::Memory& memory, const state::AddressSpace& space,
+                         const threads::Library& library, Addr stack) {
+  constexpr std::size_t kMostWords = 128;
+  std::vector<std::uint64_t> words(kMostWords);
+  const std::size_t got = memory.read_some(stack, std::as_writable_bytes(std::span(words)));
+  words.resize(got / sizeof words[0]);
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const Addr word{words[i]};
+    const bool is_code =
+        std::any_of(space.regions.begin(), space.regions.end(), [&](const state::Region& region) {
+          return region.mapping.exec && region.mapping.contains(word);
+        });
+    if (is_code && !library.is_locking(word)) return i * sizeof words[i];
+  }
+  return 0;
+}
+
 }  // namespace
 
 std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& context) {
@@ -149,7 +167,12 @@ void note_ids(state::CaptureContext& context, const state::KeptFile& program,
         return file.object ? context.objects.find(*file.object) : std::nullopt;
       });
   const auto library = threads::find_library(objects);
-  for (auto& thread : threads) thread.locking = library.is_locking(Addr{thread.registers.rip});
+  for (auto& thread : threads) {
+    thread.locking = library.is_locking(Addr{thread.registers.rip});
+    if (thread.locking)
+      thread.lock_frame_bytes =
+          lock_frame(context.memory, space, library, Addr{thread.registers.rsp});
+  }
   if (!library.found())
     context.report.add(state::Severity::changed, "process", "ids",
                        "no C library with symbols was found in it: if it must come back with new "
@@ -177,12 +200,15 @@ std::vector<std::string> renew_ids(const Snapshot& snapshot, state::FileSource& 
   std::vector<std::string> notes;
   threads::IdMap changed;
   std::vector<threads::RobustList> robust_lists;
+  std::vector<threads::InsideLock> inside;
   for (std::size_t i = 0; i < snapshot.threads.size(); ++i) {
     const auto& thread = snapshot.threads[i];
     changed.add(thread.tid, fresh.tids[i]);
     robust_lists.push_back({thread.tid, thread.robust_list, thread.robust_list_bytes});
+    if (thread.locking) inside.push_back({thread.tid, state::pointers_of(thread)});
   }
-  threads::move_owners(memory, snapshot.reader, lock_places(snapshot.space), robust_lists, changed);
+  threads::move_owners(memory, snapshot.reader, lock_places(snapshot.space), robust_lists, inside,
+                       changed);
   if (ids_kept(snapshot, fresh)) return notes;
   const auto objects =
       mapped_objects(snapshot.space, snapshot.program,

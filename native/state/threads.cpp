@@ -127,6 +127,45 @@ void ask(CaptureContext& context, ThreadState& state, tracee::RemoteThread& thre
   state.registers = thread.saved_registers();
 }
 
+bool find_restarted_call(const tracee::Memory& memory, ThreadState& state) {
+  auto& registers = state.registers;
+  if (registers.orig_rax != SYS_restart_syscall) return true;
+  // These leave a restart block behind (set_restart_fn in the kernel).
+  constexpr std::array<std::uint64_t, 4> kCalls = {SYS_poll, SYS_nanosleep, SYS_futex,
+                                                   SYS_clock_nanosleep};
+  // The number is loaded shortly before the call, mostly by `mov $number, %eax`.
+  constexpr std::size_t kSyscallBytes = 2;
+  constexpr std::size_t kLoadBytes = 5;
+  std::array<std::byte, 48> code{};
+  const Addr end{registers.rip - kSyscallBytes};
+  if (memory.read_some(end - code.size(), code) == code.size()) {
+    for (std::size_t at = code.size() - kLoadBytes + 1; at-- > 0;) {
+      std::uint32_t number = 0;
+      std::memcpy(&number, code.data() + at + 1, sizeof number);
+      if (code[at] != std::byte{0xb8} ||
+          std::find(kCalls.begin(), kCalls.end(), number) == kCalls.end())
+        continue;
+      registers.orig_rax = number;
+      return true;
+    }
+  }
+  // syscall(2) was told the number: then the arguments must tell.
+  constexpr std::uint64_t kLowestAddress = 0x10000;
+  constexpr std::uint64_t kPrivate = 128;
+  constexpr std::uint64_t kRealtime = 256;
+  const std::uint64_t operation = registers.rsi & ~(kPrivate | kRealtime);
+  if (registers.rdi < kLowestAddress && registers.rdx >= kLowestAddress)
+    registers.orig_rax = SYS_clock_nanosleep;
+  else if (registers.rdi % 4 == 0 && (operation == 0 || operation == 9) &&
+           registers.r10 >= kLowestAddress)
+    registers.orig_rax = SYS_futex;
+  else if (registers.rsi == 0 || registers.rsi >= kLowestAddress)
+    registers.orig_rax = SYS_nanosleep;
+  else
+    return false;
+  return true;
+}
+
 void prepare_restart(ThreadState& state, bool deliverable, bool same_process) {
   auto& registers = state.registers;
   if (static_cast<std::int64_t>(registers.orig_rax) < 0) return;
@@ -147,6 +186,12 @@ void prepare_restart(ThreadState& state, bool deliverable, bool same_process) {
     registers.rax = static_cast<std::uint64_t>(kRestartNoHand);
 }
 
+std::vector<Addr> pointers_of(const ThreadState& state) {
+  std::vector<Addr> values;
+  for (const auto& [name, member] : kRegisterNames) values.emplace_back(state.registers.*member);
+  return values;
+}
+
 Json thread_to_json(const ThreadState& state) {
   Json registers = Json::object();
   for (const auto& [name, member] : kRegisterNames) registers[name] = state.registers.*member;
@@ -163,6 +208,7 @@ Json thread_to_json(const ThreadState& state) {
           {"lwp", state.lwp},
           {"remembered", state.remembered},
           {"locking", state.locking},
+          {"lock_frame", state.lock_frame_bytes},
           {"number", state.number},
           {"pthread", state.pthread},
           {"name", state.name},
@@ -190,6 +236,8 @@ ThreadState thread_from_json(const Json& json) {
   state.remembered = json.at("remembered");
   if (state.tid <= 0 || state.lwp <= 0 || state.remembered <= 0) image::damaged("a thread's id");
   state.locking = json.at("locking");
+  state.lock_frame_bytes = json.at("lock_frame");
+  if (state.lock_frame_bytes > kPageSize) image::damaged("a thread's stack frame");
   state.number = json.at("number");
   state.pthread = json.at("pthread");
   state.name = json.at("name");
@@ -328,19 +376,37 @@ void park(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const Th
 
 namespace {
 
-// A lock function that has fetched the thread's id, and not yet stored it in the lock.
+// A lock function that has fetched the thread's id, and not yet stored it in the lock; a lock word
+// has flags beside the id (futex(2)).
+bool holds_id(std::uint64_t word, Tid id) {
+  constexpr std::uint64_t kFlags = 0xc0000000U;
+  return (word & ~kFlags) == static_cast<std::uint64_t>(id);
+}
+
 void renew_id(tracee::Registers& registers, Tid old, Tid now) {
   for (const auto& [name, member] : kRegisterNames)
-    if (name != std::string_view("orig_rax") &&
-        registers.*member == static_cast<std::uint64_t>(old))
-      registers.*member = static_cast<std::uint64_t>(now);
+    if (name != std::string_view("orig_rax") && holds_id(registers.*member, old))
+      registers.*member += static_cast<std::uint64_t>(now) - static_cast<std::uint64_t>(old);
+}
+
+void renew_id(const tracee::Memory& memory, Addr frame, std::uint64_t size_bytes, Tid old,
+              Tid now) {
+  std::vector<std::uint32_t> words(size_bytes / sizeof(std::uint32_t));
+  memory.read(frame, std::as_writable_bytes(std::span(words)));
+  for (std::size_t i = 0; i < words.size(); ++i)
+    if (holds_id(words[i], old))
+      memory.write_value(frame + i * sizeof words[i],
+                         words[i] + static_cast<std::uint32_t>(now - old));
 }
 
 }  // namespace
 
 void finish_thread(Tid lwp, const tracee::Memory& memory, const ThreadState& state) {
   tracee::Registers registers = state.registers;
-  if (state.locking && lwp != state.tid) renew_id(registers, state.tid, lwp);
+  if (state.locking && lwp != state.tid) {
+    renew_id(registers, state.tid, lwp);
+    renew_id(memory, Addr{registers.rsp}, state.lock_frame_bytes, state.tid, lwp);
+  }
   tracee::set_registers(lwp, registers);
   // The area's size is the CPU's; components that the saving CPU did not have stay initial.
   std::vector<std::byte> area = tracee::get_xstate(lwp);

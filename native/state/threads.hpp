@@ -24,8 +24,8 @@
 namespace ckpt::state {
 
 struct ThreadState {
-  Tid tid = 0;     // as the program sees it
-  Tid lwp = 0;     // as we saw it; differs in another PID namespace
+  Tid tid = 0;  // as the program sees it
+  Tid lwp = 0;  // as we saw it; differs in another PID namespace
   // As the program remembers it: not the kernel's if the process had been restored with new ids.
   Tid remembered = 0;
   int number = 0;  // GDB's
@@ -45,6 +45,7 @@ struct ThreadState {
   Addr robust_list;
   std::uint64_t robust_list_bytes = 0;
   bool locking = false;  // inside a lock function, which may have the id in a register
+  std::uint64_t lock_frame_bytes = 0;  // of its own stack, from the stack pointer on
 };
 
 /// Everything that can be read from outside. `lwp` is stopped and traced by the caller.
@@ -58,6 +59,14 @@ void ask(CaptureContext& context, ThreadState& state, tracee::RemoteThread& thre
 /// interrupted it. `deliverable`: a signal is about to be handled. `same_process`: the kernel still
 /// knows how to go on by itself with calls that have a time-out.
 void prepare_restart(ThreadState& state, bool deliverable, bool same_process);
+
+/// The values of the general registers.
+std::vector<Addr> pointers_of(const ThreadState& state);
+
+/// A call with a time-out that was stopped before goes on as restart_syscall(2), of which only the
+/// kernel knows which call it was; another process's kernel does not. Finds out, from the code that
+/// made the call or from its arguments, and notes the call itself. False if it stays unknown.
+bool find_restarted_call(const tracee::Memory& memory, ThreadState& state);
 
 image::Json thread_to_json(const ThreadState& state);
 /// Throws Error (damaged).

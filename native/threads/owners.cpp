@@ -59,6 +59,12 @@ bool is_count(std::uint32_t count, int kind) {
   return count == 0 || (count == 1 && slow_path);
 }
 
+bool is_kind(int kind) {
+  if ((kind & ~kKnownKinds) != 0 || (kind & kElision) == kElision) return false;
+  if ((kind & kInherit) != 0 && (kind & kProtect) != 0) return false;
+  return (kind & kElision) == 0 || (kind & kTypeMask) == kNormal;
+}
+
 bool is_list(const __pthread_list_t& list, int kind) {
   if ((kind & kRobust) != 0) return true;  // has been, or is being, put on a list
   return list.__prev == nullptr && list.__next == nullptr;
@@ -89,9 +95,7 @@ std::vector<OwnerWord> owner_words_of_mutex(std::span<const std::byte, kMutexByt
   const auto now = ids.find(data.__owner);
   if (!now || *now == data.__owner) return {};
   const int kind = data.__kind;
-  if ((kind & ~kKnownKinds) != 0 || (kind & kElision) == kElision) return {};
-  if ((kind & kInherit) != 0 && (kind & kProtect) != 0) return {};
-  if ((kind & kElision) != 0 && (kind & kTypeMask) != kNormal) return {};
+  if (!is_kind(kind)) return {};
   const auto lock = static_cast<std::uint32_t>(data.__lock);
   if (!is_held(lock, data.__owner, kind) || !is_count(data.__count, kind)) return {};
   if (data.__nusers < 1 || data.__nusers >= kManyUsers) return {};
@@ -172,6 +176,29 @@ class Mover {
       if (write(word - kWriterAt, owner_words_of_rwlock(rwlock, ids_))) ++moved.rwlocks;
   }
 
+  /// What a thread that is inside a lock function points to.
+  void finish(const InsideLock& thread) {
+    const auto now = ids_.find(thread.old_tid);
+    if (!now || *now == thread.old_tid) return;
+    for (const Addr at : thread.pointers) {
+      if (at.value % alignof(pthread_mutex_t) != 0) continue;
+      pthread_mutex_t mutex;
+      pthread_rwlock_t rwlock;
+      if (read(at, mutex) && is_kind(mutex.__data.__kind) && mutex.__data.__nusers < kManyUsers &&
+          mutex.__data.__count < kManyUsers) {
+        const auto word = static_cast<std::uint32_t>(mutex.__data.__lock);
+        constexpr std::uint32_t kIdBits = FUTEX_TID_MASK;
+        if (has_id_in_lock(mutex.__data.__kind) &&
+            (word & kIdBits) == static_cast<std::uint32_t>(thread.old_tid))
+          memory_.write_value(at, (word & ~kIdBits) | static_cast<std::uint32_t>(*now));
+        if (mutex.__data.__owner == thread.old_tid) memory_.write_value(at + kMutexOwnerAt, *now);
+      } else if (read(at, rwlock) && rwlock.__data.__cur_writer == thread.old_tid &&
+                 rwlock.__data.__pad3 == 0 && rwlock.__data.__pad4 == 0) {
+        memory_.write_value(at + kWriterAt, *now);
+      }
+    }
+  }
+
   MovedOwners moved;
 
  private:
@@ -206,11 +233,13 @@ class Mover {
 
 MovedOwners move_owners(const tracee::Memory& memory, const image::Reader& image,
                         std::span<const proc::PageRun> writable,
-                        std::span<const RobustList> robust_lists, const IdMap& ids) {
+                        std::span<const RobustList> robust_lists,
+                        std::span<const InsideLock> inside, const IdMap& ids) {
   Mover mover(memory, ids);
   if (!ids.changes()) return mover.moved;
   static_assert(kMutexListAt == 32, "the robust list is followed by offsets from the lock word");
   for (const auto& list : robust_lists) mover.follow(list);
+  for (const auto& thread : inside) mover.finish(thread);
   // Reading the image is faster than reading the process, and what is not in it is not a held lock.
   std::vector<std::uint64_t> words;
   for (const auto& extent : image.extents()) {

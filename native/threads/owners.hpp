@@ -6,7 +6,8 @@
 //   robust mutexes   by the robust list that each thread has registered with the kernel; exact
 //   all other locks  by their structure: a word that equals a thread's id is an owner only if
 //                    everything around it is what a held lock of glibc's looks like
-//   ids in flight    a thread stopped inside a lock function may hold its id in a register
+//   locks in hand    a thread stopped inside a lock function may have set half of the words, and
+//                    have its id in a register: its registers lead to the lock
 // A plain array of numbers is never changed unless it is, field by field, a held lock.
 #pragma once
 
@@ -66,6 +67,14 @@ struct RobustList {
   std::uint64_t head_bytes = 0;
 };
 
+/// A thread stopped inside a function of locks: it may be between setting the lock word and the
+/// owner, or the other way round, so that the lock does not look held. One of its registers then
+/// points to the lock.
+struct InsideLock {
+  Tid old_tid = 0;
+  std::vector<Addr> pointers;
+};
+
 struct MovedOwners {
   std::size_t robust = 0;
   std::size_t mutexes = 0;
@@ -77,6 +86,7 @@ struct MovedOwners {
 /// (system) when memory cannot be read or written.
 MovedOwners move_owners(const tracee::Memory& memory, const image::Reader& image,
                         std::span<const proc::PageRun> writable,
-                        std::span<const RobustList> robust_lists, const IdMap& ids);
+                        std::span<const RobustList> robust_lists,
+                        std::span<const InsideLock> inside, const IdMap& ids);
 
 }  // namespace ckpt::threads
