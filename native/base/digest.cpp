@@ -1,8 +1,13 @@
 #include "base/digest.hpp"
 
 #include <unistd.h>
+#ifndef CKPT_XXHASH_DISPATCH
 #define XXH_INLINE_ALL
+#endif
 #include <xxhash.h>
+#ifdef CKPT_XXHASH_DISPATCH
+#include <xxh_x86dispatch.h>  // renames the functions of above
+#endif
 
 #include <cerrno>
 #include <memory>

@@ -72,10 +72,11 @@ std::vector<Chunk> cut(const AddressSpace& space, const std::vector<image::Segme
         region.backing == Backing::anonymous || region.backing == Backing::shared_anonymous;
     for (const auto& run : region.stored) {
       for (Addr at = run.start; at < run.end;) {
-        const std::uint64_t size = std::min(kChunkBytes, run.end - at);
         while (segments[segment].start + segments[segment].memory_bytes <= at) ++segment;
-        chunks.push_back({at, size, segments[segment].file_offset + (at - segments[segment].start),
-                          skip_zeros, region.mapping.exec});
+        const std::uint64_t offset = segments[segment].file_offset + (at - segments[segment].start);
+        // The page cache makes large folios of writes that are aligned in the file.
+        const std::uint64_t size = std::min(kChunkBytes - offset % kChunkBytes, run.end - at);
+        chunks.push_back({at, size, offset, skip_zeros, region.mapping.exec});
         at = at + size;
       }
     }
