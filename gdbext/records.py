@@ -93,7 +93,8 @@ class Fidelity:
 @dataclass(frozen=True)
 class Thread:
     """A thread of the saved program: its id in the kernel, GDB's global number, its pthread_t (0:
-    none), the address it goes on at (0: unknown).
+    none), the address it goes on at (0: unknown). `ended`: a main thread that is gone while others
+    go on.
     """
 
     tid: int
@@ -102,6 +103,7 @@ class Thread:
     pthread: int
     held_signal: int
     pc: int = 0
+    ended: bool = False
 
     @classmethod
     def of(cls, source: Mapping[str, Any]) -> "Thread":
@@ -113,6 +115,7 @@ class Thread:
             read(source, "pthread", int, 0),
             read(source, "held_signal", int, 0),
             read(read_dict(source, "registers"), "rip", int, 0),
+            read(source, "ended", bool, False),
         )
 
 

@@ -39,7 +39,7 @@ ckpt::snapshot::CaptureResult save(ckpt::snapshot::CaptureRequest request) {
   const ckpt::tracee::Seized seized(request.pid);
   for (const auto tid : seized.threads())
     request.threads.push_back({tid, 0, 0, seized.held_signal(tid)});
-  request.selected_lwp = request.pid;
+  request.selected_lwp = ckpt::proc::ProcessDir(request.pid).through();
   request.terminal = ckpt::state::read_terminal(ckpt::proc::ProcessDir(request.pid));
   request.tracer_options = PTRACE_O_TRACESYSGOOD;  // as Seized has set them
   std::optional<ckpt::Error> problem;

@@ -139,7 +139,7 @@ class _Restore:
         parked.go()
         self._undo.pop_all()
         life.adopt(
-            parked.pid, parked.helper, {each.tid: each.number for each in finished.threads}
+            parked.pid, parked.helper, {each.tid: each.number for each in finished.threads if each.number}
         )
         try:
             self._remake_session(finished)
@@ -303,6 +303,8 @@ class _Restore:
             self._select(tids)
             self._notes += debugger.apply_displays(self._state)
         self._select(tids)
+        if any(thread.ended for thread in self._record.threads):
+            self._notes.append("the main thread had ended: it is shown until the program goes on")
         self._note_renumbered(numbers)
 
     def _queue_signal(self, tid: int, number: int) -> None:
@@ -376,8 +378,11 @@ def _number_map(finished: Finished) -> Dict[int, int]:
         inferior.thread_tid(thread): int(thread.global_num)
         for thread in gdb.selected_inferior().threads()
     }
+    # Number 0: no GDB saved it, or its main thread had ended before.
     return {
-        thread.number: present[thread.tid] for thread in finished.threads if thread.tid in present
+        thread.number: present[thread.tid]
+        for thread in finished.threads
+        if thread.number and thread.tid in present
     }
 
 

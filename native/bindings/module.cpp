@@ -248,7 +248,8 @@ py::object finish(const std::string& path, ckpt::Tid pid, const py::dict& /*opti
 
 std::map<ckpt::Tid, ckpt::Tid> remembered_ids(ckpt::Tid pid) {
   const ckpt::proc::ProcessDir process(pid);
-  const auto boundary = ckpt::threads::find_boundary(process.mappings(), ckpt::tracee::Memory(pid));
+  const auto boundary =
+      ckpt::threads::find_boundary(process.mappings(), ckpt::tracee::Memory(process.through()));
   std::map<ckpt::Tid, ckpt::Tid> ids;
   for (const auto tid : process.threads()) ids[tid] = boundary ? boundary->remembered(tid) : tid;
   return ids;

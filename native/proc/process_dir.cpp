@@ -40,12 +40,30 @@ auto about_process(Tid pid, Function function) {
   }
 }
 
+bool has_ended(const std::string& directory) {
+  const auto text = try_read_file(directory + "/stat");
+  const auto at = text ? text->rfind(") ") : std::string::npos;
+  if (at == std::string::npos || at + 2 >= text->size()) return true;
+  return (*text)[at + 2] == 'Z' || (*text)[at + 2] == 'X';
+}
+
 }  // namespace
 
-ProcessDir::ProcessDir(Tid pid) : pid_(pid) {}
+ProcessDir::ProcessDir(Tid pid) : pid_(pid), through_(pid) {
+  const std::string tasks = fmt::format("/proc/{}/task", pid);
+  if (!has_ended(fmt::format("{}/{}", tasks, pid))) return;
+  try {
+    for (const Tid tid : numeric_entries<Tid>(tasks)) {
+      if (has_ended(fmt::format("{}/{}", tasks, tid))) continue;
+      through_ = tid;
+      return;
+    }
+  } catch (const Error&) {  // NOLINT(bugprone-empty-catch): the first read will say it
+  }
+}
 
 std::string ProcessDir::path(const std::string& name) const {
-  return fmt::format("/proc/{}/{}", pid_, name);
+  return fmt::format("/proc/{}/{}", through_, name);
 }
 
 std::vector<Tid> ProcessDir::threads() const {

@@ -16,11 +16,16 @@ namespace ckpt::proc {
 
 class ProcessDir {
  public:
-  /// Names a process by the kernel id it has in our PID namespace. Reads nothing yet.
+  /// Names a process by the kernel id it has in our PID namespace. Reads only whether its main
+  /// thread lives; nothing is thrown if there is no such process.
   explicit ProcessDir(Tid pid);
 
   [[nodiscard]] Tid pid() const { return pid_; }
-  /// "/proc/PID/NAME".
+  /// A thread through which the process can be looked at: the kernel shows no memory and no
+  /// descriptors for a main thread that has ended while others go on.
+  [[nodiscard]] Tid through() const { return through_; }
+  [[nodiscard]] bool main_ended() const { return through_ != pid_; }
+  /// "/proc/PID/NAME", or through another thread.
   [[nodiscard]] std::string path(const std::string& name) const;
 
   /// Thread ids in the order in which the threads were created.
@@ -46,6 +51,7 @@ class ProcessDir {
 
  private:
   Tid pid_;
+  Tid through_;
 };
 
 }  // namespace ckpt::proc

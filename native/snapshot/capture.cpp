@@ -67,6 +67,11 @@ std::vector<ThreadState> look_at_threads(const CaptureContext& context,
       state.held_signal = wanted.held_signal;
     threads.push_back(std::move(state));
   }
+  if (context.process.main_ended() && !threads.empty()) {
+    const Addr instruction =
+        tracee::find_syscall_instruction(context.process.mappings(), context.memory);
+    threads.push_back(state::ended_main_thread(context, threads.front(), instruction));
+  }
   // The restore makes the process with its main thread, so that one comes first.
   std::stable_partition(threads.begin(), threads.end(), [&](const ThreadState& state) {
     return state.lwp == context.process.pid();
@@ -124,13 +129,13 @@ Answers interrogate(CaptureContext& context, Captured& captured,
   const Addr instruction = tracee::find_syscall_instruction(mappings, context.memory);
   const Tid group = context.process.pid();
   const auto inner_ids = [&](const ThreadState& state) {
-    const auto status = context.process.status();
+    const auto status = context.process.status(group);
     return tracee::RemoteThread::Ids{status.ns_pids.empty() ? group : status.ns_pids.back(),
                                      state.tid};
   };
   // Say no before the first thread is touched.
   for (const ThreadState& state : captured.threads)
-    if (const auto reason = tracee::why_no_calls(state.lwp))
+    if (const auto reason = state.ended ? std::nullopt : tracee::why_no_calls(state.lwp))
       fail(ErrorKind::refused, "thread {}: the program cannot be saved here: {}", state.lwp,
            *reason);
 
@@ -141,14 +146,15 @@ Answers interrogate(CaptureContext& context, Captured& captured,
     suspend_filter = tracer_options;
   }
   Answers answers;
-  ThreadState& first = captured.threads.front();
+  const std::size_t first_index = captured.threads.front().ended ? 1 : 0;
+  ThreadState& first = captured.threads.at(first_index);
   tracee::RemoteThread main(group, first.lwp, inner_ids(first), context.memory, instruction,
                             suspend_filter);
   const tracee::Scratch scratch = main.make_scratch(kScratchBytes);
   try {
     fault_point("save-scratch");
     state::ask(context, first, main, scratch);
-    for (std::size_t i = 1; i < captured.threads.size(); ++i) {
+    for (std::size_t i = first_index + 1; i < captured.threads.size(); ++i) {
       ThreadState& state = captured.threads[i];
       tracee::RemoteThread thread(group, state.lwp, inner_ids(state), context.memory, instruction,
                                   suspend_filter);
@@ -242,7 +248,8 @@ image::Note process_note(const CaptureContext& context, const Captured& captured
 std::vector<image::Note> make_notes(const CaptureContext& context, const Captured& captured,
                                     Tid selected_lwp) {
   std::vector<const ThreadState*> order;
-  for (const auto& thread : captured.threads) order.push_back(&thread);
+  for (const auto& thread : captured.threads)
+    if (!thread.ended) order.push_back(&thread);
   // Tools take the first thread as the current one.
   std::stable_partition(order.begin(), order.end(),
                         [&](const ThreadState* thread) { return thread->lwp == selected_lwp; });

@@ -148,7 +148,9 @@ std::uint64_t lock_frame(const tracee::Memory& memory, const state::AddressSpace
 std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& context) {
   auto boundary = threads::find_boundary(context.process.mappings(), context.memory);
   if (!boundary) return boundary;
-  for (const Tid tid : context.process.threads()) step_out(tid, boundary->code);
+  for (const Tid tid : context.process.threads())
+    if (tid != context.process.pid() || !context.process.main_ended())
+      step_out(tid, boundary->code);
   context.hidden = boundary->mapping;
   for (const auto& patch : boundary->patches) {
     const auto bytes = std::as_bytes(std::span(patch.original)).first(threads::kPatchBytes);

@@ -23,7 +23,7 @@ using Progress = std::function<bool(std::uint64_t, std::uint64_t)>;
 /// The stopped process that is being captured.
 struct CaptureContext {
   CaptureContext(Tid pid, image::Objects store)
-      : process(pid), memory(pid), objects(std::move(store)) {}
+      : process(pid), memory(process.through()), objects(std::move(store)) {}
 
   proc::ProcessDir process;
   tracee::Memory memory;

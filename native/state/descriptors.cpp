@@ -124,7 +124,7 @@ class Capturer {
       const Open& other = *first_of_[i];
       if (other.status.st_ino != open.status.st_ino || other.status.st_dev != open.status.st_dev)
         continue;
-      if (::syscall(SYS_kcmp, context_.process.pid(), context_.process.pid(), KCMP_FILE,
+      if (::syscall(SYS_kcmp, context_.process.through(), context_.process.through(), KCMP_FILE,
                     static_cast<unsigned long>(other.fd), static_cast<unsigned long>(open.fd)) == 0)
         return i;
     }

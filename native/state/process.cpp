@@ -39,11 +39,6 @@ bool may_suspend_seccomp() {
 void refuse_impossible(const proc::ProcessDir& process) {
   const Tid pid = process.pid();
   const proc::Status status = process.status();
-  if (status.state == 'Z' && status.threads > 1)
-    fail(ErrorKind::refused,
-         "process {}: its main thread has ended while others go on; such a process cannot be "
-         "saved yet",
-         pid);
   if (status.state == 'Z' || status.state == 'X')
     fail(ErrorKind::refused, "process {}: it has ended; nothing is left to save", pid);
   const std::string auxv = process.read("auxv");
@@ -66,13 +61,13 @@ void refuse_impossible(const proc::ProcessDir& process) {
            pid);
   }
   const Tid parent = process.stat().parent;
-  if (parent > 0 && shares_memory(pid, parent))
+  if (parent > 0 && shares_memory(process.through(), parent))
     fail(ErrorKind::refused,
          "process {}: it shares its memory with its parent {} (between vfork and exec): continue "
          "until it has called exec",
          pid, parent);
   for (const Tid child : process.children())
-    if (shares_memory(pid, child))
+    if (shares_memory(process.through(), child))
       fail(ErrorKind::refused,
            "process {}: it shares its memory with its child {} (vfork or CLONE_VM): continue "
            "until the child has called exec or ended",
@@ -100,7 +95,7 @@ ProcessState capture_process(CaptureContext& context, tracee::RemoteThread& thre
                              const tracee::Scratch& scratch) {
   const auto& process = context.process;
   ProcessState state;
-  const proc::Status status = process.status();
+  const proc::Status status = process.status(process.pid());
   const proc::Stat stat = process.stat();
   state.pid = status.ns_pids.empty() ? process.pid() : status.ns_pids.back();
   state.parent = stat.parent;

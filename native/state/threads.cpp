@@ -104,6 +104,29 @@ ThreadState look(const CaptureContext& context, Tid lwp) {
   return state;
 }
 
+ThreadState ended_main_thread(const CaptureContext& context, const ThreadState& living,
+                              Addr instruction) {
+  ThreadState state;
+  state.ended = true;
+  state.lwp = context.process.pid();
+  const proc::Status status = context.process.status(state.lwp);
+  state.tid = status.ns_pids.empty() ? state.lwp : status.ns_pids.back();
+  state.remembered = state.tid;
+  state.name = context.process.comm(state.lwp);
+  state.xstate = living.xstate;
+  state.signal_mask = ~0ULL;
+  state.attributes = living.attributes;
+  state.alternate_stack.ss_flags = SS_DISABLE;
+  state.registers = living.registers;  // segments and flags
+  for (const auto& [name, member] : kRegisterNames)
+    if (std::string_view(name).starts_with("r")) state.registers.*member = 0;
+  state.registers.orig_rax = ~0ULL;
+  state.registers.fs_base = state.registers.gs_base = 0;
+  state.registers.rip = instruction.value;
+  state.registers.rax = SYS_exit;
+  return state;
+}
+
 void ask(CaptureContext& context, ThreadState& state, tracee::RemoteThread& thread,
          const tracee::Scratch& scratch) {
   constexpr std::size_t kRows = 2;
@@ -207,6 +230,7 @@ Json thread_to_json(const ThreadState& state) {
   return {{"tid", state.tid},
           {"lwp", state.lwp},
           {"remembered", state.remembered},
+          {"ended", state.ended},
           {"locking", state.locking},
           {"lock_frame", state.lock_frame_bytes},
           {"number", state.number},
@@ -235,6 +259,7 @@ ThreadState thread_from_json(const Json& json) {
   state.lwp = json.at("lwp");
   state.remembered = json.at("remembered");
   if (state.tid <= 0 || state.lwp <= 0 || state.remembered <= 0) image::damaged("a thread's id");
+  state.ended = json.at("ended");
   state.locking = json.at("locking");
   state.lock_frame_bytes = json.at("lock_frame");
   if (state.lock_frame_bytes > kPageSize) image::damaged("a thread's stack frame");

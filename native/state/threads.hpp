@@ -44,12 +44,20 @@ struct ThreadState {
   Addr tid_address;
   Addr robust_list;
   std::uint64_t robust_list_bytes = 0;
+  // A main thread that has ended while others go on: the process keeps its id. It has no state but
+  // that it ends again.
+  bool ended = false;
   bool locking = false;  // inside a lock function, which may have the id in a register
   std::uint64_t lock_frame_bytes = 0;  // of its own stack, from the stack pointer on
 };
 
 /// Everything that can be read from outside. `lwp` is stopped and traced by the caller.
 ThreadState look(const CaptureContext& context, Tid lwp);
+
+/// The state of a main thread that has ended, made so that it ends at once when it is let go.
+/// `living`: another thread of the process; `instruction`: see tracee::find_syscall_instruction().
+ThreadState ended_main_thread(const CaptureContext& context, const ThreadState& living,
+                              Addr instruction);
 
 /// Everything that only the thread itself can tell.
 void ask(CaptureContext& context, ThreadState& state, tracee::RemoteThread& thread,

@@ -22,11 +22,6 @@ constexpr int kPatienceMilliseconds = 5000;
 [[noreturn]] void explain_refusal(Tid pid, int error_number) {
   const proc::ProcessDir process(pid);
   const proc::Status status = process.status();
-  if (status.state == 'Z' && status.threads > 1)
-    fail(ErrorKind::refused,
-         "process {}: its main thread has ended while others go on; such a process cannot be "
-         "saved yet",
-         pid);
   if (status.state == 'Z')
     fail(ErrorKind::refused, "process {}: it has ended; nothing is left to save", pid);
   if (status.tracer != 0)
@@ -80,7 +75,9 @@ bool Seized::seize_new_threads() {
     // NOLINTNEXTLINE(performance-no-int-to-ptr): ptrace's ABI
     if (::ptrace(PTRACE_SEIZE, tid, nullptr, reinterpret_cast<void*>(options)) != 0) {
       const int error_number = errno;
-      if (tid != pid_ && (error_number == ESRCH || has_ended(process, tid))) continue;
+      if ((tid != pid_ || process.main_ended()) &&
+          (error_number == ESRCH || has_ended(process, tid)))
+        continue;
       // Workers of io_uring stand among the threads but cannot be traced, nor run user code.
       const auto name = try_read_file(process.path(fmt::format("task/{}/comm", tid)));
       if (name && name->starts_with("iou-")) continue;

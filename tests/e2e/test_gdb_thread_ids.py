@@ -89,3 +89,26 @@ def test_two_at_once(scene: Scene) -> None:
     assert len(pids) == 2
     for each in both:
         assert continue_to_end(each, 7) == expected
+
+
+def test_a_main_thread_that_has_ended(scene: Scene) -> None:
+    """Saved when the main thread is gone: it ends again as soon as the restored program goes on."""
+    line = scene.directory / "line"
+    line.write_text("\n")
+    gdb = scene.gdb(scene.program("zombie_leader"))
+    gdb.execute("break wait_line")
+    assert "hit Breakpoint 1, wait_line" in gdb.execute(f"run < {line}")
+    save(gdb, "alone")
+    assert "exited normally" in gdb.execute("continue")
+    gdb.quit()
+    for ids in ("auto", "virtual"):
+        again = scene.gdb()
+        again.execute(f"set ckpt ids {ids}")
+        restored = restore(again, "alone")
+        assert restored.frame.startswith("#0  wait_line"), restored.text
+        assert any("main thread had ended" in note for note in restored.notes)
+        assert "body" in again.execute("bt")
+        again.execute("delete")
+        ended = again.execute("continue")
+        assert "PASS" in ended and "exited normally" in ended, ended
+        again.quit()

@@ -149,16 +149,6 @@ def test_shared_anonymous(workshop: Workshop, way: Way, how: str) -> None:
     round_trip(workshop, "shared_anonymous", how, way=way)
 
 
-def test_zombie_leader(workshop: Workshop) -> None:
-    """The main thread has ended, the others go on: refused by name, and they do go on."""
-    original = workshop.start_program("zombie_leader")
-    saved = workshop.try_save(original.pid)
-    assert saved.result.status == 1 and "main thread has ended" in saved.result.errors, f"{saved.result}"
-    assert not saved.image.exists()
-    original.send()
-    passed(original.finish(), original.nonce)
-
-
 @each_way_one
 def test_threads_that_come_and_go(workshop: Workshop, way: Way) -> None:
     round_trip(workshop, "churn", way=way, watch=False)

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 from support import oracle
-from support.checkpoint import VARIANTS, Way, Workshop, pairwise, passed, restored_pid
-from support.processes import Running, as_root, threads_of
+from support.checkpoint import VARIANTS, Way, Workshop, pairwise, passed, restored_pid, wait_ids_free
+from support.processes import Running, as_root, read_text, state_of, threads_of, wait_until
 
 EVERYWHERE = """
     thr_calls thr_cancel thr_owners thr_lookalikes thr_family thr_sync thr_many thr_cxx thr_main_exits
@@ -219,3 +219,29 @@ def test_saved_while_locking(workshop: Workshop, round_: int) -> None:
     _ends_well(running, running.nonce)
     for image in images:
         _ends_well(workshop.restart(image, "--ids", "virtual"), running.nonce)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_main_thread_that_has_ended(workshop: Workshop, way: Way) -> None:
+    """The main thread ended before the save: it has ended after the restore, and the others go on; three generations."""
+    running = workshop.start_program("zombie_leader", way=way)
+    tids = threads_of(running.pid)
+    oracle.wait_asleep(running.pid)
+    assert state_of(running.pid) == "Z"
+    saved = workshop.save(running.pid)
+    _ends_well(running, running.nonce)
+    if way.ids == "saved":
+        wait_ids_free(tids)
+    restart = workshop.restart(saved.image, "--ids", way.ids)
+
+    def child() -> int:
+        return int(read_text(f"/proc/{restart.pid}/task/{restart.pid}/children") or 0)
+
+    def as_before() -> bool:
+        return state_of(child()) == "Z" and oracle.all_asleep(child())
+
+    wait_until(as_before, lambda: f"the main thread ends again\n{restart.transcript()}")
+    pid = child()
+    again = workshop.save(pid)
+    _ends_well(restart, running.nonce)
+    _ends_well(workshop.restart(again.image, "--ids", "virtual"), running.nonce)
