@@ -14,22 +14,40 @@ extern "C" {
 extern const std::byte __start_ckpt_ids[] __attribute__((visibility("hidden")));
 extern const std::byte __stop_ckpt_ids[] __attribute__((visibility("hidden")));
 #define CKPT_ENTRY(name) \
-  extern const std::byte ckpt_ids_##name[] __attribute__((visibility("hidden")));
-CKPT_ENTRY(getpid)
-CKPT_ENTRY(gettid)
-CKPT_ENTRY(getppid)
-CKPT_ENTRY(getpgrp)
-CKPT_ENTRY(getpgid)
-CKPT_ENTRY(getsid)
-CKPT_ENTRY(setpgid) CKPT_ENTRY(setsid) CKPT_ENTRY(kill) CKPT_ENTRY(killpg) CKPT_ENTRY(tgkill)
-    CKPT_ENTRY(sigqueue) CKPT_ENTRY(pidfd_open) CKPT_ENTRY(sched_setparam)
-        CKPT_ENTRY(sched_getparam) CKPT_ENTRY(sched_setscheduler) CKPT_ENTRY(sched_getscheduler)
-            CKPT_ENTRY(sched_rr_get_interval) CKPT_ENTRY(sched_setaffinity)
-                CKPT_ENTRY(sched_getaffinity) CKPT_ENTRY(getpriority) CKPT_ENTRY(setpriority)
-                    CKPT_ENTRY(prlimit) CKPT_ENTRY(getsockopt) CKPT_ENTRY(tcgetpgrp)
-                        CKPT_ENTRY(tcsetpgrp) CKPT_ENTRY(tcgetsid) CKPT_ENTRY(clock_getcpuclockid)
-                            CKPT_ENTRY(syscall) CKPT_ENTRY(ioctl) CKPT_ENTRY(fcntl)
-                                CKPT_ENTRY(wait4) CKPT_ENTRY(waitid)
+  extern const std::byte ckpt_ids_##name[] __attribute__((visibility("hidden")))
+CKPT_ENTRY(getpid);
+CKPT_ENTRY(gettid);
+CKPT_ENTRY(getppid);
+CKPT_ENTRY(getpgrp);
+CKPT_ENTRY(getpgid);
+CKPT_ENTRY(getsid);
+CKPT_ENTRY(setpgid);
+CKPT_ENTRY(setsid);
+CKPT_ENTRY(kill);
+CKPT_ENTRY(killpg);
+CKPT_ENTRY(tgkill);
+CKPT_ENTRY(sigqueue);
+CKPT_ENTRY(pidfd_open);
+CKPT_ENTRY(sched_setparam);
+CKPT_ENTRY(sched_getparam);
+CKPT_ENTRY(sched_setscheduler);
+CKPT_ENTRY(sched_getscheduler);
+CKPT_ENTRY(sched_rr_get_interval);
+CKPT_ENTRY(sched_setaffinity);
+CKPT_ENTRY(sched_getaffinity);
+CKPT_ENTRY(getpriority);
+CKPT_ENTRY(setpriority);
+CKPT_ENTRY(prlimit);
+CKPT_ENTRY(getsockopt);
+CKPT_ENTRY(tcgetpgrp);
+CKPT_ENTRY(tcsetpgrp);
+CKPT_ENTRY(tcgetsid);
+CKPT_ENTRY(clock_getcpuclockid);
+CKPT_ENTRY(syscall);
+CKPT_ENTRY(ioctl);
+CKPT_ENTRY(fcntl);
+CKPT_ENTRY(wait4);
+CKPT_ENTRY(waitid);
 #undef CKPT_ENTRY
 // NOLINTEND
 }
