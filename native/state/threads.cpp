@@ -211,6 +211,7 @@ void prepare_restart(ThreadState& state, bool deliverable, bool same_process) {
 
 std::vector<Addr> pointers_of(const ThreadState& state) {
   std::vector<Addr> values;
+  values.reserve(kRegisterNames.size());
   for (const auto& [name, member] : kRegisterNames) values.emplace_back(state.registers.*member);
   return values;
 }

@@ -65,7 +65,7 @@ struct Function {
 constexpr int kNone = -1;
 
 std::span<const Function> boundary_functions() {
-  static const auto kFunctions = std::to_array<Function>({
+  static const auto functions = std::to_array<Function>({
       {"getpid", ckpt_ids_getpid, kNone},
       {"gettid", ckpt_ids_gettid, kNone},
       {"getppid", ckpt_ids_getppid, kNone},
@@ -111,7 +111,7 @@ std::span<const Function> boundary_functions() {
       {"__wait4", ckpt_ids_wait4, kWait4},
       {"waitid", ckpt_ids_waitid, kWaitid},
   });
-  return kFunctions;
+  return functions;
 }
 
 const Function* function_named(std::string_view name) {
@@ -296,18 +296,17 @@ std::optional<Movable> movable_instruction(std::span<const std::byte> code) {
 std::optional<Addr> find_boundary_place(const Library& library,
                                         std::span<const proc::PageRun> taken, std::uint64_t bytes) {
   if (library.functions.empty()) return std::nullopt;
-  const auto [low, high] =
+  const auto ends =
       std::minmax_element(library.functions.begin(), library.functions.end(),
                           [](const auto& a, const auto& b) { return a.address < b.address; });
+  const std::uint64_t low = ends.first->address.value;
+  const std::uint64_t high = ends.second->address.value;
   constexpr std::uint64_t kReach = (2ULL << 30U) - (16ULL << 20U);
   constexpr std::uint64_t kLowest = 0x10000;  // vm.mmap_min_addr
   constexpr std::uint64_t kMargin = 1ULL << 20U;
-  const std::uint64_t from =
-      std::max(high->address.value > kReach ? high->address.value - kReach : 0, kLowest);
-  const std::uint64_t until = low->address.value + kReach;
-  const auto distance = [&](std::uint64_t at) {
-    return at > low->address.value ? at - low->address.value : low->address.value - at;
-  };
+  const std::uint64_t from = std::max(high > kReach ? high - kReach : 0, kLowest);
+  const std::uint64_t until = low + kReach;
+  const auto distance = [&](std::uint64_t at) { return at > low ? at - low : low - at; };
   std::optional<Addr> best;
   const auto consider = [&](std::uint64_t begin, std::uint64_t end, std::uint64_t margin) {
     begin = std::max(begin, from) + margin;

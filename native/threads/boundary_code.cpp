@@ -21,6 +21,11 @@
 
 #include "threads/boundary_layout.hpp"
 
+#ifndef __clang__
+// No tables of constants, no calls of memset.
+#pragma GCC optimize("no-tree-switch-conversion", "no-tree-loop-distribute-patterns")
+#endif
+
 #define CKPT_INJECTED extern "C" __attribute__((section("ckpt_ids"), used, visibility("hidden")))
 #define CKPT_INJECTED_LOCAL static __attribute__((section("ckpt_ids"), noinline))
 
