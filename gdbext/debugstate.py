@@ -7,8 +7,8 @@ line of a GDB command holds a line break (the rest of it would be another comman
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, TypeVar
+from types import MappingProxyType
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, TypeVar
 
 from .errors import RecordError
 from .records import read, read_dict, read_list
@@ -18,8 +18,7 @@ FORMAT = 1
 TERMINAL_VARIABLES = frozenset({"TERM", "LINES", "COLUMNS", "COLORTERM"})
 
 
-@dataclass(frozen=True)
-class Breakpoint:
+class Breakpoint(NamedTuple):
     """A breakpoint, watchpoint or catchpoint.
 
     `command` makes it ("break", "thbreak", "awatch", "catch", "dprintf"...), `spec` is the rest of
@@ -60,8 +59,7 @@ class Breakpoint:
         return (self.command, self.spec, self.thread) == (other.command, other.spec, other.thread)
 
 
-@dataclass(frozen=True)
-class Display:
+class Display(NamedTuple):
     """An expression shown at each stop."""
 
     enabled: bool
@@ -69,16 +67,14 @@ class Display:
     expression: str
 
 
-@dataclass(frozen=True)
-class SymbolFile:
+class SymbolFile(NamedTuple):
     """A file given to add-symbol-file, with the addresses of its sections."""
 
     path: str
     sections: Tuple[Tuple[str, int], ...]
 
 
-@dataclass(frozen=True)
-class Signal:
+class Signal(NamedTuple):
     """A row of GDB's signal table."""
 
     name: str
@@ -87,8 +83,7 @@ class Signal:
     passed: bool
 
 
-@dataclass(frozen=True)
-class DebugState:
+class DebugState(NamedTuple):
     """All of it. `symbol_file` is where the program's symbols came from, when not from its
     executable. `libraries` pairs the names the dynamic linker has for libraries with the files
     behind them.
@@ -97,7 +92,7 @@ class DebugState:
     args: str = ""
     cwd: str = ""
     symbol_file: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = MappingProxyType({})
     directories: str = ""
     substitutions: Tuple[Tuple[str, str], ...] = ()
     breakpoints: Tuple[Breakpoint, ...] = ()
@@ -108,13 +103,7 @@ class DebugState:
 
     def table(self) -> Dict[str, Any]:
         """As a table for the image: only what JSON has."""
-        table = asdict(self)
-        for key, found in table.items():
-            if isinstance(found, tuple):
-                table[key] = [_plain(each) for each in found]
-        table["environment"] = dict(self.environment)
-        table["format"] = FORMAT
-        return table
+        return {**_plain(self), "format": FORMAT}
 
     @classmethod
     def of(cls, source: Mapping[str, Any]) -> "DebugState":
@@ -169,10 +158,12 @@ class DebugState:
 
 
 def _plain(found: Any) -> Any:
-    if isinstance(found, dict):
-        return {key: _plain(each) for key, each in found.items()}
-    if isinstance(found, (tuple, list)):
+    if isinstance(found, tuple):
+        if hasattr(found, "_asdict"):
+            return _plain(found._asdict())
         return [_plain(each) for each in found]
+    if isinstance(found, Mapping):
+        return {key: _plain(each) for key, each in found.items()}
     return found
 
 
@@ -217,7 +208,7 @@ _COMMANDS = frozenset(
 
 
 def _breakpoint(source: Mapping[str, Any]) -> Breakpoint:
-    known = {each.name for each in fields(Breakpoint)}
+    known = set(Breakpoint._fields)
     table = {key: found for key, found in source.items() if key in known}
     made = Breakpoint(
         number=read(table, "number", int),

@@ -8,14 +8,12 @@ All formats as printed by GDB 12 to 13.1.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 _HEX = r"0x[0-9a-fA-F]+"
 
 
-@dataclass(frozen=True)
-class SignalHandling:
+class SignalHandling(NamedTuple):
     """A row of `info signals`: whether GDB stops, prints, and passes the signal on."""
 
     name: str
@@ -53,8 +51,7 @@ def terminal(text: str) -> Optional[Dict[str, Any]]:
     return modes
 
 
-@dataclass(frozen=True)
-class Display:
+class Display(NamedTuple):
     """A row of `info display`: an expression shown at each stop; `format` is its "/x" part or "".
     """
 
@@ -109,8 +106,7 @@ def quoted_value(text: str) -> str:
     return match[1] if match else ""
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """A loaded section of an object file."""
 
     name: str
@@ -134,8 +130,7 @@ def sections(text: str) -> Dict[str, Tuple[Section, ...]]:
     return {name: tuple(each) for name, each in found.items()}
 
 
-@dataclass(frozen=True)
-class SharedLibrary:
+class SharedLibrary(NamedTuple):
     """A row of `info sharedlibrary`; `start` and `end` bound its code and are None while its file
     is not found.
     """

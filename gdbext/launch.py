@@ -18,9 +18,8 @@ import json
 import os
 import select
 import signal
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .errors import LaunchError, RecordError
 from .records import read, read_list
@@ -34,8 +33,7 @@ GRACE_S = 5.0
 ProgressCallback = Callable[[int, int], bool]
 
 
-@dataclass(frozen=True)
-class RestartOptions:
+class RestartOptions(NamedTuple):
     """The options of `ckpt-restart`; files are paths or None, `file` pairs an old with a
     new path.
     """

@@ -3,13 +3,15 @@
 An image may come from anywhere, so nothing about the dictionary the native module hands over is
 taken for granted: `Record.of` checks the type of every field it reads and raises RecordError.
 Fields the GDB side does not need stay in `Record.raw` (for `ckpt info -json`).
+
+These and other values are named tuples: a frozen dataclass compiles six methods when it is defined,
+which for all of them takes longer than all the rest of a restore that is ours.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, TypeVar
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Type, TypeVar
 
 from .errors import RecordError
 
@@ -59,8 +61,10 @@ def read_seconds(source: Mapping[str, Any], key: str) -> float:
     return float(found)
 
 
-@dataclass(frozen=True)
-class Fidelity:
+_SEVERITIES = ("lost", "changed", "note")
+
+
+class Fidelity(NamedTuple):
     """One thing that will not come back as it was. `severity` is "lost", "changed" or "note", worst
     first.
     """
@@ -69,8 +73,6 @@ class Fidelity:
     object: str
     kind: str
     text: str
-
-    _ORDER = ("lost", "changed", "note")
 
     @classmethod
     def of(cls, source: Mapping[str, Any]) -> "Fidelity":
@@ -86,12 +88,13 @@ class Fidelity:
     def rank(self) -> int:
         """0 for the worst."""
         return (
-            self._ORDER.index(self.severity) if self.severity in self._ORDER else len(self._ORDER)
+            _SEVERITIES.index(self.severity)
+            if self.severity in _SEVERITIES
+            else len(_SEVERITIES)
         )
 
 
-@dataclass(frozen=True)
-class Thread:
+class Thread(NamedTuple):
     """A thread of the saved program: its id in the kernel, GDB's global number, its pthread_t (0:
     none), the address it goes on at (0: unknown). `ended`: a main thread that is gone while others
     go on.
@@ -119,8 +122,7 @@ class Thread:
         )
 
 
-@dataclass(frozen=True)
-class StoredObject:
+class StoredObject(NamedTuple):
     """A file in the store that the snapshot needs; `path` is where its content came from."""
 
     hash: str
@@ -135,8 +137,7 @@ class StoredObject:
         )
 
 
-@dataclass(frozen=True)
-class OpenFile:
+class OpenFile(NamedTuple):
     """A file descriptor of the saved program."""
 
     fd: int
@@ -151,8 +152,7 @@ class OpenFile:
         )
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """What a snapshot says of itself. `created` is in Unix seconds; `file_bytes` is the size of the
     image.
     """
@@ -225,8 +225,7 @@ class Record:
         return Path(self.program).name
 
 
-@dataclass(frozen=True)
-class Library:
+class Library(NamedTuple):
     """A library whose file changed or vanished since the save: its old path and the snapshot's
     copy.
     """
@@ -235,8 +234,7 @@ class Library:
     copy: str
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(NamedTuple):
     """What `_native.validate()` found: what GDB should load, and what the user should be told."""
 
     executable: str
@@ -258,8 +256,7 @@ class Checked:
         )
 
 
-@dataclass(frozen=True)
-class FinishedThread:
+class FinishedThread(NamedTuple):
     """A thread after the restore: the id it was saved with, the one it has, GDB's number at the
     save.
     """
@@ -269,8 +266,7 @@ class FinishedThread:
     number: int
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(NamedTuple):
     """What `_native.finish()` did. `held` pairs thread ids with signals GDB must queue; `ids` is
     "saved" or "virtual".
     """

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
-from typing import Any, Dict, Iterable, List, Optional, Sequence
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence
 
 from .records import Fidelity, Record
 from .store import Deleted, Entry
@@ -82,8 +81,7 @@ def deleted(done: Deleted) -> List[str]:
 # -- ckpt threads ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class ThreadRow:
+class ThreadRow(NamedTuple):
     """A thread: GDB's number now and at the save (None: it is new, or was never restored), its
     name, its pthread_t (0: unknown), the id the program is shown, and the kernel's.
     """
@@ -115,7 +113,7 @@ def threads(rows: Sequence[ThreadRow]) -> List[str]:
 
 def threads_json(rows: Sequence[ThreadRow]) -> List[str]:
     """`ckpt threads -json`: an array of objects."""
-    return [json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False)]
+    return [json.dumps([row._asdict() for row in rows], indent=2, ensure_ascii=False)]
 
 
 # -- ckpt list -------------------------------------------------------------------------------------

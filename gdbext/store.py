@@ -22,9 +22,8 @@ import os
 import re
 import stat
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Callable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .errors import CkptError, StoreError
 from .records import Record
@@ -69,8 +68,7 @@ def check_name(name: str) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A snapshot of the store. `record` is None when the image cannot be read; `problem` then says
     why.
     """
@@ -92,8 +90,7 @@ class Entry:
             return 0.0
 
 
-@dataclass(frozen=True)
-class Deleted:
+class Deleted(NamedTuple):
     """What a deletion did: the names, the bytes given back, and why kept files could not be
     collected, if so.
     """

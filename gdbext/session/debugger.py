@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import gdb
@@ -432,7 +431,7 @@ def apply_breakpoints(
 def _renumbered(point: Breakpoint, numbers: Mapping[int, int]) -> Breakpoint:
     if not point.thread:
         return point
-    return replace(point, thread=numbers.get(point.thread, point.thread))
+    return point._replace(thread=numbers.get(point.thread, point.thread))
 
 
 def _make_breakpoint(point: Breakpoint, tids: Mapping[int, int], notes: List[str]) -> None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import gdb
 
@@ -25,8 +24,7 @@ from ..store import Store
 from . import debugger, inferior, life, settings, stoppc
 
 
-@dataclass(frozen=True)
-class RestoreRequest:
+class RestoreRequest(NamedTuple):
     """What `ckpt restore` was asked for. `target` is a name, a file, or None for the newest
     snapshot.
     """
@@ -36,8 +34,7 @@ class RestoreRequest:
     session: bool
 
 
-@dataclass(frozen=True)
-class Restored:
+class Restored(NamedTuple):
     """What a restore did; `ids` is "saved" or "virtual"."""
 
     name: str

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import gdb
 
@@ -17,8 +16,7 @@ from ..store import Store
 from . import debugger, inferior, settings
 
 
-@dataclass(frozen=True)
-class SaveRequest:
+class SaveRequest(NamedTuple):
     """What `ckpt save` was asked for. `output` is None for the store; `file_limit_bytes` bounds
     each kept data file.
     """
@@ -30,8 +28,7 @@ class SaveRequest:
     file_limit_bytes: int
 
 
-@dataclass(frozen=True)
-class Saved:
+class Saved(NamedTuple):
     """What a save did."""
 
     name: str

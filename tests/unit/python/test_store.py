@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import json
 import os
@@ -306,14 +305,14 @@ def test_an_image_that_was_moved_keeps_its_objects(store: Store, tmp_path: Path)
     moved = image.rename(tmp_path / "moved")
     assert store.entries() == []
     record = describe(moved)
-    store.register_found("far", moved, dataclasses.replace(record, store=str(store.root)))
+    store.register_found("far", moved, record._replace(store=str(store.root)))
     store.collect()
     assert objects(store) == ["cccc"]
     moved.unlink()
     # Another store's snapshot is none of ours.
     stranger = put(store, "stranger", objects=["dddd"], path=tmp_path / "stranger")
     record = describe(stranger)
-    store.register_found("stranger", stranger, dataclasses.replace(record, store="/elsewhere"))
+    store.register_found("stranger", stranger, record._replace(store="/elsewhere"))
     store.collect()
     assert objects(store) == []
 
