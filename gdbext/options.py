@@ -1,24 +1,25 @@
-"""GDB-style command options: declared as fields of a frozen dataclass, parsed, explained and
-completed from there.
+"""GDB-style command options: declared as fields of a class, parsed, explained and completed from
+there.
 
 An option is `-name`, any unambiguous start of it will do, `--` ends the options, and words are
 quoted as GDB quotes program arguments. A command declares
 
-    @dataclass(frozen=True)
-    class SaveOptions:
+    class SaveOptions(Parsed):
         name: Optional[str] = argument("NAME", "...", Words.NOTHING)
         message: str = value("m", "MESSAGE", "...", default="")
         force: bool = flag("force", "...")
 
 and gets its parser, its help and its completion from `Grammar(SaveOptions, "ckpt save")`.
+
+Not a dataclass: that module takes as long to import as all of ours, and every session that loads
+the commands would wait for it.
 """
 
 from __future__ import annotations
 
 import enum
 import shlex
-from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any, Dict, Generic, List, Optional, Sequence, Tuple, Type, TypeVar
+from typing import Any, Dict, Generic, List, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar
 
 from .errors import UsageError
 
@@ -32,13 +33,12 @@ class Words(enum.Enum):
     SNAPSHOT_OR_FILE = "a snapshot's name or a file"
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """How one field is written on the command line.
 
     `name` is the option's name without its dash, or "" for a positional argument; `metavar` the
     placeholder of its value, "" for a flag. `choices` are the only values allowed, when there are
-    any. `many` says it may be repeated.
+    any. `many` says it may be repeated. `default` is the field's value when nothing is written.
     """
 
     name: str
@@ -48,14 +48,12 @@ class Place:
     choices: Tuple[str, ...] = ()
     many: bool = False
     required: bool = False
-
-
-_KEY = "ckpt.place"
+    default: Any = None
 
 
 def flag(name: str, help: str) -> Any:
     """A field that is true when -NAME is given."""
-    return field(default=False, metadata={_KEY: Place(name, "", help)})
+    return Place(name, "", help, default=False)
 
 
 def value(
@@ -68,30 +66,63 @@ def value(
     choices: Sequence[str] = (),
 ) -> Any:
     """A field that holds the word after -NAME. Given twice, the last one counts, as in GDB."""
-    return field(
-        default=default, metadata={_KEY: Place(name, metavar, help, words, tuple(choices))}
-    )
+    return Place(name, metavar, help, words, tuple(choices), default=default)
 
 
 def repeated(name: str, metavar: str, help: str, *, words: Words = Words.NOTHING) -> Any:
     """A field that holds a tuple of the words after each -NAME."""
-    return field(default=(), metadata={_KEY: Place(name, metavar, help, words, many=True)})
+    return Place(name, metavar, help, words, many=True, default=())
 
 
 def argument(metavar: str, help: str, words: Words = Words.NOTHING) -> Any:
     """A field that holds a positional argument, or None."""
-    return field(default=None, metadata={_KEY: Place("", metavar, help, words)})
+    return Place("", metavar, help, words)
 
 
 def arguments(metavar: str, help: str, words: Words = Words.NOTHING) -> Any:
     """A field that holds a tuple of one or more positional arguments."""
-    return field(
-        default=(), metadata={_KEY: Place("", metavar, help, words, many=True, required=True)}
-    )
+    return Place("", metavar, help, words, many=True, required=True, default=())
 
 
-@dataclass(frozen=True)
-class Completion:
+class Parsed:
+    """The base of a command's options. Its subclasses have nothing but annotated fields, each with
+    its place; its instances have the values, and do not change.
+    """
+
+    def __init__(self, **found: Any) -> None:
+        for name, place in places(type(self)).items():
+            self.__dict__[name] = found.pop(name, place.default)
+        if found:
+            raise TypeError(f"{type(self).__name__} has no {', '.join(found)}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__}.{name} cannot be changed")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.__dict__.items()))
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items())
+        return f"{type(self).__name__}({values})"
+
+
+def places(options: Type[Parsed]) -> Dict[str, Place]:
+    """The declared fields in their order. Raises TypeError for one that is declared otherwise."""
+    found = {}
+    for name in options.__dict__.get("__annotations__", {}):
+        place = options.__dict__.get(name)
+        if not isinstance(place, Place):
+            raise TypeError(
+                f"{options.__name__}.{name} is not declared with a function of this module"
+            )
+        found[name] = place
+    return found
+
+
+class Completion(NamedTuple):
     """What could stand where the cursor is: fixed candidates, and the kind of words to look up
     besides.
 
@@ -120,23 +151,16 @@ def split(text: str) -> List[str]:
         raise UsageError(f"{str(error)[:1].lower()}{str(error)[1:]} in: {text.strip()}") from None
 
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Parsed)
 
 
 class Grammar(Generic[T]):
-    """The command line of one command, read off the dataclass of its options."""
+    """The command line of one command, read off the class of its options."""
 
     def __init__(self, options: Type[T], command: str) -> None:
         self._options = options
         self._command = command
-        self._places: Dict[str, Place] = {}
-        for each in fields(options):
-            place = _place(each)
-            if place is None:
-                raise TypeError(
-                    f"{options.__name__}.{each.name} is not declared with a function of this module"
-                )
-            self._places[each.name] = place
+        self._places = places(options)
 
     # -- parsing -----------------------------------------------------------------------------------
 
@@ -323,12 +347,6 @@ def _cursor(text: str) -> Tuple[List[str], str]:
     if not words or text[-1:].isspace():
         return words, ""
     return words[:-1], words[-1]
-
-
-def _place(each: "Field[Any]") -> Optional[Place]:
-    place = each.metadata.get(_KEY)
-    assert each.default is not MISSING or place is None
-    return place if isinstance(place, Place) else None
 
 
 def _indented(text: str) -> List[str]:

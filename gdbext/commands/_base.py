@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import Any, Callable, Generic, List, Optional, Sequence, Type, TypeVar
+from typing import Any, Callable, Generic, List, NamedTuple, Optional, Sequence, Type, TypeVar
 
 import gdb
 
 from .. import native
 from ..errors import CkptError, one_line
-from ..options import Grammar, Words
+from ..options import Grammar, Parsed, Words
 from .prefix import Prefix
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Parsed)
 
 
-@dataclass(frozen=True)
 class Verb(Generic[T]):
     """A command `ckpt NAME`. `summary` is one sentence; `changes` says that Return must not repeat
     it.
     """
 
-    name: str
-    summary: str
-    details: str
-    options: Type[T]
-    run: Callable[[T], None]
-    changes: bool
+    def __init__(
+        self,
+        *,
+        name: str,
+        summary: str,
+        details: str,
+        options: Type[T],
+        run: Callable[[T], None],
+        changes: bool,
+    ) -> None:
+        self.name = name
+        self.summary = summary
+        self.details = details
+        self.options = options
+        self.run = run
+        self.changes = changes
 
 
 class VerbCommand(gdb.Command):
@@ -126,8 +134,7 @@ class PrefixCommand(gdb.Command):
             gdb.execute(command)
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """A setting `ckpt NAME`. `read` turns what was typed into the value kept, or raises CkptError;
     `tell` makes the line of `show`; `choices` makes it an enumeration; `is_file` completes file
     names.

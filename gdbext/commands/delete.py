@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Tuple
 
-from ..options import Words, arguments
+from ..options import Parsed, Words, arguments
 from ._base import Verb
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Parsed):
     """What `ckpt delete` takes."""
 
     names: Tuple[str, ...] = arguments(

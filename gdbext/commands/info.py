@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..errors import UsageError
-from ..options import Words, argument, flag
+from ..options import Parsed, Words, argument, flag
 from ._base import Verb
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Parsed):
     """What `ckpt info` takes."""
 
     name: str = argument("NAME", "The snapshot's name, or a file.", Words.SNAPSHOT_OR_FILE)

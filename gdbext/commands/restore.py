@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Optional, Tuple
 
 from ..errors import UsageError
-from ..options import Words, argument, flag, repeated, value
+from ..options import Parsed, Words, argument, flag, repeated, value
 from . import params
 from ._base import Verb
 
 FILES = ("auto", "real", "private", "strict")
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Parsed):
     """What `ckpt restore` takes."""
 
     target: Optional[str] = argument(

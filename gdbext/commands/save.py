@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Optional
 
-from ..options import Words, argument, flag, value
+from ..options import Parsed, Words, argument, flag, value
 from . import params
 from ._base import Verb
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Parsed):
     """What `ckpt save` takes."""
 
     name: Optional[str] = argument(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from ..options import flag
+from ..options import Parsed, flag
 from ._base import Verb
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Parsed):
     """What `ckpt threads` takes."""
 
     json: bool = flag("json", "Print a JSON array instead of a table.")

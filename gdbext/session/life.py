@@ -9,9 +9,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import gdb
 
@@ -19,8 +18,7 @@ from .. import launch, overlay
 from . import settings
 
 
-@dataclass
-class _Ours:
+class _Ours(NamedTuple):
     """A restored program this GDB holds."""
 
     pid: int
@@ -29,19 +27,19 @@ class _Ours:
     numbers: Dict[int, int]
 
 
-@dataclass
 class _Shown:
     """How GDB is shown the files of a restored program: settings changed for its life, as (name,
     value, value before); and the overlay, if there is one: the link that is GDB's sysroot, and the
     directory behind it.
     """
 
-    link: Path
-    directory: Path
-    changed: List[Tuple[str, str, str]]
-    # False once its program is gone: then the real files are shown until the settings can be put
-    # back.
-    active: bool = True
+    def __init__(self, link: Path, directory: Path) -> None:
+        self.link = link
+        self.directory = directory
+        self.changed: List[Tuple[str, str, str]] = []
+        # False once its program is gone: then the real files are shown until the settings can be
+        # put back.
+        self.active = True
 
 
 _ours: Dict[int, _Ours] = {}
@@ -142,7 +140,7 @@ def show_libraries(scratch: Path, replaced: Mapping[str, str], search: Sequence[
     _connect()
     forget_libraries()
     link = scratch / f"sysroot-{os.getpid()}"
-    shown = _Shown(link, scratch / f"overlay-{os.getpid()}", [])
+    shown = _Shown(link, scratch / f"overlay-{os.getpid()}")
     _remove(shown)
     _shown = shown
     if replaced:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Optional, Tuple
 
 import pytest
 from gdbext.errors import UsageError
-from gdbext.options import Grammar, Words, argument, arguments, flag, repeated, split, value
+from gdbext.options import Grammar, Parsed, Words, argument, arguments, flag, repeated, split, value
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Parsed):
     name: Optional[str] = argument("NAME", "A name.", Words.SNAPSHOT)
     message: str = value("m", "MESSAGE", "A text.", default="")
     files: str = value(
@@ -23,8 +21,7 @@ class Options:
     stdout: Optional[str] = value("stdout", "FILE", "Output.", words=Words.FILE)
 
 
-@dataclass(frozen=True)
-class Names:
+class Names(Parsed):
     names: Tuple[str, ...] = arguments("NAME", "Names.", Words.SNAPSHOT)
 
 
@@ -83,19 +80,28 @@ def test_refused(text: str, words: str) -> None:
 
 def test_many_positionals() -> None:
     grammar = Grammar(Names, "ckpt names")
-    assert grammar.parse("a b 'c d'") == Names(("a", "b", "c d"))
+    assert grammar.parse("a b 'c d'") == Names(names=("a", "b", "c d"))
     with pytest.raises(UsageError, match="NAME is missing"):
         grammar.parse("")
     assert grammar.usage() == "ckpt names NAME..."
 
 
 def test_undeclared_fields_are_a_defect() -> None:
-    @dataclass(frozen=True)
-    class Wrong:
-        name: str = field(default="")
+    class Wrong(Parsed):
+        name: str = ""
 
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"Wrong\.name"):
         Grammar(Wrong, "ckpt wrong")
+
+
+def test_options_are_values() -> None:
+    assert Options(name="a") == Options(name="a") != Options(name="b")
+    assert hash(Options(name="a")) == hash(Options(name="a"))
+    assert "name='a'" in repr(Options(name="a"))
+    with pytest.raises(AttributeError, match="name"):
+        Options().name = "b"
+    with pytest.raises(TypeError, match="nosuch"):
+        Options(nosuch=1)
 
 
 def test_usage_and_help_name_everything() -> None:
