@@ -72,13 +72,14 @@ int main() {
     auto waiting = std::async(std::launch::async, [&] { return promise.get_future().get() + 1; });
     std::atomic<bool> told{false};
     std::jthread token_watcher([&](std::stop_token token) {
-      std::stop_callback note(token, [&] { told = true; });
       thr_arrive();
       std::mutex own;
       std::condition_variable_any never;
       std::unique_lock<std::mutex> lock(own);
       never.wait(lock, token, [] { return false; });
     });
+    // Here, not in the thread: that one may be woken, and take its callback back, before its turn.
+    std::stop_callback note(token_watcher.get_stop_token(), [&] { told = true; });
     std::thread reader([&] {
       thr_arrive();
       std::shared_lock<std::shared_mutex> lock(shared);
