@@ -16,6 +16,7 @@
 #include "snapshot/capture.hpp"
 #include "state/terminal.hpp"
 #include "text.hpp"
+#include "threads/thread_db.hpp"
 #include "tracee/seize.hpp"
 
 namespace {
@@ -39,6 +40,9 @@ ckpt::snapshot::CaptureResult save(ckpt::snapshot::CaptureRequest request) {
   const ckpt::tracee::Seized seized(request.pid);
   for (const auto tid : seized.threads())
     request.threads.push_back({tid, 0, 0, seized.held_signal(tid)});
+  for (const auto& handle : ckpt::threads::thread_handles(request.pid, seized.threads()))
+    for (auto& thread : request.threads)
+      if (thread.lwp == handle.lwp) thread.pthread = handle.pthread;
   request.selected_lwp = ckpt::proc::ProcessDir(request.pid).through();
   request.terminal = ckpt::state::read_terminal(ckpt::proc::ProcessDir(request.pid));
   request.tracer_options = PTRACE_O_TRACESYSGOOD;  // as Seized has set them

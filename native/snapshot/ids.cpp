@@ -143,6 +143,12 @@ std::uint64_t lock_frame(const tracee::Memory& memory, const state::AddressSpace
   return 0;
 }
 
+bool holds(const tracee::Memory& memory, Addr field, Tid id) {
+  Tid found = 0;
+  const auto bytes = std::as_writable_bytes(std::span(&found, 1));
+  return memory.read_some(field, bytes) == bytes.size() && found == id;
+}
+
 }  // namespace
 
 std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& context) {
@@ -174,6 +180,9 @@ void note_ids(state::CaptureContext& context, const state::KeptFile& program,
     if (thread.locking)
       thread.lock_frame_bytes =
           lock_frame(context.memory, space, library, Addr{thread.registers.rsp});
+    const Addr descriptor{thread.pthread != 0 ? thread.pthread : thread.registers.fs_base};
+    const auto field = thread.ended ? std::nullopt : library.id_field(context.memory, descriptor);
+    if (field && holds(context.memory, *field, thread.tid)) thread.id_field = *field;
   }
   if (!library.found())
     context.report.add(state::Severity::changed, "process", "ids",

@@ -251,6 +251,7 @@ Json thread_to_json(const ThreadState& state) {
           {"rseq", std::move(rseq)},
           {"attributes", attributes_to_json(state.attributes)},
           {"tid_address", state.tid_address.value},
+          {"id_field", state.id_field.value},
           {"robust_list", {state.robust_list.value, state.robust_list_bytes}}};
 }
 
@@ -290,6 +291,7 @@ ThreadState thread_from_json(const Json& json) {
   }
   state.attributes = thread_attributes_from_json(json.at("attributes"));
   state.tid_address = Addr{json.at("tid_address").get<std::uint64_t>()};
+  state.id_field = Addr{json.at("id_field").get<std::uint64_t>()};
   state.robust_list = Addr{json.at("robust_list").at(0).get<std::uint64_t>()};
   state.robust_list_bytes = json.at("robust_list").at(1);
   return state;
@@ -378,11 +380,11 @@ void equip(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
   }
   thread.run(scratch, table, true, "equip the thread");
   restore_own_attributes(thread, scratch, state.attributes);
-  // glibc's own field, which the kernel clears at the thread's end (&pthread->tid). Only if it
-  // holds the id: another C library may use the address for something else.
-  if (now != state.tid && state.tid_address &&
-      memory.read_value<Tid>(state.tid_address) == state.tid)
-    memory.write_value(state.tid_address, now);
+  // The C library's own field, which mostly is the one that the kernel clears at the thread's end.
+  // Only if it holds the id: a program may have had the kernel clear something else.
+  if (now != state.tid)
+    for (const Addr field : {state.id_field, state.tid_address})
+      if (field && memory.read_value<Tid>(field) == state.tid) memory.write_value(field, now);
   if ((live_components(state.xstate) & kTileData) != 0) thread.touch_tiles(scratch);
 }
 

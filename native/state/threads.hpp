@@ -42,6 +42,7 @@ struct ThreadState {
   std::uint64_t rseq_critical_section = 0;
   ThreadAttributes attributes;
   Addr tid_address;
+  Addr id_field;  // where the C library keeps the id (struct pthread); 0: unknown
   Addr robust_list;
   std::uint64_t robust_list_bytes = 0;
   // A main thread that has ended while others go on: the process keeps its id. It has no state but

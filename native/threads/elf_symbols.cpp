@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <memory>
+#include <optional>
 
 #include "base/error.hpp"
 #include "base/unique_fd.hpp"
@@ -13,6 +14,15 @@
 namespace ckpt::threads {
 
 namespace {
+
+std::optional<SymbolKind> kind_of(unsigned type) {
+  switch (type) {
+    case STT_FUNC: return SymbolKind::function;
+    case STT_OBJECT: return SymbolKind::object;
+    case STT_TLS: return SymbolKind::thread_local_object;
+    default: return std::nullopt;
+  }
+}
 
 constexpr GElf_Versym kHiddenVersion = 0x8000;  // elf.h has no name for it: not the default version
 
@@ -68,15 +78,15 @@ ElfSymbols read_symbols(const std::string& path) {
   for (int i = 0; i < count; ++i) {
     GElf_Sym symbol;
     if (gelf_getsym(data, i, &symbol) == nullptr) break;
-    const auto type = GELF_ST_TYPE(symbol.st_info);
-    if (symbol.st_shndx == SHN_UNDEF || (type != STT_FUNC && type != STT_TLS)) continue;
+    const auto kind = kind_of(GELF_ST_TYPE(symbol.st_info));
+    if (symbol.st_shndx == SHN_UNDEF || !kind) continue;
     GElf_Versym version = 0;
     if (versions != nullptr && gelf_getversym(versions, i, &version) != nullptr &&
         (version & kHiddenVersion) != 0)
       continue;
     const char* name = elf_strptr(elf.get(), header.sh_link, symbol.st_name);
     if (name == nullptr || *name == 0) continue;
-    result.symbols.push_back({name, symbol.st_value, symbol.st_size, type == STT_TLS});
+    result.symbols.push_back({name, symbol.st_value, symbol.st_size, *kind});
   }
   return result;
 }

@@ -7,15 +7,17 @@
 
 namespace ckpt::threads {
 
+enum class SymbolKind { function, object, thread_local_object };
+
 struct Symbol {
   std::string name;
   std::uint64_t value = 0;  // as the file has it: add where it was loaded
   std::uint64_t size_bytes = 0;
-  bool is_thread_local = false;
+  SymbolKind kind = SymbolKind::function;
 };
 
 struct ElfSymbols {
-  /// Defined functions and thread-local objects; of several versions of a name the default one.
+  /// Defined functions and objects; of several versions of a name the default one.
   std::vector<Symbol> symbols;
   std::uint64_t first_address = 0;  // of the segment with the file's first byte
   std::uint64_t tls_bytes = 0;      // of the thread-local block, alignment included

@@ -12,14 +12,6 @@ namespace ckpt::threads {
 
 namespace {
 
-bool is_library_name(std::string_view path) {
-  const std::string_view name = path.substr(path.rfind('/') + 1);
-  constexpr std::array<std::string_view, 5> kBegins = {"libc.so.", "libc-2.", "libpthread.so.",
-                                                       "libpthread-2.", "ld-musl-"};
-  return std::any_of(kBegins.begin(), kBegins.end(),
-                     [&](std::string_view begin) { return name.starts_with(begin); });
-}
-
 // In a static program the library's code lies among the program's own; these are its functions that
 // ask for an id to use it with what struct pthread holds.
 bool is_internal_name(std::string_view name) {
@@ -45,7 +37,7 @@ bool is_locking_name(std::string_view name) {
 std::vector<proc::PageRun> locking_ranges(const ElfSymbols& elf, std::uint64_t bias) {
   std::vector<const Symbol*> order;
   for (const auto& symbol : elf.symbols)
-    if (!symbol.is_thread_local) order.push_back(&symbol);
+    if (symbol.kind == SymbolKind::function) order.push_back(&symbol);
   std::sort(order.begin(), order.end(),
             [](const Symbol* a, const Symbol* b) { return a->value < b->value; });
   std::vector<proc::PageRun> ranges;
@@ -65,7 +57,11 @@ void add_object(const MappedObject& object, const ElfSymbols& elf, Library& libr
   const std::uint64_t bias = object.start.value - elf.first_address;
   for (const auto& symbol : elf.symbols) {
     const Addr address{bias + symbol.value};
-    if (symbol.is_thread_local) {
+    if (symbol.kind == SymbolKind::object) {
+      if (symbol.name == "_thread_db_pthread_tid") library.id_descriptor = address;
+      continue;
+    }
+    if (symbol.kind == SymbolKind::thread_local_object) {
       // The block ends where the thread's control block, to which FS points, begins. Only a static
       // program's is known to lie there.
       if (object.is_program && (symbol.name == "errno" || symbol.name == "__libc_errno"))
@@ -90,6 +86,25 @@ bool is_static_libc(const ElfSymbols& elf) {
 }
 
 }  // namespace
+
+bool is_library_name(std::string_view path) {
+  const std::string_view name = path.substr(path.rfind('/') + 1);
+  constexpr std::array<std::string_view, 5> kBegins = {"libc.so.", "libc-2.", "libpthread.so.",
+                                                       "libpthread-2.", "ld-musl-"};
+  return std::any_of(kBegins.begin(), kBegins.end(),
+                     [&](std::string_view begin) { return name.starts_with(begin); });
+}
+
+std::optional<Addr> Library::id_field(const tracee::Memory& memory, Addr thread) const {
+  // struct pthread's field as libthread_db is told of it (DB_STRUCT_FIELD in glibc's
+  // nptl_db/structs.def): size in bits, number of elements, offset.
+  std::array<std::uint32_t, 3> field{};
+  const auto bytes = std::as_writable_bytes(std::span(field));
+  if (!id_descriptor || memory.read_some(id_descriptor, bytes) != bytes.size()) return std::nullopt;
+  constexpr std::uint32_t kMostOffset = 1U << 16U;
+  if (field[0] != 8 * sizeof(Tid) || field[1] != 1 || field[2] > kMostOffset) return std::nullopt;
+  return thread + field[2];
+}
 
 bool Library::is_locking(Addr address) const {
   return std::any_of(locking.begin(), locking.end(), [&](const proc::PageRun& run) {

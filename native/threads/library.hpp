@@ -3,12 +3,15 @@
 // have an id in a register.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/types.hpp"
 #include "proc/pagemap.hpp"
+#include "tracee/memory.hpp"
 
 namespace ckpt::threads {
 
@@ -33,6 +36,7 @@ struct Library {
   std::vector<proc::PageRun> locking;      // ascending
   Addr errno_location;                     // the function, if there is one,
   std::int64_t errno_offset = 0;           // else where errno is from the FS base; 0: unknown
+  Addr id_descriptor;                      // what glibc tells debuggers of struct pthread's tid
 
   /// Whether ids that the program remembers can be translated.
   [[nodiscard]] bool found() const {
@@ -40,7 +44,13 @@ struct Library {
   }
   /// Whether a thread that stopped at `address` may hold an id in a register.
   [[nodiscard]] bool is_locking(Addr address) const;
+  /// Where the descriptor at `thread` (a pthread_t) has the thread's id; nothing if the library
+  /// does not tell.
+  [[nodiscard]] std::optional<Addr> id_field(const tracee::Memory& memory, Addr thread) const;
 };
+
+/// Whether a file of that name is a C library or a part of one.
+bool is_library_name(std::string_view path);
 
 /// Looks for a C library among the objects: glibc or musl, dynamic, or static with symbols. What
 /// cannot be read is as if it were not there.

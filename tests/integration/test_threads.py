@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 import pytest
 from support import oracle
-from support.checkpoint import VARIANTS, Way, Workshop, pairwise, passed, restored_pid, wait_ids_free
+from support.checkpoint import VARIANTS, Way, Workshop, pairwise, passed, record_of, restored_pid, wait_ids_free
 from support.processes import Running, as_root, read_text, state_of, threads_of, wait_until
 
 EVERYWHERE = """
-    thr_calls thr_cancel thr_owners thr_lookalikes thr_family thr_sync thr_many thr_cxx thr_main_exits
+    thr_calls thr_cancel thr_owners thr_lookalikes thr_family thr_sync thr_many thr_cxx thr_main_exits thr_handles
 """.split()
 PROGRAMS = [*EVERYWHERE, "thr_openmp", "thr_setxid", "thr_remembered"]
 WAYS = [pytest.param(way, id=str(way)) for way in pairwise(threads=(1,))]
@@ -146,6 +146,24 @@ def test_three_generations(workshop: Workshop, name: str, way: Way) -> None:
         # With the ids free, a late generation gets those of the first one, and needs no translation.
         back = workshop.restart(image, "--ids", "auto")
         _ends_well(back, original.nonce)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_handles(workshop: Workshop, variant: str) -> None:
+    """libthread_db knows pthread_t of every thread, also where new ids have come into struct pthread."""
+    way = Way(variant)
+    original = _start(workshop, "thr_handles", way)
+    wanted = dict(original.expect("THREAD ").split() for _ in range(5))
+    oracle.wait_asleep(original.pid)
+    look = oracle.look(original.pid, workshop.register_dump)
+    images = [workshop.save(original.pid).image]
+    restart = workshop.restart(images[0], "--ids", "virtual")
+    images.append(workshop.save(restored_pid(restart, look)).image)
+    for image in images:
+        threads = record_of(workshop.build, image)["threads"]
+        assert {str(thread["remembered"]): hex(thread["pthread"]) for thread in threads} == wanted
+    for running in (original, restart):
+        _ends_well(running, original.nonce)
 
 
 @pytest.mark.parametrize("name", ["thr_owners", "thr_remembered", "thr_many"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -310,6 +311,18 @@ def round_trip(
         assert not result.errors, f"{result}"
         assert not exists(original.pid)
     return saved
+
+
+def record_of(build: Path, image: Path) -> dict[str, Any]:
+    """What a snapshot says of itself, as the native module for GDB's Python reads it."""
+    (module,) = sorted((build / "gdbext").glob("_native*.so"))
+    script = (
+        "import importlib.util as u, json, sys; s = u.spec_from_file_location('gdbext._native', sys.argv[1]); "
+        "n = u.module_from_spec(s); s.loader.exec_module(n); print(json.dumps(n.describe(sys.argv[2]), default=str))"
+    )
+    done = subprocess.run(["/usr/bin/python3", "-c", script, module, image], check=True, capture_output=True, text=True)
+    record: dict[str, Any] = json.loads(done.stdout)
+    return record
 
 
 def compile_c(source: str, output: Path, *options: str) -> Path:
