@@ -13,9 +13,10 @@ from support.checkpoint import VARIANTS, Way, Workshop, pairwise, passed, record
 from support.processes import Running, as_root, read_text, state_of, threads_of, wait_until
 
 EVERYWHERE = """
-    thr_calls thr_cancel thr_owners thr_lookalikes thr_family thr_sync thr_many thr_cxx thr_main_exits thr_handles
+    thr_calls thr_cancel thr_owners thr_lookalikes thr_family thr_sync thr_many thr_cxx thr_main_exits thr_handles thr_stdio
 """.split()
-PROGRAMS = [*EVERYWHERE, "thr_openmp", "thr_setxid", "thr_remembered"]
+PROGRAMS = [*EVERYWHERE, "thr_openmp", "thr_setxid", "thr_remembered", "thr_loader"]
+SHARED_ONLY = {"thr_openmp": "libgomp is a shared library", "thr_loader": "dlopen() needs the dynamic linker"}
 WAYS = [pytest.param(way, id=str(way)) for way in pairwise(threads=(1,))]
 VIRTUAL = [
     pytest.param(Way(variant, 1, randomised, "virtual"), id=f"{variant.lstrip('.') or 'pie'}-{'aslr' if randomised else 'fixed'}")
@@ -66,8 +67,8 @@ def _ends_well(running: Running, nonce: str) -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_alone(workshop: Workshop, name: str, variant: str) -> None:
     """The test itself is right: the program passes without any checkpoint."""
-    if name == "thr_openmp" and variant == ".static":
-        pytest.skip("libgomp is a shared library")
+    if variant == ".static" and name in SHARED_ONLY:
+        pytest.skip(SHARED_ONLY[name])
     running = _start(workshop, name, Way(variant))
     _ends_well(running, running.nonce)
 
@@ -114,6 +115,12 @@ def test_remembered_ids(workshop: Workshop, way: Way) -> None:
 @pytest.mark.parametrize("ids", ["virtual", "auto"])
 def test_openmp(workshop: Workshop, ids: str) -> None:
     _round_trip(workshop, "thr_openmp", Way(ids=ids))
+
+
+@pytest.mark.parametrize("way", [pytest.param(way, id=str(way)) for way in pairwise(VARIANTS[:2], (1,))])
+def test_inside_the_dynamic_linker(workshop: Workshop, way: Way) -> None:
+    """The dynamic linker's own locks, held by a thread whose library is being loaded."""
+    _round_trip(workshop, "thr_loader", way)
 
 
 @pytest.mark.parametrize("way", WAYS)
