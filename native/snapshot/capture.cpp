@@ -27,6 +27,7 @@
 #include "state/process.hpp"
 #include "state/signals.hpp"
 #include "state/threads.hpp"
+#include "state/timers.hpp"
 #include "tracee/remote.hpp"
 
 #ifndef NT_FILE
@@ -47,6 +48,7 @@ struct Captured {
   std::vector<ThreadState> threads;
   state::ProcessState process;
   state::SignalState signals;
+  state::TimerState timers;
   state::AddressSpace space;
   state::DescriptorTable descriptors;
   state::KeptFile program;
@@ -117,6 +119,30 @@ Addr current_break(tracee::RemoteThread& thread, const tracee::Scratch& scratch)
   return Addr{static_cast<std::uint64_t>(table[0].result)};
 }
 
+// Timers run on while the process is stopped, and put their signals into the queues: what is queued
+// and what has yet to expire must be of one moment.
+void capture_timers_and_queues(CaptureContext& context, Captured& captured,
+                               tracee::RemoteThread& thread, const tracee::Scratch& scratch) {
+  constexpr int kMostTries = 100;  // timers that expire all the time are late whatever is done
+  std::map<Tid, Tid> ids;
+  for (const ThreadState& state : captured.threads) ids[state.lwp] = state.tid;
+  std::vector<siginfo_t> queued;
+  auto timers = state::capture_timers(context, thread, scratch, ids);
+  for (int i = 0; i < kMostTries; ++i) {
+    captured.timers = std::move(timers);
+    captured.signals.queued = queued =
+        state::queued_signals(context, thread.tid(), /* shared = */ true);
+    for (ThreadState& state : captured.threads) {
+      if (state.ended) continue;
+      state.queued = state::queued_signals(context, state.lwp, false);
+      queued.insert(queued.end(), state.queued.begin(), state.queued.end());
+    }
+    timers = state::capture_timers(context, thread, scratch, ids);
+    if (!state::expired_between(captured.timers, timers)) break;
+  }
+  state::report_timers(context, thread, scratch, captured.timers, ids, queued);
+}
+
 // Everything that the program itself must be asked, in one go; afterwards it is as it was.
 struct Answers {
   SharedContent shared;
@@ -164,6 +190,7 @@ Answers interrogate(CaptureContext& context, Captured& captured,
     fault_point("save-threads");
     captured.signals = state::capture_signals(context, main, scratch);
     captured.process = state::capture_process(context, main, scratch);
+    capture_timers_and_queues(context, captured, main, scratch);
     state::report_process(context, main, scratch);
     answers.shared = find_shared_content(context, main, scratch, mappings);
     answers.brk = current_break(main, scratch);
@@ -312,6 +339,7 @@ Json make_record(const CaptureRequest& request, const CaptureContext& context,
           {"memory", state::address_space_to_json(captured.space)},
           {"files", state::descriptors_to_json(captured.descriptors)},
           {"signals", state::signals_to_json(captured.signals)},
+          {"timers", state::timers_to_json(captured.timers)},
           {"terminal", request.terminal},
           {"fidelity", state::findings_to_json(context.report.sorted())},
           {"session", request.session},

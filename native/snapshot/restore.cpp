@@ -32,6 +32,8 @@ using tracee::RemoteThread;
 using tracee::Scratch;
 
 constexpr std::uint64_t kScratchDataBytes = 1U << 20U;
+// What is left of them for finish(), by which time the process may be at its limit of memory.
+constexpr std::uint64_t kParkedDataBytes = 4 * kPageSize;
 
 /// Kills the process unless it was released: a failed restore leaves nothing behind.
 class Child {
@@ -240,12 +242,28 @@ Opened open_everything(const Snapshot& snapshot, state::FileSource& files,
   return opened;
 }
 
-std::vector<siginfo_t> with_held(const ThreadState& thread, bool queue_held) {
-  std::vector<siginfo_t> signals;
-  if (queue_held && thread.held_signal != 0 && thread.stop_info)
-    signals.push_back(*thread.stop_info);
-  signals.insert(signals.end(), thread.queued.begin(), thread.queued.end());
+// Queues signals as they were: for the process if `tid` is 0. Runs in any thread.
+void queue_again(const Snapshot& snapshot, RemoteThread& thread, const Scratch& scratch,
+                 const tracee::Memory& memory, const std::vector<siginfo_t>& signals, Tid pid,
+                 Tid tid) {
+  for (const siginfo_t& info : signals)
+    if (!state::expire_again(thread, scratch, memory, snapshot.timers, info,
+                             [&] { return tracee::peek_signals(thread.tid(), tid == 0); }))
+      state::queue_signals(thread, scratch, memory, {info}, pid, tid);
+}
+
+std::vector<siginfo_t> all_queued(const Snapshot& snapshot) {
+  auto signals = snapshot.signals.queued;
+  for (const auto& thread : snapshot.threads)
+    signals.insert(signals.end(), thread.queued.begin(), thread.queued.end());
   return signals;
+}
+
+std::map<Tid, Tid> ids_then_and_now(const Snapshot& snapshot, const std::vector<Tid>& tids) {
+  std::map<Tid, Tid> ids;
+  for (std::size_t i = 0; i < snapshot.threads.size() && i < tids.size(); ++i)
+    ids[snapshot.threads[i].tid] = tids[i];
+  return ids;
 }
 
 Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
@@ -298,13 +316,16 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   result.notes.insert(result.notes.end(), id_notes.begin(), id_notes.end());
   fault_point("restore-ids");
 
+  state::create_timers(main, scratch, memory, snapshot.timers,
+                       ids_then_and_now(snapshot, result.tids), result.notes);
   for (std::size_t i = 0; i < snapshot.threads.size(); ++i) {
     const ThreadState& saved = snapshot.threads[i];
     const Tid tid = result.tids[i];
     const auto set_up = [&](RemoteThread& thread) {
       state::equip(thread, scratch, memory, saved, tid);
-      state::queue_signals(thread, scratch, memory, with_held(saved, options.queue_held_signals),
-                           pid, tid);
+      if (options.queue_held_signals && saved.held_signal != 0 && saved.stop_info)
+        state::queue_signals(thread, scratch, memory, {*saved.stop_info}, pid, tid);
+      queue_again(snapshot, thread, scratch, memory, saved.queued, pid, tid);
     };
     if (i == 0) {
       set_up(main);
@@ -314,9 +335,11 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
     set_up(thread);
     state::park(thread, scratch, saved);
   }
-  state::queue_signals(main, scratch, memory, snapshot.signals.queued, pid, 0);
+  queue_again(snapshot, main, scratch, memory, snapshot.signals.queued, pid, 0);
   state::restore_process_attributes(main, scratch, pid, snapshot.process.attributes, result.notes);
-  main.checked_call("munmap (scratch data)", SYS_munmap, {scratch.data.value, scratch.data_bytes});
+  main.checked_call(
+      "munmap (scratch data)", SYS_munmap,
+      {(scratch.data + kParkedDataBytes).value, scratch.data_bytes - kParkedDataBytes});
   state::park(main, scratch, snapshot.threads.front());
   for (std::size_t i = 0; i < snapshot.threads.size(); ++i)
     state::restore_attributes(result.tids[i], snapshot.threads[i].attributes, result.notes);
@@ -379,7 +402,8 @@ std::vector<Held> finish(const Snapshot& snapshot, Tid pid) {
     fail(ErrorKind::refused, "process {}: it has {} threads, the snapshot {}", pid, tids.size(),
          snapshot.threads.size());
   const Addr parked_at{tracee::get_registers(pid).rip};
-  const Addr scratch{page_down(parked_at.value)};
+  const Addr code{page_down(parked_at.value)};
+  const Scratch scratch{code, code + kPageSize, kParkedDataBytes};
   fault_point("restore-finish");
 
   std::uint64_t shared_queue = 0;
@@ -399,7 +423,8 @@ std::vector<Held> finish(const Snapshot& snapshot, Tid pid) {
         "prctl(PR_SET_PDEATHSIG)", SYS_prctl,
         {PR_SET_PDEATHSIG,
          static_cast<std::uint64_t>(snapshot.threads.front().attributes.parent_death_signal)});
-    main.checked_call("munmap (scratch)", SYS_munmap, {scratch.value, kPageSize});
+    state::start_timers(main, scratch, memory, snapshot.timers, all_queued(snapshot));
+    main.drop_scratch(scratch);
     main.land();
     main.abandon();
   }

@@ -43,6 +43,8 @@ Snapshot::Snapshot(const std::string& path) : reader(image::Reader::open(path)) 
     if (threads.empty()) image::damaged("the list of threads");
     process = state::process_from_json(record.at("process"));
     signals = state::signals_from_json(record.at("signals"));
+    // Absent in the snapshots of earlier versions, which named what they did not hold.
+    if (record.contains("timers")) timers = state::timers_from_json(record.at("timers"));
     descriptors = state::descriptors_from_json(record.at("files"));
     return 0;
   });

@@ -13,6 +13,7 @@
 #include "state/process.hpp"
 #include "state/signals.hpp"
 #include "state/threads.hpp"
+#include "state/timers.hpp"
 
 namespace ckpt::snapshot {
 
@@ -26,6 +27,7 @@ struct Snapshot {
   std::vector<state::ThreadState> threads;
   state::ProcessState process;
   state::SignalState signals;
+  state::TimerState timers;
   state::DescriptorTable descriptors;
 };
 

@@ -5,7 +5,6 @@
 #include <linux/kcmp.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include <array>
@@ -179,28 +178,6 @@ void report_process(CaptureContext& context, tracee::RemoteThread& thread,
                           "will say ECHILD",
                           name)
             : fmt::format("{} is not part of the snapshot: waiting for it will say ECHILD", name));
-  }
-  if (const auto timers = try_read_file(process.path("timers"));
-      timers && timers->find("ID:") != std::string::npos)
-    context.report.add(Severity::lost, "process", "POSIX timers",
-                       "timers made by timer_create do not come back: they never expire, and "
-                       "their ids are invalid");
-  constexpr std::array<const char*, 3> kTimers = {"ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF"};
-  std::array<LoopEntry, kTimers.size()> table{};
-  const Addr answers = scratch.data + table.size() * sizeof(LoopEntry);
-  for (std::size_t i = 0; i < table.size(); ++i) {
-    table[i].number = SYS_getitimer;
-    table[i].arguments[0] = i;
-    table[i].arguments[1] = (answers + i * sizeof(itimerval)).value;
-  }
-  thread.run(scratch, table, true, "getitimer");
-  for (std::size_t i = 0; i < table.size(); ++i) {
-    const auto value = context.memory.read_value<itimerval>(answers + i * sizeof(itimerval));
-    if (value.it_value.tv_sec != 0 || value.it_value.tv_usec != 0)
-      context.report.add(Severity::lost, "process", "interval timer",
-                         fmt::format("{} (setitimer or alarm) does not come back: its signal never "
-                                     "arrives",
-                                     kTimers.at(i)));
   }
   report_segments(context, thread, scratch);
   if (process.link("root").value_or("/") != "/")

@@ -40,9 +40,28 @@ SignalState capture_signals(CaptureContext& context, tracee::RemoteThread& threa
   thread.run(scratch, table, true, "rt_sigaction");
   state.actions.resize(kSignals);
   context.memory.read(answers, std::as_writable_bytes(std::span(state.actions)));
-  for (const auto& info : tracee::peek_signals(thread.tid(), true))
-    if (info.si_signo != SIGSTOP) state.queued.push_back(info);
   return state;
+}
+
+std::vector<siginfo_t> queued_signals(const CaptureContext& context, Tid lwp, bool shared) {
+  // First, so that what it shows is in the queue by the time that is looked into.
+  const proc::Status status = context.process.status(lwp);
+  std::uint64_t pending = shared ? status.shared_pending : status.pending;
+  std::vector<siginfo_t> queued;
+  for (const auto& info : tracee::peek_signals(lwp, shared)) {
+    pending &= ~(1ULL << static_cast<unsigned>(info.si_signo - 1));
+    if (info.si_signo != SIGSTOP) queued.push_back(info);
+  }
+  // Beyond RLIMIT_SIGPENDING the kernel notes no more than that a signal is pending, and delivers
+  // it with this siginfo (collect_signal() in kernel/signal.c).
+  for (int number = 1; number <= kSignals; ++number) {
+    if (is_fixed(number) || ((pending >> static_cast<unsigned>(number - 1)) & 1U) == 0) continue;
+    siginfo_t info{};
+    info.si_signo = number;
+    info.si_code = SI_USER;
+    queued.push_back(info);
+  }
+  return queued;
 }
 
 image::Json signals_to_json(const SignalState& state) {

@@ -25,8 +25,13 @@ struct SignalState {
   std::vector<siginfo_t> queued;
 };
 
+/// The handlers; the queue is looked into later.
 SignalState capture_signals(CaptureContext& context, tracee::RemoteThread& thread,
                             const tracee::Scratch& scratch);
+
+/// What is queued for one thread, or for the process as a whole (`shared`), without the SIGSTOPs
+/// with which debuggers stop threads. `lwp` is stopped and traced by the caller.
+std::vector<siginfo_t> queued_signals(const CaptureContext& context, Tid lwp, bool shared);
 
 /// A siginfo from a record. Throws Error (damaged) for a signal that does not exist.
 siginfo_t unpack_siginfo(const image::Json& json);

@@ -62,10 +62,6 @@ std::uint64_t word_at(std::span<const std::byte> bytes, std::size_t offset) {
   return word;
 }
 
-bool is_debugger_stop(const siginfo_t& info) {
-  return info.si_signo == SIGSTOP;  // sent to a thread by a debugger (or by us) to stop it
-}
-
 }  // namespace
 
 std::uint64_t live_components(std::span<const std::byte> xstate) {
@@ -87,8 +83,6 @@ ThreadState look(const CaptureContext& context, Tid lwp) {
   state.xstate = tracee::get_xstate(lwp);
   state.signal_mask = tracee::get_signal_mask(lwp);
   state.stop_info = tracee::get_siginfo(lwp);
-  for (const auto& info : tracee::peek_signals(lwp, false))
-    if (!is_debugger_stop(info)) state.queued.push_back(info);
   state.rseq = tracee::get_rseq(lwp);
   if (state.rseq && !state.rseq->area) state.rseq.reset();
   if (state.rseq)

@@ -17,6 +17,7 @@
 #include "proc/process_dir.hpp"
 #include "proc/status.hpp"
 #include "proc/text.hpp"
+#include "proc/timers.hpp"
 #include "support.hpp"
 
 namespace ckpt::proc {
@@ -370,6 +371,34 @@ TEST(FdInfo, MalformedTextIsRejected) {
   for (const char* text : {"", "pos:\t0\n", "pos:\tx\nflags:\t0\n", "pos:\t0\nflags:\t9\n",
                            "flags:\t\n", "flags:\t-1\n", "pos:\t0\nflags:\t77777777777777\n"}) {
     expect_error([&] { parse_fdinfo(text); }, ErrorKind::unsupported, "/proc/PID/fdinfo");
+  }
+}
+
+// --- timers
+// ---------------------------------------------------------------------------------------
+
+TEST(Timers, AllThatIsThere) {
+  const auto timers = parse_timers(
+      "ID: 13\nsignal: 36/0000000000001234\nnotify: signal/tid.32407\nClockID: 1\n"
+      "ID: 4\nsignal: 0/0000562a87922470\nnotify: none/pid.7\nClockID: -259262\n");
+  ASSERT_EQ(timers.size(), 2U);
+  EXPECT_EQ(timers[0].id, 13);
+  EXPECT_EQ(timers[0].signal, 36);
+  EXPECT_EQ(timers[0].value, 0x1234U);
+  EXPECT_EQ(timers[0].notify, SIGEV_SIGNAL | SIGEV_THREAD_ID);
+  EXPECT_EQ(timers[0].target, 32407);
+  EXPECT_EQ(timers[0].clock, 1);
+  EXPECT_EQ(timers[1].notify, SIGEV_NONE);
+  EXPECT_EQ(timers[1].clock, -259262);
+  EXPECT_TRUE(parse_timers("").empty());
+}
+
+TEST(Timers, MalformedTextIsRejected) {
+  for (const char* text :
+       {"x\n", "signal: 1/0\n", "ID: x\n", "ID: -1\n", "ID: 1\nsignal: 1\n", "ID: 1\nsignal: /0\n",
+        "ID: 1\nnotify: signal\n", "ID: 1\nnotify: signal/pid\n", "ID: 1\nnotify: call/pid.3\n",
+        "ID: 1\nnotify: signal/uid.3\n", "ID: 1\nClockID: one\n", "ID: 99999999999\n"}) {
+    expect_error([&] { parse_timers(text); }, ErrorKind::unsupported, "/proc/PID/timers");
   }
 }
 

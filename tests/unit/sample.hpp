@@ -15,6 +15,7 @@
 #include "state/report.hpp"
 #include "state/signals.hpp"
 #include "state/threads.hpp"
+#include "state/timers.hpp"
 
 namespace ckpt::test {
 
@@ -113,6 +114,10 @@ inline image::Json sample_record() {
   process.directory = "/srv";
   process.root = "/";
   process.limits.assign(16, {1024, 4096});
+  state::TimerState timers;
+  timers.interval[ITIMER_PROF] = {{3, 4}, {5, 999'999}};
+  timers.posix.push_back({0, CLOCK_MONOTONIC, SIGEV_SIGNAL, SIGALRM, 7, 0, {{1, 2}, {3, 4}}});
+  timers.posix.push_back({5, -2, SIGEV_THREAD_ID, 40, ~0ULL, 4245, {}});
   state::SignalState signals;
   signals.actions.resize(64);
   siginfo_t info{};
@@ -142,6 +147,7 @@ inline image::Json sample_record() {
       {"memory", state::address_space_to_json(sample_space())},
       {"files", state::descriptors_to_json(sample_descriptors())},
       {"signals", state::signals_to_json(signals)},
+      {"timers", state::timers_to_json(timers)},
       {"terminal", nullptr},
       {"fidelity", state::findings_to_json(report.sorted())},
       {"session", Json::object()},

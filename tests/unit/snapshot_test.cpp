@@ -51,6 +51,7 @@ TEST(Record, ComesBackAsItWas) {
   EXPECT_EQ(record.at("memory"), state::address_space_to_json(snapshot.space));
   EXPECT_EQ(record.at("files"), state::descriptors_to_json(snapshot.descriptors));
   EXPECT_EQ(record.at("signals"), state::signals_to_json(snapshot.signals));
+  EXPECT_EQ(record.at("timers"), state::timers_to_json(snapshot.timers));
   EXPECT_EQ(record.at("process"), state::process_to_json(snapshot.process));
   ASSERT_EQ(snapshot.threads.size(), 2U);
   for (std::size_t i = 0; i < 2; ++i)
@@ -164,6 +165,15 @@ TEST(Record, WhatCannotBeIsDamage) {
            {"/files/descriptions/0/stream", 3},
            {"/files/descriptions/1/file", nullptr},
            {"/signals/actions/0/signal", 0},
+           {"/timers/interval/2/0/0", -1},
+           {"/timers/interval/0/0/1", 1'000'000},
+           {"/timers/posix/0/id", -1},
+           {"/timers/posix/0/signal", 65},
+           {"/timers/posix/0/notify", 3},
+           {"/timers/posix/0/remaining/1", 1'000'000'000},
+           {"/timers/posix/0/interval/0", INT64_MAX},
+           {"/timers/posix/1/id", 0},
+           {"/timers/posix/1/target", -1},
            {"/signals/actions/0/signal", 65},
        }) {
     Json bad = sample_record();

@@ -1,0 +1,66 @@
+"""Timers: each comes back with the time that remained, and its signal once."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+
+import pytest
+from support.checkpoint import Way, Workshop, pairwise, passed, restored_pid, round_trip
+
+CASES = """
+    itimer_real itimer_virtual itimer_prof alarm no_timer itimer_fires itimer_repeats itimer_cpu_fires itimer_expired
+    itimer_expired_repeats itimer_expired_and_set clocks ids many disarmed signal default_event none thread_id thread_gone
+    sigev_thread cpu_of_other cpu expired expired_repeats expired_and_set order overrun
+""".split()
+# What the report names of these, and nothing of the others.
+NAMED = {
+    "expired_repeats": r"note: timer 0: POSIX timer: .*overruns",
+    "overrun": r"changed: timer 0: POSIX timer: timer_getoverrun\(\) says 0 instead of \d+ ",
+}
+# By default a timer's memory of which thread made it is not the kernel's to tell.
+NAMED_WITH_THREADS = {**NAMED, "clocks": r"changed: timer 5: POSIX timer: .*main thread"}
+
+
+def each_case(cases: list[str], ways: list[Way], each: int) -> list[object]:
+    """Each case in a few ways, so that all the ways are taken."""
+    turn = itertools.cycle(ways)
+    return [pytest.param(name, way, id=f"{name}-{way}") for name in cases for way in itertools.islice(turn, each)]
+
+
+def test_the_list_is_complete(workshop: Workshop) -> None:
+    listed = subprocess.run([workshop.program("proc_timers"), "--list"], capture_output=True, text=True, check=True)
+    assert listed.stdout.split() == CASES
+
+
+@pytest.mark.parametrize(("name", "way"), each_case(CASES, pairwise(), 3))
+def test_timers(workshop: Workshop, name: str, way: Way) -> None:
+    # What is timed, or runs, cannot be compared from outside.
+    timed = name in ("signal", "default_event", "thread_id", "sigev_thread", "overrun")
+    timed = timed or "fires" in name or "repeats" in name
+    saved = round_trip(workshop, "proc_timers", name, way=way, watch=not timed)
+    found = [line for line in saved.fidelity if "timer" in line]
+    named = NAMED if way.threads == 1 else NAMED_WITH_THREADS
+    if name in named:
+        # Its next signal may be queued by the time of the save, which then is named as well.
+        assert re.match(named[name], found[0]), saved.result.output
+        assert all(re.match(named[name], line) or "overruns" in line for line in found), saved.result.output
+    else:
+        assert not found, saved.result.output
+
+
+def test_generations(workshop: Workshop) -> None:
+    """Saved, restored, saved again: the ids of timers and of their threads are renewed each time."""
+    running = workshop.start_program("proc_timers", "thread_id")
+    nonce = running.nonce
+    ancestors = [running]
+    pid = running.pid
+    for _ in range(2):
+        saved = workshop.save(pid)
+        restart = workshop.restart(saved.image, "--ids", "virtual")
+        pid = restored_pid(restart)
+        ancestors.append(restart)
+    for running in ancestors:
+        running.send()
+        passed(running.finish(), nonce)
