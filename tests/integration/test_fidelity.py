@@ -22,7 +22,7 @@ KINDS: dict[str, str | None] = {
     "signalfd": "signalfd",
     "inotify": "inotify",
     "fanotify": "fanotify",
-    "memfd": "memfd",
+    "memfd": None,
     "memfd_secret": "secret",
     "itimer_real": None,
     "itimer_virtual": None,
