@@ -10,11 +10,12 @@ namespace ckpt {
 
 namespace {
 
-constexpr std::array<std::string_view, 20> kNames = {
-    "save-begin",      "save-scratch",    "save-threads",  "save-process", "save-files",
-    "save-objects",    "save-memory",     "save-record",   "save-publish", "restore-validate",
-    "restore-exec",    "restore-scratch", "restore-clear", "restore-map",  "restore-fill",
-    "restore-threads", "restore-files",   "restore-ids",   "restore-park", "restore-finish",
+constexpr std::array<std::string_view, 21> kNames = {
+    "save-begin",      "save-scratch",         "save-threads",  "save-process", "save-files",
+    "save-objects",    "save-memory",          "save-record",   "save-publish", "restore-validate",
+    "restore-exec",    "restore-scratch",      "restore-clear", "restore-map",  "restore-fill",
+    "restore-threads", "restore-descriptions", "restore-files", "restore-ids",  "restore-park",
+    "restore-finish",
 };
 
 std::string& armed() {

@@ -1,6 +1,9 @@
 #include "base/io.hpp"
 
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
 #include <array>
@@ -73,7 +76,40 @@ std::string read_to_end(int fd, std::size_t limit_bytes, const std::string& path
   }
 }
 
+void copy_range(int from, int to, off_t begin, off_t end, std::string_view what) {
+  off_t in = begin;
+  off_t out = begin;
+  while (in < end) {
+    const auto left = static_cast<std::size_t>(end - in);
+    ssize_t n = ::copy_file_range(from, &in, to, &out, left, 0);
+    // Not between all file systems, nor into all kinds of files.
+    if (n < 0 && errno != EINTR && errno != EIO && errno != ENOSPC) {
+      if (::lseek(to, out, SEEK_SET) < 0) throw_errno(fmt::format("copy {}", what), errno);
+      n = ::sendfile(to, from, &in, left);
+      out = in;
+    }
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw_errno(fmt::format("copy {}", what), errno);
+    if (n == 0) return;  // it became shorter
+  }
+}
+
 }  // namespace
+
+void copy_content(int from, int to, std::uint64_t size_bytes, std::string_view what) {
+  if (::ioctl(to, FICLONE, from) == 0) return;
+  const auto size = static_cast<off_t>(size_bytes);
+  if (::ftruncate(to, size) != 0) throw_errno(fmt::format("copy {}", what), errno);
+  for (off_t at = 0; at < size;) {
+    off_t begin = ::lseek(from, at, SEEK_DATA);
+    if (begin < 0 && errno == ENXIO) return;  // a hole to the end
+    if (begin < 0) begin = at;
+    off_t end = ::lseek(from, begin, SEEK_HOLE);
+    if (end <= begin || end > size) end = size;
+    copy_range(from, to, begin, end, what);
+    at = end;
+  }
+}
 
 std::string read_file(const std::string& path, std::size_t limit_bytes) {
   const UniqueFd fd = open_file(path, O_RDONLY);

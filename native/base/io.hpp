@@ -24,6 +24,10 @@ void pwrite_all(int fd, std::span<const std::byte> bytes, std::uint64_t offset,
 /// Writes everything at the current position.
 void write_all(int fd, std::string_view bytes, std::string_view what);
 
+/// Copies the content of a file into an empty one; holes stay holes. The position of `from` is
+/// lost.
+void copy_content(int from, int to, std::uint64_t size_bytes, std::string_view what);
+
 /// The whole of a (small) file, at most `limit_bytes`.
 std::string read_file(const std::string& path, std::size_t limit_bytes = 64U << 20U);
 /// The same, or nothing when it cannot be opened or read.

@@ -56,25 +56,6 @@ void refuse_foreign(const std::string& path) {
     fail(ErrorKind::refused, "{}: others may write to the store: chmod go-w it", path);
 }
 
-void copy_content(int from, int to, std::uint64_t size_bytes, const std::string& path) {
-  if (::ioctl(to, FICLONE, from) == 0) return;
-  off_t in = 0;
-  off_t out = 0;
-  while (static_cast<std::uint64_t>(in) < size_bytes) {
-    ssize_t n =
-        ::copy_file_range(from, &in, to, &out, size_bytes - static_cast<std::uint64_t>(in), 0);
-    if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP || errno == EBADF ||
-                  errno == ENOSYS)) {
-      if (::lseek(to, out, SEEK_SET) < 0) throw_errno(fmt::format("seek copy of {}", path), errno);
-      n = ::sendfile(to, from, &in, size_bytes - static_cast<std::uint64_t>(in));
-      out = in;
-    }
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw_errno(fmt::format("copy {} into the store", path), errno);
-    if (n == 0) break;  // it became shorter
-  }
-}
-
 }  // namespace
 
 std::string object_name(const std::string& path) {

@@ -7,6 +7,7 @@ namespace ckpt::proc {
 
 FdInfo parse_fdinfo(std::string_view text) {
   FdInfo info;
+  info.text = text;
   bool saw_flags = false;
   while (!text.empty()) {
     const std::string_view line = cut(text, '\n');

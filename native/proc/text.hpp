@@ -39,4 +39,21 @@ inline std::string_view next_word(std::string_view& text) {
   return head;
 }
 
+/// What stands behind "NAME:" at the beginning of a line, without blanks around it.
+inline std::optional<std::string_view> field(std::string_view text, std::string_view name) {
+  while (!text.empty()) {
+    std::string_view value = cut(text, '\n');
+    if (cut(value, ':') != name) continue;
+    skip_blanks(value);
+    return value;
+  }
+  return std::nullopt;
+}
+
+template <typename Int>
+std::optional<Int> number_field(std::string_view text, std::string_view name, int base = 10) {
+  const auto value = field(text, name);
+  return value ? parse_number<Int>(*value, base) : std::nullopt;
+}
+
 }  // namespace ckpt::proc
