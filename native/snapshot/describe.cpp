@@ -47,6 +47,7 @@ Json describe_files(const Json& files) {
                  {"path", description.at("path")},
                  {"flags", description.at("flags")},
                  {"offset", description.at("offset")},
+                 {"details", without_bytes(description.at("details"))},
                  {"size", nullptr},
                  {"object", nullptr}};
     if (const Json& file = description.at("file"); !file.is_null()) {

@@ -213,7 +213,8 @@ Opened open_everything(const Snapshot& snapshot, state::FileSource& files,
   using Use = state::FileSource::Use;
   Opened opened;
   opened.table = state::open_descriptions(snapshot.descriptors, files);
-  for (auto& fd : opened.table.fds) opened.descriptions.push_back(builder.add(std::move(fd)));
+  for (auto& fd : opened.table.fds)
+    opened.descriptions.push_back(fd ? builder.add(std::move(fd)) : -1);
   std::map<std::string, int> by_file;
   for (std::size_t i = 0; i < snapshot.space.regions.size(); ++i) {
     const auto& region = snapshot.space.regions[i];
@@ -266,13 +267,23 @@ std::map<Tid, Tid> ids_then_and_now(const Snapshot& snapshot, const std::vector<
   return ids;
 }
 
+state::IdChange change_of_ids(const Snapshot& snapshot, const TransplantOptions& options,
+                              const Transplanted& result) {
+  state::IdChange change;
+  for (std::size_t i = 0; i < snapshot.threads.size(); ++i)
+    change.threads[snapshot.threads[i].lwp] = result.tids[i];
+  change.group_before = snapshot.process.group;
+  change.group_now = options.own_process_group ? result.pid : ::getpgrp();
+  return change;
+}
+
 Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
                              const TransplantOptions& options, bool keep_ids) {
   raise_file_limit();
   const int highest =
       snapshot.descriptors.descriptors.empty() ? 0 : snapshot.descriptors.descriptors.back().fd;
   InheritedBuilder builder(std::max(highest + 1, 16));
-  const Opened opened = open_everything(snapshot, files, builder);
+  Opened opened = open_everything(snapshot, files, builder);
   const std::string program = files.content_path(snapshot.program);
   fault_point("restore-exec");
 
@@ -301,12 +312,21 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   state::seal(main, scratch, memory, snapshot.space, extents);
   fault_point("restore-fill");
 
+  files.seal();
+
   result.notes = state::restore_process(main, scratch, memory, snapshot.process);
   state::restore_actions(main, scratch, memory, snapshot.signals);
   result.tids = state::create_threads(main, scratch, memory, snapshot.threads, keep_ids);
   result.tids.insert(result.tids.begin(), pid);
   fault_point("restore-threads");
+  tracee::RemoteCalls calls(main, memory, scratch.data, scratch.data_bytes,
+                            opened.all.empty() ? highest + 1 : opened.all.back() + 1);
+  const auto id_change = change_of_ids(snapshot, options, result);
+  state::make_descriptions(calls, snapshot.descriptors, snapshot.process.directory, id_change,
+                           opened.descriptions, result.notes);
+  fault_point("restore-descriptions");
   state::place_descriptors(main, scratch, snapshot.descriptors, opened.table, opened.descriptions);
+  state::link_descriptors(calls, snapshot.descriptors, id_change, result.notes);
   fault_point("restore-files");
 
   const FreshIds ids{{pid, ::getpid(), options.own_process_group ? pid : ::getpgrp(), ::getsid(0)},
@@ -424,6 +444,8 @@ std::vector<Held> finish(const Snapshot& snapshot, Tid pid) {
         {PR_SET_PDEATHSIG,
          static_cast<std::uint64_t>(snapshot.threads.front().attributes.parent_death_signal)});
     state::start_timers(main, scratch, memory, snapshot.timers, all_queued(snapshot));
+    tracee::RemoteCalls calls(main, memory, scratch.data, scratch.data_bytes, 0);
+    state::start_timerfds(calls, snapshot.descriptors);
     main.drop_scratch(scratch);
     main.land();
     main.abandon();

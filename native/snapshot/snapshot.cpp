@@ -103,6 +103,7 @@ Checked check(const Snapshot& snapshot, state::FileSource& files, bool verify_me
         continue;
       }
       files.check(*region.file, Use::code);
+      if (region.file->in_memory) continue;
       if (!files.is_scratch(*region.file, Use::code) || !seen.insert(region.file->path).second)
         continue;
       checked.libraries.push_back({region.file->path, files.content_path(*region.file)});

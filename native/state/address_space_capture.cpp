@@ -61,8 +61,10 @@ bool is_elf(int fd) {
          std::memcmp(magic.data(), ELFMAG, SELFMAG) == 0;
 }
 
+bool is_memory_file(const proc::Mapping& mapping) { return mapping.path.starts_with("/memfd:"); }
+
 bool is_unnamed_shared(const proc::Mapping& mapping) {
-  return mapping.path.starts_with("/dev/zero") || mapping.path.starts_with("/memfd:") ||
+  return mapping.path.starts_with("/dev/zero") || is_memory_file(mapping) ||
          mapping.path.starts_with("/SYSV") || mapping.path.starts_with("/anon_hugepage");
 }
 
@@ -125,6 +127,9 @@ class Examiner {
   // pages exist.
   void examine_unnamed(Region& region) {
     const proc::Mapping& map = region.mapping;
+    // With a descriptor for it, or the privilege to open it, it comes back as what it is.
+    if (is_memory_file(map) && !map.has_flag("ht"))
+      if (const auto opened = open_mapped(context_, map)) return examine_opened(region, *opened);
     if (!map.shared) {
       // MAP_PRIVATE of a memfd or of /dev/zero: own pages are private, the others the object's.
       region.backing = Backing::anonymous;
@@ -148,15 +153,22 @@ class Examiner {
       keep_pages_instead(region);
       return;
     }
-    const bool elf = is_elf(opened->fd.get());
-    KeptFile file = describe_file(opened->status, map.path, map.deleted);
-    const std::string key = fmt::format("{}:{}", opened->status.st_dev, opened->status.st_ino);
+    examine_opened(region, *opened);
+  }
+
+  void examine_opened(Region& region, const OpenedFile& opened) {
+    const proc::Mapping& map = region.mapping;
+    const bool in_memory = is_memory_file(map);
+    const bool elf = !in_memory && is_elf(opened.fd.get());
+    KeptFile file = describe_file(opened.status, map.path, map.deleted || in_memory);
+    file.in_memory = in_memory;
+    const std::string key = fmt::format("{}:{}", opened.status.st_dev, opened.status.st_ino);
     const auto known = kept_.find(key);
     if (known != kept_.end()) {
       file.object = known->second;
     } else {
-      if (elf || file.size_bytes <= context_.file_limit_bytes)
-        file.object = context_.objects.keep(opened->fd.get(), map.path, elf);
+      if (elf || file.deleted || file.size_bytes <= context_.file_limit_bytes)
+        file.object = context_.objects.keep(opened.fd.get(), map.path, elf);
       kept_.emplace(key, file.object);
     }
     region.file = file;

@@ -1,33 +1,59 @@
 // Open descriptors. A descriptor is a number that refers to an open file description (open(2));
-// several numbers may refer to one, and share its offset and flags. That sharing is kept.
+// several numbers may refer to one, and share its offset and flags. That sharing is kept. So is
+// what is on its way in messages, which may hold the only reference.
 //
-// What comes back: regular files (see kept_file.hpp), directories, harmless devices, pipes with the
-// bytes in them, terminals and outside streams as those of the restoring program. Everything else
-// is named in the fidelity report and comes back as a descriptor on which every use fails.
+// This file has the table; what a description of each kind holds is in a file of its own:
+// kept_file (regular files), pipes, event_files, epoll, inotify, sockets, ptys, file_locks.
+// What cannot come back is named in the fidelity report, and every use of it fails.
 #pragma once
+
+#include <sys/stat.h>
 
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "base/unique_fd.hpp"
 #include "image/format.hpp"
 #include "state/context.hpp"
+#include "state/epoll.hpp"
+#include "state/event_files.hpp"
+#include "state/file_locks.hpp"
+#include "state/inotify.hpp"
 #include "state/kept_file.hpp"
+#include "state/pipes.hpp"
+#include "state/ptys.hpp"
+#include "state/sockets.hpp"
 #include "tracee/remote.hpp"
+#include "tracee/remote_calls.hpp"
 
 namespace ckpt::state {
 
 enum class DescriptionKind {
   file,      // regular, with or without a name
   path,      // directory, safe device, /proc or /sys file: opened again by name
+  own_proc,  // /proc/PID file of the process itself
   terminal,  // comes back as the restoring program's terminal
   stream,    // descriptor 0, 1 or 2 with a far end outside: the restoring program's own
   pipe,      // at least one end inside
+  eventfd,
+  timerfd,
+  signalfd,
+  pidfd,  // of the process itself
+  epoll,
+  inotify,
+  socket,
+  pty_master,
+  pty_slave,
   lost,
 };
+
+/// What only some kinds have.
+using DescriptionDetails = std::variant<std::monostate, Pipe, EventFd, TimerFd, SignalFd, PidFd,
+                                        Epoll, Inotify, Socket, Pty>;
 
 /// An open file description.
 struct Description {
@@ -36,10 +62,10 @@ struct Description {
   std::uint32_t flags = 0;
   std::uint64_t offset_bytes = 0;
   std::optional<KeptFile> file;
-  int stream = -1;                   // which of 0, 1, 2
-  std::uint64_t pipe = 0;            // names the pipe; its ends have the same
-  std::uint64_t pipe_bytes = 0;      // capacity
-  std::vector<std::string> content;  // what is in the pipe: one piece, or packets
+  int stream = -1;  // which of 0, 1, 2
+  FileOwner owner;
+  std::vector<FileLock> locks;
+  DescriptionDetails details;
 };
 
 struct Descriptor {
@@ -62,18 +88,46 @@ DescriptorTable descriptors_from_json(const image::Json& json);
 /// Decides for every file how it comes back; throws where one cannot. Opens nothing for good.
 void check_descriptors(const DescriptorTable& table, FileSource& files);
 
-/// Opens everything in the restoring program, one fd a description, in the order of the table.
-/// Overridden streams (options) come last: stream -> index.
+/// What the restoring program opens and the new one inherits, in the order of the table; empty for
+/// what is made in the process itself. Overridden streams (options) come last: stream -> index.
 struct OpenedDescriptions {
   std::vector<UniqueFd> fds;
   std::map<int, std::size_t> streams;
 };
 OpenedDescriptions open_descriptions(const DescriptorTable& table, FileSource& files);
 
-/// Puts the opened descriptions, which the program has inherited at `inherited[i]`, where they
-/// belong, and closes everything else.
+/// The ids that the process has now.
+struct IdChange {
+  std::map<Tid, Tid> threads;  // saved -> now; the process is its main thread
+  Tid group_before = 0;
+  Tid group_now = 0;
+
+  [[nodiscard]] Tid thread(Tid saved) const {
+    const auto found = threads.find(saved);
+    return found == threads.end() ? saved : found->second;
+  }
+};
+
+/// Makes in the process, at numbers that are in nobody's way, what it has not inherited: fills in
+/// `inherited`, which has -1 there. What could not be made as it was is said in `notes`.
+void make_descriptions(tracee::RemoteCalls& calls, const DescriptorTable& table,
+                       const std::string& directory, const IdChange& ids,
+                       std::vector<int>& inherited, std::vector<std::string>& notes);
+
+/// Puts all descriptions, which the program has at `inherited[i]`, where they belong, and closes
+/// everything else.
 void place_descriptors(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
                        const DescriptorTable& table, const OpenedDescriptions& opened,
                        const std::vector<int>& inherited);
+
+/// What needs the final numbers: epoll sets, locks, owners.
+void link_descriptors(tracee::RemoteCalls& calls, const DescriptorTable& table, const IdChange& ids,
+                      std::vector<std::string>& notes);
+
+/// Lets timers run on: the last thing before the program does.
+void start_timerfds(tracee::RemoteCalls& calls, const DescriptorTable& table);
+
+/// The number by which messages name a description: "fd 5".
+std::string description_name(const DescriptorTable& table, std::size_t description);
 
 }  // namespace ckpt::state

@@ -7,6 +7,7 @@
 #include <sys/sendfile.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "base/digest.hpp"
@@ -41,6 +42,8 @@ image::ObjectRef object_from_json(const image::Json& json) {
 image::Json kept_file_to_json(const KeptFile& file) {
   return {{"path", file.path},
           {"deleted", file.deleted},
+          {"in_memory", file.in_memory},
+          {"seals", file.seals},
           {"device", file.device},
           {"inode", file.inode},
           {"size", file.size_bytes},
@@ -53,6 +56,8 @@ KeptFile kept_file_from_json(const image::Json& json) {
   KeptFile file;
   file.path = json.at("path");
   file.deleted = json.at("deleted");
+  file.in_memory = json.at("in_memory");
+  file.seals = json.at("seals");
   file.device = json.at("device");
   file.inode = json.at("inode");
   file.size_bytes = json.at("size");
@@ -139,6 +144,14 @@ const FileSource::Choice& FileSource::choose(const KeptFile& file, Use use) {
            describe_errno(errno));
     return choices.emplace(name, choice).first->second;
   }
+  // Nobody else has a file without a name: what it was is what it is.
+  if (file.deleted) {
+    choice.scratch = true;
+    if (!find_object(file))
+      fail(ErrorKind::files, "{} had no name, and its content {}", file.path,
+           file.object ? "is no longer in the store" : "was not kept");
+    return choices.emplace(name, choice).first->second;
+  }
   const FilesMode mode = use == Use::data ? options_.files : FilesMode::automatic;
   // Nobody writes to code through a mapping, so the times will do for it.
   const bool by_content = use == Use::data;
@@ -200,23 +213,27 @@ int FileSource::scratch_copy(const KeptFile& file) {
   if (slot) return slot.get();
   const std::string source = find_object(file).value();
   const UniqueFd from = open_file(source, O_RDONLY);
+  if (file.in_memory) {
+    constexpr std::string_view kPrefix = "/memfd:";
+    const bool may_seal = file.seals != F_SEAL_SEAL;  // what all have that were not to be sealed
+    slot.reset(::memfd_create(file.path.substr(std::min(kPrefix.size(), file.path.size())).c_str(),
+                              MFD_CLOEXEC | (may_seal ? MFD_ALLOW_SEALING : 0U)));
+    seals_[key(file)] = file.seals;
+  }
   for (const auto& store : stores_) {
+    if (slot) break;
     const std::string directory = store.directory() + "/scratch";
     slot.reset(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-    if (slot) break;
   }
   if (!slot) slot.reset(::memfd_create(image::object_name(file.path).c_str(), MFD_CLOEXEC));
   if (!slot) throw_errno(fmt::format("make a private copy of {}", file.path), errno);
-  if (::ioctl(slot.get(), FICLONE, from.get()) == 0) return slot.get();
-  off_t at = 0;
-  while (static_cast<std::uint64_t>(at) < file.object->size_bytes) {
-    const ssize_t n = ::sendfile(slot.get(), from.get(), &at,
-                                 file.object->size_bytes - static_cast<std::uint64_t>(at));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw_errno(fmt::format("make a private copy of {}", file.path), errno);
-    if (n == 0) break;
-  }
+  copy_content(from.get(), slot.get(), file.object->size_bytes, file.path);
   return slot.get();
+}
+
+void FileSource::seal() {
+  for (const auto& [name, seals] : seals_)
+    if (seals != 0) ::fcntl(scratch_.at(name).get(), F_ADD_SEALS, static_cast<int>(seals));
 }
 
 UniqueFd FileSource::open(const KeptFile& file, Use use, int flags) {
@@ -241,7 +258,7 @@ UniqueFd FileSource::open(const KeptFile& file, Use use, int flags) {
     }
     throw_errno(fmt::format("open {}", choice.path), error_number);
   }
-  if (use == Use::code) return open_file(find_object(file).value(), O_RDONLY);
+  if (use == Use::code && !file.in_memory) return open_file(find_object(file).value(), O_RDONLY);
   return open_file(fmt::format("/proc/self/fd/{}", scratch_copy(file)), through_links);
 }
 

@@ -20,7 +20,9 @@ namespace ckpt::state {
 
 struct KeptFile {
   std::string path;
-  bool deleted = false;  // had no name any more at the save
+  bool deleted = false;    // had no name (any more) at the save
+  bool in_memory = false;  // a memfd; `path` is "/memfd:NAME"
+  std::uint32_t seals = 0;
   std::uint64_t device = 0;
   std::uint64_t inode = 0;
   std::uint64_t size_bytes = 0;
@@ -78,6 +80,9 @@ class FileSource {
   /// Throws Error (files) if there is neither.
   std::string content_path(const KeptFile& file);
 
+  /// Seals the memfds that were given out, when all is mapped and written.
+  void seal();
+
   [[nodiscard]] bool is_scratch(const KeptFile& file, Use use);
   [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
   [[nodiscard]] const RestoreOptions& options() const { return options_; }
@@ -98,6 +103,7 @@ class FileSource {
   std::map<std::string, Choice> code_choices_;
   std::map<std::pair<std::string, bool>, Found> looks_;
   std::map<std::string, UniqueFd> scratch_;
+  std::map<std::string, std::uint32_t> seals_;
   std::set<std::string> replaced_;
   std::vector<std::string> notes_;
 };

@@ -491,7 +491,7 @@ SAVE_FAULTS = """
     save-begin save-scratch save-threads save-process save-files save-objects save-memory save-record save-publish
 """.split()
 RESTORE_FAULTS = """
-    restore-validate restore-exec restore-scratch restore-clear restore-map restore-fill restore-threads restore-files
+    restore-validate restore-exec restore-scratch restore-clear restore-map restore-fill restore-threads restore-descriptions restore-files
     restore-ids restore-park restore-finish
 """.split()
 

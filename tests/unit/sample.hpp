@@ -99,11 +99,34 @@ inline state::DescriptorTable sample_descriptors() {
   file.offset_bytes = 77;
   state::Description pipe;
   pipe.kind = state::DescriptionKind::pipe;
-  pipe.pipe = 5;
-  pipe.pipe_bytes = 65536;
-  pipe.content = {"in the pipe"};
-  table.descriptions = {terminal, file, pipe};
-  table.descriptors = {{0, false, 0}, {1, false, 0}, {3, true, 1}, {5, false, 2}};
+  pipe.details = state::Pipe{5, 65536, false, 12, {"in the pipe"}};
+  state::Description event;
+  event.kind = state::DescriptionKind::eventfd;
+  event.details = state::EventFd{3, true};
+  event.owner = {1, 4242, 10};
+  state::Description watched;
+  watched.kind = state::DescriptionKind::epoll;
+  watched.details = state::Epoll{{{6, 1, 7, 3}}, true};
+  state::Description inotify;
+  inotify.kind = state::DescriptionKind::inotify;
+  inotify.details = state::Inotify{{{1, 2, "/etc", 77, 2049}}};
+  state::Description connection;
+  connection.kind = state::DescriptionKind::socket;
+  state::Socket socket;
+  socket.id = 99;
+  socket.domain = 1;
+  socket.type = 1;
+  socket.role = state::SocketRole::dead;
+  socket.options = {{1, 9, std::string(4, '\1')}};
+  socket.queue = {{"waiting", "", {1}}};
+  connection.details = socket;
+  state::Description timer;
+  timer.kind = state::DescriptionKind::timerfd;
+  timer.details = state::TimerFd{1, 0, 2, {1, 5}, {2, 0}, {0, 0}};
+  file.locks = {{state::FileLock::Kind::posix, true, 5, 10}};
+  table.descriptions = {terminal, file, pipe, event, watched, inotify, connection, timer};
+  table.descriptors = {{0, false, 0}, {1, false, 0}, {3, true, 1},  {5, false, 2}, {6, false, 3},
+                       {7, false, 4}, {8, true, 5},  {9, false, 6}, {10, false, 7}};
   return table;
 }
 

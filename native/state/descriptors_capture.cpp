@@ -1,0 +1,512 @@
+// Capture of open descriptors; see descriptors.hpp.
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <linux/magic.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <deque>
+#include <utility>
+
+#include "base/error.hpp"
+#include "base/io.hpp"
+#include "proc/text.hpp"
+#include "state/descriptors.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+constexpr std::string_view kDeleted = " (deleted)";
+constexpr std::string_view kAnonymous = "anon_inode:";
+constexpr std::string_view kMemoryFile = "/memfd:";
+constexpr long kMessageQueueMagic = 0x19800202;  // <linux/magic.h> does not have it
+
+std::string fd_text(int fd) { return fmt::format("fd {}", fd); }
+
+bool is_safe_device(dev_t device) {
+  // null, zero, full, random, urandom: they have no state (Documentation/admin-guide/devices.txt)
+  constexpr std::array<unsigned, 5> kMinors = {3, 5, 7, 8, 9};
+  return gnu_dev_major(device) == 1 &&
+         std::find(kMinors.begin(), kMinors.end(), gnu_dev_minor(device)) != kMinors.end();
+}
+
+bool is_pty_slave(dev_t device) {
+  constexpr unsigned kFirst = 136;
+  constexpr unsigned kLast = 143;
+  return gnu_dev_major(device) >= kFirst && gnu_dev_major(device) <= kLast;
+}
+
+bool is_terminal(dev_t device) {
+  const unsigned major = gnu_dev_major(device);
+  const unsigned minor = gnu_dev_minor(device);
+  constexpr unsigned kSerial = 204;
+  constexpr unsigned kHypervisor = 229;
+  return is_pty_slave(device) || major == 4 || (major == 5 && minor != 2) || major == kSerial ||
+         major == kHypervisor;
+}
+
+bool is_pty_master(const std::string& target) {
+  return target == "/dev/ptmx" || target == "/dev/pts/ptmx";
+}
+
+bool writes_only(std::uint32_t flags) { return (flags & O_ACCMODE) == O_WRONLY; }
+bool reads_only(std::uint32_t flags) { return (flags & O_ACCMODE) == O_RDONLY; }
+
+// One description, as we look at it.
+struct Open {
+  int fd = -1;  // the lowest number; -1 for one that is on its way in a message
+  std::string object;
+  std::string target;
+  std::string link;  // a path that leads to it
+  struct stat status {};
+  proc::FdInfo info;
+  UniqueFd own;  // a duplicate; empty where the kernel gives none (pidfd_getfd(2))
+  std::size_t description = 0;
+};
+
+class Capturer {
+ public:
+  explicit Capturer(CaptureContext& context)
+      : context_(context),
+        tty_(static_cast<dev_t>(context.process.stat().tty_device)),
+        process_(static_cast<int>(::syscall(SYS_pidfd_open, context.process.pid(), 0))) {}
+
+  DescriptorTable run() {
+    collect();
+    for (const Open& open : numbered_) {
+      Descriptor descriptor;
+      descriptor.fd = open.fd;
+      descriptor.close_on_exec = (open.info.flags & O_CLOEXEC) != 0;
+      const auto shared = find_shared(open);
+      descriptor.description = shared ? *shared : add(open);
+      table_.descriptors.push_back(descriptor);
+    }
+    // What depends on all the others.
+    for (const Open& open : opens_) {
+      Description& description = table_.descriptions[open.description];
+      if (description.kind == DescriptionKind::pipe) settle_pipe(open, description);
+      if (description.kind == DescriptionKind::epoll)
+        description.details = read_epoll(
+            context_, open.object, open.fd, open.info.text, open.own ? open.own.get() : -1,
+            [this](int epoll_fd, int fd, std::uint32_t slot, std::uint64_t inode, dev_t device) {
+              return find_watched(epoll_fd, fd, slot, inode, device);
+            });
+    }
+    settle_all_sockets();
+    return std::move(table_);
+  }
+
+ private:
+  void collect() {
+    for (const int fd : context_.process.descriptors()) {
+      Open open;
+      open.fd = fd;
+      open.object = fd_text(fd);
+      open.link = context_.process.path(fmt::format("fd/{}", fd));
+      open.target = try_read_link(open.link).value_or("");
+      if (::stat(open.link.c_str(), &open.status) != 0)
+        throw_errno(fmt::format("stat fd {} ({})", fd, open.target), errno);
+      open.info = context_.process.fdinfo(fd);
+      numbered_.push_back(std::move(open));
+    }
+  }
+
+  // One that came in a message.
+  std::size_t add_passed(UniqueFd own, const std::string& carrier) {
+    Open open;
+    open.object = "message in " + carrier;
+    open.link = fmt::format("/proc/self/fd/{}", own.get());
+    open.target = try_read_link(open.link).value_or("");
+    if (::fstat(own.get(), &open.status) != 0) throw_errno("stat a descriptor in a message", errno);
+    open.info = proc::ProcessDir(::getpid()).fdinfo(own.get());
+    open.own = std::move(own);
+    if (const auto shared = find_shared(open)) return *shared;
+    // It may be one of the program's own that was not come to yet.
+    for (const Open& other : numbered_)
+      if (same_file(other, open)) return add(other);
+    return add(std::move(open));
+  }
+
+  std::size_t add(const Open& numbered) {
+    Open open;
+    open.fd = numbered.fd;
+    open.object = numbered.object;
+    open.target = numbered.target;
+    open.link = numbered.link;
+    open.status = numbered.status;
+    open.info = numbered.info;
+    if (process_)
+      open.own.reset(static_cast<int>(::syscall(SYS_pidfd_getfd, process_.get(), open.fd, 0)));
+    return add(std::move(open));
+  }
+
+  std::size_t add(Open&& open) {
+    open.description = table_.descriptions.size();
+    table_.descriptions.emplace_back();
+    opens_.push_back(std::move(open));
+    const Open& kept = opens_.back();
+    const std::size_t index = kept.description;
+    Description description = describe(kept);  // may add others
+    table_.descriptions[index] = std::move(description);
+    return index;
+  }
+
+  bool same_file(const Open& one, const Open& other) const {
+    if (one.status.st_ino != other.status.st_ino || one.status.st_dev != other.status.st_dev)
+      return false;
+    const auto place = [this](const Open& open) {
+      return open.fd >= 0 ? std::pair(context_.process.through(), open.fd)
+                          : std::pair(::getpid(), open.own.get());
+    };
+    const auto [one_pid, one_fd] = place(one);
+    const auto [other_pid, other_fd] = place(other);
+    return ::syscall(SYS_kcmp, one_pid, other_pid, KCMP_FILE, static_cast<unsigned long>(one_fd),
+                     static_cast<unsigned long>(other_fd)) == 0;
+  }
+
+  // The index of the description that this one is.
+  std::optional<std::size_t> find_shared(const Open& open) const {
+    for (const Open& other : opens_)
+      if (same_file(other, open)) return other.description;
+    return std::nullopt;
+  }
+
+  std::optional<std::size_t> find_watched(int epoll_fd, int fd, std::uint32_t slot,
+                                          std::uint64_t inode, dev_t device) const {
+    const auto process = context_.process.through();
+    kcmp_epoll_slot wanted{static_cast<__u32>(epoll_fd), static_cast<__u32>(fd), slot};
+    for (const Descriptor& descriptor : table_.descriptors) {
+      const auto open = std::find_if(opens_.begin(), opens_.end(), [&](const Open& other) {
+        return other.description == descriptor.description;
+      });
+      if (open->status.st_ino != inode || open->status.st_dev != device) continue;
+      if (::syscall(SYS_kcmp, process, process, KCMP_EPOLL_TFD,
+                    static_cast<unsigned long>(descriptor.fd), &wanted) == 0)
+        return descriptor.description;
+    }
+    return std::nullopt;
+  }
+
+  Description describe(const Open& open) {
+    Description description;
+    description.path = open.target;
+    description.flags = open.info.flags & ~static_cast<std::uint32_t>(O_CLOEXEC);
+    description.offset_bytes = open.info.position_bytes;
+    description.locks = read_locks(context_, open.object, open.info.locks);
+    if (open.own) description.owner = read_owner(open.own.get());
+    if (is_own_proc(open)) {
+      describe_own_proc(open, description);
+      return description;
+    }
+    if ((description.flags & O_PATH) != 0) {
+      description.kind = DescriptionKind::path;
+      return description;
+    }
+    if (open.target.starts_with(kAnonymous)) {
+      describe_anonymous(open, description);
+      return description;
+    }
+    switch (open.status.st_mode & S_IFMT) {
+      case S_IFREG: describe_regular(open, description); break;
+      case S_IFDIR: description.kind = DescriptionKind::path; break;
+      case S_IFCHR: describe_device(open, description); break;
+      case S_IFIFO: describe_pipe(open, description); break;
+      case S_IFSOCK: describe_socket(open, description); break;
+      default: lose(open, description, kind_of_target(open.target)); break;
+    }
+    return description;
+  }
+
+  static std::string kind_of_target(const std::string& target) {
+    if (!target.starts_with(kAnonymous)) return target.substr(0, target.find(':'));
+    std::string name = target.substr(kAnonymous.size());
+    std::erase_if(name, [](char c) { return c == '[' || c == ']'; });
+    return name;
+  }
+
+  void lose(const Open& open, Description& description, const std::string& kind) {
+    lose(open, description, kind, open.target);
+  }
+
+  void lose(const Open& open, Description& description, const std::string& kind,
+            const std::string& what) {
+    description.kind = DescriptionKind::lost;
+    description.details = std::monostate{};
+    context_.report.add(
+        Severity::lost, open.object, kind,
+        fmt::format("{} does not come back: every use of the descriptor fails with EBADF", what));
+  }
+
+  // --- what only the kernel has
+
+  void describe_anonymous(const Open& open, Description& description) {
+    const std::string kind = kind_of_target(open.target);
+    const auto take = [&](DescriptionKind known, auto details) {
+      if (!details) return lose(open, description, kind);
+      description.kind = known;
+      description.details = std::move(*details);
+    };
+    if (kind == "eventfd") {
+      take(DescriptionKind::eventfd, read_eventfd(open.info.text));
+    } else if (kind == "timerfd") {
+      take(DescriptionKind::timerfd, read_timerfd(open.info.text));
+    } else if (kind == "signalfd") {
+      take(DescriptionKind::signalfd, read_signalfd(open.info.text));
+    } else if (kind == "pidfd") {
+      take(DescriptionKind::pidfd, read_pidfd(open.info.text, context_.process, description.flags));
+    } else if (kind == "inotify") {
+      description.kind = DescriptionKind::inotify;
+      description.details =
+          read_inotify(context_, open.object, open.info.text, open.own ? open.own.get() : -1);
+    } else if (kind == "eventpoll" && open.fd >= 0) {
+      description.kind = DescriptionKind::epoll;  // entries when all others are known
+      description.details = Epoll{};
+    } else {
+      lose(open, description, kind);
+    }
+  }
+
+  // --- files
+
+  bool is_own_proc(const Open& open) const {
+    return open.target.starts_with(fmt::format("/proc/{}/", context_.process.pid())) ||
+           open.target == fmt::format("/proc/{}", context_.process.pid());
+  }
+
+  void describe_own_proc(const Open& open, Description& description) {
+    // A thread's file follows the thread.
+    description.kind = DescriptionKind::own_proc;
+    if (open.target.ends_with(kDeleted)) lose(open, description, "/proc file of the process");
+  }
+
+  void describe_regular(const Open& open, Description& description) {
+    struct statfs system {};
+    const bool known = ::statfs(open.link.c_str(), &system) == 0;
+    const auto magic = known ? static_cast<long>(system.f_type) : 0;
+    if (magic == PROC_SUPER_MAGIC || magic == SYSFS_MAGIC) {
+      description.kind = DescriptionKind::path;
+      return;
+    }
+    if (magic == kMessageQueueMagic) return lose(open, description, "message queue");
+    if (!open.target.starts_with('/')) return lose(open, description, kind_of_target(open.target));
+    if (open.target.starts_with("/secretmem")) return lose(open, description, "secret memory");
+    description.kind = DescriptionKind::file;
+    const bool deleted = open.status.st_nlink == 0 && open.target.ends_with(kDeleted);
+    std::string path = open.target;
+    if (deleted || path.starts_with(kMemoryFile))
+      path.resize(path.size() - (path.ends_with(kDeleted) ? kDeleted.size() : 0));
+    const bool in_memory = path.starts_with(kMemoryFile);
+    description.file = describe_file(open.status, path, deleted || in_memory);
+    KeptFile& file = *description.file;
+    if (in_memory) {
+      file.in_memory = true;
+      const int seals = open.own ? ::fcntl(open.own.get(), F_GET_SEALS) : 0;
+      file.seals = seals > 0 ? static_cast<std::uint32_t>(seals) : 0;
+      if (magic == HUGETLBFS_MAGIC)
+        context_.report.add(Severity::changed, open.object, "memfd",
+                            fmt::format("{} comes back without huge pages", path));
+    }
+    // What has no name is a part of the program, however large it is.
+    if (!file.deleted && file.size_bytes > context_.file_limit_bytes) {
+      context_.report.add(Severity::note, open.object, "file",
+                          fmt::format("{} is larger than the limit for keeping files: it must be "
+                                      "unchanged at the restore",
+                                      path));
+      return;
+    }
+    if (const int fd = ::open(open.link.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); fd >= 0) {
+      const UniqueFd owned(fd);
+      file.object = context_.objects.keep(fd, path, false);
+      return;
+    }
+    context_.report.add(
+        file.deleted ? Severity::lost : Severity::note, open.object, "file",
+        file.deleted
+            ? fmt::format("{} has no name and may not be read: the restore will fail", path)
+            : fmt::format("{} may not be read, so its content is not kept: it must be "
+                          "unchanged at the restore",
+                          path));
+  }
+
+  // --- devices
+
+  void describe_device(const Open& open, Description& description) {
+    const dev_t device = open.status.st_rdev;
+    if (is_safe_device(device)) {
+      description.kind = DescriptionKind::path;
+    } else if (is_pty_master(open.target)) {
+      describe_pty_master(open, description);
+    } else if (is_pty_slave(device) && has_master(gnu_dev_minor(device))) {
+      Pty pty;
+      pty.index = static_cast<int>(gnu_dev_minor(device));
+      description.kind = DescriptionKind::pty_slave;
+      description.details = pty;
+    } else if (is_terminal(device) &&
+               (open.fd <= 2 || device == tty_ || is_standard(open) || open.target == "/dev/tty")) {
+      description.kind = DescriptionKind::terminal;
+      description.stream = open.fd <= 2 ? open.fd : -1;
+    } else {
+      lose(open, description, "device");
+    }
+  }
+
+  void describe_pty_master(const Open& open, Description& description) {
+    const auto index = proc::number_field<int>(open.info.text, "tty-index");
+    if (!index || !open.own) return lose(open, description, "pseudoterminal");
+    description.kind = DescriptionKind::pty_master;
+    const Pty pty = read_pty(context_, open.own.get(), *index);
+    context_.report.add(
+        Severity::changed, open.object, "pseudoterminal",
+        has_slave(*index)
+            ? fmt::format("/dev/pts/{} may come back with another number", *index)
+            : fmt::format("/dev/pts/{} is used by others alone: it comes back closed by them",
+                          *index));
+    description.details = pty;
+  }
+
+  bool has_master(unsigned index) const {
+    return std::any_of(numbered_.begin(), numbered_.end(), [&](const Open& other) {
+      return is_pty_master(other.target) &&
+             proc::number_field<unsigned>(other.info.text, "tty-index") == index;
+    });
+  }
+
+  bool has_slave(int index) const {
+    return std::any_of(numbered_.begin(), numbered_.end(), [&](const Open& other) {
+      return S_ISCHR(other.status.st_mode) && is_pty_slave(other.status.st_rdev) &&
+             static_cast<int>(gnu_dev_minor(other.status.st_rdev)) == index;
+    });
+  }
+
+  // Whether one of 0, 1, 2 is the same object.
+  bool is_standard(const Open& open) const { return standard_of(open) >= 0; }
+
+  int standard_of(const Open& open) const {
+    for (const Open& other : numbered_)
+      if (other.fd <= 2 && other.status.st_ino == open.status.st_ino &&
+          other.status.st_dev == open.status.st_dev &&
+          (other.info.flags & O_ACCMODE) == (open.info.flags & O_ACCMODE))
+        return other.fd;
+    return -1;
+  }
+
+  // --- pipes
+
+  void describe_pipe(const Open& open, Description& description) {
+    description.kind = DescriptionKind::pipe;
+    Pipe pipe;
+    pipe.id = open.status.st_ino;
+    if (!writes_only(description.flags))
+      if (const int fd = ::open(open.link.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); fd >= 0) {
+        const UniqueFd owned(fd);
+        pipe = read_pipe(fd, open.status.st_ino);
+      }
+    pipe.named = !open.target.starts_with("pipe:");
+    pipe.device = open.status.st_dev;
+    description.details = std::move(pipe);
+  }
+
+  bool has_inside(const Open& open, bool (*wanted)(std::uint32_t)) const {
+    return std::any_of(opens_.begin(), opens_.end(), [&](const Open& other) {
+      return other.status.st_ino == open.status.st_ino &&
+             other.status.st_dev == open.status.st_dev && !wanted(other.info.flags);
+    });
+  }
+
+  void settle_pipe(const Open& open, Description& description) {
+    const Pipe& pipe = std::get<Pipe>(description.details);
+    const bool outside = !has_inside(open, &writes_only) || !has_inside(open, &reads_only);
+    if (!outside) return;
+    const int standard = standard_of(open);
+    if (standard >= 0 && pipe.content.empty()) {
+      description.kind = DescriptionKind::stream;
+      description.details = std::monostate{};
+      description.stream = standard;
+      context_.report.add(Severity::changed, open.object, "pipe",
+                          fmt::format("{} leads out of the program: it comes back as the {} of the "
+                                      "restore",
+                                      open.target, stream_name(standard)));
+      return;
+    }
+    context_.report.add(
+        Severity::changed, open.object, pipe.named ? "FIFO" : "pipe",
+        writes_only(description.flags)
+            ? fmt::format("{} leads out of the program: writing to it fails with EPIPE",
+                          open.target)
+            : fmt::format("{} leads out of the program: what is in it can be read, then it ends",
+                          open.target));
+  }
+
+  static std::string_view stream_name(int stream) {
+    constexpr std::array<std::string_view, 3> kNames = {"standard input", "standard output",
+                                                        "standard error"};
+    return kNames.at(static_cast<std::size_t>(stream));
+  }
+
+  // --- sockets
+
+  void describe_socket(const Open& open, Description& description) {
+    std::string why_not = "the kernel gives no access to it";
+    std::optional<Socket> socket;
+    if (open.own)
+      socket = read_socket(
+          context_, open.own.get(), open.status.st_ino,
+          [&](UniqueFd passed) { return add_passed(std::move(passed), open.object); }, why_not);
+    if (socket) {
+      description.kind = DescriptionKind::socket;
+      description.details = std::move(*socket);
+    } else if (const int standard = standard_of(open); standard >= 0) {
+      become_stream(open, description, standard);
+    } else {
+      lose(open, description, "socket", fmt::format("{} ({})", open.target, why_not));
+    }
+  }
+
+  void become_stream(const Open& open, Description& description, int standard) {
+    description.kind = DescriptionKind::stream;
+    description.details = std::monostate{};
+    description.stream = standard;
+    context_.report.add(Severity::changed, open.object, "socket",
+                        fmt::format("{} leads out of the program: it comes back as the {} of the "
+                                    "restore",
+                                    open.target, stream_name(standard)));
+  }
+
+  void settle_all_sockets() {
+    std::vector<NamedSocket> sockets;
+    for (const Open& open : opens_)
+      if (auto* socket = std::get_if<Socket>(&table_.descriptions[open.description].details))
+        sockets.push_back({socket, open.object, standard_of(open) >= 0});
+    settle_sockets(context_, sockets);
+    // A standard stream whose far end is outside is the restore's own.
+    for (const Open& open : opens_) {
+      Description& description = table_.descriptions[open.description];
+      const auto* socket = std::get_if<Socket>(&description.details);
+      const int standard = standard_of(open);
+      if (socket != nullptr && standard >= 0 && socket->role == SocketRole::dead &&
+          socket->queue.empty())
+        become_stream(open, description, standard);
+    }
+  }
+
+  CaptureContext& context_;
+  dev_t tty_;
+  UniqueFd process_;
+  std::vector<Open> numbered_;
+  std::deque<Open> opens_;  // one for each description
+  DescriptorTable table_;
+};
+
+}  // namespace
+
+DescriptorTable capture_descriptors(CaptureContext& context) { return Capturer(context).run(); }
+
+}  // namespace ckpt::state

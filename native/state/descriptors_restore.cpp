@@ -1,0 +1,389 @@
+// Restore of open descriptors; see descriptors.hpp.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <set>
+
+#include "base/error.hpp"
+#include "base/io.hpp"
+#include "state/descriptors.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+using tracee::RemoteCalls;
+
+bool reads_only(std::uint32_t flags) { return (flags & O_ACCMODE) == O_RDONLY; }
+bool writes_only(std::uint32_t flags) { return (flags & O_ACCMODE) == O_WRONLY; }
+
+// What open(2) did at the time, and must not do again.
+constexpr int kOnlyOnce = O_CREAT | O_EXCL | O_TRUNC;
+
+// The restoring program's own stream that stands for a terminal or an outside stream.
+int own_stream(const Description& description) {
+  if (description.kind == DescriptionKind::terminal) {
+    if (description.stream >= 0 && ::isatty(description.stream) == 1) return description.stream;
+    for (int fd = 0; fd <= 2; ++fd)
+      if (::isatty(fd) == 1) return fd;
+  }
+  if (description.stream >= 0) return description.stream;
+  return reads_only(description.flags) ? 0 : 1;
+}
+
+UniqueFd open_own_stream(const Description& description) {
+  const int stream = own_stream(description);
+  if (::isatty(stream) == 1) {
+    // A description of its own, so that the program's O_NONBLOCK is not the debugger's.
+    const int again = static_cast<int>(description.flags) & ~(kOnlyOnce | O_NOFOLLOW);
+    const std::string path = description.path == "/dev/tty"
+                                 ? std::string("/dev/tty")
+                                 : fmt::format("/proc/self/fd/{}", stream);
+    if (UniqueFd fd{::open(path.c_str(), again | O_NOCTTY | O_CLOEXEC)}) return fd;
+  }
+  UniqueFd fd(::fcntl(stream, F_DUPFD_CLOEXEC, 3));
+  if (!fd) fd = open_file("/dev/null", O_RDWR);  // our own is closed
+  return fd;
+}
+
+bool is_same_object(int one, int two) {
+  struct stat first {};
+  struct stat second {};
+  return ::fstat(one, &first) == 0 && ::fstat(two, &second) == 0 && first.st_dev == second.st_dev &&
+         first.st_ino == second.st_ino;
+}
+
+// A program started in a terminal has one description for 0, 1 and 2, while those of the restoring
+// program may lead to different places (`ckpt-restart IMAGE >file`): each then gets its own.
+void split_streams(const DescriptorTable& table, OpenedDescriptions& opened) {
+  for (const Descriptor& descriptor : table.descriptors) {
+    const Description& description = table.descriptions.at(descriptor.description);
+    const bool is_own = description.kind == DescriptionKind::terminal ||
+                        description.kind == DescriptionKind::stream;
+    if (descriptor.fd > 2 || !is_own || description.path == "/dev/tty") continue;
+    if (is_same_object(own_stream(description), descriptor.fd)) continue;
+    Description own = description;
+    own.kind = DescriptionKind::stream;
+    own.stream = descriptor.fd;
+    opened.streams[descriptor.fd] = opened.fds.size();
+    opened.fds.push_back(open_own_stream(own));
+  }
+}
+
+UniqueFd open_again(const Description& description) {
+  const int flags = static_cast<int>(description.flags) & ~kOnlyOnce;
+  return open_file(description.path, flags | O_NOCTTY);
+}
+
+PipeMaker make_pipes(const DescriptorTable& table) {
+  PipeMaker pipes;
+  std::set<std::uint64_t> in_packets;
+  for (const Description& description : table.descriptions)
+    if (const auto* pipe = std::get_if<Pipe>(&description.details))
+      if ((description.flags & O_DIRECT) != 0) in_packets.insert(pipe->id);
+  for (const Description& description : table.descriptions)
+    if (const auto* pipe = std::get_if<Pipe>(&description.details))
+      pipes.make(*pipe, description.path, in_packets.contains(pipe->id));
+  for (const Description& description : table.descriptions)
+    if (const auto* pipe = std::get_if<Pipe>(&description.details))
+      if (!writes_only(description.flags)) pipes.fill(*pipe);
+  return pipes;
+}
+
+// Masters of the program's own pseudoterminals, by the number they had.
+std::map<int, UniqueFd> make_ptys(const DescriptorTable& table) {
+  std::map<int, UniqueFd> masters;
+  for (const Description& description : table.descriptions) {
+    if (description.kind != DescriptionKind::pty_master) continue;
+    const auto& pty = std::get<Pty>(description.details);
+    if (masters.contains(pty.index)) image::damaged("a pseudoterminal");
+    masters.emplace(pty.index, make_pty(pty, static_cast<int>(description.flags)));
+  }
+  return masters;
+}
+
+}  // namespace
+
+void check_descriptors(const DescriptorTable& table, FileSource& files) {
+  std::set<std::size_t> overridden;  // descriptions nobody refers to but an overridden stream
+  std::set<std::size_t> used;
+  for (const auto& descriptor : table.descriptors)
+    (files.options().streams.contains(descriptor.fd) ? overridden : used)
+        .insert(descriptor.description);
+  for (std::size_t i = 0; i < table.descriptions.size(); ++i) {
+    const Description& description = table.descriptions[i];
+    if (description.kind != DescriptionKind::file) continue;
+    if (overridden.contains(i) && !used.contains(i)) continue;
+    // A name that outlives the file is no use to a program that had already removed it.
+    files.check(*description.file, FileSource::Use::data);
+  }
+  for (const auto& [stream, path] : files.options().streams) {
+    struct stat status {};
+    const bool exists = ::stat(path.c_str(), &status) == 0;
+    if (stream == 0 && !exists)
+      fail(ErrorKind::files, "{} (for standard input): {}", path, describe_errno(errno));
+    if (stream != 0 && exists && S_ISREG(status.st_mode))
+      fail(ErrorKind::exists,
+           "{} exists already and would be overwritten by the program's output: name a new file",
+           path);
+  }
+}
+
+OpenedDescriptions open_descriptions(const DescriptorTable& table, FileSource& files) {
+  OpenedDescriptions opened;
+  const PipeMaker pipes = make_pipes(table);
+  std::map<int, UniqueFd> masters = make_ptys(table);
+  for (const Description& description : table.descriptions) {
+    UniqueFd fd;
+    switch (description.kind) {
+      case DescriptionKind::file:
+        fd = files.open(*description.file, FileSource::Use::data,
+                        static_cast<int>(description.flags));
+        ::lseek(fd.get(), static_cast<off_t>(description.offset_bytes), SEEK_SET);
+        break;
+      case DescriptionKind::path:
+        fd = open_again(description);
+        ::lseek(fd.get(), static_cast<off_t>(description.offset_bytes), SEEK_SET);
+        break;
+      case DescriptionKind::terminal:
+      case DescriptionKind::stream: fd = open_own_stream(description); break;
+      case DescriptionKind::pipe:
+        fd = pipes.open(std::get<Pipe>(description.details), description.flags);
+        break;
+      case DescriptionKind::pty_master:
+        fd.reset(::fcntl(masters.at(std::get<Pty>(description.details).index).get(),
+                         F_DUPFD_CLOEXEC, 3));
+        break;
+      case DescriptionKind::pty_slave: {
+        const auto master = masters.find(std::get<Pty>(description.details).index);
+        if (master == masters.end()) image::damaged("a pseudoterminal");
+        const int flags = static_cast<int>(description.flags) & (O_ACCMODE | O_NONBLOCK);
+        fd = open_slave(master->second.get(), flags);
+        if (!fd) throw_errno("open the other end of a pseudoterminal", errno);
+        break;
+      }
+      case DescriptionKind::lost: fd = open_file("/", O_PATH); break;
+      // Made in the process itself.
+      case DescriptionKind::own_proc:
+      case DescriptionKind::eventfd:
+      case DescriptionKind::timerfd:
+      case DescriptionKind::signalfd:
+      case DescriptionKind::pidfd:
+      case DescriptionKind::epoll:
+      case DescriptionKind::inotify:
+      case DescriptionKind::socket: break;
+    }
+    opened.fds.push_back(std::move(fd));
+  }
+  for (const Description& description : table.descriptions)
+    if (description.kind == DescriptionKind::pty_master) {
+      const auto& pty = std::get<Pty>(description.details);
+      fill_pty(masters.at(pty.index).get(), pty);
+    }
+  split_streams(table, opened);
+  for (const auto& [stream, path] : files.options().streams) {
+    opened.streams[stream] = opened.fds.size();
+    // O_EXCL: never an existing file of the user's; other existing things are opened as they are.
+    struct stat status {};
+    const bool exists = ::stat(path.c_str(), &status) == 0;
+    const int flags = stream == 0 ? O_RDONLY : exists ? O_WRONLY : O_WRONLY | O_CREAT | O_EXCL;
+    opened.fds.push_back(open_file(path, flags | O_NOCTTY, 0666));
+  }
+  return opened;
+}
+
+namespace {
+
+// One that is not a socket; those are made together.
+int make_description(RemoteCalls& calls, const Description& description, const std::string& name,
+                     const IdChange& ids, std::vector<std::string>& notes) {
+  switch (description.kind) {
+    case DescriptionKind::eventfd:
+      return make_event_file(calls, std::get<EventFd>(description.details));
+    case DescriptionKind::timerfd:
+      return make_event_file(calls, std::get<TimerFd>(description.details));
+    case DescriptionKind::signalfd:
+      return make_event_file(calls, std::get<SignalFd>(description.details));
+    case DescriptionKind::pidfd: {
+      const auto& pidfd = std::get<PidFd>(description.details);
+      return make_event_file(calls, pidfd, ids.thread(pidfd.id));
+    }
+    case DescriptionKind::epoll: return make_epoll(calls);
+    case DescriptionKind::inotify:
+      return make_inotify(calls, std::get<Inotify>(description.details), name, notes);
+    case DescriptionKind::own_proc: {
+      // "/proc/PID/..." is "/proc/self/..."; a thread has its own number further on.
+      constexpr std::size_t kProcBytes = 6;
+      const auto rest = description.path.find('/', kProcBytes);
+      std::string path = "/proc/self";
+      if (rest != std::string::npos) path += description.path.substr(rest);
+      constexpr std::string_view kTask = "/proc/self/task/";
+      if (path.starts_with(kTask)) {
+        const auto end = std::min(path.find('/', kTask.size()), path.size());
+        const Tid saved = std::atoi(path.substr(kTask.size(), end - kTask.size()).c_str());
+        path = fmt::format("{}{}{}", kTask, ids.thread(saved), path.substr(end));
+      }
+      const Addr at = calls.put_string(path);
+      const auto flags = description.flags & ~static_cast<std::uint32_t>(kOnlyOnce);
+      const int fd = calls.open("open", SYS_openat,
+                                {static_cast<std::uint64_t>(AT_FDCWD), at.value, flags, 0});
+      calls.attempt(SYS_lseek,
+                    {static_cast<std::uint64_t>(fd), description.offset_bytes, SEEK_SET});
+      return fd;
+    }
+    default: break;
+  }
+  return -1;
+}
+
+void set_status_flags(RemoteCalls& calls, int fd, std::uint32_t flags) {
+  constexpr std::uint32_t kSettable = O_APPEND | O_NONBLOCK | O_ASYNC | O_NOATIME;
+  calls.attempt(SYS_fcntl, {static_cast<std::uint64_t>(fd), F_SETFL, flags & kSettable});
+}
+
+bool is_made_inside(DescriptionKind kind) {
+  switch (kind) {
+    case DescriptionKind::own_proc:
+    case DescriptionKind::eventfd:
+    case DescriptionKind::timerfd:
+    case DescriptionKind::signalfd:
+    case DescriptionKind::pidfd:
+    case DescriptionKind::epoll:
+    case DescriptionKind::inotify:
+    case DescriptionKind::socket: return true;
+    default: return false;
+  }
+}
+
+}  // namespace
+
+void make_descriptions(RemoteCalls& calls, const DescriptorTable& table,
+                       const std::string& directory, const IdChange& ids,
+                       std::vector<int>& inherited, std::vector<std::string>& notes) {
+  SocketMaker sockets(calls, directory, notes);
+  bool has_sockets = false;
+  for (std::size_t i = 0; i < table.descriptions.size(); ++i) {
+    const Description& description = table.descriptions[i];
+    const std::string name = description_name(table, i);
+    if (const auto* socket = std::get_if<Socket>(&description.details)) {
+      sockets.add(*socket, name);
+      has_sockets = true;
+      continue;
+    }
+    if (!is_made_inside(description.kind)) continue;
+    try {
+      inherited[i] = make_description(calls, description, name, ids, notes);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::system) throw;
+      notes.push_back(
+          fmt::format("{}: {} cannot be made again: {}", name, description.path, error.what()));
+      const Addr root = calls.put_string("/");
+      inherited[i] = calls.open("open", SYS_openat,
+                                {static_cast<std::uint64_t>(AT_FDCWD), root.value, O_PATH, 0});
+    }
+  }
+  if (has_sockets) {
+    sockets.make();
+    for (std::size_t i = 0; i < table.descriptions.size(); ++i)
+      if (const auto* socket = std::get_if<Socket>(&table.descriptions[i].details))
+        inherited[i] = sockets.number(socket->id);
+    sockets.fill([&](std::size_t description) { return inherited.at(description); });
+  }
+  for (std::size_t i = 0; i < table.descriptions.size(); ++i)
+    if (is_made_inside(table.descriptions[i].kind))
+      set_status_flags(calls, inherited[i], table.descriptions[i].flags);
+}
+
+void place_descriptors(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                       const DescriptorTable& table, const OpenedDescriptions& opened,
+                       const std::vector<int>& inherited) {
+  std::vector<tracee::LoopEntry> calls;
+  int next = 0;
+  const auto close_until = [&](int fd) {
+    if (next < fd)
+      calls.push_back(tracee::loop_entry(
+          SYS_close_range, {static_cast<std::uint64_t>(next), static_cast<std::uint64_t>(fd - 1)}));
+  };
+  // Everything inherited has a number above all that the program used: nothing is overwritten.
+  for (const auto& descriptor : table.descriptors) {
+    const auto stream = opened.streams.find(descriptor.fd);
+    const std::size_t index =
+        stream == opened.streams.end() ? descriptor.description : stream->second;
+    calls.push_back(tracee::loop_entry(
+        SYS_dup3,
+        {static_cast<std::uint64_t>(inherited.at(index)), static_cast<std::uint64_t>(descriptor.fd),
+         descriptor.close_on_exec ? std::uint64_t{O_CLOEXEC} : 0}));
+  }
+  thread.run(scratch, calls, true, "dup3");
+  calls.clear();
+  for (const auto& descriptor : table.descriptors) {
+    close_until(descriptor.fd);
+    next = descriptor.fd + 1;
+  }
+  calls.push_back(tracee::loop_entry(SYS_close_range, {static_cast<std::uint64_t>(next), ~0U}));
+  thread.run(scratch, calls, true, "close_range");
+}
+
+namespace {
+
+std::optional<int> number_of(const DescriptorTable& table, std::size_t description) {
+  for (const Descriptor& descriptor : table.descriptors)
+    if (descriptor.description == description) return descriptor.fd;
+  return std::nullopt;
+}
+
+}  // namespace
+
+void link_descriptors(RemoteCalls& calls, const DescriptorTable& table, const IdChange& ids,
+                      std::vector<std::string>& notes) {
+  const auto renewed = [&](int type, Tid id) {
+    if (type == F_OWNER_PGRP) return id == ids.group_before ? ids.group_now : id;
+    return ids.thread(id);
+  };
+  for (std::size_t i = 0; i < table.descriptions.size(); ++i) {
+    const Description& description = table.descriptions[i];
+    const auto number = number_of(table, i);
+    if (!number) continue;
+    if (const auto* epoll = std::get_if<Epoll>(&description.details)) {
+      const auto failed = fill_epoll(calls, *number, *epoll, [&](const EpollEntry& entry) {
+        for (const Descriptor& descriptor : table.descriptors)
+          if (descriptor.fd == entry.fd && descriptor.description == entry.description)
+            return std::optional(entry.fd);
+        return number_of(table, entry.description);
+      });
+      for (const std::string& name : failed)
+        notes.push_back(
+            fmt::format("fd {}: the epoll set does not watch {} any more", *number, name));
+    }
+    take_locks(calls, *number, description.locks, description.path, notes);
+    if (description.owner.id == 0 && description.owner.signal == 0) continue;
+    set_owner(calls, *number, description.owner, renewed);
+    // Only now, lest somebody else be told.
+    if ((description.flags & O_ASYNC) != 0) {
+      const std::int64_t flags =
+          calls.attempt(SYS_fcntl, {static_cast<std::uint64_t>(*number), F_GETFL});
+      calls.attempt(SYS_fcntl, {static_cast<std::uint64_t>(*number), F_SETFL,
+                                static_cast<std::uint64_t>(flags) | O_ASYNC});
+    }
+  }
+}
+
+void start_timerfds(RemoteCalls& calls, const DescriptorTable& table) {
+  for (std::size_t i = 0; i < table.descriptions.size(); ++i) {
+    const auto* timer = std::get_if<TimerFd>(&table.descriptions[i].details);
+    const auto number = number_of(table, i);
+    if (timer == nullptr || !number) continue;
+    try {
+      start_timerfd(calls, *number, *timer);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::system) throw;  // a placeholder, said before
+    }
+  }
+}
+
+}  // namespace ckpt::state

@@ -1,0 +1,51 @@
+// Epoll sets. The kernel knows an entry by the open file description and by the number that the
+// descriptor had when it was added (epoll(7)), which may be closed or another file's by now.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "image/format.hpp"
+#include "state/context.hpp"
+#include "tracee/remote_calls.hpp"
+
+namespace ckpt::state {
+
+struct EpollEntry {
+  int fd = -1;  // as it was added
+  std::uint32_t events = 0;
+  std::uint64_t data = 0;
+  std::size_t description = 0;
+};
+
+struct Epoll {
+  std::vector<EpollEntry> entries;
+  /// Whether something was ready at the save. If not, what edge-triggered entries report when they
+  /// are added again had been reported before.
+  bool ready = false;
+};
+
+/// Finds out which description the entry at `slot` (the how manieth of this number) of the epoll
+/// set `epoll_fd` refers to, among those with the same inode and device.
+using FindDescription = std::function<std::optional<std::size_t>(
+    int epoll_fd, int fd, std::uint32_t slot, std::uint64_t inode, dev_t device)>;
+
+/// `own`: our duplicate of the epoll descriptor, or -1.
+Epoll read_epoll(CaptureContext& context, const std::string& object, int epoll_fd,
+                 const std::string& info, int own, const FindDescription& find);
+
+image::Json epoll_to_json(const Epoll& epoll);
+Epoll epoll_from_json(const image::Json& json);
+
+int make_epoll(tracee::RemoteCalls& calls);
+
+/// Adds the entries, when all descriptors have their final numbers. `number_of`: a descriptor of
+/// the process that refers to a description; nothing if none does.
+/// Returns what could not be added, in words.
+std::vector<std::string> fill_epoll(
+    tracee::RemoteCalls& calls, int epoll_fd, const Epoll& epoll,
+    const std::function<std::optional<int>(const EpollEntry&)>& number_of);
+
+}  // namespace ckpt::state

@@ -1,0 +1,67 @@
+// Descriptors that stand for an event: eventfd, timerfd, signalfd, and a pidfd to the process
+// itself. All that they hold stands in /proc/PID/fdinfo (proc(5)).
+#pragma once
+
+#include <ctime>
+#include <optional>
+#include <string>
+
+#include "image/format.hpp"
+#include "state/context.hpp"
+#include "tracee/remote_calls.hpp"
+
+namespace ckpt::state {
+
+struct EventFd {
+  std::uint64_t count = 0;
+  bool semaphore = false;
+};
+
+struct TimerFd {
+  int clock = 0;
+  int set_flags = 0;          // TFD_TIMER_*, as timerfd_settime(2) was told
+  std::uint64_t expired = 0;  // expirations not read yet
+  // Until the next expiration, from the save on; both 0 for a timer that does not run.
+  timespec remaining{};
+  timespec interval{};
+  timespec deadline{};  // for an absolute time of the real-time clock
+};
+
+struct SignalFd {
+  std::uint64_t mask = 0;
+};
+
+/// A pidfd to the process, or to one of its threads.
+struct PidFd {
+  Tid id = 0;
+  bool thread = false;
+};
+
+/// Each is told the fdinfo text. Nothing if the kernel does not show what is needed.
+std::optional<EventFd> read_eventfd(const std::string& info);
+std::optional<TimerFd> read_timerfd(const std::string& info);
+std::optional<SignalFd> read_signalfd(const std::string& info);
+/// Nothing as well for another process.
+std::optional<PidFd> read_pidfd(const std::string& info, const proc::ProcessDir& process,
+                                std::uint32_t flags);
+
+image::Json event_file_to_json(const EventFd& event);
+image::Json event_file_to_json(const TimerFd& timer);
+image::Json event_file_to_json(const SignalFd& signals);
+image::Json event_file_to_json(const PidFd& pidfd);
+EventFd eventfd_from_json(const image::Json& json);
+TimerFd timerfd_from_json(const image::Json& json);
+SignalFd signalfd_from_json(const image::Json& json);
+PidFd pidfd_from_json(const image::Json& json);
+
+/// Makes the descriptor in the process; returns its (temporary) number. Timers do not run yet.
+int make_event_file(tracee::RemoteCalls& calls, const EventFd& event);
+int make_event_file(tracee::RemoteCalls& calls, const TimerFd& timer);
+int make_event_file(tracee::RemoteCalls& calls, const SignalFd& signals);
+/// `id`: of the process or thread as it is now.
+int make_event_file(tracee::RemoteCalls& calls, const PidFd& pidfd, Tid id);
+
+/// Lets the timer run on, from the state of the save.
+void start_timerfd(tracee::RemoteCalls& calls, int fd, const TimerFd& timer);
+
+}  // namespace ckpt::state

@@ -1,0 +1,124 @@
+#include "state/pipes.hpp"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "base/error.hpp"
+#include "base/io.hpp"
+#include "base/types.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+using image::Json;
+
+// Copies what is in a pipe without taking it out: one piece, or one for each packet.
+std::vector<std::string> pipe_content(int reader, std::uint64_t capacity_bytes) {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) throw_errno("pipe", errno);
+  const UniqueFd out(ends[0]);
+  const UniqueFd in(ends[1]);
+  ::fcntl(in.get(), F_SETPIPE_SZ, static_cast<int>(capacity_bytes));
+  std::vector<std::string> content;
+  if (::tee(reader, in.get(), capacity_bytes, SPLICE_F_NONBLOCK) <= 0) return content;
+  std::string buffer(std::max<std::uint64_t>(capacity_bytes, kPageSize), '\0');
+  for (;;) {
+    const ssize_t n = ::read(out.get(), buffer.data(), buffer.size());
+    if (n <= 0) return content;
+    content.push_back(buffer.substr(0, static_cast<std::size_t>(n)));
+  }
+}
+
+// The FIFO itself, if it is the one that it was and nothing is in it.
+bool open_named(const std::string& path, const Pipe& pipe, UniqueFd& reader, UniqueFd& writer) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0 || !S_ISFIFO(status.st_mode) || status.st_ino != pipe.id ||
+      status.st_dev != pipe.device)
+    return false;
+  reader.reset(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  int waiting = 0;
+  if (!reader || ::ioctl(reader.get(), FIONREAD, &waiting) != 0 || waiting != 0) return false;
+  writer.reset(::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+  return static_cast<bool>(writer);
+}
+
+}  // namespace
+
+Pipe read_pipe(int reader, std::uint64_t id) {
+  constexpr std::uint64_t kUsualBytes = 65536;
+  Pipe pipe;
+  pipe.id = id;
+  const int capacity = ::fcntl(reader, F_GETPIPE_SZ);
+  pipe.capacity_bytes = capacity > 0 ? static_cast<std::uint64_t>(capacity) : kUsualBytes;
+  pipe.content = pipe_content(reader, pipe.capacity_bytes);
+  return pipe;
+}
+
+Json pipe_to_json(const Pipe& pipe) {
+  Json content = Json::array();
+  for (const auto& piece : pipe.content)
+    content.push_back(image::pack_bytes(piece.data(), piece.size()));
+  return {{"id", pipe.id},
+          {"capacity", pipe.capacity_bytes},
+          {"named", pipe.named},
+          {"device", pipe.device},
+          {"content", std::move(content)}};
+}
+
+Pipe pipe_from_json(const Json& json) {
+  Pipe pipe;
+  pipe.id = json.at("id");
+  pipe.capacity_bytes = json.at("capacity");
+  pipe.named = json.at("named");
+  pipe.device = json.at("device");
+  for (const Json& piece : json.at("content")) {
+    const auto bytes = image::unpack_bytes(piece);
+    pipe.content.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }
+  return pipe;
+}
+
+void PipeMaker::make(const Pipe& pipe, const std::string& path, bool packets) {
+  if (made_.contains(pipe.id)) return;
+  Ends ends;
+  if (!pipe.named || !open_named(path, pipe, ends.reader, ends.writer)) {
+    std::array<int, 2> both{};
+    // pipe2(2) gives O_DIRECT (packets) to the writing end alone, so any end may ask for it.
+    if (::pipe2(both.data(), O_CLOEXEC | (packets ? O_DIRECT : 0)) != 0)
+      throw_errno("make a pipe", errno);
+    ends.reader.reset(both[0]);
+    ends.writer.reset(both[1]);
+  }
+  made_.emplace(pipe.id, std::move(ends));
+}
+
+void PipeMaker::fill(const Pipe& pipe) {
+  Ends& ends = made_.at(pipe.id);
+  const int writer = ends.writer.get();
+  if (pipe.capacity_bytes != 0)
+    ::fcntl(writer, F_SETPIPE_SZ, static_cast<int>(pipe.capacity_bytes));
+  if (pipe.content.empty() || std::exchange(ends.filled, true)) return;
+  const int flags = ::fcntl(writer, F_GETFL);
+  ::fcntl(writer, F_SETFL, flags | O_NONBLOCK);
+  for (const auto& piece : pipe.content) write_all(writer, piece, "a pipe's content");
+  ::fcntl(writer, F_SETFL, flags);
+}
+
+UniqueFd PipeMaker::open(const Pipe& pipe, std::uint32_t flags) const {
+  const Ends& ends = made_.at(pipe.id);
+  const int end = (flags & O_ACCMODE) == O_WRONLY ? ends.writer.get() : ends.reader.get();
+  const int wanted = static_cast<int>(flags) & (O_ACCMODE | O_NONBLOCK | O_DIRECT);
+  // Packet mode (O_DIRECT) is for pipe2(2) and F_SETFL alone: open(2) says EINVAL.
+  UniqueFd fd = open_file(fmt::format("/proc/self/fd/{}", end), (wanted & ~O_DIRECT) | O_NONBLOCK);
+  ::fcntl(fd.get(), F_SETFL, wanted);
+  return fd;
+}
+
+}  // namespace ckpt::state

@@ -1,0 +1,46 @@
+// Pipes and FIFOs: what is in them, in packets where they are in packet mode (pipe(2)).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.hpp"
+#include "image/format.hpp"
+
+namespace ckpt::state {
+
+struct Pipe {
+  std::uint64_t id = 0;              // inode: the ends of one pipe have the same
+  std::uint64_t capacity_bytes = 0;  // 0 if unknown
+  bool named = false;
+  std::uint64_t device = 0;          // of a FIFO's file
+  std::vector<std::string> content;  // one piece, or packets
+};
+
+/// `reader`: any descriptor that reads from it. Nothing is taken out.
+Pipe read_pipe(int reader, std::uint64_t id);
+
+image::Json pipe_to_json(const Pipe& pipe);
+Pipe pipe_from_json(const image::Json& json);
+
+/// All pipes of a program, made again in the restoring one.
+class PipeMaker {
+ public:
+  /// `path`: of a FIFO; one that is still there and empty is used again. Twice the same: no matter.
+  void make(const Pipe& pipe, const std::string& path, bool packets);
+  void fill(const Pipe& pipe);
+  /// A description of its own for an end; `flags` as in open(2).
+  [[nodiscard]] UniqueFd open(const Pipe& pipe, std::uint32_t flags) const;
+
+ private:
+  struct Ends {
+    UniqueFd reader;
+    UniqueFd writer;
+    bool filled = false;
+  };
+  std::map<std::uint64_t, Ends> made_;
+};
+
+}  // namespace ckpt::state

@@ -1,0 +1,28 @@
+// What sock_diag(7) tells of sockets, and what it can end.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ckpt::state {
+
+/// A local (AF_UNIX) socket.
+struct LocalSocketInfo {
+  std::uint32_t peer = 0;  // inode of the other end; 0 for none
+  std::uint32_t backlog = 0;
+  std::uint8_t shutdown = 0;           // 1: receiving, 2: sending
+  std::uint8_t state = 0;              // TCP_*
+  std::vector<std::uint32_t> waiting;  // of a listening one: inodes of those not accepted yet
+};
+
+/// In our own network namespace. Nothing where the kernel was built without it (CONFIG_UNIX_DIAG).
+std::optional<LocalSocketInfo> ask_local_socket(std::uint64_t inode);
+
+/// Ends what the kernel still remembers of connections that have been closed (TIME_WAIT) from this
+/// local address, so that the port is free at once. Needs CAP_NET_ADMIN; nothing happens without.
+/// `address`: struct sockaddr_in or _in6.
+void forget_closed_connections(const std::string& address);
+
+}  // namespace ckpt::state

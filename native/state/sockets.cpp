@@ -1,0 +1,154 @@
+#include "state/sockets.hpp"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+namespace ckpt::state {
+
+namespace {
+
+using image::Json;
+
+constexpr std::array<std::pair<SocketRole, std::string_view>, 5> kRoles = {{
+    {SocketRole::plain, "plain"},
+    {SocketRole::listening, "listening"},
+    {SocketRole::connected, "connected"},
+    {SocketRole::waiting, "waiting"},
+    {SocketRole::dead, "dead"},
+}};
+
+constexpr std::size_t kLongestAddress = sizeof(sockaddr_storage);
+
+template <typename T>
+T as_address(const std::string& address) {
+  T typed{};
+  std::memcpy(&typed, address.data(), std::min(address.size(), sizeof typed));
+  return typed;
+}
+
+Json bytes_to_json(const std::string& bytes) {
+  return image::pack_bytes(bytes.data(), bytes.size());
+}
+
+std::string bytes_from_json(const Json& json) {
+  const auto bytes = image::unpack_bytes(json);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::string address_from_json(const Json& json) {
+  std::string address = bytes_from_json(json);
+  if (address.size() > kLongestAddress) image::damaged("the address of a socket");
+  return address;
+}
+
+std::string path_text(const std::string& address) {
+  constexpr std::size_t kPathAt = offsetof(sockaddr_un, sun_path);
+  if (address.size() <= kPathAt) return "";
+  std::string path = address.substr(kPathAt);
+  if (path[0] == '\0') {
+    path[0] = '@';
+    return path;
+  }
+  path.resize(std::min(path.find('\0'), path.size()));
+  return path;
+}
+
+}  // namespace
+
+std::string address_text(const std::string& address) {
+  if (address.size() < sizeof(sa_family_t)) return "";
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  switch (as_address<sockaddr>(address).sa_family) {
+    case AF_UNIX: return path_text(address);
+    case AF_INET: {
+      const auto inet = as_address<sockaddr_in>(address);
+      ::inet_ntop(AF_INET, &inet.sin_addr, text.data(), text.size());
+      return fmt::format("{}:{}", text.data(), ntohs(inet.sin_port));
+    }
+    case AF_INET6: {
+      const auto inet = as_address<sockaddr_in6>(address);
+      // The same connection is seen as IPv4 by its other end.
+      if (IN6_IS_ADDR_V4MAPPED(&inet.sin6_addr)) {
+        ::inet_ntop(AF_INET, &inet.sin6_addr.s6_addr[12], text.data(), text.size());
+        return fmt::format("{}:{}", text.data(), ntohs(inet.sin6_port));
+      }
+      ::inet_ntop(AF_INET6, &inet.sin6_addr, text.data(), text.size());
+      return fmt::format("[{}]:{}", text.data(), ntohs(inet.sin6_port));
+    }
+    default: return "";
+  }
+}
+
+Json socket_to_json(const Socket& socket) {
+  std::string_view role;
+  for (const auto& [value, name] : kRoles)
+    if (value == socket.role) role = name;
+  Json options = Json::array();
+  for (const auto& option : socket.options)
+    options.push_back(
+        {{"level", option.level}, {"name", option.name}, {"value", bytes_to_json(option.value)}});
+  Json queue = Json::array();
+  for (const auto& message : socket.queue)
+    queue.push_back({{"bytes", bytes_to_json(message.bytes)},
+                     {"from", bytes_to_json(message.from)},
+                     {"descriptors", message.descriptors}});
+  return {{"id", socket.id},
+          {"domain", socket.domain},
+          {"type", socket.type},
+          {"protocol", socket.protocol},
+          {"role", role},
+          {"name", bytes_to_json(socket.name)},
+          {"peer_name", bytes_to_json(socket.peer_name)},
+          {"address", address_text(socket.name)},
+          {"peer_address", address_text(socket.peer_name)},
+          {"peer", socket.peer},
+          {"backlog", socket.backlog},
+          {"no_receiving", socket.no_receiving},
+          {"no_sending", socket.no_sending},
+          {"ended", socket.ended},
+          {"path_mode", socket.path_mode},
+          {"options", std::move(options)},
+          {"queue", std::move(queue)}};
+}
+
+Socket socket_from_json(const Json& json) {
+  constexpr std::size_t kLongestOption = 256;
+  Socket socket;
+  socket.id = json.at("id");
+  socket.domain = json.at("domain");
+  socket.type = json.at("type");
+  socket.protocol = json.at("protocol");
+  const auto role = json.at("role").get<std::string>();
+  const auto* known = std::find_if(kRoles.begin(), kRoles.end(),
+                                   [&](const auto& entry) { return entry.second == role; });
+  if (known == kRoles.end()) image::damaged("the role of a socket");
+  socket.role = known->first;
+  socket.name = address_from_json(json.at("name"));
+  socket.peer_name = address_from_json(json.at("peer_name"));
+  socket.peer = json.at("peer");
+  socket.backlog = json.at("backlog");
+  socket.no_receiving = json.at("no_receiving");
+  socket.no_sending = json.at("no_sending");
+  socket.ended = json.at("ended");
+  socket.path_mode = json.at("path_mode");
+  for (const Json& item : json.at("options")) {
+    SocketOption option{item.at("level"), item.at("name"), bytes_from_json(item.at("value"))};
+    if (option.value.size() > kLongestOption) image::damaged("an option of a socket");
+    socket.options.push_back(std::move(option));
+  }
+  for (const Json& item : json.at("queue"))
+    socket.queue.push_back({bytes_from_json(item.at("bytes")), address_from_json(item.at("from")),
+                            item.at("descriptors").get<std::vector<std::size_t>>()});
+  return socket;
+}
+
+}  // namespace ckpt::state

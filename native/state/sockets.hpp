@@ -1,0 +1,147 @@
+// Sockets. Those whose other end is in the program as well come back connected, with what was on
+// its way; listening ones listen again; connections that lead out of the program come back as if
+// the far end had cut them, so that the program's own handling of that runs.
+//
+// Capture: read_socket() looks at one, through a duplicate of our own and through sock_diag(7);
+// settle_sockets() then knows all of them and tells inner connections from outer ones.
+// Restore: SocketMaker makes them in the process itself, so that credentials and ids are its own.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "image/format.hpp"
+#include "state/context.hpp"
+#include "tracee/remote_calls.hpp"
+
+namespace ckpt::state {
+
+enum class SocketRole {
+  plain,  // neither listens nor has a connection; a datagram socket may have a peer
+  listening,
+  connected,  // with a socket of the program
+  waiting,    // connected to a listening socket of the program that has not accepted yet
+  dead,       // connected to somebody else, or no longer at all
+};
+
+struct SocketOption {
+  int level = 0;
+  int name = 0;
+  std::string value;
+};
+
+/// What waits to be received.
+struct SocketMessage {
+  std::string bytes;
+  std::string from;                      // address of the sender, if it has one
+  std::vector<std::size_t> descriptors;  // passed along (SCM_RIGHTS): descriptions
+};
+
+struct Socket {
+  std::uint64_t id = 0;  // inode: names it among the sockets of the program
+  int domain = 0;
+  int type = 0;
+  int protocol = 0;
+  SocketRole role = SocketRole::plain;
+  std::string name;  // addresses as the kernel gives them (struct sockaddr_*); empty: none
+  std::string peer_name;
+  std::uint64_t peer = 0;  // connected: the other end; waiting: the listening socket
+  int backlog = 0;
+  bool no_receiving = false;  // shutdown(2)
+  bool no_sending = false;
+  bool ended = false;      // dead: the far end has closed in good order, rather than been cut off
+  unsigned path_mode = 0;  // of a named local socket's file
+  std::vector<SocketOption> options;
+  std::vector<SocketMessage> queue;
+  // Known at the save only: sockets that wait to be accepted, and what the far end of a TCP
+  // connection has no room for yet (the bytes themselves only for the privileged).
+  std::vector<std::uint64_t> clients;
+  std::size_t waiting_count = 0;
+  std::string unsent;
+  std::size_t unsent_bytes = 0;
+};
+
+/// Describes a descriptor that was passed along with a message; takes it over.
+using DescribePassed = std::function<std::size_t(UniqueFd)>;
+
+/// `own`: our duplicate of the descriptor; the socket must not be in use by a running thread.
+/// Nothing is taken out of its queue. Returns nothing for families that are not known, with the
+/// reason in words in `why_not`.
+std::optional<Socket> read_socket(CaptureContext& context, int own, std::uint64_t inode,
+                                  const DescribePassed& describe_passed, std::string& why_not);
+
+/// A socket and how messages name it ("fd 5").
+struct NamedSocket {
+  Socket* socket = nullptr;
+  std::string object;
+  bool is_stream = false;  // a standard stream that comes back as the restore's: not to be reported
+};
+
+/// Finds out which connections are inside, and reports what will be different.
+void settle_sockets(CaptureContext& context, const std::vector<NamedSocket>& sockets);
+
+image::Json socket_to_json(const Socket& socket);
+Socket socket_from_json(const image::Json& json);
+
+/// "127.0.0.1:80", "/run/x", "@name"; empty for no address.
+std::string address_text(const std::string& address);
+
+/// Makes all sockets of a program in the process being restored.
+class SocketMaker {
+ public:
+  /// `directory`: the working directory of the program, for the names of local sockets.
+  SocketMaker(tracee::RemoteCalls& calls, std::string directory, std::vector<std::string>& notes)
+      : calls_(calls), directory_(std::move(directory)), notes_(notes) {}
+
+  void add(const Socket& socket, const std::string& object);
+  /// Makes them; each then has a number. What cannot be made as it was is said in the notes.
+  void make();
+  /// The (temporary) number of a socket.
+  [[nodiscard]] int number(std::uint64_t id) const { return made_.at(id).fd; }
+
+  /// Puts back what waits to be received, and what else is to come last. `number_of`: of a
+  /// description that is passed along.
+  void fill(const std::function<int(std::size_t)>& number_of);
+
+ private:
+  struct Made {
+    const Socket* socket = nullptr;
+    std::string object;
+    int fd = -1;
+    int far_end = -1;  // of a dead one, open until its queue is filled
+    std::string name;  // the one it really has got
+  };
+
+  void make_listening(Made& made);
+  void make_pair(Made& one, Made& other);
+  bool make_pair_by_listener(Made& client, Made& server);
+  void make_tcp_pair(Made& one, Made& other);
+  void make_waiting(Made& made);
+  void make_plain(Made& made);
+  void make_dead(Made& made);
+  int create(const Socket& socket);
+  bool bind(Made& made, int fd, const std::string& address, bool must);
+  bool bind_path(Made& made, int fd, const std::string& address);
+  std::int64_t connect(int fd, const std::string& address);
+  int accept(int fd);
+  std::string name_of(int fd, int domain);
+  void set_options(int fd, const Socket& socket, bool late);
+  void send(int from, const SocketMessage& message, const std::string& to,
+            const std::function<int(std::size_t)>& number_of, const Made& receiver);
+  Made* find(std::uint64_t id);
+  void note(const Made& made, const std::string& text) {
+    notes_.push_back(made.object + ": " + text);
+  }
+
+  tracee::RemoteCalls& calls_;
+  std::string directory_;
+  std::vector<std::string>& notes_;
+  std::map<std::uint64_t, Made> made_;
+  std::vector<std::uint64_t> order_;
+};
+
+}  // namespace ckpt::state

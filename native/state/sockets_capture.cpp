@@ -1,0 +1,517 @@
+// Capture of sockets; see sockets.hpp.
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <set>
+
+#include "base/error.hpp"
+#include "state/sock_diag.hpp"
+#include "state/sockets.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+struct OptionName {
+  int level;
+  int name;
+};
+
+// What a program sets and the kernel tells again in the same form. Buffer sizes are told doubled.
+constexpr std::array kOptions = {
+    OptionName{SOL_SOCKET, SO_REUSEADDR},
+    OptionName{SOL_SOCKET, SO_REUSEPORT},
+    OptionName{SOL_SOCKET, SO_KEEPALIVE},
+    OptionName{SOL_SOCKET, SO_BROADCAST},
+    OptionName{SOL_SOCKET, SO_OOBINLINE},
+    OptionName{SOL_SOCKET, SO_LINGER},
+    OptionName{SOL_SOCKET, SO_SNDBUF},
+    OptionName{SOL_SOCKET, SO_RCVBUF},
+    OptionName{SOL_SOCKET, SO_RCVLOWAT},
+    OptionName{SOL_SOCKET, SO_RCVTIMEO},
+    OptionName{SOL_SOCKET, SO_SNDTIMEO},
+    OptionName{SOL_SOCKET, SO_DONTROUTE},
+    OptionName{SOL_SOCKET, SO_PRIORITY},
+    OptionName{SOL_SOCKET, SO_MARK},
+    OptionName{SOL_SOCKET, SO_PASSCRED},
+    OptionName{SOL_SOCKET, SO_TIMESTAMP},
+    OptionName{SOL_SOCKET, SO_TIMESTAMPNS},
+    OptionName{SOL_SOCKET, SO_RXQ_OVFL},
+    OptionName{SOL_SOCKET, SO_ZEROCOPY},
+    OptionName{SOL_SOCKET, SO_BUSY_POLL},
+    OptionName{SOL_SOCKET, SO_PEEK_OFF},
+    OptionName{IPPROTO_IP, IP_TOS},
+    OptionName{IPPROTO_IP, IP_TTL},
+    OptionName{IPPROTO_IP, IP_PKTINFO},
+    OptionName{IPPROTO_IP, IP_RECVTTL},
+    OptionName{IPPROTO_IP, IP_RECVTOS},
+    OptionName{IPPROTO_IP, IP_RECVERR},
+    OptionName{IPPROTO_IP, IP_MTU_DISCOVER},
+    OptionName{IPPROTO_IP, IP_FREEBIND},
+    OptionName{IPPROTO_IP, IP_TRANSPARENT},
+    OptionName{IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT},
+    OptionName{IPPROTO_IP, IP_MULTICAST_TTL},
+    OptionName{IPPROTO_IP, IP_MULTICAST_LOOP},
+    OptionName{IPPROTO_IPV6, IPV6_V6ONLY},
+    OptionName{IPPROTO_IPV6, IPV6_UNICAST_HOPS},
+    OptionName{IPPROTO_IPV6, IPV6_MULTICAST_HOPS},
+    OptionName{IPPROTO_IPV6, IPV6_MULTICAST_LOOP},
+    OptionName{IPPROTO_IPV6, IPV6_RECVPKTINFO},
+    OptionName{IPPROTO_IPV6, IPV6_RECVHOPLIMIT},
+    OptionName{IPPROTO_IPV6, IPV6_RECVTCLASS},
+    OptionName{IPPROTO_IPV6, IPV6_RECVERR},
+    OptionName{IPPROTO_IPV6, IPV6_TCLASS},
+    OptionName{IPPROTO_TCP, TCP_NODELAY},
+    OptionName{IPPROTO_TCP, TCP_CORK},
+    OptionName{IPPROTO_TCP, TCP_KEEPIDLE},
+    OptionName{IPPROTO_TCP, TCP_KEEPINTVL},
+    OptionName{IPPROTO_TCP, TCP_KEEPCNT},
+    OptionName{IPPROTO_TCP, TCP_SYNCNT},
+    OptionName{IPPROTO_TCP, TCP_LINGER2},
+    OptionName{IPPROTO_TCP, TCP_DEFER_ACCEPT},
+    OptionName{IPPROTO_TCP, TCP_USER_TIMEOUT},
+    OptionName{IPPROTO_TCP, TCP_FASTOPEN},
+    OptionName{IPPROTO_TCP, TCP_NOTSENT_LOWAT},
+    OptionName{IPPROTO_TCP, TCP_CONGESTION},
+};
+
+std::optional<std::string> option_of(int fd, const OptionName& option) {
+  std::string value(64, '\0');
+  auto length = static_cast<socklen_t>(value.size());
+  if (::getsockopt(fd, option.level, option.name, value.data(), &length) != 0) return std::nullopt;
+  value.resize(length);
+  return value;
+}
+
+// Those that differ from what a new socket of this kind has.
+std::vector<SocketOption> changed_options(int own, const Socket& socket) {
+  std::vector<SocketOption> options;
+  const UniqueFd fresh(::socket(socket.domain, socket.type | SOCK_CLOEXEC, socket.protocol));
+  for (const OptionName& option : kOptions) {
+    const bool fits =
+        option.level == SOL_SOCKET ||
+        (option.level == IPPROTO_IP && (socket.domain == AF_INET || socket.domain == AF_INET6)) ||
+        (option.level == IPPROTO_IPV6 && socket.domain == AF_INET6) ||
+        (option.level == IPPROTO_TCP && socket.protocol == IPPROTO_TCP);
+    if (!fits) continue;
+    const auto now = option_of(own, option);
+    if (!now || (fresh && option_of(fresh.get(), option) == now)) continue;
+    options.push_back({option.level, option.name, *now});
+  }
+  return options;
+}
+
+std::string address_of(int own, int (*ask)(int, sockaddr*, socklen_t*)) {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  if (ask(own, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return "";
+  if (length <= sizeof(sa_family_t)) return "";
+  return {reinterpret_cast<const char*>(&storage), std::min<std::size_t>(length, sizeof storage)};
+}
+
+int int_option(int own, int name) {
+  int value = 0;
+  socklen_t length = sizeof value;
+  return ::getsockopt(own, SOL_SOCKET, name, &value, &length) == 0 ? value : -1;
+}
+
+// Looks at what waits to be received and leaves it there.
+class Peeker {
+ public:
+  explicit Peeker(int own) : own_(own), before_(int_option(own, SO_PEEK_OFF)) {
+    const int begin = 0;
+    offsets_ = ::setsockopt(own, SOL_SOCKET, SO_PEEK_OFF, &begin, sizeof begin) == 0;
+  }
+  Peeker(const Peeker&) = delete;
+  Peeker& operator=(const Peeker&) = delete;
+  ~Peeker() {
+    const int back = before_;
+    if (offsets_) ::setsockopt(own_, SOL_SOCKET, SO_PEEK_OFF, &back, sizeof back);
+  }
+
+  // `whole`: messages have boundaries.
+  std::vector<SocketMessage> run(bool whole, const DescribePassed& describe_passed) {
+    std::vector<SocketMessage> queue;
+    for (;;) {
+      SocketMessage message;
+      if (!next(whole, message, describe_passed)) return queue;
+      queue.push_back(std::move(message));
+      if (!offsets_) return queue;
+    }
+  }
+
+ private:
+  bool next(bool whole, SocketMessage& message, const DescribePassed& describe_passed) {
+    constexpr std::size_t kMostBytes = 8U << 20U;
+    constexpr std::size_t kMostDescriptors = 253;  // SCM_MAX_FD
+    message.bytes.resize(whole ? (1U << 20U) : kMostBytes);
+    sockaddr_storage from{};
+    alignas(cmsghdr) std::array<char, 4096> control{};
+    static_assert(control.size() >= CMSG_SPACE(kMostDescriptors * sizeof(int)));
+    iovec piece{message.bytes.data(), message.bytes.size()};
+    msghdr head{};
+    head.msg_name = &from;
+    head.msg_namelen = sizeof from;
+    head.msg_iov = &piece;
+    head.msg_iovlen = 1;
+    head.msg_control = control.data();
+    head.msg_controllen = control.size();
+    const ssize_t got = ::recvmsg(own_, &head, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (got < 0 || (got == 0 && !whole)) return false;
+    message.bytes.resize(static_cast<std::size_t>(got));
+    if (head.msg_namelen > sizeof(sa_family_t))
+      message.from.assign(reinterpret_cast<const char*>(&from), head.msg_namelen);
+    for (cmsghdr* part = CMSG_FIRSTHDR(&head); part != nullptr; part = CMSG_NXTHDR(&head, part)) {
+      if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
+      std::vector<int> passed((part->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+      std::memcpy(passed.data(), CMSG_DATA(part), passed.size() * sizeof(int));
+      std::vector<UniqueFd> owned;
+      owned.reserve(passed.size());
+      for (const int fd : passed) owned.emplace_back(fd);
+      for (auto& fd : owned) message.descriptors.push_back(describe_passed(std::move(fd)));
+    }
+    // A packet socket whose other end has closed says 0 again and again.
+    return got > 0 || head.msg_namelen > 0 || ++empty_ == 1;
+  }
+
+  int own_;
+  int before_;
+  bool offsets_ = false;
+  int empty_ = 0;
+};
+
+bool in_our_network(const CaptureContext& context) {
+  struct stat ours {};
+  struct stat theirs {};
+  return ::stat("/proc/self/ns/net", &ours) != 0 ||
+         ::stat(context.process.path("ns/net").c_str(), &theirs) != 0 ||
+         (ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev);
+}
+
+void read_unix(Socket& socket, const LocalSocketInfo& diag, int own) {
+  socket.no_receiving = (diag.shutdown & 1U) != 0;
+  socket.no_sending = (diag.shutdown & 2U) != 0;
+  if (int_option(own, SO_ACCEPTCONN) == 1) {
+    socket.role = SocketRole::listening;
+    socket.backlog = static_cast<int>(diag.backlog);
+  } else if (socket.type != SOCK_DGRAM) {
+    const bool was_connected = !socket.peer_name.empty() || diag.state == TCP_ESTABLISHED;
+    socket.role = was_connected ? SocketRole::connected : SocketRole::plain;
+  } else if (diag.peer != 0) {
+    socket.role = SocketRole::connected;
+  }
+  socket.peer = diag.peer;
+  const std::string path = address_text(socket.name);
+  struct stat status {};
+  if (path.starts_with('/') && ::stat(path.c_str(), &status) == 0)
+    socket.path_mode = status.st_mode & 07777U;
+}
+
+tcp_info tcp_info_of(int own) {
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  ::getsockopt(own, IPPROTO_TCP, TCP_INFO, &info, &length);
+  return info;
+}
+
+void read_tcp(Socket& socket, int own) {
+  const tcp_info info = tcp_info_of(own);
+  switch (info.tcpi_state) {
+    case TCP_LISTEN:
+      socket.role = SocketRole::listening;
+      socket.backlog = static_cast<int>(info.tcpi_sacked);  // for listening sockets
+      socket.waiting_count = info.tcpi_unacked;             // so is this
+      break;
+    case TCP_CLOSE: break;  // plain, unless it has had a connection, which nothing tells
+    case TCP_CLOSE_WAIT:
+      socket.role = SocketRole::connected;
+      socket.ended = true;
+      break;
+    case TCP_FIN_WAIT1:
+    case TCP_FIN_WAIT2:
+    case TCP_CLOSING:
+    case TCP_LAST_ACK:
+      socket.role = SocketRole::connected;
+      socket.no_sending = true;
+      break;
+    default: socket.role = SocketRole::connected; break;
+  }
+}
+
+// The end of the send queue that TCP has not sent, which only TCP_REPAIR shows.
+void read_unsent(Socket& socket, int own) {
+  constexpr int kSendQueue = 2;  // TCP_SEND_QUEUE, <linux/tcp.h>
+  constexpr int kOff = -1;       // without a probe to the far end
+  int unsent = 0;
+  int queued = 0;
+  if (::ioctl(own, SIOCOUTQNSD, &unsent) != 0 || unsent <= 0) return;
+  socket.unsent_bytes = static_cast<std::size_t>(unsent);
+  ::ioctl(own, SIOCOUTQ, &queued);
+  const int on = 1;
+  if (::setsockopt(own, IPPROTO_TCP, TCP_REPAIR, &on, sizeof on) != 0) return;
+  std::string bytes(static_cast<std::size_t>(std::max(queued, unsent)), '\0');
+  ssize_t got = -1;
+  if (::setsockopt(own, IPPROTO_TCP, TCP_REPAIR_QUEUE, &kSendQueue, sizeof kSendQueue) == 0)
+    got = ::recv(own, bytes.data(), bytes.size(), MSG_PEEK | MSG_DONTWAIT);
+  if (::setsockopt(own, IPPROTO_TCP, TCP_REPAIR, &kOff, sizeof kOff) != 0) {
+    const int off = 0;
+    ::setsockopt(own, IPPROTO_TCP, TCP_REPAIR, &off, sizeof off);
+  }
+  if (got >= unsent)
+    socket.unsent = bytes.substr(static_cast<std::size_t>(got - unsent), socket.unsent_bytes);
+}
+
+bool is_stream(const Socket& socket) { return socket.type == SOCK_STREAM; }
+
+// How messages of the report name the far end.
+std::string far_end(const Socket& socket) {
+  const std::string text = address_text(socket.peer_name);
+  return text.empty() ? "a socket of another process" : text;
+}
+
+std::string_view family_name(const Socket& socket) {
+  if (socket.domain == AF_UNIX) return "local socket";
+  if (socket.domain == AF_NETLINK) return "netlink socket";
+  return socket.protocol == IPPROTO_TCP ? "TCP socket" : "UDP socket";
+}
+
+std::size_t bytes_in(const std::vector<SocketMessage>& queue) {
+  std::size_t bytes = 0;
+  for (const auto& message : queue) bytes += message.bytes.size();
+  return bytes;
+}
+
+}  // namespace
+
+std::optional<Socket> read_socket(CaptureContext& context, int own, std::uint64_t inode,
+                                  const DescribePassed& describe_passed, std::string& why_not) {
+  Socket socket;
+  socket.id = inode;
+  socket.domain = int_option(own, SO_DOMAIN);
+  socket.type = int_option(own, SO_TYPE);
+  socket.protocol = int_option(own, SO_PROTOCOL);
+  const bool is_inet = (socket.domain == AF_INET || socket.domain == AF_INET6) &&
+                       (socket.protocol == IPPROTO_TCP || socket.protocol == IPPROTO_UDP);
+  if (socket.domain != AF_UNIX && socket.domain != AF_NETLINK && !is_inet) {
+    why_not = fmt::format("a socket of family {}, type {}, protocol {}", socket.domain, socket.type,
+                          socket.protocol);
+    return std::nullopt;
+  }
+  if (!in_our_network(context)) {
+    why_not = "a socket in another network namespace";
+    return std::nullopt;
+  }
+  socket.name = address_of(own, &::getsockname);
+  socket.peer_name = address_of(own, &::getpeername);
+  if (socket.domain == AF_UNIX) {
+    const auto diag = ask_local_socket(inode);
+    if (!diag) {
+      why_not = "a socket that the kernel tells nothing of (CONFIG_UNIX_DIAG)";
+      return std::nullopt;
+    }
+    read_unix(socket, *diag, own);
+    socket.clients.assign(diag->waiting.begin(), diag->waiting.end());
+  } else if (socket.protocol == IPPROTO_TCP) {
+    read_tcp(socket, own);
+    if (socket.role == SocketRole::connected) read_unsent(socket, own);
+  }
+  socket.options = changed_options(own, socket);
+  if (socket.role != SocketRole::listening && socket.domain != AF_NETLINK)
+    socket.queue = Peeker(own).run(!is_stream(socket), describe_passed);
+  return socket;
+}
+
+namespace {
+
+// All sockets together: who is connected with whom.
+class Settler {
+ public:
+  Settler(CaptureContext& context, const std::vector<NamedSocket>& sockets)
+      : context_(context), sockets_(sockets) {
+    for (const auto& named : sockets) {
+      by_id_[named.socket->id] = named.socket;
+      for (const std::uint64_t client : named.socket->clients)
+        listening_of_[client] = named.socket->id;
+    }
+  }
+
+  void run() {
+    for (const auto& named : sockets_)
+      if (named.socket->role == SocketRole::connected) settle(named);
+    for (const auto& named : sockets_)
+      if (broken_.contains(named.socket->id)) cut(named);
+    // Sockets of the program are found only through both their ends.
+    for (const auto& named : sockets_) {
+      Socket& socket = *named.socket;
+      if (socket.role != SocketRole::connected) continue;
+      const auto other = by_id_.find(socket.peer);
+      if (other == by_id_.end() || other->second->role != SocketRole::connected) cut(named);
+    }
+    for (const auto& named : sockets_) {
+      drop_messages_from_outside(named);
+      report(named);
+    }
+  }
+
+ private:
+  void settle(const NamedSocket& named) {
+    Socket& socket = *named.socket;
+    if (socket.domain == AF_UNIX) {
+      const auto waits = listening_of_.find(socket.id);
+      if (waits != listening_of_.end()) return wait_for(named, waits->second);
+      if (socket.type == SOCK_DGRAM) return settle_local_datagrams(named);
+      if (!by_id_.contains(socket.peer)) cut(named);
+      return;
+    }
+    for (const auto& other : sockets_) {
+      const Socket& peer = *other.socket;
+      if (peer.protocol != socket.protocol || peer.role != SocketRole::connected ||
+          address_text(peer.name) != address_text(socket.peer_name) ||
+          address_text(peer.peer_name) != address_text(socket.name))
+        continue;
+      socket.peer = peer.id;
+      socket.ended = false;
+      return carry_over(named, *other.socket);
+    }
+    for (const auto& other : sockets_)
+      if (other.socket->role == SocketRole::listening &&
+          listens_at(*other.socket, socket.peer_name))
+        return wait_for(named, other.socket->id);
+    cut(named);
+  }
+
+  // What TCP has not delivered yet is delivered by the snapshot, if its bytes could be had.
+  void carry_over(const NamedSocket& named, Socket& peer) {
+    Socket& socket = *named.socket;
+    if (socket.unsent_bytes == 0) return;
+    if (!socket.unsent.empty()) {
+      peer.queue.push_back({socket.unsent, "", {}});
+      return;
+    }
+    context_.report.add(
+        Severity::lost, named.object, "TCP socket",
+        fmt::format("{} bytes on their way to {} inside the program can only be read by root: the "
+                    "connection comes back as if it had been reset",
+                    socket.unsent_bytes, far_end(socket)));
+    broken_.insert(socket.id);
+    broken_.insert(peer.id);
+  }
+
+  // A datagram socket may send to one that does not send back.
+  void settle_local_datagrams(const NamedSocket& named) {
+    Socket& socket = *named.socket;
+    const auto peer = by_id_.find(socket.peer);
+    if (peer == by_id_.end()) return cut(named);
+    if (peer->second->peer != socket.id) socket.role = SocketRole::plain;
+  }
+
+  static bool listens_at(const Socket& listening, const std::string& address) {
+    const std::string at = address_text(listening.name);
+    const std::string to = address_text(address);
+    if (listening.protocol != IPPROTO_TCP) return false;
+    if (at == to) return true;
+    const bool everywhere = at.starts_with("0.0.0.0:") || at.starts_with("[::]:");
+    return everywhere && at.substr(at.rfind(':')) == to.substr(std::min(to.rfind(':'), to.size()));
+  }
+
+  void wait_for(const NamedSocket& named, std::uint64_t listening) {
+    named.socket->role = SocketRole::waiting;
+    named.socket->peer = listening;
+  }
+
+  static void cut(const NamedSocket& named) {
+    Socket& socket = *named.socket;
+    socket.role = socket.type == SOCK_DGRAM && !socket.peer_name.empty() ? SocketRole::plain
+                                                                         : SocketRole::dead;
+    // A local socket whose other end was closed before has no peer, one cut off by us has.
+    if (socket.domain == AF_UNIX && socket.peer == 0) socket.ended = true;
+    socket.peer = 0;
+  }
+
+  void drop_messages_from_outside(const NamedSocket& named) {
+    Socket& socket = *named.socket;
+    if (socket.domain == AF_UNIX || socket.type != SOCK_DGRAM) return;
+    const auto count = socket.queue.size();
+    std::erase_if(socket.queue, [&](const SocketMessage& message) {
+      return std::none_of(sockets_.begin(), sockets_.end(), [&](const NamedSocket& other) {
+        return other.socket->protocol == socket.protocol && sends_as(*other.socket, message.from);
+      });
+    });
+    if (count != socket.queue.size())
+      context_.report.add(
+          Severity::lost, named.object, "UDP socket",
+          fmt::format("{} datagrams from outside that were not read yet do not come "
+                      "back",
+                      count - socket.queue.size()));
+  }
+
+  static bool sends_as(const Socket& socket, const std::string& from) {
+    const std::string name = address_text(socket.name);
+    const std::string sender = address_text(from);
+    const bool everywhere = name.starts_with("0.0.0.0:") || name.starts_with("[::]:");
+    return name == sender ||
+           (everywhere && name.substr(name.rfind(':')) == sender.substr(sender.rfind(':')));
+  }
+
+  void report(const NamedSocket& named) {
+    const Socket& socket = *named.socket;
+    if (named.is_stream) return;
+    const auto kind = std::string(family_name(socket));
+    // A local connection at its end comes back so, a TCP one with other addresses.
+    if (socket.role == SocketRole::dead && !(socket.ended && socket.domain == AF_UNIX)) {
+      const std::string what =
+          socket.ended ? "has been closed by it; it comes back so, with other addresses"
+                       : (socket.domain == AF_UNIX ? "comes back with its other end closed"
+                                                   : "comes back as if its peer had reset it");
+      context_.report.add(
+          Severity::changed, named.object, kind,
+          fmt::format("the connection with {} {}{}", far_end(socket), what,
+                      socket.queue.empty()
+                          ? ""
+                          : fmt::format("; the {} bytes that wait in it can be read",
+                                        bytes_in(socket.queue))));
+    }
+    if (socket.role == SocketRole::listening && has_strangers(socket))
+      context_.report.add(Severity::changed, named.object, kind,
+                          "connections that other processes have made and that the program has not "
+                          "accepted yet do not come back");
+    if (socket.domain == AF_NETLINK)
+      context_.report.add(Severity::changed, named.object, kind,
+                          "comes back without the answers that wait in it");
+  }
+
+  [[nodiscard]] bool has_strangers(const Socket& listening) const {
+    if (listening.domain == AF_UNIX)
+      return std::any_of(listening.clients.begin(), listening.clients.end(),
+                         [&](std::uint64_t client) { return !by_id_.contains(client); });
+    const auto inner = std::count_if(sockets_.begin(), sockets_.end(), [&](const auto& other) {
+      return other.socket->role == SocketRole::waiting && other.socket->peer == listening.id;
+    });
+    return listening.waiting_count > static_cast<std::size_t>(inner);
+  }
+
+  CaptureContext& context_;
+  const std::vector<NamedSocket>& sockets_;
+  std::map<std::uint64_t, Socket*> by_id_;
+  std::map<std::uint64_t, std::uint64_t> listening_of_;
+  std::set<std::uint64_t> broken_;
+};
+
+}  // namespace
+
+void settle_sockets(CaptureContext& context, const std::vector<NamedSocket>& sockets) {
+  Settler(context, sockets).run();
+}
+
+}  // namespace ckpt::state

@@ -1,0 +1,541 @@
+// Restore of sockets; see sockets.hpp.
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+
+#include "base/error.hpp"
+#include "base/io.hpp"
+#include "state/sock_diag.hpp"
+#include "state/sockets.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+constexpr int kReceive = SHUT_RD;
+constexpr int kSend = SHUT_WR;
+
+std::uint64_t word(int value) { return static_cast<std::uint64_t>(value); }
+
+// Set when all else is done: they change what sending and receiving do.
+bool is_late(const SocketOption& option) {
+  const bool socket_level =
+      option.level == SOL_SOCKET &&
+      (option.name == SO_PEEK_OFF || option.name == SO_RCVLOWAT || option.name == SO_LINGER ||
+       option.name == SO_RCVTIMEO || option.name == SO_SNDTIMEO || option.name == SO_SNDBUF);
+  return socket_level || (option.level == IPPROTO_TCP && option.name == TCP_CORK);
+}
+
+bool is_buffer_size(const SocketOption& option) {
+  return option.level == SOL_SOCKET && (option.name == SO_SNDBUF || option.name == SO_RCVBUF);
+}
+
+std::string family_only(int domain) {
+  const auto family = static_cast<sa_family_t>(domain);
+  return {reinterpret_cast<const char*>(&family), sizeof family};
+}
+
+// An address of this family that means the machine itself, at a port of the kernel's choice.
+std::string loopback(int domain) {
+  if (domain == AF_INET6) {
+    sockaddr_in6 address{};
+    address.sin6_family = AF_INET6;
+    address.sin6_addr = in6addr_loopback;
+    return {reinterpret_cast<const char*>(&address), sizeof address};
+  }
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return {reinterpret_cast<const char*>(&address), sizeof address};
+}
+
+std::string with_any_port(std::string address) {
+  // sin_port and sin6_port are at the same place.
+  constexpr std::size_t kPortAt = offsetof(sockaddr_in, sin_port);
+  static_assert(kPortAt == offsetof(sockaddr_in6, sin6_port));
+  if (address.size() >= kPortAt + sizeof(in_port_t))
+    std::memset(address.data() + kPortAt, 0, sizeof(in_port_t));
+  return address;
+}
+
+bool in_use(const std::string& path) {
+  // The last word of a line is the name, as the socket was given it.
+  const auto table = try_read_file("/proc/net/unix");
+  return table && (*table).find(" " + path + "\n") != std::string::npos;
+}
+
+}  // namespace
+
+void SocketMaker::add(const Socket& socket, const std::string& object) {
+  if (!made_.emplace(socket.id, Made{&socket, object, -1, -1, ""}).second)
+    image::damaged("the sockets: two of one id");
+  order_.push_back(socket.id);
+}
+
+SocketMaker::Made* SocketMaker::find(std::uint64_t id) {
+  const auto found = made_.find(id);
+  return found == made_.end() ? nullptr : &found->second;
+}
+
+void SocketMaker::make() {
+  const auto each = [&](SocketRole role, void (SocketMaker::*maker)(Made&)) {
+    for (const std::uint64_t id : order_) {
+      Made& made = made_.at(id);
+      if (made.socket->role == role && made.fd < 0) (this->*maker)(made);
+    }
+  };
+  each(SocketRole::listening, &SocketMaker::make_listening);
+  for (const std::uint64_t id : order_) {
+    Made& made = made_.at(id);
+    if (made.socket->role != SocketRole::connected || made.fd >= 0) continue;
+    Made* other = find(made.socket->peer);
+    if (other == nullptr || other == &made || other->fd >= 0 ||
+        other->socket->role != SocketRole::connected ||
+        other->socket->domain != made.socket->domain || other->socket->type != made.socket->type)
+      image::damaged("the two ends of a connection");
+    make_pair(made, *other);
+  }
+  each(SocketRole::plain, &SocketMaker::make_plain);
+  // Peers by name, now that all names are there.
+  for (const std::uint64_t id : order_) {
+    Made& made = made_.at(id);
+    const Socket& socket = *made.socket;
+    if (socket.role != SocketRole::plain || socket.peer_name.empty() || socket.domain == AF_NETLINK)
+      continue;
+    const std::int64_t result = connect(made.fd, socket.peer_name);
+    if (result != 0)
+      note(made,
+           fmt::format("it cannot be connected with {} again ({}): sending fails",
+                       address_text(socket.peer_name), describe_errno(static_cast<int>(-result))));
+  }
+  each(SocketRole::waiting, &SocketMaker::make_waiting);
+  each(SocketRole::dead, &SocketMaker::make_dead);
+  for (const std::uint64_t id : order_) {
+    const Made& made = made_.at(id);
+    if (made.socket->role == SocketRole::listening)
+      calls_.attempt(SYS_listen, {word(made.fd), word(made.socket->backlog)});
+  }
+}
+
+int SocketMaker::create(const Socket& socket) {
+  const int fd = calls_.open("socket", SYS_socket,
+                             {word(socket.domain), word(socket.type), word(socket.protocol)});
+  set_options(fd, socket, false);
+  return fd;
+}
+
+void SocketMaker::set_options(int fd, const Socket& socket, bool late) {
+  for (const SocketOption& option : socket.options) {
+    if (is_late(option) != late) continue;
+    std::string value = option.value;
+    if (is_buffer_size(option) && value.size() == sizeof(int)) {
+      int doubled = 0;
+      std::memcpy(&doubled, value.data(), sizeof doubled);
+      doubled /= 2;
+      std::memcpy(value.data(), &doubled, sizeof doubled);
+      // The first needs a privilege and knows no limit.
+      const int force = option.name == SO_SNDBUF ? SO_SNDBUFFORCE : SO_RCVBUFFORCE;
+      const Addr at = calls_.put(std::string_view(value));
+      if (calls_.attempt(SYS_setsockopt,
+                         {word(fd), SOL_SOCKET, word(force), at.value, value.size()}) == 0)
+        continue;
+    }
+    const Addr at = calls_.put(std::string_view(value));
+    calls_.attempt(SYS_setsockopt,
+                   {word(fd), word(option.level), word(option.name), at.value, value.size()});
+  }
+}
+
+std::string SocketMaker::name_of(int fd, int domain) {
+  const Addr length_at = calls_.put_value(static_cast<socklen_t>(sizeof(sockaddr_storage)));
+  const Addr at = calls_.reserve(sizeof(sockaddr_storage));
+  if (calls_.attempt(SYS_getsockname, {word(fd), at.value, length_at.value}) != 0)
+    return family_only(domain);
+  const auto address = calls_.read<sockaddr_storage>(at);
+  const auto length = std::min<std::size_t>(calls_.read<socklen_t>(length_at), sizeof address);
+  return {reinterpret_cast<const char*>(&address), length};
+}
+
+std::int64_t SocketMaker::connect(int fd, const std::string& address) {
+  const Addr at = calls_.put(std::string_view(address));
+  return calls_.attempt(SYS_connect, {word(fd), at.value, address.size()});
+}
+
+int SocketMaker::accept(int fd) { return calls_.open("accept", SYS_accept4, {word(fd), 0, 0, 0}); }
+
+// The name of a local socket is a file. One that another socket stands behind stays; one that
+// nothing stands behind any more is what the program itself has left.
+bool SocketMaker::bind_path(Made& made, int fd, const std::string& address) {
+  const std::string name = address_text(address);
+  const std::string path = name.starts_with('/') ? name : directory_ + "/" + name;
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) == 0) {
+    if (!S_ISSOCK(status.st_mode)) {
+      note(made,
+           fmt::format("{} is no socket any more: nobody can connect to the program's", path));
+      return false;
+    }
+    if (in_use(name)) {
+      note(made, fmt::format("another process uses {}: nobody can connect to the program's socket",
+                             path));
+      return false;
+    }
+    ::unlink(path.c_str());
+  }
+  const Addr at = calls_.put(std::string_view(address));
+  const std::int64_t result = calls_.attempt(SYS_bind, {word(fd), at.value, address.size()});
+  if (result != 0) {
+    note(made, fmt::format("{} cannot be made again ({}): nobody can connect to the program's "
+                           "socket",
+                           path, describe_errno(static_cast<int>(-result))));
+    return false;
+  }
+  ::chmod(path.c_str(), made.socket->path_mode);
+  return true;
+}
+
+// `must`: it needs a name, whatever it is.
+bool SocketMaker::bind(Made& made, int fd, const std::string& address, bool must) {
+  const Socket& socket = *made.socket;
+  if (address.empty()) return true;
+  const std::string text = address_text(address);
+  bool bound = false;
+  if (socket.domain == AF_UNIX && !text.starts_with('@')) {
+    bound = bind_path(made, fd, address);
+  } else {
+    const int on = 1;
+    if (socket.protocol == IPPROTO_TCP) {
+      // Connections of the program that are still closing keep the port otherwise.
+      const Addr value = calls_.put_value(on);
+      calls_.attempt(SYS_setsockopt, {word(fd), SOL_SOCKET, SO_REUSEADDR, value.value, sizeof on});
+    }
+    const auto try_to_bind = [&] {
+      const Addr at = calls_.put(std::string_view(address));
+      return calls_.attempt(SYS_bind, {word(fd), at.value, address.size()});
+    };
+    std::int64_t result = try_to_bind();
+    if (result == -EADDRINUSE && socket.protocol == IPPROTO_TCP) {
+      forget_closed_connections(address);
+      result = try_to_bind();
+    }
+    bound = result == 0;
+    if (!bound && must) {
+      const std::string other =
+          socket.domain == AF_UNIX ? family_only(AF_UNIX) : with_any_port(address);
+      const Addr other_at = calls_.put(std::string_view(other));
+      if (calls_.attempt(SYS_bind, {word(fd), other_at.value, other.size()}) != 0) {
+        const std::string here = loopback(socket.domain);
+        const Addr here_at = calls_.put(std::string_view(here));
+        calls_.attempt(SYS_bind, {word(fd), here_at.value, here.size()});
+      }
+      note(made, fmt::format("{} is taken ({}): the program's socket is at {} instead", text,
+                             describe_errno(static_cast<int>(-result)),
+                             address_text(name_of(fd, socket.domain))));
+    }
+    if (socket.protocol == IPPROTO_TCP) {
+      const bool had =
+          std::any_of(socket.options.begin(), socket.options.end(), [](const SocketOption& option) {
+            return option.level == SOL_SOCKET && option.name == SO_REUSEADDR;
+          });
+      const int off = had ? 1 : 0;
+      const Addr value = calls_.put_value(off);
+      calls_.attempt(SYS_setsockopt, {word(fd), SOL_SOCKET, SO_REUSEADDR, value.value, sizeof off});
+    }
+    return bound;
+  }
+  if (!bound && must) {
+    const std::string any = family_only(AF_UNIX);
+    const Addr at = calls_.put(std::string_view(any));
+    calls_.attempt(SYS_bind, {word(fd), at.value, any.size()});
+  }
+  return bound;
+}
+
+void SocketMaker::make_listening(Made& made) {
+  constexpr std::uint64_t kRoomy = 4096;  // for the connections that are made below
+  const Socket& socket = *made.socket;
+  made.fd = create(socket);
+  bind(made, made.fd, socket.name, true);
+  calls_.call("listen", SYS_listen, {word(made.fd), kRoomy});
+  made.name = name_of(made.fd, socket.domain);
+}
+
+void SocketMaker::make_pair(Made& one, Made& other) {
+  const Socket& socket = *one.socket;
+  if (socket.protocol == IPPROTO_TCP && socket.domain != AF_UNIX) {
+    make_tcp_pair(one, other);
+  } else if (!make_pair_by_listener(one, other) && !make_pair_by_listener(other, one)) {
+    const Addr ends_at = calls_.reserve(2 * sizeof(int));
+    calls_.call("socketpair", SYS_socketpair,
+                {word(socket.domain), word(socket.type), word(socket.protocol), ends_at.value});
+    const int first = calls_.read<int>(ends_at);
+    const int second = calls_.read<int>(ends_at + sizeof(int));
+    one.fd = calls_.move_away(first);
+    other.fd = calls_.move_away(second);
+    if (socket.type == SOCK_DGRAM) {
+      bind(one, one.fd, one.socket->name, false);
+      bind(other, other.fd, other.socket->name, false);
+    }
+  }
+  set_options(one.fd, *one.socket, false);
+  set_options(other.fd, *other.socket, false);
+}
+
+// A connection that was made to a listening socket of the program has that one's name.
+bool SocketMaker::make_pair_by_listener(Made& client, Made& server) {
+  if (server.socket->name.empty() || server.socket->type == SOCK_DGRAM) return false;
+  for (auto& [id, listening] : made_) {
+    if (listening.socket->role != SocketRole::listening ||
+        listening.socket->domain != server.socket->domain ||
+        listening.socket->type != server.socket->type ||
+        listening.socket->name != server.socket->name)
+      continue;
+    client.fd = create(*client.socket);
+    bind(client, client.fd, client.socket->name, false);
+    const std::int64_t result = connect(client.fd, listening.name);
+    if (result != 0)
+      throw_errno(fmt::format("connect {} with itself", client.object), static_cast<int>(-result));
+    server.fd = accept(listening.fd);
+    return true;
+  }
+  return false;
+}
+
+void SocketMaker::make_tcp_pair(Made& one, Made& other) {
+  const auto port_of = [](const std::string& address) {
+    const std::string text = address_text(address);
+    return text.substr(std::min(text.rfind(':'), text.size()));
+  };
+  const auto listening_for = [&](const Made& end) -> Made* {
+    for (auto& [id, made] : made_)
+      if (made.socket->role == SocketRole::listening && made.socket->protocol == IPPROTO_TCP &&
+          port_of(made.socket->name) == port_of(end.socket->name))
+        return &made;
+    return nullptr;
+  };
+  // The end whose name is a listening socket's has accepted.
+  Made* listening = listening_for(one);
+  Made& server = listening != nullptr ? one : other;
+  Made& client = listening != nullptr ? other : one;
+  if (listening == nullptr) listening = listening_for(server);
+  // Without one: a listening socket for this connection alone.
+  Made temporary;
+  if (listening == nullptr) {
+    temporary.socket = server.socket;
+    temporary.object = server.object;
+    temporary.fd = create(*server.socket);
+    bind(temporary, temporary.fd, server.socket->name, true);
+    calls_.call("listen", SYS_listen, {word(temporary.fd), 1});
+    listening = &temporary;
+  }
+  client.fd = create(*client.socket);
+  const bool same_port = bind(client, client.fd, client.socket->name, false);
+  // The address that the connection had, at the port that the listening socket has now.
+  std::string to = client.socket->peer_name;
+  const std::string now = name_of(listening->fd, server.socket->domain);
+  constexpr std::size_t kPortAt = offsetof(sockaddr_in, sin_port);
+  constexpr std::size_t kPortBytes = sizeof(in_port_t);
+  if (to.size() >= kPortAt + kPortBytes && now.size() >= kPortAt + kPortBytes)
+    to.replace(kPortAt, kPortBytes, now, kPortAt, kPortBytes);
+  std::int64_t result = connect(client.fd, to);
+  const bool again = result != 0;
+  if (again) {
+    // The same connection may still exist: another port then.
+    calls_.close(client.fd);
+    client.fd = create(*client.socket);
+    result = connect(client.fd, to);
+  }
+  if (result != 0)
+    throw_errno(fmt::format("connect {} with itself", client.object), static_cast<int>(-result));
+  if (again || !same_port)
+    note(client, fmt::format("{} is taken: this end of the connection is at {} instead",
+                             address_text(client.socket->name),
+                             address_text(name_of(client.fd, client.socket->domain))));
+  server.fd = accept(listening->fd);
+  if (temporary.fd >= 0) calls_.close(temporary.fd);
+}
+
+void SocketMaker::make_waiting(Made& made) {
+  const Made* listening = find(made.socket->peer);
+  if (listening == nullptr || listening->socket->role != SocketRole::listening)
+    image::damaged("a connection that waits to be accepted");
+  made.fd = create(*made.socket);
+  bind(made, made.fd, made.socket->name, false);
+  const std::string to = made.socket->domain == AF_UNIX || made.socket->peer_name.empty()
+                             ? listening->name
+                             : made.socket->peer_name;
+  const std::int64_t result = connect(made.fd, to);
+  if (result != 0)
+    note(made, fmt::format("it cannot be connected with {} again: {}", address_text(to),
+                           describe_errno(static_cast<int>(-result))));
+}
+
+void SocketMaker::make_plain(Made& made) {
+  const Socket& socket = *made.socket;
+  made.fd = create(socket);
+  bind(made, made.fd, socket.name, socket.domain != AF_UNIX);
+}
+
+void SocketMaker::make_dead(Made& made) {
+  const Socket& socket = *made.socket;
+  if (socket.domain == AF_UNIX) {
+    const Addr ends_at = calls_.reserve(2 * sizeof(int));
+    calls_.call("socketpair", SYS_socketpair,
+                {word(socket.domain), word(socket.type), word(socket.protocol), ends_at.value});
+    const int first = calls_.read<int>(ends_at);
+    const int second = calls_.read<int>(ends_at + sizeof(int));
+    made.fd = calls_.move_away(first);
+    made.far_end = calls_.move_away(second);
+    set_options(made.fd, socket, false);
+    return;
+  }
+  const int listening = calls_.open("socket", SYS_socket, {AF_INET, SOCK_STREAM, IPPROTO_TCP});
+  const std::string here = loopback(AF_INET);
+  const Addr at = calls_.put(std::string_view(here));
+  calls_.call("bind", SYS_bind, {word(listening), at.value, here.size()});
+  calls_.call("listen", SYS_listen, {word(listening), 1});
+  std::string to = name_of(listening, AF_INET);
+  made.fd = create(socket);
+  if (socket.domain == AF_INET6) {
+    sockaddr_in inet{};
+    std::memcpy(&inet, to.data(), std::min(to.size(), sizeof inet));
+    sockaddr_in6 mapped{};
+    mapped.sin6_family = AF_INET6;
+    mapped.sin6_port = inet.sin_port;
+    mapped.sin6_addr.s6_addr[10] = mapped.sin6_addr.s6_addr[11] = 0xff;
+    std::memcpy(&mapped.sin6_addr.s6_addr[12], &inet.sin_addr, sizeof inet.sin_addr);
+    to.assign(reinterpret_cast<const char*>(&mapped), sizeof mapped);
+    const int no = 0;
+    const Addr value = calls_.put_value(no);
+    calls_.attempt(SYS_setsockopt,
+                   {word(made.fd), IPPROTO_IPV6, IPV6_V6ONLY, value.value, sizeof no});
+  }
+  const std::int64_t result = connect(made.fd, to);
+  if (result != 0)
+    throw_errno(fmt::format("{}: make a connection to be cut", made.object),
+                static_cast<int>(-result));
+  made.far_end = accept(listening);
+  calls_.close(listening);
+}
+
+void SocketMaker::send(int from, const SocketMessage& message, const std::string& to,
+                       const std::function<int(std::size_t)>& number_of, const Made& receiver) {
+  constexpr std::size_t kPiece = 256U << 10U;
+  std::string control;
+  if (!message.descriptors.empty()) {
+    const std::size_t bytes = message.descriptors.size() * sizeof(int);
+    control.resize(CMSG_SPACE(bytes));
+    auto* head = reinterpret_cast<cmsghdr*>(control.data());
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(bytes);
+    for (std::size_t i = 0; i < message.descriptors.size(); ++i) {
+      const int fd = number_of(message.descriptors[i]);
+      std::memcpy(CMSG_DATA(head) + i * sizeof fd, &fd, sizeof fd);
+    }
+  }
+  const bool in_pieces = receiver.socket->type == SOCK_STREAM;
+  std::size_t done = 0;
+  bool room_made = false;
+  do {
+    const std::size_t bytes =
+        in_pieces ? std::min(kPiece, message.bytes.size() - done) : message.bytes.size();
+    iovec piece{};
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of the other process
+    piece.iov_base = reinterpret_cast<void*>(
+        calls_.put(std::string_view(message.bytes).substr(done, bytes)).value);
+    piece.iov_len = bytes;
+    msghdr head{};
+    // NOLINTBEGIN(performance-no-int-to-ptr)
+    head.msg_iov = reinterpret_cast<iovec*>(calls_.put_value(piece).value);
+    head.msg_iovlen = 1;
+    if (!to.empty()) {
+      head.msg_name = reinterpret_cast<void*>(calls_.put(std::string_view(to)).value);
+      head.msg_namelen = static_cast<socklen_t>(to.size());
+    }
+    if (!control.empty()) {
+      head.msg_control = reinterpret_cast<void*>(calls_.put(std::string_view(control)).value);
+      head.msg_controllen = control.size();
+    }
+    // NOLINTEND(performance-no-int-to-ptr)
+    const Addr at = calls_.put_value(head);
+    const std::int64_t sent =
+        calls_.attempt(SYS_sendmsg, {word(from), at.value, MSG_DONTWAIT | MSG_NOSIGNAL});
+    if (sent == -EAGAIN && !room_made) {
+      room_made = true;
+      const int large = 4 << 20;
+      for (const int name : {SO_SNDBUF, SO_SNDBUFFORCE}) {
+        const Addr value = calls_.put_value(large);
+        calls_.attempt(SYS_setsockopt,
+                       {word(from), SOL_SOCKET, word(name), value.value, sizeof large});
+      }
+      continue;
+    }
+    if (sent < 0) {
+      note(receiver,
+           fmt::format("{} bytes that waited in it could not be put back ({})",
+                       message.bytes.size() - done, describe_errno(static_cast<int>(-sent))));
+      return;
+    }
+    done += static_cast<std::size_t>(sent);
+    control.clear();  // goes with the first piece
+  } while (in_pieces && done < message.bytes.size());
+}
+
+void SocketMaker::fill(const std::function<int(std::size_t)>& number_of) {
+  for (const std::uint64_t id : order_) {
+    Made& made = made_.at(id);
+    const Socket& socket = *made.socket;
+    if (socket.queue.empty()) continue;
+    const Made* peer = find(socket.peer);
+    const bool connected = socket.role == SocketRole::connected && peer != nullptr;
+    for (const SocketMessage& message : socket.queue) {
+      if (made.far_end >= 0 || (connected && socket.type != SOCK_DGRAM)) {
+        send(made.far_end >= 0 ? made.far_end : peer->fd, message, "", number_of, made);
+        continue;
+      }
+      // Datagrams: from the socket that sent them, or one of no name.
+      int sender = connected ? peer->fd : -1;
+      for (const auto& [other_id, other] : made_)
+        if (!message.from.empty() && other.socket->name == message.from) sender = other.fd;
+      const std::string to = connected ? "" : name_of(made.fd, socket.domain);
+      if (sender >= 0) {
+        send(sender, message, to, number_of, made);
+      } else {
+        const int passing = calls_.open(
+            "socket", SYS_socket, {word(socket.domain), word(socket.type), word(socket.protocol)});
+        send(passing, message, to, number_of, made);
+        calls_.close(passing);
+      }
+    }
+  }
+  for (const std::uint64_t id : order_) {
+    Made& made = made_.at(id);
+    const Socket& socket = *made.socket;
+    if (made.far_end >= 0) {
+      if (socket.domain != AF_UNIX && !socket.ended) {
+        const linger at_once{1, 0};  // close(2) resets then
+        const Addr value = calls_.put_value(at_once);
+        calls_.attempt(SYS_setsockopt,
+                       {word(made.far_end), SOL_SOCKET, SO_LINGER, value.value, sizeof at_once});
+      }
+      calls_.close(made.far_end);
+      made.far_end = -1;
+    }
+    if (socket.no_sending) calls_.attempt(SYS_shutdown, {word(made.fd), kSend});
+    if (socket.no_receiving) calls_.attempt(SYS_shutdown, {word(made.fd), kReceive});
+    set_options(made.fd, socket, true);
+  }
+}
+
+}  // namespace ckpt::state

@@ -1,0 +1,317 @@
+// Files in memory, files without names, locks, owners, FIFOs, own /proc files, inotify.
+#include "fd.h"
+
+#include <dirent.h>
+#include <linux/memfd.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+
+static int fd = -1, other = -1, ends[2];
+static char path[300];
+static unsigned char* memory;
+
+static const char* in_directory(const char* name) {
+  const char* directory = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+  seed();
+  snprintf(path, sizeof path, "%s/f-%.8s-%s", directory, selfcheck_nonce, name);
+  return path;
+}
+static void make_file(const char* text) {
+  MUST(fd = open(in_directory("file"), O_RDWR | O_CREAT | O_EXCL, 0600));
+  put_bytes(fd, text);
+}
+
+// ---- memfd
+static void memfd(void) {
+  MUST(fd = memfd_create("of-the-test", MFD_CLOEXEC));
+  put_bytes(fd, "in memory only");
+  MUST(lseek(fd, 3, SEEK_SET));
+}
+static void check_memfd(void) {
+  char link[100] = "", from[50];
+  snprintf(from, sizeof from, "/proc/self/fd/%d", fd);
+  MUST(readlink(from, link, sizeof link - 1));
+  CHECK(!strcmp(link, "/memfd:of-the-test (deleted)"), "its name is %s", link);
+  CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC, "close-on-exec");
+  expect_bytes(fd, "memory only");
+  CHECK(fcntl(fd, F_GET_SEALS) == F_SEAL_SEAL, "it may be sealed");
+}
+static void memfd_mapped(void) {
+  MUST(fd = memfd_create("mapped", 0));
+  MUST(ftruncate(fd, 3 * 4096));
+  memory = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  CHECK(memory != MAP_FAILED, "set-up: mmap");
+  fill(memory, 4096, seed());
+}
+static void check_memfd_mapped(void) {
+  char now[8];
+  CHECK(first_difference(memory, 4096, seed()) < 0, "content of the mapping");
+  memcpy(memory + 5000, "by store", 8);
+  CHECK(pread(fd, now, 8, 5000) == 8 && !memcmp(now, "by store", 8), "not seen in the file");
+  CHECK(pwrite(fd, "by write", 8, 9000) == 8 && !memcmp(memory + 9000, "by write", 8),
+        "not seen in the mapping");
+}
+static void memfd_two_mappings(void) {
+  memfd_mapped();
+  other = 0;
+  unsigned char* second = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 4096);
+  CHECK(second != MAP_FAILED, "set-up: mmap");
+  memcpy(memory + 100, &second, sizeof second);
+  MUST(close(fd));
+}
+static void check_memfd_two_mappings(void) {
+  unsigned char* second;
+  memcpy(&second, memory + 100, sizeof second);
+  memory[4096 + 7] = 99;
+  CHECK(second[7] == 99, "the mappings are not of one file any more");
+}
+static void memfd_sealed(void) {
+  MUST(fd = memfd_create("sealed", MFD_ALLOW_SEALING));
+  put_bytes(fd, "for ever");
+  MUST(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW));
+}
+static void check_memfd_sealed(void) {
+  CHECK(fcntl(fd, F_GET_SEALS) == (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW), "seals %x",
+        fcntl(fd, F_GET_SEALS));
+  CHECK(pwrite(fd, "x", 1, 0) == -1 && errno == EPERM, "it can be written");
+  MUST(lseek(fd, 0, SEEK_SET));
+  expect_bytes(fd, "for ever");
+  MUST(fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL));
+}
+static void memfd_read_only(void) {
+  char link[50];
+  MUST(fd = memfd_create("twice", MFD_ALLOW_SEALING));
+  put_bytes(fd, "content");
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  MUST(other = open(link, O_RDONLY));
+}
+static void check_memfd_read_only(void) {
+  CHECK(write(other, "x", 1) == -1 && errno == EBADF, "the second is writable");
+  CHECK(pwrite(fd, "C", 1, 0) == 1, "the first is not");
+  expect_bytes(other, "Content");
+}
+
+// ---- files without names
+static void nameless(void) {
+  const char* directory = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+  fd = open(directory, O_TMPFILE | O_RDWR, 0600);
+  if (fd < 0) SKIP("O_TMPFILE: %s", strerror(errno));
+  put_bytes(fd, "no name");
+}
+static void check_nameless(void) {
+  MUST(lseek(fd, 0, SEEK_SET));
+  expect_bytes(fd, "no name");
+  put_bytes(fd, " at all");
+}
+static void removed(void) {
+  make_file("removed");
+  MUST(other = open(path, O_RDONLY));
+  MUST(unlink(path));
+  MUST(ftruncate(fd, 10000));
+  memory = mmap(NULL, 10000, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  CHECK(memory != MAP_FAILED, "set-up: mmap");
+}
+static void check_removed(void) {
+  char now[8] = "";
+  memcpy(memory, "REMOVED", 7);
+  CHECK(pread(fd, now, 7, 0) == 7 && !strcmp(now, "REMOVED"), "not seen in the first");
+  CHECK(pread(other, now, 7, 0) == 7 && !strcmp(now, "REMOVED"), "not seen in the second");
+  struct stat status;
+  CHECK(!fstat(fd, &status) && status.st_nlink == 0 && status.st_size == 10000, "fstat");
+}
+static void sparse(void) {
+  make_file("head");
+  CHECK(pwrite(fd, "tail", 4, 40 << 20) == 4, "set-up: write");
+}
+static void check_sparse(void) {
+  char now[5] = "";
+  struct stat status;
+  MUST(fstat(fd, &status));
+  CHECK(status.st_size == (40 << 20) + 4 && status.st_blocks < 1000, "%ld blocks",
+        (long)status.st_blocks);
+  CHECK(pread(fd, now, 4, 40 << 20) == 4 && !strcmp(now, "tail"), "tail");
+  CHECK(lseek(fd, 0, SEEK_CUR) == 4, "offset");
+}
+static void appending(void) {
+  MUST(fd = open(in_directory("log"), O_WRONLY | O_CREAT | O_APPEND, 0600));
+  put_bytes(fd, "one\n");
+}
+static void check_appending(void) {
+  CHECK(fcntl(fd, F_GETFL) & O_APPEND, "O_APPEND");
+  MUST(other = open(path, O_RDONLY));
+  put_bytes(fd, "two\n");
+  CHECK(lseek(fd, 0, SEEK_CUR) == 8, "offset %ld", (long)lseek(fd, 0, SEEK_CUR));
+}
+static void directory(void) {
+  MUST(fd = open("/etc", O_RDONLY | O_DIRECTORY));
+  MUST(other = openat(fd, "passwd", O_RDONLY));
+}
+static void check_directory(void) {
+  int again = openat(fd, "passwd", O_RDONLY);
+  CHECK(again >= 0, "openat: %s", strerror(errno));
+  MUST(fchdir(fd));
+}
+static void own_proc(void) {
+  MUST(fd = open("/proc/self/stat", O_RDONLY));
+  MUST(other = open("/proc/self", O_RDONLY | O_DIRECTORY));
+}
+static void check_own_proc(void) {
+  char text[50] = "";
+  CHECK(pread(fd, text, 49, 0) > 0, "read: %s", strerror(errno));
+  int inner = openat(other, "comm", O_RDONLY);
+  CHECK(inner >= 0, "openat: %s", strerror(errno));
+  // The kernel's number, whatever getpid() says.
+  char link[50] = "";
+  MUST(readlink("/proc/self", link, 49));
+  CHECK(atoi(text) == atoi(link), "it is of process %d, not of %s", atoi(text), link);
+}
+
+// ---- FIFOs
+static void fifo(void) {
+  MUST(mkfifo(in_directory("fifo"), 0600));
+  MUST(fd = open(path, O_RDONLY | O_NONBLOCK));
+  MUST(other = open(path, O_WRONLY));
+  put_bytes(other, "through the FIFO");
+}
+static void check_fifo(void) {
+  expect_bytes(fd, "through the FIFO");
+  CHECK(fcntl(fd, F_GETFL) & O_NONBLOCK, "O_NONBLOCK");
+  int third = open(path, O_WRONLY | O_NONBLOCK);
+  CHECK(third >= 0, "nobody reads from the FIFO's name: %s", strerror(errno));
+  put_bytes(third, "by name");
+  expect_bytes(fd, "by name");
+}
+
+// ---- locks. Another process asks for them.
+static int is_free(int command, short type, off_t start, off_t length) {
+  pid_t child = fork();
+  MUST(child);
+  if (!child) {
+    int again = open(path, O_RDWR);
+    struct flock lock = {.l_type = type, .l_start = start, .l_len = length};
+    if (command == LOCK_EX) _exit(flock(again, LOCK_EX | LOCK_NB) ? 1 : 0);
+    _exit(fcntl(again, command, &lock) ? 1 : 0);
+  }
+  int status;
+  CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status), "waitpid");
+  return WEXITSTATUS(status) == 0;
+}
+static void posix_lock(void) {
+  make_file("locked file");
+  struct flock first = {.l_type = F_WRLCK, .l_start = 2, .l_len = 3};
+  struct flock second = {.l_type = F_RDLCK, .l_start = 8, .l_len = 0};
+  MUST(fcntl(fd, F_SETLK, &first));
+  MUST(fcntl(fd, F_SETLK, &second));
+}
+static void check_posix_lock(void) {
+  CHECK(is_free(F_SETLK, F_WRLCK, 0, 2) && is_free(F_SETLK, F_WRLCK, 5, 3), "too much is locked");
+  CHECK(!is_free(F_SETLK, F_RDLCK, 4, 1), "the write lock");
+  CHECK(!is_free(F_SETLK, F_WRLCK, 100, 1) && is_free(F_SETLK, F_RDLCK, 100, 1), "the read lock");
+}
+static void open_file_lock(void) {
+  make_file("locked file");
+  struct flock lock = {.l_type = F_WRLCK, .l_start = 1, .l_len = 1};
+  MUST(fcntl(fd, F_OFD_SETLK, &lock));
+}
+static void check_open_file_lock(void) {
+  CHECK(!is_free(F_SETLK, F_RDLCK, 1, 1) && is_free(F_SETLK, F_WRLCK, 2, 1), "the lock");
+}
+static void whole_lock(void) {
+  make_file("locked file");
+  MUST(flock(fd, LOCK_EX));
+}
+static void check_whole_lock(void) {
+  CHECK(!is_free(LOCK_EX, 0, 0, 0), "the lock");
+  MUST(flock(fd, LOCK_UN));
+  CHECK(is_free(LOCK_EX, 0, 0, 0), "it cannot be given back");
+}
+static void lease(void) {
+  make_file("leased");
+  MUST(close(fd));
+  MUST(fd = open(path, O_RDONLY));
+  MUST(fcntl(fd, F_SETLEASE, F_RDLCK));
+}
+static void check_lease(void) {
+  CHECK(fcntl(fd, F_GETLEASE) == F_RDLCK, "the lease is %d", fcntl(fd, F_GETLEASE));
+}
+
+// ---- owners
+static volatile sig_atomic_t told;
+static void note(int number, siginfo_t* info, void* context) {
+  (void)context;
+  (void)number;
+  told = info->si_code == POLL_IN ? info->si_fd : -2;
+}
+static void owner(void) {
+  struct sigaction action = {.sa_sigaction = note, .sa_flags = SA_SIGINFO | SA_RESTART};
+  MUST(sigaction(SIGRTMIN + 5, &action, NULL));
+  MUST(pipe(ends));
+  MUST(fcntl(ends[0], F_SETOWN, getpid()));
+  MUST(fcntl(ends[0], F_SETSIG, SIGRTMIN + 5));
+  MUST(fcntl(ends[0], F_SETFL, O_ASYNC));
+}
+static void check_owner(void) {
+  CHECK(fcntl(ends[0], F_GETOWN) == getpid(), "F_GETOWN says %d, this is %d",
+        fcntl(ends[0], F_GETOWN), getpid());
+  CHECK(fcntl(ends[0], F_GETSIG) == SIGRTMIN + 5, "F_GETSIG");
+  CHECK(fcntl(ends[0], F_GETFL) & O_ASYNC, "O_ASYNC");
+  put_bytes(ends[1], "x");
+  CHECK(told == ends[0], "the signal: %d", (int)told);
+}
+
+// ---- inotify
+static int watch[3];
+static void expect_event(int number, uint32_t mask, const char* name) {
+  char room[1000];
+  struct inotify_event* event = (struct inotify_event*)room;
+  ssize_t got = read(fd, room, sizeof room);
+  CHECK(got >= (ssize_t)sizeof *event, "read: %s", strerror(errno));
+  CHECK(event->wd == number && (event->mask & mask) && (!name || !strcmp(event->name, name)),
+        "watch %d, events %x, %s", event->wd, event->mask, event->len ? event->name : "");
+}
+static void inotify(void) {
+  MUST(mkdir(in_directory("watched"), 0700));
+  MUST(fd = inotify_init1(IN_NONBLOCK));
+  MUST(watch[0] = inotify_add_watch(fd, "/etc", IN_CREATE));
+  MUST(watch[1] = inotify_add_watch(fd, "/tmp", IN_MOVE_SELF));
+  MUST(watch[2] = inotify_add_watch(fd, path, IN_CREATE | IN_DELETE));
+  MUST(inotify_rm_watch(fd, watch[1]));  // a gap
+  char room[1000];
+  MUST(read(fd, room, sizeof room));  // IN_IGNORED
+  MUST(chdir(path));
+}
+static void check_inotify(void) {
+  char room[1000];
+  CHECK(read(fd, room, sizeof room) == -1 && errno == EAGAIN, "an event that nobody has caused");
+  MUST(other = open("new", O_CREAT | O_RDWR, 0600));
+  expect_event(watch[2], IN_CREATE, "new");
+  MUST(unlink("new"));
+  expect_event(watch[2], IN_DELETE, "new");
+  MUST(inotify_rm_watch(fd, watch[0]));
+  expect_event(watch[0], IN_IGNORED, NULL);
+}
+
+int main(int argc, char** argv) {
+  static const struct subject subjects[] = {
+      {"memfd", memfd, check_memfd},
+      {"memfd_mapped", memfd_mapped, check_memfd_mapped},
+      {"memfd_two_mappings", memfd_two_mappings, check_memfd_two_mappings},
+      {"memfd_sealed", memfd_sealed, check_memfd_sealed},
+      {"memfd_read_only", memfd_read_only, check_memfd_read_only},
+      {"nameless", nameless, check_nameless},
+      {"removed", removed, check_removed},
+      {"sparse", sparse, check_sparse},
+      {"appending", appending, check_appending},
+      {"directory", directory, check_directory},
+      {"own_proc", own_proc, check_own_proc},
+      {"fifo", fifo, check_fifo},
+      {"posix_lock", posix_lock, check_posix_lock},
+      {"open_file_lock", open_file_lock, check_open_file_lock},
+      {"whole_lock", whole_lock, check_whole_lock},
+      {"lease", lease, check_lease},
+      {"owner", owner, check_owner},
+      {"inotify", inotify, check_inotify},
+      {NULL, NULL, NULL}};
+  return run_subject(argc, argv, subjects);
+}

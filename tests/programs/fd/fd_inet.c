@@ -1,0 +1,321 @@
+// TCP and UDP sockets with both ends, or their listening side, in the program.
+#include "fd.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+static int listening = -1, client = -1, server = -1;
+static struct sockaddr_storage at;
+static socklen_t at_bytes;
+static unsigned char data[300000], now[300001];
+
+static void loopback(int family) {
+  struct sockaddr_in* four = (struct sockaddr_in*)&at;
+  struct sockaddr_in6* six = (struct sockaddr_in6*)&at;
+  memset(&at, 0, sizeof at);
+  at.ss_family = (sa_family_t)family;
+  if (family == AF_INET) four->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (family == AF_INET6) six->sin6_addr = in6addr_loopback;
+  at_bytes = family == AF_INET ? sizeof *four : sizeof *six;
+}
+static void any(void) { ((struct sockaddr_in*)&at)->sin_addr.s_addr = htonl(INADDR_ANY); }
+static void name_of(int fd) {
+  at_bytes = sizeof at;
+  MUST(getsockname(fd, (struct sockaddr*)&at, &at_bytes));
+}
+static void listen_here(int family, int backlog) {
+  MUST(listening = socket(family, SOCK_STREAM, 0));
+  if (bind(listening, (struct sockaddr*)&at, at_bytes)) SKIP("no address of family %d", family);
+  MUST(listen(listening, backlog));
+  name_of(listening);
+}
+static int connect_here(int family) {
+  int fd = socket(family, SOCK_STREAM, 0);
+  MUST(fd);
+  CHECK(!connect(fd, (struct sockaddr*)&at, at_bytes), "connect: %s", strerror(errno));
+  return fd;
+}
+static void make_pair(int family) {
+  loopback(family);
+  listen_here(family, 5);
+  client = connect_here(family);
+  MUST(server = accept(listening, NULL, NULL));
+}
+static void expect_same_name(int fd) {
+  struct sockaddr_storage is = {0};
+  socklen_t bytes = sizeof is;
+  MUST(getsockname(fd, (struct sockaddr*)&is, &bytes));
+  CHECK(bytes == at_bytes && !memcmp(&is, &at, bytes), "the port is %d, was %d",
+        ntohs(((struct sockaddr_in*)&is)->sin_port), ntohs(((struct sockaddr_in*)&at)->sin_port));
+}
+static void serve(int family) {
+  int mine = connect_here(family), theirs = accept(listening, NULL, NULL);
+  CHECK(theirs >= 0, "accept: %s", strerror(errno));
+  put_bytes(mine, "served");
+  expect_bytes(theirs, "served");
+}
+static int option(int fd, int level, int which) {
+  int value = -1;
+  socklen_t bytes = sizeof value;
+  MUST(getsockopt(fd, level, which, &value, &bytes));
+  return value;
+}
+static void set(int fd, int level, int which, int value) {
+  MUST(setsockopt(fd, level, which, &value, sizeof value));
+}
+
+static void listening_tcp(void) {
+  loopback(AF_INET);
+  listen_here(AF_INET, 7);
+}
+static void check_listening_tcp(void) {
+  struct tcp_info info;
+  socklen_t bytes = sizeof info;
+  expect_same_name(listening);
+  MUST(getsockopt(listening, IPPROTO_TCP, TCP_INFO, &info, &bytes));
+  CHECK(info.tcpi_sacked == 7, "the backlog is %u", info.tcpi_sacked);
+  CHECK(option(listening, SOL_SOCKET, SO_REUSEADDR) == 0, "SO_REUSEADDR");
+  serve(AF_INET);
+}
+static void listening_options(void) {
+  loopback(AF_INET);
+  MUST(listening = socket(AF_INET, SOCK_STREAM, 0));
+  set(listening, SOL_SOCKET, SO_REUSEADDR, 1);
+  set(listening, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(listening, IPPROTO_TCP, TCP_NODELAY, 1);
+  set(listening, IPPROTO_TCP, TCP_KEEPIDLE, 77);
+  set(listening, IPPROTO_IP, IP_TOS, 0x10);
+  set(listening, SOL_SOCKET, SO_RCVBUF, 40000);
+  MUST(bind(listening, (struct sockaddr*)&at, at_bytes));
+  MUST(listen(listening, 3));
+  name_of(listening);
+}
+static void check_listening_options(void) {
+  expect_same_name(listening);
+  CHECK(option(listening, SOL_SOCKET, SO_REUSEADDR) == 1, "SO_REUSEADDR");
+  CHECK(option(listening, SOL_SOCKET, SO_KEEPALIVE) == 1, "SO_KEEPALIVE");
+  CHECK(option(listening, IPPROTO_TCP, TCP_NODELAY) == 1, "TCP_NODELAY");
+  CHECK(option(listening, IPPROTO_TCP, TCP_KEEPIDLE) == 77, "TCP_KEEPIDLE");
+  CHECK(option(listening, IPPROTO_IP, IP_TOS) == 0x10, "IP_TOS");
+  CHECK(option(listening, SOL_SOCKET, SO_RCVBUF) == 80000, "SO_RCVBUF");
+  serve(AF_INET);
+}
+static void listening_tcp6(void) {
+  loopback(AF_INET6);
+  listen_here(AF_INET6, 5);
+}
+static void check_listening_tcp6(void) {
+  expect_same_name(listening);
+  serve(AF_INET6);
+}
+static void listening_everywhere(void) {
+  loopback(AF_INET);
+  any();
+  listen_here(AF_INET, 5);
+}
+static void check_listening_everywhere(void) {
+  expect_same_name(listening);
+  serve(AF_INET);
+}
+static void connection(void) {
+  make_pair(AF_INET);
+  put_bytes(client, "request");
+  put_bytes(server, "an answer");
+  set(client, IPPROTO_TCP, TCP_NODELAY, 1);
+}
+static void check_pair(int family) {
+  struct sockaddr_storage mine, theirs;
+  socklen_t bytes = sizeof mine;
+  expect_same_name(server);
+  MUST(getsockname(client, (struct sockaddr*)&mine, &bytes));
+  bytes = sizeof theirs;
+  MUST(getpeername(server, (struct sockaddr*)&theirs, &bytes));
+  CHECK(!memcmp(&mine, &theirs, bytes), "the ends do not name each other");
+  expect_bytes(server, "request");
+  expect_bytes(client, "an answer");
+  expect_nothing(server);
+  put_bytes(client, "more");
+  expect_bytes(server, "more");
+  serve(family);
+  MUST(close(client));
+  CHECK(read(server, now, 1) == 0, "the end is not seen");
+}
+static void check_connection(void) {
+  CHECK(option(client, IPPROTO_TCP, TCP_NODELAY) == 1, "TCP_NODELAY");
+  CHECK(option(server, IPPROTO_TCP, TCP_NODELAY) == 0, "TCP_NODELAY of the other end");
+  check_pair(AF_INET);
+}
+static void connection6(void) {
+  make_pair(AF_INET6);
+  put_bytes(client, "request");
+  put_bytes(server, "an answer");
+}
+static void check_connection6(void) { check_pair(AF_INET6); }
+static void large_connection(void) {
+  make_pair(AF_INET);
+  fill(data, sizeof data, seed());
+  set(client, SOL_SOCKET, SO_SNDBUF, 1 << 20);
+  CHECK(write(client, data, 100000) == 100000, "set-up: write");
+}
+static void check_large_connection(void) {
+  size_t got = 0;
+  while (got < 100000) {
+    ssize_t n = read(server, now + got, sizeof now - got);
+    CHECK(n > 0, "read: %zd after %zu bytes", n, got);
+    got += (size_t)n;
+  }
+  CHECK(got == 100000 && !memcmp(now, data, got), "content");
+}
+static void without_listening(void) {
+  make_pair(AF_INET);
+  MUST(close(listening));
+  put_bytes(server, "hello");
+}
+static void check_without_listening(void) {
+  expect_same_name(server);
+  expect_bytes(client, "hello");
+  put_bytes(client, "back");
+  expect_bytes(server, "back");
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  CHECK(connect(fd, (struct sockaddr*)&at, at_bytes) == -1 && errno == ECONNREFUSED,
+        "somebody listens");
+}
+static void half_closed(void) {
+  make_pair(AF_INET);
+  put_bytes(client, "last words");
+  MUST(shutdown(client, SHUT_WR));
+  // The end is on its way through the kernel.
+  struct pollfd ready = {.fd = server, .events = POLLRDHUP};
+  MUST(poll(&ready, 1, -1));
+}
+static void check_half_closed(void) {
+  expect_bytes(server, "last words");
+  CHECK(read(server, now, 1) == 0, "the end is not seen");
+  put_bytes(server, "answer");
+  expect_bytes(client, "answer");
+  CHECK(send(client, "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE, "it can send again");
+}
+static void waiting(void) {
+  loopback(AF_INET);
+  listen_here(AF_INET, 5);
+  client = connect_here(AF_INET);
+}
+static void check_waiting(void) {
+  CHECK(readable(listening), "nobody waits to be accepted");
+  MUST(server = accept(listening, NULL, NULL));
+  put_bytes(client, "at last");
+  expect_bytes(server, "at last");
+}
+static void corked(void) {
+  make_pair(AF_INET);
+  set(client, IPPROTO_TCP, TCP_CORK, 1);
+}
+static void check_corked(void) {
+  CHECK(option(client, IPPROTO_TCP, TCP_CORK) == 1, "TCP_CORK");
+  put_bytes(client, "corked");
+  set(client, IPPROTO_TCP, TCP_CORK, 0);
+  expect_bytes(server, "corked");
+}
+static void udp(void) {
+  loopback(AF_INET);
+  MUST(server = socket(AF_INET, SOCK_DGRAM, 0));
+  MUST(bind(server, (struct sockaddr*)&at, at_bytes));
+  name_of(server);
+  MUST(client = socket(AF_INET, SOCK_DGRAM, 0));
+  MUST(connect(client, (struct sockaddr*)&at, at_bytes));
+  put_bytes(client, "one");
+  put_bytes(client, "two two");
+}
+static void check_udp(void) {
+  struct sockaddr_in from, mine;
+  socklen_t bytes = sizeof from;
+  expect_same_name(server);
+  CHECK(recvfrom(server, now, sizeof now, 0, (struct sockaddr*)&from, &bytes) == 3, "datagram 1");
+  bytes = sizeof mine;
+  MUST(getsockname(client, (struct sockaddr*)&mine, &bytes));
+  CHECK(from.sin_port == mine.sin_port, "the sender's port");
+  expect_bytes(server, "two two");
+  expect_nothing(server);
+  put_bytes(client, "three");
+  expect_bytes(server, "three");
+}
+static void udp_options(void) {
+  MUST(client = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0));
+  set(client, SOL_SOCKET, SO_BROADCAST, 1);
+  set(client, IPPROTO_IP, IP_TTL, 9);
+  set(client, IPPROTO_IP, IP_PKTINFO, 1);
+}
+static void check_udp_options(void) {
+  CHECK(option(client, SOL_SOCKET, SO_BROADCAST) == 1, "SO_BROADCAST");
+  CHECK(option(client, IPPROTO_IP, IP_TTL) == 9, "IP_TTL");
+  CHECK(option(client, IPPROTO_IP, IP_PKTINFO) == 1, "IP_PKTINFO");
+  CHECK(recv(client, now, 1, 0) == -1 && errno == EAGAIN, "O_NONBLOCK");
+}
+static void unbound(void) { MUST(client = socket(AF_INET, SOCK_STREAM, 0)); }
+static void check_unbound(void) {
+  CHECK(read(client, now, 1) == -1 && errno == ENOTCONN, "read: %s", strerror(errno));
+  loopback(AF_INET);
+  listen_here(AF_INET, 1);
+  CHECK(!connect(client, (struct sockaddr*)&at, at_bytes), "connect: %s", strerror(errno));
+}
+static void bound(void) {
+  loopback(AF_INET);
+  MUST(client = socket(AF_INET, SOCK_STREAM, 0));
+  MUST(bind(client, (struct sockaddr*)&at, at_bytes));
+  name_of(client);
+}
+static void check_bound(void) {
+  expect_same_name(client);
+  MUST(listen(client, 1));
+}
+static void* accept_one(void* unused) {
+  (void)unused;
+  CHECK(accept(listening, NULL, NULL) >= 0, "accept: %s", strerror(errno));
+  return (void*)1;
+}
+static void blocked_accept(void) {
+  listening_tcp();
+  begin_helper(accept_one);
+}
+static void check_blocked_accept(void) {
+  connect_here(AF_INET);
+  CHECK(end_helper() == 1, "the waiting thread");
+}
+static void* receive(void* unused) {
+  (void)unused;
+  CHECK(recv(server, now, sizeof now, 0) == 7, "recv: %s", strerror(errno));
+  return (void*)1;
+}
+static void blocked_receive(void) {
+  make_pair(AF_INET);
+  begin_helper(receive);
+}
+static void check_blocked_receive(void) {
+  put_bytes(client, "wake up");
+  CHECK(end_helper() == 1, "the waiting thread");
+}
+
+int main(int argc, char** argv) {
+  static const struct subject subjects[] = {
+      {"listening", listening_tcp, check_listening_tcp},
+      {"listening_options", listening_options, check_listening_options},
+      {"listening_ipv6", listening_tcp6, check_listening_tcp6},
+      {"listening_everywhere", listening_everywhere, check_listening_everywhere},
+      {"connection", connection, check_connection},
+      {"connection_ipv6", connection6, check_connection6},
+      {"large_connection", large_connection, check_large_connection},
+      {"without_listening", without_listening, check_without_listening},
+      {"half_closed", half_closed, check_half_closed},
+      {"waiting", waiting, check_waiting},
+      {"corked", corked, check_corked},
+      {"udp", udp, check_udp},
+      {"udp_options", udp_options, check_udp_options},
+      {"unbound", unbound, check_unbound},
+      {"bound", bound, check_bound},
+      {"blocked_accept", blocked_accept, check_blocked_accept},
+      {"blocked_receive", blocked_receive, check_blocked_receive},
+      {NULL, NULL, NULL}};
+  return run_subject(argc, argv, subjects);
+}
