@@ -327,6 +327,10 @@ std::optional<Socket> read_socket(CaptureContext& context, int own, std::uint64_
     if (socket.role == SocketRole::connected) read_unsent(socket, own);
   }
   socket.options = changed_options(own, socket);
+  // Asked for again, the kernel would answer again: what waits cannot be put back.
+  char any = 0;
+  if (socket.domain == AF_NETLINK && ::recv(own, &any, 1, MSG_PEEK | MSG_DONTWAIT) >= 0)
+    socket.waiting_count = 1;
   if (socket.role != SocketRole::listening && socket.domain != AF_NETLINK)
     socket.queue = Peeker(own).run(!is_stream(socket), describe_passed);
   return socket;
@@ -486,7 +490,7 @@ class Settler {
       context_.report.add(Severity::changed, named.object, kind,
                           "connections that other processes have made and that the program has not "
                           "accepted yet do not come back");
-    if (socket.domain == AF_NETLINK)
+    if (socket.domain == AF_NETLINK && socket.waiting_count != 0)
       context_.report.add(Severity::changed, named.object, kind,
                           "comes back without the answers that wait in it");
   }
