@@ -1,0 +1,173 @@
+"""What leads out of the program, and what somebody else has taken since: the program notices what it would notice of a
+peer that went away, and the user is told."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support import oracle
+from support.checkpoint import Workshop, notes, passed, restored_pid
+
+
+@contextmanager
+def _served(subject: str, directory: Path) -> Iterator[str]:
+    """Somebody who answers once whatever is sent to him, and keeps the connection."""
+    is_tcp = subject.startswith("tcp")
+    with socket.socket(socket.AF_INET if is_tcp else socket.AF_UNIX) as listening:
+        listening.bind(("127.0.0.1", 0) if is_tcp else str(directory / "peer"))
+        listening.listen()
+        taken: list[socket.socket] = []
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            taken.append(connection)
+            if "data" in subject and connection.recv(100):
+                connection.sendall(b"something")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield str(listening.getsockname()[1]) if is_tcp else listening.getsockname()
+        thread.join()
+        for connection in taken:
+            connection.close()
+
+
+@pytest.mark.parametrize("subject", ["tcp", "tcp_data", "tcp_blocked", "local", "local_data", "local_blocked"])
+def test_lost_peer(workshop: Workshop, subject: str) -> None:
+    with _served(subject, workshop.directory) as place:
+        original = workshop.start_program("fd_outside", subject, place)
+        oracle.wait_asleep(original.pid)
+        before = oracle.look(original.pid, None)
+        saved = workshop.save(original.pid)
+        original.kill()
+    said = [line for line in saved.fidelity if "socket" in line]
+    assert len(said) == 1 and said[0].startswith("changed: fd 3: "), saved.result.output
+    assert place in said[0] and ("reset" if "tcp" in subject else "closed") in said[0], said
+    assert ("9 bytes that wait in it can be read" in said[0]) == ("data" in subject), said
+    for _ in range(2):
+        restart = workshop.restart(saved.image)
+        if "blocked" not in subject:
+            restored_pid(restart, before)
+        restart.send()
+        result = restart.finish()
+        passed(result, original.nonce)
+        assert not notes(result)
+
+
+def test_port_is_taken(workshop: Workshop) -> None:
+    """The original still listens there: the restored program listens elsewhere, and the user is told where."""
+    original = workshop.start_program("fd_inet", "bound")
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    restart = workshop.restart(saved.image)
+    restart.send()
+    result = restart.finish()
+    said = notes(result)
+    assert len(said) == 1 and "is taken" in said[0] and "instead" in said[0], f"{result}"
+    assert "the port is" in result.output, f"{result}"  # the program has noticed
+    original.send()
+    passed(original.finish(), original.nonce)
+
+
+@pytest.mark.parametrize("subject", ["listening_path", "listening_abstract"])
+def test_name_is_taken(workshop: Workshop, subject: str) -> None:
+    original = workshop.start_program("fd_unix", subject)
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    restart = workshop.restart(saved.image)
+    restart.send()
+    result = restart.finish()
+    said = notes(result)
+    assert len(said) == 1 and ("another process uses" in said[0] or "is taken" in said[0]), f"{result}"
+    # The original has not lost its name by it.
+    original.send()
+    passed(original.finish(), original.nonce)
+
+
+def test_name_is_a_file(workshop: Workshop) -> None:
+    """What a user has put in the place of the socket stays."""
+    original = workshop.start_program("fd_unix", "listening_path")
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    original.kill()
+    (path,) = [path for path in workshop.directory.iterdir() if path.is_socket()]
+    path.unlink()
+    path.write_text("precious")
+    restart = workshop.restart(saved.image)
+    restart.send()
+    result = restart.finish()
+    assert any("is no socket any more" in line for line in notes(result)), f"{result}"
+    assert path.read_text() == "precious"
+
+
+def test_directory_of_name_is_gone(workshop: Workshop) -> None:
+    place = workshop.directory / "gone"
+    place.mkdir()
+    original = workshop.start_program("fd_unix", "listening_path", environment={"TMPDIR": str(place)})
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    original.kill()
+    for path in place.iterdir():
+        path.unlink()
+    place.rmdir()
+    restart = workshop.restart(saved.image)
+    restart.send()
+    result = restart.finish()
+    assert any("cannot be made again (No such file or directory" in line for line in notes(result)), f"{result}"
+
+
+def test_lock_is_taken(workshop: Workshop) -> None:
+    original = workshop.start_program("fd_files", "posix_lock")
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    restart = workshop.restart(saved.image)
+    restart.send()
+    said = notes(restart.finish())
+    assert len(said) == 2 and all("another process has locked it" in line for line in said), said
+    original.send()
+    passed(original.finish(), original.nonce)
+
+
+def test_watched_directory_is_gone(workshop: Workshop) -> None:
+    original = workshop.start_program("fd_files", "inotify")
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    original.kill()
+    (path,) = [path for path in workshop.directory.iterdir() if path.name.endswith("watched")]
+    path.rmdir()
+    restart = workshop.restart(saved.image)
+    restart.send()
+    said = notes(restart.finish())
+    assert any("cannot be made again" in line and str(path) in line for line in said), said
+
+
+def test_memory_file_without_its_content(workshop: Workshop) -> None:
+    """The store has lost it: nothing is started."""
+    original = workshop.start_program("fd_files", "memfd")
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    original.kill()
+    (kept,) = [path for path in workshop.store.glob("objects/*/*/*") if "of-the-test" in path.name]
+    kept.unlink()
+    assert "/memfd:of-the-test" in workshop.refused(saved.image)
+
+
+def test_descriptor_limit(workshop: Workshop) -> None:
+    """Room is needed for the descriptors: too little is an error that says so."""
+    original = workshop.start_program("fd_epoll", "many")
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    original.kill()
+    line = workshop.refused(saved.image, before_exec=_few_descriptors)
+    assert "RLIMIT_NOFILE" in line or "Too many open files" in line, line
+
+
+def _few_descriptors() -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
