@@ -1,6 +1,7 @@
 #include "snapshot/ids.hpp"
 
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -232,6 +233,23 @@ std::vector<std::string> renew_ids(const Snapshot& snapshot, state::FileSource& 
                      });
   put_boundary(snapshot, threads::find_library(objects), main, memory, fresh, notes);
   return notes;
+}
+
+void renew_arguments(state::ThreadState& thread, const Snapshot& snapshot,
+                     const std::vector<Tid>& tids) {
+  auto& registers = thread.registers;
+  // A sleep on a CPU clock is the only such call; include/linux/posix-timers.h has these ids of
+  // clocks. Two lowest bits set: a descriptor's.
+  constexpr int kKindBits = 3;
+  constexpr unsigned kDescriptor = 3;
+  const auto clock = static_cast<std::int32_t>(registers.rdi);
+  const bool sleeping = registers.orig_rax == SYS_clock_nanosleep;
+  if (!sleeping || clock >= 0 || (registers.rdi & kDescriptor) == kDescriptor) return;
+  const Tid id = ~(clock >> kKindBits);  // NOLINT(hicpp-signed-bitwise): sign-extending
+  for (std::size_t i = 0; i < tids.size(); ++i)
+    if (snapshot.threads[i].tid == id)
+      registers.rdi -= static_cast<std::uint64_t>(static_cast<std::int64_t>(tids[i] - id))
+                       << static_cast<unsigned>(kKindBits);
 }
 
 }  // namespace ckpt::snapshot

@@ -38,4 +38,9 @@ std::vector<std::string> renew_ids(const Snapshot& snapshot, state::FileSource& 
                                    tracee::RemoteThread& main, const tracee::Memory& memory,
                                    const FreshIds& fresh);
 
+/// For a restore: a thread that waits in a system call with an id among its arguments waits with the
+/// new one. `tids`: of all threads, in the order of the record.
+void renew_arguments(state::ThreadState& thread, const Snapshot& snapshot,
+                     const std::vector<Tid>& tids);
+
 }  // namespace ckpt::snapshot

@@ -434,6 +434,7 @@ std::vector<Held> finish(const Snapshot& snapshot, Tid pid) {
     for (const auto& info : thread.queued) queued |= 1ULL << (info.si_signo - 1U);
     state::prepare_restart(thread, (queued & ~thread.signal_mask) != 0 || thread.held_signal != 0,
                            false);
+    renew_arguments(thread, snapshot, tids);
     return thread;
   };
   {

@@ -48,6 +48,12 @@ CKPT_ENTRY(ioctl);
 CKPT_ENTRY(fcntl);
 CKPT_ENTRY(wait4);
 CKPT_ENTRY(waitid);
+CKPT_ENTRY(clock_gettime);
+CKPT_ENTRY(clock_getres);
+CKPT_ENTRY(clock_settime);
+CKPT_ENTRY(clock_nanosleep);
+CKPT_ENTRY(timer_create);
+CKPT_ENTRY(pthread_getcpuclockid);
 #undef CKPT_ENTRY
 // NOLINTEND
 }
@@ -110,6 +116,12 @@ std::span<const Function> boundary_functions() {
       {"wait4", ckpt_ids_wait4, kWait4},
       {"__wait4", ckpt_ids_wait4, kWait4},
       {"waitid", ckpt_ids_waitid, kWaitid},
+      {"clock_gettime", ckpt_ids_clock_gettime, kClockGettime},
+      {"clock_getres", ckpt_ids_clock_getres, kClockGetres},
+      {"clock_settime", ckpt_ids_clock_settime, kNone},
+      {"clock_nanosleep", ckpt_ids_clock_nanosleep, kClockNanosleep},
+      {"timer_create", ckpt_ids_timer_create, kTimerCreate},
+      {"pthread_getcpuclockid", ckpt_ids_pthread_getcpuclockid, kThreadClock},
   });
   return functions;
 }
@@ -180,6 +192,11 @@ constexpr auto kCallsWithIds = std::to_array<int>({
     SYS_getsockopt,
     SYS_wait4,
     SYS_waitid,
+    SYS_clock_gettime,
+    SYS_clock_getres,
+    SYS_clock_settime,
+    SYS_clock_nanosleep,
+    SYS_timer_create,
 });
 
 template <typename T>
@@ -205,6 +222,20 @@ std::optional<std::vector<std::byte>> move_instructions(std::span<const std::byt
     const auto one = movable_instruction(code.subspan(moved_bytes));
     if (!one || moved_bytes + one->length > kMostMovedBytes) return std::nullopt;
     const auto bytes = code.subspan(moved_bytes, one->length);
+    if (one->is_short_jump) {
+      // From the new place the target is out of a byte's reach: the same jump with four.
+      const auto distance = std::to_integer<std::int8_t>(bytes[1]);
+      moved.insert(moved.end(), {std::byte{0x0f}, (bytes[0] & std::byte{0x0f}) | std::byte{0x80}});
+      const Addr after = to + moved.size() + sizeof(std::int32_t);
+      const Addr target = from + moved_bytes + one->length + static_cast<std::uint64_t>(distance);
+      const auto adjusted = static_cast<std::int64_t>(target.value - after.value);
+      const auto longer = static_cast<std::int32_t>(adjusted);
+      if (longer != adjusted || target < from + kPatchBytes) return std::nullopt;
+      const auto added = std::as_bytes(std::span(&longer, 1));
+      moved.insert(moved.end(), added.begin(), added.end());
+      moved_bytes += one->length;
+      continue;
+    }
     moved.insert(moved.end(), bytes.begin(), bytes.end());
     if (one->displacement_at != 0) {
       std::int32_t distance = 0;
@@ -217,7 +248,7 @@ std::optional<std::vector<std::byte>> move_instructions(std::span<const std::byt
     }
     moved_bytes += one->length;
   }
-  const auto back = jump(to + moved_bytes, from + moved_bytes);
+  const auto back = jump(to + moved.size(), from + moved_bytes);
   moved.insert(moved.end(), back.begin(), back.end());
   return moved;
 }
@@ -242,6 +273,8 @@ std::optional<Movable> movable_instruction(std::span<const std::byte> code) {
   if ((byte(at) & 0xf0U) == 0x40) rex = byte(at++);
   const unsigned opcode = byte(at++);
   std::size_t immediate = 0;
+  if (opcode >= 0x70 && opcode <= 0x7f && at == 1 && code.size() >= 2)
+    return Movable{2, 0, true};                                 // jump if
   if (opcode >= 0x50 && opcode <= 0x57) return Movable{at, 0};  // push
   if (opcode >= 0xb8 && opcode <= 0xbf)                         // mov register, immediate
     return (rex & 8U) != 0 ? Movable{at + 8, 0} : Movable{at + 4, 0};

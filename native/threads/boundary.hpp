@@ -31,11 +31,13 @@ struct BoundaryIds {
 };
 
 /// The length of the instruction at the begin of `code`, if it may be run at another address:
-/// nothing for jumps, calls and whatever is not known. `displacement_at`: where in it a distance
-/// from the program counter stands that must be adjusted, 0 for none.
+/// nothing for calls, most jumps and whatever is not known. `displacement_at`: where in it a
+/// distance from the program counter stands that must be adjusted, 0 for none. `is_short_jump`: a
+/// conditional jump with a distance of one byte.
 struct Movable {
   std::size_t length = 0;
   std::size_t displacement_at = 0;
+  bool is_short_jump = false;
 };
 std::optional<Movable> movable_instruction(std::span<const std::byte> code);
 

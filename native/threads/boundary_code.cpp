@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
+#include <time.h>  // NOLINT(modernize-deprecated-headers)
 
 #include "threads/boundary_layout.hpp"
 
@@ -96,6 +97,20 @@ CKPT_INJECTED_LOCAL int session_to_remembered(int id) {
 CKPT_INJECTED_LOCAL int target_to_real(int id) {
   if (id > 0) return to_real(id);
   return id < -1 ? -group_to_real(-id) : id;
+}
+
+// include/linux/posix-timers.h: the id of a process or a thread, inverted, over three bits that say
+// which of its clocks; two of them set: a file descriptor in the id's place. Others are not
+// negative.
+CKPT_INJECTED_LOCAL int clock_to_real(int clock) {
+  if (clock >= 0 || (clock & 3) == 3) return clock;
+  return static_cast<int>(static_cast<unsigned>(~to_real(~(clock >> 3))) << 3U) | (clock & 7);
+}
+
+CKPT_INJECTED_LOCAL int clock_to_remembered(int clock) {
+  const int id = ~(clock >> 3);
+  if (clock >= 0 || (clock & 3) == 3 || id == 0) return clock;
+  return static_cast<int>(static_cast<unsigned>(~to_remembered(id)) << 3U) | (clock & 7);
 }
 
 CKPT_INJECTED_LOCAL bool is_internal(const void* caller) {
@@ -185,6 +200,17 @@ CKPT_INJECTED_LOCAL long translate(long number, long a, long b, long c, long d, 
     case SYS_prlimit64:
     case SYS_rt_sigqueueinfo:
     case SYS_get_robust_list: return raw(number, to_real(static_cast<int>(a)), b, c, d, e);
+    case SYS_clock_gettime:
+    case SYS_clock_getres:
+    case SYS_clock_settime: return raw(number, clock_to_real(static_cast<int>(a)), b);
+    case SYS_timer_create: {
+      a = clock_to_real(static_cast<int>(a));
+      const auto* wanted = reinterpret_cast<const sigevent*>(b);
+      if (wanted == nullptr || wanted->sigev_notify != SIGEV_THREAD_ID) return raw(number, a, b, c);
+      sigevent event = *wanted;
+      event._sigev_un._tid = to_real(event._sigev_un._tid);
+      return raw(number, a, reinterpret_cast<long>(&event), c);
+    }
     case SYS_tgkill:
     case SYS_rt_tgsigqueueinfo:
       return raw(number, to_real(static_cast<int>(a)), to_real(static_cast<int>(b)), c, d, e);
@@ -354,8 +380,27 @@ CKPT_INJECTED int ckpt_ids_clock_getcpuclockid(int pid, clockid_t* clock) {
   const auto id = static_cast<clockid_t>((~static_cast<unsigned>(pid) << 3U) | 2U);
   const long result = raw(SYS_clock_getres, id, 0);
   if (result != 0) return result == -EINVAL ? ESRCH : static_cast<int>(-result);
-  *clock = id;
+  *clock = clock_to_remembered(id);
   return 0;
+}
+CKPT_INJECTED int ckpt_ids_pthread_getcpuclockid(unsigned long thread, clockid_t* clock) {
+  const auto original = reinterpret_cast<int (*)(unsigned long, clockid_t*)>(
+      header()->originals[ckpt::threads::kThreadClock]);
+  const int result = original(thread, clock);
+  if (result == 0) *clock = clock_to_remembered(*clock);
+  return result;
+}
+CKPT_INJECTED long ckpt_ids_clock_settime(int a, long b) {
+  return answer(translate(SYS_clock_settime, a, b, 0, 0, 0));
+}
+CKPT_INJECTED int ckpt_ids_timer_create(int clock, sigevent* wanted, timer_t* timer) {
+  const auto original = reinterpret_cast<int (*)(int, sigevent*, timer_t*)>(
+      header()->originals[ckpt::threads::kTimerCreate]);
+  if (wanted == nullptr || wanted->sigev_notify != SIGEV_THREAD_ID)
+    return original(clock_to_real(clock), wanted, timer);
+  sigevent event = *wanted;
+  event._sigev_un._tid = to_real(event._sigev_un._tid);
+  return original(clock_to_real(clock), &event, timer);
 }
 
 // The second halves of the functions below; registers are the library's.
@@ -377,11 +422,18 @@ CKPT_INJECTED long ckpt_ids_translated_fcntl(long fd, int command, long argument
 CKPT_INJECTED long ckpt_ids_translated_ioctl(long fd, long request, long argument) {
   return answer(translate(SYS_ioctl, fd, static_cast<unsigned>(request), argument, 0, 0));
 }
+CKPT_INJECTED long ckpt_ids_translated_clock_gettime(int clock, long time) {
+  return answer(translate(SYS_clock_gettime, clock, time, 0, 0, 0));
+}
+CKPT_INJECTED long ckpt_ids_translated_clock_getres(int clock, long time) {
+  return answer(translate(SYS_clock_getres, clock, time, 0, 0, 0));
+}
+CKPT_INJECTED int ckpt_ids_real_clock(int clock) { return clock_to_real(clock); }
 CKPT_INJECTED int ckpt_ids_wait_target(int target) { return target_to_real(target); }
 
 // Offsets of BoundaryHeader::originals, for the assembly.
 static_assert(offsetof(BoundaryHeader, originals) == 16);
-static_assert(offsetof(BoundaryHeader, calls) == 128);
+static_assert(offsetof(BoundaryHeader, calls) == 168);
 
 // Which of these concern ids is decided without touching the stack or the arguments.
 asm(R"(
@@ -404,7 +456,7 @@ asm(R"(
     ja      1f
     lea     0(%rip), %r11
     and     $-0x10000, %r11
-    bt      %rdi, 128(%r11)
+    bt      %rdi, 168(%r11)
     jc      ckpt_ids_syscall_with_id
 1:  go_on 0
 ckpt_ids_syscall_with_id:
@@ -416,6 +468,9 @@ ckpt_ids_syscall_with_id:
     je      5f
     cmp     $247, %rdi               # waitid
     je      6f
+    lea     -227(%rdi), %eax         # clock_settime, _gettime, _getres, _nanosleep
+    cmp     $3, %eax
+    jbe     9f
 2:  jmp     ckpt_ids_translated_syscall
 3:  mov     %edx, %eax
     jmp     7f
@@ -479,6 +534,24 @@ ckpt_ids_syscall_with_id:
     lea     -0x8901(%rax), %r11d     # FIOSETOWN, SIOCSPGRP, FIOGETOWN, SIOCGPGRP
     cmp     $3, %r11d
     jbe     2b
+    jmp     1b
+9:  test    %esi, %esi               # most clocks are nobody's
+    jns     1b
+    cmp     $3, %eax
+    jne     2b
+    push    %rdi
+    push    %rdx
+    push    %rcx
+    push    %r8
+    push    %r9
+    mov     %esi, %edi
+    call    ckpt_ids_real_clock
+    movslq  %eax, %rsi
+    pop     %r9
+    pop     %r8
+    pop     %rcx
+    pop     %rdx
+    pop     %rdi
     jmp     1b
 
     entry ckpt_ids_fcntl
@@ -544,12 +617,40 @@ ckpt_ids_syscall_with_id:
     pop     %rdx
     pop     %rdi
 1:  go_on 4
+
+    entry ckpt_ids_clock_gettime
+    test    %edi, %edi
+    js      1f
+    go_on 5
+1:  jmp     ckpt_ids_translated_clock_gettime
+
+    entry ckpt_ids_clock_getres
+    test    %edi, %edi
+    js      1f
+    go_on 6
+1:  jmp     ckpt_ids_translated_clock_getres
+
+    entry ckpt_ids_clock_nanosleep
+    test    %edi, %edi
+    jns     1f
+    push    %rsi
+    push    %rdx
+    push    %rcx
+    call    ckpt_ids_real_clock
+    mov     %eax, %edi
+    pop     %rcx
+    pop     %rdx
+    pop     %rsi
+1:  go_on 7
     .popsection
 )");
 
 static_assert(ckpt::threads::kSyscall == 0 && ckpt::threads::kIoctl == 1 &&
               ckpt::threads::kFcntl == 2 && ckpt::threads::kWait4 == 3 &&
-              ckpt::threads::kWaitid == 4);
+              ckpt::threads::kWaitid == 4 && ckpt::threads::kClockGettime == 5 &&
+              ckpt::threads::kClockGetres == 6 && ckpt::threads::kClockNanosleep == 7);
+static_assert(SYS_clock_settime == 227 && SYS_clock_gettime == 228 && SYS_clock_getres == 229 &&
+              SYS_clock_nanosleep == 230);
 static_assert(SYS_fcntl == 72 && SYS_ioctl == 16 && SYS_wait4 == 61 && SYS_waitid == 247);
 static_assert(F_SETOWN == 8 && F_GETOWN == 9 && F_SETOWN_EX == 15 && F_GETOWN_EX == 16 &&
               F_GETLK == 5 && F_OFD_GETLK == 36);

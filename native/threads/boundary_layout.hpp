@@ -14,7 +14,7 @@
 
 namespace ckpt::threads {
 
-inline constexpr std::uint64_t kBoundaryMagic = 0x31736469'74706b63;  // "ckptids1"
+inline constexpr std::uint64_t kBoundaryMagic = 0x32736469'74706b63;  // "ckptids2"
 inline constexpr std::uint64_t kBoundaryAlignment = 0x10000;
 inline constexpr std::uint64_t kBoundaryCodeAt = 0x1000;
 
@@ -42,7 +42,19 @@ struct BoundaryPatch {
 };
 
 /// Functions that are gone on with: what the translation does not concern, or what may block.
-enum Original : std::uint8_t { kSyscall, kIoctl, kFcntl, kWait4, kWaitid, kOriginals };
+enum Original : std::uint8_t {
+  kSyscall,
+  kIoctl,
+  kFcntl,
+  kWait4,
+  kWaitid,
+  kClockGettime,
+  kClockGetres,
+  kClockNanosleep,
+  kTimerCreate,
+  kThreadClock,
+  kOriginals
+};
 
 // NOLINTBEGIN(modernize-avoid-c-arrays): plain data shared with code that has no library
 struct BoundaryHeader {

@@ -13,7 +13,7 @@ from support.checkpoint import VARIANTS, Way, Workshop, pairwise, passed, record
 from support.processes import Running, as_root, read_text, state_of, threads_of, wait_until
 
 EVERYWHERE = """
-    thr_calls thr_cancel thr_owners thr_lookalikes thr_family thr_sync thr_many thr_cxx thr_main_exits thr_handles thr_stdio
+    thr_calls thr_cancel thr_owners thr_lookalikes thr_family thr_sync thr_many thr_cxx thr_main_exits thr_handles thr_stdio thr_clocks
 """.split()
 PROGRAMS = [*EVERYWHERE, "thr_openmp", "thr_setxid", "thr_remembered", "thr_loader"]
 SHARED_ONLY = {"thr_openmp": "libgomp is a shared library", "thr_loader": "dlopen() needs the dynamic linker"}
@@ -23,8 +23,9 @@ VIRTUAL = [
     for variant in VARIANTS
     for randomised in (True, False)
 ]
-# These compute while they are saved, so there is no moment at which two looks must be the same.
-BUSY = {"thr_cancel", "thr_openmp"}
+# These compute while they are saved, so there is no moment at which two looks must be the same; one waits in a call with an
+# id among its arguments.
+BUSY = {"thr_cancel", "thr_openmp", "thr_clocks"}
 # A thread in pthread_join() sleeps on the other's id in struct pthread, which has become another: it looks again. That
 # leaves traces in registers and on its stack.
 JOINING = {"thr_main_exits"}

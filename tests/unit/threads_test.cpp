@@ -207,14 +207,19 @@ TEST(MovableInstruction, LengthsAndDistances) {
     ASSERT_TRUE(one.has_value()) << testing::PrintToString(row.code);
     EXPECT_EQ(one->length, row.length) << testing::PrintToString(row.code);
     EXPECT_EQ(one->displacement_at, row.displacement_at) << testing::PrintToString(row.code);
+    EXPECT_FALSE(one->is_short_jump);
   }
+  const std::string jump = "\x74\x10";  // je
+  const auto one = movable_instruction(std::as_bytes(std::span(jump)));
+  ASSERT_TRUE(one.has_value());
+  EXPECT_TRUE(one->is_short_jump);
+  EXPECT_EQ(one->length, 2U);
 }
 
 TEST(MovableInstruction, LeavesAloneWhatItDoesNotKnow) {
   using namespace std::string_literals;
   for (const std::string& code : {"\xe8\x00\x00\x00\x00"s,       // call
                                   "\xeb\x10"s,                   // jmp
-                                  "\x74\x10"s,                   // je
                                   "\x0f\x05"s,                   // syscall
                                   "\xc3"s,                       // ret
                                   "\x48\x89"s, "\x48"s, ""s}) {  // cut off

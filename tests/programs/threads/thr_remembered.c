@@ -71,10 +71,11 @@ static void scheduling(void) {
   MUST(sched_getaffinity(worker_tid, sizeof set, &set));
   CHECK(CPU_COUNT(&set) >= 1, "sched_getaffinity");
   MUST(sched_setaffinity(worker_tid, sizeof set, &set));
-  MUST(setpriority(PRIO_PROCESS, (id_t)worker_tid, 3));
   errno = 0;
-  CHECK(getpriority(PRIO_PROCESS, (id_t)worker_tid) == 3 && !errno, "getpriority");
-  CHECK(getpriority(PRIO_PROCESS, (id_t)main_tid) != 3 && !errno, "the main thread's nice value");
+  int own = getpriority(PRIO_PROCESS, 0), raised = own + 3;
+  MUST(setpriority(PRIO_PROCESS, (id_t)worker_tid, raised));
+  CHECK(getpriority(PRIO_PROCESS, (id_t)worker_tid) == raised && !errno, "getpriority");
+  CHECK(getpriority(PRIO_PROCESS, (id_t)main_tid) == own && !errno, "the main thread's nice value");
   struct rlimit limit;
   MUST(prlimit(pid, RLIMIT_NOFILE, NULL, &limit));
 }
