@@ -94,7 +94,8 @@ class Fidelity(NamedTuple):
 class Thread(NamedTuple):
     """A thread of the saved program: its id in the kernel, GDB's global number, its pthread_t (0:
     none), the address it goes on at (0: unknown). `ended`: a main thread that is gone while others
-    go on.
+    go on. `remembered`: the id that the program is shown, another one than `tid` in a program that
+    had itself been restored with new ids.
     """
 
     tid: int
@@ -104,18 +105,21 @@ class Thread(NamedTuple):
     held_signal: int
     pc: int = 0
     ended: bool = False
+    remembered: int = 0
 
     @classmethod
     def of(cls, source: Mapping[str, Any]) -> "Thread":
         """From the native module's dictionary. Raises RecordError."""
+        tid = read(source, "tid", int)
         return cls(
-            read(source, "tid", int),
+            tid,
             read(source, "number", int),
             read(source, "name", str, ""),
             read(source, "pthread", int, 0),
             read(source, "held_signal", int, 0),
             read(read_dict(source, "registers"), "rip", int, 0),
             read(source, "ended", bool, False),
+            read(source, "remembered", int, tid),
         )
 
 
@@ -215,6 +219,11 @@ class Record(NamedTuple):
             session=read_dict(source, "session") if source.get("session") is not None else {},
             raw=source,
         )
+
+    @property
+    def has_remembered_ids(self) -> bool:
+        """Whether the program remembers other ids than it had: it had been restored with new ones."""
+        return any(thread.remembered != thread.tid for thread in self.threads)
 
     @property
     def program_name(self) -> str:

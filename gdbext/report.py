@@ -60,12 +60,15 @@ def fidelity(found: Iterable[Fidelity]) -> List[str]:
     return ["Will not come back as it was:", *lines] if lines else []
 
 
+def _ids(ids: str) -> str:
+    return "ids kept" if ids == "saved" else "new ids"
+
+
 def restored(record: Record, name: str, pid: int, ids: str) -> str:
     """The line after a restore."""
-    kept = "ids kept" if ids == "saved" else "new ids"
     return (
         f'Restored "{name}", saved {moment(record.created)}: process {pid}, '
-        f'{counted(len(record.threads), "thread")} ({kept})'
+        f'{counted(len(record.threads), "thread")} ({_ids(ids)})'
     )
 
 
@@ -184,8 +187,17 @@ def _summary(entry: Entry) -> Dict[str, Any]:
 # -- ckpt info -------------------------------------------------------------------------------------
 
 
-def info(name: str, path: str, record: Record) -> List[str]:
-    """`ckpt info NAME`."""
+class RestoredHere(NamedTuple):
+    """A program that was restored in this session; `ids` is "saved" or "virtual"."""
+
+    inferior: int
+    pid: int
+    ids: str
+
+
+def info(name: str, path: str, record: Record, here: Sequence[RestoredHere] = ()) -> List[str]:
+    """`ckpt info NAME`. `here`: what was restored from it and is still there."""
+    main = record.threads[0]
     facts = [
         ("Snapshot", name),
         ("Message", record.message),
@@ -198,7 +210,17 @@ def info(name: str, path: str, record: Record) -> List[str]:
         ("Program", record.program),
         ("Arguments", " ".join(record.argv[1:])),
         ("Directory", record.cwd),
-        ("Process", str(record.pid)),
+        ("Process", _both_ids(record.pid, main.remembered if main.tid == record.pid else record.pid)),
+        (
+            "Ids",
+            "it had been restored with new ids, and is shown those that it remembers"
+            if record.has_remembered_ids
+            else "",
+        ),
+        (
+            "Restored",
+            "; ".join(f"inferior {each.inferior}, process {each.pid} ({_ids(each.ids)})" for each in here),
+        ),
         ("Stopped at", record.stop),
         ("Kept files", f"{len(record.objects)}, {size(sum(each.size for each in record.objects))}"),
     ]
@@ -208,7 +230,8 @@ def info(name: str, path: str, record: Record) -> List[str]:
     for thread in record.threads:
         mark = "*" if thread.tid == record.selected_tid else " "
         signal = f", signal {thread.held_signal} held" if thread.held_signal else ""
-        lines.append(f"{mark} {thread.number:<4} LWP {thread.tid} {printable(thread.name)}{signal}")
+        ids = _both_ids(thread.tid, thread.remembered)
+        lines.append(f"{mark} {thread.number:<4} LWP {ids} {printable(thread.name)}{signal}")
     if record.files:
         lines.append("Open files:")
         lines += [
@@ -218,8 +241,18 @@ def info(name: str, path: str, record: Record) -> List[str]:
     return lines + fidelity(record.fidelity)
 
 
-def info_json(name: str, path: str, record: Record) -> str:
-    """`ckpt info NAME -json`: the whole record, with the name and the file it is under now."""
-    return json.dumps(
-        {**record.raw, "name": name, "file": path}, indent=2, ensure_ascii=False, default=str
-    )
+def _both_ids(kernel: int, remembered: int) -> str:
+    return str(kernel) if kernel == remembered else f"{kernel} (remembered as {remembered})"
+
+
+def info_json(name: str, path: str, record: Record, here: Sequence[RestoredHere] = ()) -> str:
+    """`ckpt info NAME -json`: the whole record, with the name and the file it is under now, and
+    what was restored from it and is still there.
+    """
+    whole = {
+        **record.raw,
+        "name": name,
+        "file": path,
+        "restored": [each._asdict() for each in here],
+    }
+    return json.dumps(whole, indent=2, ensure_ascii=False, default=str)

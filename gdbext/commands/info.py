@@ -17,6 +17,7 @@ class Options(Parsed):
 def run(options: Options) -> None:
     """Show what a snapshot says of itself."""
     from .. import report, session
+    from ..session import life
 
     if options.name is None:
         raise UsageError('NAME is missing; try "help ckpt info"')
@@ -24,16 +25,20 @@ def run(options: Options) -> None:
     name, path = store.resolve(options.name)
     record = session.describe(path)
     store.register_found(record.name or name, path, record)
+    here = life.restores_of(path, record.created)
     if options.json:
-        session.show(report.info_json(name, str(path), record))
+        session.show(report.info_json(name, str(path), record, here))
     else:
-        session.show(*report.info(name, str(path), record))
+        session.show(*report.info(name, str(path), record, here))
 
 
 VERB = Verb(
     name="info",
     summary="Show what a snapshot holds.",
-    details="",
+    details="""\
+If the program that was saved had itself been restored with new ids, the ids that it remembers are
+shown beside those that it had. If a program that was restored from the snapshot is in this GDB, it
+is named, with the ids that it got.""",
     options=Options,
     run=run,
     changes=False,

@@ -15,6 +15,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 import gdb
 
 from .. import launch, overlay
+from ..report import RestoredHere
 from . import settings
 
 
@@ -25,6 +26,10 @@ class _Ours(NamedTuple):
     helper: int
     # GDB's numbers of the threads when they were saved, by the ids they have now.
     numbers: Dict[int, int]
+    # The snapshot, the time it was made, and whether the ids are the "saved" or "virtual" ones.
+    image: Path
+    created: float
+    ids: str
 
 
 class _Shown:
@@ -64,10 +69,24 @@ def _connect() -> None:
         gdb.events.gdb_exiting.connect(_on_exiting)
 
 
-def adopt(pid: int, helper: int, numbers: Dict[int, int]) -> None:
-    """The restored program `pid` is GDB's now. `numbers`: see `saved_numbers`."""
+def adopt(
+    pid: int, helper: int, numbers: Dict[int, int], image: Path, created: float, ids: str
+) -> None:
+    """The restored program `pid` is GDB's now. `numbers`: see `saved_numbers`. `image`, `created`:
+    the snapshot and when it was made; `ids`: "saved" or "virtual".
+    """
     _connect()
-    _ours[pid] = _Ours(pid, helper, numbers)
+    _ours[pid] = _Ours(pid, helper, numbers, image, created, ids)
+
+
+def restores_of(image: Path, created: float) -> List[RestoredHere]:
+    """The programs of this session that were restored from the snapshot made at `created`."""
+    found = []
+    for target in gdb.inferiors():
+        ours = _ours.get(int(target.pid))
+        if ours is not None and ours.image == image and ours.created == created:
+            found.append(RestoredHere(int(target.num), ours.pid, ours.ids))
+    return found
 
 
 def saved_numbers(pid: int) -> Dict[int, int]:

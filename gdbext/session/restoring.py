@@ -136,10 +136,15 @@ class _Restore:
         parked.go()
         self._undo.pop_all()
         life.adopt(
-            parked.pid, parked.helper, {each.tid: each.number for each in finished.threads if each.number}
+            parked.pid,
+            parked.helper,
+            {each.tid: each.number for each in finished.threads if each.number},
+            self._path,
+            self._record.created,
+            finished.ids,
         )
         try:
-            self._remake_session(finished)
+            self._remake_session(finished, parked.locks)
             self._note_newer_sources()
         except gdb.error as error:
             self._notes.append(f"the session is incomplete: {inferior.stop_problem(error)}")

@@ -60,6 +60,29 @@ def test_both_ids_of_every_thread(scene: Scene, link: str) -> None:
     gdb.execute("kill")
 
 
+def test_info_says_which_ids(scene: Scene) -> None:
+    """What was saved, what the program remembers, and what the restore that is there now has got."""
+    gdb = run_to_work(scene, THREADS, "")
+    first = gdb.inferior_pid
+    save(gdb, "moment")
+    assert "Restored:" not in gdb.execute("ckpt info moment")
+    gdb.execute("set confirm off")
+    pid = restore_virtual(gdb, first)
+    printed = gdb.execute("ckpt info moment")
+    assert re.search(rf"^Restored: +inferior 1, process {pid} \(new ids\)$", printed, re.MULTILINE)
+    assert f"LWP {first} " in printed and "remember" not in printed
+    save(gdb, "again")
+    printed = gdb.execute("ckpt info again")
+    assert re.search(rf"^Process: +{pid} \(remembered as {first}\)$", printed, re.MULTILINE)
+    assert f"LWP {pid} (remembered as {first}) " in printed and "Restored:" not in printed
+    record = json.loads(gdb.execute("ckpt info again -json"))
+    assert record["restored"] == [] and [each["remembered"] for each in record["threads"]][0] == first
+    record = json.loads(gdb.execute("ckpt info moment -json"))
+    assert record["restored"] == [{"inferior": 1, "pid": pid, "ids": "virtual"}]
+    gdb.execute("kill")
+    assert "Restored:" not in gdb.execute("ckpt info moment")
+
+
 def test_commands_about_threads(scene: Scene) -> None:
     """info threads, thread apply, thread find, $_thread, TLS of each thread, a breakpoint for one thread."""
     gdb, _, pid = saved_here(scene)
