@@ -2,7 +2,7 @@
 
     1. We start the helper with the write end of a report pipe and the read end of a control pipe.
     2. It restores the program, parks it and writes one JSON line:
-       {"pid":..,"tids":[..],"ids":..,"notes":[..]} or {"error":..,"kind":..}.
+       {"pid":..,"tids":[..],"ids":..,"notes":[..],"locks":[..]} or {"error":..,"kind":..}.
     3. The caller attaches and finishes the program, then `go()`: "go\\n" on the control pipe.
     4. Without it, i.e. when the control pipe is closed (`abandon()`, or our death), the helper
        kills the program and ends.
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .errors import LaunchError, RecordError
-from .records import read, read_list
+from .records import MovedLock, read, read_list
 
 # A report is one line with a number per thread and some notes; far more than that is no report.
 REPORT_LIMIT_BYTES = 16 << 20
@@ -88,6 +88,7 @@ class Parked:
         self.tids: Tuple[int, ...] = read_list(report, "tids", int)
         self.ids = read(report, "ids", str, "saved")
         self.notes: Tuple[str, ...] = read_list(report, "notes", str)
+        self.locks = tuple(MovedLock.of(each) for each in read_list(report, "locks", dict))
         if self.pid <= 1:
             raise RecordError(f"the helper reported process {self.pid}")
 

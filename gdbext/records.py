@@ -262,6 +262,26 @@ class Checked(NamedTuple):
         )
 
 
+class MovedLock(NamedTuple):
+    """Memory that was taken for a held lock by its structure: its address, and the words that were
+    changed, as pairs of offset and old value.
+    """
+
+    address: int
+    words: Tuple[Tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, source: Mapping[str, Any]) -> "MovedLock":
+        """From the helper's report. Raises RecordError."""
+        words = tuple(
+            (read(each, "offset", int), read(each, "old", int))
+            for each in read_list(source, "words", dict)
+        )
+        if not words or any(not 0 <= old < 1 << 32 for _, old in words):
+            raise RecordError("a lock without owner words was reported")
+        return cls(read(source, "address", int), words)
+
+
 class FinishedThread(NamedTuple):
     """A thread after the restore: the id it was saved with, the one it has, GDB's number at the
     save.

@@ -191,6 +191,17 @@ bool wait_for_go(const Options& options) {
   }
 }
 
+Json locks_to_json(const std::vector<ckpt::threads::MovedLock>& locks) {
+  Json list = Json::array();
+  for (const auto& lock : locks) {
+    Json words = Json::array();
+    for (const auto& word : lock.before)
+      words.push_back({{"offset", word.offset}, {"old", word.value}});
+    list.push_back({{"address", lock.address.value}, {"words", std::move(words)}});
+  }
+  return list;
+}
+
 int run_parked(const Options& options) {
   Tid pid = 0;
   try {
@@ -202,7 +213,8 @@ int run_parked(const Options& options) {
     report(options, {{"pid", pid},
                      {"tids", made.program.tids},
                      {"ids", made.program.ids_kept ? "saved" : "virtual"},
-                     {"notes", made.notes}});
+                     {"notes", made.notes},
+                     {"locks", locks_to_json(made.program.locks)}});
   } catch (const ckpt::Error& error) {
     if (pid > 0) ::kill(pid, SIGKILL);
     report(options, {{"error", error.what()}, {"kind", ckpt::kind_name(error.kind())}});

@@ -19,7 +19,7 @@ from .. import launch, native
 from ..debugstate import DebugState
 from ..errors import CkptError, LaunchError
 from ..progress import Progress
-from ..records import Checked, Finished, Record
+from ..records import Checked, Finished, MovedLock, Record
 from ..store import Store
 from . import debugger, inferior, life, settings, stoppc
 
@@ -290,12 +290,16 @@ class _Restore:
 
     # -- the session -------------------------------------------------------------------------------
 
-    def _remake_session(self, finished: Finished) -> None:
+    def _remake_session(self, finished: Finished, locks: Tuple[MovedLock, ...]) -> None:
         tids = {thread.saved_tid: thread.tid for thread in finished.threads}
         numbers = _number_map(finished)
         if self._request.session:
             self._notes += debugger.apply_settings(self._state)
             self._notes += debugger.apply_symbol_files(self._state)
+        if locks:
+            from . import owners
+
+            owners.put_back_lookalikes(locks)
         for tid, number in finished.held:
             self._queue_signal(tid, number)
         self._select(tids)

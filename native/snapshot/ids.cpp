@@ -9,7 +9,6 @@
 
 #include "base/error.hpp"
 #include "threads/library.hpp"
-#include "threads/owners.hpp"
 
 namespace ckpt::snapshot {
 
@@ -206,10 +205,9 @@ bool ids_kept(const Snapshot& snapshot, const FreshIds& fresh) {
   return true;
 }
 
-std::vector<std::string> renew_ids(const Snapshot& snapshot, state::FileSource& files,
-                                   tracee::RemoteThread& main, const tracee::Memory& memory,
-                                   const FreshIds& fresh) {
-  std::vector<std::string> notes;
+RenewedIds renew_ids(const Snapshot& snapshot, state::FileSource& files, tracee::RemoteThread& main,
+                     const tracee::Memory& memory, const FreshIds& fresh) {
+  RenewedIds renewed;
   threads::IdMap changed;
   std::vector<threads::RobustList> robust_lists;
   std::vector<threads::InsideLock> inside;
@@ -219,9 +217,9 @@ std::vector<std::string> renew_ids(const Snapshot& snapshot, state::FileSource& 
     robust_lists.push_back({thread.tid, thread.robust_list, thread.robust_list_bytes});
     if (thread.locking) inside.push_back({thread.tid, state::pointers_of(thread)});
   }
-  threads::move_owners(memory, snapshot.reader, lock_places(snapshot.space), robust_lists, inside,
-                       changed);
-  if (ids_kept(snapshot, fresh)) return notes;
+  renewed.locks = threads::move_owners(memory, snapshot.reader, lock_places(snapshot.space),
+                                       robust_lists, inside, changed);
+  if (ids_kept(snapshot, fresh)) return renewed;
   const auto objects =
       mapped_objects(snapshot.space, snapshot.program,
                      [&](const state::KeptFile& file) -> std::optional<std::string> {
@@ -231,8 +229,8 @@ std::vector<std::string> renew_ids(const Snapshot& snapshot, state::FileSource& 
                          return std::nullopt;  // a file that was too large to be kept: no library
                        }
                      });
-  put_boundary(snapshot, threads::find_library(objects), main, memory, fresh, notes);
-  return notes;
+  put_boundary(snapshot, threads::find_library(objects), main, memory, fresh, renewed.notes);
+  return renewed;
 }
 
 void renew_arguments(state::ThreadState& thread, const Snapshot& snapshot,

@@ -7,6 +7,7 @@
 
 #include "snapshot/snapshot.hpp"
 #include "threads/boundary.hpp"
+#include "threads/owners.hpp"
 #include "tracee/remote.hpp"
 
 namespace ckpt::snapshot {
@@ -32,14 +33,18 @@ struct FreshIds {
 /// For a restore: whether all threads have the ids that the program remembers.
 bool ids_kept(const Snapshot& snapshot, const FreshIds& fresh);
 
-/// For a restore: moves the owners of held locks, and puts a translation of the remembered ids in
-/// front of the C library. Memory is filled, no thread runs. Returns what the user should know.
-std::vector<std::string> renew_ids(const Snapshot& snapshot, state::FileSource& files,
-                                   tracee::RemoteThread& main, const tracee::Memory& memory,
-                                   const FreshIds& fresh);
+struct RenewedIds {
+  std::vector<std::string> notes;         // what the user should know
+  std::vector<threads::MovedLock> locks;  // those that nothing but their structure tells to be some
+};
 
-/// For a restore: a thread that waits in a system call with an id among its arguments waits with the
-/// new one. `tids`: of all threads, in the order of the record.
+/// For a restore: moves the owners of held locks, and puts a translation of the remembered ids in
+/// front of the C library. Memory is filled, no thread runs.
+RenewedIds renew_ids(const Snapshot& snapshot, state::FileSource& files, tracee::RemoteThread& main,
+                     const tracee::Memory& memory, const FreshIds& fresh);
+
+/// For a restore: a thread that waits in a system call with an id among its arguments waits with
+/// the new one. `tids`: of all threads, in the order of the record.
 void renew_arguments(state::ThreadState& thread, const Snapshot& snapshot,
                      const std::vector<Tid>& tids);
 

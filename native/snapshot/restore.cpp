@@ -332,8 +332,9 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   const FreshIds ids{{pid, ::getpid(), options.own_process_group ? pid : ::getpgrp(), ::getsid(0)},
                      result.tids};
   result.ids_kept = ids_kept(snapshot, ids);
-  const auto id_notes = renew_ids(snapshot, files, main, memory, ids);
-  result.notes.insert(result.notes.end(), id_notes.begin(), id_notes.end());
+  auto renewed = renew_ids(snapshot, files, main, memory, ids);
+  result.notes.insert(result.notes.end(), renewed.notes.begin(), renewed.notes.end());
+  result.locks = std::move(renewed.locks);
   fault_point("restore-ids");
 
   state::create_timers(main, scratch, memory, snapshot.timers,

@@ -8,6 +8,7 @@
 
 #include "base/types.hpp"
 #include "snapshot/snapshot.hpp"
+#include "threads/owners.hpp"
 
 namespace ckpt::snapshot {
 
@@ -32,6 +33,7 @@ struct Transplanted {
   std::vector<Tid> tids;  // in the order of the record
   bool ids_kept = false;
   std::vector<std::string> notes;
+  std::vector<threads::MovedLock> locks;  // see RenewedIds
 };
 
 /// Makes the process; the calling thread is its tracer and parent. Throws Error with nothing left.

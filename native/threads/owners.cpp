@@ -170,10 +170,10 @@ class Mover {
   void look_at(Addr word) {
     std::array<std::byte, kMutexBytes> mutex{};
     if (memory_.read_some(word - kMutexOwnerAt, mutex) == mutex.size())
-      if (write(word - kMutexOwnerAt, owner_words_of_mutex(mutex, ids_))) ++moved.mutexes;
+      write(word - kMutexOwnerAt, mutex, owner_words_of_mutex(mutex, ids_));
     std::array<std::byte, kRwlockBytes> rwlock{};
     if (memory_.read_some(word - kWriterAt, rwlock) == rwlock.size())
-      if (write(word - kWriterAt, owner_words_of_rwlock(rwlock, ids_))) ++moved.rwlocks;
+      write(word - kWriterAt, rwlock, owner_words_of_rwlock(rwlock, ids_));
   }
 
   /// What a thread that is inside a lock function points to.
@@ -199,7 +199,7 @@ class Mover {
     }
   }
 
-  MovedOwners moved;
+  std::vector<MovedLock> moved;
 
  private:
   template <typename T>
@@ -213,16 +213,19 @@ class Mover {
     constexpr std::uint32_t kIdBits = FUTEX_TID_MASK;
     if ((word & kIdBits) != static_cast<std::uint32_t>(list.old_tid)) return;
     memory_.write_value(lock, (word & ~kIdBits) | static_cast<std::uint32_t>(now));
-    ++moved.robust;
     // glibc's mutex says it once more.
     Tid owner = 0;
     if (read(lock + kMutexOwnerAt, owner) && owner == list.old_tid)
       memory_.write_value(lock + kMutexOwnerAt, now);
   }
 
-  bool write(Addr lock, const std::vector<OwnerWord>& words) const {
-    for (const auto& word : words) memory_.write_value(lock + word.offset, word.value);
-    return !words.empty();
+  void write(Addr lock, std::span<const std::byte> bytes, const std::vector<OwnerWord>& words) {
+    if (words.empty()) return;
+    MovedLock& known = moved.emplace_back(MovedLock{lock, words});
+    for (OwnerWord& word : known.before) {
+      memory_.write_value(lock + word.offset, word.value);
+      std::memcpy(&word.value, bytes.data() + word.offset, sizeof word.value);
+    }
   }
 
   const tracee::Memory& memory_;
@@ -231,10 +234,10 @@ class Mover {
 
 }  // namespace
 
-MovedOwners move_owners(const tracee::Memory& memory, const image::Reader& image,
-                        std::span<const proc::PageRun> writable,
-                        std::span<const RobustList> robust_lists,
-                        std::span<const InsideLock> inside, const IdMap& ids) {
+std::vector<MovedLock> move_owners(const tracee::Memory& memory, const image::Reader& image,
+                                   std::span<const proc::PageRun> writable,
+                                   std::span<const RobustList> robust_lists,
+                                   std::span<const InsideLock> inside, const IdMap& ids) {
   Mover mover(memory, ids);
   if (!ids.changes()) return mover.moved;
   static_assert(kMutexListAt == 32, "the robust list is followed by offsets from the lock word");

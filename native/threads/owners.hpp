@@ -75,18 +75,19 @@ struct InsideLock {
   std::vector<Addr> pointers;
 };
 
-struct MovedOwners {
-  std::size_t robust = 0;
-  std::size_t mutexes = 0;
-  std::size_t rwlocks = 0;
+/// What was taken for a held lock by its structure alone, with the words as they were before.
+struct MovedLock {
+  Addr address;
+  std::vector<OwnerWord> before;
 };
 
 /// Renews the owners of all held locks in the memory of a process that was just filled from an
-/// image. `writable`: the memory in which locks may lie. No thread may be running. Throws Error
-/// (system) when memory cannot be read or written.
-MovedOwners move_owners(const tracee::Memory& memory, const image::Reader& image,
-                        std::span<const proc::PageRun> writable,
-                        std::span<const RobustList> robust_lists,
-                        std::span<const InsideLock> inside, const IdMap& ids);
+/// image. `writable`: the memory in which locks may lie. No thread may be running. Returns those
+/// that nothing but their structure tells to be locks. Throws Error (system) when memory cannot be
+/// read or written.
+std::vector<MovedLock> move_owners(const tracee::Memory& memory, const image::Reader& image,
+                                   std::span<const proc::PageRun> writable,
+                                   std::span<const RobustList> robust_lists,
+                                   std::span<const InsideLock> inside, const IdMap& ids);
 
 }  // namespace ckpt::threads

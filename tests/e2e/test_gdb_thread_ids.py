@@ -135,3 +135,19 @@ def test_a_main_thread_that_has_ended(scene: Scene) -> None:
         ended = again.execute("continue")
         assert "PASS" in ended and "exited normally" in ended, ended
         again.quit()
+
+
+@pytest.mark.parametrize("link", ["", "static"])
+def test_types_tell_what_is_no_lock(scene: Scene, link: str) -> None:
+    """Numbers that are a held lock field by field, in a variable that is none, are as they were."""
+    line = scene.directory / "line"
+    line.write_text("\n")
+    gdb = scene.gdb(scene.program("thr_typed", link))
+    gdb.execute("break wait_line")
+    assert "hit Breakpoint 1, wait_line" in gdb.execute(f"run < {line}")
+    pid = gdb.inferior_pid
+    save(gdb, "moment")
+    gdb.execute("set confirm off")
+    restore_virtual(gdb, pid)
+    printed = gdb.execute("continue")
+    assert "PASS" in printed and "exited normally" in printed, printed

@@ -7,7 +7,7 @@ from typing import Any, Dict
 
 import pytest
 from gdbext.errors import RecordError
-from gdbext.records import Checked, Fidelity, Finished, Record
+from gdbext.records import Checked, Fidelity, Finished, MovedLock, Record
 
 
 def table() -> Dict[str, Any]:
@@ -144,3 +144,11 @@ def test_finished() -> None:
     assert finished.held == ((99, 11),)
     with pytest.raises(RecordError):
         Finished.of({"threads": [{"tid": 1}]})
+
+
+def test_moved_lock() -> None:
+    lock = MovedLock.of({"address": 4096, "words": [{"offset": 8, "old": 42}]})
+    assert lock == (4096, ((8, 42),))
+    for words in ([], [{"offset": 8}], [{"offset": 8, "old": 1 << 32}], [{"offset": 8, "old": -1}]):
+        with pytest.raises(RecordError):
+            MovedLock.of({"address": 4096, "words": words})
