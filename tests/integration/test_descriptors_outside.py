@@ -128,7 +128,8 @@ def test_lock_is_taken(workshop: Workshop) -> None:
     restart = workshop.restart(saved.image)
     restart.send()
     said = notes(restart.finish())
-    assert len(said) == 2 and all("another process has locked it" in line for line in said), said
+    # Two may read at once.
+    assert len(said) == 1 and "another process has locked it" in said[0], said
     original.send()
     passed(original.finish(), original.nonce)
 
