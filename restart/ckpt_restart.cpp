@@ -91,8 +91,34 @@ class TerminalModes {
   termios before_{};
 };
 
+/// The terminal's foreground, for a program that had a process group of its own: a shell, and what
+/// one has started. It gets one again, as a shell would give it, and we stay in ours.
+class Foreground {
+ public:
+  /// Whether we have a terminal to give. In a pipeline others of our group need it.
+  static bool ours() {
+    return ::isatty(0) == 1 && ::isatty(1) == 1 && ::tcgetpgrp(0) == ::getpgrp();
+  }
+  /// `group`: the program's, 0 for one in our own group.
+  explicit Foreground(Tid group) : group_(group) {
+    // We change it from the background, too.
+    if (group_ != 0) set_handler(SIGTTOU, SIG_IGN);
+    give();
+  }
+  Foreground(Foreground&&) = delete;
+  ~Foreground() {
+    if (group_ != 0 && ::tcgetpgrp(0) == group_) ::tcsetpgrp(0, ::getpgrp());
+  }
+  void give() const {
+    if (group_ != 0 && ours()) ::tcsetpgrp(0, group_);
+  }
+
+ private:
+  Tid group_;
+};
+
 /// Waits for the program; a stop of its (Ctrl-Z) becomes a stop of ours.
-int wait_for_end(Tid pid) {
+int wait_for_end(Tid pid, const Foreground& foreground) {
   for (;;) {
     int status = 0;
     // Any of its threads: one that was let go first may have ended the program while we still
@@ -103,6 +129,7 @@ int wait_for_end(Tid pid) {
     if (got != pid) continue;
     if (WIFSTOPPED(status)) {
       ::raise(SIGSTOP);
+      foreground.give();
       ::kill(pid, SIGCONT);
       continue;
     }
@@ -133,8 +160,11 @@ struct Made {
   std::vector<std::string> notes;   // found while it was made
 };
 
-Made make(const Options& options, const ckpt::snapshot::TransplantOptions& transplant_options) {
+Made make(const Options& options, ckpt::snapshot::TransplantOptions transplant_options) {
   Made made{ckpt::snapshot::Snapshot(options.image), {}, {}, {}};
+  const auto& process = made.snapshot.process;
+  if (!options.park)
+    transplant_options.own_process_group = process.group == process.pid && Foreground::ours();
   const auto stores = ckpt::snapshot::stores_of(made.snapshot, options.restore);
   std::vector<ckpt::UniqueFd> held;
   held.reserve(stores.size());
@@ -155,21 +185,25 @@ int run_alone(const Options& options) {
   const Made made = make(options, transplant_options);
   const Tid pid = made.program.pid;
   program_pid = pid;
-  // The terminal's signals reach the program by themselves: it is in our process group.
+  // The terminal's signals reach the program by themselves: it is in our process group, or in one
+  // of its own that has the terminal.
   for (const int signal : {SIGINT, SIGQUIT}) set_handler(signal, SIG_IGN);
   for (const int signal : {SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}) forward_signal(signal);
   std::optional<TerminalModes> modes;
+  std::optional<Foreground> foreground;
   try {
     modes.emplace(made.snapshot.reader.record().at("terminal"));
     ckpt::snapshot::finish(made.snapshot, pid);
     for (const auto* notes : {&made.checks, &made.notes})
       for (const auto& note : *notes) fmt::print(stderr, "ckpt-restart: note: {}\n", note);
+    foreground.emplace(::getpgid(pid) == pid ? pid : 0);
     ckpt::snapshot::release(made.program);
   } catch (...) {
     ::kill(pid, SIGKILL);
     throw;
   }
-  const int status = wait_for_end(pid);
+  const int status = wait_for_end(pid, *foreground);
+  foreground.reset();
   modes.reset();
   return end_like(status);
 }
