@@ -199,7 +199,8 @@ bool in_our_network(const CaptureContext& context) {
          (ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev);
 }
 
-void read_unix(Socket& socket, const LocalSocketInfo& diag, int own) {
+void read_unix(const CaptureContext& context, Socket& socket, const LocalSocketInfo& diag,
+               int own) {
   socket.no_receiving = (diag.shutdown & 1U) != 0;
   socket.no_sending = (diag.shutdown & 2U) != 0;
   if (int_option(own, SO_ACCEPTCONN) == 1) {
@@ -212,10 +213,11 @@ void read_unix(Socket& socket, const LocalSocketInfo& diag, int own) {
     socket.role = SocketRole::connected;
   }
   socket.peer = diag.peer;
-  const std::string path = address_text(socket.name);
+  std::string path = address_text(socket.name);
+  if (path.empty() || path.starts_with('@')) return;
+  if (!path.starts_with('/')) path = context.process.path("cwd") + "/" + path;
   struct stat status {};
-  if (path.starts_with('/') && ::stat(path.c_str(), &status) == 0)
-    socket.path_mode = status.st_mode & 07777U;
+  if (::stat(path.c_str(), &status) == 0) socket.path_mode = status.st_mode & 07777U;
 }
 
 tcp_info tcp_info_of(int own) {
@@ -320,7 +322,7 @@ std::optional<Socket> read_socket(CaptureContext& context, int own, std::uint64_
       why_not = "a socket that the kernel tells nothing of (CONFIG_UNIX_DIAG)";
       return std::nullopt;
     }
-    read_unix(socket, *diag, own);
+    read_unix(context, socket, *diag, own);
     socket.clients.assign(diag->waiting.begin(), diag->waiting.end());
   } else if (socket.protocol == IPPROTO_TCP) {
     read_tcp(socket, own);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import pytest
@@ -40,7 +41,9 @@ def test_descriptor(scene: Scene, program: str, subject: str, link: str, ids: st
         again = scene.gdb()
         again.execute(f"set ckpt ids {ids}")
         restored = restore(again, "moment")
-        assert not restored.notes, restored.text
+        # The kernel keeps the ports of connections that were closed, for a minute; only root can end that.
+        told = [note for note in restored.notes if os.geteuid() == 0 or "this end of the connection is at" not in note]
+        assert not told, restored.text
         again.execute("handle SIG39 nostop noprint pass")  # what fd_files uses
         again.start("continue")
         again.type_line("go on")

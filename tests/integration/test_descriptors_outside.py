@@ -108,7 +108,7 @@ def test_name_is_a_file(workshop: Workshop) -> None:
 def test_directory_of_name_is_gone(workshop: Workshop) -> None:
     place = workshop.directory / "gone"
     place.mkdir()
-    original = workshop.start_program("fd_unix", "listening_path", environment={"TMPDIR": str(place)})
+    original = workshop.start_program("fd_unix", "listening_path", environment={"SOCKET_DIRECTORY": "gone"})
     oracle.wait_asleep(original.pid)
     saved = workshop.save(original.pid)
     original.kill()

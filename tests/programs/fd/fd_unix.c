@@ -195,10 +195,11 @@ static void check_passed_socket(void) {
 static void name(const char* suffix, int abstract) {
   memset(&address, 0, sizeof address);
   address.sun_family = AF_UNIX;
+  // Relative to the working directory: an absolute name may be too long.
+  const char* directory = getenv("SOCKET_DIRECTORY") ? getenv("SOCKET_DIRECTORY") : ".";
   int length =
       abstract ? snprintf(address.sun_path + 1, 100, "ckpt-%s%s", selfcheck_nonce, suffix) + 1
-               : snprintf(address.sun_path, 100, "%s/s-%.8s%s",
-                          getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", selfcheck_nonce, suffix);
+               : snprintf(address.sun_path, 100, "%s/s-%.8s%s", directory, selfcheck_nonce, suffix);
   address_bytes = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)length + !abstract);
 }
 static void expect_name(int fd) {
