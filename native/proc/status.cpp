@@ -106,6 +106,7 @@ Stat parse_stat(std::string_view text) {
       case 26: stat.start_code = address(); break;
       case 27: stat.end_code = address(); break;
       case 28: stat.start_stack = address(); break;
+      case 38: stat.exit_signal = number<int>(word, kFile, shown); break;
       case 45: stat.start_data = address(); break;
       case 46: stat.end_data = address(); break;
       case 47: stat.start_brk = address(); break;

@@ -44,6 +44,7 @@ struct Stat {
   Tid session = 0;
   std::uint64_t tty_device = 0;
   std::uint64_t start_time_ticks = 0;
+  int exit_signal = 0;  // what its parent gets when it ends
   Addr start_code, end_code, start_stack;
   Addr start_data, end_data, start_brk;
   Addr arg_start, arg_end, env_start, env_end;

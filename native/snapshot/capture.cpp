@@ -23,6 +23,7 @@
 #include "snapshot/ids.hpp"
 #include "snapshot/machine.hpp"
 #include "state/address_space.hpp"
+#include "state/children.hpp"
 #include "state/descriptors.hpp"
 #include "state/process.hpp"
 #include "state/signals.hpp"
@@ -49,6 +50,7 @@ struct Captured {
   state::ProcessState process;
   state::SignalState signals;
   state::TimerState timers;
+  std::vector<state::EndedChild> children;
   state::AddressSpace space;
   state::DescriptorTable descriptors;
   state::KeptFile program;
@@ -190,6 +192,7 @@ Answers interrogate(CaptureContext& context, Captured& captured,
     fault_point("save-threads");
     captured.signals = state::capture_signals(context, main, scratch);
     captured.process = state::capture_process(context, main, scratch);
+    captured.children = state::capture_children(context, main, scratch);
     capture_timers_and_queues(context, captured, main, scratch);
     state::report_process(context, main, scratch);
     answers.shared = find_shared_content(context, main, scratch, mappings);
@@ -340,6 +343,7 @@ Json make_record(const CaptureRequest& request, const CaptureContext& context,
           {"files", state::descriptors_to_json(captured.descriptors)},
           {"signals", state::signals_to_json(captured.signals)},
           {"timers", state::timers_to_json(captured.timers)},
+          {"children", state::children_to_json(captured.children)},
           {"terminal", request.terminal},
           {"fidelity", state::findings_to_json(context.report.sorted())},
           {"session", request.session},
@@ -389,7 +393,8 @@ CaptureResult capture(const CaptureRequest& request) {
                    : found->second;
       },
       answers.brk);
-  note_ids(context, captured.program, captured.space, boundary, captured.threads, captured.process);
+  note_ids(context, captured.program, captured.space, boundary, captured.threads, captured.process,
+           captured.children);
 
   auto segments = state::plan_segments(captured.space);
   image::Writer writer(request.output, request.overwrite, segments);

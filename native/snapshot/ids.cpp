@@ -96,6 +96,8 @@ threads::BoundaryIds boundary_ids(const Snapshot& snapshot, const FreshIds& fres
   if (remembered.parent > 0) ids.pairs.push_back({remembered.parent, fresh.process.parent});
   ids.group = {remembered.group, fresh.process.group};
   ids.session = {remembered.session, fresh.process.session};
+  for (std::size_t i = 0; i < snapshot.children.size(); ++i)
+    ids.children.push_back({snapshot.children[i].remembered, fresh.children[i]});
   return ids;
 }
 
@@ -109,6 +111,9 @@ void put_boundary(const Snapshot& snapshot, const threads::Library& library,
     return;
   }
   const auto ids = boundary_ids(snapshot, fresh);
+  if (ids.children.size() > threads::kMostBoundaryChildren)
+    notes.push_back(fmt::format("new ids: {} of the children that have ended go by their new ids",
+                                ids.children.size() - threads::kMostBoundaryChildren));
   const std::uint64_t bytes = threads::boundary_bytes(library, ids);
   auto place = threads::find_boundary_place(library, taken_places(snapshot.space, true), bytes);
   // A reservation of many TiB may leave nothing but the gap below the stack.
@@ -169,7 +174,8 @@ std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& conte
 void note_ids(state::CaptureContext& context, const state::KeptFile& program,
               const state::AddressSpace& space,
               const std::optional<threads::FoundBoundary>& boundary,
-              std::vector<state::ThreadState>& threads, state::ProcessState& process) {
+              std::vector<state::ThreadState>& threads, state::ProcessState& process,
+              std::vector<state::EndedChild>& children) {
   const auto objects = mapped_objects(
       space, program, [&](const state::KeptFile& file) -> std::optional<std::string> {
         return file.object ? context.objects.find(*file.object) : std::nullopt;
@@ -191,6 +197,7 @@ void note_ids(state::CaptureContext& context, const state::KeptFile& program,
                        "the program remembers");
   if (!boundary) return;
   for (auto& thread : threads) thread.remembered = boundary->remembered(thread.tid);
+  for (auto& child : children) child.remembered = boundary->remembered(child.pid);
   const auto of_group = [&](Tid real, const threads::IdPair& pair) {
     return pair.real == real && pair.remembered != 0 ? pair.remembered : boundary->remembered(real);
   };
@@ -202,6 +209,8 @@ void note_ids(state::CaptureContext& context, const state::KeptFile& program,
 bool ids_kept(const Snapshot& snapshot, const FreshIds& fresh) {
   for (std::size_t i = 0; i < snapshot.threads.size(); ++i)
     if (snapshot.threads[i].remembered != fresh.tids[i]) return false;
+  for (std::size_t i = 0; i < snapshot.children.size(); ++i)
+    if (snapshot.children[i].remembered != fresh.children[i]) return false;
   return true;
 }
 

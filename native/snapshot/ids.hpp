@@ -22,12 +22,14 @@ std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& conte
 void note_ids(state::CaptureContext& context, const state::KeptFile& program,
               const state::AddressSpace& space,
               const std::optional<threads::FoundBoundary>& boundary,
-              std::vector<state::ThreadState>& threads, state::ProcessState& process);
+              std::vector<state::ThreadState>& threads, state::ProcessState& process,
+              std::vector<state::EndedChild>& children);
 
 /// The ids of a process just made, as far as the kernel knows them.
 struct FreshIds {
   state::ProcessIds process;
-  std::vector<Tid> tids;  // in the order of the record
+  std::vector<Tid> tids;      // in the order of the record
+  std::vector<Tid> children;  // that have ended, likewise
 };
 
 /// For a restore: whether all threads have the ids that the program remembers.

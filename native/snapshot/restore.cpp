@@ -31,6 +31,9 @@ using state::ThreadState;
 using tracee::RemoteThread;
 using tracee::Scratch;
 
+constexpr unsigned long kTraceOptions =
+    PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE;
+
 constexpr std::uint64_t kScratchDataBytes = 1U << 20U;
 // What is left of them for finish(), by which time the process may be at its limit of memory.
 constexpr std::uint64_t kParkedDataBytes = 4 * kPageSize;
@@ -196,7 +199,7 @@ Tid start_program(const Snapshot& snapshot, const std::string& program,
   const int status = tracee::wait_stop(pid);  // the SIGTRAP that execve causes
   if (WSTOPSIG(status) != SIGTRAP)
     fail(ErrorKind::refused, "the new process {}", tracee::describe_status(status));
-  tracee::set_options(pid, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE);
+  tracee::set_options(pid, kTraceOptions);
   return child.release();
 }
 
@@ -301,6 +304,8 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
       kScratchDataBytes,
       state::find_free_place(fresh, snapshot.space, kPageSize + kScratchDataBytes));
   main.use_instruction(scratch.code + tracee::loop_syscall_offset());
+  const auto children = state::make_ended_children(main, scratch, memory, kTraceOptions,
+                                                   snapshot.children, keep_ids, result.notes);
   fault_point("restore-scratch");
   state::clear_and_move_kernel_pages(main, scratch, fresh, snapshot.space);
   state::restore_feature_permissions(main, snapshot.process);
@@ -314,7 +319,8 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
 
   files.seal();
 
-  result.notes = state::restore_process(main, scratch, memory, snapshot.process);
+  const auto process_notes = state::restore_process(main, scratch, memory, snapshot.process);
+  result.notes.insert(result.notes.end(), process_notes.begin(), process_notes.end());
   state::restore_actions(main, scratch, memory, snapshot.signals);
   result.tids = state::create_threads(main, scratch, memory, snapshot.threads, keep_ids);
   result.tids.insert(result.tids.begin(), pid);
@@ -330,7 +336,8 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   fault_point("restore-files");
 
   const FreshIds ids{{pid, ::getpid(), options.own_process_group ? pid : ::getpgrp(), ::getsid(0)},
-                     result.tids};
+                     result.tids,
+                     children};
   result.ids_kept = ids_kept(snapshot, ids);
   auto renewed = renew_ids(snapshot, files, main, memory, ids);
   result.notes.insert(result.notes.end(), renewed.notes.begin(), renewed.notes.end());

@@ -7,6 +7,7 @@
 #include "image/objects.hpp"
 #include "image/reader.hpp"
 #include "state/address_space.hpp"
+#include "state/children.hpp"
 #include "state/context.hpp"
 #include "state/descriptors.hpp"
 #include "state/kept_file.hpp"
@@ -28,6 +29,7 @@ struct Snapshot {
   state::ProcessState process;
   state::SignalState signals;
   state::TimerState timers;
+  std::vector<state::EndedChild> children;
   state::DescriptorTable descriptors;
 };
 

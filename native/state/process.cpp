@@ -161,24 +161,6 @@ void report_segments(CaptureContext& context, tracee::RemoteThread& thread,
 void report_process(CaptureContext& context, tracee::RemoteThread& thread,
                     const tracee::Scratch& scratch) {
   const auto& process = context.process;
-  for (const Tid child : process.children()) {
-    std::string name = "?";
-    char state = '?';
-    try {
-      const proc::ProcessDir directory(child);
-      name = directory.stat().comm;
-      state = directory.stat().state;
-    } catch (const Error&) {
-      continue;  // it ended and was reaped meanwhile
-    }
-    context.report.add(
-        Severity::lost, fmt::format("child {}", child), "child process",
-        state == 'Z'
-            ? fmt::format("{} has ended, but its exit status was not collected: waiting for it "
-                          "will say ECHILD",
-                          name)
-            : fmt::format("{} is not part of the snapshot: waiting for it will say ECHILD", name));
-  }
   report_segments(context, thread, scratch);
   if (process.link("root").value_or("/") != "/")
     context.report.add(Severity::changed, "process", "root directory",

@@ -47,7 +47,7 @@ void refuse_impossible(const proc::ProcessDir& process);
 
 ProcessState capture_process(CaptureContext& context, tracee::RemoteThread& thread,
                              const tracee::Scratch& scratch);
-/// Names what is there and will not come back: children, timers, locks and so on.
+/// Names what is there and will not come back.
 void report_process(CaptureContext& context, tracee::RemoteThread& thread,
                     const tracee::Scratch& scratch);
 

@@ -381,6 +381,9 @@ std::vector<std::string> install_boundary(tracee::RemoteThread& thread,
   header.errno_offset = library.errno_offset;
   header.group = ids.group;
   header.session = ids.session;
+  header.children = header.children_left =
+      static_cast<std::uint32_t>(std::min(ids.children.size(), kMostBoundaryChildren));
+  std::copy_n(ids.children.begin(), header.children, std::begin(header.child));
   header.pairs = static_cast<std::uint32_t>(ids.pairs.size());
   header.ranges = static_cast<std::uint32_t>(library.internal.size());
   header.bytes = static_cast<std::uint32_t>(layout.total);
@@ -466,6 +469,8 @@ Tid FoundBoundary::remembered(Tid real) const {
     if (pair.real == real) return pair.remembered;
   for (const auto& pair : ids.pairs)
     if (pair.remembered == real) return real + kAliasBase;
+  for (const auto& pair : ids.children)
+    if (pair.real == real) return pair.remembered;
   return real;
 }
 
@@ -486,7 +491,8 @@ std::optional<FoundBoundary> boundary_at(Addr place, const tracee::Memory& memor
   if (header.magic != kBoundaryMagic || header.self != place.value) return std::nullopt;
   constexpr std::uint32_t kMost = 1U << 20U;
   if (header.pairs > kMost || header.ranges > kMost || header.patches > kMost ||
-      header.bytes % kPageSize != 0 || header.bytes > (1U << 28U))
+      header.children > kMostBoundaryChildren || header.bytes % kPageSize != 0 ||
+      header.bytes > (1U << 28U))
     return std::nullopt;
   FoundBoundary found;
   found.mapping = {place, place + header.bytes};
@@ -494,6 +500,7 @@ std::optional<FoundBoundary> boundary_at(Addr place, const tracee::Memory& memor
   found.ids.pairs = read_table<IdPair>(memory, header.pairs_at, header.pairs);
   found.ids.group = header.group;
   found.ids.session = header.session;
+  found.ids.children.assign(std::begin(header.child), std::begin(header.child) + header.children);
   found.patches = read_table<BoundaryPatch>(memory, header.patches_at, header.patches);
   return found;
 }

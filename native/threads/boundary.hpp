@@ -28,6 +28,7 @@ struct BoundaryIds {
   std::vector<IdPair> pairs;  // the process itself first, then its threads and its parent
   IdPair group{};
   IdPair session{};
+  std::vector<IdPair> children;  // that have ended; at most kMostBoundaryChildren
 };
 
 /// The length of the instruction at the begin of `code`, if it may be run at another address:

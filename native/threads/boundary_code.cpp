@@ -6,7 +6,8 @@
 // Whoever calls from within the C library means the kernel's ids: struct pthread holds those.
 //
 // Functions that may block are not made here but gone on with in the C library's own code, where
-// unwinding (cancellation, backtraces) knows its way: the stack is as it was when they begin.
+// unwinding (cancellation, backtraces) knows its way: the stack is as it was when they begin. Their
+// entry points are in boundary_entries.cpp.
 #include <asm/ioctls.h>
 #include <errno.h>  // NOLINT(modernize-deprecated-headers)
 #include <fcntl.h>
@@ -60,12 +61,41 @@ namespace {
 
 }  // namespace
 
+CKPT_INJECTED_LOCAL int child_to_real(int id) {
+  const BoundaryHeader* h = header();
+  for (unsigned i = 0; i < h->children; ++i)
+    if (h->child[i].remembered == id && h->child[i].real > 0) return h->child[i].real;
+  return id;
+}
+
+CKPT_INJECTED_LOCAL int child_to_remembered(int id) {
+  const BoundaryHeader* h = header();
+  for (unsigned i = 0; i < h->children; ++i)
+    if (h->child[i].real == id) return h->child[i].remembered;
+  return id;
+}
+
+// A group outlives the child that it is called after.
+CKPT_INJECTED_LOCAL int led_to_real(int group) {
+  const BoundaryHeader* h = header();
+  for (unsigned i = 0; i < h->children; ++i)
+    if (h->child[i].remembered == group && h->child[i].real < 0) return -h->child[i].real;
+  return group;
+}
+
+CKPT_INJECTED_LOCAL int led_to_remembered(int group) {
+  const BoundaryHeader* h = header();
+  for (unsigned i = 0; i < h->children; ++i)
+    if (h->child[i].real == -group) return h->child[i].remembered;
+  return group;
+}
+
 CKPT_INJECTED_LOCAL int to_real(int id) {
   const BoundaryHeader* h = header();
   const auto* pairs = reinterpret_cast<const IdPair*>(h->pairs_at);
   for (unsigned i = 0; i < h->pairs; ++i)
     if (pairs[i].remembered == id) return pairs[i].real;
-  return id > kAliasBase ? id - kAliasBase : id;
+  return id > kAliasBase ? id - kAliasBase : (id > 0 ? child_to_real(id) : id);
 }
 
 CKPT_INJECTED_LOCAL int to_remembered(int id) {
@@ -75,17 +105,21 @@ CKPT_INJECTED_LOCAL int to_remembered(int id) {
     if (pairs[i].real == id) return pairs[i].remembered;
   for (unsigned i = 0; i < h->pairs; ++i)
     if (pairs[i].remembered == id) return id + kAliasBase;
-  return id;
+  return id > 0 ? child_to_remembered(id) : id;
 }
 
 CKPT_INJECTED_LOCAL int group_to_real(int id) {
   const BoundaryHeader* h = header();
-  return id != 0 && h->group.remembered == id ? h->group.real : to_real(id);
+  if (id != 0 && h->group.remembered == id) return h->group.real;
+  const int led = led_to_real(id);
+  return led != id ? led : to_real(id);
 }
 
 CKPT_INJECTED_LOCAL int group_to_remembered(int id) {
   const BoundaryHeader* h = header();
-  return id != 0 && h->group.real == id ? h->group.remembered : to_remembered(id);
+  if (id != 0 && h->group.real == id) return h->group.remembered;
+  const int led = led_to_remembered(id);
+  return led != id ? led : to_remembered(id);
 }
 
 CKPT_INJECTED_LOCAL int session_to_remembered(int id) {
@@ -403,7 +437,7 @@ CKPT_INJECTED int ckpt_ids_timer_create(int clock, sigevent* wanted, timer_t* ti
   return original(clock_to_real(clock), &event, timer);
 }
 
-// The second halves of the functions below; registers are the library's.
+// The second halves of the functions in boundary_entries.cpp; registers are the library's.
 CKPT_INJECTED long ckpt_ids_translated_syscall(long number, long a, long b, long c, long d,
                                                long e) {
   switch (number) {
@@ -429,232 +463,52 @@ CKPT_INJECTED long ckpt_ids_translated_clock_getres(int clock, long time) {
   return answer(translate(SYS_clock_getres, clock, time, 0, 0, 0));
 }
 CKPT_INJECTED int ckpt_ids_real_clock(int clock) { return clock_to_real(clock); }
-CKPT_INJECTED int ckpt_ids_wait_target(int target) { return target_to_real(target); }
 
-// Offsets of BoundaryHeader::originals, for the assembly.
-static_assert(offsetof(BoundaryHeader, originals) == 16);
-static_assert(offsetof(BoundaryHeader, calls) == 168);
+// The child's id is free for others from now on.
+CKPT_INJECTED_LOCAL int collected(int id) {
+  BoundaryHeader* h = header();
+  for (unsigned i = 0; i < h->children; ++i) {
+    if (h->child[i].real != id) continue;
+    h->child[i].real = -id;
+    __atomic_sub_fetch(&h->children_left, 1, __ATOMIC_SEQ_CST);
+    return h->child[i].remembered;
+  }
+  return id;
+}
 
-// Which of these concern ids is decided without touching the stack or the arguments.
-asm(R"(
-    .pushsection ckpt_ids, "ax", @progbits
-    .macro go_on original
-    lea     0(%rip), %r11
-    and     $-0x10000, %r11
-    jmp     *16+8*\original(%r11)
-    .endm
-    .macro entry name
-    .balign 16
-    .globl  \name
-    .hidden \name
-    .type   \name, @function
-\name:
-    .endm
+// Children that had ended at the save have ended since the restore, so a wait that would give one
+// of them gives it at once. `*real` becomes the target that the kernel knows, for going on when
+// there is none: the id of a child that was made since is the kernel's.
+CKPT_INJECTED long ckpt_ids_first_wait4(int target, int* status, int options, void* usage,
+                                        long* real) {
+  *real = target > 0 ? child_to_real(target) : target_to_real(target);
+  if (__atomic_load_n(&header()->children_left, __ATOMIC_SEQ_CST) == 0) return 0;
+  const long got = raw(SYS_wait4, *real, reinterpret_cast<long>(status), options | WNOHANG,
+                       reinterpret_cast<long>(usage));
+  return got > 0 ? collected(static_cast<int>(got)) : 0;
+}
 
-    entry ckpt_ids_syscall
-    cmp     $511, %rdi
-    ja      1f
-    lea     0(%rip), %r11
-    and     $-0x10000, %r11
-    bt      %rdi, 168(%r11)
-    jc      ckpt_ids_syscall_with_id
-1:  go_on 0
-ckpt_ids_syscall_with_id:
-    cmp     $72, %rdi                # fcntl: only some of its commands
-    je      3f
-    cmp     $16, %rdi                # ioctl
-    je      4f
-    cmp     $61, %rdi                # wait4: a group
-    je      5f
-    cmp     $247, %rdi               # waitid
-    je      6f
-    lea     -227(%rdi), %eax         # clock_settime, _gettime, _getres, _nanosleep
-    cmp     $3, %eax
-    jbe     9f
-2:  jmp     ckpt_ids_translated_syscall
-3:  mov     %edx, %eax
-    jmp     7f
-4:  mov     %edx, %eax
-    jmp     8f
-5:  cmp     $-1, %esi
-    jge     1b
-    push    %rdi
-    push    %rdx
-    push    %rcx
-    push    %r8
-    push    %r9
-    mov     %esi, %edi
-    call    ckpt_ids_wait_target
-    movslq  %eax, %rsi
-    pop     %r9
-    pop     %r8
-    pop     %rcx
-    pop     %rdx
-    pop     %rdi
-    jmp     1b
-6:  cmp     $2, %esi                 # P_PGID
-    jne     1b
-    test    %edx, %edx
-    jle     1b
-    push    %rdi
-    push    %rsi
-    push    %rcx
-    push    %r8
-    push    %r9
-    mov     %edx, %edi
-    neg     %edi
-    call    ckpt_ids_wait_target
-    neg     %eax
-    mov     %eax, %edx
-    pop     %r9
-    pop     %r8
-    pop     %rcx
-    pop     %rsi
-    pop     %rdi
-    jmp     1b
-7:  cmp     $8, %eax                 # F_SETOWN, F_GETOWN, F_SETOWN_EX, F_GETOWN_EX, F_GETLK
-    je      2b
-    cmp     $9, %eax
-    je      2b
-    cmp     $15, %eax
-    je      2b
-    cmp     $16, %eax
-    je      2b
-    cmp     $5, %eax
-    je      2b
-    cmp     $36, %eax                # F_OFD_GETLK
-    je      2b
-    jmp     1b
-8:  cmp     $0x540f, %eax            # TIOCGPGRP, TIOCSPGRP, TIOCGSID
-    je      2b
-    cmp     $0x5410, %eax
-    je      2b
-    cmp     $0x5429, %eax
-    je      2b
-    lea     -0x8901(%rax), %r11d     # FIOSETOWN, SIOCSPGRP, FIOGETOWN, SIOCGPGRP
-    cmp     $3, %r11d
-    jbe     2b
-    jmp     1b
-9:  test    %esi, %esi               # most clocks are nobody's
-    jns     1b
-    cmp     $3, %eax
-    jne     2b
-    push    %rdi
-    push    %rdx
-    push    %rcx
-    push    %r8
-    push    %r9
-    mov     %esi, %edi
-    call    ckpt_ids_real_clock
-    movslq  %eax, %rsi
-    pop     %r9
-    pop     %r8
-    pop     %rcx
-    pop     %rdx
-    pop     %rdi
-    jmp     1b
-
-    entry ckpt_ids_fcntl
-    cmp     $8, %esi
-    je      1f
-    cmp     $9, %esi
-    je      1f
-    cmp     $15, %esi
-    je      1f
-    cmp     $16, %esi
-    je      1f
-    cmp     $5, %esi
-    je      1f
-    cmp     $36, %esi
-    je      1f
-    go_on 2
-1:  jmp     ckpt_ids_translated_fcntl
-
-    entry ckpt_ids_ioctl
-    cmp     $0x540f, %esi
-    je      1f
-    cmp     $0x5410, %esi
-    je      1f
-    cmp     $0x5429, %esi
-    je      1f
-    lea     -0x8901(%rsi), %r11d
-    cmp     $3, %r11d
-    jbe     1f
-    go_on 1
-1:  jmp     ckpt_ids_translated_ioctl
-
-    entry ckpt_ids_wait4
-    cmp     $-1, %edi
-    jge     1f
-    push    %rsi
-    push    %rdx
-    push    %rcx
-    call    ckpt_ids_wait_target
-    mov     %eax, %edi
-    pop     %rcx
-    pop     %rdx
-    pop     %rsi
-1:  go_on 3
-
-    entry ckpt_ids_waitid
-    cmp     $2, %edi                 # P_PGID
-    jne     1f
-    test    %esi, %esi
-    jle     1f
-    push    %rdi
-    push    %rdx
-    push    %rcx
-    push    %r8
-    sub     $8, %rsp
-    mov     %esi, %edi
-    neg     %edi
-    call    ckpt_ids_wait_target
-    neg     %eax
-    mov     %eax, %esi
-    add     $8, %rsp
-    pop     %r8
-    pop     %rcx
-    pop     %rdx
-    pop     %rdi
-1:  go_on 4
-
-    entry ckpt_ids_clock_gettime
-    test    %edi, %edi
-    js      1f
-    go_on 5
-1:  jmp     ckpt_ids_translated_clock_gettime
-
-    entry ckpt_ids_clock_getres
-    test    %edi, %edi
-    js      1f
-    go_on 6
-1:  jmp     ckpt_ids_translated_clock_getres
-
-    entry ckpt_ids_clock_nanosleep
-    test    %edi, %edi
-    jns     1f
-    push    %rsi
-    push    %rdx
-    push    %rcx
-    call    ckpt_ids_real_clock
-    mov     %eax, %edi
-    pop     %rcx
-    pop     %rdx
-    pop     %rsi
-1:  go_on 7
-    .popsection
-)");
-
-static_assert(ckpt::threads::kSyscall == 0 && ckpt::threads::kIoctl == 1 &&
-              ckpt::threads::kFcntl == 2 && ckpt::threads::kWait4 == 3 &&
-              ckpt::threads::kWaitid == 4 && ckpt::threads::kClockGettime == 5 &&
-              ckpt::threads::kClockGetres == 6 && ckpt::threads::kClockNanosleep == 7);
-static_assert(SYS_clock_settime == 227 && SYS_clock_gettime == 228 && SYS_clock_getres == 229 &&
-              SYS_clock_nanosleep == 230);
-static_assert(SYS_fcntl == 72 && SYS_ioctl == 16 && SYS_wait4 == 61 && SYS_waitid == 247);
-static_assert(F_SETOWN == 8 && F_GETOWN == 9 && F_SETOWN_EX == 15 && F_GETOWN_EX == 16 &&
-              F_GETLK == 5 && F_OFD_GETLK == 36);
-static_assert(TIOCGPGRP == 0x540f && TIOCSPGRP == 0x5410 && TIOCGSID == 0x5429 &&
-              FIOSETOWN == 0x8901 && SIOCSPGRP == 0x8902 && FIOGETOWN == 0x8903 &&
-              SIOCGPGRP == 0x8904);
+CKPT_INJECTED long ckpt_ids_first_waitid(int kind, int id, siginfo_t* info, int options,
+                                         void* usage, long* real) {
+  *real = id;
+  if (id > 0 && kind == P_PID) *real = child_to_real(id);
+  if (id > 0 && kind == P_PGID) *real = group_to_real(id);
+  if (__atomic_load_n(&header()->children_left, __ATOMIC_SEQ_CST) == 0) return 0;
+  siginfo_t found;
+  found.si_pid = 0;
+  const long result = raw(SYS_waitid, kind, *real, reinterpret_cast<long>(&found),
+                          options | WNOHANG, reinterpret_cast<long>(usage));
+  if (result != 0 || found.si_pid == 0) return 0;
+  const int child =
+      (options & WNOWAIT) != 0 ? child_to_remembered(found.si_pid) : collected(found.si_pid);
+  if (info != nullptr) {
+    info->si_signo = found.si_signo;
+    info->si_errno = found.si_errno;
+    info->si_code = found.si_code;
+    info->si_pid = child;
+    info->si_uid = found.si_uid;
+    info->si_status = found.si_status;
+  }
+  return 1;
+}
 // NOLINTEND

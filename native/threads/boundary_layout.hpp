@@ -18,6 +18,9 @@ inline constexpr std::uint64_t kBoundaryMagic = 0x32736469'74706b63;  // "ckptid
 inline constexpr std::uint64_t kBoundaryAlignment = 0x10000;
 inline constexpr std::uint64_t kBoundaryCodeAt = 0x1000;
 
+/// What fits into the header's page.
+inline constexpr std::size_t kMostBoundaryChildren = 480;
+
 /// No kernel id is as large (PID_MAX_LIMIT): what a new thread shows whose id the program remembers
 /// as somebody else's.
 inline constexpr std::int32_t kAliasBase = 1 << 22;
@@ -73,7 +76,13 @@ struct BoundaryHeader {
   std::uint32_t patches;
   std::uint32_t bytes;     // of the whole mapping
   std::uint8_t calls[64];  // a bit for each system call number that is translated
+  // Children that had ended at the save; `real` is negative once they have been waited for, and the
+  // kernel may give their ids to others: they are here, where the code may write.
+  std::uint32_t children;
+  std::uint32_t children_left;
+  IdPair child[kMostBoundaryChildren];
 };
 // NOLINTEND(modernize-avoid-c-arrays)
+static_assert(sizeof(BoundaryHeader) <= kBoundaryCodeAt);
 
 }  // namespace ckpt::threads

@@ -180,7 +180,7 @@ std::int64_t RemoteThread::call_clone(long number, std::array<std::uint64_t, 6> 
   resume(tid_, Resume::to_syscall);
   int status = wait_stop(tid_);
   Tid created = 0;
-  if (stop_event(status) == PTRACE_EVENT_CLONE) {
+  if (stop_event(status) == PTRACE_EVENT_CLONE || stop_event(status) == PTRACE_EVENT_FORK) {
     unsigned long message = 0;
     if (::ptrace(PTRACE_GETEVENTMSG, tid_, nullptr, &message) == -1)
       throw_errno(fmt::format("thread {}: ptrace(GETEVENTMSG)", tid_), errno);

@@ -70,8 +70,9 @@ class RemoteThread {
   std::uint64_t checked_call(const char* what, long number,
                              std::array<std::uint64_t, 6> arguments = {});
 
-  /// Creates a thread: runs the call, which must be clone or clone3, and returns its raw result.
-  /// The new thread is traced and stopped before its first instruction.
+  /// Creates a thread or a process: runs the call, which must be clone or clone3, and returns its
+  /// raw result. What is new is traced and stopped before its first instruction, if the ptrace
+  /// options say so (PTRACE_O_TRACECLONE, PTRACE_O_TRACEFORK).
   std::int64_t call_clone(long number, std::array<std::uint64_t, 6> arguments);
 
   /// Maps a scratch area of `data_bytes` (plus a page of code) at `where`, or anywhere for 0.

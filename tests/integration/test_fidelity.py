@@ -28,7 +28,7 @@ KINDS: dict[str, str | None] = {
     "itimer_virtual": None,
     "posix_timer": None,
     "child": "child",
-    "zombie": "child|zombie",
+    "zombie": None,
     "pidfd": None,
     "posix_lock": None,
     "flock": None,

@@ -9,6 +9,7 @@
 
 #include "image/format.hpp"
 #include "state/address_space.hpp"
+#include "state/children.hpp"
 #include "state/descriptors.hpp"
 #include "state/kept_file.hpp"
 #include "state/process.hpp"
@@ -137,6 +138,8 @@ inline image::Json sample_record() {
   process.directory = "/srv";
   process.root = "/";
   process.limits.assign(16, {1024, 4096});
+  const std::vector<state::EndedChild> children = {{77, 78, 77, CLD_EXITED, 3, SIGCHLD, 0},
+                                                   {79, 79, 0, CLD_KILLED, SIGKILL, 0, 1000}};
   state::TimerState timers;
   timers.interval[ITIMER_PROF] = {{3, 4}, {5, 999'999}};
   timers.posix.push_back({0, CLOCK_MONOTONIC, SIGEV_SIGNAL, SIGALRM, 7, 0, {{1, 2}, {3, 4}}});
@@ -171,6 +174,7 @@ inline image::Json sample_record() {
       {"files", state::descriptors_to_json(sample_descriptors())},
       {"signals", state::signals_to_json(signals)},
       {"timers", state::timers_to_json(timers)},
+      {"children", state::children_to_json(children)},
       {"terminal", nullptr},
       {"fidelity", state::findings_to_json(report.sorted())},
       {"session", Json::object()},

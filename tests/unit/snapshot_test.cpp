@@ -51,6 +51,7 @@ TEST(Record, ComesBackAsItWas) {
   EXPECT_EQ(record.at("memory"), state::address_space_to_json(snapshot.space));
   EXPECT_EQ(record.at("files"), state::descriptors_to_json(snapshot.descriptors));
   EXPECT_EQ(record.at("signals"), state::signals_to_json(snapshot.signals));
+  EXPECT_EQ(record.at("children"), state::children_to_json(snapshot.children));
   EXPECT_EQ(record.at("timers"), state::timers_to_json(snapshot.timers));
   EXPECT_EQ(record.at("process"), state::process_to_json(snapshot.process));
   ASSERT_EQ(snapshot.threads.size(), 2U);
@@ -177,6 +178,13 @@ TEST(Record, WhatCannotBeIsDamage) {
            {"/files/descriptions/0/stream", 3},
            {"/files/descriptions/1/file", nullptr},
            {"/signals/actions/0/signal", 0},
+           {"/children/0/pid", 0},
+           {"/children/0/remembered", -3},
+           {"/children/0/group", -1},
+           {"/children/0/code", CLD_STOPPED},
+           {"/children/0/status", 256},
+           {"/children/0/exit_signal", 65},
+           {"/children/1/status", SIGCONT},
            {"/timers/interval/2/0/0", -1},
            {"/timers/interval/0/0/1", 1'000'000},
            {"/timers/posix/0/id", -1},

@@ -1,0 +1,251 @@
+#include "state/children.hpp"
+
+#include <linux/sched.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <map>
+
+#include "base/error.hpp"
+#include "state/signals.hpp"
+#include "tracee/loop.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+using image::Json;
+using tracee::loop_entry;
+using tracee::LoopEntry;
+
+constexpr int kSignals = 64;
+
+// What ends nobody by default (signal(7)).
+bool is_deadly(int signal) {
+  constexpr std::array<int, 8> kHarmless = {SIGCHLD, SIGCONT, SIGURG,  SIGWINCH,
+                                            SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU};
+  return signal >= 1 && signal <= kSignals &&
+         std::find(kHarmless.begin(), kHarmless.end(), signal) == kHarmless.end();
+}
+
+// Nothing if there is none to be waited for (it lives, or another process is its tracer).
+std::optional<siginfo_t> ask_status(const CaptureContext& context, tracee::RemoteThread& thread,
+                                    const tracee::Scratch& scratch, Tid inner_pid) {
+  const Addr info_at = scratch.data + sizeof(LoopEntry);
+  context.memory.write_value(info_at, siginfo_t{});
+  std::array<LoopEntry, 1> table = {
+      loop_entry(SYS_waitid, {P_PID, static_cast<std::uint64_t>(inner_pid), info_at.value,
+                              WEXITED | WNOHANG | WNOWAIT | __WALL, 0})};
+  thread.run(scratch, table);
+  if (table[0].result != 0) return std::nullopt;
+  const auto info = context.memory.read_value<siginfo_t>(info_at);
+  if (info.si_pid != inner_pid) return std::nullopt;
+  return info;
+}
+
+}  // namespace
+
+std::vector<EndedChild> capture_children(CaptureContext& context, tracee::RemoteThread& thread,
+                                         const tracee::Scratch& scratch) {
+  std::vector<EndedChild> ended;
+  const proc::Stat own = context.process.stat();
+  const std::uint32_t own_uid = context.process.status(context.process.pid()).uids[0];
+  for (const Tid pid : context.process.children()) {
+    proc::Stat stat;
+    proc::Status status;
+    try {
+      const proc::ProcessDir directory(pid);
+      stat = directory.stat();
+      status = directory.status(pid);
+    } catch (const Error&) {
+      continue;  // it ended and was collected meanwhile
+    }
+    const Tid inner = status.ns_pids.size() > 1 ? status.ns_pids.back() : pid;
+    const auto info = ask_status(context, thread, scratch, inner);
+    const auto add = [&](Severity severity, std::string text) {
+      context.report.add(severity, fmt::format("child {}", pid), "child process", std::move(text));
+    };
+    if (!info) {
+      add(Severity::lost,
+          fmt::format("{} is not part of the snapshot: waiting for it will say ECHILD", stat.comm));
+      continue;
+    }
+    EndedChild child;
+    child.pid = child.remembered = inner;
+    if (stat.process_group == pid)
+      child.group = inner;
+    else if (stat.process_group != own.process_group)
+      child.group = stat.process_group;
+    child.code = info->si_code;
+    child.status = info->si_status;
+    child.exit_signal = stat.exit_signal;
+    child.uid = info->si_uid;
+    if (child.code == CLD_DUMPED)
+      add(Severity::changed,
+          fmt::format("{} has ended with a core dump: its exit status comes back without that "
+                      "(WCOREDUMP)",
+                      stat.comm));
+    if (child.uid != own_uid)
+      add(Severity::note,
+          fmt::format("{} ended as user {}: its siginfo names that user only if root restores it",
+                      stat.comm, child.uid));
+    ended.push_back(child);
+  }
+  // A group is known by its leader.
+  for (EndedChild& child : ended) {
+    if (child.group == 0 || child.group == child.pid) continue;
+    const bool known = std::any_of(ended.begin(), ended.end(), [&](const EndedChild& other) {
+      return other.pid == child.group && other.group == child.group;
+    });
+    if (known) continue;
+    context.report.add(
+        Severity::changed, fmt::format("child {}", child.pid), "child process",
+        fmt::format("its process group {} does not come back: waiting for that group "
+                    "will say ECHILD, its exit status is that of a child in the "
+                    "program's own group",
+                    child.group));
+    child.group = 0;
+  }
+  return ended;
+}
+
+Json children_to_json(const std::vector<EndedChild>& children) {
+  Json list = Json::array();
+  for (const EndedChild& child : children)
+    list.push_back({{"pid", child.pid},
+                    {"remembered", child.remembered},
+                    {"group", child.group},
+                    {"code", child.code},
+                    {"status", child.status},
+                    {"exit_signal", child.exit_signal},
+                    {"uid", child.uid}});
+  return list;
+}
+
+std::vector<EndedChild> children_from_json(const Json& json) {
+  std::vector<EndedChild> children;
+  for (const auto& item : json) {
+    EndedChild child;
+    child.pid = item.at("pid");
+    child.remembered = item.at("remembered");
+    child.group = item.at("group");
+    child.code = item.at("code");
+    child.status = item.at("status");
+    child.exit_signal = item.at("exit_signal");
+    child.uid = item.at("uid");
+    const bool exited = child.code == CLD_EXITED && child.status >= 0 && child.status <= 255;
+    const bool killed =
+        (child.code == CLD_KILLED || child.code == CLD_DUMPED) && is_deadly(child.status);
+    if (child.pid <= 0 || child.remembered <= 0 || child.group < 0 || !(exited || killed) ||
+        child.exit_signal < 0 || child.exit_signal > kSignals)
+      image::damaged("a child process");
+    children.push_back(child);
+  }
+  return children;
+}
+
+namespace {
+
+// The child, stopped at its begin, ends as the other did.
+void let_end(Tid pid, Addr instruction, const EndedChild& child, std::vector<std::string>& notes) {
+  const tracee::Memory memory(pid);
+  // No core dump, and no program of the system's that collects those.
+  const rlimit none{0, 0};
+  ::prlimit(pid, RLIMIT_CORE, &none, nullptr);
+  tracee::RemoteThread thread(pid, pid, {pid, pid}, memory, instruction);
+  thread.checked_call("prctl (in a child)", SYS_prctl, {PR_SET_DUMPABLE, 0});
+  if (child.uid != ::getuid() && ::geteuid() == 0 &&
+      thread.call(SYS_setresuid, {child.uid, child.uid, child.uid}) != 0)
+    notes.push_back(fmt::format("child {}: it ended as user {}, its siginfo names user {}",
+                                child.remembered, child.uid, ::getuid()));
+  thread.land();
+  thread.abandon();
+  if (child.code != CLD_EXITED) {
+    tracee::set_signal_mask(pid, 0);
+    tracee::detach(pid, child.status);
+    return;
+  }
+  tracee::Registers registers = tracee::get_registers(pid);
+  registers.rip = instruction.value;
+  registers.rax = SYS_exit_group;
+  registers.orig_rax = ~0ULL;
+  registers.rdi = static_cast<std::uint64_t>(child.status);
+  tracee::set_registers(pid, registers);
+  tracee::detach(pid);
+}
+
+std::vector<std::size_t> leaders_first(const std::vector<EndedChild>& children) {
+  std::vector<std::size_t> order(children.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::stable_partition(order.begin(), order.end(),
+                        [&](std::size_t i) { return children[i].group == children[i].pid; });
+  return order;
+}
+
+}  // namespace
+
+std::vector<Tid> make_ended_children(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                                     const tracee::Memory& memory, unsigned long options,
+                                     const std::vector<EndedChild>& children, bool keep_ids,
+                                     std::vector<std::string>& notes) {
+  std::vector<Tid> made(children.size());
+  if (children.empty()) return made;
+  // With handlers or ignored signals inherited the children would not die, or vanish when they do.
+  SignalState defaults;
+  defaults.actions.resize(kSignals);
+  restore_actions(thread, scratch, memory, defaults);
+  const Addr instruction = scratch.code + tracee::loop_syscall_offset();
+  tracee::set_options(thread.tid(), options | PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE);
+  std::map<Tid, Tid> groups;
+  for (const std::size_t i : leaders_first(children)) {
+    const EndedChild& child = children[i];
+    const Addr id_at = scratch.data + sizeof(clone_args);
+    clone_args arguments{};
+    arguments.exit_signal = static_cast<std::uint64_t>(child.exit_signal);
+    if (keep_ids) {
+      memory.write_value(id_at, child.remembered);
+      arguments.set_tid = id_at.value;
+      arguments.set_tid_size = 1;
+    }
+    memory.write_value(scratch.data, arguments);
+    const std::int64_t result =
+        thread.call_clone(SYS_clone3, {scratch.data.value, sizeof arguments});
+    if (result < 0)
+      throw_errno(keep_ids ? fmt::format("create a child with the id {}", child.remembered)
+                           : std::string("create a child"),
+                  static_cast<int>(-result));
+    const auto pid = static_cast<Tid>(result);
+    made[i] = pid;
+    if (child.group == child.pid) groups[child.pid] = pid;
+    if (child.group != 0)
+      thread.checked_call(
+          "setpgid (of a child)", SYS_setpgid,
+          {static_cast<std::uint64_t>(pid), static_cast<std::uint64_t>(groups[child.group])});
+    let_end(pid, instruction, child, notes);
+    const Addr set_at = scratch.data + 2 * sizeof(LoopEntry);
+    const Addr none_at = set_at + sizeof(std::uint64_t);
+    memory.write_value(set_at, child.exit_signal == 0
+                                   ? std::uint64_t{0}
+                                   : 1ULL << static_cast<unsigned>(child.exit_signal - 1));
+    memory.write_value(none_at, timespec{});
+    std::array<LoopEntry, 2> table = {
+        loop_entry(SYS_waitid,
+                   {P_PID, static_cast<std::uint64_t>(pid), 0, WEXITED | WNOWAIT | __WALL, 0}),
+        loop_entry(SYS_rt_sigtimedwait, {set_at.value, 0, none_at.value, sizeof(std::uint64_t)}),
+    };
+    thread.run(scratch, table);
+    if (table[0].result != 0)
+      throw_errno(fmt::format("end child {}", pid), static_cast<int>(-table[0].result));
+  }
+  tracee::set_options(thread.tid(), options);
+  return made;
+}
+
+}  // namespace ckpt::state
