@@ -40,6 +40,8 @@ ALL = [(program, subject) for program, subjects in SUBJECTS.items() for subject 
 USUAL = 3
 # A new pseudoterminal may have another number, and a program may have remembered its name.
 MAY_BE_NAMED = {"fd_pty": "pseudoterminal"}
+# Private copies, and what has the process's number in its name.
+OTHER_NAMES = {"nameless", "removed", "appending", "own_proc"}
 # A new id as root; the saved ones where they can be had.
 IDS = ("virtual", "saved") if as_root() else ("virtual",)
 
@@ -71,7 +73,12 @@ def test_alone(workshop: Workshop, program: str, subject: str) -> None:
 def test_restored(workshop: Workshop, program: str, subject: str, way: Way) -> None:
     original = workshop.start_program(program, subject, way=way)
     oracle.wait_asleep(original.pid)
-    before = oracle.look(original.pid, None)
+    # A stop makes these calls fail with EINTR (signal(7)), also the oracle's, which reads registers.
+    dump = None if subject.startswith("wait_epoll") else workshop.register_dump
+    ignore = {"memory"} if dump is None else set()
+    if program in MAY_BE_NAMED or subject in OTHER_NAMES:
+        ignore |= {"files", "maps"}
+    before = oracle.look(original.pid, dump)
     saved = workshop.save(original.pid)
     oracle.wait_asleep(original.pid)
     said = [line for line in saved.fidelity if line != "Will not come back as it was:"]
@@ -86,7 +93,9 @@ def test_restored(workshop: Workshop, program: str, subject: str, way: Way) -> N
     original.kill()
     for round_ in range(2):
         restart = workshop.restart_as(way.ids, tids, saved.image)
-        restored_pid(restart, before)
+        pid = restored_pid(restart, before)
+        changed = oracle.differences(before, oracle.look(pid, dump), ignore=frozenset(ignore))
+        assert not changed, "the restored program differs:\n" + "\n".join(changed)
         restart.send()
         result = restart.finish()
         passed(result, original.nonce)
