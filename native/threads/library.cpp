@@ -26,8 +26,8 @@ bool is_internal_name(std::string_view name) {
 }
 
 bool is_locking_name(std::string_view name) {
-  constexpr std::array<std::string_view, 6> kParts = {
-      "pthread_mutex_", "pthread_rwlock_", "pthread_cond_", "mtx_", "cnd_", "__lll_"};
+  constexpr std::array<std::string_view, 7> kParts = {
+      "pthread_mutex_", "pthread_rwlock_", "pthread_cond_", "mtx_", "cnd_", "__lll_", "__futex_"};
   return std::any_of(kParts.begin(), kParts.end(),
                      [&](std::string_view part) { return name.find(part) != name.npos; });
 }

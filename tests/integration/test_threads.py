@@ -14,6 +14,7 @@ from support.processes import Running, as_root, read_text, state_of, threads_of,
 
 EVERYWHERE = """
     thr_calls thr_cancel thr_owners thr_lookalikes thr_family thr_sync thr_many thr_cxx thr_main_exits thr_handles thr_stdio thr_clocks
+    thr_waits thr_cleanup thr_odds
 """.split()
 PROGRAMS = [*EVERYWHERE, "thr_openmp", "thr_setxid", "thr_remembered", "thr_loader", "thr_typed"]
 SHARED_ONLY = {"thr_openmp": "libgomp is a shared library", "thr_loader": "dlopen() needs the dynamic linker"}
@@ -26,9 +27,9 @@ VIRTUAL = [
 # These compute while they are saved, so there is no moment at which two looks must be the same; one waits in a call with an
 # id among its arguments.
 BUSY = {"thr_cancel", "thr_openmp", "thr_clocks"}
-# A thread in pthread_join() sleeps on the other's id in struct pthread, which has become another: it looks again. That
-# leaves traces in registers and on its stack.
-JOINING = {"thr_main_exits"}
+# A thread in pthread_join(), or at a robust mutex, sleeps on another's id in memory, which has become another: it looks
+# again. That leaves traces in registers and on its stack.
+LOOKING_AGAIN = {"thr_main_exits", "thr_waits", "thr_cleanup"}
 
 
 @contextmanager
@@ -93,7 +94,7 @@ def _round_trip(workshop: Workshop, name: str, way: Way) -> None:
                 restart = workshop.restart(saved.image, "--ids", "virtual")
                 if look:
                     now = oracle.look(restored_pid(restart, look), workshop.register_dump)
-                    ignored = frozenset({"memory", "registers"} if name in JOINING else ())
+                    ignored = frozenset({"memory", "registers"} if name in LOOKING_AGAIN else ())
                     changed = oracle.differences(look, now, ignore=ignored)
                     assert not changed, "the restored program differs:\n" + "\n".join(changed)
                 _ends_well(restart, running.nonce)
