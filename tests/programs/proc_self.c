@@ -47,7 +47,7 @@ static void read_maps(char* text) {
     if (got && !path[0] && start % 0x10000 == 0 && !strcmp(permissions, "rw-p") &&
         !memcmp((const void*)start, "ckptids1", 8)) {
       // What translates the ids after a restore with new ones; docs/limits.md.
-      hidden_end = start + ((const unsigned*)start)[31];
+      hidden_end = start + ((const unsigned*)start)[41];
       continue;
     }
     if (got && previous_end == start && !path[0] && !previous_path[0] &&
