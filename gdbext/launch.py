@@ -40,6 +40,7 @@ class RestartOptions(NamedTuple):
 
     store: Path
     ids: str = "auto"
+    clock: str = "auto"
     files: str = "auto"
     file: Tuple[Tuple[str, str], ...] = ()
     stdin: Optional[str] = None
@@ -48,7 +49,8 @@ class RestartOptions(NamedTuple):
 
     def arguments(self) -> List[str]:
         """As command-line arguments."""
-        words = ["--store", str(self.store), "--ids", self.ids, "--files", self.files]
+        words = ["--store", str(self.store), "--ids", self.ids, "--clock", self.clock]
+        words += ["--files", self.files]
         for old, new in self.file:
             words += ["--file", f"{old}={new}"]
         for option, path in (
@@ -65,6 +67,7 @@ class RestartOptions(NamedTuple):
         return {
             "store": str(self.store),
             "ids": self.ids,
+            "clock": self.clock,
             "files": self.files,
             "file": [list(pair) for pair in self.file],
             "stdin": self.stdin,

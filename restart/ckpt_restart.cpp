@@ -272,9 +272,12 @@ int run_parked(const Options& options) {
 int main(int argc, char** argv) {
   Options options;
   using ckpt::snapshot::IdMode;
+  using ckpt::state::ClockMode;
   using ckpt::state::FilesMode;
   const std::map<std::string, IdMode> id_modes = {
       {"auto", IdMode::automatic}, {"saved", IdMode::saved}, {"virtual", IdMode::fresh}};
+  const std::map<std::string, ClockMode> clock_modes = {
+      {"auto", ClockMode::automatic}, {"keep", ClockMode::keep}, {"real", ClockMode::real}};
   const std::map<std::string, FilesMode> file_modes = {{"auto", FilesMode::automatic},
                                                        {"real", FilesMode::real},
                                                        {"private", FilesMode::private_copies},
@@ -291,6 +294,10 @@ int main(int argc, char** argv) {
   app.add_option("--ids", options.transplant.ids, "auto, saved or virtual: process and thread ids")
       ->type_name("MODE")
       ->transform(CLI::CheckedTransformer(id_modes).description(""));
+  app.add_option("--clock", options.transplant.clock,
+                 "auto, keep or real: whether monotonic clocks go on from what they were")
+      ->type_name("MODE")
+      ->transform(CLI::CheckedTransformer(clock_modes).description(""));
   app.add_option("--files", options.restore.files,
                  "auto, real, private or strict: how open files come back")
       ->type_name("MODE")

@@ -8,6 +8,7 @@ from ..errors import UsageError
 from ._base import Setting, parameter
 
 IDS = ("auto", "saved", "virtual")
+CLOCKS = ("auto", "keep", "real")
 DEFAULT_FILE_LIMIT = "64M"
 
 _FACTORS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -29,6 +30,11 @@ def file_limit_bytes() -> int:
 def ids() -> str:
     """`set ckpt ids`."""
     return str(parameter("ids") or "auto")
+
+
+def clock() -> str:
+    """`set ckpt clock`."""
+    return str(parameter("clock") or "auto")
 
 
 def _tell_directory(_: str) -> str:
@@ -75,5 +81,17 @@ auto: those it had if the kernel grants them, else new ones.""",
         read=str,
         tell=lambda value: f"Restored programs get their ids by: {value}.",
         choices=IDS,
+    ),
+    Setting(
+        name="clock",
+        default="auto",
+        set_help="Set which monotonic clocks a restored program sees.",
+        show_help="Show which monotonic clocks a restored program sees.",
+        details="""keep: CLOCK_MONOTONIC and CLOCK_BOOTTIME go on from what they were at the save,
+in a time namespace; real: those of the machine, which jump; auto: keep for
+root, else real. An ordinary user's program needs a user namespace for it.""",
+        read=str,
+        tell=lambda value: f"Restored programs get their monotonic clocks by: {value}.",
+        choices=CLOCKS,
     ),
 )

@@ -52,6 +52,13 @@ class Options(Parsed):
         'kernel grants them. Default: "show ckpt ids".',
         choices=params.IDS,
     )
+    clock: Optional[str] = value(
+        "clock",
+        "WHICH",
+        "CLOCK_MONOTONIC and CLOCK_BOOTTIME: those of the machine (real), gone on from the\n"
+        "save (keep), or (auto) the latter for root. Default: \"show ckpt clock\".",
+        choices=params.CLOCKS,
+    )
 
 
 def run(options: Options) -> None:
@@ -64,6 +71,7 @@ def run(options: Options) -> None:
     restart = RestartOptions(
         store=store.root,
         ids=options.ids if options.ids is not None else params.ids(),
+        clock=options.clock if options.clock is not None else params.clock(),
         files=options.files,
         file=tuple(_pair(text) for text in options.file),
         stdin=_path(options.stdin),

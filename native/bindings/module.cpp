@@ -210,6 +210,10 @@ py::object validate(const std::string& path, const py::dict& options_dict, py::o
   const bool saved_ids =
       reading_request([&] { return to_json(options_dict).value("ids", "auto") == "saved"; });
   ckpt::snapshot::check_ids(saved_ids ? IdMode::saved : IdMode::automatic);
+  const bool keep_clock =
+      reading_request([&] { return to_json(options_dict).value("clock", "auto") == "keep"; });
+  using ckpt::state::ClockMode;
+  ckpt::state::check_clocks(keep_clock ? ClockMode::keep : ClockMode::automatic);
   const ckpt::snapshot::Snapshot snapshot(path);
   ckpt::snapshot::Checked checked;
   try {

@@ -24,6 +24,7 @@
 #include "snapshot/machine.hpp"
 #include "state/address_space.hpp"
 #include "state/children.hpp"
+#include "state/clocks.hpp"
 #include "state/descriptors.hpp"
 #include "state/process.hpp"
 #include "state/signals.hpp"
@@ -51,6 +52,7 @@ struct Captured {
   state::SignalState signals;
   state::TimerState timers;
   std::vector<state::EndedChild> children;
+  state::ClockState clocks;
   state::AddressSpace space;
   state::DescriptorTable descriptors;
   state::KeptFile program;
@@ -193,6 +195,7 @@ Answers interrogate(CaptureContext& context, Captured& captured,
     captured.signals = state::capture_signals(context, main, scratch);
     captured.process = state::capture_process(context, main, scratch);
     captured.children = state::capture_children(context, main, scratch);
+    captured.clocks = state::capture_clocks(context, main, scratch);
     capture_timers_and_queues(context, captured, main, scratch);
     state::report_process(context, main, scratch);
     answers.shared = find_shared_content(context, main, scratch, mappings);
@@ -344,6 +347,7 @@ Json make_record(const CaptureRequest& request, const CaptureContext& context,
           {"signals", state::signals_to_json(captured.signals)},
           {"timers", state::timers_to_json(captured.timers)},
           {"children", state::children_to_json(captured.children)},
+          {"clocks", state::clocks_to_json(captured.clocks)},
           {"terminal", request.terminal},
           {"fidelity", state::findings_to_json(context.report.sorted())},
           {"session", request.session},

@@ -290,9 +290,10 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   const std::string program = files.content_path(snapshot.program);
   fault_point("restore-exec");
 
+  Transplanted result;
+  state::enter_clocks(snapshot.clocks, options.clock, result.notes);
   Child child(start_program(snapshot, program, options, opened.all, keep_ids));
   const Tid pid = child.pid();
-  Transplanted result;
   result.pid = pid;
   const proc::ProcessDir process(pid);
   const tracee::Memory memory(pid);
@@ -396,6 +397,7 @@ void check_ids(IdMode ids) {
 Transplanted transplant(const Snapshot& snapshot, state::FileSource& files,
                         const TransplantOptions& options) {
   check_ids(options.ids);
+  state::check_clocks(options.clock);
   if (options.ids == IdMode::saved || (options.ids == IdMode::automatic && may_choose_ids())) {
     try {
       return transplant_once(snapshot, files, options, true);

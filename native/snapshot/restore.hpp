@@ -23,6 +23,7 @@ void check_ids(IdMode ids);
 
 struct TransplantOptions {
   IdMode ids = IdMode::automatic;
+  state::ClockMode clock = state::ClockMode::automatic;
   bool own_process_group = false;
   /// Queue signals that a debugger held at the save: nobody will deliver them otherwise.
   bool queue_held_signals = false;

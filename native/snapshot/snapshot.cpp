@@ -45,6 +45,7 @@ Snapshot::Snapshot(const std::string& path) : reader(image::Reader::open(path)) 
     signals = state::signals_from_json(record.at("signals"));
     // Absent in the snapshots of earlier versions, which named what they did not hold.
     if (record.contains("timers")) timers = state::timers_from_json(record.at("timers"));
+    if (record.contains("clocks")) clocks = state::clocks_from_json(record.at("clocks"));
     if (record.contains("children")) children = state::children_from_json(record.at("children"));
     descriptors = state::descriptors_from_json(record.at("files"));
     return 0;

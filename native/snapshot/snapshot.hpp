@@ -1,6 +1,7 @@
 // A snapshot as a restore uses it: the file, read and checked, and its record as typed state.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "image/reader.hpp"
 #include "state/address_space.hpp"
 #include "state/children.hpp"
+#include "state/clocks.hpp"
 #include "state/context.hpp"
 #include "state/descriptors.hpp"
 #include "state/kept_file.hpp"
@@ -30,6 +32,7 @@ struct Snapshot {
   state::SignalState signals;
   state::TimerState timers;
   std::vector<state::EndedChild> children;
+  std::optional<state::ClockState> clocks;
   state::DescriptorTable descriptors;
 };
 

@@ -10,6 +10,7 @@
 #include "image/format.hpp"
 #include "state/address_space.hpp"
 #include "state/children.hpp"
+#include "state/clocks.hpp"
 #include "state/descriptors.hpp"
 #include "state/kept_file.hpp"
 #include "state/process.hpp"
@@ -175,6 +176,7 @@ inline image::Json sample_record() {
       {"signals", state::signals_to_json(signals)},
       {"timers", state::timers_to_json(timers)},
       {"children", state::children_to_json(children)},
+      {"clocks", state::clocks_to_json({{5, 6}, {7, 999'999'999}})},
       {"terminal", nullptr},
       {"fidelity", state::findings_to_json(report.sorted())},
       {"session", Json::object()},

@@ -52,6 +52,7 @@ TEST(Record, ComesBackAsItWas) {
   EXPECT_EQ(record.at("files"), state::descriptors_to_json(snapshot.descriptors));
   EXPECT_EQ(record.at("signals"), state::signals_to_json(snapshot.signals));
   EXPECT_EQ(record.at("children"), state::children_to_json(snapshot.children));
+  EXPECT_EQ(record.at("clocks"), state::clocks_to_json(snapshot.clocks.value()));
   EXPECT_EQ(record.at("timers"), state::timers_to_json(snapshot.timers));
   EXPECT_EQ(record.at("process"), state::process_to_json(snapshot.process));
   ASSERT_EQ(snapshot.threads.size(), 2U);
@@ -178,6 +179,9 @@ TEST(Record, WhatCannotBeIsDamage) {
            {"/files/descriptions/0/stream", 3},
            {"/files/descriptions/1/file", nullptr},
            {"/signals/actions/0/signal", 0},
+           {"/clocks/monotonic/0", -1},
+           {"/clocks/monotonic/0", INT64_MAX},
+           {"/clocks/boottime/1", 1'000'000'000},
            {"/children/0/pid", 0},
            {"/children/0/remembered", -3},
            {"/children/0/group", -1},

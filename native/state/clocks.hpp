@@ -1,0 +1,45 @@
+// The clocks that a reboot or a restore would make jump: CLOCK_MONOTONIC and CLOCK_BOOTTIME. In a
+// time namespace (time_namespaces(7)) they go on from where they were.
+#pragma once
+
+#include <ctime>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "image/format.hpp"
+#include "state/context.hpp"
+#include "tracee/remote.hpp"
+
+namespace ckpt::state {
+
+/// What the program saw last.
+struct ClockState {
+  timespec monotonic{};
+  timespec boottime{};
+};
+
+enum class ClockMode {
+  automatic,  // keep for the privileged, else real
+  keep,       // an ordinary user needs a user namespace for it
+  real,
+};
+
+ClockState capture_clocks(const CaptureContext& context, tracee::RemoteThread& thread,
+                          const tracee::Scratch& scratch);
+
+image::Json clocks_to_json(const ClockState& state);
+ClockState clocks_from_json(const image::Json& json);
+
+/// Throws Error (unsupported, refused) when this user cannot have a time namespace but asks for
+/// one. Tells from settings alone; starts nothing.
+void check_clocks(ClockMode mode);
+
+/// Has the children of this process see the saved clocks, if that is asked for and possible; says
+/// in `notes` what the program will notice. The calling process has one thread. Throws Error when
+/// `keep` is asked for and impossible.
+void enter_clocks(const std::optional<ClockState>& saved, ClockMode mode,
+                  std::vector<std::string>& notes);
+
+}  // namespace ckpt::state
