@@ -63,7 +63,8 @@ struct Offsets {
   timespec boottime{};
 };
 
-// The offsets that children will have, from the clocks of the machine.
+// The offsets that children will have, from the clocks of the machine: as long as no namespace was
+// made for them, those that we have ourselves.
 Offsets read_offsets() {
   Offsets offsets;
   const std::string text = read_file(kOffsets, kPageSize);
@@ -97,10 +98,11 @@ void enter_user_namespace() {
 }
 
 void enter_time_namespace(const ClockState& saved) {
+  // What we see has offsets as well if we are in such a namespace ourselves. A second attempt at a
+  // restore finds those of the first.
+  static const Offsets ours = read_offsets();
   if (::unshare(kNewTime) != 0)
     throw_errno("clocks: make a time namespace, as -clock keep needs (use -clock real)", errno);
-  // What we see has offsets as well if we are in such a namespace ourselves.
-  const Offsets ours = read_offsets();
   const timespec monotonic = sum(ours.monotonic, difference(saved.monotonic, now(CLOCK_MONOTONIC)));
   const timespec boottime = sum(ours.boottime, difference(saved.boottime, now(CLOCK_BOOTTIME)));
   write_file(kOffsets, fmt::format("monotonic {} {}\nboottime {} {}\n", monotonic.tv_sec,

@@ -157,3 +157,14 @@ def test_keep_where_there_are_no_time_namespaces(workshop: Workshop) -> None:
     for running in (original, restart):
         running.send()
         passed(running.finish(), original.nonce)
+
+
+@needs_namespaces
+def test_with_new_ids_after_all(workshop: Workshop) -> None:
+    """The saved ids are taken: what a first attempt at the restore has set up does not count twice."""
+    original = start_ahead(workshop, "proc_clocks", "keep")
+    saved = workshop.save(original.pid)
+    restart = workshop.restart(saved.image, "--ids", "auto", *as_others)
+    for running in (restart, original):
+        running.send()
+        passed(running.finish(), original.nonce)
