@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "base/error.hpp"
+#include "threads/frames.hpp"
 #include "threads/library.hpp"
 
 namespace ckpt::snapshot {
@@ -130,24 +131,6 @@ void put_boundary(const Snapshot& snapshot, const threads::Library& library,
         fmt::format("new ids: {}() could not be changed: it takes and gives the new ids", name));
 }
 
-// How much of its stack a lock function uses: up to the address at which its caller goes on.
-std::uint64_t lock_frame(const tracee::Memory& memory, const state::AddressSpace& space,
-                         const threads::Library& library, Addr stack) {
-  constexpr std::size_t kMostWords = 128;
-  std::vector<std::uint64_t> words(kMostWords);
-  const std::size_t got = memory.read_some(stack, std::as_writable_bytes(std::span(words)));
-  words.resize(got / sizeof words[0]);
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    const Addr word{words[i]};
-    const bool is_code =
-        std::any_of(space.regions.begin(), space.regions.end(), [&](const state::Region& region) {
-          return region.mapping.exec && region.mapping.contains(word);
-        });
-    if (is_code && !library.is_locking(word)) return i * sizeof words[i];
-  }
-  return 0;
-}
-
 bool holds(const tracee::Memory& memory, Addr field, Tid id) {
   Tid found = 0;
   const auto bytes = std::as_writable_bytes(std::span(&found, 1));
@@ -181,11 +164,15 @@ void note_ids(state::CaptureContext& context, const state::KeptFile& program,
         return file.object ? context.objects.find(*file.object) : std::nullopt;
       });
   const auto library = threads::find_library(objects);
+  threads::Frames frames(library);
   for (auto& thread : threads) {
     thread.locking = library.is_locking(Addr{thread.registers.rip});
-    if (thread.locking)
-      thread.lock_frame_bytes =
-          lock_frame(context.memory, space, library, Addr{thread.registers.rsp});
+    if (thread.locking) {
+      auto copies =
+          threads::find_own_copies(thread.registers, context.memory, library, frames, thread.tid);
+      thread.id_registers = std::move(copies.registers);
+      thread.id_words = std::move(copies.words);
+    }
     const Addr descriptor{thread.pthread != 0 ? thread.pthread : thread.registers.fs_base};
     const auto field = thread.ended ? std::nullopt : library.id_field(context.memory, descriptor);
     if (field && holds(context.memory, *field, thread.tid)) thread.id_field = *field;

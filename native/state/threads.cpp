@@ -215,6 +215,8 @@ Json thread_to_json(const ThreadState& state) {
   for (const auto& [name, member] : kRegisterNames) registers[name] = state.registers.*member;
   Json queued = Json::array();
   for (const auto& info : state.queued) queued.push_back(image::pack_bytes(&info, sizeof info));
+  Json id_words = Json::array();
+  for (const Addr word : state.id_words) id_words.push_back(word.value);
   Json rseq;
   if (state.rseq)
     rseq = {{"area", state.rseq->area.value},
@@ -227,7 +229,8 @@ Json thread_to_json(const ThreadState& state) {
           {"remembered", state.remembered},
           {"ended", state.ended},
           {"locking", state.locking},
-          {"lock_frame", state.lock_frame_bytes},
+          {"id_registers", state.id_registers},
+          {"id_words", std::move(id_words)},
           {"number", state.number},
           {"pthread", state.pthread},
           {"name", state.name},
@@ -257,8 +260,9 @@ ThreadState thread_from_json(const Json& json) {
   if (state.tid <= 0 || state.lwp <= 0 || state.remembered <= 0) image::damaged("a thread's id");
   state.ended = json.at("ended");
   state.locking = json.at("locking");
-  state.lock_frame_bytes = json.at("lock_frame");
-  if (state.lock_frame_bytes > kPageSize) image::damaged("a thread's stack frame");
+  state.id_registers = json.at("id_registers").get<std::vector<std::string>>();
+  for (const auto& word : json.at("id_words"))
+    state.id_words.emplace_back(word.get<std::uint64_t>());
   state.number = json.at("number");
   state.pthread = json.at("pthread");
   state.name = json.at("name");
@@ -398,37 +402,33 @@ void park(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const Th
 
 namespace {
 
-// A lock function that has fetched the thread's id, and not yet stored it in the lock; a lock word
-// has flags beside the id (futex(2)).
+// Lock functions that have fetched the thread's id, and go on with it; a lock word has flags beside
+// the id (futex(2)).
 bool holds_id(std::uint64_t word, Tid id) {
   constexpr std::uint64_t kFlags = 0xc0000000U;
   return (word & ~kFlags) == static_cast<std::uint64_t>(id);
 }
 
-void renew_id(tracee::Registers& registers, Tid old, Tid now) {
-  for (const auto& [name, member] : kRegisterNames)
-    if (name != std::string_view("orig_rax") && holds_id(registers.*member, old))
-      registers.*member += static_cast<std::uint64_t>(now) - static_cast<std::uint64_t>(old);
-}
-
-void renew_id(const tracee::Memory& memory, Addr frame, std::uint64_t size_bytes, Tid old,
-              Tid now) {
-  std::vector<std::uint32_t> words(size_bytes / sizeof(std::uint32_t));
-  memory.read(frame, std::as_writable_bytes(std::span(words)));
-  for (std::size_t i = 0; i < words.size(); ++i)
-    if (holds_id(words[i], old))
-      memory.write_value(frame + i * sizeof words[i],
-                         words[i] + static_cast<std::uint32_t>(now - old));
+void renew_copies(const tracee::Memory& memory, const ThreadState& state, Tid now,
+                  tracee::Registers& registers) {
+  const auto difference = static_cast<std::uint64_t>(now) - static_cast<std::uint64_t>(state.tid);
+  for (const auto& [name, member] : kRegisterNames) {
+    const auto& wanted = state.id_registers;
+    if (std::find(wanted.begin(), wanted.end(), name) == wanted.end()) continue;
+    if (holds_id(registers.*member, state.tid)) registers.*member += difference;
+  }
+  for (const Addr at : state.id_words) {
+    const auto word = memory.read_value<std::uint32_t>(at);
+    if (holds_id(word, state.tid))
+      memory.write_value(at, word + static_cast<std::uint32_t>(difference));
+  }
 }
 
 }  // namespace
 
 void finish_thread(Tid lwp, const tracee::Memory& memory, const ThreadState& state) {
   tracee::Registers registers = state.registers;
-  if (state.locking && lwp != state.tid) {
-    renew_id(registers, state.tid, lwp);
-    renew_id(memory, Addr{registers.rsp}, state.lock_frame_bytes, state.tid, lwp);
-  }
+  if (lwp != state.tid) renew_copies(memory, state, lwp, registers);
   tracee::set_registers(lwp, registers);
   // The area's size is the CPU's; components that the saving CPU did not have stay initial.
   std::vector<std::byte> area = tracee::get_xstate(lwp);

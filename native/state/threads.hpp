@@ -48,8 +48,9 @@ struct ThreadState {
   // A main thread that has ended while others go on: the process keeps its id. It has no state but
   // that it ends again.
   bool ended = false;
-  bool locking = false;  // inside a lock function, which may have the id in a register
-  std::uint64_t lock_frame_bytes = 0;  // of its own stack, from the stack pointer on
+  bool locking = false;                   // inside a lock function,
+  std::vector<std::string> id_registers;  // which has copies of the id in these
+  std::vector<Addr> id_words;             // and these
 };
 
 /// Everything that can be read from outside. `lwp` is stopped and traced by the caller.

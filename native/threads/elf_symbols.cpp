@@ -51,15 +51,27 @@ void read_segments(Elf* elf, ElfSymbols& result) {
   }
 }
 
+UniqueFd open_file(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) throw_errno(fmt::format("open {}", path), errno);
+  return fd;
+}
+
+// Nothing for a file that is no ELF file.
+ElfHandle begin_elf(const UniqueFd& fd) {
+  elf_version(EV_CURRENT);
+  ElfHandle elf(elf_begin(fd.get(), ELF_C_READ_MMAP, nullptr), &elf_end);
+  if (elf != nullptr && elf_kind(elf.get()) != ELF_K_ELF) elf.reset();
+  return elf;
+}
+
 }  // namespace
 
 ElfSymbols read_symbols(const std::string& path) {
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) throw_errno(fmt::format("open {}", path), errno);
   ElfSymbols result;
-  elf_version(EV_CURRENT);
-  const ElfHandle elf(elf_begin(fd.get(), ELF_C_READ_MMAP, nullptr), &elf_end);
-  if (elf == nullptr || elf_kind(elf.get()) != ELF_K_ELF) return result;
+  const UniqueFd fd = open_file(path);
+  const ElfHandle elf = begin_elf(fd);
+  if (elf == nullptr) return result;
   read_segments(elf.get(), result);
 
   GElf_Shdr header;
@@ -89,6 +101,25 @@ ElfSymbols read_symbols(const std::string& path) {
     result.symbols.push_back({name, symbol.st_value, symbol.st_size, *kind});
   }
   return result;
+}
+
+std::optional<ElfSection> read_section(const std::string& path, const std::string& name) {
+  const UniqueFd fd = open_file(path);
+  const ElfHandle elf = begin_elf(fd);
+  std::size_t names = 0;
+  if (elf == nullptr || elf_getshdrstrndx(elf.get(), &names) != 0) return std::nullopt;
+  for (Elf_Scn* section = elf_nextscn(elf.get(), nullptr); section != nullptr;
+       section = elf_nextscn(elf.get(), section)) {
+    GElf_Shdr header;
+    if (gelf_getshdr(section, &header) == nullptr) continue;
+    const char* its_name = elf_strptr(elf.get(), names, header.sh_name);
+    if (its_name == nullptr || its_name != name) continue;
+    const Elf_Data* data = elf_rawdata(section, nullptr);
+    if (data == nullptr || data->d_buf == nullptr) return std::nullopt;
+    const auto* first = static_cast<const std::byte*>(data->d_buf);
+    return ElfSection{header.sh_addr, {first, first + data->d_size}};
+  }
+  return std::nullopt;
 }
 
 }  // namespace ckpt::threads

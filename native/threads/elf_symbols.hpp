@@ -1,7 +1,9 @@
 // The symbols of an ELF file.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,5 +29,13 @@ struct ElfSymbols {
 /// Reads the dynamic symbols, or for a static program all symbols, of the file at `path`. Throws
 /// Error (system) when it cannot be read; whatever in it makes no sense is left out.
 ElfSymbols read_symbols(const std::string& path);
+
+struct ElfSection {
+  std::uint64_t address = 0;  // as the file has it
+  std::vector<std::byte> bytes;
+};
+
+/// The section of that name of the file at `path`, if there is one. Throws as read_symbols().
+std::optional<ElfSection> read_section(const std::string& path, const std::string& name);
 
 }  // namespace ckpt::threads

@@ -55,6 +55,7 @@ std::vector<proc::PageRun> locking_ranges(const ElfSymbols& elf, std::uint64_t b
 
 void add_object(const MappedObject& object, const ElfSymbols& elf, Library& library) {
   const std::uint64_t bias = object.start.value - elf.first_address;
+  library.objects.push_back({object.path, bias});
   for (const auto& symbol : elf.symbols) {
     const Addr address{bias + symbol.value};
     if (symbol.kind == SymbolKind::object) {

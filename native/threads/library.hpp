@@ -30,7 +30,14 @@ struct LibraryFunction {
   std::uint64_t size_bytes = 0;
 };
 
+/// A file that has code of the library, and where its address 0 is.
+struct LibraryObject {
+  std::string path;
+  std::uint64_t bias = 0;
+};
+
 struct Library {
+  std::vector<LibraryObject> objects;
   std::vector<LibraryFunction> functions;  // those of the boundary, see boundary.cpp
   std::vector<proc::PageRun> internal;     // ascending
   std::vector<proc::PageRun> locking;      // ascending

@@ -14,7 +14,7 @@ from support.processes import Running, as_root, read_text, state_of, threads_of,
 
 EVERYWHERE = """
     thr_calls thr_cancel thr_owners thr_lookalikes thr_family thr_sync thr_many thr_cxx thr_main_exits thr_handles thr_stdio thr_clocks
-    thr_waits thr_cleanup thr_odds
+    thr_waits thr_cleanup thr_odds thr_kept
 """.split()
 PROGRAMS = [*EVERYWHERE, "thr_openmp", "thr_setxid", "thr_remembered", "thr_loader", "thr_typed"]
 SHARED_ONLY = {"thr_openmp": "libgomp is a shared library", "thr_loader": "dlopen() needs the dynamic linker"}
@@ -29,7 +29,7 @@ VIRTUAL = [
 BUSY = {"thr_cancel", "thr_openmp", "thr_clocks"}
 # A thread in pthread_join(), or at a robust mutex, sleeps on another's id in memory, which has become another: it looks
 # again. That leaves traces in registers and on its stack.
-LOOKING_AGAIN = {"thr_main_exits", "thr_waits", "thr_cleanup"}
+LOOKING_AGAIN = {"thr_main_exits", "thr_waits", "thr_cleanup", "thr_kept"}
 
 
 @contextmanager

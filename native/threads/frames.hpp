@@ -1,0 +1,71 @@
+// Which copies of a thread's id are the lock functions' own, when a thread has stopped in the
+// middle of them: they are in registers that these functions use, and in their stack frames.
+// Registers that a function keeps for its caller, and the places where it has saved those, hold the
+// program's values.
+//
+// Which is which at an instruction stands in the library's .eh_frame, from which debuggers and
+// exceptions unwind (System V ABI, x86-64 supplement, 4.2.4; DWARF 5, 6.4).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/types.hpp"
+#include "threads/library.hpp"
+#include "tracee/memory.hpp"
+#include "tracee/ptrace.hpp"
+
+namespace ckpt::threads {
+
+/// DWARF's numbers of the general registers, and of the return address.
+inline constexpr std::size_t kDwarfRegisters = 17;
+
+/// At one instruction: where the caller's frame begins, from a register, and where the caller's
+/// registers are saved, from there.
+struct FrameRules {
+  std::size_t base_register = 0;
+  std::int64_t base_offset = 0;
+  std::array<std::optional<std::int64_t>, kDwarfRegisters> saved;
+};
+
+/// A .eh_frame section as it lies in a process.
+class FrameTable {
+ public:
+  FrameTable(std::vector<std::byte> section, Addr address)
+      : section_(std::move(section)), address_(address) {}
+  /// Nothing where there is none, or one that says more than the above can hold.
+  [[nodiscard]] std::optional<FrameRules> find(Addr instruction) const;
+
+ private:
+  std::vector<std::byte> section_;
+  Addr address_;
+};
+
+/// The tables of a program's C library, read when they are first needed.
+class Frames {
+ public:
+  explicit Frames(const Library& library) : library_(library) {}
+  std::optional<FrameRules> find(Addr instruction);
+
+ private:
+  const Library& library_;
+  bool read_ = false;
+  std::vector<FrameTable> tables_;
+  std::unordered_map<std::uint64_t, std::optional<FrameRules>> known_;
+};
+
+struct OwnCopies {
+  std::vector<std::string> registers;  // as struct user_regs_struct names them
+  std::vector<Addr> words;             // of four bytes each
+};
+
+/// Where lock functions have copies of `id` in a thread that is stopped in one of them. Where their
+/// frames are not described, only registers that no function keeps for its caller are looked at.
+OwnCopies find_own_copies(const tracee::Registers& registers, const tracee::Memory& memory,
+                          const Library& library, Frames& frames, Tid id);
+
+}  // namespace ckpt::threads
