@@ -7,6 +7,7 @@
     restoring   one restore
     stoppc      where GDB believes a restored program stopped
     life        what a restored program needs from GDB afterwards
+    api         what scripts find in `import gdbext`
 
 What is here serves all commands; `saving` and `restoring` are imported by the commands that need
 them, so that the first save of a session does not wait for the import of a restore.

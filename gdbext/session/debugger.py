@@ -163,7 +163,7 @@ def _read_known(
             spec += f" {row['regexp']}"
     elif watch is not None:
         command, spec = watch, str(point.expression)
-        places = _locations(point)
+        places = locations(point)
         address = int(places[0].address) if len(places) == 1 else 0
     elif point.location is not None:
         hardware = point.type == getattr(gdb, "BP_HARDWARE_BREAKPOINT", None)
@@ -174,9 +174,9 @@ def _read_known(
     disabled: Tuple[int, ...] = ()
     if watch is None and not point.pending:
         disabled = tuple(
-            index for index, place in enumerate(_locations(point), 1) if not place.enabled
+            index for index, place in enumerate(locations(point), 1) if not place.enabled
         )
-        if len(disabled) == len(_locations(point)):
+        if len(disabled) == len(locations(point)):
             # A condition that is invalid everywhere disables them; GDB will do so again.
             disabled = ()
     return Breakpoint(
@@ -196,7 +196,7 @@ def _read_known(
     )
 
 
-def _locations(point: Any) -> Sequence[Any]:
+def locations(point: Any) -> Sequence[Any]:
     """The places of a breakpoint; none in a GDB that does not tell (before 13)."""
     try:
         return list(point.locations)
@@ -491,7 +491,7 @@ def _make_watchpoint(point: Breakpoint, text: str, tids: Mapping[int, int]) -> O
     made = next((each for each in gdb.breakpoints() if each.number == _last_number()), None)
     if made is None or _last_number() == before or not point.address or point.frame >= 0:
         return problem
-    places = _locations(made)
+    places = locations(made)
     if len(places) == 1 and int(places[0].address) != point.address and point.spec.startswith("-l"):
         # `watch -location p->x` stays at the address it had when it was made, and p may have moved
         # on since.

@@ -15,23 +15,24 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import gdb
 
-from .. import launch, native
+from .. import events, launch, native
 from ..debugstate import DebugState
 from ..errors import CkptError, LaunchError
 from ..progress import Progress
 from ..records import Checked, Finished, MovedLock, Record
 from ..store import Store
-from . import debugger, inferior, life, settings, stoppc
+from . import debugger, inferior, life, settings, show, stoppc
 
 
 class RestoreRequest(NamedTuple):
     """What `ckpt restore` was asked for. `target` is a name, a file, or None for the newest
-    snapshot.
+    snapshot; with `ask` GDB's own question comes before the present program is killed.
     """
 
     target: Optional[str]
     options: launch.RestartOptions
     session: bool
+    ask: bool = True
 
 
 class Restored(NamedTuple):
@@ -63,11 +64,15 @@ def restore(store: Store, request: RestoreRequest) -> Restored:
             checked = Checked.of(
                 native.module().validate(str(path), request.options.table(), progress)
             )
-        _end_old_program()
+        events.before_restore.emit(
+            events.Before(name, path, int(gdb.selected_inferior().pid)), show
+        )
+        _end_old_program(request.ask)
         life.forget_libraries()
         with ExitStack() as undo:
             made = _Restore(store, path, record, checked, state, request, helper, undo)
             restored = made.run(name)
+    events.after_restore.emit(restored, show)
     return restored
 
 
@@ -86,8 +91,8 @@ def _check_session() -> None:
         inferior.check_no_checkpoints()
 
 
-def _end_old_program() -> None:
-    """Kill the current program after GDB's own question, unless there is none."""
+def _end_old_program(ask: bool) -> None:
+    """Kill the current program, after GDB's own question if `ask`, unless there is none."""
     target = gdb.selected_inferior()
     kind = getattr(getattr(target, "connection", None), "type", "")
     if kind == "core":
@@ -95,7 +100,11 @@ def _end_old_program() -> None:
         settings.quietly("detach")
     elif target.pid:
         try:
-            gdb.execute("kill", from_tty=True)
+            if ask:
+                gdb.execute("kill", from_tty=True)
+            else:
+                with settings.unasked():
+                    settings.quietly("kill")
         except gdb.error as error:
             if "Not confirmed" in str(error):
                 raise CkptError("not confirmed: the program is as it was") from None

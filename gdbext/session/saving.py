@@ -8,12 +8,12 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import gdb
 
-from .. import native
+from .. import events, native
 from ..errors import CkptError
 from ..progress import Progress
 from ..records import Fidelity, read, read_list
 from ..store import Store
-from . import debugger, inferior, settings
+from . import debugger, inferior, settings, show
 
 
 class SaveRequest(NamedTuple):
@@ -58,13 +58,16 @@ def save(store: Store, request: SaveRequest) -> Saved:
             raise CkptError(f"{output} is a directory")
         if output.exists() and not request.force:
             raise CkptError(f"{output} exists already; -force replaces it")
+    about = events.Before(name, output, int(gdb.selected_inferior().pid))
+    if events.before_save.emit(about, show):
+        inferior.check_target()  # a handler may have let the program go on
     with store.in_use():
         with settings.selection_kept():
             table, stop, notes = _request(store, request, name, output)
         with Progress("Saving") as progress:
             done = native.module().capture(table, progress, inferior.read_code)
         store.register(name, output)
-    return Saved(
+    saved = Saved(
         name=name,
         path=output,
         file_bytes=read(done, "file_bytes", int),
@@ -75,6 +78,8 @@ def save(store: Store, request: SaveRequest) -> Saved:
         fidelity=tuple(Fidelity.of(each) for each in read_list(done, "fidelity", dict)),
         notes=tuple(notes),
     )
+    events.after_save.emit(saved, show)
+    return saved
 
 
 def _request(

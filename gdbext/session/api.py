@@ -1,0 +1,265 @@
+"""What `import gdbext` offers scripts inside GDB. Described in docs/scripting-gdb.md.
+
+A breakpoint's `stop` method runs in the middle of GDB's handling of the stop: other threads may
+still be running, and the program cannot be saved or replaced. What is asked for there, or while the
+program runs in the background, is deferred: it is done when the program has stopped, before the
+breakpoint's commands run and before there is a prompt.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable, Iterator, List, Mapping, Optional, Tuple, Union
+
+import gdb
+
+from .. import native
+from ..errors import CkptError, one_line
+from ..events import failure
+from ..store import Entry
+from . import debugger, open_store, show
+from .restoring import Restored
+from .saving import Saved
+
+PathLike = Union[str, "os.PathLike[str]"]
+
+
+class Deferred:
+    """A save or restore that is done when the program has stopped.
+
+    `done` says whether it was tried; `result` is then its record, or None when it failed, and
+    `error` the CkptError it failed with, or None.
+    """
+
+    def __init__(self, what: str, action: Callable[[], Any]) -> None:
+        self._what = what
+        self._action = action
+        self.done = False
+        self.result: Any = None
+        self.error: Optional[CkptError] = None
+
+    def __repr__(self) -> str:
+        state = "to come" if not self.done else "failed" if self.error else "done"
+        return f"<gdbext.Deferred {self._what}: {state}>"
+
+    def _run(self) -> None:
+        try:
+            self.result = self._action()
+        except CkptError as error:
+            self._fail(error)
+        except KeyboardInterrupt:
+            self._fail(CkptError("interrupted"))
+        except Exception as error:
+            show(failure(f"the deferred {self._what}", error))
+        finally:
+            self.done = True
+
+    def _fail(self, error: CkptError) -> None:
+        self.done = True
+        self.error = error
+        show(f"ckpt: the deferred {self._what} failed: {error}")
+
+
+def save(
+    name: Optional[str] = None,
+    message: str = "",
+    force: bool = False,
+    output: Optional[PathLike] = None,
+) -> Union[Saved, Deferred]:
+    """Save the selected inferior, as `ckpt save` does, and print nothing.
+
+    Returns the record of the save: name, path, file_bytes, seconds, threads, stop, fidelity, notes.
+    In a breakpoint's `stop` method, or while the program runs: a Deferred, at once. Raises
+    CkptError.
+    """
+    from . import saving
+
+    request = saving.SaveRequest(
+        name=name,
+        message=message,
+        output=Path(output) if output is not None else None,
+        force=force,
+        file_limit_bytes=_file_limit_bytes(),
+    )
+
+    def action() -> Saved:
+        with _failures():
+            return saving.save(open_store(), request)
+
+    return _defer("save", action) if _is_running() else action()
+
+
+def restore(
+    name: Optional[PathLike] = None,
+    *,
+    stdin: Optional[PathLike] = None,
+    stdout: Optional[PathLike] = None,
+    stderr: Optional[PathLike] = None,
+    files: str = "auto",
+    file: Optional[Mapping[PathLike, PathLike]] = None,
+    session: bool = True,
+    ids: Optional[str] = None,
+    clock: Optional[str] = None,
+) -> Union[Restored, Deferred]:
+    """Replace the selected inferior by a snapshot, as `ckpt restore` does; nothing is asked or
+    printed. `name` is a name or a file, None the newest snapshot.
+
+    Returns the record of the restore: name, record (of the snapshot), pid, ids, notes. In a
+    breakpoint's `stop` method, or while the program runs: a Deferred, at once; when it is done, GDB
+    shows where the program is. Raises CkptError.
+    """
+    from ..commands import params
+    from ..commands.restore import FILES
+    from ..launch import RestartOptions
+    from . import restoring
+
+    ids = ids if ids is not None else params.ids()
+    clock = clock if clock is not None else params.clock()
+    for what, value, allowed in (
+        ("files", files, FILES),
+        ("ids", ids, params.IDS),
+        ("clock", clock, params.CLOCKS),
+    ):
+        if value not in allowed:
+            raise CkptError(f"{what} is one of {', '.join(allowed)}, not {value!r}")
+    store = open_store()
+    options = RestartOptions(
+        store=store.root,
+        ids=ids,
+        clock=clock,
+        files=files,
+        file=tuple((_path(old), _path(new)) for old, new in (file or {}).items()),
+        stdin=_path(stdin) if stdin is not None else None,
+        stdout=_path(stdout) if stdout is not None else None,
+        stderr=_path(stderr) if stderr is not None else None,
+    )
+    request = restoring.RestoreRequest(
+        os.fspath(name) if name is not None else None, options, session, ask=False
+    )
+
+    def action() -> Restored:
+        with _failures():
+            return restoring.restore(store, request)
+
+    def later() -> Restored:
+        from .. import report
+
+        done = action()
+        show(report.restored(done.record, done.name, done.pid, done.ids))
+        restoring.print_location()
+        return done
+
+    return _defer("restore", later) if _is_running() else action()
+
+
+def snapshots() -> Tuple[Entry, ...]:
+    """All snapshots in the store, oldest first, each with name, path, created (Unix seconds),
+    record (None when it cannot be read) and problem (why not). Raises CkptError.
+    """
+    return tuple(open_store().entries())
+
+
+def _path(path: PathLike) -> str:
+    # Absolute, since the helper need not have our directory; ~ is for people, not for programs.
+    return os.path.abspath(os.path.expanduser(os.fspath(path)))
+
+
+def _file_limit_bytes() -> int:
+    from ..commands import params
+
+    return params.file_limit_bytes()
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Let scripts see one class of expected failures."""
+    try:
+        yield
+    except (gdb.error, native.error_type()) as error:
+        raise CkptError(one_line(str(error))) from error
+
+
+# -- what is deferred ------------------------------------------------------------------------------
+#
+# It is done in the handler of the stop event. But `gdb.execute` runs the commands of the breakpoint
+# that was hit as soon as it has run its own, wherever it is called; and these may let the program
+# go on. So when that breakpoint has commands, what is deferred has to be the first of them.
+
+_waiting: List[Deferred] = []
+_prefixed: List[Tuple[Any, str]] = []  # breakpoints with the commands they had
+_connected = False
+
+_FIRST_COMMAND = "python __import__('gdbext.session.api').session.api.run_deferred()"
+
+
+def run_deferred() -> None:
+    """Do what was deferred. The program has stopped."""
+    while _waiting:
+        _waiting.pop(0)._run()
+
+
+def _is_running() -> bool:
+    """Whether nothing can be done now. In a `stop` method every thread is still said to run."""
+    thread = gdb.selected_thread()
+    return thread is not None and thread.is_valid() and bool(thread.is_running())
+
+
+def _defer(what: str, action: Callable[[], Any]) -> Deferred:
+    global _connected
+    if not _connected:
+        _connected = True
+        gdb.events.stop.connect(_on_stop)
+        gdb.events.exited.connect(_on_exited)
+    deferred = Deferred(what, action)
+    if not _waiting:
+        _prefix_commands()
+    _waiting.append(deferred)
+    return deferred
+
+
+def _prefix_commands() -> None:
+    """Give the breakpoints that may be hit next our command as their first one."""
+    _put_commands_back()
+    try:
+        address: Optional[int] = int(gdb.selected_frame().pc())
+    except gdb.error:
+        address = None  # it runs in the background
+    for point in gdb.breakpoints():
+        commands = str(point.commands or "")
+        if not (commands and point.enabled and point.visible):
+            continue
+        places = {int(place.address) for place in debugger.locations(point)}
+        if address is not None and point.type == gdb.BP_BREAKPOINT and places:
+            if address not in places:
+                continue
+        _prefixed.append((point, commands))
+        first, _, rest = commands.partition("\n")
+        if first.strip() == "silent":
+            point.commands = f"silent\n{_FIRST_COMMAND}\n{rest}"
+        else:
+            point.commands = f"{_FIRST_COMMAND}\n{commands}"
+
+
+def _put_commands_back() -> List[Any]:
+    """Returns the breakpoints that had been changed. GDB has its own copy of what is to be run."""
+    points = []
+    while _prefixed:
+        point, commands = _prefixed.pop()
+        if point.is_valid():
+            point.commands = commands
+            points.append(point)
+    return points
+
+
+def _on_stop(event: Any) -> None:
+    prefixed = _put_commands_back()
+    if not any(hit in prefixed for hit in getattr(event, "breakpoints", ())):
+        run_deferred()
+
+
+def _on_exited(event: Any) -> None:
+    _put_commands_back()
+    while _waiting:
+        _waiting.pop(0)._fail(CkptError("the program ended before it stopped"))
