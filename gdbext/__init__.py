@@ -1,36 +1,75 @@
 """Snapshots of a process inside GDB: saved in one session, restored in another.
 
-What a user loads is `load.py`. The modules directly in this package know nothing of GDB and run
-under any Python; `session/` is the adapter to GDB, `commands/` holds one command per module.
+What a user loads in GDB is `load.py`. The modules directly in this package know nothing of GDB and
+run under any Python; `session/` is the adapter to GDB, `commands/` holds one command per module.
 
-Scripts inside GDB use `import gdbext`: what they find there is described in docs/scripting-gdb.md
-and imported when it is first used.
+For scripts there are, imported when they are first used,
+
+    from gdbext import Snapshot, diff
+
+which work with and without GDB (docs/scripting.md), and what `import gdbext` offers inside GDB
+(docs/scripting-gdb.md).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Dict, List
 
 if TYPE_CHECKING:
     from . import events as events
+    from .compare import Difference as Difference
+    from .compare import diff as diff
     from .errors import CkptError as CkptError
+    from .errors import ClosedError as ClosedError
+    from .errors import DamagedError as DamagedError
+    from .errors import MissingContentError as MissingContentError
+    from .errors import SnapshotError as SnapshotError
+    from .errors import StoreError as StoreError
+    from .errors import SymbolError as SymbolError
+    from .errors import UnmappedError as UnmappedError
+    from .errors import VersionError as VersionError
     from .session.api import Deferred as Deferred
     from .session.api import restore as restore
     from .session.api import save as save
     from .session.api import snapshots as snapshots
+    from .snapshot import Snapshot as Snapshot
 
 __version__ = "0.1.0"
 
+# The modules in which the names for scripts are. Every GDB that loads the commands imports this
+# package, and few of them need these.
+_ANYWHERE: Dict[str, str] = {
+    **dict.fromkeys(
+        (
+            "CkptError",
+            "ClosedError",
+            "DamagedError",
+            "MissingContentError",
+            "SnapshotError",
+            "StoreError",
+            "SymbolError",
+            "UnmappedError",
+            "VersionError",
+        ),
+        ".errors",
+    ),
+    "Difference": ".compare",
+    "Snapshot": ".snapshot",
+    "diff": ".compare",
+}
 # What is there inside GDB only.
 _INSIDE_GDB = frozenset({"Deferred", "restore", "save", "snapshots"})
+
+# What `from gdbext import *` gives anywhere.
+__all__ = sorted(_ANYWHERE)
 
 
 def __getattr__(name: str) -> Any:
     import importlib
     import sys
 
-    if name == "CkptError":
-        return importlib.import_module(".errors", __name__).CkptError
+    if name in _ANYWHERE:
+        return getattr(importlib.import_module(_ANYWHERE[name], __name__), name)
     if name == "events":
         return importlib.import_module(".events", __name__)
     if name in _INSIDE_GDB:
@@ -39,3 +78,7 @@ def __getattr__(name: str) -> Any:
         importlib.import_module(".load", __name__)
         return getattr(importlib.import_module(".session.api", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> List[str]:
+    return sorted({*globals(), *_ANYWHERE})

@@ -21,6 +21,40 @@ class RecordError(CkptError):
     """The record of a snapshot does not have the expected shape."""
 
 
+class SnapshotError(CkptError):
+    """A snapshot cannot be read as asked. The classes below say why."""
+
+
+class DamagedError(SnapshotError):
+    """The file is no snapshot, is truncated, or its bytes are not those that were written."""
+
+
+class VersionError(SnapshotError):
+    """The file is of a format version that this gdb-ckpt does not know."""
+
+
+class UnmappedError(SnapshotError):
+    """There was no memory at `address`, or none that could be read."""
+
+    def __init__(self, text: str, address: int) -> None:
+        super().__init__(text)
+        self.address = address
+
+
+class MissingContentError(SnapshotError):
+    """The content of a file that the program had mapped is neither in a store nor unchanged at its
+    old place.
+    """
+
+
+class SymbolError(SnapshotError):
+    """No file of the program has the symbol, or it has no address."""
+
+
+class ClosedError(SnapshotError):
+    """The snapshot has been closed."""
+
+
 class LaunchError(CkptError):
     """The helper that restarts a snapshot failed; `kind` is the kind the helper gave, or "system".
     """

@@ -124,17 +124,23 @@ class Thread(NamedTuple):
 
 
 class StoredObject(NamedTuple):
-    """A file in the store that the snapshot needs; `path` is where its content came from."""
+    """A file in the store that the snapshot needs; `path` is where its content came from, `name`
+    what the store calls it.
+    """
 
     hash: str
     size: int
     path: str
+    name: str = ""
 
     @classmethod
     def of(cls, source: Mapping[str, Any]) -> "StoredObject":
         """From the native module's dictionary. Raises RecordError."""
         return cls(
-            read(source, "hash", str), read(source, "size", int, 0), read(source, "path", str, "")
+            read(source, "hash", str),
+            read(source, "size", int, 0),
+            read(source, "path", str, ""),
+            read(source, "name", str, ""),
         )
 
 

@@ -7,6 +7,9 @@
 
 #include "base/error.hpp"
 #include "base/fault.hpp"
+#include "bindings/callback.hpp"
+#include "bindings/convert.hpp"
+#include "bindings/offline.hpp"
 #include "snapshot/capture.hpp"
 #include "snapshot/describe.hpp"
 #include "snapshot/restore.hpp"
@@ -20,66 +23,10 @@ namespace {
 
 using ckpt::Error;
 using ckpt::ErrorKind;
+using ckpt::bindings::Callback;
+using ckpt::bindings::to_json;
+using ckpt::bindings::to_python;
 using ckpt::image::Json;
-
-py::object to_python(const Json& value) {
-  switch (value.type()) {
-    case Json::value_t::null: return py::none();
-    case Json::value_t::boolean: return py::bool_(value.get<bool>());
-    case Json::value_t::number_integer: return py::int_(value.get<std::int64_t>());
-    case Json::value_t::number_unsigned: return py::int_(value.get<std::uint64_t>());
-    case Json::value_t::number_float: return py::float_(value.get<double>());
-    case Json::value_t::string: {
-      // Paths and arguments are bytes to the kernel: as Python itself does, keep what is not UTF-8.
-      const auto& text = value.get_ref<const std::string&>();
-      return py::reinterpret_steal<py::object>(PyUnicode_DecodeUTF8(
-          text.data(), static_cast<Py_ssize_t>(text.size()), "surrogateescape"));
-    }
-    case Json::value_t::array: {
-      py::list list;
-      for (const auto& item : value) list.append(to_python(item));
-      return list;
-    }
-    case Json::value_t::object: {
-      py::dict dict;
-      for (const auto& [key, item] : value.items()) dict[py::str(key)] = to_python(item);
-      return dict;
-    }
-    default: return py::none();
-  }
-}
-
-std::string text_of(const py::handle& value) {
-  const auto bytes = py::reinterpret_steal<py::bytes>(
-      PyUnicode_AsEncodedString(value.ptr(), "utf-8", "surrogateescape"));
-  if (!bytes) throw py::error_already_set();
-  return bytes;
-}
-
-Json to_json(const py::handle& value) {
-  if (value.is_none()) return nullptr;
-  if (py::isinstance<py::bool_>(value)) return value.cast<bool>();
-  if (py::isinstance<py::int_>(value)) {
-    const int negative = PyObject_RichCompareBool(value.ptr(), py::int_(0).ptr(), Py_LT);
-    if (negative == 1) return value.cast<std::int64_t>();
-    return value.cast<std::uint64_t>();
-  }
-  if (py::isinstance<py::float_>(value)) return value.cast<double>();
-  if (py::isinstance<py::str>(value)) return text_of(value);
-  if (py::isinstance<py::dict>(value)) {
-    Json out = Json::object();
-    for (const auto& [key, item] : py::reinterpret_borrow<py::dict>(value))
-      out[text_of(key)] = to_json(item);
-    return out;
-  }
-  if (py::isinstance<py::list>(value) || py::isinstance<py::tuple>(value)) {
-    Json out = Json::array();
-    for (const auto& item : py::reinterpret_borrow<py::sequence>(value))
-      out.push_back(to_json(item));
-    return out;
-  }
-  throw Error(ErrorKind::usage, "a value of a type that JSON does not have");
-}
 
 // Requests come from our own Python: a wrong member is a mistake of the caller's.
 template <typename Function>
@@ -90,44 +37,6 @@ auto reading_request(Function function) {
     throw Error(ErrorKind::usage, std::string("malformed request: ") + error.what());
   }
 }
-
-// The core must not see exceptions of Python's: they are kept and thrown again at the end.
-class Callback {
- public:
-  explicit Callback(py::object function) : function_(std::move(function)) {}
-
-  [[nodiscard]] ckpt::state::Progress progress() {
-    if (function_.is_none()) return {};
-    return [this](std::uint64_t done, std::uint64_t total) {
-      return guarded(false, [&] { return function_(done, total).cast<bool>(); });
-    };
-  }
-  [[nodiscard]] std::function<std::string(ckpt::Addr, std::uint64_t)> reader() {
-    if (function_.is_none()) return {};
-    return [this](ckpt::Addr address, std::uint64_t size) {
-      return guarded(std::string(),
-                     [&] { return std::string(py::bytes(function_(address.value, size))); });
-    };
-  }
-  void rethrow() {
-    if (problem_) std::rethrow_exception(problem_);
-  }
-
- private:
-  template <typename T, typename Function>
-  T guarded(T otherwise, Function function) {
-    if (problem_) return otherwise;
-    try {
-      return function();
-    } catch (...) {
-      problem_ = std::current_exception();
-      return otherwise;
-    }
-  }
-
-  py::object function_;
-  std::exception_ptr problem_;
-};
 
 ckpt::state::RestoreOptions restore_options(const Json& json) {
   ckpt::state::RestoreOptions options;
@@ -317,6 +226,7 @@ PYBIND11_MODULE(_native, module) {
   module.def("write_terminal", &write_terminal, py::arg("fd"), py::arg("modes"),
              "Sets terminal modes (dict: iflag, oflag, cflag, lflag, cc), also from the "
              "background.");
+  ckpt::bindings::define_offline(module);
   module.def(
       "fault_arm",
       [](const std::optional<std::string>& name) { ckpt::arm_fault(name.value_or("")); },

@@ -4,6 +4,7 @@
 #include <gelf.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
 #include <optional>
@@ -15,8 +16,12 @@ namespace ckpt::threads {
 
 namespace {
 
-std::optional<SymbolKind> kind_of(unsigned type) {
+std::optional<SymbolKind> kind_of(unsigned type, SymbolTables tables) {
   switch (type) {
+    // What linking gives is not this address, but what the function there chooses.
+    case STT_GNU_IFUNC:
+      if (tables == SymbolTables::linking) return std::nullopt;
+      return SymbolKind::function;
     case STT_FUNC: return SymbolKind::function;
     case STT_OBJECT: return SymbolKind::object;
     case STT_TLS: return SymbolKind::thread_local_object;
@@ -67,7 +72,7 @@ ElfHandle begin_elf(const UniqueFd& fd) {
 
 }  // namespace
 
-ElfSymbols read_symbols(const std::string& path) {
+ElfSymbols read_symbols(const std::string& path, SymbolTables tables) {
   ElfSymbols result;
   const UniqueFd fd = open_file(path);
   const ElfHandle elf = begin_elf(fd);
@@ -75,9 +80,14 @@ ElfSymbols read_symbols(const std::string& path) {
   read_segments(elf.get(), result);
 
   GElf_Shdr header;
-  Elf_Scn* section = find_section(elf.get(), SHT_DYNSYM, header);
-  const bool dynamic = section != nullptr && !result.is_static;
-  if (!dynamic) section = find_section(elf.get(), SHT_SYMTAB, header);
+  const bool linking = tables == SymbolTables::linking;
+  Elf_Scn* section = find_section(elf.get(), linking ? SHT_DYNSYM : SHT_SYMTAB, header);
+  bool dynamic = linking && section != nullptr && !result.is_static;
+  if (linking && !dynamic) section = find_section(elf.get(), SHT_SYMTAB, header);
+  if (!linking && section == nullptr) {
+    section = find_section(elf.get(), SHT_DYNSYM, header);
+    dynamic = true;
+  }
   if (section == nullptr || header.sh_entsize == 0) return result;
   Elf_Data* data = elf_getdata(section, nullptr);
   if (data == nullptr) return result;
@@ -90,7 +100,7 @@ ElfSymbols read_symbols(const std::string& path) {
   for (int i = 0; i < count; ++i) {
     GElf_Sym symbol;
     if (gelf_getsym(data, i, &symbol) == nullptr) break;
-    const auto kind = kind_of(GELF_ST_TYPE(symbol.st_info));
+    const auto kind = kind_of(GELF_ST_TYPE(symbol.st_info), tables);
     if (symbol.st_shndx == SHN_UNDEF || !kind) continue;
     GElf_Versym version = 0;
     if (versions != nullptr && gelf_getversym(versions, i, &version) != nullptr &&
@@ -98,7 +108,15 @@ ElfSymbols read_symbols(const std::string& path) {
       continue;
     const char* name = elf_strptr(elf.get(), header.sh_link, symbol.st_name);
     if (name == nullptr || *name == 0) continue;
-    result.symbols.push_back({name, symbol.st_value, symbol.st_size, *kind});
+    std::string plain = name;
+    if (!dynamic) {
+      // A full table writes versions into the names: "@@" for the default one.
+      const auto at = plain.find('@');
+      if (at != std::string::npos && plain.compare(at, 2, "@@") != 0) continue;
+      plain.resize(std::min(at, plain.size()));
+    }
+    result.symbols.push_back({std::move(plain), symbol.st_value, symbol.st_size, *kind,
+                              GELF_ST_BIND(symbol.st_info) == STB_LOCAL});
   }
   return result;
 }

@@ -16,6 +16,7 @@ struct Symbol {
   std::uint64_t value = 0;  // as the file has it: add where it was loaded
   std::uint64_t size_bytes = 0;
   SymbolKind kind = SymbolKind::function;
+  bool local = false;  // known in one source file only
 };
 
 struct ElfSymbols {
@@ -26,9 +27,14 @@ struct ElfSymbols {
   bool is_static = false;           // needs no interpreter
 };
 
-/// Reads the dynamic symbols, or for a static program all symbols, of the file at `path`. Throws
-/// Error (system) when it cannot be read; whatever in it makes no sense is left out.
-ElfSymbols read_symbols(const std::string& path);
+enum class SymbolTables {
+  linking,  // the dynamic symbols, or for a static program all symbols
+  every,    // all symbols, or for a stripped file the dynamic ones
+};
+
+/// Reads the symbols of the file at `path`. Throws Error (system) when it cannot be read; whatever
+/// in it makes no sense is left out.
+ElfSymbols read_symbols(const std::string& path, SymbolTables tables = SymbolTables::linking);
 
 struct ElfSection {
   std::uint64_t address = 0;  // as the file has it

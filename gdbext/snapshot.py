@@ -1,0 +1,430 @@
+"""A snapshot as data: opened by plain Python, with no GDB and no process.
+
+    from gdbext import Snapshot
+
+    with Snapshot.open("before-crash") as snapshot:
+        queue = snapshot.symbol("queue")
+        print(snapshot.read(queue.address, queue.size))
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, Callable, Iterator, Mapping, Optional, Tuple, Type, Union
+
+from . import native
+from .errors import ClosedError, DamagedError, RecordError, SnapshotError
+from .memory import Contents, Memory, translated
+from .records import Fidelity, Record, StoredObject, read, read_dict, read_list, read_seconds
+from .saved import (
+    PAGE_BYTES,
+    SavedDescriptor,
+    SavedMapping,
+    SavedThread,
+    SignalState,
+    TimerState,
+    descriptors_of,
+    mappings_of,
+)
+from .store import Store, default_directory
+from .symbols import Symbol, Symbols
+
+# Called with (done, total) bytes now and then; False cancels.
+Progress = Callable[[int, int], bool]
+
+
+def describe(path: Path) -> Record:
+    """The record of the image at `path`. Raises SnapshotError for one that cannot be read."""
+    try:
+        return Record.of(native.module().describe(str(path)))
+    except native.error_type() as error:
+        raise translated(error) from None
+
+
+def open_store(directory: Optional[Path] = None) -> Store:
+    """The store in `directory`, else the default one."""
+    return Store(directory or default_directory(os.environ), describe)
+
+
+class Snapshot:
+    """A snapshot, open for reading. Make one with `Snapshot.open()`.
+
+    Nothing of it can be changed. Memory is read when it is asked for; the file is mapped, and each
+    piece is compared with its digest when it is first looked at. After `close()`, or at the end of
+    a `with` block, memory and symbols raise ClosedError; the rest stays.
+    """
+
+    __slots__ = (
+        "_name",
+        "_path",
+        "_record",
+        "_store",
+        "_fd",
+        "_memory",
+        "_symbols",
+        "_contents",
+        "_disk_bytes",
+        "_cache",
+    )
+
+    def __init__(self, fd: int, path: Path, name: str, store: Path) -> None:
+        """Takes over `fd`, the open file at `path`. Raises SnapshotError."""
+        self._fd = fd
+        self._path = path
+        self._name = name
+        self._store = store
+        self._cache: "dict[str, Any]" = {}
+        try:
+            try:
+                record, extents, file_bytes, disk_bytes = native.module().read_record(fd, str(path))
+            except native.error_type() as error:
+                raise translated(error) from None
+            self._record: Mapping[str, Any] = record
+            self._disk_bytes: int = disk_bytes
+            try:
+                mappings = mappings_of(read_dict(record, "memory"))
+                stores = [store]
+                saved_with = read(record, "store", str, "")
+                if os.path.isabs(saved_with) and Path(saved_with) != store:
+                    stores.append(Path(saved_with))
+                program = read(read_dict(record, "program"), "path", str)
+            except RecordError as error:
+                raise SnapshotError(f"{path}: {error}") from None
+            self._contents = Contents(stores)
+            self._memory: Optional[Memory] = Memory(
+                fd, str(path), file_bytes, extents, mappings, self._contents
+            )
+            self._symbols = Symbols(mappings, program, self._contents)
+        except BaseException:
+            os.close(fd)
+            self._fd = -1
+            raise
+
+    @classmethod
+    def open(
+        cls,
+        path_or_name: Union[str, "os.PathLike[str]"],
+        *,
+        store: Union[str, "os.PathLike[str]", None] = None,
+    ) -> "Snapshot":
+        """Open a snapshot.
+
+        `path_or_name`: the name of a snapshot in the store, or a file; a name comes before a file
+        of the same name, as long as there is no "/" in it. `store`: the directory of the store to
+        look in first, for the name and for contents of files; None for the default one ($CKPT_DIR,
+        $XDG_DATA_HOME/ckpt or ~/.local/share/ckpt).
+
+        Reads the record only. Raises SnapshotError (DamagedError, VersionError) for a file that is
+        no good, StoreError when there is no such snapshot.
+        """
+        opened = open_store(Path(store).expanduser().absolute() if store is not None else None)
+        if isinstance(path_or_name, str):
+            name, path = opened.resolve(path_or_name)
+        else:
+            path = Path(path_or_name).absolute()
+            name = path.stem
+        try:
+            # Not to wait for the writer of a FIFO: the reader says that it is no regular file.
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise SnapshotError(f"{path}: {error.strerror}") from None
+        return cls(fd, path, name, opened.root)
+
+    def close(self) -> None:
+        """Let go of the file. Views of memory that were handed out stay good."""
+        if self._fd < 0:
+            return
+        if self._memory is not None:
+            self._memory.close()
+        self._memory = None
+        os.close(self._fd)
+        self._fd = -1
+
+    def __enter__(self) -> "Snapshot":
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        value: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0:
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<Snapshot {self._name!r} of {self.program} in {self._path}>"
+
+    def _parsed(self, key: str, parse: Callable[[Mapping[str, Any]], Any]) -> Any:
+        """A part of the record, checked when it is first asked for. Raises SnapshotError."""
+        if key not in self._cache:
+            try:
+                self._cache[key] = parse(self._record)
+            except RecordError as error:
+                raise SnapshotError(f"{self._path}: {error}") from None
+        return self._cache[key]
+
+    # -- what it says of itself --------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The name in the store; of a file elsewhere its name without the suffix."""
+        return self._name
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def disk_bytes(self) -> int:
+        """What the file takes on disk, in bytes."""
+        return self._disk_bytes
+
+    @property
+    def created(self) -> float:
+        """When it was written, in seconds since 1970."""
+        seconds: float = self._parsed("created", lambda record: read_seconds(record, "created"))
+        return seconds
+
+    @property
+    def program(self) -> str:
+        """The path of the executable at the save."""
+        return self._text("program", "path")
+
+    @property
+    def argv(self) -> Tuple[str, ...]:
+        """The program's arguments, its own name first."""
+        words: Tuple[str, ...] = self._parsed(
+            "argv", lambda record: read_list(read_dict(record, "program"), "argv", str)
+        )
+        return words
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The environment that the program was started with (not what it has made of it since)."""
+
+        def parse(record: Mapping[str, Any]) -> Mapping[str, str]:
+            found: "dict[str, str]" = {}
+            for each in read_list(read_dict(record, "program"), "environ", str):
+                variable, equals, value = each.partition("=")
+                if equals:
+                    found.setdefault(variable, value)  # as getenv(3) finds them
+            return MappingProxyType(found)
+
+        variables: Mapping[str, str] = self._parsed("environ", parse)
+        return variables
+
+    @property
+    def cwd(self) -> str:
+        """The working directory."""
+        return self._text("process", "cwd")
+
+    @property
+    def pid(self) -> int:
+        """The process id at the save."""
+        number: int = self._parsed("pid", lambda r: read(read_dict(r, "process"), "pid", int))
+        return number
+
+    @property
+    def message(self) -> str:
+        """The remark that was given to the save."""
+        return self._text(None, "message")
+
+    @property
+    def stop(self) -> str:
+        """Where the selected thread stopped, in words; "" without GDB."""
+        return self._text(None, "stop")
+
+    @property
+    def parent(self) -> Optional[str]:
+        """The name of the snapshot from which the saved program had been restored; None when it had
+        not been, or when that is not known.
+        """
+        return self._text(None, "parent") or None
+
+    def _text(self, table: Optional[str], key: str) -> str:
+        def parse(record: Mapping[str, Any]) -> str:
+            source = record if table is None else read_dict(record, table)
+            return read(source, key, str, "")
+
+        text: str = self._parsed(f"{table}.{key}", parse)
+        return text
+
+    @property
+    def fidelity(self) -> Tuple[Fidelity, ...]:
+        """What will not come back as it was, worst first."""
+        found: Tuple[Fidelity, ...] = self._parsed(
+            "fidelity",
+            lambda record: tuple(Fidelity.of(e) for e in read_list(record, "fidelity", dict)),
+        )
+        return found
+
+    @property
+    def threads(self) -> Tuple[SavedThread, ...]:
+        """The threads, the main thread first."""
+        found: Tuple[SavedThread, ...] = self._parsed(
+            "threads",
+            lambda record: tuple(SavedThread.of(e) for e in read_list(record, "threads", dict)),
+        )
+        return found
+
+    @property
+    def selected(self) -> Optional[SavedThread]:
+        """The thread that was selected at the save."""
+        tid = self._parsed("selected", lambda r: read(read_dict(r, "selected"), "tid", int, 0))
+        return next((thread for thread in self.threads if thread.tid == tid), None)
+
+    @property
+    def files(self) -> Tuple[SavedDescriptor, ...]:
+        """The file descriptors, in ascending order."""
+        found: Tuple[SavedDescriptor, ...] = self._parsed(
+            "files", lambda record: descriptors_of(read_dict(record, "files"))
+        )
+        return found
+
+    @property
+    def signals(self) -> SignalState:
+        """What the program does with signals, and those queued for it."""
+        found: SignalState = self._parsed(
+            "signals", lambda record: SignalState.of(read_dict(record, "signals"))
+        )
+        return found
+
+    @property
+    def timers(self) -> TimerState:
+        """The timers of setitimer(2) and timer_create(2)."""
+        found: TimerState = self._parsed(
+            "timers", lambda record: TimerState.of(read_dict(record, "timers"))
+        )
+        return found
+
+    @property
+    def objects(self) -> Tuple[StoredObject, ...]:
+        """The contents in the store that it needs."""
+        found: Tuple[StoredObject, ...] = self._parsed(
+            "objects",
+            lambda record: tuple(StoredObject.of(e) for e in read_list(record, "objects", dict)),
+        )
+        return found
+
+    # -- memory ------------------------------------------------------------------------------------
+
+    @property
+    def memory(self) -> Memory:
+        """Memory by pieces; what `read` and the others are made of. Raises ClosedError."""
+        if self._memory is None:
+            raise ClosedError(f"{self._path}: the snapshot is closed")
+        return self._memory
+
+    @property
+    def maps(self) -> Tuple[SavedMapping, ...]:
+        """The mappings, in ascending order of addresses."""
+        return self.memory.mappings
+
+    def read(self, address: int, length: int) -> bytes:
+        """`length` bytes of memory from `address` on.
+
+        Raises UnmappedError when not all of it was there, MissingContentError when it was in a file
+        whose content is nowhere to be had, DamagedError, ClosedError, and ValueError for a negative
+        length.
+        """
+        if length < 0:
+            raise ValueError(f"a length of {length}")
+        return self.memory.read(address, length)
+
+    def view(self, address: int, length: int) -> memoryview:
+        """The same as a read-only memoryview. Nothing is copied when the bytes lie in one place of
+        the file, as those of up to 1 MiB mostly do.
+        """
+        if length < 0:
+            raise ValueError(f"a length of {length}")
+        return self.memory.look(address, length)
+
+    def read_cstring(self, address: int, limit: int = 1 << 20) -> bytes:
+        """The bytes from `address` up to the first zero byte, without it.
+
+        Raises UnmappedError when memory ends before, SnapshotError when there is none within
+        `limit` bytes, and what `read` raises.
+        """
+        found = bytearray()
+        while len(found) < limit:
+            # Up to the end of the page, so that a string at the end of a mapping can be read.
+            step = min(PAGE_BYTES - address % PAGE_BYTES, limit - len(found))
+            part = self.read(address, step)
+            end = part.find(0)
+            if end >= 0:
+                return bytes(found + part[:end])
+            found += part
+            address += step
+        raise SnapshotError(f"{self._path}: no zero byte within {limit} bytes")
+
+    def search(self, wanted: bytes, start: int = 0, end: int = 1 << 64) -> Iterator[int]:
+        """The addresses from `start` to `end` at which `wanted` stands, in ascending order; matches
+        may overlap. Memory whose bytes are not to be had is skipped.
+
+        Raises ValueError for nothing to look for, DamagedError, ClosedError.
+        """
+        if not wanted:
+            raise ValueError("nothing to search for")
+        return self.memory.search(bytes(wanted), start, end)
+
+    def pages(self) -> Iterator[Tuple[int, memoryview]]:
+        """The pages of 4096 bytes that stand in the file, each as its address and its bytes: what
+        the program had written. All other memory is zero, or what the mapped file holds.
+        """
+        memory = self.memory
+        for piece in memory.all_pieces():
+            if piece.kind != "stored":
+                continue
+            view = memory.view(piece)
+            for at in range(0, piece.size, PAGE_BYTES):
+                yield piece.address + at, view[at : at + PAGE_BYTES]
+
+    # -- symbols -----------------------------------------------------------------------------------
+
+    def symbol(self, name: str, file: Optional[str] = None) -> Symbol:
+        """The function or object `name`, from the ELF symbols of the snapshot's own copies.
+
+        `file`: the path, or the last component of it, of the executable or library; None for the
+        first that has it, the executable before the libraries. Raises SymbolError when there is
+        none, or when it is thread-local.
+        """
+        self.memory  # closed is closed
+        return self._symbols.find(name, file)
+
+    def symbols(self) -> Iterator[Symbol]:
+        """All functions and objects, file by file, the executable first."""
+        self.memory
+        return self._symbols.all()
+
+    # -- checking ----------------------------------------------------------------------------------
+
+    def verify(self, progress: Optional[Progress] = None) -> None:
+        """Compare all memory, and every content in the store that it needs, with their digests.
+
+        `progress`: called with bytes done and in all now and then; returning False ends it with
+        SnapshotError. Raises DamagedError, MissingContentError.
+        """
+        self.memory
+        try:
+            native.module().verify_memory(self._fd, str(self._path), progress)
+            for each in self.objects:
+                path = self.content(each)
+                with open(path, "rb", buffering=0) as stream:
+                    digest = native.module().digest_file(stream.fileno(), str(path))
+                if digest != each.hash:
+                    raise DamagedError(f"{each.path}: the store's copy {path} is damaged")
+        except native.error_type() as error:
+            raise translated(error) from None
+        except OSError as error:
+            raise SnapshotError(f"{error.filename}: {error.strerror}") from None
+
+    def content(self, stored: StoredObject) -> Path:
+        """Where the content of one of `objects` is. Raises MissingContentError."""
+        return self._contents.object(stored)

@@ -1,0 +1,93 @@
+"""Symbols of the files that a saved program had mapped, read from the snapshot's own copies."""
+
+from __future__ import annotations
+
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from . import native
+from .errors import MissingContentError, SymbolError
+from .memory import Contents, translated
+from .saved import KeptFile, SavedMapping
+
+
+class Symbol(NamedTuple):
+    """A function or object: `address` is where it was in memory, `size` in bytes (0: unknown),
+    `kind` "function" or "object", `file` the path of the executable or library it is in.
+    """
+
+    name: str
+    address: int
+    size: int
+    kind: str
+    file: str
+
+
+class _Loaded(NamedTuple):
+    base: int  # what the file's addresses begin with at 0
+    by_name: Dict[str, Tuple[int, int, str]]
+
+
+class Symbols:
+    """The symbols of all files, each read when it is first needed."""
+
+    def __init__(self, mappings: Sequence[SavedMapping], program: str, contents: Contents) -> None:
+        # A file is loaded where its first byte is mapped; the executable is asked first, as the
+        # dynamic linker does, then the libraries in the order of their addresses.
+        firsts: Dict[str, SavedMapping] = {}
+        for mapping in mappings:
+            if mapping.backing == "private-file" and mapping.offset == 0:
+                firsts.setdefault(mapping.path, mapping)
+        self._files: List[SavedMapping] = sorted(
+            firsts.values(), key=lambda mapping: (mapping.path != program, mapping.start)
+        )
+        self._contents = contents
+        self._loaded: Dict[str, Optional[_Loaded]] = {}
+
+    def find(self, name: str, file: Optional[str] = None) -> Symbol:
+        """The symbol `name`, in the file whose path or last component of a path is `file`. Raises
+        SymbolError.
+        """
+        for mapping in self._files:
+            if file is not None and file not in (mapping.path, mapping.path.rpartition("/")[2]):
+                continue
+            loaded = self._load(mapping)
+            if loaded is None or name not in loaded.by_name:
+                continue
+            value, size, kind = loaded.by_name[name]
+            if kind == "tls":
+                raise SymbolError(
+                    f'"{name}" is thread-local: it has an address in each thread, which GDB can '
+                    "tell (ckpt print)"
+                )
+            return Symbol(name, (loaded.base + value) % (1 << 64), size, kind, mapping.path)
+        where = f"in {file}" if file else "in any file of the program"
+        raise SymbolError(f'there is no symbol "{name}" {where}')
+
+    def all(self) -> Iterator[Symbol]:
+        """All symbols that have an address, file by file."""
+        for mapping in self._files:
+            loaded = self._load(mapping)
+            for name, (value, size, kind) in loaded.by_name.items() if loaded else ():
+                if kind != "tls":
+                    yield Symbol(name, (loaded.base + value) % (1 << 64), size, kind, mapping.path)  # type: ignore[union-attr]
+
+    def _load(self, mapping: SavedMapping) -> Optional[_Loaded]:
+        if mapping.path not in self._loaded:
+            self._loaded[mapping.path] = self._read(mapping)
+        return self._loaded[mapping.path]
+
+    def _read(self, mapping: SavedMapping) -> Optional[_Loaded]:
+        file: Optional[KeptFile] = mapping.file
+        assert file is not None  # as for every mapping of a file
+        try:
+            self._contents.view(file)  # for its digest
+            found = native.module().elf_symbols(str(self._contents.path(file)))
+        except MissingContentError:
+            return None
+        except native.error_type() as error:
+            raise translated(error) from None
+        by_name: Dict[str, Tuple[int, int, str]] = {}
+        local: Dict[str, Tuple[int, int, str]] = {}
+        for name, value, size, kind, is_local in found["symbols"]:
+            (local if is_local else by_name).setdefault(name, (value, size, kind))
+        return _Loaded(mapping.start - found["first_address"], {**local, **by_name})
