@@ -397,8 +397,8 @@ CaptureResult capture(const CaptureRequest& request) {
                    : found->second;
       },
       answers.brk);
-  note_ids(context, captured.program, captured.space, boundary, captured.threads, captured.process,
-           captured.children);
+  note_ids(context, captured.program, captured.space, boundary, captured.signals, captured.threads,
+           captured.process, captured.children);
 
   auto segments = state::plan_segments(captured.space);
   image::Writer writer(request.output, request.overwrite, segments);

@@ -10,6 +10,7 @@
 #include "base/error.hpp"
 #include "threads/frames.hpp"
 #include "threads/library.hpp"
+#include "threads/signal_frames.hpp"
 
 namespace ckpt::snapshot {
 
@@ -137,6 +138,28 @@ bool holds(const tracee::Memory& memory, Addr field, Tid id) {
   return memory.read_some(field, bytes) == bytes.size() && found == id;
 }
 
+// What lock functions have of the id: those in which the thread has stopped, and those in which it
+// got signals whose handlers have not returned yet.
+void note_copies(const tracee::Memory& memory, const threads::Library& library,
+                 threads::Frames& frames, std::span<const std::uint64_t> restorers,
+                 std::span<const proc::PageRun> stacks, state::ThreadState& thread) {
+  const auto look = [&](const tracee::Registers& registers) {
+    auto copies = threads::find_own_copies(registers, memory, library, frames, thread.tid);
+    thread.id_words.insert(thread.id_words.end(), copies.words.begin(), copies.words.end());
+    const auto pointers = state::pointers_of(registers);
+    thread.lock_pointers.insert(thread.lock_pointers.end(), pointers.begin(), pointers.end());
+    return copies.registers;
+  };
+  if (library.is_locking(Addr{thread.registers.rip})) thread.id_registers = look(thread.registers);
+  if (restorers.empty() || thread.ended) return;
+  for (const auto& before :
+       threads::find_interrupted(thread.registers, memory, restorers, stacks)) {
+    if (!library.is_locking(Addr{before.registers.rip})) continue;
+    for (const auto& name : look(before.registers))
+      thread.id_words.push_back(before.place_of(name));
+  }
+}
+
 }  // namespace
 
 std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& context) {
@@ -157,22 +180,20 @@ std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& conte
 void note_ids(state::CaptureContext& context, const state::KeptFile& program,
               const state::AddressSpace& space,
               const std::optional<threads::FoundBoundary>& boundary,
-              std::vector<state::ThreadState>& threads, state::ProcessState& process,
-              std::vector<state::EndedChild>& children) {
+              const state::SignalState& signals, std::vector<state::ThreadState>& threads,
+              state::ProcessState& process, std::vector<state::EndedChild>& children) {
   const auto objects = mapped_objects(
       space, program, [&](const state::KeptFile& file) -> std::optional<std::string> {
         return file.object ? context.objects.find(*file.object) : std::nullopt;
       });
   const auto library = threads::find_library(objects);
   threads::Frames frames(library);
+  const auto stacks = lock_places(space);
+  std::vector<std::uint64_t> restorers;
+  for (const auto& action : signals.actions)
+    if (action.restorer != 0) restorers.push_back(action.restorer);
   for (auto& thread : threads) {
-    thread.locking = library.is_locking(Addr{thread.registers.rip});
-    if (thread.locking) {
-      auto copies =
-          threads::find_own_copies(thread.registers, context.memory, library, frames, thread.tid);
-      thread.id_registers = std::move(copies.registers);
-      thread.id_words = std::move(copies.words);
-    }
+    note_copies(context.memory, library, frames, restorers, stacks, thread);
     const Addr descriptor{thread.pthread != 0 ? thread.pthread : thread.registers.fs_base};
     const auto field = thread.ended ? std::nullopt : library.id_field(context.memory, descriptor);
     if (field && holds(context.memory, *field, thread.tid)) thread.id_field = *field;
@@ -211,7 +232,7 @@ RenewedIds renew_ids(const Snapshot& snapshot, state::FileSource& files, tracee:
     const auto& thread = snapshot.threads[i];
     changed.add(thread.tid, fresh.tids[i]);
     robust_lists.push_back({thread.tid, thread.robust_list, thread.robust_list_bytes});
-    if (thread.locking) inside.push_back({thread.tid, state::pointers_of(thread)});
+    if (!thread.lock_pointers.empty()) inside.push_back({thread.tid, thread.lock_pointers});
   }
   renewed.locks = threads::move_owners(memory, snapshot.reader, lock_places(snapshot.space),
                                        robust_lists, inside, changed);

@@ -22,8 +22,8 @@ std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& conte
 void note_ids(state::CaptureContext& context, const state::KeptFile& program,
               const state::AddressSpace& space,
               const std::optional<threads::FoundBoundary>& boundary,
-              std::vector<state::ThreadState>& threads, state::ProcessState& process,
-              std::vector<state::EndedChild>& children);
+              const state::SignalState& signals, std::vector<state::ThreadState>& threads,
+              state::ProcessState& process, std::vector<state::EndedChild>& children);
 
 /// The ids of a process just made, as far as the kernel knows them.
 struct FreshIds {

@@ -203,20 +203,34 @@ void prepare_restart(ThreadState& state, bool deliverable, bool same_process) {
     registers.rax = static_cast<std::uint64_t>(kRestartNoHand);
 }
 
-std::vector<Addr> pointers_of(const ThreadState& state) {
+std::vector<Addr> pointers_of(const tracee::Registers& registers) {
   std::vector<Addr> values;
   values.reserve(kRegisterNames.size());
-  for (const auto& [name, member] : kRegisterNames) values.emplace_back(state.registers.*member);
+  for (const auto& [name, member] : kRegisterNames) values.emplace_back(registers.*member);
   return values;
 }
+
+namespace {
+
+Json addresses_to_json(const std::vector<Addr>& addresses) {
+  Json list = Json::array();
+  for (const Addr address : addresses) list.push_back(address.value);
+  return list;
+}
+
+std::vector<Addr> addresses_from_json(const Json& list) {
+  std::vector<Addr> addresses;
+  for (const auto& address : list) addresses.emplace_back(address.get<std::uint64_t>());
+  return addresses;
+}
+
+}  // namespace
 
 Json thread_to_json(const ThreadState& state) {
   Json registers = Json::object();
   for (const auto& [name, member] : kRegisterNames) registers[name] = state.registers.*member;
   Json queued = Json::array();
   for (const auto& info : state.queued) queued.push_back(image::pack_bytes(&info, sizeof info));
-  Json id_words = Json::array();
-  for (const Addr word : state.id_words) id_words.push_back(word.value);
   Json rseq;
   if (state.rseq)
     rseq = {{"area", state.rseq->area.value},
@@ -228,9 +242,9 @@ Json thread_to_json(const ThreadState& state) {
           {"lwp", state.lwp},
           {"remembered", state.remembered},
           {"ended", state.ended},
-          {"locking", state.locking},
           {"id_registers", state.id_registers},
-          {"id_words", std::move(id_words)},
+          {"id_words", addresses_to_json(state.id_words)},
+          {"lock_pointers", addresses_to_json(state.lock_pointers)},
           {"number", state.number},
           {"pthread", state.pthread},
           {"name", state.name},
@@ -259,10 +273,9 @@ ThreadState thread_from_json(const Json& json) {
   state.remembered = json.at("remembered");
   if (state.tid <= 0 || state.lwp <= 0 || state.remembered <= 0) image::damaged("a thread's id");
   state.ended = json.at("ended");
-  state.locking = json.at("locking");
   state.id_registers = json.at("id_registers").get<std::vector<std::string>>();
-  for (const auto& word : json.at("id_words"))
-    state.id_words.emplace_back(word.get<std::uint64_t>());
+  state.id_words = addresses_from_json(json.at("id_words"));
+  state.lock_pointers = addresses_from_json(json.at("lock_pointers"));
   state.number = json.at("number");
   state.pthread = json.at("pthread");
   state.name = json.at("name");

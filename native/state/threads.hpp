@@ -48,9 +48,11 @@ struct ThreadState {
   // A main thread that has ended while others go on: the process keeps its id. It has no state but
   // that it ends again.
   bool ended = false;
-  bool locking = false;                   // inside a lock function,
-  std::vector<std::string> id_registers;  // which has copies of the id in these
-  std::vector<Addr> id_words;             // and these
+  // Inside lock functions, which have copies of the id in these registers and words of the stack,
+  // and of which registers point to the lock.
+  std::vector<std::string> id_registers;
+  std::vector<Addr> id_words;
+  std::vector<Addr> lock_pointers;
 };
 
 /// Everything that can be read from outside. `lwp` is stopped and traced by the caller.
@@ -71,7 +73,7 @@ void ask(CaptureContext& context, ThreadState& state, tracee::RemoteThread& thre
 void prepare_restart(ThreadState& state, bool deliverable, bool same_process);
 
 /// The values of the general registers.
-std::vector<Addr> pointers_of(const ThreadState& state);
+std::vector<Addr> pointers_of(const tracee::Registers& registers);
 
 /// A call with a time-out that was stopped before goes on as restart_syscall(2), of which only the
 /// kernel knows which call it was; another process's kernel does not. Finds out, from the code that
