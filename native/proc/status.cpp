@@ -63,8 +63,19 @@ Status parse_status(std::string_view text) {
       status.ignored = number<std::uint64_t>(value, kFile, line, 16);
     } else if (key == "SigCgt") {
       status.caught = number<std::uint64_t>(value, kFile, line, 16);
+    } else if (key == "Groups") {
+      for (auto word = next_word(rest); !word.empty(); word = next_word(rest))
+        status.groups.push_back(number<std::uint32_t>(word, kFile, line));
+    } else if (key == "CapInh") {
+      status.inheritable_capabilities = number<std::uint64_t>(value, kFile, line, 16);
+    } else if (key == "CapPrm") {
+      status.permitted_capabilities = number<std::uint64_t>(value, kFile, line, 16);
     } else if (key == "CapEff") {
       status.effective_capabilities = number<std::uint64_t>(value, kFile, line, 16);
+    } else if (key == "CapBnd") {
+      status.bounding_capabilities = number<std::uint64_t>(value, kFile, line, 16);
+    } else if (key == "CapAmb") {
+      status.ambient_capabilities = number<std::uint64_t>(value, kFile, line, 16);
     } else if (key == "Seccomp") {
       status.seccomp = number<int>(value, kFile, line);
     } else if (key == "NoNewPrivs") {

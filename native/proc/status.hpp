@@ -27,8 +27,13 @@ struct Status {
   std::uint64_t blocked = 0;
   std::uint64_t ignored = 0;
   std::uint64_t caught = 0;
-  std::uint64_t effective_capabilities = 0;  // bit N is capability N (capabilities(7))
-  int seccomp = 0;                           // 0 none, 1 strict, 2 filter
+  std::vector<std::uint32_t> groups;
+  std::uint64_t inheritable_capabilities = 0;  // bit N is capability N (capabilities(7))
+  std::uint64_t permitted_capabilities = 0;
+  std::uint64_t effective_capabilities = 0;
+  std::uint64_t bounding_capabilities = 0;
+  std::uint64_t ambient_capabilities = 0;
+  int seccomp = 0;  // 0 none, 1 strict, 2 filter
   int no_new_privs = 0;
 };
 

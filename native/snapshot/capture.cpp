@@ -380,6 +380,10 @@ CaptureResult capture(const CaptureRequest& request) {
   const auto boundary = hide_boundary(context);
   captured.threads = look_at_threads(context, request);
   const Answers answers = interrogate(context, captured, request.tracer_options);
+  for (const auto& thread : captured.threads)
+    if (!thread.ended && thread.filters.empty() && context.process.status(thread.lwp).seccomp != 0)
+      context.report.add(state::Severity::changed, fmt::format("thread {}", thread.tid), "seccomp",
+                         "its seccomp filter cannot be read: it comes back without it");
   for (auto& thread : captured.threads)
     if (!state::find_restarted_call(context.memory, thread))
       context.report.add(state::Severity::changed, fmt::format("thread {}", thread.tid), "call",

@@ -36,7 +36,8 @@ constexpr unsigned long kTraceOptions =
 
 constexpr std::uint64_t kScratchDataBytes = 1U << 20U;
 // What is left of them for finish(), by which time the process may be at its limit of memory.
-constexpr std::uint64_t kParkedDataBytes = 4 * kPageSize;
+constexpr std::uint64_t kParkedDataBytes = 16 * kPageSize;
+static_assert(state::kSeccompBytes <= kParkedDataBytes);
 
 /// Kills the process unless it was released: a failed restore leaves nothing behind.
 class Child {
@@ -351,7 +352,7 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
     const ThreadState& saved = snapshot.threads[i];
     const Tid tid = result.tids[i];
     const auto set_up = [&](RemoteThread& thread) {
-      state::equip(thread, scratch, memory, saved, tid);
+      state::equip(thread, scratch, memory, saved, tid, result.notes);
       if (options.queue_held_signals && saved.held_signal != 0 && saved.stop_info)
         state::queue_signals(thread, scratch, memory, {*saved.stop_info}, pid, tid);
       queue_again(snapshot, thread, scratch, memory, saved.queued, pid, tid);
@@ -362,18 +363,28 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
     }
     RemoteThread thread(pid, tid, {pid, tid}, memory, scratch.code + tracee::loop_syscall_offset());
     set_up(thread);
+    state::restore_attributes(tid, saved.attributes, result.notes);
+    if (!state::becomes_itself_last(saved))
+      state::become_itself(thread, scratch, memory, saved, result.notes);
     state::park(thread, scratch, saved);
   }
   queue_again(snapshot, main, scratch, memory, snapshot.signals.queued, pid, 0);
   state::restore_process_attributes(main, scratch, pid, snapshot.process.attributes, result.notes);
+  state::restore_attributes(pid, snapshot.threads.front().attributes, result.notes);
+  // Late, because they could stop ourselves; not later, because another user's may not be ours to
+  // set.
+  const auto limits = state::restore_limits(pid, snapshot.process);
+  result.notes.insert(result.notes.end(), limits.begin(), limits.end());
+  if (!state::becomes_itself_last(snapshot.threads.front()))
+    state::become_itself(main, scratch, memory, snapshot.threads.front(), result.notes);
+  // A change of ids has undone both; until finish() we shall be able to look, and it to die with
+  // us.
+  main.checked_call("prctl(PR_SET_DUMPABLE)", SYS_prctl, {PR_SET_DUMPABLE, 1});
+  main.checked_call("prctl(PR_SET_PDEATHSIG)", SYS_prctl, {PR_SET_PDEATHSIG, SIGKILL});
   main.checked_call(
       "munmap (scratch data)", SYS_munmap,
       {(scratch.data + kParkedDataBytes).value, scratch.data_bytes - kParkedDataBytes});
   state::park(main, scratch, snapshot.threads.front());
-  for (std::size_t i = 0; i < snapshot.threads.size(); ++i)
-    state::restore_attributes(result.tids[i], snapshot.threads[i].attributes, result.notes);
-  const auto limits = state::restore_limits(pid, snapshot.process);
-  result.notes.insert(result.notes.end(), limits.begin(), limits.end());
   fault_point("restore-park");
   static_cast<void>(child.release());
   return result;
@@ -424,6 +435,24 @@ void release(const Transplanted& transplanted) {
   }
 }
 
+namespace {
+
+// What would be in the way of everything else: the last that runs in a thread.
+void finish_privileges(const Snapshot& snapshot, std::size_t index, RemoteThread& thread,
+                       const Scratch& scratch, const tracee::Memory& memory) {
+  const ThreadState& saved = snapshot.threads[index];
+  state::set_filters(thread, scratch, memory, saved.filters);
+  std::vector<std::string> notes;  // there are none for whoever may set filters
+  if (state::becomes_itself_last(saved))
+    state::become_itself(thread, scratch, memory, saved, notes);
+}
+
+std::optional<unsigned long> options_for_filters(const ThreadState& saved) {
+  return saved.filters.empty() ? std::nullopt : std::optional(debugger_options(false));
+}
+
+}  // namespace
+
 std::vector<Held> finish(const Snapshot& snapshot, Tid pid) {
   const proc::ProcessDir process(pid);
   const tracee::Memory memory(pid);
@@ -449,15 +478,26 @@ std::vector<Held> finish(const Snapshot& snapshot, Tid pid) {
   };
   {
     const Addr instruction = tracee::find_syscall_instruction(process.mappings(), memory);
-    RemoteThread main(pid, pid, {pid, pid}, memory, instruction);
+    for (std::size_t i = 1; i < tids.size(); ++i) {
+      const auto trace_options = options_for_filters(snapshot.threads[i]);
+      if (!trace_options) continue;
+      RemoteThread thread(pid, tids[i], {pid, tids[i]}, memory, instruction, trace_options);
+      finish_privileges(snapshot, i, thread, scratch, memory);
+      thread.land();
+      thread.abandon();
+    }
+    RemoteThread main(pid, pid, {pid, pid}, memory, instruction,
+                      options_for_filters(snapshot.threads.front()));
+    state::start_timers(main, scratch, memory, snapshot.timers, all_queued(snapshot));
+    tracee::RemoteCalls calls(main, memory, scratch.data, scratch.data_bytes, 0);
+    state::start_timerfds(calls, snapshot.descriptors);
+    finish_privileges(snapshot, 0, main, scratch, memory);
     main.checked_call(
         "prctl(PR_SET_PDEATHSIG)", SYS_prctl,
         {PR_SET_PDEATHSIG,
          static_cast<std::uint64_t>(snapshot.threads.front().attributes.parent_death_signal)});
-    state::start_timers(main, scratch, memory, snapshot.timers, all_queued(snapshot));
-    tracee::RemoteCalls calls(main, memory, scratch.data, scratch.data_bytes, 0);
-    state::start_timerfds(calls, snapshot.descriptors);
     main.drop_scratch(scratch);
+    state::finish_process_attributes(main, snapshot.process.attributes);
     main.land();
     main.abandon();
   }

@@ -115,9 +115,15 @@ Checked check(const Snapshot& snapshot, state::FileSource& files, bool verify_me
     }
     state::check_descriptors(snapshot.descriptors, files);
     files.check_replacements();
-    if (snapshot.process.uid != ::geteuid())
+    if (snapshot.process.uid != ::geteuid() && !state::may_restore_credentials())
       checked.notes.push_back(fmt::format("the program ran as user {}: it goes on as user {}",
                                           snapshot.process.uid, ::geteuid()));
+    for (const auto& thread : snapshot.threads)
+      if (!thread.filters.empty() && !state::may_suspend_seccomp())
+        fail(
+            ErrorKind::refused,
+            "thread {}: it runs under a seccomp filter, which only a privileged user may set again",
+            thread.tid);
     if (verify_memory) snapshot.reader.verify_memory(progress);
     fault_point("restore-validate");
     checked.notes.insert(checked.notes.end(), files.notes().begin(), files.notes().end());

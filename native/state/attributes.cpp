@@ -1,7 +1,6 @@
 #include "state/attributes.hpp"
 
 #include <fcntl.h>
-#include <linux/securebits.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -25,6 +24,12 @@ using tracee::LoopEntry;
 
 constexpr int kIoPriorityOfThread = 1;  // IOPRIO_WHO_PROCESS, ioprio_set(2)
 constexpr int kMostProcessors = 8192;
+
+// <linux/prctl.h>, newer than what Debian 12 has
+constexpr int kSetMdwe = 65;  // Linux 6.3
+constexpr int kGetMdwe = 66;
+constexpr int kSetMemoryMerge = 67;  // Linux 6.4
+constexpr int kGetMemoryMerge = 68;
 
 // <linux/sched/types.h> clashes with <sched.h>; sched_setattr(2).
 struct SchedulingAttributes {
@@ -80,6 +85,7 @@ ThreadAttributes look_at_attributes(Tid lwp) {
 void ask_attributes(const tracee::Memory& memory, ThreadAttributes& attributes,
                     tracee::RemoteThread& thread, const tracee::Scratch& scratch) {
   constexpr std::size_t kRows = 4;
+  constexpr std::size_t kMoreRows = 5;
   const Addr answer = scratch.data + kRows * sizeof(LoopEntry);
   std::array<LoopEntry, kRows> table = {
       loop_entry(SYS_prctl, {PR_GET_TIMERSLACK}),
@@ -92,20 +98,46 @@ void ask_attributes(const tracee::Memory& memory, ThreadAttributes& attributes,
   attributes.parent_death_signal = memory.read_value<int>(answer);
   attributes.no_new_privs = table[2].result != 0;
   attributes.securebits = static_cast<std::uint64_t>(table[3].result);
+  // Not known to every kernel.
+  const Addr counter_at = scratch.data + kMoreRows * sizeof(LoopEntry);
+  std::array<LoopEntry, kMoreRows> more = {
+      loop_entry(SYS_prctl, {PR_GET_TSC, counter_at.value}),
+      loop_entry(SYS_prctl, {PR_MCE_KILL_GET, 0, 0, 0, 0}),
+      loop_entry(SYS_prctl, {PR_GET_SPECULATION_CTRL, 0, 0, 0, 0}),
+      loop_entry(SYS_prctl, {PR_GET_SPECULATION_CTRL, 1, 0, 0, 0}),
+      loop_entry(SYS_prctl, {PR_GET_SPECULATION_CTRL, 2, 0, 0, 0}),
+  };
+  thread.run(scratch, more);
+  if (more[0].result == 0) attributes.timestamp_counter = memory.read_value<int>(counter_at);
+  attributes.machine_check = more[1].result > 0 ? static_cast<int>(more[1].result) : 0;
+  for (std::size_t i = 0; i < attributes.speculation.size(); ++i)
+    if (more.at(2 + i).result > 0)
+      attributes.speculation.at(i) = static_cast<int>(more.at(2 + i).result);
 }
 
 ProcessAttributes ask_process_attributes(const CaptureContext& context,
                                          tracee::RemoteThread& thread,
                                          const tracee::Scratch& scratch) {
-  const Addr answer = scratch.data + 2 * sizeof(LoopEntry);
-  std::array<LoopEntry, 2> table = {
+  const Addr answer = scratch.data + 6 * sizeof(LoopEntry);
+  std::array<LoopEntry, 6> table = {
       loop_entry(SYS_prctl, {PR_GET_CHILD_SUBREAPER, answer.value}),
       loop_entry(SYS_prctl, {PR_GET_THP_DISABLE, 0, 0, 0, 0}),
+      loop_entry(SYS_prctl, {PR_GET_DUMPABLE}),
+      loop_entry(SYS_prctl, {kGetMdwe, 0, 0, 0, 0}),
+      loop_entry(SYS_prctl, {kGetMemoryMerge, 0, 0, 0, 0}),
+      loop_entry(SYS_prctl, {PR_GET_IO_FLUSHER, 0, 0, 0, 0}),
   };
   thread.run(scratch, table);
   ProcessAttributes attributes;
   attributes.child_subreaper = table[0].result == 0 && context.memory.read_value<int>(answer) != 0;
-  attributes.huge_pages_disabled = table[1].result > 0;
+  const auto setting = [&](std::size_t row) {
+    return table.at(row).result > 0 ? static_cast<int>(table.at(row).result) : 0;
+  };
+  attributes.huge_pages_disabled = setting(1);
+  attributes.dumpable = setting(2);
+  attributes.deny_write_exec = setting(3);
+  attributes.merge_memory = setting(4) != 0;
+  attributes.io_flusher = setting(5) != 0;
   std::string score = try_read_file(context.process.path("oom_score_adj")).value_or("0");
   if (score.ends_with('\n')) score.pop_back();
   attributes.oom_score_adj = proc::parse_number<int>(score).value_or(0);
@@ -125,7 +157,10 @@ Json attributes_to_json(const ThreadAttributes& attributes) {
           {"timer_slack_ns", attributes.timer_slack_ns},
           {"parent_death_signal", attributes.parent_death_signal},
           {"no_new_privs", attributes.no_new_privs},
-          {"securebits", attributes.securebits}};
+          {"securebits", attributes.securebits},
+          {"tsc", attributes.timestamp_counter},
+          {"mce_kill", attributes.machine_check},
+          {"speculation", attributes.speculation}};
 }
 
 ThreadAttributes thread_attributes_from_json(const Json& json) {
@@ -145,47 +180,93 @@ ThreadAttributes thread_attributes_from_json(const Json& json) {
   attributes.parent_death_signal = json.at("parent_death_signal");
   attributes.no_new_privs = json.at("no_new_privs");
   attributes.securebits = json.at("securebits");
+  attributes.timestamp_counter = json.value("tsc", 0);
+  attributes.machine_check = json.value("mce_kill", 0);
+  attributes.speculation = json.value("speculation", attributes.speculation);
   return attributes;
 }
 
 Json attributes_to_json(const ProcessAttributes& attributes) {
   return {{"child_subreaper", attributes.child_subreaper},
           {"huge_pages_disabled", attributes.huge_pages_disabled},
-          {"oom_score_adj", attributes.oom_score_adj}};
+          {"oom_score_adj", attributes.oom_score_adj},
+          {"dumpable", attributes.dumpable},
+          {"mdwe", attributes.deny_write_exec},
+          {"memory_merge", attributes.merge_memory},
+          {"io_flusher", attributes.io_flusher}};
 }
 
 ProcessAttributes process_attributes_from_json(const Json& json) {
-  return {json.at("child_subreaper"), json.at("huge_pages_disabled"), json.at("oom_score_adj")};
+  return {json.at("child_subreaper"),     json.at("huge_pages_disabled").get<int>(),
+          json.at("oom_score_adj"),       json.value("dumpable", 1),
+          json.value("mdwe", 0),          json.value("memory_merge", false),
+          json.value("io_flusher", false)};
 }
 
 void restore_own_attributes(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                            const ThreadAttributes& attributes) {
+                            const tracee::Memory& memory, const ThreadAttributes& attributes,
+                            std::vector<std::string>& notes) {
   std::vector<LoopEntry> table = {
       loop_entry(SYS_prctl, {PR_SET_TIMERSLACK, attributes.timer_slack_ns})};
   if (attributes.no_new_privs)
     table.push_back(loop_entry(SYS_prctl, {PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0}));
-  if (attributes.securebits == SECBIT_KEEP_CAPS)  // the one that needs no privilege
-    table.push_back(loop_entry(SYS_prctl, {PR_SET_KEEPCAPS, 1}));
-  else if (attributes.securebits != 0)
-    table.push_back(loop_entry(SYS_prctl, {PR_SET_SECUREBITS, attributes.securebits}));
   thread.run(scratch, table, true, "prctl");
+
+  ThreadAttributes now;
+  ask_attributes(memory, now, thread, scratch);
+  const auto set = [&](const char* what, std::initializer_list<std::uint64_t> arguments) {
+    std::array<LoopEntry, 1> row = {loop_entry(SYS_prctl, arguments)};
+    thread.run(scratch, row);
+    if (row[0].result != 0)
+      notes.push_back(fmt::format("thread {}: its {} cannot be set again: {}", thread.tid(), what,
+                                  describe_errno(static_cast<int>(-row[0].result))));
+  };
+  if (attributes.machine_check != now.machine_check)
+    set("way to die of memory errors (PR_MCE_KILL)",
+        {PR_MCE_KILL, PR_MCE_KILL_SET, static_cast<std::uint64_t>(attributes.machine_check), 0, 0});
+  for (std::size_t i = 0; i < attributes.speculation.size(); ++i)
+    if (const int wanted = attributes.speculation.at(i);
+        (wanted & PR_SPEC_PRCTL) != 0 && wanted != now.speculation.at(i))
+      set("control of speculation",
+          {PR_SET_SPECULATION_CTRL, i, static_cast<std::uint64_t>(wanted & ~PR_SPEC_PRCTL), 0, 0});
+  if (attributes.timestamp_counter != 0 && attributes.timestamp_counter != now.timestamp_counter)
+    set("use of the time stamp counter",
+        {PR_SET_TSC, static_cast<std::uint64_t>(attributes.timestamp_counter)});
 }
 
 void restore_process_attributes(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
                                 Tid pid, const ProcessAttributes& attributes,
                                 std::vector<std::string>& notes) {
-  std::array<LoopEntry, 2> table = {
+  const auto huge_pages = static_cast<std::uint64_t>(attributes.huge_pages_disabled);
+  std::vector<LoopEntry> table = {
       loop_entry(SYS_prctl, {PR_SET_CHILD_SUBREAPER, attributes.child_subreaper ? 1U : 0U}),
-      loop_entry(SYS_prctl,
-                 {PR_SET_THP_DISABLE, attributes.huge_pages_disabled ? 1U : 0U, 0, 0, 0}),
+      loop_entry(SYS_prctl, {PR_SET_THP_DISABLE, huge_pages & 1U, huge_pages & ~1ULL, 0, 0}),
   };
+  if (attributes.merge_memory)
+    table.push_back(loop_entry(SYS_prctl, {kSetMemoryMerge, 1, 0, 0, 0}));
+  if (attributes.io_flusher)
+    table.push_back(loop_entry(SYS_prctl, {PR_SET_IO_FLUSHER, 1, 0, 0, 0}));
   thread.run(scratch, table);
+  for (const auto& row : table)
+    if (row.result != 0)
+      notes.push_back(fmt::format("prctl({}) cannot be set again: {}", row.arguments[0],
+                                  describe_errno(static_cast<int>(-row.result))));
   try {
     const UniqueFd file = open_file(fmt::format("/proc/{}/oom_score_adj", pid), O_WRONLY);
     write_all(file.get(), fmt::format("{}", attributes.oom_score_adj), "oom_score_adj");
   } catch (const Error& error) {
     notes.push_back(fmt::format("the OOM score cannot be set again: {}", error.what()));
   }
+}
+
+void finish_process_attributes(tracee::RemoteThread& thread, const ProcessAttributes& attributes) {
+  // 2, for which there is no call: not dumpable, and its files in /proc root's, as 0 has it.
+  thread.checked_call("prctl(PR_SET_DUMPABLE)", SYS_prctl,
+                      {PR_SET_DUMPABLE, attributes.dumpable == 1 ? 1U : 0U});
+  if (attributes.deny_write_exec != 0)
+    thread.checked_call(
+        "prctl(PR_SET_MDWE)", SYS_prctl,
+        {kSetMdwe, static_cast<std::uint64_t>(attributes.deny_write_exec), 0, 0, 0});
 }
 
 void restore_attributes(Tid lwp, const ThreadAttributes& attributes,

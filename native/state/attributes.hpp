@@ -3,6 +3,7 @@
 // subreaper, huge pages, OOM score. What this user may not set again is told at the restore.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -28,12 +29,20 @@ struct ThreadAttributes {
   int parent_death_signal = 0;
   bool no_new_privs = false;
   std::uint64_t securebits = 0;
+  int timestamp_counter = 0;  // PR_GET_TSC
+  int machine_check = 0;      // PR_MCE_KILL_GET
+  // PR_GET_SPECULATION_CTRL, by kind; 0 where the kernel does not know it
+  std::array<int, 3> speculation{};
 };
 
 struct ProcessAttributes {
   bool child_subreaper = false;
-  bool huge_pages_disabled = false;
+  int huge_pages_disabled = 0;  // PR_GET_THP_DISABLE: with its flags
   int oom_score_adj = 0;
+  int dumpable = 1;
+  int deny_write_exec = 0;  // PR_GET_MDWE
+  bool merge_memory = false;
+  bool io_flusher = false;
 };
 
 /// What can be seen from outside. `lwp` need not be stopped.
@@ -53,10 +62,13 @@ ProcessAttributes process_attributes_from_json(const image::Json& json);
 /// Sets in the thread what it can only set for itself, all but the parent-death signal, which the
 /// restore uses meanwhile.
 void restore_own_attributes(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                            const ThreadAttributes& attributes);
+                            const tracee::Memory& memory, const ThreadAttributes& attributes,
+                            std::vector<std::string>& notes);
 void restore_process_attributes(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
                                 Tid pid, const ProcessAttributes& attributes,
                                 std::vector<std::string>& notes);
+/// What would be in the way of the restore before its end.
+void finish_process_attributes(tracee::RemoteThread& thread, const ProcessAttributes& attributes);
 /// Sets from outside what can be; says in `notes` what this user may not set.
 void restore_attributes(Tid lwp, const ThreadAttributes& attributes,
                         std::vector<std::string>& notes);

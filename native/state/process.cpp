@@ -28,12 +28,12 @@ constexpr std::uint64_t kTileDataFeature = 18;
 
 bool shares_memory(Tid a, Tid b) { return ::syscall(SYS_kcmp, a, b, KCMP_VM, 0UL, 0UL) == 0; }
 
+}  // namespace
+
 bool may_suspend_seccomp() {
   constexpr unsigned kCapSysAdmin = 21;  // as PTRACE_O_SUSPEND_SECCOMP wants
   return ((proc::ProcessDir(::getpid()).status().effective_capabilities >> kCapSysAdmin) & 1U) != 0;
 }
-
-}  // namespace
 
 void refuse_impossible(const proc::ProcessDir& process) {
   const Tid pid = process.pid();
@@ -121,10 +121,15 @@ ProcessState capture_process(CaptureContext& context, tracee::RemoteThread& thre
   if (table[0].result == 0)
     state.extended_features = context.memory.read_value<std::uint64_t>(answer);
   state.attributes = ask_process_attributes(context, thread, scratch);
-  for (int resource = 0; resource < RLIM_NLIMITS; ++resource) {
-    rlimit limit{};
-    if (::prlimit(process.pid(), static_cast<__rlimit_resource>(resource), nullptr, &limit) != 0)
-      limit = {RLIM_INFINITY, RLIM_INFINITY};
+  // By the process itself: those of another user's may not be ours to look at.
+  std::array<LoopEntry, RLIM_NLIMITS> limits{};
+  const Addr limits_at = scratch.data + limits.size() * sizeof(LoopEntry);
+  for (std::size_t resource = 0; resource < limits.size(); ++resource)
+    limits.at(resource) = tracee::loop_entry(
+        SYS_prlimit64, {0, resource, 0, (limits_at + resource * sizeof(rlimit)).value});
+  thread.run(scratch, limits, true, "prlimit");
+  for (std::size_t resource = 0; resource < limits.size(); ++resource) {
+    const auto limit = context.memory.read_value<rlimit>(limits_at + resource * sizeof(rlimit));
     state.limits.emplace_back(limit.rlim_cur, limit.rlim_max);
   }
   return state;
@@ -165,9 +170,6 @@ void report_process(CaptureContext& context, tracee::RemoteThread& thread,
   if (process.link("root").value_or("/") != "/")
     context.report.add(Severity::changed, "process", "root directory",
                        "the program runs in a chroot: it comes back without it");
-  if (process.status().seccomp != 0)
-    context.report.add(Severity::changed, "process", "seccomp",
-                       "the seccomp filter does not come back: the program runs without it");
 }
 
 image::Json process_to_json(const ProcessState& state) {

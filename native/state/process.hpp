@@ -41,6 +41,9 @@ struct ProcessState {
   std::uint64_t extended_features = 0;  // what arch_prctl(ARCH_GET_XCOMP_PERM) permits (AMX)
 };
 
+/// Whether this user may run calls in a program under a seccomp filter, and set its filters again.
+bool may_suspend_seccomp();
+
 /// Throws Error (refused) for processes that cannot be captured at all: 32-bit, set-id, memory
 /// shared with another process, a kernel thread, seccomp without privilege.
 void refuse_impossible(const proc::ProcessDir& process);

@@ -89,6 +89,9 @@ ThreadState look(const CaptureContext& context, Tid lwp) {
     state.rseq_critical_section =
         context.memory.read_value<std::uint64_t>(state.rseq->area + kRseqCsOffset);
   state.attributes = look_at_attributes(lwp);
+  state.credentials = credentials_of(status);
+  if (status.seccomp == 2)
+    if (auto filters = read_filters(lwp)) state.filters = std::move(*filters);
   std::uint64_t head = 0;
   std::size_t length = 0;
   if (::syscall(SYS_get_robust_list, lwp, &head, &length) == 0) {
@@ -110,6 +113,7 @@ ThreadState ended_main_thread(const CaptureContext& context, const ThreadState& 
   state.xstate = living.xstate;
   state.signal_mask = ~0ULL;
   state.attributes = living.attributes;
+  state.credentials = living.credentials;
   state.alternate_stack.ss_flags = SS_DISABLE;
   state.registers = living.registers;  // segments and flags
   for (const auto& [name, member] : kRegisterNames)
@@ -238,32 +242,35 @@ Json thread_to_json(const ThreadState& state) {
             {"signature", state.rseq->signature},
             {"flags", state.rseq->flags},
             {"critical_section", state.rseq_critical_section}};
-  return {{"tid", state.tid},
-          {"lwp", state.lwp},
-          {"remembered", state.remembered},
-          {"ended", state.ended},
-          {"id_registers", state.id_registers},
-          {"id_words", addresses_to_json(state.id_words)},
-          {"lock_pointers", addresses_to_json(state.lock_pointers)},
-          {"number", state.number},
-          {"pthread", state.pthread},
-          {"name", state.name},
-          {"registers", std::move(registers)},
-          {"xstate", image::pack_bytes(state.xstate.data(), state.xstate.size())},
-          {"sigmask", state.signal_mask},
-          {"stop_info",
-           state.stop_info ? image::pack_bytes(&*state.stop_info, sizeof(siginfo_t)) : Json()},
-          {"held_signal", state.held_signal},
-          {"queued", std::move(queued)},
-          {"altstack",
-           {{"sp", reinterpret_cast<std::uint64_t>(state.alternate_stack.ss_sp)},
-            {"flags", state.alternate_stack.ss_flags},
-            {"size", state.alternate_stack.ss_size}}},
-          {"rseq", std::move(rseq)},
-          {"attributes", attributes_to_json(state.attributes)},
-          {"tid_address", state.tid_address.value},
-          {"id_field", state.id_field.value},
-          {"robust_list", {state.robust_list.value, state.robust_list_bytes}}};
+  Json json = {{"tid", state.tid},
+               {"lwp", state.lwp},
+               {"remembered", state.remembered},
+               {"ended", state.ended},
+               {"id_registers", state.id_registers},
+               {"id_words", addresses_to_json(state.id_words)},
+               {"lock_pointers", addresses_to_json(state.lock_pointers)},
+               {"number", state.number},
+               {"pthread", state.pthread},
+               {"name", state.name},
+               {"registers", std::move(registers)},
+               {"xstate", image::pack_bytes(state.xstate.data(), state.xstate.size())},
+               {"sigmask", state.signal_mask},
+               {"stop_info",
+                state.stop_info ? image::pack_bytes(&*state.stop_info, sizeof(siginfo_t)) : Json()},
+               {"held_signal", state.held_signal},
+               {"queued", std::move(queued)},
+               {"altstack",
+                {{"sp", reinterpret_cast<std::uint64_t>(state.alternate_stack.ss_sp)},
+                 {"flags", state.alternate_stack.ss_flags},
+                 {"size", state.alternate_stack.ss_size}}},
+               {"rseq", std::move(rseq)},
+               {"attributes", attributes_to_json(state.attributes)},
+               {"tid_address", state.tid_address.value},
+               {"id_field", state.id_field.value},
+               {"robust_list", {state.robust_list.value, state.robust_list_bytes}}};
+  if (state.credentials) json["credentials"] = credentials_to_json(*state.credentials);
+  if (!state.filters.empty()) json["seccomp"] = filters_to_json(state.filters);
+  return json;
 }
 
 ThreadState thread_from_json(const Json& json) {
@@ -301,6 +308,9 @@ ThreadState thread_from_json(const Json& json) {
     state.rseq_critical_section = rseq.at("critical_section");
   }
   state.attributes = thread_attributes_from_json(json.at("attributes"));
+  if (json.contains("credentials"))
+    state.credentials = credentials_from_json(json.at("credentials"));
+  if (json.contains("seccomp")) state.filters = filters_from_json(json.at("seccomp"));
   state.tid_address = Addr{json.at("tid_address").get<std::uint64_t>()};
   state.id_field = Addr{json.at("id_field").get<std::uint64_t>()};
   state.robust_list = Addr{json.at("robust_list").at(0).get<std::uint64_t>()};
@@ -367,7 +377,8 @@ std::vector<Tid> create_threads(tracee::RemoteThread& main, const tracee::Scratc
 }
 
 void equip(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-           const tracee::Memory& memory, const ThreadState& state, Tid now) {
+           const tracee::Memory& memory, const ThreadState& state, Tid now,
+           std::vector<std::string>& notes) {
   std::vector<LoopEntry> table;
   constexpr std::size_t kMostRows = 8;
   const Addr stack_at = scratch.data + kMostRows * sizeof(LoopEntry);
@@ -390,13 +401,25 @@ void equip(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
     memory.write_value(state.rseq->area + kRseqCsOffset, std::uint64_t{0});
   }
   thread.run(scratch, table, true, "equip the thread");
-  restore_own_attributes(thread, scratch, state.attributes);
+  restore_own_attributes(thread, scratch, memory, state.attributes, notes);
   // The C library's own field, which mostly is the one that the kernel clears at the thread's end.
   // Only if it holds the id: a program may have had the kernel clear something else.
   if (now != state.tid)
     for (const Addr field : {state.id_field, state.tid_address})
       if (field && memory.read_value<Tid>(field) == state.tid) memory.write_value(field, now);
   if ((live_components(state.xstate) & kTileData) != 0) thread.touch_tiles(scratch);
+}
+
+bool becomes_itself_last(const ThreadState& state) {
+  return !state.filters.empty() && !state.attributes.no_new_privs;
+}
+
+void become_itself(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                   const tracee::Memory& memory, const ThreadState& state,
+                   std::vector<std::string>& notes) {
+  const Credentials now = credentials_of(proc::ProcessDir(thread.tid()).status());
+  restore_credentials(thread, scratch, memory, state.credentials.value_or(now), now,
+                      state.attributes.securebits, notes);
 }
 
 void park(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const ThreadState& state) {

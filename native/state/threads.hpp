@@ -18,6 +18,8 @@
 #include "image/format.hpp"
 #include "state/attributes.hpp"
 #include "state/context.hpp"
+#include "state/credentials.hpp"
+#include "state/seccomp.hpp"
 #include "tracee/ptrace.hpp"
 #include "tracee/remote.hpp"
 
@@ -41,6 +43,8 @@ struct ThreadState {
   std::optional<tracee::RseqRegistration> rseq;
   std::uint64_t rseq_critical_section = 0;
   ThreadAttributes attributes;
+  std::optional<Credentials> credentials;  // unknown in snapshots of earlier versions
+  std::vector<SeccompFilter> filters;
   Addr tid_address;
   Addr id_field;  // where the C library keeps the id (struct pthread); 0: unknown
   Addr robust_list;
@@ -101,7 +105,17 @@ std::vector<Tid> create_threads(tracee::RemoteThread& main, const tracee::Scratc
 
 /// Runs in each new thread, also in the main one.
 void equip(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-           const tracee::Memory& memory, const ThreadState& state, Tid now);
+           const tracee::Memory& memory, const ThreadState& state, Tid now,
+           std::vector<std::string>& notes);
+
+/// Whether a thread becomes who it was at the very end only: privileges that it has given up are
+/// needed to set its filters again.
+bool becomes_itself_last(const ThreadState& state);
+
+/// Makes a thread who it was. Runs in each thread, when nothing is left that needs our privileges.
+void become_itself(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                   const tracee::Memory& memory, const ThreadState& state,
+                   std::vector<std::string>& notes);
 
 /// Leaves the thread waiting in the scratch page with all signals blocked; still traced.
 void park(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const ThreadState& state);

@@ -201,14 +201,14 @@ Scratch RemoteThread::make_scratch(std::uint64_t data_bytes, Addr where) {
   // MAP_FIXED_NOREPLACE: a place that is taken after all is an error, not a loss.
   const auto flags =
       static_cast<std::uint64_t>(MAP_PRIVATE | MAP_ANONYMOUS | (where ? MAP_FIXED_NOREPLACE : 0));
-  const Addr start{checked_call("mmap (scratch)", SYS_mmap,
-                                {where.value, total_bytes, PROT_READ | PROT_WRITE, flags,
-                                 static_cast<std::uint64_t>(-1), 0})};
+  // Never writable and executable at once, nor one after the other: hardened systems refuse that.
+  // We write the code through /proc/PID/mem, which needs no write permission.
+  const Addr start{checked_call(
+      "mmap (scratch)", SYS_mmap,
+      {where.value, total_bytes, PROT_READ | PROT_EXEC, flags, static_cast<std::uint64_t>(-1), 0})};
   Scratch scratch{start, start + kPageSize, data_bytes};
-  // Never writable and executable at once: hardened systems refuse that. We write through
-  // /proc/PID/mem, which needs no write permission.
   const std::int64_t protected_ =
-      call(SYS_mprotect, {scratch.code.value, kPageSize, PROT_READ | PROT_EXEC});
+      call(SYS_mprotect, {scratch.data.value, data_bytes, PROT_READ | PROT_WRITE});
   if (protected_ != 0) {
     drop_scratch(scratch);
     throw_errno(fmt::format("thread {}: mprotect (scratch)", tid_), static_cast<int>(-protected_));

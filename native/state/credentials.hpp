@@ -1,0 +1,49 @@
+// Who a thread is and what it may do (credentials(7), capabilities(7)): user and group ids,
+// supplementary groups, capabilities, securebits. The kernel keeps them for each thread.
+//
+// Root restores a program as who it was: one that had given up its privileges comes back without
+// them. Anybody else restores it as himself.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "image/format.hpp"
+#include "proc/status.hpp"
+#include "state/context.hpp"
+#include "tracee/remote.hpp"
+
+namespace ckpt::state {
+
+struct Credentials {
+  std::array<std::uint32_t, 4> uids{};  // real, effective, saved, file system
+  std::array<std::uint32_t, 4> gids{};
+  std::vector<std::uint32_t> groups;
+  std::uint64_t inheritable = 0;  // bit N is capability N
+  std::uint64_t permitted = 0;
+  std::uint64_t effective = 0;
+  std::uint64_t bounding = 0;
+  std::uint64_t ambient = 0;
+
+  bool operator==(const Credentials&) const = default;
+};
+
+Credentials credentials_of(const proc::Status& status);
+
+image::Json credentials_to_json(const Credentials& credentials);
+Credentials credentials_from_json(const image::Json& json);
+
+/// Whether this process may make others who they were, whoever that is.
+bool may_restore_credentials();
+
+/// Makes a thread who it was, as far as we are permitted, and sets its securebits; says in `notes`
+/// what was not permitted. Runs in the thread itself and changes the process's dumpable flag and
+/// the thread's parent-death signal. `now`: who it is.
+void restore_credentials(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                         const tracee::Memory& memory, const Credentials& credentials,
+                         const Credentials& now, std::uint64_t securebits,
+                         std::vector<std::string>& notes);
+
+}  // namespace ckpt::state
