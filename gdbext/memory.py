@@ -11,6 +11,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
+import stat
 from bisect import bisect_right
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
@@ -79,11 +80,21 @@ class Contents:
         raise MissingContentError(f"{file.path} is not what it was at the save, and {why}")
 
     def object(self, stored: StoredObject) -> Path:
-        """A store's copy of `stored`. Raises MissingContentError."""
+        """A file with the content `stored`: a store's copy, else the file that it was taken from,
+        if it still has it. Raises MissingContentError.
+        """
         path = self._kept((stored.hash, stored.name), stored.size)
-        if path is None:
-            raise MissingContentError(f"the content of {stored.path} is in no store")
-        return path
+        if path is not None:
+            return path
+        try:
+            with open(stored.path, "rb", buffering=0) as stream:
+                status = os.fstat(stream.fileno())
+                if stat.S_ISREG(status.st_mode) and status.st_size == stored.size:
+                    if native.module().digest_file(stream.fileno(), stored.path) == stored.hash:
+                        return Path(stored.path)
+        except (OSError, ValueError):
+            pass
+        raise MissingContentError(f"the content of {stored.path} is in no store")
 
     def _kept(self, stored: Tuple[str, str], size: int) -> Optional[Path]:
         for store in self._stores:
