@@ -4,6 +4,7 @@
     external/              symbolic links to images written elsewhere (`ckpt save -o FILE`)
     objects/<hh>/<hash>/   executables, libraries and data files, kept once per content
     index/                 the native module's cache
+    debug/NAME/            separate debug information that came with the imported snapshot NAME
     scratch/               what a running restore needs for a while
 
 Everything in it is the user's own: directories 0700, files 0600. Snapshots hold a program's memory,
@@ -119,6 +120,12 @@ class Store:
         """Where a running restore may put what it needs."""
         return self.root / "scratch"
 
+    def debug_directory_of(self, name: str) -> Path:
+        """Where separate debug information that was imported with the snapshot `name` is, laid out
+        as GDB's `debug-file-directory`; it is not there for most snapshots.
+        """
+        return self.root / "debug" / name
+
     # -- the directory -----------------------------------------------------------------------------
 
     def check(self) -> bool:
@@ -130,7 +137,7 @@ class Store:
         except OSError as error:
             raise StoreError(f"the store {self.root}: {error.strerror}") from None
         self._check_owned(self.root, found)
-        for name in ("snapshots", "objects", "external", "scratch"):
+        for name in ("snapshots", "objects", "external", "debug", "scratch"):
             try:
                 self._check_owned(self.root / name, (self.root / name).stat())
             except FileNotFoundError:
@@ -158,7 +165,10 @@ class Store:
             self.root.parent.mkdir(parents=True, exist_ok=True)
             for path in (
                 self.root,
-                *(self.root / name for name in ("snapshots", "objects", "external", "scratch")),
+                *(
+                    self.root / name
+                    for name in ("snapshots", "objects", "external", "debug", "scratch")
+                ),
             ):
                 # The mode is given at creation, so there is no moment in which others could look
                 # in.
@@ -370,9 +380,21 @@ class Store:
                 entry.path.unlink()
             except OSError as error:
                 raise StoreError(f'"{entry.name}" cannot be deleted: {error.strerror}') from None
-            freed += size
+            freed += size + self._forget_debug(entry)
         collected, reason = self.collect()
         return Deleted(tuple(entry.name for entry in found), freed + collected, reason)
+
+    def _forget_debug(self, entry: Entry) -> int:
+        """Remove the debug information that came with a snapshot; the bytes freed."""
+        if entry.external:
+            return 0
+        directory = self.debug_directory_of(entry.name)
+        freed = sum(path.lstat().st_blocks * 512 for path in directory.rglob("*.debug"))
+        if directory.is_dir():
+            import shutil
+
+            shutil.rmtree(directory, ignore_errors=True)
+        return freed
 
     def collect(self) -> Tuple[int, str]:
         """Remove every object no snapshot needs. Returns the bytes freed and, if nothing was done,

@@ -50,6 +50,8 @@ class _Shown:
 _ours: Dict[int, _Ours] = {}
 _helpers: List[int] = []
 _shown: Optional[_Shown] = None
+# The value of debug-file-directory that we have set, and the one before.
+_debug_files: Optional[Tuple[str, str]] = None
 
 
 _connected = False
@@ -105,6 +107,7 @@ def _on_exited(event: Any) -> None:
         return
     _helpers.append(ours.helper)
     _expose_real_files()
+    forget_debug_files()
 
 
 def _on_prompt() -> None:
@@ -170,6 +173,27 @@ def show_libraries(scratch: Path, replaced: Mapping[str, str], search: Sequence[
     if search:
         before = settings.shown("solib-search-path")
         _change(shown, "solib-search-path", ":".join([*filter(None, [before]), *search]))
+
+
+def show_debug_files(directory: Path) -> None:
+    """Make GDB look for separate debug information in `directory` as well, for the life of the
+    program that is about to be restored.
+    """
+    global _debug_files
+    _connect()
+    forget_debug_files()
+    before = settings.shown("debug-file-directory")
+    value = ":".join(filter(None, [before, str(directory)]))
+    settings.quietly(f"set debug-file-directory {value}")
+    _debug_files = (value, before)
+
+
+def forget_debug_files() -> None:
+    """Put that back, unless the user has chosen another meanwhile."""
+    global _debug_files
+    if _debug_files is not None and settings.shown("debug-file-directory") == _debug_files[0]:
+        settings.quietly(f"set debug-file-directory {_debug_files[1]}".rstrip())
+    _debug_files = None
 
 
 def _change(shown: _Shown, name: str, value: str) -> None:

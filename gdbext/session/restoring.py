@@ -137,6 +137,7 @@ class _Restore:
 
     def run(self, name: str) -> Restored:
         """All of it, in order."""
+        self._show_debug_files(name)
         self._load_executable()
         self._show_libraries()
         parked = self._start()
@@ -162,6 +163,16 @@ class _Restore:
         )
 
     # -- before there is a process -----------------------------------------------------------------
+
+    def _show_debug_files(self, name: str) -> None:
+        """Let GDB find the debug information that came with an imported snapshot."""
+        directory = self._store.debug_directory_of(name)
+        # A colon would end it.
+        if self._path != self._store.path_of(name) or ":" in str(directory):
+            return
+        if directory.is_dir():
+            self._undo.callback(life.forget_debug_files)
+            life.show_debug_files(directory)
 
     def _load_executable(self) -> None:
         """`file EXECUTABLE`, unless it is loaded already, and the symbol file if it was another;
