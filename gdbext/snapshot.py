@@ -403,6 +403,11 @@ class Snapshot:
         self.memory
         return self._symbols.all()
 
+    def symbol_at(self, address: int) -> Optional[Symbol]:
+        """The function or object that `address` lies in, or None."""
+        self.memory
+        return self._symbols.at(address)
+
     # -- checking ----------------------------------------------------------------------------------
 
     def verify(self, progress: Optional[Progress] = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from . import native
@@ -42,6 +43,8 @@ class Symbols:
         )
         self._contents = contents
         self._loaded: Dict[str, Optional[_Loaded]] = {}
+        self._by_address: Optional[List[Symbol]] = None
+        self._addresses: List[int] = []
 
     def find(self, name: str, file: Optional[str] = None) -> Symbol:
         """The symbol `name`, in the file whose path or last component of a path is `file`. Raises
@@ -70,6 +73,22 @@ class Symbols:
             for name, (value, size, kind) in loaded.by_name.items() if loaded else ():
                 if kind != "tls":
                     yield Symbol(name, (loaded.base + value) % (1 << 64), size, kind, mapping.path)  # type: ignore[union-attr]
+
+    def at(self, address: int) -> Optional[Symbol]:
+        """The symbol that `address` lies in, or None."""
+        if self._by_address is None:
+            self._by_address = sorted(self.all(), key=lambda symbol: symbol.address)
+            self._addresses = [symbol.address for symbol in self._by_address]
+        index = bisect_right(self._addresses, address) - 1
+        # Of several at one address any will do that reaches far enough.
+        while index >= 0:
+            symbol = self._by_address[index]
+            if address < symbol.address + max(symbol.size, 1):
+                return symbol
+            if symbol.address != self._addresses[max(index - 1, 0)]:
+                return None
+            index -= 1
+        return None
 
     def _load(self, mapping: SavedMapping) -> Optional[_Loaded]:
         if mapping.path not in self._loaded:

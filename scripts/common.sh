@@ -7,10 +7,10 @@ packages_build=(
 )
 packages_demo=(python3-pexpect)
 packages_test=(
-  bc clang clang-format clang-tidy clang-tools elfutils gawk less libc6-dbg libclang-rt-14-dev
-  libgtest-dev libjemalloc2 mypy nginx-light procps python3-hypothesis python3-pexpect python3-pip
+  bc clang clang-format clang-tidy clang-tools elfutils fish gawk less libc6-dbg libclang-rt-14-dev
+  libgtest-dev libjemalloc2 lldb mypy nginx-light procps python3-hypothesis python3-pexpect python3-pip
   python3-pytest python3-pytest-xdist python3-setuptools python3-venv python3-wheel redis-server
-  sqlite3 util-linux vim-tiny
+  sqlite3 util-linux vim-tiny zsh
 )
 # These are as good from elsewhere.
 command -v node >/dev/null || packages_test+=(nodejs)

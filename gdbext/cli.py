@@ -1,0 +1,431 @@
+"""The program `ckpt`: what the commands in GDB do to snapshots, from the shell.
+
+    ckpt list | info | diff | export | bundle | import | verify | delete | save | restore
+
+Exit status: 0 done, and nothing differs; 1 the snapshots differ (diff), or one is damaged (verify);
+2 wrong usage; 125 it could not be done, and one line on standard error says why. `ckpt restore`
+becomes ckpt-restart, and ends as the program ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, List, NoReturn, Optional, Sequence, Tuple
+
+from . import __version__, native
+from .errors import CkptError, DamagedError, MissingContentError, one_line
+
+DONE, DIFFERENT, USAGE, FAILED = 0, 1, 2, 125
+
+Verb = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run the program with `arguments` (without its name); the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["--complete"]:
+        return _complete(words[1:])
+    options = parser().parse_args(words)
+    run: Verb = options.run
+    try:
+        status = run(options)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return _fail(options.verb, "interrupted", FAILED)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (CkptError, OSError) as error:
+        return _fail(options.verb, one_line(str(error)), FAILED)
+    except Exception as error:
+        if isinstance(error, native.error_type()):
+            return _fail(options.verb, one_line(str(error)), FAILED)
+        raise
+
+
+def _fail(verb: str, text: str, status: int) -> int:
+    print(f"ckpt {verb}: {text}", file=sys.stderr)
+    return status
+
+
+# -- the command line ------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        sys.exit(USAGE)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole grammar."""
+    whole = _Parser(
+        prog="ckpt",
+        description="Works on snapshots of processes, without GDB.",
+        epilog="Exit status: 0 done; 1 they differ (diff), or one is damaged (verify); 2 wrong "
+        "usage; 125 it could not be done.",
+    )
+    whole.add_argument("--version", action="version", version=f"gdb-ckpt {__version__}")
+    verbs = whole.add_subparsers(dest="verb", metavar="VERB", required=True)
+
+    def verb(name: str, run: Verb, help: str, json_too: bool = True) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = verbs.add_parser(
+            name, help=help, description=help[0].upper() + help[1:] + ".", allow_abbrev=False
+        )
+        made.add_argument(
+            "--store",
+            metavar="DIR",
+            type=Path,
+            help="the store (default: $CKPT_DIR, $XDG_DATA_HOME/ckpt or ~/.local/share/ckpt)",
+        )
+        if json_too:
+            made.add_argument("--json", action="store_true", help="print JSON")
+        made.set_defaults(run=run)
+        return made
+
+    def snapshot(to: argparse.ArgumentParser, metavar: str = "NAME") -> None:
+        to.add_argument(metavar.lower(), metavar=metavar, help="a snapshot's name, or a file")
+
+    def force(to: argparse.ArgumentParser, what: str) -> None:
+        to.add_argument("--force", action="store_true", help=f"replace {what}")
+
+    verb("list", _list, "list the snapshots, oldest first")
+    snapshot(verb("info", _info, "show what a snapshot holds"))
+    made = verb("diff", _diff, "show what differs between two snapshots of a program")
+    snapshot(made, "OLD")
+    snapshot(made, "NEW")
+    made.add_argument(
+        "--limit",
+        metavar="N",
+        type=_count,
+        default=100,
+        help="show at most N ranges of bytes (default: 100)",
+    )
+    made = verb("export", _export, "write a plain core file for other tools")
+    snapshot(made)
+    made.add_argument("file", metavar="FILE", type=Path, help="the core file to write")
+    force(made, "FILE if it exists")
+    made = verb("bundle", _bundle, "write one file with a snapshot and all that it needs")
+    snapshot(made)
+    made.add_argument("file", metavar="FILE", type=Path, help="the bundle to write")
+    force(made, "FILE if it exists")
+    made = verb("import", _import, "put a bundle's snapshot into the store")
+    made.add_argument("file", metavar="FILE", type=Path, help="the bundle")
+    made.add_argument("--name", metavar="NAME", help="what to call it (default: its own name)")
+    force(made, "a snapshot of that name")
+    made = verb("verify", _verify, "compare snapshots, and what they need, with their digests")
+    made.add_argument(
+        "names", metavar="NAME", nargs="*", help="names or files (default: all of the store)"
+    )
+    made = verb("delete", _delete, "delete snapshots, and kept files that nobody needs any more")
+    made.add_argument("names", metavar="NAME", nargs="+", help="names of snapshots")
+    made = verb("save", _save, "save a running process that one may trace, and let it go on")
+    made.add_argument("pid", metavar="PID", type=_count, help="the process")
+    made.add_argument("name", metavar="NAME", nargs="?", help="default: PROGRAM-N")
+    made.add_argument("-m", "--message", metavar="TEXT", default="", help="a remark to keep")
+    made.add_argument(
+        "--file-limit", metavar="BYTES", type=_count, help="keep data files up to this size"
+    )
+    force(made, "a snapshot of that name")
+    made = verb(
+        "restore", _restore, "restore a snapshot and let it run, without GDB", json_too=False
+    )
+    snapshot(made)
+    made.add_argument(
+        "options",
+        metavar="OPTION",
+        nargs=argparse.REMAINDER,
+        help="options of ckpt-restart, after NAME",
+    )
+    made = verb("completion", _completion, "print the completion for a shell", json_too=False)
+    made.add_argument("shell", choices=("bash", "zsh", "fish"))
+    return whole
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f'not a number: "{text}"')
+    return int(text)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def _store(options: argparse.Namespace) -> Any:
+    from .snapshot import open_store
+
+    return open_store(options.store.expanduser().absolute() if options.store else None)
+
+
+def _open(options: argparse.Namespace, name: str) -> Any:
+    from .snapshot import Snapshot
+
+    return Snapshot.open(name, store=options.store)
+
+
+# -- the verbs -------------------------------------------------------------------------------------
+
+
+def _list(options: argparse.Namespace) -> int:
+    from . import report
+
+    store = _store(options)
+    entries = store.entries()
+    if options.json:
+        print(report.table_json(entries))
+    elif entries:
+        print(*report.table(entries), sep="\n")
+    else:
+        print(f"No snapshots in {store.root}.")
+    return DONE
+
+
+def _info(options: argparse.Namespace) -> int:
+    from . import report
+    from .snapshot import describe
+
+    store = _store(options)
+    name, path = store.resolve(options.name)
+    record = describe(path)
+    store.register_found(record.name or name, path, record)
+    if options.json:
+        print(report.info_json(name, str(path), record))
+    else:
+        print(*report.info(name, str(path), record), sep="\n")
+    return DONE
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from . import difference
+    from .compare import diff
+
+    with _open(options, options.old) as old, _open(options, options.new) as new:
+        found = diff(old, new)
+        if options.json:
+            _print_json(difference.table(old, new, found, options.limit))
+        else:
+            for line in difference.lines(old, new, found, options.limit):
+                print(line)
+    return DIFFERENT if found else DONE
+
+
+def _export(options: argparse.Namespace) -> int:
+    from . import report
+    from .export import export
+
+    with _open(options, options.name) as snapshot:
+        done = export(snapshot, options.file, force=options.force)
+    if options.json:
+        _print_json(done._asdict())
+    else:
+        print(f"Wrote {done.path}: {report.size(done.disk_bytes)}")
+        _note_missing(done.missing, "is not in it")
+    return DONE
+
+
+def _note_missing(paths: Iterable[str], what: str) -> None:
+    from . import report
+
+    for path in paths:
+        print(f"note: {report.printable(path)} {what}: its content was not kept at the save")
+
+
+def _bundle(options: argparse.Namespace) -> int:
+    from . import report
+    from .bundle import bundle
+
+    with _open(options, options.name) as snapshot:
+        done = bundle(snapshot, options.file, force=options.force)
+    if options.json:
+        _print_json(done._asdict())
+    else:
+        print(
+            f"Wrote {done.path}: {report.size(done.size_bytes)}, "
+            f"{report.counted(done.objects, 'file')} of the program, "
+            f"{report.counted(done.debug_files, 'file')} of debug information"
+        )
+        _note_missing(done.missing, "is not in it, and must be the same where it is restored")
+    return DONE
+
+
+def _import(options: argparse.Namespace) -> int:
+    from .bundle import import_bundle
+
+    done = import_bundle(_store(options), options.file, name=options.name, force=options.force)
+    if options.json:
+        _print_json(done._asdict())
+    else:
+        print(f'Imported "{done.name}"')
+    return DONE
+
+
+def _verify(options: argparse.Namespace) -> int:
+    names = options.names or _store(options).names()
+    results: List[Dict[str, Any]] = []
+    for name in names:
+        try:
+            with _open(options, name) as snapshot:
+                snapshot.verify()
+            results.append({"name": name, "good": True, "problem": ""})
+        except (DamagedError, MissingContentError) as error:
+            results.append({"name": name, "good": False, "problem": one_line(str(error))})
+    if options.json:
+        _print_json(results)
+    else:
+        for each in results:
+            print(f"{each['name']}: {'good' if each['good'] else each['problem']}")
+    return DONE if all(each["good"] for each in results) else DIFFERENT
+
+
+def _delete(options: argparse.Namespace) -> int:
+    from . import report
+
+    done = _store(options).delete(options.names)
+    if options.json:
+        _print_json(done._asdict())
+    else:
+        print(*report.deleted(done), sep="\n")
+    return DONE
+
+
+def _save(options: argparse.Namespace) -> int:
+    from . import report
+    from .snapshot import describe
+
+    store = _store(options)
+    store.create()
+    name = options.name or store.default_name(_program_of(options.pid))
+    store.check_free(name, options.force)
+    path = store.path_of(name)
+    words = [str(native.find_program("ckpt-save")), "--store", str(store.root)]
+    if options.message:
+        words += ["--message", options.message]
+    if options.file_limit is not None:
+        words += ["--file-limit", str(options.file_limit)]
+    words += ["--force"] if options.force else []
+    done = subprocess.run(
+        [*words, "--", str(options.pid), str(path)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    if done.returncode != 0:
+        return FAILED  # it has said why
+    store.register(name, path)
+    record = describe(path)
+    if options.json:
+        _print_json(
+            {
+                "name": name,
+                "file": path,
+                "bytes": record.file_bytes,
+                "threads": len(record.threads),
+                "fidelity": [each._asdict() for each in record.fidelity],
+            }
+        )
+        return DONE
+    threads = report.counted(len(record.threads), "thread")
+    print(f'Saved "{name}": {report.size(record.file_bytes)}, {threads}')
+    for line in report.fidelity(record.fidelity):
+        print(line)
+    return DONE
+
+
+def _program_of(pid: int) -> str:
+    try:
+        path = os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return "program"  # ckpt-save will say what is wrong with it
+    return path[: -len(" (deleted)")] if path.endswith(" (deleted)") else path
+
+
+def _restore(options: argparse.Namespace) -> int:
+    program = native.find_program("ckpt-restart")
+    store = _store(options)
+    _, path = store.resolve(options.name)
+    words = [str(program), "--store", str(store.root), *options.options, str(path)]
+    sys.stdout.flush()
+    os.execv(program, words)
+
+
+# -- completion ------------------------------------------------------------------------------------
+
+# What stands at a place, by the place's metavar.
+_NAMES = {"NAME", "OLD", "NEW"}
+
+
+def _completion(options: argparse.Namespace) -> int:
+    print((Path(__file__).parent / "completions" / f"ckpt.{options.shell}").read_text(), end="")
+    return DONE
+
+
+def _complete(words: Sequence[str]) -> int:
+    """`--complete INDEX WORD...`: what could stand for the word with that index (1 is the first
+    behind `ckpt`), one candidate a line. Nothing where a file may stand: the shell knows those.
+    """
+    try:
+        index = int(words[0])
+        for candidate in candidates(words[1:index], words[index] if index < len(words) else ""):
+            print(candidate)
+    except (ValueError, IndexError, CkptError):
+        pass  # no candidates
+    return DONE
+
+
+def candidates(before: Sequence[str], token: str) -> Tuple[str, ...]:
+    """What could stand for `token` behind the words `before` (without the program's name)."""
+    whole = parser()
+    verbs = next(a for a in whole._actions if isinstance(a, argparse._SubParsersAction)).choices
+    if not before:
+        options = [each for action in whole._actions for each in action.option_strings]
+        return _starting(token, [*verbs, *options] if token.startswith("-") else verbs)
+    verb = verbs.get(before[0])
+    if verb is None:
+        return ()
+    options_of = {each: action for action in verb._actions for each in action.option_strings}
+    places = [action for action in verb._actions if not action.option_strings]
+    pending: Optional[argparse.Action] = None
+    given = 0
+    store: Optional[str] = None
+    for word in before[1:]:
+        if pending is not None:
+            store = word if pending.dest == "store" else store
+            pending = None
+        elif word in options_of and given < len(places) + 1:
+            pending = options_of[word] if options_of[word].nargs is None else None
+        else:
+            given += 1
+    if pending is not None:
+        return ()
+    if token.startswith("-"):
+        return _starting(token, options_of)
+    place = places[min(given, len(places) - 1)] if places else None
+    if place is None or (given >= len(places) and place.nargs not in ("*", "+")):
+        return ()
+    if place.choices:
+        return _starting(token, [str(each) for each in place.choices])
+    if place.metavar in _NAMES and before[0] not in ("save",):
+        from .snapshot import open_store
+
+        return _starting(token, open_store(Path(store).absolute() if store else None).names())
+    if place.metavar == "PID":
+        return _starting(token, [entry for entry in os.listdir("/proc") if entry.isdigit()])
+    return ()
+
+
+def _starting(token: str, words: Iterable[str]) -> Tuple[str, ...]:
+    return tuple(sorted(word for word in words if word.startswith(token)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,244 @@
+"""The program `ckpt`: every verb, its JSON, its exit statuses, and completion."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gdbext.cli import candidates
+from support import oracle
+from support.checkpoint import Workshop
+from support.offline import Scene
+from support.processes import Result
+
+
+class Ckpt:
+    """The program of the build, with the workshop's store."""
+
+    def __init__(self, workshop: Workshop, build: Path) -> None:
+        self.workshop = workshop
+        self.path = build / "bin" / "ckpt"
+
+    def __call__(self, *words: str | Path | int, status: int = 0) -> str:
+        """What it prints; on any failure one line on standard error, and nothing else."""
+        result = self.result(*words)
+        assert result.status == status, f"{words}: {result}"
+        if status in (0, 1):
+            assert not result.errors, f"{words}: {result}"
+            return result.output
+        assert not result.output, f"{words}: {result}"
+        assert result.errors.count("\n") == 1 and result.errors.startswith("ckpt"), f"{words}: {result}"
+        return result.errors
+
+    def result(self, *words: str | Path | int) -> Result:
+        return self.workshop.start([self.path, *map(str, words)]).finish(timeout_s=60)
+
+    def json(self, *words: str | Path | int, status: int = 0) -> Any:
+        return json.loads(self(*words, "--json", status=status))
+
+
+@pytest.fixture
+def ckpt(workshop: Workshop, build_dir: Path) -> Ckpt:
+    return Ckpt(workshop, build_dir)
+
+
+def test_save_list_info_delete(scene: Callable[..., Scene], ckpt: Ckpt) -> None:
+    assert ckpt("list") == f"No snapshots in {ckpt.workshop.store}.\n"
+    assert ckpt.json("list") == []
+    made = scene()
+    assert ckpt("save", made.pid).startswith('Saved "offline-1": ')
+    saved = ckpt.json("save", made.pid, "mine", "-m", "a remark")
+    assert saved["name"] == "mine" and saved["threads"] == 2 and Path(saved["file"]).exists()
+    assert {each["severity"] for each in saved["fidelity"]} == {"changed"}
+    made.change()  # it goes on
+    assert [line.split()[0] for line in ckpt("list").splitlines()] == ["Name", "offline-1", "mine"]
+    assert [each["name"] for each in ckpt.json("list")] == ["offline-1", "mine"]
+    assert "a remark" in ckpt("info", "mine") and "keeper" in ckpt("info", "mine")
+    record = ckpt.json("info", "mine")
+    assert record["message"] == "a remark" and len(record["threads"]) == 2
+    assert "already a snapshot" in ckpt("save", made.pid, "mine", status=125)
+    assert ckpt("save", made.pid, "mine", "--force").startswith('Saved "mine": ')
+    assert ckpt.json("info", "mine")["message"] == ""
+    deleted = ckpt.json("delete", "mine", "offline-1")
+    assert deleted["names"] == ["mine", "offline-1"] and deleted["freed_bytes"] > 100_000
+    assert "no snapshot" in ckpt("delete", "mine", status=125)
+
+
+def test_a_process_that_cannot_be_saved(ckpt: Ckpt) -> None:
+    gone = ckpt.workshop.start(["true"])
+    gone.finish()
+    result = ckpt.result("save", gone.pid, "none")
+    assert result.status == 125 and result.errors == f"ckpt-save: process {gone.pid}: no such process\n"
+    assert ckpt.json("list") == []
+
+
+def test_diff(scene: Callable[..., Scene], ckpt: Ckpt) -> None:
+    made = scene()
+    oracle.wait_asleep(made.pid)
+    made.save("a")
+    assert ckpt("diff", "a", "a") == "Nothing differs.\n"
+    assert ckpt.json("diff", "a", "a")["bytes"] == []
+    made.change()
+    oracle.wait_asleep(made.pid)
+    made.save("b")
+    shown = ckpt("diff", "a", "b", status=1)
+    assert f"  {made.queue + 8:#x} 03" in shown and "queue+8" in shown
+    assert "/dev/null at 0: new" in shown and "-> " in shown
+    found = ckpt.json("diff", "a", "b", status=1)
+    (counter,) = [each for each in found["bytes"] if each["address"] == made.queue + 8]
+    assert counter["old"].startswith("03") and counter["new"].startswith("04") and counter["place"] == "queue+8"
+    assert found["ranges"] == len(found["bytes"])
+    assert "more (--limit)" in ckpt("diff", "a", "b", "--limit", "1", status=1)
+    assert len(ckpt.json("diff", "a", "b", "--limit", "1", status=1)["bytes"]) == 1
+
+
+def test_export_bundle_import_restore(scene: Callable[..., Scene], ckpt: Ckpt) -> None:
+    made = scene()
+    made.save("one")
+    directory = ckpt.workshop.directory
+    assert ckpt("export", "one", directory / "core.x").startswith(f"Wrote {directory}/core.x: ")
+    assert "exists already" in ckpt("export", "one", directory / "core.x", status=125)
+    assert ckpt.json("export", "one", directory / "core.x", "--force")["missing"] == []
+    assert "file" in ckpt("bundle", "one", directory / "one.bundle")
+    assert ckpt.json("bundle", "one", directory / "two.bundle")["objects"] >= 3
+    other = directory / "other"
+    assert ckpt("import", "--store", other, directory / "one.bundle") == 'Imported "one"\n'
+    assert ckpt.json("import", "--store", other, directory / "one.bundle", "--name", "x")["name"] == "x"
+    assert ckpt("verify", "--store", other) == "one: good\nx: good\n"
+    assert "not a bundle" in ckpt("import", directory / "core.x", status=125)
+    made.running.kill()
+    restored = ckpt.workshop.start([ckpt.path, "restore", "--store", str(other), "x"])
+    restored.send()
+    restored.expect("CHANGED")
+    restored.send()
+    result = restored.finish()
+    assert (result.status, result.output.splitlines()[-1]) == (0, f"PASS {made.running.nonce}")
+    line = ckpt.workshop.start([ckpt.path, "restore", "one", "--nonsense"]).finish()
+    assert line.status == 125 and line.errors.startswith("ckpt-restart: unknown option --nonsense")
+
+
+def test_verify(scene: Callable[..., Scene], ckpt: Ckpt) -> None:
+    assert ckpt("verify") == ""
+    made = scene()
+    image = made.save("good")
+    made.save("bad")
+    assert ckpt.json("verify") == [{"name": n, "good": True, "problem": ""} for n in ("bad", "good")]
+    bad = image.with_name("bad.ckpt")
+    data = bytearray(bad.read_bytes())
+    at = data.find(b"the queue\0")
+    data[at] ^= 1
+    bad.write_bytes(data)
+    lines = ckpt("verify", status=1).splitlines()
+    assert "memory at" in lines[0] and lines[0].startswith("bad: ") and lines[1] == "good: good"
+    assert ckpt("verify", "good") == "good: good\n"
+    assert ckpt.json("verify", "bad", status=1)[0]["good"] is False
+    assert "no snapshot or file" in ckpt("verify", "nothing", status=125)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [], ["nonsense"], ["list", "--nonsense"], ["info"], ["info", "a", "b"], ["diff", "a"], ["delete"],
+        ["save"], ["save", "x"], ["save", "-1"], ["diff", "a", "b", "--limit", "-1"], ["completion", "csh"],
+    ],
+)  # fmt: skip
+def test_wrong_usage(ckpt: Ckpt, words: list[str]) -> None:
+    assert "--help" in ckpt(*words, status=2)
+
+
+def test_help(ckpt: Ckpt) -> None:
+    assert "Exit status: 0 done" in " ".join(ckpt("--help").split())
+    assert ckpt("--version").startswith("gdb-ckpt ")
+    for verb in ("list", "info", "diff", "export", "bundle", "import", "verify", "delete", "save", "restore"):
+        assert f"usage: ckpt {verb}" in ckpt(verb, "--help")
+
+
+def test_a_reader_that_has_seen_enough(ckpt: Ckpt) -> None:
+    done = subprocess.run(
+        ["bash", "-c", 'set -o pipefail; "$0" completion bash | true; "$0" --help | head -1', ckpt.path],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.startswith("usage: ckpt") and "Traceback" not in done.stderr, done
+
+
+# --- completion ---------------------------------------------------------------------------------------------------
+
+
+def put(store: Path, *names: str) -> None:
+    (store / "snapshots").mkdir(mode=0o700, parents=True)
+    store.chmod(0o700)
+    for name in names:
+        (store / "snapshots" / f"{name}.ckpt").write_text("")
+
+
+def test_candidates(workshop: Workshop) -> None:
+    put(workshop.store, "alpha", "alpine", "beta")
+    assert candidates([], "in") == ("info",)
+    assert "--version" in candidates([], "-")
+    assert candidates(["info"], "al") == ("alpha", "alpine")
+    assert candidates(["diff", "alpha"], "") == ("alpha", "alpine", "beta")
+    assert candidates(["diff", "alpha", "beta"], "") == ()
+    assert candidates(["delete", "alpha", "beta"], "alp") == ("alpha", "alpine")
+    assert candidates(["export", "alpha"], "") == ()  # a file
+    assert candidates(["import"], "") == ()
+    assert candidates(["info"], "--j") == ("--json",)
+    assert candidates(["list", "--store"], "") == ()
+    assert candidates(["info", "--store", "/nowhere"], "") == ()
+    assert candidates(["completion"], "z") == ("zsh",)
+    assert str(os.getpid()) in candidates(["save"], str(os.getpid()))
+    assert candidates(["nonsense"], "") == ()
+
+
+def in_bash(ckpt: Ckpt, line: str, setup: str) -> list[str]:
+    """What bash would offer for `line`."""
+    script = (
+        f'{setup}\nPATH="{ckpt.path.parent}:$PATH"\nCOMP_WORDS=({line})\n'
+        + ('COMP_WORDS+=("")\n' if line.endswith(" ") else "")
+        + "COMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n"
+        "_ckpt\nprintf '%s\\n' \"${COMPREPLY[@]}\"\ncomplete -p ckpt"
+    )
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script], capture_output=True, text=True, check=True,
+        env={**os.environ, "CKPT_DIR": str(ckpt.workshop.store)},
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert "-F _ckpt ckpt" in lines[-1] and not done.stderr, done
+    return [each for each in lines[:-1] if each]
+
+
+def test_bash(ckpt: Ckpt) -> None:
+    put(ckpt.workshop.store, "alpha", "alpine", "beta")
+    setup = f'source <("{ckpt.path}" completion bash)'
+    assert in_bash(ckpt, "ckpt re", setup) == ["restore"]
+    assert in_bash(ckpt, "ckpt info ", setup) == ["alpha", "alpine", "beta"]
+    assert in_bash(ckpt, "ckpt info alp", setup) == ["alpha", "alpine"]
+    assert in_bash(ckpt, "ckpt diff alpha --l", setup) == ["--limit"]
+    assert in_bash(ckpt, "ckpt import ", setup) == []  # files, which are bash's part
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_can_read_theirs(ckpt: Ckpt, shell: str) -> None:
+    text = ckpt("completion", shell)
+    assert "--complete" in text
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    subprocess.run([shell, "-n", "-c" if shell == "fish" else "/dev/stdin", *([text] if shell == "fish" else [])],
+                   input=text, text=True, check=True)  # fmt: skip
+
+
+def test_fish(ckpt: Ckpt) -> None:
+    if shutil.which("fish") is None:
+        pytest.skip("fish is not installed")
+    put(ckpt.workshop.store, "alpha", "alpine", "beta")
+    script = f'set -x PATH {ckpt.path.parent} $PATH; ckpt completion fish | source; complete -C "ckpt info alp"'
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", script], capture_output=True, text=True, check=True,
+        env={**os.environ, "CKPT_DIR": str(ckpt.workshop.store)},
+    )  # fmt: skip
+    assert done.stdout.split() == ["alpha", "alpine"], done
