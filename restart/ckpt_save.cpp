@@ -84,6 +84,8 @@ int main(int argc, char** argv) {
       ->type_name("BYTES")
       ->capture_default_str();
   app.add_flag("--force", request.overwrite, "replace FILE if it exists");
+  app.add_flag("--strict", request.strict,
+               "save nothing if something would be lost or come back changed");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -22,6 +22,7 @@ class Options(Parsed):
         "o", "FILE", "Write the image to FILE instead of the store.", words=Words.FILE
     )
     force: bool = flag("force", "Replace a snapshot of that name, or FILE.")
+    strict: bool = flag("strict", "Save nothing if something would be lost or come back changed.")
 
 
 def run(options: Options) -> None:
@@ -39,6 +40,7 @@ def run(options: Options) -> None:
             output=Path(options.output) if options.output is not None else None,
             force=options.force,
             file_limit_bytes=params.file_limit_bytes(),
+            strict=options.strict,
         ),
     )
     session.show(report.saved(done.name, done.file_bytes, done.seconds, done.threads, done.stop))

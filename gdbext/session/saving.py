@@ -18,7 +18,7 @@ from . import debugger, inferior, settings, show
 
 class SaveRequest(NamedTuple):
     """What `ckpt save` was asked for. `output` is None for the store; `file_limit_bytes` bounds
-    each kept data file.
+    each kept data file; `strict` refuses to save what would not come back as it was.
     """
 
     name: Optional[str]
@@ -26,6 +26,7 @@ class SaveRequest(NamedTuple):
     output: Optional[Path]
     force: bool
     file_limit_bytes: int
+    strict: bool = False
 
 
 class Saved(NamedTuple):
@@ -97,6 +98,7 @@ def _request(
         "output": str(output),
         "store": str(store.root),
         "file_limit": request.file_limit_bytes,
+        "strict": request.strict,
         "overwrite": request.force,
         "name": name,
         "message": request.message,

@@ -72,6 +72,7 @@ py::object capture(const py::dict& request_dict, py::object progress, py::object
     out.output = json.at("output");
     out.store = json.at("store");
     out.file_limit_bytes = json.at("file_limit");
+    out.strict = json.at("strict");
     out.overwrite = json.value("overwrite", false);
     out.name = json.value("name", "");
     out.message = json.value("message", "");

@@ -28,6 +28,7 @@
 #include "state/descriptors.hpp"
 #include "state/process.hpp"
 #include "state/signals.hpp"
+#include "state/terminal.hpp"
 #include "state/threads.hpp"
 #include "state/timers.hpp"
 #include "tracee/remote.hpp"
@@ -349,10 +350,24 @@ Json make_record(const CaptureRequest& request, const CaptureContext& context,
           {"children", state::children_to_json(captured.children)},
           {"clocks", state::clocks_to_json(captured.clocks)},
           {"terminal", request.terminal},
+          {"terminal_size", state::read_terminal_size(context.process)},
           {"fidelity", state::findings_to_json(context.report.sorted())},
           {"session", request.session},
           {"objects", list_objects(captured)},
           {"extents", Json::binary(image::pack_extents(extents))}};
+}
+
+void refuse_losses(std::vector<state::Finding> findings) {
+  std::erase_if(findings, [](const state::Finding& finding) {
+    return finding.severity == state::Severity::note;
+  });
+  if (findings.empty()) return;
+  const auto& worst = findings.front();
+  fail(ErrorKind::refused, "not everything would come back as it was: {}: {}: {}: {}{}",
+       state::severity_name(worst.severity), worst.object, worst.kind, worst.text,
+       findings.size() == 1 ? ""
+                            : fmt::format(" (and {} more; a save that is not strict lists them)",
+                                          findings.size() - 1));
 }
 
 bool is_inside(const std::string& path, const std::string& directory) {
@@ -403,6 +418,8 @@ CaptureResult capture(const CaptureRequest& request) {
       answers.brk);
   note_ids(context, captured.program, captured.space, boundary, captured.signals, captured.threads,
            captured.process, captured.children);
+
+  if (request.strict) refuse_losses(context.report.sorted());
 
   auto segments = state::plan_segments(captured.space);
   image::Writer writer(request.output, request.overwrite, segments);

@@ -27,6 +27,7 @@ struct CaptureRequest {
   std::string store;   // directory
   std::uint64_t file_limit_bytes = 64U << 20U;
   bool overwrite = false;
+  bool strict = false;  // refuse when something would be lost or changed
   std::string name;
   std::string message;
   std::string stop;             // where it stopped, in words

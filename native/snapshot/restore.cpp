@@ -21,6 +21,7 @@
 #include "base/io.hpp"
 #include "snapshot/capture.hpp"
 #include "snapshot/ids.hpp"
+#include "state/terminal.hpp"
 #include "tracee/remote.hpp"
 
 namespace ckpt::snapshot {
@@ -451,6 +452,16 @@ std::optional<unsigned long> options_for_filters(const ThreadState& saved) {
   return saved.filters.empty() ? std::nullopt : std::optional(debugger_options(false));
 }
 
+// A program that handles it is told that its terminal has another size now, as it would have been.
+void tell_of_terminal_size(const Snapshot& snapshot, Tid pid) {
+  const auto& actions = snapshot.signals.actions;
+  constexpr std::uint64_t kIgnored = 1;
+  if (actions.at(SIGWINCH - 1).handler <= kIgnored) return;
+  const auto saved = snapshot.reader.record().value("terminal_size", image::Json());
+  const auto now = state::read_terminal_size(proc::ProcessDir(pid));
+  if (!saved.is_null() && !now.is_null() && saved != now) ::kill(pid, SIGWINCH);
+}
+
 }  // namespace
 
 std::vector<Held> finish(const Snapshot& snapshot, Tid pid) {
@@ -510,6 +521,7 @@ std::vector<Held> finish(const Snapshot& snapshot, Tid pid) {
       held.push_back({tids[i], thread.held_signal});
     }
   }
+  tell_of_terminal_size(snapshot, pid);
   return held;
 }
 

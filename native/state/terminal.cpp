@@ -1,6 +1,7 @@
 #include "state/terminal.hpp"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
@@ -14,16 +15,35 @@
 
 namespace ckpt::state {
 
-image::Json read_terminal(const proc::ProcessDir& process) {
+namespace {
+
+// The first of the standard streams that is a terminal; empty if none is.
+UniqueFd open_terminal(const proc::ProcessDir& process) {
   for (int fd = 0; fd <= 2; ++fd) {
     const std::string path = process.path(fmt::format("fd/{}", fd));
     // Not every kind of file may be opened for a mere look: a character device, and without
     // waiting.
     struct stat status {};
     if (::stat(path.c_str(), &status) != 0 || !S_ISCHR(status.st_mode)) continue;
-    const UniqueFd terminal(::open(path.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+    UniqueFd terminal(::open(path.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+    if (terminal && ::isatty(terminal.get()) == 1) return terminal;
+  }
+  return {};
+}
+
+}  // namespace
+
+image::Json read_terminal_size(const proc::ProcessDir& process) {
+  const UniqueFd terminal = open_terminal(process);
+  winsize size{};
+  if (!terminal || ::ioctl(terminal.get(), TIOCGWINSZ, &size) != 0) return {};
+  return {size.ws_row, size.ws_col};
+}
+
+image::Json read_terminal(const proc::ProcessDir& process) {
+  if (const UniqueFd terminal = open_terminal(process)) {
     termios modes{};
-    if (!terminal || ::tcgetattr(terminal.get(), &modes) != 0) continue;
+    if (::tcgetattr(terminal.get(), &modes) != 0) return {};
     auto characters = image::Json::array();
     for (const cc_t character : modes.c_cc) characters.push_back(character);
     return {{"iflag", modes.c_iflag},

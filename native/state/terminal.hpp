@@ -11,6 +11,9 @@ namespace ckpt::state {
 /// The modes of the first of a process's standard streams that is a terminal; null when none is.
 image::Json read_terminal(const proc::ProcessDir& process);
 
+/// Rows and columns of that terminal; null without one.
+image::Json read_terminal_size(const proc::ProcessDir& process);
+
 /// Sets the modes of the terminal open as `fd`, also from its background. Throws Error when the
 /// modes are malformed (damaged) or cannot be set (system).
 void write_terminal(int fd, const image::Json& modes);

@@ -24,7 +24,7 @@ def test_ckpt_alone_is_its_help(scene: Scene) -> None:
 @pytest.mark.parametrize(
     "command, words",
     [
-        ("save", ["-m MESSAGE", "-o FILE", "-force", "NAME"]),
+        ("save", ["-m MESSAGE", "-o FILE", "-force", "-strict", "NAME"]),
         (
             "restore",
             ["-stdin", "-stdout", "-stderr", "-files", "-file", "-no-session", "auto", "strict"],

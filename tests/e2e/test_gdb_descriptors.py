@@ -6,7 +6,7 @@ import os
 import re
 
 import pytest
-from scene import Scene, restore, save
+from scene import Scene, refuse, restore, save
 
 SUBJECTS = [
     ("fd_events", "timerfd_blocked_reader", "static", "auto"),
@@ -79,6 +79,8 @@ def test_report_of_a_lost_connection(scene: Scene) -> None:
         running = scene.spawn(scene.program("fd_outside"), "tcp", str(port))
         running.expect("READY")
         gdb = scene.gdb("-p", str(running.pid))
+        refused = refuse(gdb, "ckpt save strictly -strict", "not everything would come back as it was: changed: fd 3: TCP")
+        assert "more;" not in refused and not list(scene.store.glob("snapshots/*"))
         saved = save(gdb, "moment")
         line = f"the connection with 127.0.0.1:{port} comes back as if its peer had reset it"
         assert line in saved.report

@@ -125,3 +125,24 @@ def test_a_detached_terminal_leaves_gdb_usable(scene: Scene) -> None:
     assert again.execute("echo here\\n") == "here"
     processes.kill_now(restored.pid)
     again.quit()
+
+
+def test_window_of_another_size(scene: Scene) -> None:
+    """Restored in a larger window: the program's SIGWINCH handler runs once."""
+    gdb = scene.gdb(scene.program("window_size"))
+    gdb.start("run")
+    nonce = gdb.expect(r"READY ([0-9a-f]{16})")[1]
+    assert "SIGINT" in gdb.interrupt()
+    save(gdb, "moment")
+    gdb.quit()
+    for rows, signals in ((50, 0), (31, 1)):
+        again = scene.gdb(rows=rows)
+        restore(again, "moment")
+        again.execute("handle SIGINT nopass noprint nostop")
+        again.start("continue")
+        if signals:
+            again.expect("resized to 31 rows, 200 columns")
+        again.type_line("go")
+        again.expect(rf"signals: {signals}\.")
+        assert f"PASS {nonce}" in again.wait_prompt()
+        again.quit()

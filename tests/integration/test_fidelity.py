@@ -78,6 +78,22 @@ def _without_numbers(line: str) -> str:
     return re.sub(r"\[\d+\]", "[]", line)
 
 
+def test_strict(workshop: Workshop) -> None:
+    """Nothing is saved when something would be lost or changed; else all is as without."""
+    original = workshop.start_program("kernel_objects", "io_uring")
+    refused = workshop.try_save(original.pid, None, "--strict")
+    assert refused.result.status == 1 and not refused.image.exists(), f"{refused.result}"
+    assert refused.result.errors.startswith("ckpt-save: "), f"{refused.result}"
+    assert "lost: fd 3: io_uring" in refused.result.errors and "(and 3 more;" in refused.result.errors, f"{refused.result}"
+    assert len(refused.result.errors.splitlines()) == 1
+    original.send()
+    passed(original.finish(), original.nonce)
+    with open("/dev/null", "r+b") as null:
+        plain = workshop.start(["/bin/sleep", "1000"], stdin=null, stdout=null, stderr=null)
+        wait_until(lambda: oracle.all_asleep(plain.pid), "it sleeps")
+        workshop.save(plain.pid, None, "--strict")
+
+
 def test_nothing_to_report_for_a_plain_program(workshop: Workshop) -> None:
     """Files and /dev/null as standard streams; waiting in pause()."""
     with (workshop.directory / "log").open("wb") as log, open("/dev/null", "rb") as null:

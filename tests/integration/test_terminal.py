@@ -18,8 +18,9 @@ from support.processes import DEADLINE_S, children_of, describe_family, kill_now
 class Terminal:
     """A terminal with one command in its foreground, as a shell would run it."""
 
-    def __init__(self, workshop: Workshop, command: list[str | Path]) -> None:
+    def __init__(self, workshop: Workshop, command: list[str | Path], size: tuple[int, int] = (24, 80)) -> None:
         self.master, slave = pty.openpty()
+        termios.tcsetwinsize(self.master, size)
         self.slave = os.dup(slave)
         self.text = b""
         self.process = subprocess.Popen(
@@ -95,6 +96,22 @@ def test_terminal(workshop: Workshop) -> None:
             assert another.expect("PASS ") == nonce
             assert another.finish() == 0
             assert another.modes() == usual, "the terminal's own modes do not come back at the end"
+
+
+def test_window_of_another_size(workshop: Workshop) -> None:
+    """A program that handles SIGWINCH gets one, if the terminal has another size than it had."""
+    with Terminal(workshop, [workshop.program("window_size")]) as first:
+        nonce = first.expect("READY ")
+        oracle.wait_asleep(first.process.pid)
+        saved = workshop.save(first.process.pid)
+    for rows, columns in ((50, 132), (24, 80)):
+        with Terminal(workshop, workshop.restart_command(saved.image), (rows, columns)) as another:
+            if rows != 24:
+                assert another.expect("resized to ") == "50 rows, 132 columns"
+            another.type(b"go\n")
+            assert another.expect("signals: ") == ("0." if rows == 24 else "1.")
+            assert another.expect("PASS ") == nonce
+            assert another.finish() == 0
 
 
 def test_saved_on_a_terminal_restored_without(workshop: Workshop) -> None:
