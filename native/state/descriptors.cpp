@@ -12,7 +12,7 @@ namespace {
 
 using image::Json;
 
-constexpr std::array<std::pair<DescriptionKind, std::string_view>, 16> kKinds = {{
+constexpr std::array<std::pair<DescriptionKind, std::string_view>, 17> kKinds = {{
     {DescriptionKind::file, "file"},
     {DescriptionKind::path, "path"},
     {DescriptionKind::own_proc, "own_proc"},
@@ -28,6 +28,7 @@ constexpr std::array<std::pair<DescriptionKind, std::string_view>, 16> kKinds = 
     {DescriptionKind::socket, "socket"},
     {DescriptionKind::pty_master, "pty_master"},
     {DescriptionKind::pty_slave, "pty_slave"},
+    {DescriptionKind::message_queue, "message_queue"},
     {DescriptionKind::lost, "lost"},
 }};
 
@@ -44,6 +45,7 @@ struct DetailsToJson {
   Json operator()(const Inotify& inotify) const { return inotify_to_json(inotify); }
   Json operator()(const Socket& socket) const { return socket_to_json(socket); }
   Json operator()(const Pty& pty) const { return pty_to_json(pty); }
+  Json operator()(const MessageQueue& queue) const { return message_queue_to_json(queue); }
 };
 
 DescriptionDetails details_from_json(DescriptionKind kind, const Json& json) {
@@ -56,6 +58,7 @@ DescriptionDetails details_from_json(DescriptionKind kind, const Json& json) {
     case DescriptionKind::epoll: return epoll_from_json(json);
     case DescriptionKind::inotify: return inotify_from_json(json);
     case DescriptionKind::socket: return socket_from_json(json);
+    case DescriptionKind::message_queue: return message_queue_from_json(json);
     case DescriptionKind::pty_master:
     case DescriptionKind::pty_slave: return pty_from_json(json);
     case DescriptionKind::file:

@@ -24,6 +24,7 @@
 #include "state/file_locks.hpp"
 #include "state/inotify.hpp"
 #include "state/kept_file.hpp"
+#include "state/message_queues.hpp"
 #include "state/pipes.hpp"
 #include "state/ptys.hpp"
 #include "state/sockets.hpp"
@@ -48,12 +49,13 @@ enum class DescriptionKind {
   socket,
   pty_master,
   pty_slave,
+  message_queue,
   lost,
 };
 
 /// What only some kinds have.
 using DescriptionDetails = std::variant<std::monostate, Pipe, EventFd, TimerFd, SignalFd, PidFd,
-                                        Epoll, Inotify, Socket, Pty>;
+                                        Epoll, Inotify, Socket, Pty, MessageQueue>;
 
 /// An open file description.
 struct Description {

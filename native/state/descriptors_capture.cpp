@@ -295,7 +295,12 @@ class Capturer {
       description.kind = DescriptionKind::path;
       return;
     }
-    if (magic == kMessageQueueMagic) return lose(open, description, "message queue");
+    if (magic == kMessageQueueMagic) {
+      if (!open.own) return lose(open, description, "message queue");
+      description.kind = DescriptionKind::message_queue;
+      description.details = read_message_queue(context_, open.object, open.own.get(), open.target);
+      return;
+    }
     if (!open.target.starts_with('/')) return lose(open, description, kind_of_target(open.target));
     if (open.target.starts_with("/secretmem")) return lose(open, description, "secret memory");
     description.kind = DescriptionKind::file;

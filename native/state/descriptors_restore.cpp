@@ -167,6 +167,13 @@ OpenedDescriptions open_descriptions(const DescriptorTable& table, FileSource& f
         if (!fd) throw_errno("open the other end of a pseudoterminal", errno);
         break;
       }
+      case DescriptionKind::message_queue: {
+        std::vector<std::string> notes;
+        fd = open_message_queue(std::get<MessageQueue>(description.details),
+                                static_cast<int>(description.flags), notes);
+        for (auto& note : notes) files.note(std::move(note));
+        break;
+      }
       case DescriptionKind::lost: fd = open_file("/", O_PATH); break;
       // Made in the process itself.
       case DescriptionKind::own_proc:

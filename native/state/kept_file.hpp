@@ -85,6 +85,7 @@ class FileSource {
 
   [[nodiscard]] bool is_scratch(const KeptFile& file, Use use);
   [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
+  void note(std::string text) { notes_.push_back(std::move(text)); }
   [[nodiscard]] const RestoreOptions& options() const { return options_; }
 
  private:

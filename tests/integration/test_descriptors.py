@@ -31,7 +31,7 @@ SUBJECTS: dict[str, list[str]] = {
     """.split(),
     "fd_files": """
         memfd memfd_mapped memfd_two_mappings memfd_sealed memfd_read_only nameless removed sparse appending directory
-        own_proc fifo posix_lock open_file_lock whole_lock lease owner inotify
+        own_proc fifo message_queue blocked_queue posix_lock open_file_lock whole_lock lease owner inotify
     """.split(),
     "fd_pty": "input lines output settings packets blocked_reader closed_slave".split(),
 }
@@ -41,7 +41,7 @@ USUAL = 3
 # A new pseudoterminal may have another number, and a program may have remembered its name.
 MAY_BE_NAMED = {"fd_pty": "pseudoterminal"}
 # Private copies, and what has the process's number in its name.
-OTHER_NAMES = {"nameless", "removed", "appending", "own_proc"}
+OTHER_NAMES = {"nameless", "removed", "appending", "own_proc", "message_queue", "blocked_queue"}
 # A new id as root; the saved ones where they can be had.
 IDS = ("virtual", "saved") if as_root() else ("virtual",)
 

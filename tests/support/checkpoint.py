@@ -9,6 +9,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import IO, Any
 
 from . import oracle
@@ -157,7 +158,8 @@ class Workshop:
         our look and the restart's: then it says so, and is started again."""
         if ids != "saved":
             return self.restart(image, "--ids", ids, *options)
-        for _ in range(20):
+        deadline = monotonic() + 100
+        while monotonic() < deadline:
             wait_ids_free(tids)
             restart = self.restart(image, "--ids", "saved", *options)
 

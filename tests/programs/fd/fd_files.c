@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <linux/memfd.h>
+#include <mqueue.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
@@ -183,6 +184,56 @@ static void check_fifo(void) {
   expect_bytes(fd, "by name");
 }
 
+// ---- message queues
+static mqd_t queue;
+static void make_queue(int flags) {
+  struct mq_attr attributes = {.mq_maxmsg = 5, .mq_msgsize = 30};
+  seed();
+  snprintf(path, sizeof path, "/ckpt-test-%.8s", selfcheck_nonce);
+  queue = mq_open(path, O_CREAT | O_EXCL | flags, 0600, &attributes);
+  if (queue == (mqd_t)-1) SKIP("mq_open: %s", strerror(errno));
+}
+static void expect_message(const char* text, unsigned priority) {
+  char now[30];
+  unsigned is = 0;
+  ssize_t got = mq_receive(queue, now, sizeof now, &is);
+  CHECK(got == (ssize_t)strlen(text) && !memcmp(now, text, strlen(text)) && is == priority,
+        "message of %zd bytes, priority %u", got, is);
+}
+static void message_queue(void) {
+  make_queue(O_RDWR | O_NONBLOCK);
+  MUST(mq_send(queue, "first", 5, 3));
+  MUST(mq_send(queue, "second", 6, 3));
+  MUST(mq_send(queue, "urgent", 6, 9));
+  MUST(mq_unlink(path));
+}
+static void check_message_queue(void) {
+  struct mq_attr attributes;
+  MUST(mq_getattr(queue, &attributes));
+  CHECK(attributes.mq_maxmsg == 5 && attributes.mq_msgsize == 30 && attributes.mq_curmsgs == 3 &&
+            attributes.mq_flags == O_NONBLOCK,
+        "attributes");
+  expect_message("urgent", 9);
+  expect_message("first", 3);
+  expect_message("second", 3);
+  char now[30];
+  CHECK(mq_receive(queue, now, sizeof now, NULL) == -1 && errno == EAGAIN, "it is not empty");
+}
+static void* receive_message(void* unused) {
+  (void)unused;
+  expect_message("wake up", 1);
+  return (void*)1;
+}
+static void blocked_queue(void) {
+  make_queue(O_RDWR);
+  MUST(mq_unlink(path));
+  begin_helper(receive_message);
+}
+static void check_blocked_queue(void) {
+  MUST(mq_send(queue, "wake up", 7, 1));
+  CHECK(end_helper() == 1, "the waiting thread");
+}
+
 // ---- locks. Another process asks for them.
 static int is_free(int command, short type, off_t start, off_t length) {
   pid_t child = fork();
@@ -306,6 +357,8 @@ int main(int argc, char** argv) {
       {"directory", directory, check_directory},
       {"own_proc", own_proc, check_own_proc},
       {"fifo", fifo, check_fifo},
+      {"message_queue", message_queue, check_message_queue},
+      {"blocked_queue", blocked_queue, check_blocked_queue},
       {"posix_lock", posix_lock, check_posix_lock},
       {"open_file_lock", open_file_lock, check_open_file_lock},
       {"whole_lock", whole_lock, check_whole_lock},

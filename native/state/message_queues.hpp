@@ -1,0 +1,39 @@
+// POSIX message queues (mq_overview(7)), which are descriptors on Linux.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.hpp"
+#include "image/format.hpp"
+#include "state/context.hpp"
+
+namespace ckpt::state {
+
+struct MessageQueue {
+  struct Message {
+    unsigned priority = 0;
+    std::string bytes;
+  };
+  std::string name;  // "/name"; empty for one that was removed
+  std::uint64_t inode = 0;
+  unsigned mode = 0;
+  long most_messages = 0;
+  long most_bytes = 0;            // of a message
+  std::vector<Message> messages;  // in the order in which they will be received
+};
+
+/// `own`: our duplicate of the descriptor. Messages are taken out and put back: the program must be
+/// stopped. Throws Error (system) when they could not all be put back.
+MessageQueue read_message_queue(CaptureContext& context, const std::string& object, int own,
+                                const std::string& target);
+
+image::Json message_queue_to_json(const MessageQueue& queue);
+MessageQueue message_queue_from_json(const image::Json& json);
+
+/// Opens the queue itself if it is as it was, else a new one of no name; `flags` as in mq_open(3).
+/// Says in `notes` when it is another one.
+UniqueFd open_message_queue(const MessageQueue& queue, int flags, std::vector<std::string>& notes);
+
+}  // namespace ckpt::state
