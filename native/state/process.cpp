@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/kcmp.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -163,13 +164,54 @@ void report_segments(CaptureContext& context, tracee::RemoteThread& thread,
 
 }  // namespace
 
-void report_process(CaptureContext& context, tracee::RemoteThread& thread,
-                    const tracee::Scratch& scratch) {
+namespace {
+
+// What is around the process and not a part of it. The restore's own takes its place.
+void report_surroundings(CaptureContext& context) {
   const auto& process = context.process;
-  report_segments(context, thread, scratch);
   if (process.link("root").value_or("/") != "/")
     context.report.add(Severity::changed, "process", "root directory",
                        "the program runs in a chroot: it comes back without it");
+  constexpr std::string_view kDeleted = " (deleted)";
+  struct stat status {};
+  const auto directory = process.link("cwd");
+  if (directory && directory->ends_with(kDeleted) &&
+      ::stat(process.path("cwd").c_str(), &status) == 0 && status.st_nlink == 0)
+    context.report.add(
+        Severity::changed, "process", "working directory",
+        fmt::format("{} is deleted: the program comes back in the directory of the restore",
+                    directory->substr(0, directory->size() - kDeleted.size())));
+  // Of time namespaces the clocks are kept; of the id namespace, the ids.
+  constexpr auto kNamespaces = std::to_array<std::pair<const char*, const char*>>({
+      {"mnt", "mounts"},
+      {"net", "network"},
+      {"pid", "process ids"},
+      {"user", "users"},
+      {"uts", "host name"},
+      {"ipc", "System V objects and message queues"},
+      {"cgroup", "control groups"},
+  });
+  const proc::ProcessDir own(::getpid());
+  std::string names;
+  for (const auto& [name, what] : kNamespaces) {
+    const std::string file = fmt::format("ns/{}", name);
+    const auto theirs = process.link(file);
+    if (theirs && theirs != own.link(file))
+      names += (names.empty() ? "" : ", ") + std::string(what);
+  }
+  if (!names.empty())
+    context.report.add(Severity::changed, "process", "namespaces",
+                       fmt::format("it is in namespaces of its own ({}): it comes back in those of "
+                                   "the restore",
+                                   names));
+}
+
+}  // namespace
+
+void report_process(CaptureContext& context, tracee::RemoteThread& thread,
+                    const tracee::Scratch& scratch) {
+  report_segments(context, thread, scratch);
+  report_surroundings(context);
 }
 
 image::Json process_to_json(const ProcessState& state) {

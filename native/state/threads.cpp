@@ -197,11 +197,13 @@ void prepare_restart(ThreadState& state, bool deliverable, bool same_process) {
     registers.rax = static_cast<std::uint64_t>(kRestartNoHand);
   // Calls that are never restarted after a debugger's stop (signal(7)), though nothing happened:
   // without a signal to be handled the program must not see EINTR.
-  constexpr std::array<std::uint64_t, 11> kHarmless = {
+  constexpr std::array<std::uint64_t, 17> kHarmless = {
       SYS_epoll_wait, SYS_epoll_pwait, 441 /* epoll_pwait2 */, SYS_rt_sigtimedwait, SYS_semop,
       SYS_semtimedop, SYS_io_getevents,
       // with SO_RCVTIMEO: EINTR says that nothing was received
-      SYS_recvfrom, SYS_recvmsg, SYS_accept, SYS_accept4};
+      SYS_recvfrom, SYS_recvmsg, SYS_accept, SYS_accept4, SYS_read, SYS_readv,
+      // with SO_SNDTIMEO, likewise that nothing was sent
+      SYS_sendto, SYS_sendmsg, SYS_write, SYS_writev};
   if (result == -EINTR && !deliverable &&
       std::find(kHarmless.begin(), kHarmless.end(), registers.orig_rax) != kHarmless.end())
     registers.rax = static_cast<std::uint64_t>(kRestartNoHand);

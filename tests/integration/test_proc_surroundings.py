@@ -1,0 +1,77 @@
+"""What is around a process and not in a snapshot: named at the save, and what is said is what happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+import pytest
+from support.checkpoint import Saved, Workshop, passed, restored_pid
+from support.processes import as_root
+
+WHERE = "print('READY x', flush=True); input(); import os; print('IN', os.readlink('/proc/self/cwd'))"
+
+
+def _possible(*options: str) -> bool:
+    command = ["unshare", *([] if as_root() else ["--user"]), *options, "true"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _lines(saved: Saved) -> list[str]:
+    return [line for line in saved.fidelity if line.split(":")[1:2] == [" process"]]
+
+
+@pytest.mark.parametrize("empty", [True, False], ids=["gone", "replaced"])
+def test_deleted_working_directory(workshop: Workshop, empty: bool) -> None:
+    directory = workshop.directory / "inner"
+    directory.mkdir()
+    original = workshop.start(["/usr/bin/python3", "-c", WHERE], directory=directory)
+    original.ready()
+    directory.rmdir()
+    saved = workshop.save(original.pid)
+    if not empty:
+        directory.mkdir()  # another one of the same name is not where the program was
+    (line,) = _lines(saved)
+    assert line == (
+        f"changed: process: working directory: {directory} is deleted: the program comes back in the directory of the restore"
+    )
+    restart = workshop.restart(saved.image)
+    for running in (original, restart):
+        running.send()
+        result = running.finish()
+        assert result.status == 0, f"{result}"
+    assert f"IN {workshop.directory}\n" in result.output, f"{result}"
+
+
+@pytest.mark.skipif(not _possible("--uts", "--net"), reason="no namespaces for this user here")
+def test_namespaces(workshop: Workshop) -> None:
+    program = workshop.program("exit_status")
+    user = [] if as_root() else ["--user"]
+    original = workshop.start(["unshare", *user, "--uts", "--net", program, "0"])
+    original.ready()
+    saved = workshop.save(original.pid)
+    (line,) = _lines(saved)
+    names = "network, host name" if as_root() else "network, users, host name"
+    assert re.fullmatch(rf"changed: process: namespaces: .*\({names}\): it comes back in those of the restore", line), line
+    restart = workshop.restart(saved.image)
+    pid = restored_pid(restart)
+    for name in ("net", "uts", "user"):
+        assert os.readlink(f"/proc/{pid}/ns/{name}") == os.readlink(f"/proc/self/ns/{name}")
+    for running in (original, restart):
+        running.send()
+        passed(running.finish(), original.nonce)
+
+
+@pytest.mark.skipif(not as_root(), reason="chroot needs root")
+def test_chroot(workshop: Workshop) -> None:
+    root = workshop.directory / "root"
+    root.mkdir()
+    program = workshop.program("exit_status", ".static")
+    os.link(program, root / "program")
+    original = workshop.start(["/usr/sbin/chroot", root, "/program", "0"])
+    original.ready()
+    saved = workshop.save(original.pid)
+    assert any("root directory" in line for line in _lines(saved)), saved.result.output
+    original.send()
+    passed(original.finish(), original.nonce)

@@ -1,0 +1,41 @@
+"""Time-outs of calls that a save interrupts: never shorter than what remained, and no more than the original longer."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+
+import pytest
+from support import oracle
+from support.checkpoint import Way, Workshop, pairwise, passed
+from support.processes import threads_of
+
+CASES = """
+    nanosleep clock_nanosleep clock_nanosleep_absolute poll ppoll select pselect futex futex_absolute cond_clockwait
+    sem_clockwait mutex_clocklock sigtimedwait epoll_wait epoll_pwait2 semtimedop recv read send write
+""".split()
+TURN = itertools.cycle(pairwise())
+POINTS = [pytest.param(name, way, id=f"{name}-{way}") for name in CASES for way in itertools.islice(TURN, 2)]
+
+
+def test_the_list_is_complete(workshop: Workshop) -> None:
+    listed = subprocess.run([workshop.program("proc_timeouts"), "--list"], capture_output=True, text=True, check=True)
+    assert listed.stdout.split() == CASES
+
+
+@pytest.mark.parametrize(("name", "way"), POINTS)
+def test_timeouts(workshop: Workshop, name: str, way: Way) -> None:
+    original = workshop.start_program("proc_timeouts", name, way=way)
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    tids = threads_of(original.pid)
+    if name == "semtimedop":
+        # The set of semaphores is the system's: who ends first removes it.
+        original.kill()
+        passed(workshop.restart(saved.image).finish(), original.nonce)
+        return
+    passed(original.finish(), original.nonce)
+    if name in ("send", "write"):
+        return  # the buffer of the new socket may have room for one more
+    restart = workshop.restart_as(way.ids, tids, saved.image)
+    passed(restart.finish(), original.nonce)
