@@ -79,9 +79,18 @@ def argument(metavar: str, help: str, words: Words = Words.NOTHING) -> Any:
     return Place("", metavar, help, words)
 
 
-def arguments(metavar: str, help: str, words: Words = Words.NOTHING) -> Any:
-    """A field that holds a tuple of one or more positional arguments."""
-    return Place("", metavar, help, words, many=True, required=True, default=())
+def arguments(
+    metavar: str,
+    help: str,
+    words: Words = Words.NOTHING,
+    *,
+    required: bool = True,
+    choices: Sequence[str] = (),
+) -> Any:
+    """A field that holds a tuple of positional arguments, one or more if `required`. `choices` are
+    what the first one may be, for completion.
+    """
+    return Place("", metavar, help, words, tuple(choices), True, required, default=())
 
 
 class Parsed:
@@ -252,7 +261,7 @@ class Grammar(Generic[T]):
             if not place.name:
                 parts.append(
                     f"{place.metavar}..."
-                    if place.many
+                    if place.many and place.required
                     else place.metavar
                     if place.required
                     else f"[{place.metavar}]"
@@ -331,6 +340,14 @@ class Grammar(Generic[T]):
                 )
             )
             return Completion(token, candidates, Words.NOTHING)
+        if given == 0:
+            candidates = tuple(
+                choice
+                for place in self._places.values()
+                if not place.name
+                for choice in place.choices
+                if choice.startswith(token)
+            )
         return Completion(token, candidates, self._words_at(given))
 
     def _words_at(self, index: int) -> Words:

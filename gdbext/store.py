@@ -299,12 +299,14 @@ class Store:
 
     # -- naming ------------------------------------------------------------------------------------
 
-    def default_name(self, program: str) -> str:
-        """PROGRAM-N for the program at path `program`, with N one more than the largest in use."""
+    def default_name(self, program: str, kind: str = "") -> str:
+        """PROGRAM-N for the program at path `program`, with N one more than the largest in use;
+        PROGRAM-KIND-N with a kind.
+        """
         stem = (
             re.sub(r"[^A-Za-z0-9._+-]", "_", Path(program).name).lstrip("-.")[: NAME_LIMIT - 20]
             or "program"
-        )
+        ) + (f"-{kind}" if kind else "")
         pattern = re.compile(re.escape(stem) + r"-([0-9]{1,9})")
         numbers = [int(match[1]) for match in map(pattern.fullmatch, self.names()) if match]
         return f"{stem}-{max(numbers, default=0) + 1}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 import gdb
 
@@ -25,6 +25,9 @@ from ..debugstate import (
 )
 from . import inferior
 from .settings import convenience_kept, quietly, select_level, selected_level, setting
+
+# Numbers of breakpoints of ours, which are not the user's to be kept.
+own_breakpoints: Set[int] = set()
 
 # -- reading ---------------------------------------------------------------------------------------
 
@@ -72,7 +75,9 @@ def read_breakpoints() -> Tuple[Tuple[Breakpoint, ...], List[str]]:
     """The user's breakpoints in the order of their numbers, and notes on those that cannot be kept.
     """
     known = {
-        point.number: point for point in gdb.breakpoints() if point.visible and point.number > 0
+        point.number: point
+        for point in gdb.breakpoints()
+        if point.visible and point.number > 0 and point.number not in own_breakpoints
     }
     listed: Dict[int, Dict[str, Any]] = {}
     frames: Dict[int, Tuple[int, int]] = {}
@@ -81,7 +86,9 @@ def read_breakpoints() -> Tuple[Tuple[Breakpoint, ...], List[str]]:
     # catchpoints, what it does not show at all (dprintf), the frames of watched locals.
     with convenience_kept("_", "__"):
         if any(_is_catchpoint(point) for point in known.values()) or _has_gaps(known):
-            listed = _listing()
+            listed = {
+                number: row for number, row in _listing().items() if number not in own_breakpoints
+            }
         if (
             any(_watch_command(point) for point in known.values())
             and gdb.selected_thread() is not None

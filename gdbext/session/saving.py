@@ -18,7 +18,8 @@ from . import debugger, inferior, settings, show
 
 class SaveRequest(NamedTuple):
     """What `ckpt save` was asked for. `output` is None for the store; `file_limit_bytes` bounds
-    each kept data file; `strict` refuses to save what would not come back as it was.
+    each kept data file; `strict` refuses to save what would not come back as it was. `kind` is a
+    word in the name that is chosen when there is none.
     """
 
     name: Optional[str]
@@ -27,6 +28,7 @@ class SaveRequest(NamedTuple):
     force: bool
     file_limit_bytes: int
     strict: bool = False
+    kind: str = ""
 
 
 class Saved(NamedTuple):
@@ -50,7 +52,7 @@ def save(store: Store, request: SaveRequest) -> Saved:
     started_s = time.monotonic()
     inferior.check_target()
     store.create()
-    name = request.name if request.name is not None else store.default_name(inferior.program_path())
+    name = request.name if request.name is not None else store.default_name(inferior.program_path(), request.kind)
     store.check_free(name, request.force)
     output = store.path_of(name)
     if request.output is not None:

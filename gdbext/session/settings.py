@@ -135,7 +135,7 @@ def convenience_kept(*names: str) -> Iterator[None]:
 # -- hooks and handlers of the user ----------------------------------------------------------------
 
 
-def _user_command(name: str) -> Optional[List[str]]:
+def user_command(name: str) -> Optional[List[str]]:
     """The body of the user-defined command `name`, or None when there is no such command."""
     try:
         text = quietly(f"show user {name}")
@@ -176,15 +176,16 @@ def hooks_silenced(*commands: str) -> Iterator[None]:
     with ExitStack() as stack:
         for command in commands:
             for name in (f"hook-{command}", f"hookpost-{command}"):
-                body = _user_command(name)
+                body = user_command(name)
                 if body is None:
                     continue
-                stack.callback(_define, name, body)
-                _define(name, [])
+                stack.callback(define, name, body)
+                define(name, [])
         yield
 
 
-def _define(name: str, body: List[str]) -> None:
+def define(name: str, body: List[str]) -> None:
+    """Make the user-defined command `name`, or make it anew."""
     with setting("confirm", "off"):
         quietly("\n".join([f"define {name}", *body, "end"]))
 
@@ -197,7 +198,7 @@ def handlers_silenced(registry: Any) -> Iterator[None]:
     pointer after the object header: the list of handlers. That is checked before it is used; if it
     is anything else, handlers stay connected.
     """
-    handlers = _handlers(registry)
+    handlers = handlers_of(registry)
     if not handlers:
         yield
         return
@@ -211,7 +212,8 @@ def handlers_silenced(registry: Any) -> Iterator[None]:
         handlers[:0] = before
 
 
-def _handlers(registry: Any) -> Optional[List[Any]]:
+def handlers_of(registry: Any) -> Optional[List[Any]]:
+    """The list of the handlers of an event itself, if it can be had; see `handlers_silenced`."""
     import ctypes  # slow to import, and a save does not need it
 
     if type(registry).__basicsize__ != object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p):

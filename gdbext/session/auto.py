@@ -1,0 +1,583 @@
+"""`ckpt auto`: saving without being asked.
+
+At fatal signals the save is made in the handler of the stop event, so before the breakpoint
+commands, if any, and the prompt; every N stops, right before the prompt.
+
+Every so many seconds the program has to be stopped, and nobody must notice:
+
+    1. A thread of ours sends one thread of the program a SIGSTOP. It does nothing else: GDB may
+       only be used from its main thread.
+    2. GDB sees the signal, and a catchpoint of ours for it. Its condition, a function of ours,
+       is where we are told first: it disconnects the user's handlers and hooks for what follows.
+    3. The catchpoint's commands are GDB's own way of going on silently: `silent`, then the save,
+       then `signal 0`, which continues and does not deliver the SIGSTOP.
+
+A stop ends `step`, `finish` and their like for good. So while one of them runs nothing is sent; that
+is known from hooks of ours on these commands. The signal may have been sent just before: then the
+condition says no, and has GDB drop the signal, upon which it goes on with what it was doing. The
+same happens to a signal that was overtaken by a stop of the user's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+import time
+from typing import Any, Callable, List, Optional, Sequence, Tuple
+
+import gdb
+
+from .. import gdbtext, native, report
+from ..errors import CkptError, one_line
+from ..trail import KEEP, Kept, Schedule, changed, surplus
+from . import debugger, describe, inferior, open_store, settings, show
+from .saving import SaveRequest, save
+
+_SYS_TGKILL = 234
+_SI_TKILL = -6
+
+# Those whose default action is to end the program with a core dump.
+FATAL = frozenset(
+    "SIGQUIT SIGILL SIGTRAP SIGABRT SIGBUS SIGFPE SIGSEGV SIGXCPU SIGXFSZ SIGSYS".split()
+)
+
+_STEPPING = ("step", "next", "stepi", "nexti", "finish", "until", "advance")
+_MODULE = "__import__('gdbext.session.auto').session.auto"
+_HOOK = f"python {_MODULE}.note_stepping()"
+_COMMANDS = f"""silent
+python {_MODULE}.at_own_stop()
+if $_ckpt_auto(1)
+signal 0
+end"""
+
+
+class _Uninterrupted:
+    """Keeps Ctrl-C away from what must not be left half done, and remembers it. Without this
+    KeyboardInterrupt could come up anywhere in a handler, and GDB would drop it with a message.
+    """
+
+    def __init__(self) -> None:
+        self.interrupted = False
+        self._before: List[Any] = []
+
+    def __enter__(self) -> None:
+        self._before.append(signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}))
+
+    def __exit__(self, *_: Any) -> None:
+        try:
+            # This is where a pending one is delivered, and raised.
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._before.pop())
+        except KeyboardInterrupt:
+            self.interrupted = True
+
+    def taken(self) -> bool:
+        """Whether there was one since the last time."""
+        was, self.interrupted = self.interrupted, False
+        return was
+
+
+class _Clock(threading.Thread):
+    """Sends the SIGSTOP once the program has run for `every_s` seconds since the last save."""
+
+    def __init__(self, every_s: float) -> None:
+        super().__init__(name="ckpt auto", daemon=True)
+        self._changed = threading.Condition()
+        self._left_s = every_s
+        self._due_s = 0.0
+        self._target: Optional[Tuple[int, int]] = None
+        self._sent = False
+        # Sent, and GDB has not shown it yet: a stop of the user's came first.
+        self.on_its_way = False
+        self._ended = False
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self.every_s = every_s
+
+    def start(self) -> None:
+        """As a thread that gets none of GDB's signals: their handlers must run on its main one."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def run(self) -> None:
+        with self._changed:
+            while not self._ended:
+                if self._target is None or self._sent:
+                    self._changed.wait()
+                    continue
+                left_s = self._due_s - time.monotonic()
+                if left_s > 0:
+                    self._changed.wait(left_s)
+                else:
+                    self._sent = self.on_its_way = self._send(*self._target)
+                    if not self._sent:
+                        self._target = None
+
+    def _send(self, pid: int, tid: int) -> bool:
+        if self._libc.syscall(_SYS_TGKILL, pid, tid, int(signal.SIGSTOP)) == 0:
+            return True
+        try:
+            others = [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+        except OSError:
+            return False
+        return any(
+            self._libc.syscall(_SYS_TGKILL, pid, other, int(signal.SIGSTOP)) == 0
+            for other in others
+            if other != pid  # a main thread that has ended takes signals and never shows them
+        )
+
+    def arm(self, pid: int, tid: int) -> None:
+        """The program runs."""
+        with self._changed:
+            self._target = (pid, tid)
+            self._sent = False
+            self._due_s = time.monotonic() + self._left_s
+            self._changed.notify()
+
+    def disarm(self) -> bool:
+        """The program has stopped, or must not be interrupted. Returns whether it was armed."""
+        with self._changed:
+            armed = self._target is not None
+            if armed:
+                self._left_s = max(self._due_s - time.monotonic(), 0.0)
+            self._target = None
+            return armed
+
+    def begin_anew(self) -> None:
+        """There was a save."""
+        with self._changed:
+            self._left_s = self.every_s
+
+    def end(self) -> None:
+        """Wait for the thread's end."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+        self.join()
+
+
+class _Condition(gdb.Function):
+    """$_ckpt_auto(0): the catchpoint's condition; $_ckpt_auto(1): whether its commands go on."""
+
+    def __init__(self) -> None:
+        super().__init__("_ckpt_auto")
+
+    def invoke(self, *arguments: Any) -> bool:
+        """Called by GDB."""
+        return _auto.goes_on if int(arguments[0]) else _auto.is_ours_to_stop()
+
+
+class _Auto:
+    """All that `ckpt auto` is doing in this session."""
+
+    def __init__(self) -> None:
+        self.schedule = Schedule()
+        self.keep = KEEP
+        self.limit_bytes: Optional[int] = None
+        self.trail: List[Kept] = []
+        self.goes_on = False
+        self._clock: Optional[_Clock] = None
+        self._catchpoint: Optional[Any] = None
+        self._hooks_defined = False
+        self._connected: List[Tuple[Any, Callable[..., None]]] = []
+        self._function: Optional[_Condition] = None
+        self._stepping = False
+        self._calling = False
+        self._guard = _Uninterrupted()
+        self._in_own_stop = False
+        self._foreign = False
+        self._shared_stop = False
+        self._dropping: Optional[str] = None  # how SIGSTOP was handled before it is dropped
+        self._silenced: List[Tuple[List[Any], List[Any]]] = []
+        self._hook_stop: Optional[List[str]] = None
+        self._stops = 0
+        self._stopped = False
+        self._saved_here = False
+        self._problem = ""
+
+    # -- switching ---------------------------------------------------------------------------------
+
+    def apply(self, schedule: Schedule) -> None:
+        """Make the schedule the one that is followed. Raises CkptError and gdb.error."""
+        if schedule.every_s and gdb.parameter("non-stop"):
+            raise CkptError('non-stop mode is on: "set non-stop off" first')
+        if schedule.every_stops != self.schedule.every_stops:
+            self._stops = 0
+        self.schedule = schedule
+        self._problem = ""
+        if schedule.active and not self._connected:
+            self._connect()
+        if self._clock is not None and schedule.every_s != self._clock.every_s:
+            self._clock.end()
+            self._clock = None
+        if schedule.every_s:
+            if self._clock is None:
+                self._clock = _Clock(schedule.every_s)
+                self._clock.start()
+            self._keep_up()
+        else:
+            self._remove_catchpoint()
+            self._remove_hooks()
+        if not schedule.active:
+            for registry, handler in self._connected:
+                registry.disconnect(handler)
+            self._connected = []
+
+    def _connect(self) -> None:
+        known: Any = gdb.events
+        pairs: List[Tuple[Any, Callable[..., None]]] = [
+            (known.stop, self._on_stop),
+            (known.cont, self._on_cont),
+            (known.exited, self._on_exited),
+            (known.before_prompt, self._on_prompt),
+            (known.inferior_call, self._on_call),
+        ]
+        if hasattr(known, "gdb_exiting"):
+            pairs.append((known.gdb_exiting, self._on_exiting))
+        for registry, handler in pairs:
+            registry.connect(handler)
+        self._connected = pairs
+
+    def _keep_up(self) -> None:
+        """Make what the user may have deleted meanwhile again: the catchpoint, the hooks."""
+        if not self._is_catching():
+            self._remove_catchpoint()
+            if self._function is None:
+                self._function = _Condition()
+            with settings.convenience_kept("_"), settings.unasked():
+                settings.quietly("catch signal SIGSTOP")
+            point = max(gdb.breakpoints(), key=lambda each: int(each.number))
+            debugger.own_breakpoints.add(int(point.number))
+            self._catchpoint = point
+            point.condition = "$_ckpt_auto(0)"
+            point.commands = _COMMANDS
+        for command in _STEPPING:
+            body = settings.user_command(f"hook-{command}") or []
+            if _HOOK not in body:
+                settings.define(f"hook-{command}", [_HOOK, *body])
+        self._hooks_defined = True
+
+    def _is_catching(self) -> bool:
+        point = self._catchpoint
+        return point is not None and point.is_valid() and bool(point.enabled)
+
+    def _remove_catchpoint(self) -> None:
+        if self._catchpoint is not None and self._catchpoint.is_valid():
+            self._catchpoint.delete()
+        self._catchpoint = None
+
+    def _remove_hooks(self) -> None:
+        if not self._hooks_defined:
+            return
+        self._hooks_defined = False
+        for command in _STEPPING:
+            body = settings.user_command(f"hook-{command}") or []
+            if _HOOK in body:
+                settings.define(f"hook-{command}", [line for line in body if line != _HOOK])
+
+    # -- what happens in the session ---------------------------------------------------------------
+
+    def note_stepping(self) -> None:
+        """A command begins that an interruption would end."""
+        self._stepping = True
+
+    def _on_call(self, event: Any) -> None:
+        self._calling = type(event).__name__ == "InferiorCallPreEvent"
+
+    def _on_cont(self, event: Any) -> None:
+        with self._guard:
+            self._enter_run()
+        self._pass_on_interruption()
+
+    def _pass_on_interruption(self) -> None:
+        if self._guard.taken():
+            gdb.execute("interrupt")
+
+    def _enter_run(self) -> None:
+        self._saved_here = False
+        if self._clock is None or self._stepping or self._calling:
+            return
+        thread = gdb.selected_thread()
+        target = gdb.selected_inferior()
+        kind = getattr(getattr(target, "connection", None), "type", "native")
+        if thread is None or not target.pid or kind != "native":
+            return
+        self._keep_up()
+        self._clock.arm(int(target.pid), inferior.thread_tid(thread))
+
+    def _on_stop(self, event: Any) -> None:
+        self._leave_run()
+        self._stopped = True
+        received = getattr(event, "stop_signal", "")
+        if self.schedule.on_signal and received in FATAL:
+            try:
+                self._save(received)
+            except KeyboardInterrupt:
+                self._tell("interrupted")
+
+    def _on_exited(self, event: Any) -> None:
+        self._leave_run()
+        target = getattr(event, "inferior", None)
+        if self._clock is not None and self._clock.on_its_way:
+            self._clock.on_its_way = False
+            if target is not None and not hasattr(event, "exit_code"):
+                # Detached, perhaps: GDB has let it have the signal that it had not shown yet.
+                try:
+                    os.kill(int(target.pid), signal.SIGCONT)
+                except OSError:
+                    pass  # it was killed
+
+    def _leave_run(self) -> None:
+        with self._guard:
+            if self._clock is not None:
+                self._clock.disarm()
+            self._stepping = False
+            self._unsilence()
+            self._stop_dropping()
+        self._guard.taken()  # it has stopped anyway
+
+    def _on_prompt(self) -> None:
+        # Also comes while the program runs in the background, when it is not to be interrupted.
+        self._leave_run()
+        try:
+            if self._in_own_stop:
+                self._stay()  # Ctrl-C has ended the catchpoint's commands
+                gdb.execute("frame")
+            if self.schedule.every_s:
+                self._keep_up()
+            if self._stopped and self.schedule.every_stops:
+                self._stops += 1
+                if self._stops % self.schedule.every_stops == 0 and not self._saved_here:
+                    self._save(f"stop {self._stops}")
+        except gdb.error as error:
+            self._tell(one_line(str(error)))
+        except KeyboardInterrupt:
+            self._tell("interrupted")
+        self._stopped = False
+
+    def _on_exiting(self, event: Any) -> None:
+        if self._clock is not None:
+            if self._clock.on_its_way:
+                # GDB is about to detach, and would let the program have it.
+                settings.quietly("handle SIGSTOP nopass")
+            self._clock.end()
+            self._clock = None
+
+    # -- a stop of ours ----------------------------------------------------------------------------
+
+    def is_ours_to_stop(self) -> bool:
+        """Called when GDB has seen a SIGSTOP, before it decides what to do."""
+        with self._guard:
+            return self._is_ours_to_stop()
+
+    def _is_ours_to_stop(self) -> bool:
+        self._foreign = False
+        self.goes_on = False
+        try:
+            info = gdb.parse_and_eval("$_siginfo")
+            sender = int(info["_sifields"]["_kill"]["si_pid"])
+            ours = sender == os.getpid() and int(info["si_code"]) == _SI_TKILL
+        except (gdb.error, RuntimeError):
+            ours = False  # the program is being stopped by a SIGSTOP that was delivered
+        if not ours:
+            self._foreign = True
+            return True
+        if self._clock is not None:
+            self._clock.on_its_way = False
+        if self._clock is None or not self._clock.disarm() or self._stepping or self._calling:
+            self._drop()
+            return False
+        self._silence()
+        self._in_own_stop = True
+        return True
+
+    def _drop(self) -> None:
+        """Have GDB ignore the signal that it is looking at."""
+        if self._dropping is None:
+            row = gdbtext.signals(settings.quietly("info signals SIGSTOP"))["SIGSTOP"]
+            self._dropping = " ".join(
+                word if wanted else f"no{word}"
+                for word, wanted in (("print", row.print), ("stop", row.stop), ("pass", row.passed))
+            )
+        settings.quietly("handle SIGSTOP nostop noprint nopass")
+
+    def _stop_dropping(self) -> None:
+        if self._dropping is not None:
+            before, self._dropping = self._dropping, None
+            settings.quietly(f"handle SIGSTOP {before}")
+
+    def _silence(self) -> None:
+        """Keep the user's handlers and hooks from the stop that is about to come."""
+        self._unsilence()
+        self._shared_stop = False
+        for registry, own in (
+            (gdb.events.stop, self._on_own_stop),
+            (gdb.events.cont, self._on_own_cont),
+        ):
+            handlers = settings.handlers_of(registry)
+            if handlers is not None:
+                self._silenced.append((handlers, list(handlers)))
+                handlers[:] = [own]
+        body = settings.user_command("hook-stop")
+        if body:
+            self._hook_stop = body
+            settings.define("hook-stop", [])
+
+    def _unsilence(self) -> None:
+        while self._silenced:
+            handlers, before = self._silenced.pop()
+            handlers[:] = before
+        self._give_hook_back()
+
+    def _give_hook_back(self) -> None:
+        if self._hook_stop is not None:
+            body, self._hook_stop = self._hook_stop, None
+            settings.define("hook-stop", body)
+
+    def _on_own_stop(self, event: Any) -> None:
+        # A software watchpoint of the user's may have changed by the time of any stop.
+        if len(getattr(event, "breakpoints", ())) <= 1:
+            return
+        self._shared_stop = True
+        self._unsilence()
+        for handler in settings.handlers_of(gdb.events.stop) or ():
+            handler(event)
+
+    def _on_own_cont(self, event: Any) -> None:
+        with self._guard:
+            self._in_own_stop = False
+            self._unsilence()
+            self._enter_run()
+        self._pass_on_interruption()
+
+    def at_own_stop(self) -> None:
+        """The first command of the catchpoint."""
+        if self._foreign:
+            self._show_foreign()
+            return
+        if self._clock is None:
+            return
+        try:
+            self._give_hook_back()
+            if self._guard.taken():
+                raise KeyboardInterrupt
+            pid = int(gdb.selected_inferior().pid)
+            tids = [inferior.thread_tid(thread) for thread in gdb.selected_inferior().threads()]
+            self._save(f"every {self._clock.every_s:g} s")
+            if not self._shared_stop:
+                native.module().undo_interruptions(pid, tids)
+                self.goes_on = True
+        except (KeyboardInterrupt, native.error_type()) as error:
+            self.goes_on = False
+            problem = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+            show(f"ckpt auto: {one_line(problem)}")
+            gdb.execute("frame")
+        if not self.goes_on:
+            self._stay()
+
+    def _stay(self) -> None:
+        """Make the stop of ours one of the user's: `continue` must not deliver our signal."""
+        self._in_own_stop = False
+        self._unsilence()
+        settings.quietly("queue-signal 0")
+
+    def _show_foreign(self) -> None:
+        """Do for a SIGSTOP of somebody else's what GDB does without a catchpoint."""
+        row = gdbtext.signals(settings.quietly("info signals SIGSTOP"))["SIGSTOP"]
+        if row.print:
+            thread = gdb.selected_thread()
+            who = f'Thread {thread.num} "{thread.name}"' if thread is not None else "Program"
+            show("", f"{who} received signal SIGSTOP, Stopped (signal).")
+        if row.stop:
+            gdb.execute("frame")
+        self.goes_on = not row.stop
+
+    # -- saving ------------------------------------------------------------------------------------
+
+    def _save(self, reason: str) -> None:
+        """Save, tell in one line, and keep the trail within its bounds. Raises KeyboardInterrupt
+        only.
+        """
+        from ..commands import params
+
+        store = open_store()
+        try:
+            request = SaveRequest(
+                None, f"auto: {reason}", None, False, params.file_limit_bytes(), "auto"
+            )
+            done = save(store, request)
+            self._saved_here = True
+            self._problem = ""
+            if self._clock is not None:
+                self._clock.begin_anew()
+            self.trail.append(Kept(done.name, describe(done.path).created, done.file_bytes))
+            show(report.saved(done.name, done.file_bytes, done.seconds, done.threads, done.stop))
+            self.trim()
+        except (CkptError, gdb.error, native.error_type()) as error:
+            if getattr(error, "kind", "") == "interrupted":
+                raise KeyboardInterrupt from None
+            if self._clock is not None:
+                self._clock.begin_anew()
+            self._tell(one_line(str(error)))
+
+    def _tell(self, problem: str) -> None:
+        # Once: every few seconds the same line helps nobody.
+        if problem != self._problem:
+            self._problem = problem
+            show(f"ckpt auto: {problem}")
+
+    def trim(self) -> None:
+        """Delete what the trail has too many of. Raises CkptError."""
+        store = open_store()
+        for each in surplus(self.trail, self.keep, self.limit_bytes):
+            entry = store.find(each.name)
+            # The user may have deleted it, or saved another one under its name.
+            if entry and entry.record is not None and entry.record.created == each.created:
+                store.delete([each.name])
+            self.trail.remove(each)
+
+
+_auto = _Auto()
+
+
+def change(when: Sequence[str], keep: Optional[int], limit_bytes: Optional[int]) -> None:
+    """`ckpt auto`: what is not None is changed. Raises CkptError."""
+    schedule = changed(_auto.schedule, when)
+    if keep is not None:
+        _auto.keep = keep
+    if limit_bytes is not None:
+        _auto.limit_bytes = limit_bytes
+    if schedule != _auto.schedule:
+        _auto.apply(schedule)
+    _auto.trim()
+
+
+def told() -> List[str]:
+    """What `ckpt auto` shows."""
+    lines = []
+    schedule = _auto.schedule
+    if schedule.active:
+        limit = f" of no more than {report.size(_auto.limit_bytes)}" if _auto.limit_bytes else ""
+        lines.append(f"Saving {schedule.told()}.")
+        lines.append(f"Of the trail the newest {_auto.keep}{limit} are kept.")
+    else:
+        lines.append("Nothing is saved by itself.")
+    if _auto.trail:
+        names = [each.name for each in _auto.trail]
+        total = report.size(sum(each.file_bytes for each in _auto.trail))
+        span = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+        lines.append(f"The trail: {report.counted(len(names), 'snapshot')}, {total}: {span}")
+    return lines
+
+
+def note_stepping() -> None:
+    """For the hooks on stepping commands."""
+    _auto.note_stepping()
+
+
+def at_own_stop() -> None:
+    """For the commands of the catchpoint."""
+    _auto.at_own_stop()
