@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .errors import SymbolError as SymbolError
     from .errors import UnmappedError as UnmappedError
     from .errors import VersionError as VersionError
+    from .plugins import register as register
+    from .plugins import unregister as unregister
     from .session.api import Deferred as Deferred
     from .session.api import restore as restore
     from .session.api import save as save
@@ -56,6 +58,8 @@ _ANYWHERE: Dict[str, str] = {
     "Difference": ".compare",
     "Snapshot": ".snapshot",
     "diff": ".compare",
+    "register": ".plugins",
+    "unregister": ".plugins",
 }
 # What is there inside GDB only.
 _INSIDE_GDB = frozenset({"Deferred", "restore", "save", "snapshots"})

@@ -1,8 +1,8 @@
 """What scripts can be told of: `gdbext.events.after_save.connect(function)`, like `gdb.events`.
 
-    before_save       Before, when the save is about to begin; the program is stopped
+    before_save       About, when the save is about to begin; the program is stopped
     after_save        the record of the save; not called for one that failed
-    before_restore    Before, when all is checked and the present program is about to be ended
+    before_restore    About, when all is checked and the present program is about to be ended
     after_restore     the record of the restore, when the session is complete
 
 A handler that fails is told in one line, and breaks neither the save nor the restore.
@@ -18,9 +18,9 @@ from .errors import one_line
 Handler = Callable[[Any], object]
 
 
-class Before(NamedTuple):
-    """What is about to be saved or restored: the snapshot's name and file, and the process that is
-    saved or that is there before the restore (0: none).
+class About(NamedTuple):
+    """What is saved or restored: the snapshot's name and file, and the process: the one that is
+    saved, that is there before the restore (0: none), or that was restored.
     """
 
     name: str

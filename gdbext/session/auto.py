@@ -25,7 +25,7 @@ import os
 import signal
 import threading
 import time
-from typing import Any, Callable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import gdb
 
@@ -48,34 +48,12 @@ _MODULE = "__import__('gdbext.session.auto').session.auto"
 _HOOK = f"python {_MODULE}.note_stepping()"
 _COMMANDS = f"""silent
 python {_MODULE}.at_own_stop()
-if $_ckpt_auto(1)
+if $_ckpt_goes_on == 1
 signal 0
+end
+if $_ckpt_goes_on == 2
+continue
 end"""
-
-
-class _Uninterrupted:
-    """Keeps Ctrl-C away from what must not be left half done, and remembers it. Without this
-    KeyboardInterrupt could come up anywhere in a handler, and GDB would drop it with a message.
-    """
-
-    def __init__(self) -> None:
-        self.interrupted = False
-        self._before: List[Any] = []
-
-    def __enter__(self) -> None:
-        self._before.append(signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}))
-
-    def __exit__(self, *_: Any) -> None:
-        try:
-            # This is where a pending one is delivered, and raised.
-            signal.pthread_sigmask(signal.SIG_SETMASK, self._before.pop())
-        except KeyboardInterrupt:
-            self.interrupted = True
-
-    def taken(self) -> bool:
-        """Whether there was one since the last time."""
-        was, self.interrupted = self.interrupted, False
-        return was
 
 
 class _Clock(threading.Thread):
@@ -160,14 +138,14 @@ class _Clock(threading.Thread):
 
 
 class _Condition(gdb.Function):
-    """$_ckpt_auto(0): the catchpoint's condition; $_ckpt_auto(1): whether its commands go on."""
+    """$_ckpt_auto(): the catchpoint's condition."""
 
     def __init__(self) -> None:
         super().__init__("_ckpt_auto")
 
     def invoke(self, *arguments: Any) -> bool:
         """Called by GDB."""
-        return _auto.goes_on if int(arguments[0]) else _auto.is_ours_to_stop()
+        return _auto.is_ours_to_stop()
 
 
 class _Auto:
@@ -178,7 +156,6 @@ class _Auto:
         self.keep = KEEP
         self.limit_bytes: Optional[int] = None
         self.trail: List[Kept] = []
-        self.goes_on = False
         self._clock: Optional[_Clock] = None
         self._catchpoint: Optional[Any] = None
         self._hooks_defined = False
@@ -186,12 +163,11 @@ class _Auto:
         self._function: Optional[_Condition] = None
         self._stepping = False
         self._calling = False
-        self._guard = _Uninterrupted()
         self._in_own_stop = False
         self._foreign = False
-        self._shared_stop = False
+        self._hits: Dict[int, int] = {}  # of watchpoints, when the program went on
         self._dropping: Optional[str] = None  # how SIGSTOP was handled before it is dropped
-        self._silenced: List[Tuple[List[Any], List[Any]]] = []
+        self._silenced: Dict[str, Tuple[List[Any], List[Any]]] = {}
         self._hook_stop: Optional[List[str]] = None
         self._stops = 0
         self._stopped = False
@@ -252,7 +228,7 @@ class _Auto:
             point = max(gdb.breakpoints(), key=lambda each: int(each.number))
             debugger.own_breakpoints.add(int(point.number))
             self._catchpoint = point
-            point.condition = "$_ckpt_auto(0)"
+            point.condition = "$_ckpt_auto()"
             point.commands = _COMMANDS
         for command in _STEPPING:
             body = settings.user_command(f"hook-{command}") or []
@@ -288,15 +264,6 @@ class _Auto:
         self._calling = type(event).__name__ == "InferiorCallPreEvent"
 
     def _on_cont(self, event: Any) -> None:
-        with self._guard:
-            self._enter_run()
-        self._pass_on_interruption()
-
-    def _pass_on_interruption(self) -> None:
-        if self._guard.taken():
-            gdb.execute("interrupt")
-
-    def _enter_run(self) -> None:
         self._saved_here = False
         if self._clock is None or self._stepping or self._calling:
             return
@@ -306,9 +273,16 @@ class _Auto:
         if thread is None or not target.pid or kind != "native":
             return
         self._keep_up()
+        self._arm(target, thread)
+
+    def _arm(self, target: Any, thread: Any) -> None:
+        assert self._clock is not None
+        self._saved_here = False
+        self._hits = self._watch_hits()
         self._clock.arm(int(target.pid), inferior.thread_tid(thread))
 
     def _on_stop(self, event: Any) -> None:
+        self._in_own_stop = False
         self._leave_run()
         self._stopped = True
         received = getattr(event, "stop_signal", "")
@@ -319,6 +293,7 @@ class _Auto:
                 self._tell("interrupted")
 
     def _on_exited(self, event: Any) -> None:
+        self._in_own_stop = False
         self._leave_run()
         target = getattr(event, "inferior", None)
         if self._clock is not None and self._clock.on_its_way:
@@ -331,13 +306,11 @@ class _Auto:
                     pass  # it was killed
 
     def _leave_run(self) -> None:
-        with self._guard:
-            if self._clock is not None:
-                self._clock.disarm()
-            self._stepping = False
-            self._unsilence()
-            self._stop_dropping()
-        self._guard.taken()  # it has stopped anyway
+        if self._clock is not None:
+            self._clock.disarm()
+        self._stepping = False
+        self._unsilence()
+        self._stop_dropping()
 
     def _on_prompt(self) -> None:
         # Also comes while the program runs in the background, when it is not to be interrupted.
@@ -370,12 +343,7 @@ class _Auto:
 
     def is_ours_to_stop(self) -> bool:
         """Called when GDB has seen a SIGSTOP, before it decides what to do."""
-        with self._guard:
-            return self._is_ours_to_stop()
-
-    def _is_ours_to_stop(self) -> bool:
         self._foreign = False
-        self.goes_on = False
         try:
             info = gdb.parse_and_eval("$_siginfo")
             sender = int(info["_sifields"]["_kill"]["si_pid"])
@@ -410,26 +378,27 @@ class _Auto:
             settings.quietly(f"handle SIGSTOP {before}")
 
     def _silence(self) -> None:
-        """Keep the user's handlers and hooks from the stop that is about to come."""
+        """Keep the user's handlers and hooks from the stop that is about to come, and from the
+        program's going on.
+
+        No handlers of ours either: with the stop GDB takes the terminal, and Ctrl-C is a
+        KeyboardInterrupt in whatever Python code runs next. In a handler GDB would drop that with a
+        message; among the catchpoint's commands it ends them, and the user has the prompt.
+        """
         self._unsilence()
-        self._shared_stop = False
-        for registry, own in (
-            (gdb.events.stop, self._on_own_stop),
-            (gdb.events.cont, self._on_own_cont),
-        ):
-            handlers = settings.handlers_of(registry)
+        for name in ("stop", "cont"):
+            handlers = settings.handlers_of(getattr(gdb.events, name))
             if handlers is not None:
-                self._silenced.append((handlers, list(handlers)))
-                handlers[:] = [own]
+                self._silenced[name] = (handlers, list(handlers))
+                del handlers[:]
         body = settings.user_command("hook-stop")
         if body:
             self._hook_stop = body
             settings.define("hook-stop", [])
 
     def _unsilence(self) -> None:
-        while self._silenced:
-            handlers, before = self._silenced.pop()
-            handlers[:] = before
+        for name in list(self._silenced):
+            self._give_back(name)
         self._give_hook_back()
 
     def _give_hook_back(self) -> None:
@@ -437,51 +406,56 @@ class _Auto:
             body, self._hook_stop = self._hook_stop, None
             settings.define("hook-stop", body)
 
-    def _on_own_stop(self, event: Any) -> None:
-        # A software watchpoint of the user's may have changed by the time of any stop.
-        if len(getattr(event, "breakpoints", ())) <= 1:
-            return
-        self._shared_stop = True
-        self._unsilence()
-        for handler in settings.handlers_of(gdb.events.stop) or ():
-            handler(event)
+    def _give_back(self, name: str) -> None:
+        handlers, before = self._silenced.pop(name, ([], []))
+        # Those connected meanwhile stay connected.
+        handlers[:0] = before
 
-    def _on_own_cont(self, event: Any) -> None:
-        with self._guard:
-            self._in_own_stop = False
-            self._unsilence()
-            self._enter_run()
-        self._pass_on_interruption()
+    @staticmethod
+    def _watch_hits() -> Dict[int, int]:
+        """How often each watchpoint has been hit."""
+        return {
+            int(point.number): int(point.hit_count)
+            for point in gdb.breakpoints()
+            if point.expression is not None
+        }
 
     def at_own_stop(self) -> None:
         """The first command of the catchpoint."""
+        gdb.set_convenience_variable("_ckpt_goes_on", 0)
         if self._foreign:
             self._show_foreign()
             return
         if self._clock is None:
             return
+        # Every stop looks at software watchpoints, so this may be a stop of the user's as well.
+        shared = self._watch_hits() != self._hits
         try:
-            self._give_hook_back()
-            if self._guard.taken():
-                raise KeyboardInterrupt
-            pid = int(gdb.selected_inferior().pid)
-            tids = [inferior.thread_tid(thread) for thread in gdb.selected_inferior().threads()]
+            target = gdb.selected_inferior()
+            tids = [inferior.thread_tid(thread) for thread in target.threads()]
             self._save(f"every {self._clock.every_s:g} s")
-            if not self._shared_stop:
-                native.module().undo_interruptions(pid, tids)
-                self.goes_on = True
+            if not shared:
+                native.module().undo_interruptions(int(target.pid), tids)
+                self._go_on(target)
+                return
         except (KeyboardInterrupt, native.error_type()) as error:
-            self.goes_on = False
             problem = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
             show(f"ckpt auto: {one_line(problem)}")
             gdb.execute("frame")
-        if not self.goes_on:
-            self._stay()
+        self._stay()
+
+    def _go_on(self, target: Any) -> None:
+        """What is left of the catchpoint's commands lets the program go on."""
+        self._give_back("stop")
+        self._give_hook_back()
+        self._arm(target, gdb.selected_thread())
+        gdb.set_convenience_variable("_ckpt_goes_on", 1)
 
     def _stay(self) -> None:
         """Make the stop of ours one of the user's: `continue` must not deliver our signal."""
+        gdb.set_convenience_variable("_ckpt_goes_on", 0)
         self._in_own_stop = False
-        self._unsilence()
+        self._leave_run()
         settings.quietly("queue-signal 0")
 
     def _show_foreign(self) -> None:
@@ -493,7 +467,8 @@ class _Auto:
             show("", f"{who} received signal SIGSTOP, Stopped (signal).")
         if row.stop:
             gdb.execute("frame")
-        self.goes_on = not row.stop
+        else:
+            gdb.set_convenience_variable("_ckpt_goes_on", 2)
 
     # -- saving ------------------------------------------------------------------------------------
 

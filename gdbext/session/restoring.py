@@ -15,7 +15,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import gdb
 
-from .. import events, launch, native
+from .. import events, launch, native, plugins
 from ..debugstate import DebugState
 from ..errors import CkptError, LaunchError
 from ..progress import Progress
@@ -65,13 +65,14 @@ def restore(store: Store, request: RestoreRequest) -> Restored:
                 native.module().validate(str(path), request.options.table(), progress)
             )
         events.before_restore.emit(
-            events.Before(name, path, int(gdb.selected_inferior().pid)), show
+            events.About(name, path, int(gdb.selected_inferior().pid)), show
         )
         _end_old_program(request.ask)
         life.forget_libraries()
         with ExitStack() as undo:
             made = _Restore(store, path, record, checked, state, request, helper, undo)
             restored = made.run(name)
+    plugins.call("after_restore", events.About(name, path, restored.pid), show)
     events.after_restore.emit(restored, show)
     return restored
 

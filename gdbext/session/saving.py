@@ -8,7 +8,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import gdb
 
-from .. import events, native
+from .. import events, native, plugins
 from ..errors import CkptError
 from ..progress import Progress
 from ..records import Fidelity, read, read_list
@@ -61,9 +61,10 @@ def save(store: Store, request: SaveRequest) -> Saved:
             raise CkptError(f"{output} is a directory")
         if output.exists() and not request.force:
             raise CkptError(f"{output} exists already; -force replaces it")
-    about = events.Before(name, output, int(gdb.selected_inferior().pid))
-    if events.before_save.emit(about, show):
-        inferior.check_target()  # a handler may have let the program go on
+    about = events.About(name, output, int(gdb.selected_inferior().pid))
+    told = events.before_save.emit(about, show)
+    if plugins.call("before_save", about, show) or told:
+        inferior.check_target()  # they may have let the program go on
     with store.in_use():
         with settings.selection_kept():
             table, stop, notes = _request(store, request, name, output)

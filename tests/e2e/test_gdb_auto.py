@@ -212,6 +212,22 @@ def test_a_user_interrupts_the_program_as_ever(scene: Scene) -> None:
     gdb.quit()
 
 
+def test_a_watchpoint_in_software_still_stops(scene: Scene) -> None:
+    gdb = scene.gdb("--args", str(scene.compile(BUSY, "busy")), "3000")
+    gdb.execute("set can-use-hw-watchpoints 0")
+    gdb.execute("break inner")
+    gdb.execute("run")
+    gdb.execute("delete")
+    gdb.execute("watch counter if counter == 500 || counter == 2500")
+    gdb.execute("ckpt auto every 50ms")
+    printed = gdb.execute("continue")
+    assert "New value = 500" in printed and saved_names(printed)
+    assert "New value = 2500" in gdb.execute("continue")
+    assert gdb.value("counter") == "2500"
+    gdb.execute("kill")
+    gdb.quit()
+
+
 def test_stepping_is_not_disturbed(scene: Scene) -> None:
     count = 30_000_000
     gdb = scene.gdb("--args", str(scene.compile(BUSY, "busy")), str(count))
@@ -293,8 +309,10 @@ def test_a_stop_signal_of_somebody_elses(scene: Scene) -> None:
     printed = gdb.wait_prompt()
     assert 'Thread 1 "waiting" received signal SIGSTOP, Stopped (signal).' in printed
     assert "#0 " in printed and "read" in printed
-    gdb.execute("handle SIGSTOP nopass")
+    gdb.execute("handle SIGSTOP nostop print nopass")
     gdb.start("continue")
+    os.kill(pid, signal.SIGSTOP)
+    gdb.expect(r'Thread \d "waiting" received signal SIGSTOP, Stopped')
     gdb.type_line("end")
     assert "PASS" in gdb.wait_prompt()
     gdb.quit()

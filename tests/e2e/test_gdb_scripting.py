@@ -328,6 +328,72 @@ gdbext.events.before_save.connect(gone)
     gdb.quit()
 
 
+PLUGIN = """
+import gdb
+class Device:
+    def before_save(self, session):
+        print("let go of", session.name, session.path.name, session.pid == gdb.selected_inferior().pid)
+        gdb.execute("set var watched = -1")
+    def after_restore(self, session):
+        print("take hold of", session.name, session.pid == gdb.selected_inferior().pid)
+        gdb.execute("set var watched = 4711")
+class Half:
+    def after_restore(self, session):
+        raise RuntimeError("no such device")
+"""
+
+
+def test_plugins_are_told(scene: Scene) -> None:
+    gdb = run_to_work(scene)
+    source(scene, gdb, PLUGIN + "import gdbext\ndevice = gdbext.register(Device())\ngdbext.register(Half())\n")
+    printed = gdb.execute("ckpt save one").splitlines()
+    assert printed[0] == "let go of one one.ckpt True" and printed[1].startswith('Saved "one"')
+    gdb.execute("set var watched = 1")
+    printed = gdb.execute("ckpt restore one").splitlines()
+    assert "take hold of one True" in printed
+    assert "ckpt: after_restore of the plug-in Half failed: RuntimeError: no such device" in printed
+    assert gdb.value("watched") == "4711"
+    gdb.execute("python gdbext.unregister(device)")
+    gdb.execute("ckpt restore one")
+    assert gdb.value("watched") == "-1"
+    assert continue_to_end(gdb, 7)[-1] == "PASS"
+    gdb.quit()
+
+
+def test_plugins_that_are_installed(scene: Scene) -> None:
+    place = scene.directory / "site"
+    (place / "our_tools-1.0.dist-info").mkdir(parents=True)
+    (place / "our_tools.py").write_text("print('imported')\n" + PLUGIN)
+    (place / "our_tools-1.0.dist-info" / "METADATA").write_text("Name: our_tools\nVersion: 1.0\n")
+    (place / "our_tools-1.0.dist-info" / "entry_points.txt").write_text(
+        "[console_scripts]\nother = our_tools:nothing\n"
+        "[gdbext.plugins]\ndevice = our_tools:Device\nmissing = our_tools:NoSuch\n"
+    )
+    gdb = scene.gdb("--args", scene.program("e2e_threads"), "0", extra={"PYTHONPATH": str(place)})
+    gdb.execute("break work if step == 3")
+    assert "imported" not in gdb.execute("run")
+    assert "imported" not in gdb.execute("ckpt list")
+    printed = gdb.execute("ckpt save one").splitlines()
+    assert printed[0] == "imported"
+    assert printed[1].startswith("ckpt: the plug-in missing failed: AttributeError: ")
+    assert printed[2] == "let go of one one.ckpt True" and printed[3].startswith('Saved "one"')
+    printed = gdb.execute("ckpt restore one").splitlines()
+    assert "take hold of one True" in printed and "imported" not in printed
+    gdb.execute("kill")
+    gdb.quit()
+
+
+def test_nothing_is_looked_for_before_a_save(scene: Scene) -> None:
+    gdb = run_to_work(scene)
+    modules = "[n for n in __import__('sys').modules if n in ('gdbext.plugins', 'importlib.metadata')]"
+    assert gdb.python(modules) == "[]"
+    save_line = gdb.execute("ckpt save one")
+    assert save_line.startswith("Saved")
+    assert gdb.python(modules) == "['gdbext.plugins']"
+    gdb.execute("kill")
+    gdb.quit()
+
+
 def scripts_of_the_documentation() -> dict[str, str]:
     """The scripts in docs/scripting-gdb.md by their names."""
     text = (REPOSITORY / "docs" / "scripting-gdb.md").read_text()
@@ -352,6 +418,10 @@ def test_the_scripts_of_the_documentation(scene: Scene) -> None:
     assert "refused: there is already" in printed
     source(scene, gdb, scripts.pop("log.py"), "log.py")
     assert "before-log: 0 findings]" in gdb.execute("ckpt save before-log")
+    source(scene, gdb, scripts.pop("token.py"), "token.py")
+    assert "is about to be saved as with-token" in gdb.execute("ckpt save with-token")
+    gdb.execute("ckpt restore with-token")
+    assert gdb.value("ticket") == "4711"
     gdb.execute("delete")
     assert source(scene, gdb, scripts.pop("trail.py"), "trail.py").startswith("Breakpoint ")
     printed = gdb.execute("continue", 60)
