@@ -67,8 +67,10 @@ def save(
     message: str = "",
     force: bool = False,
     output: Optional[PathLike] = None,
+    strict: bool = False,
 ) -> Union[Saved, Deferred]:
-    """Save the selected inferior, as `ckpt save` does, and print nothing.
+    """Save the selected inferior, as `ckpt save` does, and print nothing. With `strict` it fails
+    when something would not come back as it was.
 
     Returns the record of the save: name, path, file_bytes, seconds, threads, stop, fidelity, notes.
     In a breakpoint's `stop` method, or while the program runs: a Deferred, at once. Raises
@@ -82,6 +84,7 @@ def save(
         output=Path(output) if output is not None else None,
         force=force,
         file_limit_bytes=_file_limit_bytes(),
+        strict=strict,
     )
 
     def action() -> Saved:

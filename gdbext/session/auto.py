@@ -481,7 +481,7 @@ class _Auto:
         store = open_store()
         try:
             request = SaveRequest(
-                None, f"auto: {reason}", None, False, params.file_limit_bytes(), "auto"
+                None, f"auto: {reason}", None, False, params.file_limit_bytes(), kind="auto"
             )
             done = save(store, request)
             self._saved_here = True
