@@ -115,7 +115,8 @@ Checked check(const Snapshot& snapshot, state::FileSource& files, bool verify_me
     }
     state::check_descriptors(snapshot.descriptors, files);
     files.check_replacements();
-    if (snapshot.process.uid != ::geteuid() && !state::may_restore_credentials())
+    const auto& first = snapshot.threads.front().credentials;
+    if (snapshot.process.uid != ::geteuid() && !(first && state::may_restore_credentials(*first)))
       checked.notes.push_back(fmt::format("the program ran as user {}: it goes on as user {}",
                                           snapshot.process.uid, ::geteuid()));
     for (const auto& thread : snapshot.threads)

@@ -6,7 +6,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <span>
+#include <sstream>
+#include <string_view>
 
 #include "base/error.hpp"
 #include "proc/process_dir.hpp"
@@ -55,11 +59,32 @@ Credentials credentials_from_json(const Json& json) {
   return credentials;
 }
 
-bool may_restore_credentials() {
+namespace {
+
+/// Whether this process's user namespace knows ids (user_namespaces(7)); `map`: uid_map or gid_map.
+bool are_mapped(std::string_view map, std::span<const std::uint32_t> ids) {
+  std::vector<std::array<std::uint64_t, 2>> ranges;
+  std::istringstream lines(proc::ProcessDir(::getpid()).read(std::string(map)));
+  for (std::uint64_t first = 0, parent = 0, count = 0; lines >> first >> parent >> count;)
+    ranges.push_back({first, count});
+  return std::ranges::all_of(ids, [&](std::uint64_t id) {
+    return std::ranges::any_of(
+        ranges, [&](const auto& range) { return id >= range[0] && id - range[0] < range[1]; });
+  });
+}
+
+}  // namespace
+
+bool may_restore_credentials(const Credentials& credentials) {
   constexpr std::uint64_t kNeeded = 1ULL << static_cast<unsigned>(CAP_SETUID) |
                                     1ULL << static_cast<unsigned>(CAP_SETGID) |
                                     1ULL << static_cast<unsigned>(CAP_SETPCAP);
-  return (proc::ProcessDir(::getpid()).status().effective_capabilities & kNeeded) == kNeeded;
+  const proc::ProcessDir own(::getpid());
+  if ((own.status().effective_capabilities & kNeeded) != kNeeded) return false;
+  // Also root of a user namespace has all capabilities, but can become only whom that knows, and
+  // may be denied a change of groups.
+  return are_mapped("uid_map", credentials.uids) && are_mapped("gid_map", credentials.gids) &&
+         are_mapped("gid_map", credentials.groups) && own.read("setgroups") != "deny\n";
 }
 
 namespace {
@@ -114,7 +139,7 @@ void restore_credentials(tracee::RemoteThread& thread, const tracee::Scratch& sc
                          const Credentials& now, std::uint64_t securebits,
                          std::vector<std::string>& notes) {
   Changer changer(thread, scratch, memory);
-  if (!may_restore_credentials()) {
+  if (!may_restore_credentials(credentials)) {
     if (securebits == SECBIT_KEEP_CAPS)  // the one that needs no privilege
       changer.call("prctl(PR_SET_KEEPCAPS)", SYS_prctl, {PR_SET_KEEPCAPS, 1});
     else if (securebits != 0)

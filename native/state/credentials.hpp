@@ -35,8 +35,8 @@ Credentials credentials_of(const proc::Status& status);
 image::Json credentials_to_json(const Credentials& credentials);
 Credentials credentials_from_json(const image::Json& json);
 
-/// Whether this process may make others who they were, whoever that is.
-bool may_restore_credentials();
+/// Whether this process may make a thread who it was.
+bool may_restore_credentials(const Credentials& credentials);
 
 /// Makes a thread who it was, as far as we are permitted, and sets its securebits; says in `notes`
 /// what was not permitted. Runs in the thread itself and changes the process's dumpable flag and

@@ -244,7 +244,7 @@ def restored_pid(restart: Running, like: oracle.Look | None = None) -> int:
 
 
 def passed(result: Result, nonce: str, *, status: int = 0) -> None:
-    """The program ended well, with the nonce of the save, and nothing on stderr."""
+    """The program ended well, with the nonce of the save."""
     assert result.status == status, f"{result}"
     assert result.output.splitlines()[-1:] == [f"PASS {nonce}"], f"{result}"
 
