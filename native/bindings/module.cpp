@@ -222,11 +222,12 @@ PYBIND11_MODULE(_native, module) {
   module.def("remembered_ids", &remembered_ids, py::arg("pid"),
              "The threads of a process that may be traced: kernel id -> the id that the program "
              "itself is shown, which differs after a restore with new ids.");
-  module.def("undo_interruptions", &ckpt::snapshot::undo_needless_interruptions, py::arg("pid"),
-             py::arg("tids"),
-             "Lets system calls go on that a stop of ours has ended with EINTR although nothing "
-             "happened, for stops that nobody asked for.\n\n"
-             "Precondition: the threads are stopped and traced by this thread. Raises NativeError.");
+  module.def(
+      "undo_interruptions", &ckpt::snapshot::undo_needless_interruptions, py::arg("pid"),
+      py::arg("tids"),
+      "Lets system calls go on that a stop of ours has ended with EINTR although nothing "
+      "happened, for stops that nobody asked for.\n\n"
+      "Precondition: the threads are stopped and traced by this thread. Raises NativeError.");
   module.def("set_exit_kill", &ckpt::snapshot::kill_with_tracer, py::arg("pid"),
              "Makes a traced, stopped process die with its tracer.");
   module.def("write_terminal", &write_terminal, py::arg("fd"), py::arg("modes"),
