@@ -62,6 +62,32 @@ ckpt::snapshot::CaptureResult save(ckpt::snapshot::CaptureRequest request) {
   return result;
 }
 
+ckpt::snapshot::CaptureResult save_as(ckpt::snapshot::CaptureRequest request,
+                                      const std::string& file) {
+  request.output = std::filesystem::absolute(file).lexically_normal();
+  request.name = std::filesystem::path(request.output).stem();
+  return save(std::move(request));
+}
+
+/// As PROGRAM-N, with N one more than the largest in use.
+ckpt::snapshot::CaptureResult save_in_store(const ckpt::snapshot::CaptureRequest& request) {
+  constexpr int kMostTries = 100;
+  // Of a process that is not there the save itself tells.
+  const auto executable = ckpt::proc::ProcessDir(request.pid).link("exe").value_or("program");
+  const auto program =
+      ckpt::image::object_name(executable.substr(0, executable.rfind(" (deleted)"))).substr(0, 180);
+  const auto store = ckpt::image::Objects::open_or_create(request.store);
+  for (int tries = 1;; ++tries) {
+    try {
+      return save_as(request, store.new_snapshot(program));
+    } catch (const ckpt::Error& error) {
+      // Somebody else has saved a program of this name at the same time.
+      if (error.kind() != ckpt::ErrorKind::exists || tries == kMostTries || request.overwrite)
+        throw;
+    }
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -72,7 +98,9 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string(ckpt::image::kCreator));
   app.add_option("PID", request.pid, "the process to save")->required()->type_name("");
   std::string file;
-  app.add_option("FILE", file, "the snapshot to write")->required()->type_name("");
+  app.add_option("FILE", file,
+                 "the snapshot to write (default: one in the store, called PROGRAM-N)")
+      ->type_name("");
   app.add_option("--store", request.store,
                  "the directory that keeps executables, libraries and data files (default: "
                  "$CKPT_DIR, $XDG_DATA_HOME/ckpt or ~/.local/share/ckpt)")
@@ -105,13 +133,12 @@ int main(int argc, char** argv) {
     if (request.store.empty()) request.store = ckpt::image::Objects::default_directory();
     request.store = std::filesystem::absolute(request.store).lexically_normal();
     if (request.store.ends_with('/')) request.store.pop_back();
-    request.output = std::filesystem::absolute(file).lexically_normal();
-    request.name = std::filesystem::path(request.output).stem();
     request.progress = &show_progress;
-    const auto result = save(std::move(request));
+    const auto result = file.empty() ? save_in_store(request) : save_as(request, file);
     if (::isatty(STDERR_FILENO) == 1) fmt::print(stderr, "\r\033[K");
-    fmt::print("Saved {}: {} in {:.2f} s, {} thread{}\n", file, ckpt::size_text(result.file_bytes),
-               result.seconds, result.threads, result.threads == 1 ? "" : "s");
+    fmt::print("Saved {}: {} in {:.2f} s, {} thread{}\n", file.empty() ? result.path : file,
+               ckpt::size_text(result.file_bytes), result.seconds, result.threads,
+               result.threads == 1 ? "" : "s");
     if (!result.fidelity.empty()) {
       fmt::print("Will not come back as it was:\n");
       for (const auto& finding : result.fidelity)

@@ -2,11 +2,13 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <pwd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
@@ -75,6 +77,10 @@ std::string Objects::default_directory() {
   const char* data = std::getenv("XDG_DATA_HOME");
   if (data != nullptr && *data == '/') return std::string(data) + "/ckpt";
   const char* home = std::getenv("HOME");
+  if (home == nullptr || *home == '\0') {
+    const passwd* user = ::getpwuid(::geteuid());
+    if (user != nullptr) home = user->pw_dir;
+  }
   // NOLINTEND(concurrency-mt-unsafe)
   if (home == nullptr || *home == '\0')
     fail(ErrorKind::usage, "no store: neither CKPT_DIR nor HOME is set");
@@ -200,6 +206,31 @@ bool Objects::intact(const ObjectRef& object) const {
   const UniqueFd fd = open_file(*path, O_RDONLY);
   std::uint64_t size_bytes = 0;
   return digest_file(fd.get(), *path, size_bytes) == object.hash;
+}
+
+std::string Objects::new_snapshot(const std::string& program) const {
+  namespace fs = std::filesystem;
+  std::string stem = program;
+  for (char& c : stem) {
+    const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    if (!plain && std::string_view("._+-").find(c) == std::string_view::npos) c = '_';
+  }
+  stem.erase(0, stem.find_first_not_of("-."));
+  if (stem.empty()) stem = "program";
+  stem += '-';
+  constexpr std::size_t kMostDigits = 9;
+  std::uint64_t largest = 0;
+  std::error_code unreadable;
+  for (const auto& entry : fs::directory_iterator(directory_ + "/snapshots", unreadable)) {
+    const std::string name = entry.path().stem();
+    if (!name.starts_with(stem) || entry.path().extension() != ".ckpt") continue;
+    const std::string number = name.substr(stem.size());
+    if (number.empty() || number.size() > kMostDigits ||
+        number.find_first_not_of("0123456789") != std::string::npos)
+      continue;
+    largest = std::max<std::uint64_t>(largest, std::stoul(number));
+  }
+  return fmt::format("{}/snapshots/{}{}.ckpt", directory_, stem, largest + 1);
 }
 
 void Objects::add_external(const std::string& image_path) const {

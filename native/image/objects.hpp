@@ -50,6 +50,10 @@ class Objects {
   /// Whether an object's content still has its hash.
   [[nodiscard]] bool intact(const ObjectRef& object) const;
 
+  /// A path for a new snapshot of a program, called PROGRAM-N, with N one more than the largest in
+  /// use. What no name may have becomes "_".
+  [[nodiscard]] std::string new_snapshot(const std::string& program) const;
+
   /// Remembers a snapshot that lies outside the store, so that its objects are kept. Nothing is
   /// done when a link leads to it already, whoever made it.
   void add_external(const std::string& image_path) const;

@@ -58,6 +58,8 @@ std::vector<EndedChild> capture_children(CaptureContext& context, tracee::Remote
   const proc::Stat own = context.process.stat();
   const std::uint32_t own_uid = context.process.status(context.process.pid()).uids[0];
   for (const Tid pid : context.process.children()) {
+    // A program that collects orphans (a subreaper) has us for a child when it saves itself.
+    if (pid == ::getpid()) continue;
     proc::Stat stat;
     proc::Status status;
     try {
