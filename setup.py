@@ -1,8 +1,8 @@
 """Builds the native parts with CMake for `pip install`.
 
-setuptools takes care of the Python package; the commands below hand it three more files that CMake
-has built: the native module, and the programs ckpt-save and ckpt-restart, which are installed as
-scripts. All else stands in pyproject.toml.
+setuptools takes care of the Python package; the commands below hand it four more files that CMake
+has built: the native module, libckpt.so, and the programs ckpt-save and ckpt-restart, which are
+installed as scripts. All else stands in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -52,22 +52,26 @@ def cmake_build(build_temp: str) -> Path:
     subprocess.run(configure, check=True)
     jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or str(os.cpu_count() or 1)
     subprocess.run(
-        ["cmake", "--build", str(directory), "--parallel", jobs, "--target", "_native", *PROGRAMS],
+        ["cmake", "--build", str(directory), "--parallel", jobs]
+        + ["--target", "_native", "ckpt-preload", *PROGRAMS],
         check=True,
     )
     return directory
 
 
 class BuildNative(build_ext):
-    """Puts the native module beside the package."""
+    """Puts the native module beside the package, and the library for programs that save themselves.
+    """
 
     def build_extension(self, ext: Extension) -> None:
         directory = cmake_build(self.build_temp)
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)
         suffix = sysconfig.get_config_var("EXT_SUFFIX")
+        preload = target.parent / "libckpt.so"
         self.copy_file(str(directory / "gdbext" / f"_native{suffix}"), str(target))
-        subprocess.run(["strip", "--strip-unneeded", str(target)], check=False)
+        self.copy_file(str(directory / "lib" / "libckpt.so"), str(preload))
+        subprocess.run(["strip", "--strip-unneeded", str(target), str(preload)], check=False)
 
 
 class BuildPrograms(build_scripts):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import processes
@@ -133,6 +135,27 @@ def test_a_ckpt_save_is_restored_in_gdb(scene: Scene) -> None:
     gdb = scene.gdb()
     assert "Restored" in gdb.execute(f"ckpt restore {image}")
     assert "read" in gdb.execute("bt")
+    gdb.start("continue")
+    gdb.type_line("x")
+    printed = gdb.wait_prompt()
+    assert saved_output(printed)[-7:] == saved_output(expected)[-7:]
+    assert "exited with code 07" in printed
+    gdb.quit()
+
+
+def test_what_saved_itself_is_restored_in_gdb(scene: Scene) -> None:
+    preload = {"LD_PRELOAD": str(BUILD / "lib" / "libckpt.so")}
+    program = scene.spawn(scene.program("e2e_threads"), "2", "wait", extra=preload)
+    program.expect("READY")
+    processes.wait_in_syscall(program.pid, READ)
+    os.kill(program.pid, signal.SIGUSR2)
+    program.expect(rf"Saved {scene.store}/snapshots/e2e_threads-1.ckpt: .* 3 threads")
+    program.child.sendline("x")
+    expected, status = program.finish()
+    assert status == 7
+    gdb = scene.gdb()
+    assert "Restored" in gdb.execute("ckpt restore e2e_threads-1")
+    assert "libckpt.so" in gdb.execute("info sharedlibrary")
     gdb.start("continue")
     gdb.type_line("x")
     printed = gdb.wait_prompt()

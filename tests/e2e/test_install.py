@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -56,3 +57,15 @@ def test_pip_install(tmp_path: Path, project_root: Path, build_dir: Path) -> Non
     printed, _ = running.communicate("\n", timeout=60)
     assert "PASS" in printed
     assert run(venv / "bin/ckpt-restart", "--stdin", line, image, env=environment, cwd=tmp_path) == printed
+
+    preload = next(venv.glob("lib/python*/site-packages/gdbext/libckpt.so"))
+    running = subprocess.Popen(
+        [program, "3"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**environment, "LD_PRELOAD": str(preload)},
+    )  # fmt: skip
+    assert running.stdin is not None and running.stdout is not None and running.stderr is not None
+    while "READY" not in running.stdout.readline():
+        assert running.poll() is None
+    running.send_signal(signal.SIGUSR2)
+    assert running.stderr.readline().startswith(f"Saved {tmp_path}/store/snapshots/compute-1.ckpt: ")
+    assert "PASS" in running.communicate("\n", timeout=60)[0]
