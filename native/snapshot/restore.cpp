@@ -314,7 +314,7 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   state::restore_feature_permissions(main, snapshot.process);
   fault_point("restore-clear");
   const auto& extents = snapshot.reader.extents();
-  state::rebuild(main, scratch, snapshot.space, opened.mapped, extents);
+  state::rebuild(main, scratch, snapshot.space, opened.mapped, extents, result.notes);
   fault_point("restore-map");
   state::fill(main, scratch, snapshot.space, extents, opened.image);
   state::seal(main, scratch, memory, snapshot.space, extents);

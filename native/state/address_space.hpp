@@ -22,6 +22,7 @@
 #include "proc/pagemap.hpp"
 #include "state/context.hpp"
 #include "state/kept_file.hpp"
+#include "state/sysv_shm.hpp"
 #include "tracee/remote.hpp"
 
 namespace ckpt::state {
@@ -30,7 +31,7 @@ enum class Backing {
   anonymous,         // private memory, or memory whose file cannot be had any more
   private_file,      // MAP_PRIVATE of a regular file
   shared_file,       // MAP_SHARED of a regular file
-  shared_anonymous,  // MAP_SHARED memory with no name: also memfd and SysV, see the report
+  shared_anonymous,  // MAP_SHARED memory with no name: also System V and, see the report, memfd
   kernel,            // vdso and vvar
   lost,              // devices and the like: comes back inaccessible
 };
@@ -39,6 +40,7 @@ struct Region {
   proc::Mapping mapping;
   Backing backing = Backing::anonymous;
   std::optional<KeptFile> file;
+  std::optional<SysvSegment> segment;
   std::string sharing;               // names the shared object; regions with one name share it
   bool first_page_is_extra = false;  // stored for tools only: the restore takes it from the file
   std::vector<proc::PageRun> stored;
@@ -94,7 +96,7 @@ using MappedFiles = std::map<std::size_t, int>;
 /// Step 2: makes all mappings, those with stored pages writable for now.
 void rebuild(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
              const AddressSpace& space, const MappedFiles& files,
-             const std::vector<image::Extent>& extents);
+             const std::vector<image::Extent>& extents, std::vector<std::string>& notes);
 
 /// Step 3: reads the pages from the image, open in the program as `image_fd`.
 void fill(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const AddressSpace& space,

@@ -139,7 +139,8 @@ class Examiner {
     region.backing = Backing::shared_anonymous;
     region.sharing = fmt::format("{}:{}:{}", map.dev_major, map.dev_minor, map.inode);
     region.stored = resident_(map);
-    if (!map.path.starts_with("/dev/zero"))
+    region.segment = look_at_segment(context_, map);
+    if (!map.path.starts_with("/dev/zero") && !region.segment)
       context_.report.add(Severity::changed, range_text(map), "shared memory",
                           fmt::format("{} comes back as shared memory of this process alone, "
                                       "with its content",

@@ -87,6 +87,7 @@ Region region_from_json(const image::Json& json) {
   region.sharing = json.at("sharing");
   region.first_page_is_extra = json.at("first_page_is_extra");
   region.guards = runs_from_json(json.at("guards"), map);
+  if (json.contains("segment")) region.segment = sysv_segment_from_json(json.at("segment"));
   if (!json.at("file").is_null()) region.file = kept_file_from_json(json.at("file"));
   const bool needs_file =
       region.backing == Backing::private_file || region.backing == Backing::shared_file;
@@ -111,6 +112,7 @@ image::Json address_space_to_json(const AddressSpace& space) {
                        {"first_page_is_extra", region.first_page_is_extra},
                        {"guards", runs_to_json(region.guards)},
                        {"file", region.file ? kept_file_to_json(*region.file) : image::Json()}});
+    if (region.segment) regions.back()["segment"] = sysv_segment_to_json(*region.segment);
   }
   const MemoryBounds& bounds = space.bounds;
   return {{"mappings", std::move(regions)},

@@ -81,27 +81,41 @@ void expect_mapped(const LoopEntry& row, const Region& region) {
       row.result < 0 && row.result >= -4095 ? static_cast<int>(-row.result) : EEXIST);
 }
 
+// Whether one mmap() would not do.
+bool is_group(const std::vector<const Region*>& regions) {
+  return regions.size() > 1 || regions.front()->mapping.offset_bytes != 0 ||
+         regions.front()->segment.has_value();
+}
+
 // Regions of one shared object, where one mapping after the other would make one object each.
 void rebuild_shared_group(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                          const AddressSpace& space, const std::vector<const Region*>& group) {
+                          const AddressSpace& space, const std::vector<const Region*>& group,
+                          std::vector<std::string>& notes) {
   std::uint64_t size = 0;
   for (const Region* region : group)
     size = std::max(size, region->mapping.offset_bytes + region->mapping.size());
+  const auto& segment = group.front()->segment;
+  if (segment) size = std::max(size, page_up(segment->size_bytes));
   // Not where the kernel likes: without randomisation that is where the regions themselves belong.
   proc::Mapping ours;
   ours.start = scratch.code;
   ours.end = scratch.code + scratch.size();
-  const std::uint64_t whole = thread.checked_call(
-      "mmap (shared memory)", SYS_mmap,
-      {find_free_place({ours}, space, size).value, size, PROT_READ | PROT_WRITE,
-       MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, static_cast<std::uint64_t>(-1), 0});
+  const Addr whole = find_free_place({ours}, space, size);
+  if (segment) {
+    attach_segment(thread, *segment, whole, notes);
+  } else {
+    thread.checked_call(
+        "mmap (shared memory)", SYS_mmap,
+        {whole.value, size, PROT_READ | PROT_WRITE,
+         MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, static_cast<std::uint64_t>(-1), 0});
+  }
   for (const Region* region : group) {
     // mremap(2): with an old size of 0 a shared mapping is mapped a second time.
     thread.checked_call("mremap (shared memory)", SYS_mremap,
-                        {whole + region->mapping.offset_bytes, 0, region->mapping.size(),
+                        {(whole + region->mapping.offset_bytes).value, 0, region->mapping.size(),
                          MREMAP_MAYMOVE | MREMAP_FIXED, region->mapping.start.value, 0});
   }
-  thread.checked_call("munmap (shared memory)", SYS_munmap, {whole, size});
+  thread.checked_call("munmap (shared memory)", SYS_munmap, {whole.value, size});
 }
 
 // The heap, when it begins where the executable's .bss ends (as without randomisation). Left alone,
@@ -209,7 +223,7 @@ void clear_and_move_kernel_pages(tracee::RemoteThread& thread, const tracee::Scr
 
 void rebuild(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
              const AddressSpace& space, const MappedFiles& files,
-             const std::vector<image::Extent>& extents) {
+             const std::vector<image::Extent>& extents, std::vector<std::string>& notes) {
   std::map<std::string, std::vector<const Region*>> shared;
   for (const Region& region : space.regions)
     if (region.backing == Backing::shared_anonymous) shared[region.sharing].push_back(&region);
@@ -221,7 +235,7 @@ void rebuild(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
     if (region.backing == Backing::kernel) continue;
     if (region.backing == Backing::shared_anonymous) {
       const auto& group = shared[region.sharing];
-      if (group.size() > 1 || region.mapping.offset_bytes != 0) continue;
+      if (is_group(group)) continue;
     }
     const proc::Mapping& map = region.mapping;
     std::uint64_t prot = region.backing == Backing::lost ? PROT_NONE : protection(map);
@@ -247,8 +261,7 @@ void rebuild(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
     expect_mapped(table[i], *made[i]);
   }
   for (const auto& [name, group] : shared)
-    if (group.size() > 1 || group.front()->mapping.offset_bytes != 0)
-      rebuild_shared_group(thread, scratch, space, group);
+    if (is_group(group)) rebuild_shared_group(thread, scratch, space, group, notes);
   if (const Region* heap = heap_beside_data(space)) {
     const std::uint64_t start = heap->mapping.start.value;
     std::array<LoopEntry, 3> apart = {

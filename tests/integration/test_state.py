@@ -149,6 +149,42 @@ def test_shared_anonymous(workshop: Workshop, way: Way, how: str) -> None:
     round_trip(workshop, "shared_anonymous", how, way=way)
 
 
+@pytest.mark.parametrize("how", ["once", "twice", "parts", "read_only", "kept"])
+@each_way
+def test_system_v_shared_memory(workshop: Workshop, way: Way, how: str) -> None:
+    """Root chooses its id; anybody else is told of another one."""
+    saved = round_trip(
+        workshop,
+        "sysv_shm",
+        how,
+        way=way,
+        ignore={"maps"} if how == "read_only" else (),  # it may be made writable then
+        environment={"CKPT_TEST_SAME_ID": "1"} if as_root() else {},
+        noted="" if as_root() else r"ckpt-restart: note: System V shared memory \d+ has another id now: \d+\n",
+    )
+    said = [line for line in saved.fidelity if "System V" in line]
+    if how == "kept":
+        assert len(said) == 1 and "comes back as a segment of this program alone" in said[0], saved.result.output
+    else:
+        assert said == [], saved.result.output
+
+
+def test_system_v_shared_memory_of_several_processes(workshop: Workshop) -> None:
+    """Each goes on with its own."""
+    original = workshop.start_program("sysv_shm", "family")
+    saved = workshop.save(original.pid)
+    (line,) = [line for line in saved.fidelity if "System V" in line]
+    assert "is shared with other processes: the program gets a segment of its own" in line
+    restart = workshop.restart(saved.image, "--ids", "virtual")
+    restored_pid(restart)
+    for running in (restart, original):
+        running.send()
+        result = running.finish()
+        passed(result, original.nonce)
+        # The original has the number still.
+        assert len(result.errors.splitlines()) == (1 if running is restart else 0), result
+
+
 @each_way_one
 def test_threads_that_come_and_go(workshop: Workshop, way: Way) -> None:
     round_trip(workshop, "churn", way=way, watch=False)

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -270,13 +271,14 @@ def round_trip(
     ignore: Iterable[str] = (),
     between: Callable[[Running], None] | None = None,
     environment: Mapping[str, str] | None = None,
+    noted: str = "",
 ) -> Saved:
     """Save a program while it waits; it must not notice. Restore it several times; it must not notice either.
 
     `release`: "line", a line on stdin makes the program go on; "time", it goes on by itself.
     `watch`: compare what the oracle sees before and after the save, and after each restore. Programs that do not sleep
     cannot be watched. `registers`: let the oracle stop the threads to read registers.
-    `between` is called when the original has ended, before the first restore.
+    `between` is called when the original has ended, before the first restore. `noted`: a pattern for what a restore says.
     """
     original = workshop.start_program(name, *arguments, way=way, environment=dict(environment or {}))
     dump = workshop.register_dump if registers else None
@@ -310,7 +312,7 @@ def round_trip(
             restart.send()
         result = restart.finish()
         passed(result, original.nonce)
-        assert not result.errors, f"{result}"
+        assert re.fullmatch(noted, result.errors), f"{result}"
         assert not exists(original.pid)
     return saved
 

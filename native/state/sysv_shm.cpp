@@ -1,0 +1,98 @@
+#include "state/sysv_shm.hpp"
+
+#include <fcntl.h>
+#include <sys/ipc.h>
+#include <sys/shm.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <limits>
+
+#include "base/error.hpp"
+#include "base/io.hpp"
+#include "proc/process_dir.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+using image::Json;
+
+bool is_in_our_namespace(const CaptureContext& context) {
+  return context.process.link("ns/ipc") == proc::ProcessDir(::getpid()).link("ns/ipc");
+}
+
+// The id for the next segment that anybody makes. Needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN.
+void choose_next_id(int id) {
+  const UniqueFd setting(::open("/proc/sys/kernel/shm_next_id", O_WRONLY | O_CLOEXEC));
+  const std::string text = std::to_string(id);
+  if (setting && ::write(setting.get(), text.data(), text.size()) < 0) return;
+}
+
+}  // namespace
+
+std::optional<SysvSegment> look_at_segment(CaptureContext& context, const proc::Mapping& mapping) {
+  if (!mapping.path.starts_with("/SYSV") || !is_in_our_namespace(context)) return std::nullopt;
+  // ipc/shm.c: the inode's number is the id.
+  if (mapping.inode > static_cast<std::uint64_t>(std::numeric_limits<int>::max()))
+    return std::nullopt;
+  SysvSegment segment;
+  segment.id = static_cast<int>(mapping.inode);
+  shmid_ds status{};
+  if (::shmctl(segment.id, IPC_STAT, &status) != 0) return std::nullopt;
+  segment.size_bytes = status.shm_segsz;
+  segment.mode = status.shm_perm.mode & 0777U;
+
+  // The kernel counts the mappings of all processes, parts of one attachment included.
+  std::uint64_t own = 0;
+  std::optional<Addr> first;
+  for (const auto& other : context.process.mappings()) {
+    if (other.inode != mapping.inode || other.path != mapping.path) continue;
+    if (!first) first = other.start;
+    ++own;
+  }
+  std::string effect;
+  if (status.shm_nattch > own)
+    effect = "is shared with other processes: the program gets a segment of its own";
+  else if ((status.shm_perm.mode & SHM_DEST) == 0)
+    effect = "comes back as a segment of this program alone, and goes away with it";
+  else if (mapping.has_flag("ht"))
+    effect = "comes back without huge pages";
+  const std::string object = fmt::format("System V shared memory {}", segment.id);
+  if (!effect.empty() && first == mapping.start)
+    context.report.add(Severity::changed, object, "shared memory",
+                       fmt::format("{} {}", mapping.path, effect));
+  return segment;
+}
+
+Json sysv_segment_to_json(const SysvSegment& segment) {
+  return {{"id", segment.id}, {"size_bytes", segment.size_bytes}, {"mode", segment.mode}};
+}
+
+SysvSegment sysv_segment_from_json(const Json& json) {
+  SysvSegment segment{json.at("id"), json.at("size_bytes"), json.at("mode")};
+  if (segment.id < 0 || segment.size_bytes == 0 || (segment.mode & ~0777U) != 0)
+    image::damaged("a System V shared memory segment");
+  return segment;
+}
+
+void attach_segment(tracee::RemoteThread& thread, const SysvSegment& segment, Addr place,
+                    std::vector<std::string>& notes) {
+  shmid_ds status{};
+  if (::shmctl(segment.id, IPC_STAT, &status) != 0 && errno == EINVAL) choose_next_id(segment.id);
+  const int id = static_cast<int>(thread.checked_call(
+      "shmget", SYS_shmget, {IPC_PRIVATE, segment.size_bytes, IPC_CREAT | segment.mode | 0600U}));
+  const std::int64_t attached =
+      thread.call(SYS_shmat, {static_cast<std::uint64_t>(id), place.value, 0});
+  // Now, lest it outlive the program, or a restore that fails.
+  thread.checked_call("shmctl (IPC_RMID)", SYS_shmctl, {static_cast<std::uint64_t>(id), IPC_RMID});
+  if (attached != static_cast<std::int64_t>(place.value))
+    throw_errno(fmt::format("attach System V shared memory at {}", place),
+                static_cast<int>(-attached));
+  if (id != segment.id)
+    notes.push_back(
+        fmt::format("System V shared memory {} has another id now: {}", segment.id, id));
+}
+
+}  // namespace ckpt::state

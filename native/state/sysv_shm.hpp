@@ -1,0 +1,37 @@
+// System V shared memory (shmget(2), shmat(2)): segments that the process has attached.
+//
+// A restored program gets segments of its own, with the saved content, that go away with it: what
+// other processes have made of the real ones meanwhile is theirs. The id, which the program may use
+// again, is the saved one where the kernel lets the restoring user choose it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "image/format.hpp"
+#include "proc/maps.hpp"
+#include "state/context.hpp"
+#include "tracee/remote.hpp"
+
+namespace ckpt::state {
+
+struct SysvSegment {
+  int id = 0;
+  std::uint64_t size_bytes = 0;
+  std::uint32_t mode = 0;
+};
+
+/// The segment that a mapping belongs to; nothing when it is none, or one of another IPC namespace.
+/// Reports what of it does not come back, once for each segment.
+std::optional<SysvSegment> look_at_segment(CaptureContext& context, const proc::Mapping& mapping);
+
+image::Json sysv_segment_to_json(const SysvSegment& segment);
+SysvSegment sysv_segment_from_json(const image::Json& json);
+
+/// Makes a segment and attaches it to the program that the thread belongs to, at a free place.
+void attach_segment(tracee::RemoteThread& thread, const SysvSegment& segment, Addr place,
+                    std::vector<std::string>& notes);
+
+}  // namespace ckpt::state
