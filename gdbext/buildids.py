@@ -26,6 +26,8 @@ def build_id(content: memoryview) -> Optional[str]:
             return None
         (offset,) = struct.unpack_from("<Q", content, 32)
         size, count = struct.unpack_from("<HH", content, 54)
+        if offset >= len(content):
+            return None
         for index in range(min(count, _MOST_HEADERS)):
             kind, _, at, _, _, length = struct.unpack_from("<IIQQQQ", content, offset + index * size)
             found = _in_notes(content[at : at + length]) if kind == _PT_NOTE else None
