@@ -70,7 +70,12 @@ step_fuzz() {
 read -ra tests <<<"${CKPT_TESTS:-tests}" # which of them, e.g. tests/e2e
 pytest=(/usr/bin/python3 -m pytest -q --durations=5 -n "$(nproc)" "${tests[@]}")
 
-step_pytest() { timeout -k 30 1800 "${pytest[@]}"; }
+# What needs to be done by one of the two users only is left to the ordinary one.
+step_pytest() {
+  local follows=
+  [[ $(id -u) == 0 && " ${steps[*]} " == *" pytest-user "* ]] && follows=yes
+  CKPT_TEST_USER_FOLLOWS=$follows timeout -k 30 1800 "${pytest[@]}"
+}
 
 step_pytest-user() {
   if [[ $(id -u) != 0 ]]; then

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(
+        bool(os.environ.get("CKPT_TEST_USER_FOLLOWS")), reason="the ordinary user's run, which follows, installs"
+    ),
+]
 
 
 def run(*command: str | Path, **more: object) -> str:
