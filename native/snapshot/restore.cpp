@@ -21,6 +21,7 @@
 #include "base/io.hpp"
 #include "snapshot/capture.hpp"
 #include "snapshot/ids.hpp"
+#include "state/name_cache.hpp"
 #include "state/terminal.hpp"
 #include "tracee/remote.hpp"
 
@@ -317,6 +318,7 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   state::rebuild(main, scratch, snapshot.space, opened.mapped, extents, result.notes);
   fault_point("restore-map");
   state::fill(main, scratch, snapshot.space, extents, opened.image);
+  state::expire_name_caches(memory, snapshot.space);
   state::seal(main, scratch, memory, snapshot.space, extents);
   fault_point("restore-fill");
 

@@ -13,6 +13,7 @@
 
 #include "base/error.hpp"
 #include "state/address_space.hpp"
+#include "state/name_cache.hpp"
 
 namespace ckpt::state {
 
@@ -66,6 +67,10 @@ bool is_memory_file(const proc::Mapping& mapping) { return mapping.path.starts_w
 bool is_unnamed_shared(const proc::Mapping& mapping) {
   return mapping.path.starts_with("/dev/zero") || is_memory_file(mapping) ||
          mapping.path.starts_with("/SYSV") || mapping.path.starts_with("/anon_hugepage");
+}
+
+std::string object_name(const proc::Mapping& mapping) {
+  return fmt::format("{}:{}:{}", mapping.dev_major, mapping.dev_minor, mapping.inode);
 }
 
 std::string range_text(const proc::Mapping& mapping) {
@@ -137,7 +142,7 @@ class Examiner {
       return;
     }
     region.backing = Backing::shared_anonymous;
-    region.sharing = fmt::format("{}:{}:{}", map.dev_major, map.dev_minor, map.inode);
+    region.sharing = object_name(map);
     region.stored = resident_(map);
     region.segment = look_at_segment(context_, map);
     if (!map.path.starts_with("/dev/zero") && !region.segment)
@@ -149,6 +154,10 @@ class Examiner {
 
   void examine_file(Region& region) {
     const proc::Mapping& map = region.mapping;
+    if (is_name_cache(map)) {
+      keep_shared_pages(region);
+      return;
+    }
     auto opened = open_mapped(context_, map);
     if (!opened) {
       keep_pages_instead(region);
@@ -205,15 +214,23 @@ class Examiner {
       lose(region, "memory shared with the kernel", "the memory comes back inaccessible");
       return;
     }
-    region.backing = map.shared ? Backing::shared_anonymous : Backing::anonymous;
-    if (map.shared)
-      region.sharing = fmt::format("{}:{}:{}", map.dev_major, map.dev_minor, map.inode);
-    region.stored = readable_runs(map);
+    keep_shared_pages(region);
+    if (!map.shared) {
+      region.backing = Backing::anonymous;
+      region.sharing.clear();
+    }
     context_.report.add(
         Severity::changed, range_text(map), "mapped file",
         fmt::format("{} is gone and cannot be opened: the memory comes back with its content but "
                     "without the file's name",
                     map.path));
+  }
+
+  void keep_shared_pages(Region& region) {
+    const proc::Mapping& map = region.mapping;
+    region.backing = Backing::shared_anonymous;
+    region.sharing = object_name(map);
+    region.stored = readable_runs(map);
   }
 
   // A mapping may be longer than its file: pages past the end cannot be read (SIGBUS).
