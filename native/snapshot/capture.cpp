@@ -199,6 +199,7 @@ Answers interrogate(CaptureContext& context, Captured& captured,
     captured.clocks = state::capture_clocks(context, main, scratch);
     capture_timers_and_queues(context, captured, main, scratch);
     state::report_process(context, main, scratch);
+    state::report_typed_ahead(context);
     answers.shared = find_shared_content(context, main, scratch, mappings);
     answers.brk = current_break(main, scratch);
     fault_point("save-process");

@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <linux/keyctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -162,9 +163,21 @@ void report_segments(CaptureContext& context, tracee::RemoteThread& thread,
                        "linear address masking does not come back: tagged pointers fault");
 }
 
-}  // namespace
-
-namespace {
+void report_keyrings(CaptureContext& context, tracee::RemoteThread& thread,
+                     const tracee::Scratch& scratch) {
+  constexpr std::uint64_t kDoNotMake = 0;
+  // Other threads may have such keyrings, too, which only they could tell.
+  constexpr auto kKeyrings = std::to_array<std::pair<std::int64_t, const char*>>(
+      {{KEY_SPEC_THREAD_KEYRING, "main thread's"}, {KEY_SPEC_PROCESS_KEYRING, "process's"}});
+  for (const auto& [keyring, whose] : kKeyrings) {
+    std::array<LoopEntry, 1> table = {tracee::loop_entry(
+        SYS_keyctl, {KEYCTL_GET_KEYRING_ID, static_cast<std::uint64_t>(keyring), kDoNotMake})};
+    thread.run(scratch, table);
+    if (table[0].result > 0)
+      context.report.add(Severity::lost, "process", "keys",
+                         fmt::format("the {} keyring does not come back", whose));
+  }
+}
 
 // What is around the process and not a part of it. The restore's own takes its place.
 void report_surroundings(CaptureContext& context) {
@@ -211,6 +224,7 @@ void report_surroundings(CaptureContext& context) {
 void report_process(CaptureContext& context, tracee::RemoteThread& thread,
                     const tracee::Scratch& scratch) {
   report_segments(context, thread, scratch);
+  report_keyrings(context, thread, scratch);
   report_surroundings(context);
 }
 

@@ -55,6 +55,22 @@ image::Json read_terminal(const proc::ProcessDir& process) {
   return {};
 }
 
+void report_typed_ahead(CaptureContext& context) {
+  const UniqueFd terminal = open_terminal(context.process);
+  if (!terminal) return;
+  struct stat its {};
+  const UniqueFd own(::open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC));
+  // /dev/tty stands for another device, whose number it tells.
+  unsigned device = 0;
+  if (own && ::ioctl(own.get(), TIOCGDEV, &device) == 0 && ::fstat(terminal.get(), &its) == 0 &&
+      its.st_rdev == device)
+    return;
+  int waiting = 0;
+  if (::ioctl(terminal.get(), FIONREAD, &waiting) != 0 || waiting == 0) return;
+  context.report.add(Severity::changed, "terminal", "input",
+                     fmt::format("{} bytes that were typed and not read stay with it", waiting));
+}
+
 void write_terminal(int fd, const image::Json& modes) {
   termios wanted{};
   if (::tcgetattr(fd, &wanted) != 0) throw_errno("read the terminal's modes", errno);

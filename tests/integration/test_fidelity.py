@@ -32,7 +32,7 @@ KINDS: dict[str, str | None] = {
     "pidfd": None,
     "posix_lock": None,
     "flock": None,
-    "sysv_shm": "shm|shared memory|System V|SysV",
+    "sysv_shm": None,
     "fifo": None,
     "pty": "pty|pt[ms]x|terminal",
     "userfaultfd": "userfault",

@@ -75,3 +75,24 @@ def test_chroot(workshop: Workshop) -> None:
     assert any("root directory" in line for line in _lines(saved)), saved.result.output
     original.send()
     passed(original.finish(), original.nonce)
+
+
+def _keyring(special: int, make: bool) -> str:
+    call = f"ctypes.CDLL(None).syscall(250, 0, {special}, {int(make)})"  # keyctl(KEYCTL_GET_KEYRING_ID)
+    return f"import ctypes; print('READY', {call}, flush=True); input()"
+
+
+@pytest.mark.parametrize(("special", "whose"), [(-1, "main thread's"), (-2, "process's")])
+def test_keyrings(workshop: Workshop, special: int, whose: str) -> None:
+    original = workshop.start(["/usr/bin/python3", "-c", _keyring(special, True)])
+    if int(original.ready()) < 0:
+        pytest.skip("no keyrings here: keyctl(2) is not permitted")
+    saved = workshop.save(original.pid)
+    assert _lines(saved) == [f"lost: process: keys: the {whose} keyring does not come back"]
+    restart = workshop.restart(saved.image)
+    restored_pid(restart)
+    again = workshop.save(restored_pid(restart))
+    assert _lines(again) == []
+    for running in (original, restart):
+        running.send()
+        assert running.finish().status == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import os
 import pty
 import select
@@ -12,7 +14,7 @@ from time import monotonic
 
 from support import oracle
 from support.checkpoint import Workshop
-from support.processes import DEADLINE_S, children_of, describe_family, kill_now
+from support.processes import DEADLINE_S, children_of, describe_family, kill_now, wait_until
 
 
 class Terminal:
@@ -31,7 +33,7 @@ class Terminal:
             env={**os.environ, **workshop.environment},
             cwd=workshop.directory,
             start_new_session=True,
-            preexec_fn=lambda: __import__("fcntl").ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(slave)
 
@@ -155,3 +157,27 @@ def test_ctrl_c_ends_a_program_that_does_not_handle_it(workshop: Workshop) -> No
         wait_until(there, "the program runs")
         terminal.type(b"\x03")
         assert terminal.finish() == -2
+
+
+def test_what_was_typed_ahead_is_named(workshop: Workshop) -> None:
+    """And is left to the program."""
+    script = "print('READY', flush=True); __import__('signal').pause()"
+    with Terminal(workshop, ["/usr/bin/python3", "-c", script]) as terminal:
+        terminal.expect("READY")
+        saved = workshop.save(terminal.process.pid)
+        assert saved.fidelity == []
+        terminal.type(b"ahead\n")
+        wait_until(lambda: waiting_on(terminal.slave) == 6, "the terminal has it")
+        saved = workshop.save(terminal.process.pid)
+        assert saved.fidelity == [
+            "Will not come back as it was:",
+            "changed: terminal: input: 6 bytes that were typed and not read stay with it",
+        ]
+        assert waiting_on(terminal.slave) == 6
+
+
+def waiting_on(terminal: int) -> int:
+    """How many bytes can be read."""
+    room = array.array("i", [0])
+    fcntl.ioctl(terminal, termios.FIONREAD, room)
+    return room[0]
