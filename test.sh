@@ -82,28 +82,15 @@ step_pytest-user() {
     echo "Not root: the step pytest has done this already."
     return 0
   fi
-  id -u "$ordinary_user" >/dev/null 2>&1 || useradd --system --no-create-home "$ordinary_user"
-  local place tree=$root status
+  local place status
   place=$(mktemp -d /tmp/ckpt-test.XXXXXX)
   mkdir -p "$place"/{home,tmp}
   local as_user=(
     runuser -u "$ordinary_user" -- env -i PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8
     TERM="${TERM:-xterm}" HOME="$place/home" TMPDIR="$place/tmp" PYTHONDONTWRITEBYTECODE=1
-    CCACHE_DIR="$place/home/.ccache"
   )
-  if ! runuser -u "$ordinary_user" -- test -r build/build.ninja -a -x build/bin/ckpt-restart \
-    -a -r tests/conftest.py; then
-    # The user cannot enter this directory. Debug information and build files hold paths, so a copy
-    # of the sources is built where the user can.
-    tree=$place/source
-    mkdir "$tree"
-    tar -cf - --exclude=./.git --exclude='./build*' . | tar -xf - -C "$tree"
-  fi
   chown -R "$ordinary_user:" "$place"
-  if [[ $tree != "$root" ]]; then
-    (cd "$tree" && "${as_user[@]}" ./test.sh build) || return 1
-  fi
-  (cd "$tree" && timeout -k 30 1800 "${as_user[@]}" "${pytest[@]}")
+  timeout -k 30 1800 "${as_user[@]}" "${pytest[@]}"
   status=$?
   rm -rf "$place"
   return $status
@@ -111,6 +98,24 @@ step_pytest-user() {
 
 steps=("$@")
 ((${#steps[@]})) || steps=("${all_steps[@]}")
+
+# Debug information and build files hold paths, so that another user's tests need the sources and the
+# build where that user can read them. If it is not here, everything is done on a copy.
+if [[ $(id -u) == 0 && " ${steps[*]} " == *" pytest-user "* ]]; then
+  id -u "$ordinary_user" >/dev/null 2>&1 || useradd --system --no-create-home "$ordinary_user"
+  if ! runuser -u "$ordinary_user" -- test -r "$root/tests/conftest.py"; then
+    copy=$(mktemp -d /tmp/ckpt-source.XXXXXX)
+    tar -cf - --exclude=./.git --exclude='./build*' . | tar -xf - -C "$copy"
+    chmod -R a+rX "$copy"
+    say "Everything is done in $copy: $ordinary_user cannot read $root"
+    [[ " ${steps[*]} " == *" build "* ]] || steps=(build "${steps[@]}")
+    "$copy/test.sh" "${steps[@]}"
+    status=$?
+    rm -rf "$copy"
+    exit $status
+  fi
+fi
+
 summary=()
 failed=0
 for step in "${steps[@]}"; do
