@@ -105,14 +105,13 @@ if [[ $(id -u) == 0 && " ${steps[*]} " == *" pytest-user "* ]]; then
   id -u "$ordinary_user" >/dev/null 2>&1 || useradd --system --no-create-home "$ordinary_user"
   if ! runuser -u "$ordinary_user" -- test -r "$root/tests/conftest.py"; then
     copy=$(mktemp -d /tmp/ckpt-source.XXXXXX)
+    trap 'rm -rf "$copy"' EXIT
     tar -cf - --exclude=./.git --exclude='./build*' . | tar -xf - -C "$copy"
     chmod -R a+rX "$copy"
     say "Everything is done in $copy: $ordinary_user cannot read $root"
     [[ " ${steps[*]} " == *" build "* ]] || steps=(build "${steps[@]}")
     "$copy/test.sh" "${steps[@]}"
-    status=$?
-    rm -rf "$copy"
-    exit $status
+    exit
   fi
 fi
 
