@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from .errors import SymbolError as SymbolError
     from .errors import UnmappedError as UnmappedError
     from .errors import VersionError as VersionError
+    from .errors import ReplayError as ReplayError
+    from .errors import ReplayTimeout as ReplayTimeout
     from .plugins import register as register
     from .plugins import unregister as unregister
+    from .replay.live import open_replay as open_replay
     from .session.api import Deferred as Deferred
     from .session.api import restore as restore
     from .session.api import save as save
@@ -47,6 +50,8 @@ _ANYWHERE: Dict[str, str] = {
             "ClosedError",
             "DamagedError",
             "MissingContentError",
+            "ReplayError",
+            "ReplayTimeout",
             "SnapshotError",
             "StoreError",
             "SymbolError",
@@ -58,6 +63,7 @@ _ANYWHERE: Dict[str, str] = {
     "Difference": ".compare",
     "Snapshot": ".snapshot",
     "diff": ".compare",
+    "open_replay": ".replay.live",
     "register": ".plugins",
     "unregister": ".plugins",
 }

@@ -242,6 +242,13 @@ class _Manifest(NamedTuple):
         yield from ((_debug_member(each), each.size) for each in self.debug)
 
 
+def is_bundle(path: Path) -> bool:
+    """Whether the file begins as a bundle does. Raises OSError."""
+    name = _MANIFEST.encode() + b"\0"
+    with open(path, "rb") as stream:
+        return stream.read(len(name)) == name
+
+
 def import_bundle(
     store: Store, path: Path, *, name: Optional[str] = None, force: bool = False
 ) -> Imported:

@@ -1,6 +1,6 @@
 """The program `ckpt`: what the commands in GDB do to snapshots, from the shell.
 
-    ckpt list | info | diff | export | bundle | import | verify | delete | save | restore
+    ckpt list | info | diff | export | bundle | import | verify | delete | save | restore | replay
 
 Exit status: 0 done, and nothing differs; 1 the snapshots differ (diff), or one is damaged (verify);
 2 wrong usage; 125 it could not be done, and one line on standard error says why. `ckpt restore`
@@ -146,9 +146,42 @@ def parser() -> argparse.ArgumentParser:
         nargs=argparse.REMAINDER,
         help="options of ckpt-restart, after NAME",
     )
+    made = verb("replay", _replay, "restore a snapshot in GDB, and compare with what was recorded")
+    snapshot(made, "NAME")
+    _replay_options(made)
     made = verb("completion", _completion, "print the completion for a shell", json_too=False)
     made.add_argument("shell", choices=("bash", "zsh", "fish"))
     return whole
+
+
+def _replay_options(to: argparse.ArgumentParser) -> None:
+    to.description = (
+        "Restore a snapshot in a GDB of its own, with private copies of its files, and compare "
+        "what happens with what was recorded. Exit status: 0 as recorded, 1 different, 2 could "
+        "not be run."
+    )
+    for name, metavar, help in (
+        ("script", "FILE", "GDB commands to run (default: continue to the end)"),
+        ("expect", "FILE", "what is expected (default: beside the script or the snapshot)"),
+        ("program", "FILE", "ask another build of the program: does the failure occur again?"),
+        ("at", "LOCATION", "run that program to LOCATION and not to where the snapshot was made"),
+        ("stdin", "FILE", "standard input comes from FILE"),
+        ("junit", "FILE", "write the result as JUnit XML, too"),
+        ("gdb", "FILE", "the GDB to use (default: $CKPT_GDB, or gdb)"),
+    ):
+        to.add_argument(f"--{name}", metavar=metavar, help=help)
+    to.add_argument("--update", action="store_true", help="record what happens as the expectation")
+    to.add_argument("--gone", action="store_true", help="the failure must not occur with --program")
+    to.add_argument(
+        "--timeout", metavar="SECONDS", default="60", help="how long it may take (default: 60)"
+    )
+    to.add_argument(
+        "--file",
+        metavar="OLD=NEW",
+        action="append",
+        default=[],
+        help="open NEW where the program had OLD open",
+    )
 
 
 def _count(text: str) -> int:
@@ -356,6 +389,37 @@ def _restore(options: argparse.Namespace) -> int:
     words = [str(program), "--store", str(store.root), *options.options, str(path)]
     sys.stdout.flush()
     os.execv(program, words)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from .replay import run as replaying
+
+    try:
+        asked = replaying.Options(
+            snapshot=options.name,
+            script=options.script,
+            expect=options.expect,
+            timeout_s=replaying.seconds(options.timeout),
+            update=options.update,
+            junit=options.junit,
+            program=options.program,
+            at=options.at,
+            gone=options.gone,
+            stdin=options.stdin,
+            files=tuple(replaying.pair(text) for text in options.file),
+            store=options.store.expanduser().absolute() if options.store else None,
+            gdb=options.gdb,
+        )
+    except CkptError as error:
+        return _fail("replay", str(error), USAGE)
+    result = replaying.replay(asked)
+    if options.json:
+        _print_json(result._asdict())
+    elif result.status == replaying.NOT_RUN:
+        return _fail("replay", result.headline, result.status)
+    else:
+        print(result.headline, *result.lines, sep="\n")
+    return result.status
 
 
 # -- completion ------------------------------------------------------------------------------------

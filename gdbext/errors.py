@@ -71,3 +71,11 @@ class NativeMissing(CkptError):
 def one_line(text: str) -> str:
     """`text` with its line breaks (GDB wraps some of its errors) made spaces."""
     return " ".join(text.split())
+
+
+class ReplayError(CkptError):
+    """A replay cannot go on as asked."""
+
+
+class ReplayTimeout(ReplayError):
+    """Something in a replay took too long; it is over."""

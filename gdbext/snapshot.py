@@ -20,6 +20,7 @@ from .memory import Contents, Memory, translated
 from .records import Fidelity, Record, StoredObject, read, read_dict, read_list, read_seconds
 from .saved import (
     PAGE_BYTES,
+    KeptFile,
     SavedDescriptor,
     SavedMapping,
     SavedThread,
@@ -305,6 +306,14 @@ class Snapshot:
         return found
 
     @property
+    def session(self) -> Mapping[str, Any]:
+        """The state of the debugger that saved it (format.md); empty without GDB."""
+        found: Mapping[str, Any] = self._parsed(
+            "session", lambda record: MappingProxyType(dict(read(record, "session", dict, {})))
+        )
+        return found
+
+    @property
     def objects(self) -> Tuple[StoredObject, ...]:
         """The contents in the store that it needs."""
         found: Tuple[StoredObject, ...] = self._parsed(
@@ -433,3 +442,9 @@ class Snapshot:
     def content(self, stored: StoredObject) -> Path:
         """Where the content of one of `objects` is. Raises MissingContentError."""
         return self._contents.object(stored)
+
+    def content_of(self, file: KeptFile) -> Path:
+        """Where the content of a file that the program had mapped or open is: a copy in a store,
+        else the file itself when it is as it was. Raises MissingContentError.
+        """
+        return self._contents.path(file)

@@ -11,12 +11,12 @@ def register() -> None:
     """Make all commands and settings known to GDB."""
     # Imported here and not at the top, so that the package itself can be imported where there is no
     # GDB.
-    from . import auto, delete, info, list, params, prefix, restore, save, threads
+    from . import auto, delete, info, list, params, prefix, replay, restore, save, threads
     from ._base import make_prefix, make_setting, make_verb
 
     for each in (prefix.CKPT, prefix.SET, prefix.SHOW):
         make_prefix(each)
     for setting in params.SETTINGS:
         make_setting(setting)
-    for module in (save, restore, auto, list, info, threads, delete):
+    for module in (save, restore, replay, auto, list, info, threads, delete):
         make_verb(module.VERB)

@@ -341,6 +341,15 @@ def apply_settings(state: DebugState) -> List[str]:
         if state.cwd != gdbtext.quoted_value(quietly("show cwd")):
             _attempt(f"set cwd {state.cwd}".rstrip(), "the working directory", notes)
         _apply_environment(state.environment, notes)
+        notes += apply_sources(state)
+        _apply_signals(state.signals, notes)
+    return notes
+
+
+def apply_sources(state: DebugState) -> List[str]:
+    """Where the source files are. Returns notes."""
+    notes: List[str] = []
+    with setting("confirm", "off"):
         _apply_directories(state.directories, notes)
         present = gdbtext.substitutions(quietly("show substitute-path"))
         for before, after in state.substitutions:
@@ -350,7 +359,6 @@ def apply_settings(state: DebugState) -> List[str]:
                     "a substitute-path",
                     notes,
                 )
-        _apply_signals(state.signals, notes)
     return notes
 
 

@@ -155,7 +155,7 @@ def test_wrong_usage(ckpt: Ckpt, words: list[str]) -> None:
 def test_help(ckpt: Ckpt) -> None:
     assert "Exit status: 0 done" in " ".join(ckpt("--help").split())
     assert ckpt("--version").startswith("gdb-ckpt ")
-    for verb in ("list", "info", "diff", "export", "bundle", "import", "verify", "delete", "save", "restore"):
+    for verb in ("list", "info", "diff", "export", "bundle", "import", "verify", "delete", "save", "restore", "replay"):
         assert f"usage: ckpt {verb}" in ckpt(verb, "--help")
 
 
@@ -215,7 +215,7 @@ def in_bash(ckpt: Ckpt, line: str, setup: str) -> list[str]:
 def test_bash(ckpt: Ckpt) -> None:
     put(ckpt.workshop.store, "alpha", "alpine", "beta")
     setup = f'source <("{ckpt.path}" completion bash)'
-    assert in_bash(ckpt, "ckpt re", setup) == ["restore"]
+    assert in_bash(ckpt, "ckpt re", setup) == ["replay", "restore"]
     assert in_bash(ckpt, "ckpt info ", setup) == ["alpha", "alpine", "beta"]
     assert in_bash(ckpt, "ckpt info alp", setup) == ["alpha", "alpine"]
     assert in_bash(ckpt, "ckpt diff alpha --l", setup) == ["--limit"]
