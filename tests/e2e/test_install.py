@@ -28,7 +28,7 @@ def run(*command: str | Path, **more: object) -> str:
 def test_pip_install(tmp_path: Path, project_root: Path, build_dir: Path) -> None:
     """Package, native module and programs; GDB loads the installed ones and not the checkout's."""
     source = tmp_path / "source"
-    left_out = shutil.ignore_patterns("build*", ".git", "__pycache__", "*.egg-info", ".mypy_cache")
+    left_out = shutil.ignore_patterns("build", "build-*", ".git", "__pycache__", "*.egg-info", ".mypy_cache")
     shutil.copytree(project_root, source, ignore=left_out)
     venv = tmp_path / "venv"
     run("/usr/bin/python3", "-m", "venv", "--system-site-packages", venv)
@@ -51,6 +51,12 @@ def test_pip_install(tmp_path: Path, project_root: Path, build_dir: Path) -> Non
     line = tmp_path / "line"
     line.write_text("\n")
     assert "PASS" in run(venv / "bin/ckpt-restart", "--stdin", line, image, env=environment, cwd=tmp_path)
+
+    # pytest finds the plugin by itself.
+    (tmp_path / "test_it.py").write_text("def test_it(replay):\n    assert replay('installed').where.function == 'main'\n")
+    assert "1 passed" in run(
+        venv / "bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py", env=environment, cwd=tmp_path
+    )
 
     running = subprocess.Popen(
         [program, "3"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
