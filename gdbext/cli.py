@@ -15,10 +15,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, NoReturn, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterable, NoReturn, Optional, Sequence, Tuple
 
 from . import __version__, native
-from .errors import CkptError, DamagedError, MissingContentError, one_line
+from .errors import CkptError, one_line
 
 DONE, DIFFERENT, USAGE, FAILED = 0, 1, 2, 125
 
@@ -261,16 +261,8 @@ def _export(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(done._asdict())
     else:
-        print(f"Wrote {done.path}: {report.size(done.disk_bytes)}")
-        _note_missing(done.missing, "is not in it")
+        print(*report.exported(str(done.path), done.disk_bytes, done.missing), sep="\n")
     return DONE
-
-
-def _note_missing(paths: Iterable[str], what: str) -> None:
-    from . import report
-
-    for path in paths:
-        print(f"note: {report.printable(path)} {what}: its content was not kept at the save")
 
 
 def _bundle(options: argparse.Namespace) -> int:
@@ -282,12 +274,10 @@ def _bundle(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(done._asdict())
     else:
-        print(
-            f"Wrote {done.path}: {report.size(done.size_bytes)}, "
-            f"{report.counted(done.objects, 'file')} of the program, "
-            f"{report.counted(done.debug_files, 'file')} of debug information"
+        lines = report.bundled(
+            str(done.path), done.size_bytes, done.objects, done.debug_files, done.missing
         )
-        _note_missing(done.missing, "is not in it, and must be the same where it is restored")
+        print(*lines, sep="\n")
     return DONE
 
 
@@ -303,21 +293,16 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    names = options.names or _store(options).names()
-    results: List[Dict[str, Any]] = []
-    for name in names:
-        try:
-            with _open(options, name) as snapshot:
-                snapshot.verify()
-            results.append({"name": name, "good": True, "problem": ""})
-        except (DamagedError, MissingContentError) as error:
-            results.append({"name": name, "good": False, "problem": one_line(str(error))})
+    from . import report
+    from .snapshot import verify
+
+    store = _store(options)
+    results = [verify(name, store=store.root) for name in options.names or store.names()]
     if options.json:
-        _print_json(results)
-    else:
-        for each in results:
-            print(f"{each['name']}: {'good' if each['good'] else each['problem']}")
-    return DONE if all(each["good"] for each in results) else DIFFERENT
+        _print_json([each._asdict() for each in results])
+    elif results:
+        print(*report.verified(results), sep="\n")
+    return DONE if all(each.good for each in results) else DIFFERENT
 
 
 def _delete(options: argparse.Namespace) -> int:

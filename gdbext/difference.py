@@ -100,6 +100,11 @@ def lines(old: Snapshot, new: Snapshot, found: Difference, limit: int) -> Iterat
         yield f"Memory: {each.address:#x}, {each.length} bytes: cannot be compared"
     for change in found.registers:
         yield f"Thread {change.thread}: {change.name} {change.old:#x} -> {change.new:#x}"
+    yield from other_lines(found)
+
+
+def other_lines(found: Difference) -> Iterator[str]:
+    """What differs besides bytes: threads, mappings, descriptors."""
     for thread in found.threads_gone:
         yield f"Thread {thread.remembered} {printable(thread.name)}: gone"
     for thread in found.threads_added:

@@ -49,6 +49,18 @@ def _map(fd: int, size: int) -> memoryview:
     return memoryview(mmap.mmap(fd, size, access=mmap.ACCESS_READ))
 
 
+def is_unchanged(file: KeptFile) -> bool:
+    """Whether the file is at its old place, and nobody has written to it since the save."""
+    try:
+        found = os.stat(file.path)
+    except (OSError, ValueError):
+        return False
+    identity = (file.device, file.inode, file.size, file.mtime_ns, file.ctime_ns)
+    return not file.deleted and identity == (
+        found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    )  # fmt: skip
+
+
 class Contents:
     """The contents of the program's files, as they were at the save."""
 
@@ -64,17 +76,7 @@ class Contents:
             kept = self._kept(file.object, file.size)
             if kept is not None:
                 return kept
-        try:
-            found = os.stat(file.path)
-        except (OSError, ValueError):
-            found = None
-        identity = (file.device, file.inode, file.size, file.mtime_ns, file.ctime_ns)
-        if (
-            found is not None
-            and not file.deleted
-            and identity
-            == (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        ):
+        if is_unchanged(file):
             return Path(file.path)
         why = "its copy is in no store" if file.object else "its content was not kept"
         raise MissingContentError(f"{file.path} is not what it was at the save, and {why}")

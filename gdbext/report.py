@@ -60,6 +60,11 @@ def fidelity(found: Iterable[Fidelity]) -> List[str]:
     return ["Will not come back as it was:", *lines] if lines else []
 
 
+def as_json(value: Any) -> str:
+    """Any value that JSON has a form for, and paths, as text for people and programs."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
 def _ids(ids: str) -> str:
     return "ids kept" if ids == "saved" else "new ids"
 
@@ -79,6 +84,74 @@ def deleted(done: Deleted) -> List[str]:
     if done.kept_because:
         lines.append(f"note: {done.kept_because}")
     return lines
+
+
+def exported(path: str, disk_bytes: int, missing: Sequence[str]) -> List[str]:
+    """The lines after an export."""
+    return [f"Wrote {path}: {size(disk_bytes)}", *_not_kept(missing, "is not in it")]
+
+
+def bundled(
+    path: str, size_bytes: int, objects: int, debug_files: int, missing: Sequence[str]
+) -> List[str]:
+    """The lines after a bundle was written."""
+    return [
+        f"Wrote {path}: {size(size_bytes)}, {counted(objects, 'file')} of the program, "
+        f"{counted(debug_files, 'file')} of debug information",
+        *_not_kept(missing, "is not in it, and must be the same where it is restored"),
+    ]
+
+
+def _not_kept(paths: Sequence[str], what: str) -> List[str]:
+    return [
+        f"note: {printable(path)} {what}: its content was not kept at the save" for path in paths
+    ]
+
+
+def inspected(record: Record, name: str, inferior: int, before: int) -> str:
+    """The line after a snapshot was opened in `inferior`; `before` was the selected one."""
+    return (
+        f'Inspecting "{name}", saved {moment(record.created)}, in inferior {inferior}: '
+        f"{counted(len(record.threads), 'thread')}; \"inferior {before}\" goes back"
+    )
+
+
+class Verified(NamedTuple):
+    """A snapshot that was compared with its digests; `problem` is "" for a good one."""
+
+    name: str
+    good: bool
+    problem: str
+
+
+def verified(results: Sequence[Verified]) -> List[str]:
+    """The lines of `ckpt verify`."""
+    return [f"{each.name}: {'good' if each.good else each.problem}" for each in results]
+
+
+# -- ckpt print ------------------------------------------------------------------------------------
+
+
+class Answer(NamedTuple):
+    """What an expression is in a snapshot: `value` and `type`, or `error`, one line. `created` is
+    in Unix seconds, 0 when the snapshot cannot be read.
+    """
+
+    name: str
+    created: float
+    value: Optional[str]
+    type: Optional[str]
+    error: str
+
+
+def answers(found: Sequence[Answer]) -> List[str]:
+    """`ckpt print`: one line per snapshot."""
+    rows: List[Sequence[str]] = [("Name", "Saved", "Value")]
+    for each in found:
+        saved_at = moment(each.created) if each.created else ""
+        value = each.value if each.value is not None else f"error: {each.error}"
+        rows.append((each.name, saved_at, " ".join(value.split())))
+    return _aligned(rows)
 
 
 # -- ckpt threads ----------------------------------------------------------------------------------

@@ -15,9 +15,17 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Callable, Iterator, Mapping, Optional, Tuple, Type, Union
 
 from . import native
-from .errors import ClosedError, DamagedError, RecordError, SnapshotError
-from .memory import Contents, Memory, translated
+from .errors import (
+    ClosedError,
+    DamagedError,
+    MissingContentError,
+    RecordError,
+    SnapshotError,
+    one_line,
+)
+from .memory import Contents, Memory, is_unchanged, translated
 from .records import Fidelity, Record, StoredObject, read, read_dict, read_list, read_seconds
+from .report import Verified
 from .saved import (
     PAGE_BYTES,
     KeptFile,
@@ -47,6 +55,19 @@ def describe(path: Path) -> Record:
 def open_store(directory: Optional[Path] = None) -> Store:
     """The store in `directory`, else the default one."""
     return Store(directory or default_directory(os.environ), describe)
+
+
+def verify(name: str, *, store: Path, progress: Optional[Progress] = None) -> Verified:
+    """Compare the snapshot `name` (or a file), and what it needs, with their digests.
+
+    Raises SnapshotError and StoreError for what cannot be compared at all.
+    """
+    try:
+        with Snapshot.open(name, store=store) as snapshot:
+            snapshot.verify(progress)
+    except (DamagedError, MissingContentError) as error:
+        return Verified(name, False, one_line(str(error)))
+    return Verified(name, True, "")
 
 
 class Snapshot:
@@ -425,9 +446,8 @@ class Snapshot:
         `progress`: called with bytes done and in all now and then; returning False ends it with
         SnapshotError. Raises DamagedError, MissingContentError.
         """
-        self.memory
+        self.verify_memory(progress)
         try:
-            native.module().verify_memory(self._fd, str(self._path), progress)
             for each in self.objects:
                 path = self.content(each)
                 with open(path, "rb", buffering=0) as stream:
@@ -438,6 +458,24 @@ class Snapshot:
             raise translated(error) from None
         except OSError as error:
             raise SnapshotError(f"{error.filename}: {error.strerror}") from None
+
+    def verify_memory(self, progress: Optional[Progress] = None) -> None:
+        """The same for what stands in the snapshot's own file."""
+        self.memory
+        try:
+            native.module().verify_memory(self._fd, str(self._path), progress)
+        except native.error_type() as error:
+            raise translated(error) from None
+
+    def file(self, kept: KeptFile) -> Path:
+        """A file with the content that the mapped file `kept` had, the file itself if it is as it
+        was. Its digest is compared. Raises MissingContentError, DamagedError.
+        """
+        self.memory
+        if is_unchanged(kept):
+            return Path(kept.path)
+        self._contents.view(kept)
+        return self._contents.path(kept)
 
     def content(self, stored: StoredObject) -> Path:
         """Where the content of one of `objects` is. Raises MissingContentError."""

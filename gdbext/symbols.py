@@ -26,6 +26,7 @@ class Symbol(NamedTuple):
 class _Loaded(NamedTuple):
     base: int  # what the file's addresses begin with at 0
     by_name: Dict[str, Tuple[int, int, str]]
+    every: Tuple[Tuple[str, int, int, str], ...]  # local ones may share a name
 
 
 class Symbols:
@@ -70,9 +71,9 @@ class Symbols:
         """All symbols that have an address, file by file."""
         for mapping in self._files:
             loaded = self._load(mapping)
-            for name, (value, size, kind) in loaded.by_name.items() if loaded else ():
-                if kind != "tls":
-                    yield Symbol(name, (loaded.base + value) % (1 << 64), size, kind, mapping.path)  # type: ignore[union-attr]
+            for name, value, size, kind in loaded.every if loaded is not None else ():
+                if loaded is not None and kind != "tls":
+                    yield Symbol(name, (loaded.base + value) % (1 << 64), size, kind, mapping.path)
 
     def at(self, address: int) -> Optional[Symbol]:
         """The symbol that `address` lies in, or None."""
@@ -107,6 +108,9 @@ class Symbols:
             raise translated(error) from None
         by_name: Dict[str, Tuple[int, int, str]] = {}
         local: Dict[str, Tuple[int, int, str]] = {}
+        every: List[Tuple[str, int, int, str]] = []
         for name, value, size, kind, is_local in found["symbols"]:
             (local if is_local else by_name).setdefault(name, (value, size, kind))
-        return _Loaded(mapping.start - found["first_address"], {**local, **by_name})
+            every.append((name, value, size, kind))
+        base = mapping.start - found["first_address"]
+        return _Loaded(base, {**local, **by_name}, tuple(dict.fromkeys(every)))

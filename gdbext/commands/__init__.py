@@ -11,12 +11,16 @@ def register() -> None:
     """Make all commands and settings known to GDB."""
     # Imported here and not at the top, so that the package itself can be imported where there is no
     # GDB.
-    from . import auto, delete, info, list, params, prefix, replay, restore, save, threads
+    from . import auto, bundle, delete, diff, export, imports, info, inspect, list, params
+    from . import prefix, prints, replay, restore, save, threads, verify
     from ._base import make_prefix, make_setting, make_verb
 
     for each in (prefix.CKPT, prefix.SET, prefix.SHOW):
         make_prefix(each)
     for setting in params.SETTINGS:
         make_setting(setting)
-    for module in (save, restore, replay, auto, list, info, threads, delete):
+    for module in (
+        save, restore, replay, auto, list, info, threads, delete,
+        inspect, prints, diff, export, bundle, imports, verify,
+    ):  # fmt: skip
         make_verb(module.VERB)

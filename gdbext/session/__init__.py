@@ -7,6 +7,7 @@
     restoring   one restore
     stoppc      where GDB believes a restored program stopped
     life        what a restored program needs from GDB afterwards
+    postmortem  snapshots opened without a process, in inferiors of their own
     api         what scripts find in `import gdbext`
 
 What is here serves all commands; `saving` and `restoring` are imported by the commands that need
@@ -51,3 +52,8 @@ def show(*lines: str) -> None:
     """Print lines through GDB (its pager, its log)."""
     for line in lines:
         gdb.write(line + "\n")
+
+
+def current_inferior() -> int:
+    """GDB's number of the selected inferior."""
+    return int(gdb.selected_inferior().num)

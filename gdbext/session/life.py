@@ -23,6 +23,8 @@ class _Ours(NamedTuple):
     """A restored program this GDB holds."""
 
     pid: int
+    # GDB's number of the inferior: a core file of the same process has the same pid.
+    inferior: int
     helper: int
     # GDB's numbers of the threads when they were saved, by the ids they have now.
     numbers: Dict[int, int]
@@ -49,6 +51,8 @@ class _Shown:
 
 _ours: Dict[int, _Ours] = {}
 _helpers: List[int] = []
+# Overlays of inferiors that show a snapshot.
+_overlays: Dict[int, Path] = {}
 _shown: Optional[_Shown] = None
 # The value of debug-file-directory that we have set, and the one before.
 _debug_files: Optional[Tuple[str, str]] = None
@@ -67,6 +71,7 @@ def _connect() -> None:
     _connected = True
     gdb.events.exited.connect(_on_exited)
     gdb.events.before_prompt.connect(_on_prompt)
+    gdb.events.inferior_deleted.connect(_on_inferior_deleted)
     if hasattr(gdb.events, "gdb_exiting"):
         gdb.events.gdb_exiting.connect(_on_exiting)
 
@@ -78,17 +83,24 @@ def adopt(
     the snapshot and when it was made; `ids`: "saved" or "virtual".
     """
     _connect()
-    _ours[pid] = _Ours(pid, helper, numbers, image, created, ids)
+    _ours[pid] = _Ours(
+        pid, int(gdb.selected_inferior().num), helper, numbers, image, created, ids
+    )
 
 
 def restores_of(image: Path, created: float) -> List[RestoredHere]:
     """The programs of this session that were restored from the snapshot made at `created`."""
     found = []
     for target in gdb.inferiors():
-        ours = _ours.get(int(target.pid))
+        ours = _ours_in(target)
         if ours is not None and ours.image == image and ours.created == created:
             found.append(RestoredHere(int(target.num), ours.pid, ours.ids))
     return found
+
+
+def _ours_in(target: Any) -> Optional[_Ours]:
+    ours = _ours.get(int(target.pid))
+    return ours if ours is not None and ours.inferior == int(target.num) else None
 
 
 def saved_numbers(pid: int) -> Dict[int, int]:
@@ -102,9 +114,10 @@ def saved_numbers(pid: int) -> Dict[int, int]:
 def _on_exited(event: Any) -> None:
     # Also comes for `kill` and `detach`. The inferior still has its pid.
     target = getattr(event, "inferior", None) or gdb.selected_inferior()
-    ours = _ours.pop(int(target.pid), None)
+    ours = _ours_in(target)
     if ours is None:
         return
+    del _ours[ours.pid]
     _helpers.append(ours.helper)
     _expose_real_files()
     forget_debug_files()
@@ -123,11 +136,14 @@ def _on_prompt() -> None:
 
 def _on_exiting(event: Any) -> None:
     for target in gdb.inferiors():
-        if int(target.pid) in _ours:
+        if _ours_in(target) is not None:
             _end(target)
     _ours.clear()
     if _shown is not None:
         _remove(_shown)
+    for directory in _overlays.values():
+        overlay.remove(directory)
+    _overlays.clear()
 
 
 def _end(target: Any) -> None:
@@ -173,6 +189,23 @@ def show_libraries(scratch: Path, replaced: Mapping[str, str], search: Sequence[
     if search:
         before = settings.shown("solib-search-path")
         _change(shown, "solib-search-path", ":".join([*filter(None, [before]), *search]))
+
+
+def is_own_sysroot(path: str) -> bool:
+    """Whether GDB's sysroot `path` is one that we have set for a restored program."""
+    return _shown is not None and bool(path) and path == str(_shown.link)
+
+
+def remove_with(number: int, directory: Path) -> None:
+    """Remove an overlay when the inferior `number` is removed, or with GDB."""
+    _connect()
+    _overlays[number] = directory
+
+
+def _on_inferior_deleted(event: Any) -> None:
+    directory = _overlays.pop(int(event.inferior.num), None)
+    if directory is not None:
+        overlay.remove(directory)
 
 
 def show_debug_files(directory: Path) -> None:

@@ -262,6 +262,26 @@ def output_hidden() -> Iterator[None]:
         os.close(kept)
 
 
+@contextmanager
+def warnings_hidden() -> Iterator[int]:
+    """Send what GDB writes to its standard error nowhere, and give a descriptor of where it went.
+
+    GDB 13 warns of the size of the registers in any core file from a new processor, for each thread
+    that is looked at, and past the capturing of output when it is Python that looks.
+    """
+    gdb.flush()
+    kept = os.dup(2)
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield kept
+    finally:
+        gdb.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def _talks_mi() -> bool:
     with open("/proc/self/cmdline", "rb") as file:
         return gdbtext.machine_interface(os.fsdecode(file.read()).split("\0"))

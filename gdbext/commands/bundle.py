@@ -1,0 +1,50 @@
+"""`ckpt bundle`"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from ..options import Parsed, Words, argument, flag
+from . import files
+from ._base import Verb
+
+
+class Options(Parsed):
+    """What `ckpt bundle` takes."""
+
+    name: Optional[str] = argument(
+        "NAME", "The snapshot's name, or a file.", Words.SNAPSHOT_OR_FILE
+    )
+    file: Optional[str] = argument("FILE", "The bundle to write.", Words.FILE)
+    force: bool = flag("force", "Replace FILE if it exists.")
+    json: bool = flag("json", "Print a JSON object.")
+
+
+def run(options: Options) -> None:
+    """Write a bundle, and say what is in it and what is not."""
+    from .. import report, session
+    from ..bundle import bundle
+    from ..snapshot import Snapshot
+
+    name, output = files.pair(options.name, options.file, "bundle")
+    with Snapshot.open(name, store=session.open_store().root) as snapshot:
+        done = bundle(snapshot, output, force=options.force)
+    if options.json:
+        session.show(report.as_json(done._asdict()))
+    else:
+        session.show(
+            *report.bundled(
+                str(done.path), done.size_bytes, done.objects, done.debug_files, done.missing
+            )
+        )
+
+
+VERB = Verb(
+    name="bundle",
+    summary="Write one file with a snapshot and all that it needs.",
+    details="""The executable, the libraries, the data files that were kept and installed debug
+information go along. "ckpt import" puts it into a store, also of another user or machine.""",
+    options=Options,
+    run=run,
+    changes=True,
+)

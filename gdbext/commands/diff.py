@@ -1,0 +1,70 @@
+"""`ckpt diff`"""
+
+from __future__ import annotations
+
+from typing import Optional, Tuple
+
+from ..errors import UsageError
+from ..options import Parsed, Words, argument, arguments, flag, value
+from ._base import Verb
+
+
+class Options(Parsed):
+    """What `ckpt diff` takes."""
+
+    old: Optional[str] = argument("OLD", "A snapshot's name, or a file.", Words.SNAPSHOT_OR_FILE)
+    new: Optional[str] = argument("NEW", "The other one.", Words.SNAPSHOT_OR_FILE)
+    expressions: Tuple[str, ...] = arguments(
+        "EXPR",
+        "Expressions whose pointers are followed, in quotes if they have spaces.",
+        required=False,
+    )
+    limit: str = value("limit", "N", "Show at most N changes of a kind (100).", default="100")
+    raw: bool = flag("raw", "Compare bytes, registers and tables, without debug information.")
+    json: bool = flag("json", "Print a JSON object.")
+
+
+def run(options: Options) -> None:
+    """Compare, and show what differs."""
+    from .. import changes, difference, report, session
+    from ..compare import diff
+    from ..session import differing
+    from ..snapshot import Snapshot
+
+    if options.old is None or options.new is None:
+        raise UsageError('OLD and NEW are needed; try "help ckpt diff"')
+    if not options.limit.isdecimal() or len(options.limit) > 9:
+        raise UsageError(f'-limit needs a number, not "{options.limit}"')
+    if options.raw and options.expressions:
+        raise UsageError("either -raw or expressions, not both")
+    limit = int(options.limit)
+    store = session.open_store()
+    with Snapshot.open(options.old, store=store.root) as old:
+        with Snapshot.open(options.new, store=store.root) as new:
+            if options.raw:
+                found = differing.Compared(None, diff(old, new))
+            else:
+                found = differing.compare(store, old, new, options.expressions)
+            if options.json:
+                table = difference.table(old, new, found.other, limit)
+                named = changes.table(found.changes, limit) if found.changes is not None else None
+                session.show(report.as_json({"changes": named, "raw": table}))
+            elif found.changes is not None:
+                session.show(*changes.lines(found.changes, found.other, limit))
+            else:
+                if not options.raw:
+                    session.show("note: there is no debug information: bytes are compared")
+                session.show(*difference.lines(old, new, found.other, limit))
+
+
+VERB = Verb(
+    name="diff",
+    summary="Show what differs between two snapshots of a program, by name.",
+    details="""Global and static variables, what the expressions lead to, where the threads are, and
+the locals of frames that both have; each with its old and new value, as "print" shows them.
+Expressions are evaluated in the frame that was selected at the save. Without debug information
+bytes are compared, as with -raw.""",
+    options=Options,
+    run=run,
+    changes=False,
+)

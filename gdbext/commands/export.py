@@ -1,0 +1,46 @@
+"""`ckpt export`"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from ..options import Parsed, Words, argument, flag
+from . import files
+from ._base import Verb
+
+
+class Options(Parsed):
+    """What `ckpt export` takes."""
+
+    name: Optional[str] = argument(
+        "NAME", "The snapshot's name, or a file.", Words.SNAPSHOT_OR_FILE
+    )
+    file: Optional[str] = argument("FILE", "The core file to write.", Words.FILE)
+    force: bool = flag("force", "Replace FILE if it exists.")
+    json: bool = flag("json", "Print a JSON object.")
+
+
+def run(options: Options) -> None:
+    """Write a core file, and say what it takes and lacks."""
+    from .. import report, session
+    from ..export import export
+    from ..snapshot import Snapshot
+
+    name, output = files.pair(options.name, options.file, "export")
+    with Snapshot.open(name, store=session.open_store().root) as snapshot:
+        done = export(snapshot, output, force=options.force)
+    if options.json:
+        session.show(report.as_json(done._asdict()))
+    else:
+        session.show(*report.exported(str(done.path), done.disk_bytes, done.missing))
+
+
+VERB = Verb(
+    name="export",
+    summary="Write a snapshot as a plain core file, for other tools.",
+    details="""All memory that the program could read is in it, code and constants too; so gdb, lldb
+and eu-stack need neither the snapshot nor its store.""",
+    options=Options,
+    run=run,
+    changes=True,
+)
