@@ -33,8 +33,8 @@ def build_id(content: memoryview) -> Optional[str]:
             found = _in_notes(content[at : at + length]) if kind == _PT_NOTE else None
             if found is not None:
                 return found
-    except struct.error:
-        pass  # it ends early
+    except (struct.error, OverflowError):
+        pass  # it ends early, or leads to where no file ends
     return None
 
 
