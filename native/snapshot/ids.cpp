@@ -222,6 +222,27 @@ bool ids_kept(const Snapshot& snapshot, const FreshIds& fresh) {
   return true;
 }
 
+namespace {
+
+// A signal handler's frame, and what has been called from it, may lie above what a thread waits in.
+constexpr std::size_t kStackTopBytes = 16384;
+
+std::unordered_set<std::uint64_t> words_in_use(const Snapshot& snapshot,
+                                               const tracee::Memory& memory) {
+  std::unordered_set<std::uint64_t> words;
+  std::vector<std::uint64_t> stack(kStackTopBytes / sizeof(std::uint64_t));
+  for (const auto& thread : snapshot.threads) {
+    for (const Addr value : state::pointers_of(thread.registers)) words.insert(value.value);
+    const Addr top{thread.registers.rsp & ~(sizeof(std::uint64_t) - 1)};
+    const std::size_t got = memory.read_some(top, std::as_writable_bytes(std::span(stack)));
+    words.insert(stack.begin(),
+                 stack.begin() + static_cast<std::ptrdiff_t>(got / sizeof(std::uint64_t)));
+  }
+  return words;
+}
+
+}  // namespace
+
 RenewedIds renew_ids(const Snapshot& snapshot, state::FileSource& files, tracee::RemoteThread& main,
                      const tracee::Memory& memory, const FreshIds& fresh) {
   RenewedIds renewed;
@@ -234,8 +255,9 @@ RenewedIds renew_ids(const Snapshot& snapshot, state::FileSource& files, tracee:
     robust_lists.push_back({thread.tid, thread.robust_list, thread.robust_list_bytes});
     if (!thread.lock_pointers.empty()) inside.push_back({thread.tid, thread.lock_pointers});
   }
-  renewed.locks = threads::move_owners(memory, snapshot.reader, lock_places(snapshot.space),
-                                       robust_lists, inside, changed);
+  renewed.locks = threads::move_owners(
+      memory, snapshot.reader, lock_places(snapshot.space), robust_lists, inside,
+      [&] { return words_in_use(snapshot, memory); }, changed);
   if (ids_kept(snapshot, fresh)) return renewed;
   const auto objects =
       mapped_objects(snapshot.space, snapshot.program,

@@ -98,7 +98,9 @@ std::vector<OwnerWord> owner_words_of_mutex(std::span<const std::byte, kMutexByt
   if (!is_kind(kind)) return {};
   const auto lock = static_cast<std::uint32_t>(data.__lock);
   if (!is_held(lock, data.__owner, kind) || !is_count(data.__count, kind)) return {};
-  if (data.__nusers < 1 || data.__nusers >= kManyUsers) return {};
+  // Its owner, and threads that wait for a condition.
+  const std::size_t most_users = (kind & kShared) != 0 ? kManyUsers - 1 : ids.size();
+  if (data.__nusers < 1 || data.__nusers > most_users) return {};
   if (data.__spins != 0 && (kind & kTypeMask) != kAdaptive) return {};
   if (data.__elision != 0 && (kind & kElided) == 0) return {};
   if (!is_list(data.__list, kind)) return {};
@@ -140,7 +142,8 @@ namespace {
 
 class Mover {
  public:
-  Mover(const tracee::Memory& memory, const IdMap& ids) : memory_(memory), ids_(ids) {}
+  Mover(const tracee::Memory& memory, const IdMap& ids, const WordsInUse& in_use)
+      : memory_(memory), ids_(ids), ask_in_use_(in_use) {}
 
   /// The mutexes that a thread would leave behind if it died now.
   void follow(const RobustList& list) {
@@ -169,7 +172,8 @@ class Mover {
   /// A word that may be somebody's owner word.
   void look_at(Addr word) {
     std::array<std::byte, kMutexBytes> mutex{};
-    if (memory_.read_some(word - kMutexOwnerAt, mutex) == mutex.size())
+    if (memory_.read_some(word - kMutexOwnerAt, mutex) == mutex.size() &&
+        has_its_users(word - kMutexOwnerAt, mutex))
       write(word - kMutexOwnerAt, mutex, owner_words_of_mutex(mutex, ids_));
     std::array<std::byte, kRwlockBytes> rwlock{};
     if (memory_.read_some(word - kWriterAt, rwlock) == rwlock.size())
@@ -207,6 +211,16 @@ class Mover {
     return memory_.read_some(from, std::as_writable_bytes(std::span(&value, 1))) == sizeof value;
   }
 
+  // Whoever waits for a condition with a mutex has its address at hand, to take it again. An array
+  // in the heap of an interpreter begins with much the same words: a mark, a type, a length.
+  bool has_its_users(Addr at, std::span<const std::byte, kMutexBytes> bytes) {
+    pthread_mutex_t mutex;
+    std::memcpy(&mutex, bytes.data(), sizeof mutex);
+    if (mutex.__data.__nusers <= 1 || (mutex.__data.__kind & kShared) != 0) return true;
+    if (!in_use_) in_use_ = ask_in_use_();
+    return in_use_->contains(at.value);
+  }
+
   void renew(Addr lock, const RobustList& list, Tid now) {
     std::uint32_t word = 0;
     if (!read(lock, word)) return;
@@ -230,6 +244,8 @@ class Mover {
 
   const tracee::Memory& memory_;
   const IdMap& ids_;
+  const WordsInUse& ask_in_use_;
+  std::optional<std::unordered_set<std::uint64_t>> in_use_;
 };
 
 }  // namespace
@@ -237,8 +253,9 @@ class Mover {
 std::vector<MovedLock> move_owners(const tracee::Memory& memory, const image::Reader& image,
                                    std::span<const proc::PageRun> writable,
                                    std::span<const RobustList> robust_lists,
-                                   std::span<const InsideLock> inside, const IdMap& ids) {
-  Mover mover(memory, ids);
+                                   std::span<const InsideLock> inside, const WordsInUse& in_use,
+                                   const IdMap& ids) {
+  Mover mover(memory, ids, in_use);
   if (!ids.changes()) return mover.moved;
   static_assert(kMutexListAt == 32, "the robust list is followed by offsets from the lock word");
   for (const auto& list : robust_lists) mover.follow(list);

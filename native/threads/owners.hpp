@@ -14,9 +14,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/types.hpp"
@@ -34,6 +36,7 @@ class IdMap {
   [[nodiscard]] std::optional<Tid> find(Tid old) const;
   /// Whether any id has changed.
   [[nodiscard]] bool changes() const { return changes_; }
+  [[nodiscard]] std::size_t size() const { return ids_.size(); }
   /// Cheap and never wrong about an id of ours: false means that it is none.
   [[nodiscard]] bool may_hold(std::uint32_t word) const { return word - least_ <= span_; }
 
@@ -75,6 +78,10 @@ struct InsideLock {
   std::vector<Addr> pointers;
 };
 
+/// The words in the registers of all threads and at the tops of their stacks. Asked for when
+/// needed.
+using WordsInUse = std::function<std::unordered_set<std::uint64_t>()>;
+
 /// What was taken for a held lock by its structure alone, with the words as they were before.
 struct MovedLock {
   Addr address;
@@ -88,6 +95,7 @@ struct MovedLock {
 std::vector<MovedLock> move_owners(const tracee::Memory& memory, const image::Reader& image,
                                    std::span<const proc::PageRun> writable,
                                    std::span<const RobustList> robust_lists,
-                                   std::span<const InsideLock> inside, const IdMap& ids);
+                                   std::span<const InsideLock> inside, const WordsInUse& in_use,
+                                   const IdMap& ids);
 
 }  // namespace ckpt::threads

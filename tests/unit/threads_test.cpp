@@ -134,6 +134,7 @@ TEST(OwnerWords, OfNothingThatOnlyLooksLikeAMutex) {
       {"not locked", [](pthread_mutex_t& m) { m.__data.__lock = 0; }},
       {"a lock word of 3", [](pthread_mutex_t& m) { m.__data.__lock = 3; }},
       {"no users", [](pthread_mutex_t& m) { m.__data.__nusers = 0; }},
+      {"more users than threads", [](pthread_mutex_t& m) { m.__data.__nusers = 2; }},
       {"too many users", [](pthread_mutex_t& m) { m.__data.__nusers = 1U << 30U; }},
       {"a count, not recursive", [](pthread_mutex_t& m) { m.__data.__count = 1; }},
       {"an unknown kind", [](pthread_mutex_t& m) { m.__data.__kind = 4096; }},
