@@ -71,6 +71,10 @@ class SavedThread(NamedTuple):
     queued: Tuple[Siginfo, ...]
     ended: bool
 
+    def __repr__(self) -> str:
+        pc = self.registers.get("rip", 0)
+        return f"<SavedThread {self.tid} {self.name!r} at {pc:#x}>"
+
     @classmethod
     def of(cls, source: Mapping[str, Any]) -> "SavedThread":
         """From a thread of the record. Raises RecordError."""

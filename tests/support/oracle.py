@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import struct
 import subprocess
 from pathlib import Path
@@ -197,6 +198,8 @@ def look(pid: int, register_dump: Path | None = None) -> Look:
         )
     status = dict(line.split(":", 1) for line in read_text(f"/proc/{pid}/status").splitlines() if ":" in line)
     process = {field: status[field].strip() for field in _PROCESS_FIELDS if field in status}
+    process["limits"] = read_text(f"/proc/{pid}/limits")
+    process["timers"] = _timers(pid)
     process["personality"] = read_text(f"/proc/{pid}/personality").strip()
     for name in ("cmdline", "environ", "auxv"):
         process[name] = read_text(f"/proc/{pid}/{name}")
@@ -206,18 +209,46 @@ def look(pid: int, register_dump: Path | None = None) -> Look:
             files[fd] = os.readlink(f"/proc/{pid}/fd/{fd}")
         except OSError:
             continue
-        info = dict(line.split(":", 1) for line in read_text(f"/proc/{pid}/fdinfo/{fd}").splitlines() if ":" in line)
+        text = read_text(f"/proc/{pid}/fdinfo/{fd}")
+        info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
         if files[fd].startswith("/") and not files[fd].startswith("/dev/"):
             files[fd] += f" at {info.get('pos', '').strip()}, flags {info.get('flags', '').strip()}"
         else:
             # The other end of a pipe, or the terminal, is another one after a restore.
             files[fd] = files[fd].partition(":")[0] if ":[" in files[fd] else files[fd]
+        files[fd] += _more_of(text)
     for name in ("exe", "cwd", "root"):
         try:
             links[name] = os.readlink(f"/proc/{pid}/{name}")
         except OSError:
             links[name] = "?"
     return Look(pid, mappings, _memory(pid, mappings), threads, process, files, links)
+
+
+# What is another object's after a restore, and what runs on.
+_NOT_KEPT = {"pos", "flags", "mnt_id", "ino", "eventfd-id", "Pid", "NSpid", "it_value", "ticks", "scm_fds"}
+
+
+def _more_of(fdinfo: str) -> str:
+    """What an open file tells of itself beyond what all do."""
+    found = []
+    for line in fdinfo.splitlines():
+        name, _, rest = line.partition(":")
+        if name == "tfd":
+            found.append("tfd " + " ".join(rest.split()[:5]))
+        elif name.startswith("inotify wd"):
+            found.append(" ".join(word for word in line.split() if word.startswith(("wd:", "mask:"))))
+        elif name == "lock":
+            found.append("lock " + " ".join(rest.split()[1:4]))
+        elif name.split()[0] not in _NOT_KEPT:
+            found.append(f"{name} {rest.strip()}")
+    return "".join(f", {line}" for line in sorted(found))
+
+
+def _timers(pid: int) -> str:
+    """POSIX timers. The id in a CPU clock and in what is notified is the thread's."""
+    text = read_text(f"/proc/{pid}/timers")
+    return re.sub(r"(?<=[pt]id\.)\d+|(?<=ClockID: )-\d+", "N", text)
 
 
 def _translation(look: Look) -> tuple[int, int]:
