@@ -117,6 +117,13 @@ class Replay:
         self._client.say(f"{value!r}")
         return value
 
+    def select(self, function: str) -> None:
+        """Select the newest frame of a function, for `eval` and `execute`. Raises ReplayError when it
+        is not on the selected thread's stack.
+        """
+        __tracebackhide__ = True
+        self._client.request("select", echo=f"(replay) select {function}", function=function)
+
     def backtrace(self) -> List[Frame]:
         """The frames of the selected thread, the newest first; at most 200."""
         __tracebackhide__ = True

@@ -235,14 +235,21 @@ class Server:
         self._fatal = self._stopped_by = None
         location, _, condition = location.partition(" if ")
         place = afresh.resolve(location) if location else None
+        how = "run"
+        if location and place is None and afresh.resolve("main"):
+            # It may be in a library, which is there once the program has begun.
+            self._run_to("main", "run")
+            how = "continue"
+            place = afresh.resolve(location) if inferior_pid() else None
         if location and place is None:
             if must:
                 raise CkptError(f"there is no {location} in {program}")
             notes.append(f"there is no {location} in this program")
         if place is None:
-            self._go("run")
+            if inferior_pid() or how == "run":
+                self._go(how)
             return {"reached": False, "there": False, "notes": notes}
-        return {"reached": self._run_to(place, "run", condition), "there": True, "notes": notes}
+        return {"reached": self._run_to(place, how, condition), "there": True, "notes": notes}
 
     def do_execute(self, command: str) -> None:
         """Run a command of GDB's."""
@@ -321,6 +328,12 @@ class Server:
             for each in enabled:
                 if each.is_valid():
                     each.enabled = True
+
+    def do_select(self, function: str) -> None:
+        """Select the newest frame of a function."""
+        self._check_alive()
+        if not whereabouts.select(function):
+            raise CkptError(f"{function} is not on the selected thread's stack")
 
     def do_backtrace(self) -> List[Dict[str, Any]]:
         """The frames of the selected thread."""

@@ -99,6 +99,20 @@ def frames() -> List[Dict[str, Any]]:
     return found
 
 
+def select(function: str) -> bool:
+    """Select the newest frame of `function` in the selected thread; False when there is none."""
+    # `frame function` of GDB 13 overlooks frames of optimised code.
+    frame: Any = gdb.newest_frame()
+    for _ in range(_FRAMES_LIMIT):
+        if frame is None:
+            break
+        if frame.name() == function:
+            frame.select()
+            return True
+        frame = frame.older()
+    return False
+
+
 def threads() -> List[Dict[str, Any]]:
     """The program's threads and where they are. The selection is as before."""
     selected = gdb.selected_thread()

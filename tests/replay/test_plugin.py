@@ -88,6 +88,10 @@ def test_ends(here: Lab) -> None:
         assert r.signal == "SIGABRT" and r.exit_code is None and r.alive
         assert r.failure is not None and "total < 0" in r.failure.assertion
         assert "finish_up" in [frame.function for frame in r.backtrace()]
+        r.select("main")
+        assert r.eval("argc") == 2
+        with pytest.raises(ReplayError, match="enter is not on the selected thread's stack"):
+            r.select("enter")
         r.finish()
         assert r.signal == "SIGABRT"
         r.execute("continue")
