@@ -255,7 +255,8 @@ def _end(state: State, late: str) -> Tuple[str, ...]:
     if not state.alive:
         return (f"killed by {state.fatal}",) if state.fatal else ("ended",)
     if state.fatal is not None:
-        said = [f"assertion: {state.assertion}"] if state.assertion else []
+        text = re.sub(r"/\S*/(?=[^/\s]+:\d+: )", "", state.assertion)  # the file's name will do
+        said = [f"assertion: {text}"] if text else []
         return (f"signal {state.fatal}", *said, *where)
     by = f" by {state.stopped_by}" if state.stopped_by else ""
     return (f"stopped{by}", *where)

@@ -131,7 +131,7 @@ def test_from_the_failure_to_its_test(machines: tuple[Machine, Machine]) -> None
     desk.run("ckpt", "replay", "books", "--script", "look.py", "--update")
     text = (desk.directory / "look.expect").read_text()
     assert "signal SIGABRT" in text and "in queue_audit at queue.c:" in text
-    assert re.search(r"settle by worker \d: credit (-?\d+) -> (-?\d+)  <- knows nothing of the one before", text), text
+    assert re.search(r"settle by worker \d: credit (-?\d+) -> (-?\d+)  <- knows nothing of the above", text), text
     for _ in range(2):
         assert "as recorded" in desk.run("ckpt", "replay", "books", "--script", "look.py")
 
