@@ -1,6 +1,7 @@
 #include "state/attributes.hpp"
 
 #include <fcntl.h>
+#include <linux/membarrier.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -21,6 +22,13 @@ namespace {
 using image::Json;
 using tracee::loop_entry;
 using tracee::LoopEntry;
+
+// <linux/membarrier.h>; the first one is of Linux 6.3.
+constexpr std::uint32_t kGetRegistrations = 1U << 9U;
+constexpr std::uint32_t kAllRegistrations = MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED |
+                                            MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED |
+                                            MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE |
+                                            MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ;
 
 constexpr int kIoPriorityOfThread = 1;  // IOPRIO_WHO_PROCESS, ioprio_set(2)
 constexpr int kMostProcessors = 8192;
@@ -118,14 +126,15 @@ void ask_attributes(const tracee::Memory& memory, ThreadAttributes& attributes,
 ProcessAttributes ask_process_attributes(const CaptureContext& context,
                                          tracee::RemoteThread& thread,
                                          const tracee::Scratch& scratch) {
-  const Addr answer = scratch.data + 6 * sizeof(LoopEntry);
-  std::array<LoopEntry, 6> table = {
+  const Addr answer = scratch.data + 7 * sizeof(LoopEntry);
+  std::array<LoopEntry, 7> table = {
       loop_entry(SYS_prctl, {PR_GET_CHILD_SUBREAPER, answer.value}),
       loop_entry(SYS_prctl, {PR_GET_THP_DISABLE, 0, 0, 0, 0}),
       loop_entry(SYS_prctl, {PR_GET_DUMPABLE}),
       loop_entry(SYS_prctl, {kGetMdwe, 0, 0, 0, 0}),
       loop_entry(SYS_prctl, {kGetMemoryMerge, 0, 0, 0, 0}),
       loop_entry(SYS_prctl, {PR_GET_IO_FLUSHER, 0, 0, 0, 0}),
+      loop_entry(SYS_membarrier, {kGetRegistrations, 0, 0}),
   };
   thread.run(scratch, table);
   ProcessAttributes attributes;
@@ -138,6 +147,9 @@ ProcessAttributes ask_process_attributes(const CaptureContext& context,
   attributes.deny_write_exec = setting(3);
   attributes.merge_memory = setting(4) != 0;
   attributes.io_flusher = setting(5) != 0;
+  // An older kernel does not tell. To be registered without need does no harm.
+  attributes.memory_barriers =
+      table[6].result >= 0 ? static_cast<std::uint32_t>(table[6].result) : kAllRegistrations;
   std::string score = try_read_file(context.process.path("oom_score_adj")).value_or("0");
   if (score.ends_with('\n')) score.pop_back();
   attributes.oom_score_adj = proc::parse_number<int>(score).value_or(0);
@@ -193,14 +205,15 @@ Json attributes_to_json(const ProcessAttributes& attributes) {
           {"dumpable", attributes.dumpable},
           {"mdwe", attributes.deny_write_exec},
           {"memory_merge", attributes.merge_memory},
-          {"io_flusher", attributes.io_flusher}};
+          {"io_flusher", attributes.io_flusher},
+          {"memory_barriers", attributes.memory_barriers}};
 }
 
 ProcessAttributes process_attributes_from_json(const Json& json) {
-  return {json.at("child_subreaper"),     json.at("huge_pages_disabled").get<int>(),
-          json.at("oom_score_adj"),       json.value("dumpable", 1),
-          json.value("mdwe", 0),          json.value("memory_merge", false),
-          json.value("io_flusher", false)};
+  return {json.at("child_subreaper"),      json.at("huge_pages_disabled").get<int>(),
+          json.at("oom_score_adj"),        json.value("dumpable", 1),
+          json.value("mdwe", 0),           json.value("memory_merge", false),
+          json.value("io_flusher", false), json.value("memory_barriers", 0U) & kAllRegistrations};
 }
 
 void restore_own_attributes(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
@@ -251,6 +264,11 @@ void restore_process_attributes(tracee::RemoteThread& thread, const tracee::Scra
     if (row.result != 0)
       notes.push_back(fmt::format("prctl({}) cannot be set again: {}", row.arguments[0],
                                   describe_errno(static_cast<int>(-row.result))));
+  std::vector<LoopEntry> registrations;
+  for (unsigned bit = 0; bit < 32; ++bit)
+    if (((attributes.memory_barriers >> bit) & 1U) != 0)
+      registrations.push_back(loop_entry(SYS_membarrier, {1U << bit, 0, 0}));
+  thread.run(scratch, registrations);  // what the kernel does not know no program has registered
   try {
     const UniqueFd file = open_file(fmt::format("/proc/{}/oom_score_adj", pid), O_WRONLY);
     write_all(file.get(), fmt::format("{}", attributes.oom_score_adj), "oom_score_adj");

@@ -43,6 +43,7 @@ struct ProcessAttributes {
   int deny_write_exec = 0;  // PR_GET_MDWE
   bool merge_memory = false;
   bool io_flusher = false;
+  std::uint32_t memory_barriers = 0;  // membarrier(2): the commands that have registered it
 };
 
 /// What can be seen from outside. `lwp` need not be stopped.

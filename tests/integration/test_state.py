@@ -200,7 +200,7 @@ def test_cpp_runtime(workshop: Workshop, way: Way) -> None:
     round_trip(workshop, "cpp_runtime", way=way)
 
 
-@pytest.mark.parametrize("name", ["cwd", "umask", "comm", "personality"])
+@pytest.mark.parametrize("name", ["cwd", "umask", "comm", "personality", "membarrier"])
 @each_way
 def test_attributes(workshop: Workshop, way: Way, name: str) -> None:
     directory = workshop.directory / "a directory"

@@ -76,6 +76,15 @@ static void get_no_new_privs(char* text) {
 }
 static void set_keepcaps(void) { MUST(prctl(PR_SET_KEEPCAPS, 1)); }
 static void get_keepcaps(char* text) { number_text(prctl(PR_GET_KEEPCAPS), text); }
+// Fails in a process that is not registered.
+static void set_membarrier(void) {
+  MUST(syscall(SYS_membarrier, 1 << 4, 0, 0));  // MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED
+  MUST(syscall(SYS_membarrier, 1 << 6, 0, 0));  // ..._SYNC_CORE
+}
+static void get_membarrier(char* text) {
+  long result = syscall(SYS_membarrier, 1 << 3, 0, 0);
+  number_text(result ? -errno : syscall(SYS_membarrier, 1 << 5, 0, 0) ? -errno : 0, text);
+}
 static void set_subreaper(void) { MUST(prctl(PR_SET_CHILD_SUBREAPER, 1)); }
 static void get_subreaper(char* text) {
   int value = 0;
@@ -120,6 +129,7 @@ static const struct {
     {"pdeathsig", set_pdeathsig, get_pdeathsig},
     {"no_new_privs", set_no_new_privs, get_no_new_privs},
     {"keepcaps", set_keepcaps, get_keepcaps},
+    {"membarrier", set_membarrier, get_membarrier},
     {"subreaper", set_subreaper, get_subreaper},
     {"thp_disable", set_thp, get_thp},
     {"rlimit_nofile", set_nofile, get_nofile},
