@@ -11,7 +11,7 @@
 Each call has a GDB of its own; the test's end ends it, and so does any end of pytest itself. What
 GDB and the program printed is in the report of a test that fails. docs/replay.md has all of it.
 
-Installed with the package (entry point `ckpt`); from elsewhere with `-p gdbext.pytest_plugin`.
+Installed with the package (entry point pytest11); from elsewhere with `-p gdbext.pytest_plugin`.
 """
 
 from __future__ import annotations

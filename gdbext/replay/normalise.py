@@ -19,7 +19,8 @@ from typing import Dict, List, Set, Tuple
 _HEX = re.compile(r"\b0x([0-9a-f]{4,16})\b")
 _LWP = re.compile(r"\b(LWP|process) \d+\b")
 _ID = re.compile(r"\b((?:LWP|process|p?pid|tid|PID|TID)(?: |=|: ?|#))(\d+)\b")
-_FROM = re.compile(r"( from )/(?:[^/\s]+/)*([^/\s]+)")
+# A frame in a library without debug information.
+_FROM = re.compile(r"(\) from )/(?:[^/\s]+/)*([^/\s]+)$", re.MULTILINE)
 _DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:[.,]\d+)?"

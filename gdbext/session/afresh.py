@@ -26,6 +26,9 @@ from ..snapshot import Snapshot, open_store
 from . import life, settings, store_directory, whereabouts
 
 _BREAKS = frozenset({"break", "hbreak", "tbreak", "thbreak"})
+# What of the program's directory is copied for another build of it.
+_COPIED_BYTES = 64 << 20
+_COPIED_FILES = 2000
 _STARTER = Path(__file__).resolve().parents[1] / "replay" / "starter.py"
 
 
@@ -170,7 +173,7 @@ def prepare(
             name: _translated(value, replaced) for name, value in snapshot.environ.items()
         }
         stdin = streams.get("0") or _stdin(snapshot, scratch, notes)
-        _copy_tree(Path(snapshot.cwd), home, notes)
+        _copy_directory(Path(snapshot.cwd), home, notes)
     plan = scratch / "start.json"
     plan.write_text(
         json.dumps(
@@ -236,20 +239,70 @@ def _translated(word: str, replaced: Dict[str, str]) -> str:
     return word
 
 
-def _copy_tree(real: Path, home: Path, notes: List[str]) -> None:
-    """Let everything else in the program's directory be found in `home` as well."""
-    home.mkdir(exist_ok=True)
+class _Copier:
+    """Lets everything else in the program's directory be found in `home` as well: as private copies
+    as long as they are not too many, then by links.
+    """
+
+    def __init__(self) -> None:
+        self._left_bytes = _COPIED_BYTES
+        self._left_files = _COPIED_FILES
+        self.links = False
+
+    def fill(self, real: Path, home: Path) -> None:
+        """Fill the directory `home`. Raises OSError when `real` cannot be read."""
+        home.mkdir(exist_ok=True)
+        entries = sorted(os.scandir(real), key=_size_first)
+        for entry in entries:
+            here = home / entry.name
+            is_directory = entry.is_dir(follow_symlinks=False)
+            if os.path.lexists(here) and not (is_directory and here.is_dir()):
+                continue  # a copy of what the program had open
+            try:
+                if entry.is_symlink():
+                    os.symlink(os.readlink(entry.path), here)
+                    continue
+                if is_directory and self._takes(0):
+                    self.fill(Path(entry.path), here)
+                    continue
+                if entry.is_file(follow_symlinks=False):
+                    if self._takes(entry.stat(follow_symlinks=False).st_size):
+                        shutil.copy2(entry.path, here)
+                        continue
+                    self.links = True
+                elif is_directory:
+                    self.links = True
+            except OSError:
+                pass  # what we may not read, the program may not either
+            if not os.path.lexists(here):
+                os.symlink(entry.path, here)
+
+    def _takes(self, size: int) -> bool:
+        if size > self._left_bytes or self._left_files == 0:
+            return False
+        self._left_bytes -= size
+        self._left_files -= 1
+        return True
+
+
+def _size_first(entry: "os.DirEntry[str]") -> Tuple[int, str]:
     try:
-        entries = list(os.scandir(real))
+        is_directory = entry.is_dir(follow_symlinks=False)
+        return (1 << 62 if is_directory else entry.stat(follow_symlinks=False).st_size, entry.name)
+    except OSError:
+        return 0, entry.name
+
+
+def _copy_directory(real: Path, home: Path, notes: List[str]) -> None:
+    copier = _Copier()
+    try:
+        copier.fill(real, home)
     except OSError as error:
         notes.append(f"{real}: {error.strerror}: the program starts in an empty directory")
-        return
-    for entry in entries:
-        here = home / entry.name
-        if not os.path.lexists(here):
-            os.symlink(entry.path, here)
-        elif here.is_dir() and not here.is_symlink():
-            _copy_tree(Path(entry.path), here, notes)
+    if copier.links:
+        notes.append(
+            f"{real} is large: the program finds some of it through links, and may change it"
+        )
 
 
 def _stdin(snapshot: Snapshot, scratch: Path, notes: List[str]) -> str:

@@ -83,6 +83,32 @@ def test_started_as_it_was(lab: Lab) -> None:
     assert sorted(lab.work.iterdir()) == before and (lab.work / "log").read_text() == log
 
 
+def test_its_directory_is_private(lab: Lab) -> None:
+    """Also files that it did not have open at the save, and those in directories below."""
+    lab.save(at=None, environment={"LEDGER_END": "segv"})
+    (lab.work / "below").mkdir()
+    (lab.work / "below" / "state").write_text("old")
+    (lab.work / "other").write_text("old")
+    (lab.work / "link").symlink_to("other")
+    code = "".join(f'fputs("new", fopen("{name}", "w")); ' for name in ("below/state", "other", "link", "made"))
+    writes = [('printf("%c\\n", *missing)', f'{{ {code} puts("wrote"); }}')]
+    program = str(lab.compiled("writes", *writes))
+    printed = lab.ckpt("replay", "one", "--program", program, "--json", "--gone")
+    assert "wrote" in printed and "exited with status 0" in printed, printed
+    assert (lab.work / "other").read_text() == "old" == (lab.work / "below" / "state").read_text()
+    assert not (lab.work / "made").exists()
+
+
+def test_a_large_directory(lab: Lab) -> None:
+    """Is not copied as a whole, and that is said."""
+    lab.save(at=None, environment={"LEDGER_END": "segv"})
+    with open(lab.work / "large", "wb") as large:
+        large.truncate(100 << 20)
+    printed = lab.ckpt("replay", "one", "--program", str(lab.program()))
+    assert "occurs again" in printed
+    assert f"note: {lab.work} is large: the program finds some of it through links" in printed
+
+
 def test_an_expectation(lab: Lab) -> None:
     """Where the snapshot is of no failure, the recorded expectation is the question."""
     program = lab.program()

@@ -8,8 +8,10 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pexpect
 import pytest
-from support.replay import Lab
+from support.processes import children_of, wait_until
+from support.replay import ROOT, Lab
 
 SCRIPT = """\
 handle SIGUSR1 nostop noprint
@@ -358,3 +360,42 @@ def test_a_terminal_stays_one(lab: Lab) -> None:
     assert "    $1 = 3\n" in text, text
     # It is out although the program has not ended.
     assert "stdout:\n    file: 3, total 6\nstderr: nothing\n" in text
+
+
+def test_interrupted_inside_gdb(lab: Lab) -> None:
+    """Ctrl-C ends the replay, and nothing else."""
+    lab.save(environment={"LEDGER_END": "hang"})
+    gdb = pexpect.spawn(
+        "gdb", ["-nx", "-q", "-ex", "set prompt <gdb>", "-x", str(ROOT / "gdbext/load.py")], env=lab.environment,
+        cwd=str(lab.work), encoding="utf-8", timeout=60,
+    )  # fmt: skip
+    try:
+        gdb.expect_exact("<gdb>")
+        gdb.sendline("ckpt replay one -update")
+        # The program is there, and spins.
+        wait_until(lambda: any(_name(pid) == "ledger" for pid in _below(gdb.pid)), "the program is restored", 60)
+        gdb.sendintr()
+        gdb.expect_exact("ckpt replay: interrupted")
+        gdb.expect_exact("<gdb>")
+        wait_until(lambda: not _below(gdb.pid), "nothing is left", 20)
+        gdb.sendline("print 6 * 7")
+        gdb.expect_exact("42")
+    finally:
+        gdb.close(force=True)
+    assert not list(lab.work.glob("*.expect"))
+
+
+def _below(pid: int) -> list[int]:
+    found = [pid]
+    for each in found:
+        found += children_of(each)
+    return [each for each in found[1:] if _name(each)]
+
+
+def _name(pid: int) -> str:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    name, _, rest = status.partition("(")[2].rpartition(")")
+    return "" if rest.split()[0] == "Z" else name

@@ -54,9 +54,9 @@ def test_normalising_what_gdb_says(noise: Noise, text: str, wanted: str) -> None
 
 
 def test_normalising_what_the_program_says(noise: Noise) -> None:
-    text = "LWP 17 () from /a/b at 0x401000, LWP 4711"
-    assert noise.without(text, of_gdb=False) == "LWP 17 () from /a/b at <address>, LWP <id>"
-    assert noise.without(text, of_gdb=True) == "LWP <id> () from b at <address>, LWP <id>"
+    text = "LWP 17 0x401000, LWP 4711 f () from /a/b\nx from /a/b"
+    assert noise.without(text, of_gdb=False) == "LWP 17 <address>, LWP <id> f () from /a/b\nx from /a/b"
+    assert noise.without(text, of_gdb=True) == "LWP <id> <address>, LWP <id> f () from b\nx from /a/b"
 
 
 # --- expectations --------------------------------------------------------------------------------------------------
