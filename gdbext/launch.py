@@ -35,7 +35,7 @@ ProgressCallback = Callable[[int, int], bool]
 
 class RestartOptions(NamedTuple):
     """The options of `ckpt-restart`; files are paths or None, `file` pairs an old with a
-    new path.
+    new path, `env` are the changes of the environment, each NAME=VALUE.
     """
 
     store: Path
@@ -46,6 +46,7 @@ class RestartOptions(NamedTuple):
     stdin: Optional[str] = None
     stdout: Optional[str] = None
     stderr: Optional[str] = None
+    env: Tuple[str, ...] = ()
 
     def arguments(self) -> List[str]:
         """As command-line arguments."""
@@ -53,6 +54,8 @@ class RestartOptions(NamedTuple):
         words += ["--files", self.files]
         for old, new in self.file:
             words += ["--file", f"{old}={new}"]
+        for entry in self.env:
+            words += ["--env", entry]
         for option, path in (
             ("--stdin", self.stdin),
             ("--stdout", self.stdout),
@@ -73,6 +76,7 @@ class RestartOptions(NamedTuple):
             "stdin": self.stdin,
             "stdout": self.stdout,
             "stderr": self.stderr,
+            "env": list(self.env),
         }
 
 

@@ -307,6 +307,11 @@ int main(int argc, char** argv) {
       ->type_name("OLD=NEW")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--env", options.restore.environment,
+                 "NAME=VALUE: a variable of the program's environment (may be repeated)")
+      ->type_name("NAME=VALUE")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   std::array<std::string, 3> streams;
   app.add_option("--stdin", streams[0], "a file for the program's standard input")
       ->type_name("FILE");

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Optional, Tuple
 
 from ..errors import UsageError
@@ -42,6 +43,14 @@ class Options(Parsed):
     file: Tuple[str, ...] = repeated(
         "file", "OLD=NEW", "Open NEW where the program had OLD open.", words=Words.FILE
     )
+    set: Tuple[str, ...] = repeated(
+        "set",
+        "EXPR=VALUE",
+        "Give EXPR, in the frame that was selected at the save, the value VALUE.",
+    )
+    env: Tuple[str, ...] = repeated(
+        "env", "NAME=VALUE", "Change the environment that the program sees."
+    )
     no_session: bool = flag(
         "no-session", "Leave out breakpoints, displays, arguments and environment."
     )
@@ -77,9 +86,13 @@ def run(options: Options) -> None:
         stdin=_path(options.stdin),
         stdout=_path(options.stdout),
         stderr=_path(options.stderr),
+        env=tuple(_variable(text) for text in options.env),
     )
+    changes = tuple(_assignment(text) for text in options.set)
     done = restoring.restore(
-        store, restoring.RestoreRequest(options.target, restart, not options.no_session)
+        store, restoring.RestoreRequest(
+            options.target, restart, not options.no_session, set=changes
+        ),
     )
     session.show(report.restored(done.record, done.name, done.pid, done.ids))
     session.show(*(f"note: {report.printable(note)}" for note in done.notes))
@@ -91,6 +104,22 @@ def _pair(text: str) -> Tuple[str, str]:
     if not (old and equals and new):
         raise UsageError(f'-file needs OLD=NEW, not "{text}"')
     return os.path.abspath(os.path.expanduser(old)), os.path.abspath(os.path.expanduser(new))
+
+
+def _variable(text: str) -> str:
+    name, equals, _ = text.partition("=")
+    if not (name and equals):
+        raise UsageError(f'-env needs NAME=VALUE, not "{text}"')
+    return text
+
+
+def _assignment(text: str) -> Tuple[str, str]:
+    # Not the "=" of a comparison.
+    match = re.search(r"(?<![=!<>])=(?!=)", text)
+    expression, value = (text[: match.start()], text[match.end() :]) if match else ("", "")
+    if not (expression.strip() and value.strip()):
+        raise UsageError(f'-set needs EXPR=VALUE, not "{text}"')
+    return expression.strip(), value.strip()
 
 
 def _path(text: Optional[str]) -> Optional[str]:

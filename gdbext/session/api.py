@@ -105,9 +105,12 @@ def restore(
     session: bool = True,
     ids: Optional[str] = None,
     clock: Optional[str] = None,
+    set: Optional[Mapping[str, object]] = None,
+    env: Optional[Mapping[str, str]] = None,
 ) -> Union[Restored, Deferred]:
     """Replace the selected inferior by a snapshot, as `ckpt restore` does; nothing is asked or
-    printed. `name` is a name or a file, None the newest snapshot.
+    printed. `name` is a name or a file, None the newest snapshot. `set` maps expressions to the
+    values they are to have, as text that GDB reads or as numbers; `env` maps names to values.
 
     Returns the record of the restore: name, record (of the snapshot), pid, ids, notes. In a
     breakpoint's `stop` method, or while the program runs: a Deferred, at once; when it is done, GDB
@@ -137,9 +140,11 @@ def restore(
         stdin=_path(stdin) if stdin is not None else None,
         stdout=_path(stdout) if stdout is not None else None,
         stderr=_path(stderr) if stderr is not None else None,
+        env=tuple(f"{variable}={value}" for variable, value in (env or {}).items()),
     )
+    changes = tuple((expression, str(value)) for expression, value in (set or {}).items())
     request = restoring.RestoreRequest(
-        os.fspath(name) if name is not None else None, options, session, ask=False
+        os.fspath(name) if name is not None else None, options, session, ask=False, set=changes
     )
 
     def action() -> Restored:

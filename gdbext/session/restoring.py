@@ -21,18 +21,20 @@ from ..errors import CkptError, LaunchError
 from ..progress import Progress
 from ..records import Checked, Finished, MovedLock, Record
 from ..store import Store
-from . import debugger, inferior, life, settings, show, stoppc
+from . import debugger, editing, inferior, life, settings, show, stoppc
 
 
 class RestoreRequest(NamedTuple):
     """What `ckpt restore` was asked for. `target` is a name, a file, or None for the newest
-    snapshot; with `ask` GDB's own question comes before the present program is killed.
+    snapshot; with `ask` GDB's own question comes before the present program is killed. `set` are
+    expressions with the values they are to have, as GDB reads them.
     """
 
     target: Optional[str]
     options: launch.RestartOptions
     session: bool
     ask: bool = True
+    set: Tuple[Tuple[str, str], ...] = ()
 
 
 class Restored(NamedTuple):
@@ -143,6 +145,10 @@ class _Restore:
         self._show_libraries()
         parked = self._start()
         finished = self._take_over(parked)
+        if self._request.set:
+            tids = {thread.saved_tid: thread.tid for thread in finished.threads}
+            self._select(tids)
+            editing.assign(self._request.set)
         # From here on the program is whole: what goes wrong now is a note, not a reason to kill it.
         parked.go()
         self._undo.pop_all()

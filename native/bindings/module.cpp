@@ -55,6 +55,7 @@ ckpt::state::RestoreOptions restore_options(const Json& json) {
     throw Error(ErrorKind::usage, "files: one of auto, real, private, strict");
   if (json.contains("file"))
     for (const auto& pair : json.at("file")) options.replaced_files[pair.at(0)] = pair.at(1);
+  if (json.contains("env")) options.environment = json.at("env").get<std::vector<std::string>>();
   const char* const names[] = {"stdin", "stdout", "stderr"};  // NOLINT(modernize-avoid-c-arrays)
   for (int stream = 0; stream < 3; ++stream)
     if (json.contains(names[stream]) && !json.at(names[stream]).is_null())

@@ -20,6 +20,7 @@
 #include "base/fault.hpp"
 #include "base/io.hpp"
 #include "snapshot/capture.hpp"
+#include "snapshot/environment.hpp"
 #include "snapshot/ids.hpp"
 #include "state/name_cache.hpp"
 #include "state/terminal.hpp"
@@ -348,6 +349,7 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   result.notes.insert(result.notes.end(), renewed.notes.begin(), renewed.notes.end());
   result.locks = std::move(renewed.locks);
   fault_point("restore-ids");
+  change_environment(snapshot, files, main, memory);
 
   state::create_timers(main, scratch, memory, snapshot.timers,
                        ids_then_and_now(snapshot, result.tids), result.notes);

@@ -8,6 +8,7 @@
 
 #include "base/error.hpp"
 #include "base/fault.hpp"
+#include "snapshot/environment.hpp"
 #include "snapshot/machine.hpp"
 
 namespace ckpt::snapshot {
@@ -115,6 +116,7 @@ Checked check(const Snapshot& snapshot, state::FileSource& files, bool verify_me
     }
     state::check_descriptors(snapshot.descriptors, files);
     files.check_replacements();
+    check_environment(snapshot, files);
     const auto& first = snapshot.threads.front().credentials;
     if (snapshot.process.uid != ::geteuid() && !(first && state::may_restore_credentials(*first)))
       checked.notes.push_back(fmt::format("the program ran as user {}: it goes on as user {}",

@@ -47,6 +47,7 @@ struct RestoreOptions {
   FilesMode files = FilesMode::automatic;
   std::map<std::string, std::string> replaced_files;  // OLD=NEW
   std::map<int, std::string> streams;                 // 0, 1, 2 -> path
+  std::vector<std::string> environment;               // NAME=VALUE, to be set
 };
 
 }  // namespace ckpt::state
