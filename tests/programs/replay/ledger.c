@@ -1,4 +1,3 @@
-// ckpt-build: no-static
 // ledger FILE [LOG]: adds up the numbers in FILE, then those on standard input, one line each, unbuffered,
 // so that what was not read yet is not in memory. Prints the sums, and appends them to LOG. Ends with
 // status 3 when there is one above LEDGER_LIMIT (environment, default 1000000), and dies as LEDGER_END
