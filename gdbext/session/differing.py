@@ -28,6 +28,8 @@ from .values import OPTIMIZED_OUT, parts
 MOST_FRAMES = 64
 MOST_THREADS = 256
 MOST_RANGES = 1_000_000
+# How deep in an object a container is looked for.
+MOST_NESTED = 4
 
 
 class Compared(NamedTuple):
@@ -71,6 +73,7 @@ class _Side:
         self.record = postmortem.record_of(snapshot.path)
         core.open(snapshot, self.record)
         self._in_functions: Dict[str, Dict[int, Tuple[str, Any]]] = {}
+        self._printed: Dict[str, bool] = {}
 
     def select(self) -> None:
         """Make it what GDB looks at: the thread and frame that were selected at the save."""
@@ -113,6 +116,29 @@ class _Side:
         name, known = found
         table, cut = parts(name, known.value(), follow=False)
         return name, os.path.basename(known.symtab.filename), table, cut
+
+    def has_printer(self, symbol: Symbol) -> bool:
+        """Whether a pretty-printer shows the variable, or a part of it."""
+        found = self._debug_symbol(symbol)
+        return found is not None and self._is_printed(found[1].value(), MOST_NESTED)
+
+    def _is_printed(self, value: Any, depth: int) -> bool:
+        kind = value.type.strip_typedefs()
+        if kind.code == gdb.TYPE_CODE_ARRAY and kind.range()[0] <= kind.range()[1]:
+            return self._is_printed(value[kind.range()[0]], depth)
+        if kind.code != gdb.TYPE_CODE_STRUCT:
+            return False
+        name = str(kind)
+        if name not in self._printed:
+            self._printed[name] = gdb.default_visualizer(value) is not None or (
+                depth > 0
+                and any(
+                    self._is_printed(value[field], depth - 1)
+                    for field in kind.fields()
+                    if hasattr(field, "bitpos") and field.type is not None
+                )
+            )
+        return self._printed[name]
 
     def _debug_symbol(self, symbol: Symbol) -> Optional[Tuple[str, Any]]:
         name = settings.quietly(f"info symbol {symbol.address:#x}").partition(" in section ")[0]
@@ -257,13 +283,17 @@ class _Comparison:
     def _variables(self) -> Iterator[Change]:
         bare: List[Change] = []
         others = 0
-        for before, after in self._changed_symbols():
+        for before, after, changed in self._symbols():
             self._old.select()
+            if not (changed or self._old.has_printer(before)):
+                continue
             left = self._old.variable(before)
             if left is not None:
                 self._new.select()
                 right = self._new.variable(after)
             if left is None or right is None:
+                if not changed:
+                    continue
                 if before.file == self._old.record.program:
                     old, new = self._old.bytes_of(before), self._new.bytes_of(after)
                     bare.append(Change("bytes", before.name, _hex(old), _hex(new)))
@@ -280,7 +310,10 @@ class _Comparison:
                 f"{counted(others, 'changed variable')} of libraries without debug information"
             )
 
-    def _changed_symbols(self) -> Iterator[Tuple[Symbol, Symbol]]:
+    def _symbols(self) -> Iterator[Tuple[Symbol, Symbol, bool]]:
+        """The variables of both sides that may differ, and whether their bytes do. Of the
+        executable's others those come, too: a container's elements are elsewhere.
+        """
         after = dict(_objects(self._new.snapshot))
         seen = set()
         for key, symbol in _objects(self._old.snapshot):
@@ -290,8 +323,10 @@ class _Comparison:
                 continue
             seen.add(symbol.address)
             left, right = self._old.bytes_of(symbol), self._new.bytes_of(other)
-            if left is not None and right is not None and left != right:
-                yield symbol, other
+            if left is None or right is None:
+                continue
+            if left != right or symbol.file == self._old.record.program:
+                yield symbol, other, left != right
 
     def _expression(self, expression: str) -> Iterator[Change]:
         old, cut_old, error = self._old.evaluate(expression)

@@ -314,6 +314,71 @@ def test_diff(scene: Scene) -> None:
     gdb.quit()
 
 
+CONTAINERS = r"""
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+namespace app {
+struct Base { virtual ~Base() = default; int id = 1; };
+struct Derived : Base { std::vector<int> list{1, 2}; };
+struct Holder { int before; std::vector<int> inside; };
+std::map<std::string, int> counts{{"a", 1}, {"b", 2}};
+std::vector<int> same{1, 2, 3};
+Holder holder{1, {5, 6}};
+static std::unique_ptr<Base> owner = std::make_unique<Derived>();
+}
+namespace { long hidden = 5; }
+struct Counter { static int total; int next() { static int calls; ++total; return ++calls; } };
+int Counter::total = 0;
+thread_local int local_to_thread = 3;
+union Word { int i; float f; } word;
+struct Flags { unsigned a : 3, b : 5; } flags;
+void stop() {}
+int main() {
+  Counter counter;
+  stop();
+  app::counts["a"] = 7;
+  app::holder.inside[1] = 66;
+  auto derived = static_cast<app::Derived *>(app::owner.get());
+  derived->list[1] = 9;
+  hidden++;
+  counter.next();
+  local_to_thread = 4;
+  word.i = 77;
+  flags.b = 3;
+  stop();
+}
+"""
+
+
+def test_diff_of_objects(scene: Scene) -> None:
+    """C++: namespaces, static members, containers whose own bytes are the same, bit-fields, unions."""
+    gdb = scene.gdb(str(scene.compile(CONTAINERS, "containers", language="c++")))
+    gdb.execute("break stop")
+    gdb.execute("run")
+    gdb.execute("up")
+    save(gdb, "first")
+    gdb.execute("continue")
+    gdb.execute("up")
+    save(gdb, "second")
+    text = gdb.execute("ckpt diff first second app::owner local_to_thread")
+    for line in (
+        '  app::counts[abi:cxx11]["a"] (containers.cpp): 1 -> 7',
+        "  app::holder.inside[1] (containers.cpp): 6 -> 66",
+        "  (anonymous namespace)::hidden (containers.cpp): 5 -> 6",
+        "  Counter::total (containers.cpp): 0 -> 1",
+        "  Counter::next()::calls (containers.cpp): 0 -> 1",
+        "  word.i (containers.cpp): 0 -> 77",
+        "  flags.b (containers.cpp): 0 -> 3",
+        "  app::owner.get()->list[1]: 2 -> 9",
+        "  local_to_thread: 3 -> 4",
+    ):
+        assert line in text.splitlines(), f"{line}\n{text}"
+    assert "same" not in text and '["b"]' not in text and "(bytes)" not in text
+    gdb.quit()
+
+
 def test_diff_of_two_runs(scene: Scene) -> None:
     """Nothing is where it was; what has the same value is not named."""
     program = build(scene)
