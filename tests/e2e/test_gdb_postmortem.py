@@ -8,6 +8,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import processes
 import pytest
 from gdbsession import GdbSession
 from scene import Scene, refuse, restore, save
@@ -482,3 +483,31 @@ def test_completion_of_the_new_commands(scene: Scene) -> None:
         text = gdb.execute(f"help ckpt {command}")
         assert all(word in text for word in words), text
     gdb.quit()
+
+
+def test_an_interrupted_print_changes_nothing(scene: Scene) -> None:
+    gdb = trail(scene)
+    snapshots = scene.store / "snapshots"
+    # Enough for it to be in the middle of them.
+    for number in range(1000):
+        os.link(snapshots / "one.ckpt", snapshots / f"copy{number}.ckpt")
+    before = session_state(gdb)
+    gdb.start("ckpt print steps -all")
+    processes.wait_until(lambda: opened(gdb.child.pid, snapshots), "a snapshot is open")
+    gdb.child.send("\x03")
+    printed = gdb.wait_prompt()
+    assert "ckpt print: interrupted" in printed, printed
+    assert session_state(gdb) == before
+    assert "done 4 8" in gdb.execute("delete") + gdb.execute("continue")
+    gdb.quit()
+
+
+def opened(pid: int, directory: Path) -> bool:
+    """Whether a process has a file of the directory open."""
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            if os.readlink(entry).startswith(str(directory)):
+                return True
+        except OSError:
+            continue
+    return False
