@@ -26,10 +26,12 @@ _DYING_S = 5.0
 def pytest_configure(config: pytest.Config) -> None:
     name, _, value = _TAG.partition("=")
     os.environ[name] = value
-    # A shell without job control starts what runs in its background with Ctrl-C ignored, and so would be every program
-    # of a test.
+    # A shell without job control starts what runs in its background with Ctrl-C ignored, nohup ignores hang-ups, and so
+    # would every program of a test.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1500),
     pytest.mark.skipif(
         bool(os.environ.get("CKPT_TEST_USER_FOLLOWS")), reason="the ordinary user's run, which follows, installs"
     ),

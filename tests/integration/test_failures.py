@@ -56,7 +56,7 @@ def _victim(workshop: Workshop, threads: str = "4") -> tuple[Running, oracle.Loo
 # --- the command line ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [[], ["1"], ["x", "y"], ["1", "f", "g"], ["--nonsense", "1", "f"], ["--file-limit", "x", "1", "f"]])
+@pytest.mark.parametrize("arguments", [[], ["x"], ["x", "y"], ["1", "f", "g"], ["--nonsense", "1", "f"], ["--file-limit", "x", "1", "f"]])
 def test_save_usage(workshop: Workshop, arguments: list[str]) -> None:
     result = workshop.start([workshop.build / "bin" / "ckpt-save", *arguments]).finish()
     assert result.status == 2 and result.errors and not result.output, f"{result}"

@@ -48,6 +48,7 @@ def save_and_kill(workshop: Workshop, child: pexpect.spawn) -> Path:
     wait_until(lambda: oracle.all_asleep(child.pid), "it waits for a key")
     saved = workshop.save(child.pid)
     assert len(saved.result.output.splitlines()) == 1, saved.result.output
+    kill_now(child.pid)  # not by a hang-up, which some take for a reason to tidy up
     child.close(force=True)
     return saved.image
 

@@ -1,7 +1,7 @@
 // usage: proc_timeouts CASE | --list. A call with a time-out is interrupted by the save. It ends by its
 // time-out all the same: neither the original nor the restored program sees EINTR, nor a wait that is
 // shorter than it asked for, nor one that is longer by more than the time-out (and the time it takes
-// to save and restore it).
+// to save and restore it). The time-out is $CKPT_TEST_WAIT_MS.
 #include "selfcheck.h"
 
 #include <poll.h>
@@ -12,14 +12,15 @@
 #include <sys/sem.h>
 #include <sys/socket.h>
 
-enum { WAIT_MS = 1000, SLACK_MS = 20000 };
+enum { SLACK_MS = 20000 };
+static int wait_ms;
 
 static uint64_t begun_ns;
 static int ends[2];
-static struct timespec span = {WAIT_MS / 1000, WAIT_MS % 1000 * 1000000};
+static struct timespec span;
 
 static struct timespec deadline(clockid_t clock) {
-  uint64_t at = now_ns(clock) + WAIT_MS * 1000000ULL;
+  uint64_t at = now_ns(clock) + (uint64_t)wait_ms * 1000000ULL;
   return (struct timespec){(time_t)(at / 1000000000ULL), (long)(at % 1000000000ULL)};
 }
 static void begin(void) {
@@ -51,7 +52,7 @@ static void do_absolute(void) {
 static void do_poll(void) {
   begin();
   struct pollfd set = {ends[0], POLLIN, 0};
-  ENDS(poll(&set, 1, WAIT_MS), 0, 0);
+  ENDS(poll(&set, 1, wait_ms), 0, 0);
 }
 static void do_ppoll(void) {
   begin();
@@ -65,7 +66,7 @@ static void do_select(void) {
   fd_set set;
   FD_ZERO(&set);
   FD_SET(ends[0], &set);
-  struct timeval wait = {WAIT_MS / 1000, 0};
+  struct timeval wait = {wait_ms / 1000, 0};
   ENDS(select(ends[0] + 1, &set, NULL, NULL, &wait), 0, 0);
 }
 static void do_pselect(void) {
@@ -126,7 +127,7 @@ static void do_epoll_wait(void) {
   struct epoll_event event;
   int fd = new_epoll();
   begin();
-  ENDS(epoll_wait(fd, &event, 1, WAIT_MS), 0, 0);
+  ENDS(epoll_wait(fd, &event, 1, wait_ms), 0, 0);
 }
 static void do_epoll_pwait2(void) {
   struct epoll_event event;
@@ -146,7 +147,7 @@ static void do_semtimedop(void) {
 }
 static void set_timeout(int option) {
   MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
-  struct timeval wait = {WAIT_MS / 1000, 0};
+  struct timeval wait = {wait_ms / 1000, 0};
   MUST(setsockopt(ends[0], SOL_SOCKET, option, &wait, sizeof wait));
 }
 static void do_recv(void) {
@@ -208,15 +209,18 @@ enum { COUNT = sizeof cases / sizeof *cases };
 int main(int argc, char** argv) {
   CHECK(argc == 2, "usage: proc_timeouts CASE | --list");
   MUST(pipe(ends));
+  const char* wait = getenv("CKPT_TEST_WAIT_MS");
+  wait_ms = wait ? atoi(wait) : 1000;
+  span = (struct timespec){wait_ms / 1000, wait_ms % 1000 * 1000000};
   for (int i = 0; i < COUNT; i++) {
     if (!strcmp(argv[1], "--list")) say("%s", cases[i].name);
     if (strcmp(argv[1], cases[i].name)) continue;
     cases[i].wait();
     uint64_t took_ms = (now_ns(CLOCK_MONOTONIC) - begun_ns) / 1000000;
-    CHECK(took_ms >= WAIT_MS,
-          "it took %llu ms of %d", (unsigned long long)took_ms, WAIT_MS);
-    CHECK(took_ms <= 2 * WAIT_MS + SLACK_MS, "it took %llu ms of %d", (unsigned long long)took_ms,
-          WAIT_MS);
+    CHECK(took_ms >= (uint64_t)wait_ms,
+          "it took %llu ms of %d", (unsigned long long)took_ms, wait_ms);
+    CHECK(took_ms <= 2 * (uint64_t)wait_ms + SLACK_MS, "it took %llu ms of %d", (unsigned long long)took_ms,
+          wait_ms);
     return pass();
   }
   CHECK(!strcmp(argv[1], "--list"), "no case %s", argv[1]);
