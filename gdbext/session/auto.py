@@ -107,8 +107,19 @@ class _Clock(threading.Thread):
             if other != pid  # a main thread that has ended takes signals and never shows them
         )
 
+    def _let_go(self) -> None:
+        """Give the lock back if it is still ours: a Ctrl-C may come between its taking and the block
+        that it was taken for. Called by GDB's thread, which takes it nowhere else.
+        """
+        try:
+            while True:
+                self._changed.release()
+        except RuntimeError:
+            pass  # not ours
+
     def arm(self, pid: int, tid: int) -> None:
         """The program runs."""
+        self._let_go()
         with self._changed:
             self._target = (pid, tid)
             self._sent = False
@@ -117,6 +128,7 @@ class _Clock(threading.Thread):
 
     def disarm(self) -> bool:
         """The program has stopped, or must not be interrupted. Returns whether it was armed."""
+        self._let_go()
         with self._changed:
             armed = self._target is not None
             if armed:
@@ -126,6 +138,7 @@ class _Clock(threading.Thread):
 
     def begin_anew(self) -> None:
         """There was a save."""
+        self._let_go()
         with self._changed:
             self._left_s = self.every_s
 
@@ -134,6 +147,7 @@ class _Clock(threading.Thread):
         with self._changed:
             self._ended = True
             self._changed.notify()
+        self._let_go()
         self.join()
 
 

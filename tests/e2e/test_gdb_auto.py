@@ -440,3 +440,15 @@ def test_the_state_and_mistakes(scene: Scene) -> None:
     assert gdb.execute("ckpt auto off") == "Nothing is saved by itself."
     assert set(gdb.complete("ckpt auto o")) == {"off", "on-signal"} or gdb.complete("ckpt auto e") == ["ckpt auto every"]
     gdb.quit()
+
+
+def test_the_clock_ends_whatever_ctrl_c_has_left_behind(scene: Scene) -> None:
+    """Ctrl-C may come between the taking of a lock and the block that gives it back."""
+    gdb = scene.gdb()
+    clock = "__import__('gdbext.session.auto').session.auto._auto._clock"
+    gdb.execute("ckpt auto every 100s")
+    gdb.execute(f"python {clock}._changed.acquire()")
+    gdb.execute("ckpt auto every 50s")
+    assert "every 50 s" in gdb.execute("ckpt auto")
+    gdb.execute(f"python {clock}._changed.acquire()")
+    gdb.quit()
