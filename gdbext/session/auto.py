@@ -6,7 +6,8 @@ commands, if any, and the prompt; every N stops, right before the prompt.
 Every so many seconds the program has to be stopped, and nobody must notice:
 
     1. A thread of ours sends one thread of the program a SIGSTOP. It does nothing else: GDB may
-       only be used from its main thread.
+       only be used from its main thread. It is native: a Ctrl-C at any moment, also while a lock is
+       being taken, must leave it whole.
     2. GDB sees the signal, and a catchpoint of ours for it. Its condition, a function of ours,
        is where we are told first: it disconnects the user's handlers and hooks for what follows.
     3. The catchpoint's commands are GDB's own way of going on silently: `silent`, then the save,
@@ -20,11 +21,8 @@ same happens to a signal that was overtaken by a stop of the user's.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
-import threading
-import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import gdb
@@ -35,7 +33,6 @@ from ..trail import KEEP, Kept, Schedule, changed, surplus
 from . import debugger, describe, inferior, open_store, settings, show
 from .saving import SaveRequest, save
 
-_SYS_TGKILL = 234
 _SI_TKILL = -6
 
 # Those whose default action is to end the program with a core dump.
@@ -54,101 +51,6 @@ end
 if $_ckpt_goes_on == 2
 continue
 end"""
-
-
-class _Clock(threading.Thread):
-    """Sends the SIGSTOP once the program has run for `every_s` seconds since the last save."""
-
-    def __init__(self, every_s: float) -> None:
-        super().__init__(name="ckpt auto", daemon=True)
-        self._changed = threading.Condition()
-        self._left_s = every_s
-        self._due_s = 0.0
-        self._target: Optional[Tuple[int, int]] = None
-        self._sent = False
-        # Sent, and GDB has not shown it yet: a stop of the user's came first.
-        self.on_its_way = False
-        self._ended = False
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self.every_s = every_s
-
-    def start(self) -> None:
-        """As a thread that gets none of GDB's signals: their handlers must run on its main one."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        try:
-            super().start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-    def run(self) -> None:
-        with self._changed:
-            while not self._ended:
-                if self._target is None or self._sent:
-                    self._changed.wait()
-                    continue
-                left_s = self._due_s - time.monotonic()
-                if left_s > 0:
-                    self._changed.wait(left_s)
-                else:
-                    self._sent = self.on_its_way = self._send(*self._target)
-                    if not self._sent:
-                        self._target = None
-
-    def _send(self, pid: int, tid: int) -> bool:
-        if self._libc.syscall(_SYS_TGKILL, pid, tid, int(signal.SIGSTOP)) == 0:
-            return True
-        try:
-            others = [int(name) for name in os.listdir(f"/proc/{pid}/task")]
-        except OSError:
-            return False
-        return any(
-            self._libc.syscall(_SYS_TGKILL, pid, other, int(signal.SIGSTOP)) == 0
-            for other in others
-            if other != pid  # a main thread that has ended takes signals and never shows them
-        )
-
-    def _let_go(self) -> None:
-        """Give the lock back if it is still ours: a Ctrl-C may come between its taking and the block
-        that it was taken for. Called by GDB's thread, which takes it nowhere else.
-        """
-        try:
-            while True:
-                self._changed.release()
-        except RuntimeError:
-            pass  # not ours
-
-    def arm(self, pid: int, tid: int) -> None:
-        """The program runs."""
-        self._let_go()
-        with self._changed:
-            self._target = (pid, tid)
-            self._sent = False
-            self._due_s = time.monotonic() + self._left_s
-            self._changed.notify()
-
-    def disarm(self) -> bool:
-        """The program has stopped, or must not be interrupted. Returns whether it was armed."""
-        self._let_go()
-        with self._changed:
-            armed = self._target is not None
-            if armed:
-                self._left_s = max(self._due_s - time.monotonic(), 0.0)
-            self._target = None
-            return armed
-
-    def begin_anew(self) -> None:
-        """There was a save."""
-        self._let_go()
-        with self._changed:
-            self._left_s = self.every_s
-
-    def end(self) -> None:
-        """Wait for the thread's end."""
-        with self._changed:
-            self._ended = True
-            self._changed.notify()
-        self._let_go()
-        self.join()
 
 
 class _Condition(gdb.Function):
@@ -170,7 +72,8 @@ class _Auto:
         self.keep = KEEP
         self.limit_bytes: Optional[int] = None
         self.trail: List[Kept] = []
-        self._clock: Optional[_Clock] = None
+        self._clock: Any = None  # native.StopClock, while there is something to do for it
+        self._clock_s = 0.0
         self._catchpoint: Optional[Any] = None
         self._hooks_defined = False
         self._connected: List[Tuple[Any, Callable[..., None]]] = []
@@ -200,13 +103,12 @@ class _Auto:
         self._problem = ""
         if schedule.active and not self._connected:
             self._connect()
-        if self._clock is not None and schedule.every_s != self._clock.every_s:
-            self._clock.end()
+        if self._clock is not None and schedule.every_s != self._clock_s:
             self._clock = None
         if schedule.every_s:
             if self._clock is None:
-                self._clock = _Clock(schedule.every_s)
-                self._clock.start()
+                self._clock = native.module().StopClock(schedule.every_s)
+                self._clock_s = schedule.every_s
             self._keep_up()
         else:
             self._remove_catchpoint()
@@ -311,7 +213,7 @@ class _Auto:
         self._leave_run()
         target = getattr(event, "inferior", None)
         if self._clock is not None and self._clock.on_its_way:
-            self._clock.on_its_way = False
+            self._clock.seen()
             if target is not None and not hasattr(event, "exit_code"):
                 # Detached, perhaps: GDB has let it have the signal that it had not shown yet.
                 try:
@@ -350,7 +252,6 @@ class _Auto:
             if self._clock.on_its_way:
                 # GDB is about to detach, and would let the program have it.
                 settings.quietly("handle SIGSTOP nopass")
-            self._clock.end()
             self._clock = None
 
     # -- a stop of ours ----------------------------------------------------------------------------
@@ -368,7 +269,7 @@ class _Auto:
             self._foreign = True
             return True
         if self._clock is not None:
-            self._clock.on_its_way = False
+            self._clock.seen()
         if self._clock is None or not self._clock.disarm() or self._stepping or self._calling:
             self._drop()
             return False
@@ -442,12 +343,17 @@ class _Auto:
             return
         if self._clock is None:
             return
+        if not self._in_own_stop:
+            # Ctrl-C has ended the condition.
+            gdb.execute("frame")
+            self._stay()
+            return
         # Every stop looks at software watchpoints, so this may be a stop of the user's as well.
         shared = self._watch_hits() != self._hits
         try:
             target = gdb.selected_inferior()
             tids = [inferior.thread_tid(thread) for thread in target.threads()]
-            self._save(f"every {self._clock.every_s:g} s")
+            self._save(f"every {self._clock_s:g} s")
             if not shared:
                 native.module().undo_interruptions(int(target.pid), tids)
                 self._go_on(target)
@@ -468,9 +374,9 @@ class _Auto:
     def _stay(self) -> None:
         """Make the stop of ours one of the user's: `continue` must not deliver our signal."""
         gdb.set_convenience_variable("_ckpt_goes_on", 0)
+        settings.quietly("queue-signal 0")
         self._in_own_stop = False
         self._leave_run()
-        settings.quietly("queue-signal 0")
 
     def _show_foreign(self) -> None:
         """Do for a SIGSTOP of somebody else's what GDB does without a catchpoint."""

@@ -3,7 +3,10 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <chrono>
 #include <map>
+#include <memory>
 
 #include "base/error.hpp"
 #include "base/fault.hpp"
@@ -16,6 +19,7 @@
 #include "snapshot/snapshot.hpp"
 #include "state/terminal.hpp"
 #include "threads/boundary.hpp"
+#include "tracee/stop_clock.hpp"
 
 namespace py = pybind11;
 
@@ -174,6 +178,29 @@ void write_terminal(int fd, const py::dict& modes) {
   ckpt::state::write_terminal(fd, to_json(modes));
 }
 
+void define_stop_clock(py::module_& module) {
+  using ckpt::tracee::StopClock;
+  py::class_<StopClock>(
+      module, "StopClock",
+      "Sends a SIGSTOP to one thread of a process when that process has run for a given time. Its "
+      "thread ends when the object is gone.")
+      .def(py::init([](double every_s) {
+             constexpr double kThirtyYearsS = 1e9;
+             return std::make_unique<StopClock>(std::chrono::nanoseconds(
+                 static_cast<std::int64_t>(std::min(every_s, kThirtyYearsS) * 1e9)));
+           }),
+           py::arg("every_s"), "every_s: in seconds. Raises NativeError.")
+      .def("arm", &StopClock::arm, py::arg("pid"), py::arg("tid"),
+           "The process runs: its time counts from now on. tid: the thread that gets the signal.")
+      .def("disarm", &StopClock::disarm,
+           "The process has stopped, or must not be interrupted: nothing is sent any more. Returns "
+           "whether it was armed.")
+      .def("begin_anew", &StopClock::begin_anew, "There was a save: the full time is left again.")
+      .def("seen", &StopClock::seen, "The signal was seen, or cannot be seen any more.")
+      .def_property_readonly("on_its_way", &StopClock::on_its_way,
+                             "Whether a signal was sent that seen() was not called for.");
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_native, module) {
@@ -234,6 +261,7 @@ PYBIND11_MODULE(_native, module) {
   module.def("write_terminal", &write_terminal, py::arg("fd"), py::arg("modes"),
              "Sets terminal modes (dict: iflag, oflag, cflag, lflag, cc), also from the "
              "background.");
+  define_stop_clock(module);
   ckpt::bindings::define_offline(module);
   module.def(
       "fault_arm",

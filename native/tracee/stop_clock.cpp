@@ -1,0 +1,104 @@
+#include "tracee/stop_clock.hpp"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+
+#include "base/error.hpp"
+#include "proc/process_dir.hpp"
+
+namespace ckpt::tracee {
+
+namespace {
+
+bool stop_thread(Tid pid, Tid tid) { return ::syscall(SYS_tgkill, pid, tid, SIGSTOP) == 0; }
+
+}  // namespace
+
+StopClock::StopClock(std::chrono::nanoseconds every) : every_(every), left_(every) {
+  // It must get none of the debugger's signals: their handlers expect to run on the main thread.
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_BLOCK, &all, &before);
+  try {
+    thread_ = std::thread([this] { run(); });
+  } catch (const std::system_error& error) {
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    throw_errno("cannot start a thread", error.code().value());
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+StopClock::~StopClock() {
+  {
+    const std::scoped_lock lock(mutex_);
+    ended_ = true;
+  }
+  changed_.notify_one();
+  thread_.join();
+}
+
+void StopClock::run() {
+  std::unique_lock lock(mutex_);
+  while (!ended_) {
+    if (pid_ == 0 || sent_) {
+      changed_.wait(lock);
+    } else if (Time::now() < due_) {
+      changed_.wait_until(lock, due_);
+    } else {
+      sent_ = on_its_way_ = send();
+      if (!sent_) pid_ = 0;
+    }
+  }
+}
+
+bool StopClock::send() const {
+  if (stop_thread(pid_, tid_)) return true;
+  try {
+    const auto tids = proc::ProcessDir(pid_).threads();
+    // Not the main thread: when it has ended it takes signals and never shows them.
+    return std::any_of(tids.begin(), tids.end(),
+                       [&](Tid tid) { return tid != pid_ && stop_thread(pid_, tid); });
+  } catch (const Error&) {
+    return false;  // the process is gone
+  }
+}
+
+void StopClock::arm(Tid pid, Tid tid) {
+  {
+    const std::scoped_lock lock(mutex_);
+    pid_ = pid;
+    tid_ = tid;
+    sent_ = false;
+    due_ = Time::now() + left_;
+  }
+  changed_.notify_one();
+}
+
+bool StopClock::disarm() {
+  const std::scoped_lock lock(mutex_);
+  const bool armed = pid_ != 0;
+  if (armed) left_ = std::max<std::chrono::nanoseconds>(due_ - Time::now(), {});
+  pid_ = 0;
+  return armed;
+}
+
+void StopClock::begin_anew() {
+  const std::scoped_lock lock(mutex_);
+  left_ = every_;
+}
+
+bool StopClock::on_its_way() {
+  const std::scoped_lock lock(mutex_);
+  return on_its_way_;
+}
+
+void StopClock::seen() {
+  const std::scoped_lock lock(mutex_);
+  on_its_way_ = false;
+}
+
+}  // namespace ckpt::tracee
