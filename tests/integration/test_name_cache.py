@@ -8,8 +8,8 @@ import pytest
 from support.checkpoint import Workshop, notes, passed
 from support.processes import as_root, children_of, read_text
 
-# In mounts of their own, where the daemon has the places that are built into it and nobody else sees it. It says
-# when it serves by going to the background.
+# In mounts of their own, where the daemon has the places that are built into it and nobody else sees it. It goes to
+# the background when it serves, but only a moment later are its caches such that glibc takes them.
 AROUND = """
 set -e
 mount -t tmpfs none /var/cache/nscd
@@ -18,6 +18,7 @@ mount -t tmpfs none /run/nscd
 printf '%s\\n' 'enable-cache passwd yes' 'shared passwd yes' 'persistent passwd '"$2" > "$1/nscd.conf"
 nscd -f "$1/nscd.conf"
 shift 2
+until "$1" probe; do sleep 0.01; done
 status=0
 "$@" || status=$?
 daemon=$(cat /run/nscd/nscd.pid)
