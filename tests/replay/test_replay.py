@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pexpect
 import pytest
-from support.processes import children_of, wait_until
+from support.processes import children_of, read_text, wait_until
 from support.replay import ROOT, Lab
 
 SCRIPT = """\
@@ -390,8 +390,8 @@ def test_saved_without_gdb(lab: Lab) -> None:
     )  # fmt: skip
     try:
         # Before it asks for its input it has read the numbers.
-        numbers = Path(f"/proc/{running.pid}/fdinfo/3")
-        wait_until(lambda: numbers.exists() and numbers.read_text().startswith("pos:\t8\n"), "the numbers are read")
+        numbers = f"/proc/{running.pid}/fdinfo/3"
+        wait_until(lambda: read_text(numbers).startswith("pos:\t8\n"), "the numbers are read")
         lab.ckpt("save", str(running.pid), "one")
         output, _ = running.communicate("10\n", timeout=30)
     finally:
