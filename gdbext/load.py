@@ -30,7 +30,7 @@ def _load(imported: bool) -> None:
     if getattr(package, "loaded", False):
         return
 
-    from gdbext import commands, native
+    from gdbext import commands, native, prompt
     from gdbext.errors import NativeMissing
 
     try:
@@ -42,6 +42,7 @@ def _load(imported: bool) -> None:
         gdb.write(f"ckpt: {error}\n", gdb.STDERR)
         return
     commands.register()
+    prompt.watch(gdb.events)
     package.loaded = True  # type: ignore[attr-defined]
 
 

@@ -47,6 +47,14 @@ def read_list(source: Mapping[str, Any], key: str, kind: Type[T]) -> Tuple[T, ..
     return tuple(checked)
 
 
+def read_octets(source: Mapping[str, Any], key: str) -> bytes:
+    """`source[key]`, a list of numbers, as bytes; empty when missing. Raises RecordError."""
+    try:
+        return bytes(read_list(source, key, int))
+    except ValueError:
+        raise RecordError(f'damaged record: "{key}" is not made of bytes') from None
+
+
 def read_dict(source: Mapping[str, Any], key: str) -> Dict[str, Any]:
     """`source[key]` as a dictionary; empty when missing. Raises RecordError."""
     found: Dict[str, Any] = read(source, key, dict, {})
@@ -184,6 +192,7 @@ class Record(NamedTuple):
     objects: Tuple[StoredObject, ...]
     fidelity: Tuple[Fidelity, ...]
     terminal: Optional[Dict[str, Any]]
+    terminal_input: bytes
     session: Dict[str, Any]
     raw: Mapping[str, Any]
 
@@ -221,6 +230,7 @@ class Record(NamedTuple):
             objects=tuple(StoredObject.of(each) for each in read_list(source, "objects", dict)),
             fidelity=tuple(Fidelity.of(each) for each in read_list(source, "fidelity", dict)),
             terminal=terminal,
+            terminal_input=read_octets(source, "terminal_input"),
             # `ckpt-save` has no session to keep, and says null.
             session=read_dict(source, "session") if source.get("session") is not None else {},
             raw=source,

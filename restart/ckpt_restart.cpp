@@ -25,6 +25,7 @@
 #include "snapshot/restore.hpp"
 #include "snapshot/snapshot.hpp"
 #include "state/terminal.hpp"
+#include "state/terminal_input.hpp"
 #include "tracee/ptrace.hpp"
 
 namespace {
@@ -84,6 +85,19 @@ class TerminalModes {
   TerminalModes(TerminalModes&&) = delete;
   ~TerminalModes() {
     if (fd_ >= 0) ::tcsetattr(fd_, TCSANOW, &before_);
+  }
+
+  /// Types what had been typed and not read, before what has been typed here since. Where that is
+  /// not possible the user is told what it was.
+  void type(const std::string& input) const {
+    if (input.empty()) return;
+    if (fd_ >= 0 && ckpt::state::may_type(fd_)) {
+      const std::string since = ckpt::state::take_input(fd_);
+      ckpt::state::type_input(fd_, input, true);
+      ckpt::state::type_input(fd_, since, false);
+    } else {
+      fmt::print(stderr, "ckpt-restart: note: {}\n", ckpt::state::cannot_type(input, fd_ < 0));
+    }
   }
 
  private:
@@ -197,6 +211,7 @@ int run_alone(const Options& options) {
     for (const auto* notes : {&made.checks, &made.notes})
       for (const auto& note : *notes) fmt::print(stderr, "ckpt-restart: note: {}\n", note);
     foreground.emplace(::getpgid(pid) == pid ? pid : 0);
+    if (!options.restore.streams.contains(0)) modes->type(made.snapshot.terminal_input);
     ckpt::snapshot::release(made.program);
   } catch (...) {
     ::kill(pid, SIGKILL);

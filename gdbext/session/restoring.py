@@ -21,7 +21,7 @@ from ..errors import CkptError, LaunchError
 from ..progress import Progress
 from ..records import Checked, Finished, MovedLock, Record
 from ..store import Store
-from . import debugger, editing, inferior, life, settings, show, stoppc
+from . import debugger, editing, inferior, life, settings, show, stoppc, typeahead
 
 
 class RestoreRequest(NamedTuple):
@@ -160,6 +160,10 @@ class _Restore:
             self._record.created,
             finished.ids,
         )
+        if self._request.options.stdin is None:
+            self._notes += typeahead.bring(
+                parked.pid, self._record.terminal_input, self._record.terminal
+            )
         try:
             self._remake_session(finished, parked.locks)
             self._note_newer_sources()

@@ -13,7 +13,7 @@ from ..errors import CkptError
 from ..progress import Progress
 from ..records import Fidelity, read, read_list
 from ..store import Store
-from . import debugger, inferior, settings, show
+from . import debugger, inferior, settings, show, typeahead
 
 
 class SaveRequest(NamedTuple):
@@ -110,5 +110,6 @@ def _request(
         "stop": stop,
         "session": state.table(),
         "terminal": inferior.terminal(),
+        "input": typeahead.request(look_only=request.kind == "auto"),
     }
     return table, stop, notes

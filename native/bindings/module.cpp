@@ -18,6 +18,7 @@
 #include "snapshot/restore.hpp"
 #include "snapshot/snapshot.hpp"
 #include "state/terminal.hpp"
+#include "state/terminal_input.hpp"
 #include "threads/boundary.hpp"
 #include "tracee/stop_clock.hpp"
 
@@ -93,6 +94,10 @@ py::object capture(const py::dict& request_dict, py::object progress, py::object
     out.tracer_options = ckpt::snapshot::debugger_options(json.value("attached", false));
     out.session = json.value("session", Json());
     out.terminal = json.value("terminal", Json());
+    const Json input = json.value("input", Json::object());
+    out.input.ours_is_the_programs = input.value("ours_is_the_programs", false);
+    out.input.look_only = input.value("look_only", false);
+    out.input.owed = ckpt::state::input_from_json(input.value("owed", Json::array()));
     return out;
   });
   auto full = request;
@@ -261,6 +266,23 @@ PYBIND11_MODULE(_native, module) {
   module.def("write_terminal", &write_terminal, py::arg("fd"), py::arg("modes"),
              "Sets terminal modes (dict: iflag, oflag, cflag, lflag, cc), also from the "
              "background.");
+  module.def("may_type", &ckpt::state::may_type, py::arg("fd"),
+             "Whether the kernel lets us type on a terminal. Nothing is typed.");
+  module.def(
+      "take_input", [](int fd) { return py::bytes(ckpt::state::take_input(fd)); }, py::arg("fd"),
+      "Takes what was typed on a terminal and not read. Raises NativeError.");
+  module.def(
+      "type_input",
+      [](int fd, const py::bytes& input, bool echo) { ckpt::state::type_input(fd, input, echo); },
+      py::arg("fd"), py::arg("input"), py::arg("echo"),
+      "Types on a terminal what take_input has returned. Raises NativeError.");
+  module.def(
+      "cannot_type",
+      [](const py::bytes& input, bool no_terminal) {
+        return to_python(ckpt::state::cannot_type(input, no_terminal));
+      },
+      py::arg("input"), py::arg("no_terminal"),
+      "What to tell a user when such input cannot be typed on the program's terminal.");
   define_stop_clock(module);
   ckpt::bindings::define_offline(module);
   module.def(

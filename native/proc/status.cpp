@@ -102,7 +102,7 @@ Stat parse_stat(std::string_view text) {
   const std::string_view state = next_word(rest);
   stat.state = state.empty() ? '?' : state.front();
   // Fields are numbered as in proc(5); the state is field 3. Negative numbers (tty_nr, nice) are
-  // possible in fields nobody asks for here.
+  // possible.
   for (int field = 4; field <= 51; ++field) {
     const std::string_view word = next_word(rest);
     const auto address = [&] { return Addr{number<std::uint64_t>(word, kFile, shown)}; };
@@ -113,6 +113,7 @@ Stat parse_stat(std::string_view text) {
       case 7:
         stat.tty_device = static_cast<std::uint32_t>(number<std::int64_t>(word, kFile, shown));
         break;
+      case 8: stat.foreground_group = number<Tid>(word, kFile, shown); break;
       case 22: stat.start_time_ticks = number<std::uint64_t>(word, kFile, shown); break;
       case 26: stat.start_code = address(); break;
       case 27: stat.end_code = address(); break;

@@ -29,6 +29,7 @@
 #include "state/process.hpp"
 #include "state/signals.hpp"
 #include "state/terminal.hpp"
+#include "state/terminal_input.hpp"
 #include "state/threads.hpp"
 #include "state/timers.hpp"
 #include "tracee/remote.hpp"
@@ -57,6 +58,7 @@ struct Captured {
   state::AddressSpace space;
   state::DescriptorTable descriptors;
   state::KeptFile program;
+  std::string input;  // of the terminal
 };
 
 std::vector<ThreadState> look_at_threads(const CaptureContext& context,
@@ -199,7 +201,6 @@ Answers interrogate(CaptureContext& context, Captured& captured,
     captured.clocks = state::capture_clocks(context, main, scratch);
     capture_timers_and_queues(context, captured, main, scratch);
     state::report_process(context, main, scratch);
-    state::report_typed_ahead(context);
     answers.shared = find_shared_content(context, main, scratch, mappings);
     answers.brk = current_break(main, scratch);
     fault_point("save-process");
@@ -352,6 +353,7 @@ Json make_record(const CaptureRequest& request, const CaptureContext& context,
           {"clocks", state::clocks_to_json(captured.clocks)},
           {"terminal", request.terminal},
           {"terminal_size", state::read_terminal_size(context.process)},
+          {"terminal_input", state::input_to_json(captured.input)},
           {"fidelity", state::findings_to_json(context.report.sorted())},
           {"session", request.session},
           {"objects", list_objects(captured)},
@@ -407,6 +409,8 @@ CaptureResult capture(const CaptureRequest& request) {
                          "was is not known: it fails with EINTR");
   fault_point("save-files");
   captured.descriptors = state::capture_descriptors(context);
+  captured.input =
+      state::capture_input(context, state::open_terminal(context.process), request.input);
   captured.program = keep_program(context);
   captured.space = state::examine(
       context,

@@ -11,6 +11,7 @@
 #include "image/format.hpp"
 #include "state/context.hpp"
 #include "state/report.hpp"
+#include "state/terminal_input.hpp"
 
 namespace ckpt::snapshot {
 
@@ -39,6 +40,7 @@ struct CaptureRequest {
   std::optional<unsigned long> tracer_options;
   image::Json session;   // the debugger's own state, kept as it is
   image::Json terminal;  // the program's terminal modes, null if unknown
+  state::InputRequest input;
   state::Progress progress;
   std::function<std::string(Addr, std::uint64_t)> read_code;
 };

@@ -10,6 +10,7 @@
 #include "base/fault.hpp"
 #include "snapshot/environment.hpp"
 #include "snapshot/machine.hpp"
+#include "state/terminal_input.hpp"
 
 namespace ckpt::snapshot {
 
@@ -47,6 +48,8 @@ Snapshot::Snapshot(const std::string& path) : reader(image::Reader::open(path)) 
     // Absent in the snapshots of earlier versions, which named what they did not hold.
     if (record.contains("timers")) timers = state::timers_from_json(record.at("timers"));
     if (record.contains("clocks")) clocks = state::clocks_from_json(record.at("clocks"));
+    if (record.contains("terminal_input"))
+      terminal_input = state::input_from_json(record.at("terminal_input"));
     if (record.contains("children")) children = state::children_from_json(record.at("children"));
     descriptors = state::descriptors_from_json(record.at("files"));
     return 0;

@@ -34,6 +34,7 @@ struct Snapshot {
   std::vector<state::EndedChild> children;
   std::optional<state::ClockState> clocks;
   state::DescriptorTable descriptors;
+  std::string terminal_input;  // typed and not read
 };
 
 /// Where kept contents are looked for: the store that was asked for, then the one of the save.

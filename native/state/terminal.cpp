@@ -11,13 +11,9 @@
 #include <csignal>
 
 #include "base/error.hpp"
-#include "base/unique_fd.hpp"
 
 namespace ckpt::state {
 
-namespace {
-
-// The first of the standard streams that is a terminal; empty if none is.
 UniqueFd open_terminal(const proc::ProcessDir& process) {
   for (int fd = 0; fd <= 2; ++fd) {
     const std::string path = process.path(fmt::format("fd/{}", fd));
@@ -30,8 +26,6 @@ UniqueFd open_terminal(const proc::ProcessDir& process) {
   }
   return {};
 }
-
-}  // namespace
 
 image::Json read_terminal_size(const proc::ProcessDir& process) {
   const UniqueFd terminal = open_terminal(process);
@@ -53,22 +47,6 @@ image::Json read_terminal(const proc::ProcessDir& process) {
             {"cc", std::move(characters)}};
   }
   return {};
-}
-
-void report_typed_ahead(CaptureContext& context) {
-  const UniqueFd terminal = open_terminal(context.process);
-  if (!terminal) return;
-  struct stat its {};
-  const UniqueFd own(::open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC));
-  // /dev/tty stands for another device, whose number it tells.
-  unsigned device = 0;
-  if (own && ::ioctl(own.get(), TIOCGDEV, &device) == 0 && ::fstat(terminal.get(), &its) == 0 &&
-      its.st_rdev == device)
-    return;
-  int waiting = 0;
-  if (::ioctl(terminal.get(), FIONREAD, &waiting) != 0 || waiting == 0) return;
-  context.report.add(Severity::changed, "terminal", "input",
-                     fmt::format("{} bytes that were typed and not read stay with it", waiting));
 }
 
 void write_terminal(int fd, const image::Json& modes) {

@@ -3,21 +3,20 @@
 // Without a debugger the terminal has them.
 #pragma once
 
+#include "base/unique_fd.hpp"
 #include "image/format.hpp"
 #include "proc/process_dir.hpp"
-#include "state/context.hpp"
 
 namespace ckpt::state {
+
+/// The first of a process's standard streams that is a terminal, opened anew; empty if none is.
+UniqueFd open_terminal(const proc::ProcessDir& process);
 
 /// The modes of the first of a process's standard streams that is a terminal; null when none is.
 image::Json read_terminal(const proc::ProcessDir& process);
 
 /// Rows and columns of that terminal; null without one.
 image::Json read_terminal_size(const proc::ProcessDir& process);
-
-/// Names what was typed on that terminal and is not read yet: it cannot be looked at without taking
-/// it away from the program. Not for our own controlling terminal, where it is typed for us.
-void report_typed_ahead(CaptureContext& context);
 
 /// Sets the modes of the terminal open as `fd`, also from its background. Throws Error when the
 /// modes are malformed (damaged) or cannot be set (system).

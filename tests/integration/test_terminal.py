@@ -7,14 +7,15 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import subprocess
 import termios
 from pathlib import Path
 from time import monotonic
 
 from support import oracle
-from support.checkpoint import Workshop
-from support.processes import DEADLINE_S, children_of, describe_family, kill_now, wait_until
+from support.checkpoint import Workshop, notes
+from support.processes import DEADLINE_S, as_root, children_of, describe_family, kill_now, wait_until
 
 
 class Terminal:
@@ -146,34 +147,90 @@ def test_ctrl_c_ends_a_program_that_does_not_handle_it(workshop: Workshop) -> No
     before = oracle.positions(original.pid)
     saved = workshop.save(original.pid)
     with Terminal(workshop, workshop.restart_command(saved.image)) as terminal:
-        from support.processes import wait_until
-
-        def there() -> bool:
-            return any(
-                oracle.all_asleep(child) and oracle.positions(child) == before
-                for child in children_of(terminal.process.pid)
-            )
-
-        wait_until(there, "the program runs")
+        restored_child(terminal.process.pid, before)
         terminal.type(b"\x03")
         assert terminal.finish() == -2
 
 
-def test_what_was_typed_ahead_is_named(workshop: Workshop) -> None:
-    """And is left to the program."""
-    script = "print('READY', flush=True); __import__('signal').pause()"
-    with Terminal(workshop, ["/usr/bin/python3", "-c", script]) as terminal:
+# Waits for a signal, then says what it reads.
+READS = """
+import os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+print('READY', flush=True)
+signal.sigwait([signal.SIGUSR1])
+while True:
+    line = os.read(0, 4096)
+    print('READ', line, flush=True)
+    if line == b'end\\n':
+        break
+"""
+
+
+def read_the_rest(terminal: Terminal, pid: int) -> None:
+    """The program `pid` reads what was typed ahead, an end of file and half a line included, and what is typed now."""
+    os.kill(pid, signal.SIGUSR1)
+    assert terminal.expect("READ ") == r"b'ahead\n'"
+    assert terminal.expect("READ ") == r"b'no end'"
+    assert terminal.expect("READ ") == r"b''"
+    assert terminal.expect("READ ") == r"b'\xc3\xa4\x03\n'"
+    # The line begun can be corrected.
+    terminal.type(b"X\x7ftial\n")
+    assert terminal.expect("READ ") == r"b'partial\n'"
+    terminal.type(b"end\n")
+    assert terminal.expect("READ ") == r"b'end\n'"
+    assert terminal.finish() == 0
+
+
+# Lines, ends of file, a Ctrl-C that was quoted, and half a line.
+AHEAD = b"ahead\nno end\x04\x04" + "ä".encode() + b"\x16\x03\npar"
+
+
+def test_what_was_typed_ahead(workshop: Workshop) -> None:
+    """It is left to the program, and comes back where the kernel lets us type on a terminal of somebody else's."""
+    with Terminal(workshop, ["/usr/bin/python3", "-c", READS]) as terminal:
         terminal.expect("READY")
+        wait_until(lambda: oracle.all_asleep(terminal.process.pid), "it waits")
+        before = oracle.positions(terminal.process.pid)
+        assert workshop.save(terminal.process.pid).fidelity == []
+        terminal.type(AHEAD)
+        wait_until(lambda: waiting_on(terminal.slave) == 16, "the terminal has it")
         saved = workshop.save(terminal.process.pid)
-        assert saved.fidelity == []
-        terminal.type(b"ahead\n")
-        wait_until(lambda: waiting_on(terminal.slave) == 6, "the terminal has it")
-        saved = workshop.save(terminal.process.pid)
-        assert saved.fidelity == [
+        named = [
             "Will not come back as it was:",
-            "changed: terminal: input: 6 bytes that were typed and not read stay with it",
+            "changed: terminal: input: 16 bytes that were typed and not read stay with it",
         ]
-        assert waiting_on(terminal.slave) == 6
+        assert saved.fidelity == ([] if as_root() else named)
+        assert waiting_on(terminal.slave) == 16
+        read_the_rest(terminal, terminal.process.pid)
+    if not as_root():
+        return
+    for _ in range(2):
+        with Terminal(workshop, workshop.restart_command(saved.image)) as another:
+            read_the_rest(another, restored_child(another.process.pid, before))
+    # Where there is no terminal the user is told what it was.
+    restart = workshop.restart(saved.image)
+    os.kill(restored_child(restart.pid, before), signal.SIGUSR1)
+    restart.send("end")
+    result = restart.finish()
+    assert result.status == 0 and result.output == "READ b'end\\n'\n"
+    assert notes(result) == [
+        'typed before the save and not read yet: "ahead\\nno end\\000\\000ä\\003\\npar"; type it again '
+        "(there is no terminal to put it into)"
+    ]
+
+
+def restored_child(restart: int, before: object) -> int:
+    """The program of a `ckpt-restart`, once it is where it was."""
+    found: list[int] = []
+
+    def there() -> bool:
+        found[:] = [
+            child for child in children_of(restart) if oracle.all_asleep(child) and oracle.positions(child) == before
+        ]
+        return bool(found)
+
+    wait_until(there, "the program runs")
+    return found[0]
 
 
 def waiting_on(terminal: int) -> int:

@@ -178,6 +178,7 @@ inline image::Json sample_record() {
       {"children", state::children_to_json(children)},
       {"clocks", state::clocks_to_json({{5, 6}, {7, 999'999'999}})},
       {"terminal", nullptr},
+      {"terminal_input", {104, 105, 0}},
       {"fidelity", state::findings_to_json(report.sorted())},
       {"session", Json::object()},
       {"objects", Json::array()},

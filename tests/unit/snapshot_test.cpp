@@ -11,6 +11,7 @@
 #include "sample.hpp"
 #include "snapshot/describe.hpp"
 #include "snapshot/snapshot.hpp"
+#include "state/terminal_input.hpp"
 #include "support.hpp"
 
 namespace ckpt::snapshot {
@@ -54,6 +55,7 @@ TEST(Record, ComesBackAsItWas) {
   EXPECT_EQ(record.at("children"), state::children_to_json(snapshot.children));
   EXPECT_EQ(record.at("clocks"), state::clocks_to_json(snapshot.clocks.value()));
   EXPECT_EQ(record.at("timers"), state::timers_to_json(snapshot.timers));
+  EXPECT_EQ(record.at("terminal_input"), state::input_to_json(snapshot.terminal_input));
   EXPECT_EQ(record.at("process"), state::process_to_json(snapshot.process));
   ASSERT_EQ(snapshot.threads.size(), 2U);
   for (std::size_t i = 0; i < 2; ++i)
@@ -199,6 +201,10 @@ TEST(Record, WhatCannotBeIsDamage) {
            {"/timers/posix/1/id", 0},
            {"/timers/posix/1/target", -1},
            {"/signals/actions/0/signal", 65},
+           {"/terminal_input", "text"},
+           {"/terminal_input", {104, 256}},
+           {"/terminal_input", {-1}},
+           {"/terminal_input", std::vector<int>(4097)},
        }) {
     Json bad = sample_record();
     bad[Json::json_pointer(row.place)] = row.value;

@@ -57,7 +57,7 @@ def test_all_fields() -> None:
 def test_what_may_be_missing() -> None:
     record = Record.of({"threads": [{"tid": 7, "number": 1}]})
     assert record.selected_tid == 7
-    assert record.terminal is None
+    assert record.terminal is None and record.terminal_input == b""
     assert record.session == {}
     assert Record.of({**table(), "terminal": None}).terminal is None
     assert Record.of({**table(), "created": 3}).created == 3.0
@@ -100,6 +100,8 @@ def damaged(path: str, value: Any) -> Dict[str, Any]:
         ("objects.0.hash", 1),
         ("fidelity.0.text", 0),
         ("terminal", 7),
+        ("terminal_input", [256]),
+        ("terminal_input", "text"),
         ("session", []),
         ("file_bytes", -0.5),
     ],
