@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -58,6 +59,28 @@ def test_it(replay):
 """
     )
     assert "1 passed" in printed
+
+
+def test_the_example_of_the_documentation(lab: Lab) -> None:
+    """docs/replay.md prints a test file and what pytest says to it."""
+    shown = (ROOT / "docs/replay.md").read_text().split("$ cat test_crash.py\n")[1]
+    text, printed = re.split(r"^\$ .*pytest.*\n", shown, maxsplit=1, flags=re.MULTILINE)
+    wanted = printed.split("```")[0].splitlines()
+    source = (ROOT / "docs/examples/crash.c").read_text()
+    defect = "i == 1 ? (struct item *)16 : first"
+    assert defect in source
+    for content in (source, source.replace(defect, "first")):
+        (lab.work / "crash.c").write_text(content)
+        subprocess.run(["gcc", "-g", "-o", "crash", "crash.c"], cwd=lab.work, check=True)
+        if content == source:
+            assert 'Saved "crash"' in lab.gdb("file crash", "run", "ckpt save crash", "kill")
+    # The snapshot has the old program, the directory the mended one.
+    said = lab.pytest(text, status=1).splitlines()
+    (end,) = [line for line in wanted if line.startswith("1 failed, 1 passed in ")]
+    assert end.split(" in ")[0] == said[-1].split(" in ")[0]
+    for line in wanted:
+        if line.startswith(("E       assert", ">", "(replay)", "the program is stopped")):
+            assert line in said, f"{line} is not in\n" + "\n".join(said)
 
 
 def test_values(here: Lab) -> None:
