@@ -13,6 +13,7 @@ import termios
 from pathlib import Path
 from time import monotonic
 
+import pytest
 from support import oracle
 from support.checkpoint import Workshop, notes
 from support.processes import DEADLINE_S, as_root, children_of, describe_family, kill_now, wait_until
@@ -25,6 +26,7 @@ class Terminal:
         self.master, slave = pty.openpty()
         termios.tcsetwinsize(self.master, size)
         self.slave = os.dup(slave)
+        self.usual = self.modes()
         self.text = b""
         self.process = subprocess.Popen(
             [str(word) for word in command],
@@ -92,13 +94,12 @@ def test_terminal(workshop: Workshop) -> None:
         assert first.finish() == 0
     for _ in range(2):
         with Terminal(workshop, workshop.restart_command(saved.image)) as another:
-            usual = another.modes()
             another.type(b"go\n")
             another.expect("TYPE")
             another.type(b"\x03")
             assert another.expect("PASS ") == nonce
             assert another.finish() == 0
-            assert another.modes() == usual, "the terminal's own modes do not come back at the end"
+            assert another.modes() == another.usual, "the terminal's own modes do not come back at the end"
 
 
 def test_window_of_another_size(workshop: Workshop) -> None:
@@ -217,6 +218,28 @@ def test_what_was_typed_ahead(workshop: Workshop) -> None:
         'typed before the save and not read yet: "ahead\\nno end\\000\\000ä\\003\\npar"; type it again '
         "(there is no terminal to put it into)"
     ]
+
+
+@pytest.mark.skipif(not as_root(), reason="only root may type on a terminal of somebody else's")
+def test_keys_typed_ahead(workshop: Workshop) -> None:
+    """In a terminal without lines, where no key means anything to the terminal."""
+    keys = READS.replace("import os, signal", "import os, signal, tty; tty.setraw(0)")
+    with Terminal(workshop, ["/usr/bin/python3", "-c", keys]) as terminal:
+        terminal.expect("READY")
+        wait_until(lambda: oracle.all_asleep(terminal.process.pid), "it waits")
+        before = oracle.positions(terminal.process.pid)
+        terminal.type(b"a\x04\x00\x03\x16\x11\x7f\r")
+        wait_until(lambda: waiting_on(terminal.slave) == 8, "the terminal has it")
+        saved = workshop.save(terminal.process.pid)
+        assert saved.fidelity == []
+        os.kill(terminal.process.pid, signal.SIGUSR1)
+        assert terminal.expect("READ ") == r"b'a\x04\x00\x03\x16\x11\x7f\r'"
+    with Terminal(workshop, workshop.restart_command(saved.image)) as another:
+        os.kill(restored_child(another.process.pid, before), signal.SIGUSR1)
+        assert another.expect("READ ") == r"b'a\x04\x00\x03\x16\x11\x7f\r'"
+        another.type(b"end\n")
+        assert another.expect("READ ") == r"b'end\n'"
+        assert another.finish() == 0
 
 
 def restored_child(restart: int, before: object) -> int:
