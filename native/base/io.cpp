@@ -6,9 +6,11 @@
 #include <sys/sendfile.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
+#include <vector>
 
 #include "base/error.hpp"
 
@@ -76,6 +78,21 @@ std::string read_to_end(int fd, std::size_t limit_bytes, const std::string& path
   }
 }
 
+// Zeros stay holes.
+void copy_by_hand(int from, int to, off_t begin, off_t end, std::string_view what) {
+  constexpr std::size_t kBlockBytes = 64U << 10U;
+  std::vector<std::byte> block(kBlockBytes);
+  const std::vector<std::byte> zeros(kBlockBytes);
+  while (begin < end) {
+    const auto bytes =
+        std::span(block).first(static_cast<std::size_t>(std::min<off_t>(end - begin, kBlockBytes)));
+    if (!pread_exact(from, bytes, static_cast<std::uint64_t>(begin), what)) return;
+    if (!std::equal(bytes.begin(), bytes.end(), zeros.begin()))
+      pwrite_all(to, bytes, static_cast<std::uint64_t>(begin), what);
+    begin += static_cast<off_t>(bytes.size());
+  }
+}
+
 void copy_range(int from, int to, off_t begin, off_t end, std::string_view what) {
   off_t in = begin;
   off_t out = begin;
@@ -87,6 +104,8 @@ void copy_range(int from, int to, off_t begin, off_t end, std::string_view what)
       if (::lseek(to, out, SEEK_SET) < 0) throw_errno(fmt::format("copy {}", what), errno);
       n = ::sendfile(to, from, &in, left);
       out = in;
+      // Not from hugetlbfs, which knows no holes either.
+      if (n < 0 && errno == EINVAL) return copy_by_hand(from, to, in, end, what);
     }
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) throw_errno(fmt::format("copy {}", what), errno);
