@@ -108,6 +108,10 @@ std::vector<Mapping> parse_maps(std::string_view text) {
       const auto pkey = parse_number<int>(next_word(rest));
       if (!pkey) reject(line);
       mappings.back().protection_key = *pkey;
+    } else if (key == "KernelPageSize") {
+      const auto kilobytes = parse_number<std::uint32_t>(next_word(rest));
+      if (!kilobytes) reject(line);
+      mappings.back().page_bytes = std::uint64_t{*kilobytes} << 10U;
     }
   }
   return mappings;

@@ -25,6 +25,7 @@ struct Mapping {
   bool deleted = false;
   std::vector<std::string> flags;  // two-letter VmFlags, smaps only
   int protection_key = 0;
+  std::uint64_t page_bytes = kPageSize;  // KernelPageSize, smaps only
 
   [[nodiscard]] std::uint64_t size() const { return end - start; }
   [[nodiscard]] bool has_flag(std::string_view flag) const;

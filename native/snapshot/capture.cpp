@@ -26,6 +26,7 @@
 #include "state/children.hpp"
 #include "state/clocks.hpp"
 #include "state/descriptors.hpp"
+#include "state/huge_pages.hpp"
 #include "state/process.hpp"
 #include "state/signals.hpp"
 #include "state/terminal.hpp"
@@ -421,6 +422,7 @@ CaptureResult capture(const CaptureRequest& request) {
                    : found->second;
       },
       answers.brk);
+  state::note_huge_pages(context.report, captured.descriptors, captured.space);
   note_ids(context, captured.program, captured.space, boundary, captured.signals, captured.threads,
            captured.process, captured.children);
 

@@ -22,6 +22,7 @@
 #include "snapshot/capture.hpp"
 #include "snapshot/environment.hpp"
 #include "snapshot/ids.hpp"
+#include "state/huge_pages.hpp"
 #include "state/name_cache.hpp"
 #include "state/terminal.hpp"
 #include "tracee/remote.hpp"
@@ -395,6 +396,18 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   return result;
 }
 
+// Which huge pages can be had shows when all is mapped.
+Transplanted transplant_with_pages(const Snapshot& snapshot, state::FileSource& files,
+                                   const TransplantOptions& options, bool keep_ids) {
+  for (;;) {
+    try {
+      return transplant_once(snapshot, files, options, keep_ids);
+    } catch (const state::NoHugePages& lack) {
+      if (!files.use_ordinary_pages(lack.file())) throw;
+    }
+  }
+}
+
 bool may_choose_ids() {
   constexpr std::uint64_t kSysAdmin = 1ULL << 21U;
   constexpr std::uint64_t kCheckpointRestore = 1ULL << 40U;
@@ -416,7 +429,7 @@ Transplanted transplant(const Snapshot& snapshot, state::FileSource& files,
   state::check_clocks(options.clock);
   if (options.ids == IdMode::saved || (options.ids == IdMode::automatic && may_choose_ids())) {
     try {
-      return transplant_once(snapshot, files, options, true);
+      return transplant_with_pages(snapshot, files, options, true);
     } catch (const Error& error) {
       const bool about_ids = error.error_number() == EEXIST || error.error_number() == EPERM ||
                              error.error_number() == EINVAL;
@@ -426,7 +439,7 @@ Transplanted transplant(const Snapshot& snapshot, state::FileSource& files,
       if (options.ids == IdMode::saved || !about_ids) throw;
     }
   }
-  return transplant_once(snapshot, files, options, false);
+  return transplant_with_pages(snapshot, files, options, false);
 }
 
 void release(const Transplanted& transplanted) {

@@ -59,6 +59,11 @@ struct AddressSpace {
   std::vector<std::byte> auxv;
 };
 
+/// The regions of one shared object, in ascending order.
+std::vector<const Region*> regions_sharing(const AddressSpace& space, const std::string& sharing);
+/// Whether they lie side by side as in the object, from its beginning: one mmap() makes them all.
+bool is_in_one_piece(const std::vector<const Region*>& group);
+
 /// Classifies all mappings of a stopped process and keeps the files' contents in the store.
 /// `resident`: tells which pages of a shared mapping have content (see shared_pages()).
 using ResidentPages = std::function<std::vector<proc::PageRun>(const proc::Mapping&)>;

@@ -9,10 +9,12 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <numeric>
 #include <optional>
 
 #include "base/error.hpp"
 #include "state/address_space.hpp"
+#include "state/huge_pages.hpp"
 #include "state/name_cache.hpp"
 
 namespace ckpt::state {
@@ -123,9 +125,6 @@ class Examiner {
     region.backing = Backing::anonymous;
     region.stored = pagemap_.private_runs(map.start, map.end);
     region.guards = pagemap_.guard_runs(map.start, map.end);
-    if (map.has_flag("ht"))
-      context_.report.add(Severity::note, range_text(map), "huge pages",
-                          "comes back as ordinary pages if no huge pages are free then");
   }
 
   // Memory shared through an object without a name. Ask the object, not the page table, which
@@ -133,19 +132,27 @@ class Examiner {
   void examine_unnamed(Region& region) {
     const proc::Mapping& map = region.mapping;
     // With a descriptor for it, or the privilege to open it, it comes back as what it is.
-    if (is_memory_file(map) && !map.has_flag("ht"))
+    if (is_memory_file(map))
       if (const auto opened = open_mapped(context_, map)) return examine_opened(region, *opened);
     if (!map.shared) {
       // MAP_PRIVATE of a memfd or of /dev/zero: own pages are private, the others the object's.
       region.backing = Backing::anonymous;
-      region.stored = pagemap_.present_runs(map.start, map.end);
+      region.stored =
+          is_memory_file(map) ? all_content(map) : pagemap_.present_runs(map.start, map.end);
+      if (is_memory_file(map))
+        context_.report.add(Severity::changed, range_text(map), "mapped file",
+                            fmt::format("{} may not be opened: the memory comes back with its "
+                                        "content but without the file",
+                                        map.path));
       return;
     }
     region.backing = Backing::shared_anonymous;
     region.sharing = object_name(map);
-    region.stored = resident_(map);
+    region.stored = map.has_flag("ht") ? all_content(map) : resident_(map);
     region.segment = look_at_segment(context_, map);
-    if (!map.path.starts_with("/dev/zero") && !region.segment)
+    const bool nameless =
+        map.path.starts_with("/dev/zero") || map.path.starts_with("/anon_hugepage");
+    if (!nameless && !region.segment)
       context_.report.add(Severity::changed, range_text(map), "shared memory",
                           fmt::format("{} comes back as shared memory of this process alone, "
                                       "with its content",
@@ -172,6 +179,7 @@ class Examiner {
     const bool elf = !in_memory && is_elf(opened.fd.get());
     KeptFile file = describe_file(opened.status, map.path, map.deleted || in_memory);
     file.in_memory = in_memory;
+    file.huge_page_bytes = huge_page_bytes_of(opened.fd.get());
     const std::string key = fmt::format("{}:{}", opened.status.st_dev, opened.status.st_ino);
     const auto known = kept_.find(key);
     if (known != kept_.end()) {
@@ -233,12 +241,26 @@ class Examiner {
     region.stored = readable_runs(map);
   }
 
+  // mincore(2) knows of huge pages only what the page table knows. To look at one that there is not
+  // takes it from the pool, which is as it should be where the program has reserved it.
+  std::vector<proc::PageRun> all_content(const proc::Mapping& map) {
+    if (!map.has_flag("ht") || !map.has_flag("nr")) return readable_runs(map);
+    auto runs = pagemap_.present_runs(map.start, map.end);
+    const auto size = [](std::uint64_t sum, const proc::PageRun& run) { return sum + run.size(); };
+    if (map.shared &&
+        std::accumulate(runs.begin(), runs.end(), std::uint64_t{0}, size) < map.size())
+      context_.report.add(Severity::changed, range_text(map), "huge pages",
+                          "comes back with zeros where this process has not touched it");
+    return runs;
+  }
+
   // A mapping may be longer than its file: pages past the end cannot be read (SIGBUS).
   std::vector<proc::PageRun> readable_runs(const proc::Mapping& map) {
     std::vector<proc::PageRun> runs;
     std::vector<std::byte> page(kPageSize);
-    for (Addr at = map.start; at < map.end; at = at + kPageSize)
-      if (context_.memory.read_some(at, page) == kPageSize) runs.push_back({at, at + kPageSize});
+    for (Addr at = map.start; at < map.end; at = at + map.page_bytes)
+      if (context_.memory.read_some(at, page) == kPageSize)
+        runs.push_back({at, at + map.page_bytes});
     return proc::merge_runs(runs);
   }
 
@@ -302,6 +324,25 @@ std::vector<proc::Mapping> visible_parts(const CaptureContext& context, proc::Ma
 }
 
 }  // namespace
+
+std::vector<const Region*> regions_sharing(const AddressSpace& space, const std::string& sharing) {
+  std::vector<const Region*> group;
+  for (const Region& region : space.regions)
+    if (region.backing == Backing::shared_anonymous && region.sharing == sharing)
+      group.push_back(&region);
+  return group;
+}
+
+bool is_in_one_piece(const std::vector<const Region*>& group) {
+  const Addr start = group.front()->mapping.start;
+  std::uint64_t offset = 0;
+  return std::all_of(group.begin(), group.end(), [&](const Region* region) {
+    const proc::Mapping& map = region->mapping;
+    const bool next = map.offset_bytes == offset && map.start == start + offset;
+    offset += map.size();
+    return next;
+  });
+}
 
 AddressSpace examine(CaptureContext& context, const ResidentPages& resident, Addr brk) {
   AddressSpace space;

@@ -4,6 +4,7 @@
 
 #include "base/error.hpp"
 #include "state/address_space.hpp"
+#include "state/huge_pages.hpp"
 
 namespace ckpt::state {
 
@@ -83,6 +84,10 @@ Region region_from_json(const image::Json& json) {
     image::damaged("a mapping's offset");
   map.path = json.at("path");
   map.flags = json.at("flags").get<std::vector<std::string>>();
+  map.page_bytes = huge_page_from_json(json, "page_size");
+  if (map.page_bytes == 0) map.page_bytes = kPageSize;
+  if (map.start.value % map.page_bytes != 0 || map.end.value % map.page_bytes != 0)
+    image::damaged("a mapping of huge pages");
   region.backing = backing_from(json.at("backing"));
   region.sharing = json.at("sharing");
   region.first_page_is_extra = json.at("first_page_is_extra");
@@ -112,6 +117,7 @@ image::Json address_space_to_json(const AddressSpace& space) {
                        {"first_page_is_extra", region.first_page_is_extra},
                        {"guards", runs_to_json(region.guards)},
                        {"file", region.file ? kept_file_to_json(*region.file) : image::Json()}});
+    if (map.has_flag("ht")) regions.back()["page_size"] = map.page_bytes;
     if (region.segment) regions.back()["segment"] = sysv_segment_to_json(*region.segment);
   }
   const MemoryBounds& bounds = space.bounds;

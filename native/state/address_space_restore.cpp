@@ -12,6 +12,7 @@
 #include "base/error.hpp"
 #include "base/fault.hpp"
 #include "state/address_space.hpp"
+#include "state/huge_pages.hpp"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23  // Linux 5.14
@@ -59,6 +60,20 @@ std::vector<image::Extent> extents_of(const Region& region,
   return mine;
 }
 
+constexpr std::uint64_t kHuge = MAP_HUGETLB;
+
+// Snapshots of old have no page size: then it is the kernel's usual one.
+std::uint64_t size_flags(const proc::Mapping& map) {
+  return map.page_bytes == kPageSize ? 0 : huge_page_flags(map.page_bytes);
+}
+
+// Memory without a file: it can be made with other pages here and now.
+bool wants_huge_pages(const Region& region) {
+  return region.mapping.has_flag("ht") &&
+         (region.backing == Backing::anonymous ||
+          (region.backing == Backing::shared_anonymous && !region.segment));
+}
+
 std::uint64_t mapping_flags(const Region& region) {
   const proc::Mapping& map = region.mapping;
   std::uint64_t flags = MAP_FIXED_NOREPLACE;
@@ -70,8 +85,47 @@ std::uint64_t mapping_flags(const Region& region) {
   }
   if (map.has_flag("gd")) flags |= MAP_GROWSDOWN;
   if (map.has_flag("nr")) flags |= MAP_NORESERVE;
-  if (map.has_flag("ht") && region.backing == Backing::anonymous) flags |= MAP_HUGETLB;
+  if (wants_huge_pages(region)) flags |= kHuge | size_flags(map);
   return flags;
+}
+
+// Has what is to be filled, so that filling cannot fail for a page that was never reserved.
+bool populate(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+              const std::vector<image::Extent>& extents, std::uint64_t page_bytes) {
+  std::vector<LoopEntry> table;
+  for (const auto& extent : extents) {
+    const std::uint64_t start = extent.start.value & ~(page_bytes - 1);
+    const std::uint64_t end =
+        (extent.start.value + extent.size_bytes + page_bytes - 1) & ~(page_bytes - 1);
+    table.push_back(tracee::loop_entry(SYS_madvise, {start, end - start, MADV_POPULATE_WRITE}));
+  }
+  thread.run(scratch, table);
+  return std::none_of(table.begin(), table.end(), [](const LoopEntry& row) {
+    return row.result < 0 && row.result != -EINVAL;  // which an old kernel says
+  });
+}
+
+// After a try to map huge pages: ordinary ones hold the same bytes if there are too few. `row` is
+// the call as it was made, and then the one that counts.
+void settle_huge_pages(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                       const Region& region, const std::vector<image::Extent>& extents,
+                       LoopEntry& row, std::vector<std::string>& notes) {
+  const proc::Mapping& map = region.mapping;
+  const bool mapped = row.result == static_cast<std::int64_t>(map.start.value);
+  if (mapped && populate(thread, scratch, extents, map.page_bytes)) return;
+  if (!mapped && row.result != -ENOMEM && region.file) return;  // not for want of pages
+  if (region.file)
+    throw NoHugePages(fmt::format("map {}-{} {}: not enough huge pages of {} kB are free",
+                                  map.start, map.end, map.path, map.page_bytes >> 10U),
+                      *region.file);
+  std::vector<LoopEntry> again;
+  if (mapped) again.push_back(tracee::loop_entry(SYS_munmap, {map.start.value, row.arguments[1]}));
+  again.push_back(row);
+  again.back().arguments[3] &= ~(kHuge | size_flags(map));
+  thread.run(scratch, again);
+  row = again.back();
+  notes.push_back(ordinary_pages_note(fmt::format("memory {}-{}", map.start, map.end),
+                                      map.page_bytes == kPageSize ? 0 : map.page_bytes));
 }
 
 void expect_mapped(const LoopEntry& row, const Region& region) {
@@ -116,6 +170,21 @@ void rebuild_shared_group(tracee::RemoteThread& thread, const tracee::Scratch& s
                          MREMAP_MAYMOVE | MREMAP_FIXED, region->mapping.start.value, 0});
   }
   thread.checked_call("munmap (shared memory)", SYS_munmap, {whole.value, size});
+}
+
+// The same of huge pages, which mremap(2) does not map a second time.
+void rebuild_huge_group(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                        const std::vector<const Region*>& group,
+                        const std::vector<image::Extent>& extents,
+                        std::vector<std::string>& notes) {
+  Region whole = *group.front();
+  whole.mapping.end = group.back()->mapping.end;
+  std::array<LoopEntry, 1> table = {tracee::loop_entry(
+      SYS_mmap, {whole.mapping.start.value, whole.mapping.size(), PROT_READ | PROT_WRITE,
+                 mapping_flags(whole), static_cast<std::uint64_t>(-1), 0})};
+  thread.run(scratch, table);
+  settle_huge_pages(thread, scratch, whole, extents_of(whole, extents), table[0], notes);
+  expect_mapped(table[0], whole);
 }
 
 // The heap, when it begins where the executable's .bss ends (as without randomisation). Left alone,
@@ -251,17 +320,17 @@ void rebuild(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
   }
   thread.run(scratch, table);
   for (std::size_t i = 0; i < table.size(); ++i) {
-    if (table[i].result == -ENOMEM && made[i]->mapping.has_flag("ht")) {
-      // No huge pages are free: ordinary ones hold the same bytes.
-      std::array<LoopEntry, 1> again = {table[i]};
-      again[0].arguments[3] &= ~static_cast<std::uint64_t>(MAP_HUGETLB);
-      thread.run(scratch, again);
-      table[i] = again[0];
-    }
+    if (made[i]->mapping.has_flag("ht"))
+      settle_huge_pages(thread, scratch, *made[i], extents_of(*made[i], extents), table[i], notes);
     expect_mapped(table[i], *made[i]);
   }
-  for (const auto& [name, group] : shared)
-    if (is_group(group)) rebuild_shared_group(thread, scratch, space, group, notes);
+  for (const auto& [name, group] : shared) {
+    if (!is_group(group)) continue;
+    if (wants_huge_pages(*group.front()) && is_in_one_piece(group))
+      rebuild_huge_group(thread, scratch, group, extents, notes);
+    else
+      rebuild_shared_group(thread, scratch, space, group, notes);
+  }
   if (const Region* heap = heap_beside_data(space)) {
     const std::uint64_t start = heap->mapping.start.value;
     std::array<LoopEntry, 3> apart = {

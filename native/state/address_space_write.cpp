@@ -67,9 +67,11 @@ std::vector<Chunk> cut(const AddressSpace& space, const std::vector<image::Segme
   std::vector<Chunk> chunks;
   std::size_t segment = 0;
   for (const Region& region : space.regions) {
-    // In a file's mapping what is not stored is the file's, not zero.
-    const bool skip_zeros =
-        region.backing == Backing::anonymous || region.backing == Backing::shared_anonymous;
+    // In a file's mapping what is not stored is the file's, not zero. A huge page that was never
+    // reserved must be had anew at the restore, whatever is in it.
+    const bool unreserved = region.mapping.has_flag("ht") && region.mapping.has_flag("nr");
+    const bool skip_zeros = !unreserved && (region.backing == Backing::anonymous ||
+                                            region.backing == Backing::shared_anonymous);
     for (const auto& run : region.stored) {
       for (Addr at = run.start; at < run.end;) {
         while (segments[segment].start + segments[segment].memory_bytes <= at) ++segment;

@@ -315,10 +315,8 @@ class Capturer {
       file.in_memory = true;
       const int seals = open.own ? ::fcntl(open.own.get(), F_GET_SEALS) : 0;
       file.seals = seals > 0 ? static_cast<std::uint32_t>(seals) : 0;
-      if (magic == HUGETLBFS_MAGIC)
-        context_.report.add(Severity::changed, open.object, "memfd",
-                            fmt::format("{} comes back without huge pages", path));
     }
+    if (magic == HUGETLBFS_MAGIC) file.huge_page_bytes = static_cast<std::uint64_t>(system.f_bsize);
     // What has no name is a part of the program, however large it is.
     if (!file.deleted && file.size_bytes > context_.file_limit_bytes) {
       context_.report.add(Severity::note, open.object, "file",

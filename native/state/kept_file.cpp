@@ -13,6 +13,7 @@
 #include "base/digest.hpp"
 #include "base/error.hpp"
 #include "base/io.hpp"
+#include "state/huge_pages.hpp"
 
 namespace ckpt::state {
 
@@ -40,16 +41,18 @@ image::ObjectRef object_from_json(const image::Json& json) {
 }
 
 image::Json kept_file_to_json(const KeptFile& file) {
-  return {{"path", file.path},
-          {"deleted", file.deleted},
-          {"in_memory", file.in_memory},
-          {"seals", file.seals},
-          {"device", file.device},
-          {"inode", file.inode},
-          {"size", file.size_bytes},
-          {"mtime_ns", file.mtime_ns},
-          {"ctime_ns", file.ctime_ns},
-          {"object", file.object ? object_to_json(*file.object) : image::Json()}};
+  image::Json json = {{"path", file.path},
+                      {"deleted", file.deleted},
+                      {"in_memory", file.in_memory},
+                      {"seals", file.seals},
+                      {"device", file.device},
+                      {"inode", file.inode},
+                      {"size", file.size_bytes},
+                      {"mtime_ns", file.mtime_ns},
+                      {"ctime_ns", file.ctime_ns},
+                      {"object", file.object ? object_to_json(*file.object) : image::Json()}};
+  if (file.huge_page_bytes != 0) json["huge_page_size"] = file.huge_page_bytes;
+  return json;
 }
 
 KeptFile kept_file_from_json(const image::Json& json) {
@@ -64,6 +67,11 @@ KeptFile kept_file_from_json(const image::Json& json) {
   file.mtime_ns = json.at("mtime_ns");
   file.ctime_ns = json.at("ctime_ns");
   if (!json.at("object").is_null()) file.object = object_from_json(json.at("object"));
+  file.huge_page_bytes = huge_page_from_json(json, "huge_page_size");
+  if (file.huge_page_bytes != 0 &&
+      (file.size_bytes % file.huge_page_bytes != 0 ||
+       (file.object && file.object->size_bytes % file.huge_page_bytes != 0)))
+    image::damaged("a file of huge pages");
   return file;
 }
 
@@ -77,6 +85,12 @@ KeptFile describe_file(const struct stat& status, const std::string& path, bool 
   file.mtime_ns = nanoseconds(status.st_mtim);
   file.ctime_ns = nanoseconds(status.st_ctim);
   return file;
+}
+
+std::string memfd_name(const KeptFile& file) {
+  constexpr std::string_view kPrefix = "/memfd:";
+  return file.in_memory ? file.path.substr(std::min(kPrefix.size(), file.path.size()))
+                        : image::object_name(file.path);
 }
 
 Found look_for(const KeptFile& file, bool by_content) {
@@ -212,23 +226,43 @@ int FileSource::scratch_copy(const KeptFile& file) {
   UniqueFd& slot = scratch_[key(file)];
   if (slot) return slot.get();
   const std::string source = find_object(file).value();
-  const UniqueFd from = open_file(source, O_RDONLY);
-  if (file.in_memory) {
-    constexpr std::string_view kPrefix = "/memfd:";
-    const bool may_seal = file.seals != F_SEAL_SEAL;  // what all have that were not to be sealed
-    slot.reset(::memfd_create(file.path.substr(std::min(kPrefix.size(), file.path.size())).c_str(),
-                              MFD_CLOEXEC | (may_seal ? MFD_ALLOW_SEALING : 0U)));
-    seals_[key(file)] = file.seals;
+  // F_SEAL_SEAL is what all have that were not to be sealed.
+  const bool may_seal = file.in_memory && file.seals != F_SEAL_SEAL;
+  const unsigned flags = MFD_CLOEXEC | (may_seal ? MFD_ALLOW_SEALING : 0U);
+  if (file.in_memory) seals_[key(file)] = file.seals;
+  if (file.huge_page_bytes != 0) {
+    slot = make_huge_copy(file, source, flags);
+    if (slot) return slot.get();
   }
+  const UniqueFd from = open_file(source, O_RDONLY);
+  if (file.in_memory) slot.reset(::memfd_create(memfd_name(file).c_str(), flags));
   for (const auto& store : stores_) {
     if (slot) break;
     const std::string directory = store.directory() + "/scratch";
     slot.reset(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   }
-  if (!slot) slot.reset(::memfd_create(image::object_name(file.path).c_str(), MFD_CLOEXEC));
+  if (!slot) slot.reset(::memfd_create(memfd_name(file).c_str(), MFD_CLOEXEC));
   if (!slot) throw_errno(fmt::format("make a private copy of {}", file.path), errno);
   copy_content(from.get(), slot.get(), file.object->size_bytes, file.path);
   return slot.get();
+}
+
+UniqueFd FileSource::make_huge_copy(const KeptFile& file, const std::string& source,
+                                    unsigned flags) {
+  if (ordinary_pages_.contains(key(file))) return {};
+  UniqueFd fd = make_huge_memfd(file, source, flags);
+  if (!fd) {
+    ordinary_pages_.insert(key(file));
+    note(ordinary_pages_note(file.path, file.huge_page_bytes));
+  }
+  return fd;
+}
+
+bool FileSource::use_ordinary_pages(const KeptFile& file) {
+  if (file.huge_page_bytes == 0 || scratch_.erase(key(file)) == 0) return false;
+  if (!ordinary_pages_.insert(key(file)).second) return false;
+  note(ordinary_pages_note(file.path, file.huge_page_bytes));
+  return true;
 }
 
 void FileSource::seal() {
@@ -258,7 +292,8 @@ UniqueFd FileSource::open(const KeptFile& file, Use use, int flags) {
     }
     throw_errno(fmt::format("open {}", choice.path), error_number);
   }
-  if (use == Use::code && !file.in_memory) return open_file(find_object(file).value(), O_RDONLY);
+  if (use == Use::code && !file.in_memory && file.huge_page_bytes == 0)
+    return open_file(find_object(file).value(), O_RDONLY);
   return open_file(fmt::format("/proc/self/fd/{}", scratch_copy(file)), through_links);
 }
 

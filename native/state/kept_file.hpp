@@ -23,6 +23,7 @@ struct KeptFile {
   bool deleted = false;    // had no name (any more) at the save
   bool in_memory = false;  // a memfd; `path` is "/memfd:NAME"
   std::uint32_t seals = 0;
+  std::uint64_t huge_page_bytes = 0;  // in a hugetlbfs: its page size
   std::uint64_t device = 0;
   std::uint64_t inode = 0;
   std::uint64_t size_bytes = 0;
@@ -45,6 +46,9 @@ enum class Found {
   missing,     // nothing of that name, or not a regular file
   unreadable,  // it may not be opened any more
 };
+
+/// The name that memfd_create(2) was given, or would be for a copy.
+std::string memfd_name(const KeptFile& file);
 
 /// Looks at the file system. Reads the content only if the identity leaves a doubt, or if it is
 /// asked for and small.
@@ -80,6 +84,10 @@ class FileSource {
   /// Throws Error (files) if there is neither.
   std::string content_path(const KeptFile& file);
 
+  /// For a file that was given out with huge pages, of which there are too few: the next open()
+  /// makes it anew, with ordinary ones. False if it has none of ours.
+  bool use_ordinary_pages(const KeptFile& file);
+
   /// Seals the memfds that were given out, when all is mapped and written.
   void seal();
 
@@ -96,6 +104,7 @@ class FileSource {
   const Choice& choose(const KeptFile& file, Use use);
   [[nodiscard]] std::optional<std::string> find_object(const KeptFile& file) const;
   int scratch_copy(const KeptFile& file);
+  UniqueFd make_huge_copy(const KeptFile& file, const std::string& source, unsigned flags);
   static std::string key(const KeptFile& file);
 
   std::vector<image::Objects> stores_;
@@ -105,6 +114,7 @@ class FileSource {
   std::map<std::pair<std::string, bool>, Found> looks_;
   std::map<std::string, UniqueFd> scratch_;
   std::map<std::string, std::uint32_t> seals_;
+  std::set<std::string> ordinary_pages_;  // wanted huge ones
   std::set<std::string> replaced_;
   std::vector<std::string> notes_;
 };

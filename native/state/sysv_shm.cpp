@@ -57,8 +57,11 @@ std::optional<SysvSegment> look_at_segment(CaptureContext& context, const proc::
     effect = "is shared with other processes: the program gets a segment of its own";
   else if ((status.shm_perm.mode & SHM_DEST) == 0)
     effect = "comes back as a segment of this program alone, and goes away with it";
-  else if (mapping.has_flag("ht"))
-    effect = "comes back without huge pages";
+  if (mapping.has_flag("ht")) {
+    // Its mappings end where a huge page does, and must not be longer than it.
+    segment.size_bytes = (segment.size_bytes + mapping.page_bytes - 1) & ~(mapping.page_bytes - 1);
+    effect += effect.empty() ? "comes back without huge pages" : ", without huge pages";
+  }
   const std::string object = fmt::format("System V shared memory {}", segment.id);
   if (!effect.empty() && first == mapping.start)
     context.report.add(Severity::changed, object, "shared memory",

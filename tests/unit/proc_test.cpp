@@ -149,6 +149,7 @@ TEST(Maps, SmapsDetails) {
   const auto mappings = parse_maps(
       "1000-2000 rw-p 00000000 00:00 0 \n"
       "Size:                  4 kB\n"
+      "KernelPageSize:     2048 kB\n"
       "THPeligible:           0\n"
       "ProtectionKey:         3\n"
       "VmFlags: rd wr mr mw me ac sd \n"
@@ -156,6 +157,8 @@ TEST(Maps, SmapsDetails) {
       "VmFlags: rd dd\n");
   ASSERT_EQ(mappings.size(), 2U);
   EXPECT_EQ(mappings[0].protection_key, 3);
+  EXPECT_EQ(mappings[0].page_bytes, 2U << 20U);
+  EXPECT_EQ(mappings[1].page_bytes, kPageSize);
   EXPECT_TRUE(mappings[0].has_flag("sd"));
   EXPECT_FALSE(mappings[0].has_flag("dd"));
   EXPECT_EQ(mappings[0].flags.size(), 7U);
