@@ -47,7 +47,7 @@ static void* at_condition(void* argument) {
     else
       OK(pthread_cond_wait(&conditions[kind], &mutexes[kind]));
   if (kind == 1) IS(pthread_mutex_lock(&mutexes[kind]), EDEADLK);
-  served++;
+  __atomic_fetch_add(&served, 1, __ATOMIC_SEQ_CST);  // the others hold other mutexes
   OK(pthread_mutex_unlock(&mutexes[kind]));
   return NULL;
 }
