@@ -14,7 +14,6 @@ from typing import Any, Dict, List, Optional
 import gdb
 
 from .. import native, prompt
-from . import inferior
 
 _connected = False
 
@@ -101,8 +100,9 @@ def _on_cont(event: Any) -> None:
         return
     core = native.module()
     try:
-        # What is typed in other modes means something else. GDB sets the program's in a moment.
-        if owed.modes is not None:
+        # In those of the program it is shown as it would have been. GDB's own will do afterwards:
+        # it sets the program's in a moment, and nothing that was typed changes by that.
+        if owed.modes is not None and not owed.shown:
             core.write_terminal(0, owed.modes)
         since = core.take_input(0)
         core.type_input(0, owed.text, not owed.shown)
@@ -116,8 +116,8 @@ def _on_stop(event: Any) -> None:
     pid = int(gdb.selected_inferior().pid)
     owed = _owed.get(pid)
     if owed is not None and owed.typed:
+        # Without any command of GDB's: in a handler of stops they run those of the breakpoint.
         _take_back(owed)
-        owed.modes = inferior.terminal() or owed.modes
         if not owed.text:
             del _owed[pid]
 

@@ -95,6 +95,25 @@ def test_it_is_typed_when_the_program_goes_on(scene: Scene) -> None:
     gdb.quit()
 
 
+@pytest.mark.skipif(not may_type(), reason="dev.tty.legacy_tiocsti is 0")
+def test_commands_of_a_breakpoint_meanwhile(scene: Scene) -> None:
+    """They run when GDB runs them, and what they say is seen."""
+    saved_with_more_typed(scene)
+    gdb = scene.gdb()
+    restore(gdb, "one")
+    gdb.execute("delete")
+    gdb.execute("break say")
+    gdb.execute("commands\nsilent\nprint 6*7\nnosuchcommand\nend")
+    printed = gdb.execute("continue")
+    assert "$1 = 42" in printed and 'Undefined command: "nosuchcommand"' in printed, printed
+    gdb.execute("commands\nsilent\ncontinue\nend")
+    gdb.start("continue")
+    gdb.expect(r"second got two\.\r\n")
+    gdb.type_line("three")
+    assert "third got three." in gdb.wait_prompt()
+    gdb.quit()
+
+
 def test_what_is_typed_for_gdb_is_not_kept(scene: Scene) -> None:
     gdb = scene.gdb(str(scene.compile(READER, "reader")))
     gdb.execute("break work")
