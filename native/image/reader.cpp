@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
-#include <csignal>
 #include <cstring>
 #include <exception>
 #include <mutex>
@@ -20,6 +19,7 @@
 #include "base/digest.hpp"
 #include "base/error.hpp"
 #include "base/io.hpp"
+#include "base/signals.hpp"
 #include "image/cbor.hpp"
 
 namespace ckpt::image {
@@ -204,16 +204,13 @@ void Reader::verify_memory(
     running = 1;
     work();
   } else {
-    // Worker threads must never take a signal: GDB's handlers run on its main thread only.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     std::vector<std::thread> threads;
     const unsigned count = std::clamp(std::thread::hardware_concurrency(), 1U, 8U);
     running = count;
-    for (unsigned i = 0; i < count; ++i) threads.emplace_back(work);
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    {
+      const SignalsBlocked blocked;
+      for (unsigned i = 0; i < count; ++i) threads.emplace_back(work);
+    }
     bool cancelled = false;
     std::exception_ptr thrown;  // by progress(): the threads must end before anybody sees it
     std::unique_lock lock(mutex);

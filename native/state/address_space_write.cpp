@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <csignal>
 #include <cstring>
 #include <exception>
 #include <mutex>
@@ -15,6 +14,7 @@
 #include "base/digest.hpp"
 #include "base/error.hpp"
 #include "base/fault.hpp"
+#include "base/signals.hpp"
 #include "state/address_space.hpp"
 
 namespace ckpt::state {
@@ -188,11 +188,7 @@ class Crew {
     const auto most =
         std::min<std::uint64_t>(std::clamp(std::thread::hardware_concurrency(), 1U, kMostThreads),
                                 total_ / kProgressBytes + 1);
-    // Signals are for GDB's main thread only.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const SignalsBlocked blocked;
     for (std::uint64_t i = 1; i < most; ++i)
       helpers.emplace_back([this] {
         try {
@@ -203,7 +199,6 @@ class Crew {
           failed(std::current_exception());
         }
       });
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
     return helpers;
   }
 

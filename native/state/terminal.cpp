@@ -11,6 +11,7 @@
 #include <csignal>
 
 #include "base/error.hpp"
+#include "base/signals.hpp"
 
 namespace ckpt::state {
 
@@ -64,15 +65,8 @@ void write_terminal(int fd, const image::Json& modes) {
     image::damaged("the terminal's modes");
   }
   // We may be in the background of that terminal: without this the kernel would stop us.
-  sigset_t block;
-  sigset_t before;
-  sigemptyset(&block);
-  sigaddset(&block, SIGTTOU);
-  pthread_sigmask(SIG_BLOCK, &block, &before);
-  const int result = ::tcsetattr(fd, TCSANOW, &wanted);
-  const int error_number = errno;
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (result != 0) throw_errno("set the terminal's modes", error_number);
+  const SignalsBlocked blocked({SIGTTOU});
+  if (::tcsetattr(fd, TCSANOW, &wanted) != 0) throw_errno("set the terminal's modes", errno);
 }
 
 }  // namespace ckpt::state

@@ -7,6 +7,7 @@
 #include <csignal>
 
 #include "base/error.hpp"
+#include "base/signals.hpp"
 #include "proc/process_dir.hpp"
 
 namespace ckpt::tracee {
@@ -18,18 +19,12 @@ bool stop_thread(Tid pid, Tid tid) { return ::syscall(SYS_tgkill, pid, tid, SIGS
 }  // namespace
 
 StopClock::StopClock(std::chrono::nanoseconds every) : every_(every), left_(every) {
-  // It must get none of the debugger's signals: their handlers expect to run on the main thread.
-  sigset_t all;
-  sigset_t before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_BLOCK, &all, &before);
+  const SignalsBlocked blocked;
   try {
     thread_ = std::thread([this] { run(); });
   } catch (const std::system_error& error) {
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     throw_errno("cannot start a thread", error.code().value());
   }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 StopClock::~StopClock() {
