@@ -92,9 +92,7 @@ class TerminalModes {
   void type(const std::string& input) const {
     if (input.empty()) return;
     if (fd_ >= 0 && ckpt::state::may_type(fd_)) {
-      const std::string since = ckpt::state::take_input(fd_);
-      ckpt::state::type_input(fd_, input, true);
-      ckpt::state::type_input(fd_, since, false);
+      ckpt::state::type_first(fd_, input, true);
     } else {
       fmt::print(stderr, "ckpt-restart: note: {}\n", ckpt::state::cannot_type(input, fd_ < 0));
     }

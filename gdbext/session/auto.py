@@ -73,7 +73,6 @@ class _Auto:
         self.limit_bytes: Optional[int] = None
         self.trail: List[Kept] = []
         self._clock: Any = None  # native.StopClock, while there is something to do for it
-        self._clock_s = 0.0
         self._catchpoint: Optional[Any] = None
         self._hooks_defined = False
         self._connected: List[Tuple[Any, Callable[..., None]]] = []
@@ -99,16 +98,15 @@ class _Auto:
             raise CkptError('non-stop mode is on: "set non-stop off" first')
         if schedule.every_stops != self.schedule.every_stops:
             self._stops = 0
+        if schedule.every_s != self.schedule.every_s:
+            self._clock = None
         self.schedule = schedule
         self._problem = ""
         if schedule.active and not self._connected:
             self._connect()
-        if self._clock is not None and schedule.every_s != self._clock_s:
-            self._clock = None
         if schedule.every_s:
             if self._clock is None:
                 self._clock = native.module().StopClock(schedule.every_s)
-                self._clock_s = schedule.every_s
             self._keep_up()
         else:
             self._remove_catchpoint()
@@ -353,7 +351,7 @@ class _Auto:
         try:
             target = gdb.selected_inferior()
             tids = [inferior.thread_tid(thread) for thread in target.threads()]
-            self._save(f"every {self._clock_s:g} s")
+            self._save(f"every {self.schedule.every_s:g} s")
             if not shared:
                 native.module().undo_interruptions(int(target.pid), tids)
                 self._go_on(target)

@@ -49,7 +49,7 @@ def show_stop(pid: int, tid: int, address: int, terminal: Optional[Dict[str, Any
         stack.enter_context(settings.setting("scheduler-locking", "on"))
         stack.enter_context(_stop_signal_stops())
         stack.enter_context(_nothing_to_catch())
-        if terminal is not None and _shares_terminal(pid):
+        if terminal is not None and shares_terminal(pid):
             _teach_modes(pid, tid, terminal)
         if address:
             _teach_address(pid, tid, address)
@@ -109,7 +109,7 @@ def _go_on() -> None:
     settings.quietly("queue-signal 0")
 
 
-def _shares_terminal(pid: int) -> bool:
+def shares_terminal(pid: int) -> bool:
     """Whether GDB will give the program its terminal: by the rule GDB has for attached programs."""
     try:
         return os.isatty(0) and os.readlink(f"/proc/{pid}/fd/0") == os.readlink("/proc/self/fd/0")

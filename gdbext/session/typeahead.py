@@ -14,6 +14,7 @@ from typing import Any, Dict, List, Optional
 import gdb
 
 from .. import native, prompt
+from . import stoppc
 
 _connected = False
 
@@ -56,7 +57,7 @@ def bring(pid: int, text: bytes, modes: Optional[Dict[str, Any]]) -> List[str]:
             return [native.module().cannot_type(text, True)]
         if not native.module().may_type(terminal):
             return [native.module().cannot_type(text, False)]
-        if not _is_gdbs(terminal):
+        if not stoppc.shares_terminal(pid):
             native.module().type_input(terminal, text, True)
             return []
     except native.error_type() as error:
@@ -81,10 +82,6 @@ def _open(pid: int) -> Optional[int]:
     return None
 
 
-def _is_gdbs(terminal: int) -> bool:
-    return os.isatty(0) and os.fstat(terminal).st_rdev == os.fstat(0).st_rdev
-
-
 def _connect() -> None:
     global _connected
     if not _connected:
@@ -104,9 +101,7 @@ def _on_cont(event: Any) -> None:
         # it sets the program's in a moment, and nothing that was typed changes by that.
         if owed.modes is not None and not owed.shown:
             core.write_terminal(0, owed.modes)
-        since = core.take_input(0)
-        core.type_input(0, owed.text, not owed.shown)
-        core.type_input(0, since, False)
+        core.type_first(0, owed.text, not owed.shown)
         owed.typed = owed.shown = True
     except native.error_type():
         pass  # the terminal has gone away

@@ -277,6 +277,11 @@ PYBIND11_MODULE(_native, module) {
       py::arg("fd"), py::arg("input"), py::arg("echo"),
       "Types on a terminal what take_input has returned. Raises NativeError.");
   module.def(
+      "type_first",
+      [](int fd, const py::bytes& input, bool echo) { ckpt::state::type_first(fd, input, echo); },
+      py::arg("fd"), py::arg("input"), py::arg("echo"),
+      "The same, before what has been typed there since. Raises NativeError.");
+  module.def(
       "cannot_type",
       [](const py::bytes& input, bool no_terminal) {
         return to_python(ckpt::state::cannot_type(input, no_terminal));

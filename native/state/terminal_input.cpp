@@ -13,6 +13,7 @@
 #include <csignal>
 
 #include "base/error.hpp"
+#include "base/signals.hpp"
 
 namespace ckpt::state {
 
@@ -26,19 +27,10 @@ constexpr cc_t kNone = 0;  // _POSIX_VDISABLE
 class ModesFor {
  public:
   explicit ModesFor(int terminal) : terminal_(terminal) {
-    sigset_t block;
-    sigemptyset(&block);
-    sigaddset(&block, SIGTTOU);
-    sigaddset(&block, SIGTTIN);
-    pthread_sigmask(SIG_BLOCK, &block, &mask_);
-    if (::tcgetattr(terminal, &before_) == 0) return;
-    const int error_number = errno;
-    pthread_sigmask(SIG_SETMASK, &mask_, nullptr);
-    throw_errno("read the terminal's modes", error_number);
+    if (::tcgetattr(terminal, &before_) != 0) throw_errno("read the terminal's modes", errno);
   }
   ~ModesFor() {
     if (changed_) ::tcsetattr(terminal_, TCSANOW, &before_);
-    pthread_sigmask(SIG_SETMASK, &mask_, nullptr);
   }
   ModesFor(const ModesFor&) = delete;
   ModesFor& operator=(const ModesFor&) = delete;
@@ -51,9 +43,9 @@ class ModesFor {
   }
 
  private:
+  const SignalsBlocked blocked_{SIGTTOU, SIGTTIN};
   int terminal_;
   termios before_{};
-  sigset_t mask_{};
   bool changed_ = false;
 };
 
@@ -169,6 +161,12 @@ void type_input(int terminal, const std::string& input, bool echo) {
     const char typed = lines && byte == '\0' ? static_cast<char>(end_of_file) : byte;
     if (::ioctl(terminal, TIOCSTI, &typed) != 0) throw_errno("type on the terminal", errno);
   }
+}
+
+void type_first(int terminal, const std::string& input, bool echo) {
+  const std::string since = take_input(terminal);
+  type_input(terminal, input, echo);
+  type_input(terminal, since, false);
 }
 
 std::string cannot_type(const std::string& input, bool no_terminal) {

@@ -43,6 +43,9 @@ std::string take_input(int terminal);
 /// terminal shows it if its modes say so. Throws Error (system).
 void type_input(int terminal, const std::string& input, bool echo);
 
+/// Types `input` before what has been typed there since and is not read. Throws Error (system).
+void type_first(int terminal, const std::string& input, bool echo);
+
 /// What to tell a user when it cannot be typed: the text, and why.
 std::string cannot_type(const std::string& input, bool no_terminal);
 
