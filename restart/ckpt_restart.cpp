@@ -91,11 +91,16 @@ class TerminalModes {
   /// not possible the user is told what it was.
   void type(const std::string& input) const {
     if (input.empty()) return;
-    if (fd_ >= 0 && ckpt::state::may_type(fd_)) {
-      ckpt::state::type_first(fd_, input, true);
-    } else {
-      fmt::print(stderr, "ckpt-restart: note: {}\n", ckpt::state::cannot_type(input, fd_ < 0));
+    std::string why;
+    try {
+      if (fd_ >= 0 && ckpt::state::may_type(fd_)) {
+        ckpt::state::type_first(fd_, input, true);
+        return;
+      }
+    } catch (const ckpt::Error& error) {
+      why = fmt::format(": {}", error.what());
     }
+    fmt::print(stderr, "ckpt-restart: note: {}{}\n", ckpt::state::cannot_type(input, fd_ < 0), why);
   }
 
  private:
@@ -208,8 +213,9 @@ int run_alone(const Options& options) {
     ckpt::snapshot::finish(made.snapshot, pid);
     for (const auto* notes : {&made.checks, &made.notes})
       for (const auto& note : *notes) fmt::print(stderr, "ckpt-restart: note: {}\n", note);
-    foreground.emplace(::getpgid(pid) == pid ? pid : 0);
+    // As long as we are the foreground: nobody else can read what is there.
     if (!options.restore.streams.contains(0)) modes->type(made.snapshot.terminal_input);
+    foreground.emplace(::getpgid(pid) == pid ? pid : 0);
     ckpt::snapshot::release(made.program);
   } catch (...) {
     ::kill(pid, SIGKILL);

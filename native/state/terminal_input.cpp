@@ -101,12 +101,18 @@ std::string capture_input(CaptureContext& context, const UniqueFd& terminal,
   if (process.foreground_group != process.process_group &&
       !(request.ours_is_the_programs && is_own(status)))
     return {};  // it is typed for somebody else
-  if (!request.look_only && may_type(terminal.get()))
-    return take_and_give_back(context, terminal.get());
+  std::string why;
+  try {
+    if (!request.look_only && may_type(terminal.get()))
+      return take_and_give_back(context, terminal.get());
+  } catch (const Error& error) {
+    why = fmt::format(" ({})", error.what());
+  }
   int waiting = 0;
   if (::ioctl(terminal.get(), FIONREAD, &waiting) == 0 && waiting != 0)
-    context.report.add(Severity::changed, "terminal", "input",
-                       fmt::format("{} bytes that were typed and not read stay with it", waiting));
+    context.report.add(
+        Severity::changed, "terminal", "input",
+        fmt::format("{} bytes that were typed and not read stay with it{}", waiting, why));
   return {};
 }
 
@@ -144,8 +150,13 @@ std::string take_input(int terminal) {
   std::array<char, kMostBytes> piece{};
   while (input.size() < kMostBytes) {
     pollfd ready{terminal, POLLIN, 0};
-    if (::poll(&ready, 1, 0) <= 0 || ready.revents != POLLIN) break;
+    const int events = ::poll(&ready, 1, 0);
+    if (events < 0 && errno == EINTR) continue;
+    if (events <= 0 || ready.revents != POLLIN) break;
     const ssize_t got = ::read(terminal, piece.data(), kMostBytes - input.size());
+    if (got < 0 && errno == EINTR) continue;
+    // Not in its foreground (EIO). What we have taken we have to give back.
+    if (got < 0 && input.empty()) throw_errno("cannot read what was typed on the terminal", errno);
     if (got <= 0) break;
     input.append(piece.data(), static_cast<std::size_t>(got));
   }

@@ -36,14 +36,17 @@ std::string input_from_json(const image::Json& json);
 bool may_type(int terminal);
 
 /// Takes what was typed on that terminal and not read. In a terminal that hands over lines a
-/// zero byte stands for an end of file (Ctrl-D). Throws Error (system).
+/// zero byte stands for an end of file (Ctrl-D). Precondition: when it is our controlling terminal
+/// we are in its foreground. Throws Error (system), and nothing is taken then.
 std::string take_input(int terminal);
 
 /// Types on that terminal what take_input() has returned; it means what it meant. With `echo` the
 /// terminal shows it if its modes say so. Throws Error (system).
 void type_input(int terminal, const std::string& input, bool echo);
 
-/// Types `input` before what has been typed there since and is not read. Throws Error (system).
+/// Types `input` before what has been typed there since and is not read. Precondition as that of
+/// take_input(). What is typed in the microseconds this takes comes before it. Throws Error
+/// (system).
 void type_first(int terminal, const std::string& input, bool echo);
 
 /// What to tell a user when it cannot be typed: the text, and why.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 from gdbsession import GdbSession
 from scene import Scene, restore, save
+from support.processes import may_type
 
 READER = """
 #include <stdio.h>
@@ -35,12 +33,6 @@ int main(void) {
 """
 
 SAVING = "commands 1\nsilent\nckpt save one\ncontinue\nend"
-
-
-def may_type() -> bool:
-    """Whether the kernel lets processes type on their own terminals."""
-    setting = Path("/proc/sys/dev/tty/legacy_tiocsti")
-    return os.geteuid() == 0 or not setting.exists() or setting.read_text().strip() == "1"
 
 
 def saved_with_more_typed(scene: Scene) -> str:

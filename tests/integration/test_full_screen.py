@@ -107,6 +107,7 @@ def test_vim(workshop: Workshop) -> None:
     vim = shutil.which("vim") or shutil.which("vim.tiny")
     assert vim, "install vim-tiny"
     with on_terminal(workshop, vim, "-u", "NONE", "-n") as editor:
+        editor.expect("~")  # it draws what is typed now, and not the terminal
         editor.send(f"i{nonce}")
         editor.expect(nonce)
         image = save_and_kill(workshop, editor)

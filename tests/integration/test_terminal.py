@@ -16,15 +16,18 @@ from time import monotonic
 import pytest
 from support import oracle
 from support.checkpoint import Workshop, notes
-from support.processes import DEADLINE_S, as_root, children_of, describe_family, kill_now, wait_until
+from support.processes import DEADLINE_S, as_root, children_of, describe_family, kill_now, may_type, wait_until
 
 
 class Terminal:
     """A terminal with one command in its foreground, as a shell would run it."""
 
-    def __init__(self, workshop: Workshop, command: list[str | Path], size: tuple[int, int] = (24, 80)) -> None:
+    def __init__(
+        self, workshop: Workshop, command: list[str | Path], size: tuple[int, int] = (24, 80), typed: bytes = b"",
+    ) -> None:
         self.master, slave = pty.openpty()
         termios.tcsetwinsize(self.master, size)
+        os.write(self.master, typed)
         self.slave = os.dup(slave)
         self.usual = self.modes()
         self.text = b""
@@ -51,12 +54,12 @@ class Terminal:
         os.close(self.master)
         os.close(self.slave)
 
-    def expect(self, wanted: str) -> str:
+    def expect(self, wanted: str, whole_line: bool = True) -> str:
         """Wait for text; what stands behind it on its line."""
         deadline = monotonic() + DEADLINE_S
         while True:
             _, found, rest = self.text.partition(wanted.encode())
-            if found and b"\n" in rest:
+            if found and (b"\n" in rest or not whole_line):
                 line, _, self.text = rest.partition(b"\n")
                 return line.decode().strip()
             ready, _, _ = select.select([self.master], [], [], max(0.0, deadline - monotonic()))
@@ -240,6 +243,65 @@ def test_keys_typed_ahead(workshop: Workshop) -> None:
         another.type(b"end\n")
         assert another.expect("READ ") == r"b'end\n'"
         assert another.finish() == 0
+
+
+@pytest.mark.skipif(not as_root(), reason="only root may type on a terminal of somebody else's")
+@pytest.mark.parametrize("ahead", [b"", b"a whole line\n"])
+def test_typed_ahead_of_the_save_and_of_the_restore(workshop: Workshop, ahead: bytes) -> None:
+    """What was typed first is read first."""
+    with Terminal(workshop, ["/usr/bin/python3", "-c", READS]) as terminal:
+        terminal.expect("READY")
+        wait_until(lambda: oracle.all_asleep(terminal.process.pid), "it waits")
+        before = oracle.positions(terminal.process.pid)
+        terminal.type(ahead + b"half")
+        terminal.expect("half", whole_line=False)
+        saved = workshop.save(terminal.process.pid)
+    for _ in range(2):
+        with Terminal(workshop, workshop.restart_command(saved.image), typed=b" a line\nen") as another:
+            os.kill(restored_child(another.process.pid, before), signal.SIGUSR1)
+            for line in [*ahead.splitlines(keepends=True), b"half a line\n"]:
+                assert another.expect("READ ") == repr(line)
+            another.type(b"d\n")
+            assert another.expect("READ ") == r"b'end\n'"
+            assert another.finish() == 0
+
+
+# Gives the terminal to a child that runs READS, and saves it when it has got a line itself.
+SAVES_FROM_BEHIND = """
+import os, signal, subprocess, sys
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+child = os.fork()
+if child == 0:
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    os.execv('/usr/bin/python3', ['python3', '-c', sys.argv[1]])
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+print('CHILD', child, flush=True)
+signal.sigwait([signal.SIGUSR2])
+saved = subprocess.run([sys.argv[2], str(child), sys.argv[3]], stdout=subprocess.PIPE, text=True)
+print('SAVED', saved.returncode, saved.stdout.splitlines()[1:], flush=True)
+os.kill(child, signal.SIGUSR1)
+os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(not may_type(), reason="dev.tty.legacy_tiocsti is 0")
+def test_typed_ahead_saved_from_the_background(workshop: Workshop) -> None:
+    """Who is not in the terminal's foreground cannot read what is typed there, and says so."""
+    save, image = workshop.build / "bin" / "ckpt-save", workshop.directory / "image"
+    with Terminal(workshop, ["/usr/bin/python3", "-c", SAVES_FROM_BEHIND, READS, save, image]) as terminal:
+        child = int(terminal.expect("CHILD "))
+        terminal.expect("READY")
+        wait_until(lambda: oracle.all_asleep(child), "it waits")
+        terminal.type(b"end\n")
+        wait_until(lambda: waiting_on(terminal.slave) == 4, "the terminal has it")
+        os.kill(terminal.process.pid, signal.SIGUSR2)
+        said = terminal.expect("SAVED ")
+        assert said.startswith("0 ['Will not come back as it was:', '"), said
+        assert "terminal: input: 4 bytes that were typed and not read stay with it (cannot read what " in said, said
+        assert terminal.expect("READ ") == r"b'end\n'"
+        assert terminal.finish() == 0
 
 
 def restored_child(restart: int, before: object) -> int:

@@ -274,3 +274,7 @@ def as_root() -> bool:
     return os.geteuid() == 0
 
 
+def may_type() -> bool:
+    """Whether the kernel lets processes type on their own terminals."""
+    setting = Path("/proc/sys/dev/tty/legacy_tiocsti")
+    return as_root() or not setting.exists() or setting.read_text().strip() == "1"
