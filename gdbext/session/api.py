@@ -20,6 +20,7 @@ from ..errors import CkptError, one_line
 from ..events import failure
 from ..store import Entry
 from . import debugger, open_store, show
+from .firstcommand import FirstCommand
 from .restoring import Restored
 from .saving import Saved
 
@@ -191,15 +192,11 @@ def _failures() -> Iterator[None]:
 
 # -- what is deferred ------------------------------------------------------------------------------
 #
-# It is done in the handler of the stop event. But `gdb.execute` runs the commands of the breakpoint
-# that was hit as soon as it has run its own, wherever it is called; and these may let the program
-# go on. So when that breakpoint has commands, what is deferred has to be the first of them.
+# It is done in the handler of the stop event, or by the first command of the breakpoint.
 
 _waiting: List[Deferred] = []
-_prefixed: List[Tuple[Any, str]] = []  # breakpoints with the commands they had
+_first = FirstCommand("python __import__('gdbext.session.api').session.api.run_deferred()")
 _connected = False
-
-_FIRST_COMMAND = "python __import__('gdbext.session.api').session.api.run_deferred()"
 
 
 def run_deferred() -> None:
@@ -222,52 +219,30 @@ def _defer(what: str, action: Callable[[], Any]) -> Deferred:
         gdb.events.exited.connect(_on_exited)
     deferred = Deferred(what, action)
     if not _waiting:
-        _prefix_commands()
+        _first.give_to(_may_be_hit_next())
     _waiting.append(deferred)
     return deferred
 
 
-def _prefix_commands() -> None:
-    """Give the breakpoints that may be hit next our command as their first one."""
-    _put_commands_back()
+def _may_be_hit_next() -> Iterator[Any]:
+    """The breakpoints that may be hit by the stop that is about to come."""
     try:
         address: Optional[int] = int(gdb.selected_frame().pc())
     except gdb.error:
         address = None  # it runs in the background
     for point in gdb.breakpoints():
-        commands = str(point.commands or "")
-        if not (commands and point.enabled and point.visible):
-            continue
         places = {int(place.address) for place in debugger.locations(point)}
-        if address is not None and point.type == gdb.BP_BREAKPOINT and places:
-            if address not in places:
-                continue
-        _prefixed.append((point, commands))
-        first, _, rest = commands.partition("\n")
-        if first.strip() == "silent":
-            point.commands = f"silent\n{_FIRST_COMMAND}\n{rest}"
-        else:
-            point.commands = f"{_FIRST_COMMAND}\n{commands}"
-
-
-def _put_commands_back() -> List[Any]:
-    """Returns the breakpoints that had been changed. GDB has its own copy of what is to be run."""
-    points = []
-    while _prefixed:
-        point, commands = _prefixed.pop()
-        if point.is_valid():
-            point.commands = commands
-            points.append(point)
-    return points
+        elsewhere = address is not None and places and address not in places
+        if not (elsewhere and point.type == gdb.BP_BREAKPOINT):
+            yield point
 
 
 def _on_stop(event: Any) -> None:
-    prefixed = _put_commands_back()
-    if not any(hit in prefixed for hit in getattr(event, "breakpoints", ())):
+    if not _first.take_back():
         run_deferred()
 
 
 def _on_exited(event: Any) -> None:
-    _put_commands_back()
+    _first.take_back()
     while _waiting:
         _waiting.pop(0)._fail(CkptError("the program ended before it stopped"))

@@ -1,7 +1,7 @@
 """`ckpt auto`: saving without being asked.
 
-At fatal signals the save is made in the handler of the stop event, so before the breakpoint
-commands, if any, and the prompt; every N stops, right before the prompt.
+At fatal signals the save is made in the handler of the stop event, so before the prompt, or before
+the commands of a `catch signal`; every N stops, right before the prompt.
 
 Every so many seconds the program has to be stopped, and nobody must notice:
 
@@ -31,6 +31,7 @@ from .. import gdbtext, native, report
 from ..errors import CkptError, one_line
 from ..trail import KEEP, Kept, Schedule, changed, surplus
 from . import debugger, describe, inferior, open_store, settings, show
+from .firstcommand import FirstCommand
 from .saving import SaveRequest, save
 
 _SI_TKILL = -6
@@ -88,6 +89,8 @@ class _Auto:
         self._stops = 0
         self._stopped = False
         self._saved_here = False
+        self._received = ""  # the signal that the program was last stopped by
+        self._at_catch = FirstCommand(f"python {_MODULE}.at_catch()")
         self._problem = ""
 
     # -- switching ---------------------------------------------------------------------------------
@@ -179,6 +182,13 @@ class _Auto:
 
     def _on_cont(self, event: Any) -> None:
         self._saved_here = False
+        self._stop_dropping()
+        if self.schedule.on_signal and not self._calling:
+            self._at_catch.give_to(
+                point
+                for point in gdb.breakpoints()
+                if point.type == gdb.BP_CATCHPOINT and point is not self._catchpoint
+            )
         if self._clock is None or self._stepping or self._calling:
             return
         thread = gdb.selected_thread()
@@ -197,9 +207,15 @@ class _Auto:
 
     def _on_stop(self, event: Any) -> None:
         self._in_own_stop = False
-        self._leave_run()
+        self._end_run()
         self._stopped = True
-        received = getattr(event, "stop_signal", "")
+        self._received = getattr(event, "stop_signal", "")
+        if not self._at_catch.take_back():
+            self.at_signal()
+
+    def at_signal(self) -> None:
+        """The program has stopped, and GDB is going to do nothing of the user's now."""
+        received, self._received = self._received, ""
         if self.schedule.on_signal and received in FATAL:
             try:
                 self._save(received)
@@ -208,6 +224,7 @@ class _Auto:
 
     def _on_exited(self, event: Any) -> None:
         self._in_own_stop = False
+        self._at_catch.take_back()
         self._leave_run()
         target = getattr(event, "inferior", None)
         if self._clock is not None and self._clock.on_its_way:
@@ -219,11 +236,17 @@ class _Auto:
                 except OSError:
                     pass  # it was killed
 
-    def _leave_run(self) -> None:
+    def _end_run(self) -> None:
+        """The program has stopped. Without commands of GDB's: firstcommand.py says why."""
         if self._clock is not None:
             self._clock.disarm()
         self._stepping = False
-        self._unsilence()
+        for name in list(self._silenced):
+            self._give_back(name)
+
+    def _leave_run(self) -> None:
+        self._end_run()
+        self._give_hook_back()
         self._stop_dropping()
 
     def _on_prompt(self) -> None:
@@ -298,7 +321,9 @@ class _Auto:
         KeyboardInterrupt in whatever Python code runs next. In a handler GDB would drop that with a
         message; among the catchpoint's commands it ends them, and the user has the prompt.
         """
-        self._unsilence()
+        for name in list(self._silenced):
+            self._give_back(name)
+        self._give_hook_back()
         for name in ("stop", "cont"):
             handlers = settings.handlers_of(getattr(gdb.events, name))
             if handlers is not None:
@@ -308,11 +333,6 @@ class _Auto:
         if body:
             self._hook_stop = body
             settings.define("hook-stop", [])
-
-    def _unsilence(self) -> None:
-        for name in list(self._silenced):
-            self._give_back(name)
-        self._give_hook_back()
 
     def _give_hook_back(self) -> None:
         if self._hook_stop is not None:
@@ -396,6 +416,8 @@ class _Auto:
         """
         from ..commands import params
 
+        self._at_catch.take_back()  # the snapshot has the user's breakpoints
+
         store = open_store()
         try:
             request = SaveRequest(
@@ -464,6 +486,11 @@ def told() -> List[str]:
         span = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
         lines.append(f"The trail: {report.counted(len(names), 'snapshot')}, {total}: {span}")
     return lines
+
+
+def at_catch() -> None:
+    """For the first command of catchpoints."""
+    _auto.at_signal()
 
 
 def note_stepping() -> None:

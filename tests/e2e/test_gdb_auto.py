@@ -392,6 +392,31 @@ def test_before_the_crash_comes_to_the_prompt(scene: Scene) -> None:
     again.quit()
 
 
+def test_before_the_commands_of_a_catchpoint(scene: Scene) -> None:
+    """They see the program as it was, may let it go on, and what they say is seen."""
+    gdb = scene.gdb("--args", scene.program("e2e_signals"), "segv")
+    gdb.execute("ckpt auto on-signal")
+    gdb.execute("catch signal SIGSEGV")
+    gdb.execute("commands\nsilent\nprint 6*7\ncontinue\nend")
+    gdb.execute("catch signal SIGILL")
+    gdb.execute("commands\nprint 7*7\nend")
+    printed = gdb.execute("run")
+    assert saved_names(printed) == ["e2e_signals-auto-1"]
+    assert printed.index("Saved ") < printed.index("$1 = 42") < printed.index("fault at 0x1234"), printed
+    gdb.execute("commands 1\nsilent\nnosuchcommand\nend")
+    printed = gdb.execute("run")
+    assert saved_names(printed) == ["e2e_signals-auto-2"]
+    assert printed.endswith('Undefined command: "nosuchcommand".  Try "help".'), printed
+    assert "python" not in gdb.execute("info breakpoints")
+    gdb.execute("kill")
+    gdb.quit()
+    again = scene.gdb()
+    restore(again, "e2e_signals-auto-1")
+    assert "python" not in again.execute("info breakpoints")
+    assert "fault at 0x1234" in again.execute("continue")
+    again.quit()
+
+
 def test_no_save_at_signals_that_are_not_fatal(scene: Scene) -> None:
     gdb = waiting(scene, "ckpt auto on-signal")
     gdb.interrupt()
