@@ -142,7 +142,7 @@ def _copies(snapshot: Snapshot) -> Dict[str, str]:
 def _as_core(executable: str, path: str, replaced: Dict[str, str], scratch: Path) -> Iterator[None]:
     scratch.mkdir(exist_ok=True)
     try:
-        settings.quietly(f"file {_quoted(executable)}")
+        settings.quietly(f"file {settings.quoted(executable)}")
         if replaced:
             life.show_libraries(scratch, replaced, ())
         settings.quietly(f"core-file {path}")
@@ -185,7 +185,7 @@ def prepare(
             }
         )
     )
-    settings.quietly(f"file {_quoted(str(program))}")
+    settings.quietly(f"file {settings.quoted(str(program))}")
     settings.quietly("set startup-with-shell on")
     python = native.python_program()
     words = (python, "-I", "-S", str(_STARTER), str(plan))
@@ -338,8 +338,3 @@ def resolve(location: str) -> Optional[str]:
         except gdb.error:
             continue
     return None
-
-
-def _quoted(path: str) -> str:
-    escaped = path.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

@@ -19,7 +19,7 @@ from .. import native
 from ..errors import CkptError, one_line
 from ..events import failure
 from ..store import Entry
-from . import debugger, open_store, show
+from . import breakpoints, open_store, show
 from .firstcommand import FirstCommand
 from .restoring import Restored
 from .saving import Saved
@@ -231,7 +231,7 @@ def _may_be_hit_next() -> Iterator[Any]:
     except gdb.error:
         address = None  # it runs in the background
     for point in gdb.breakpoints():
-        places = {int(place.address) for place in debugger.locations(point)}
+        places = {int(place.address) for place in breakpoints.locations(point)}
         elsewhere = address is not None and places and address not in places
         if not (elsewhere and point.type == gdb.BP_BREAKPOINT):
             yield point

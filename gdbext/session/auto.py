@@ -30,7 +30,7 @@ import gdb
 from .. import gdbtext, native, report
 from ..errors import CkptError, one_line
 from ..trail import KEEP, Kept, Schedule, changed, surplus
-from . import debugger, describe, inferior, open_store, settings, show
+from . import breakpoints, describe, inferior, open_store, settings, show
 from .firstcommand import FirstCommand
 from .saving import SaveRequest, save
 
@@ -143,7 +143,7 @@ class _Auto:
             with settings.convenience_kept("_"), settings.unasked():
                 settings.quietly("catch signal SIGSTOP")
             point = max(gdb.breakpoints(), key=lambda each: int(each.number))
-            debugger.own_breakpoints.add(int(point.number))
+            breakpoints.own.add(int(point.number))
             self._catchpoint = point
             point.condition = "$_ckpt_auto()"
             point.commands = _COMMANDS

@@ -21,7 +21,7 @@ from ..saved import SavedThread
 from ..snapshot import Snapshot
 from ..store import Store
 from ..symbols import Symbol
-from . import debugger, inferior, postmortem, settings
+from . import inferior, postmortem, settings
 from .values import OPTIMIZED_OUT, parts
 
 # How far out locals are compared, and in how many threads.
@@ -78,7 +78,7 @@ class _Side:
     def select(self) -> None:
         """Make it what GDB looks at: the thread and frame that were selected at the save."""
         self._core.select()
-        if debugger.select_thread(self.record.selected_tid):
+        if inferior.select_thread(self.record.selected_tid):
             settings.select_level(self.record.selected_frame)
 
     def has_debug_information(self) -> bool:
@@ -94,7 +94,7 @@ class _Side:
         try:
             found, cut = parts(expression, gdb.parse_and_eval(expression), follow=True)
         except gdb.error as error:
-            return {}, False, inferior.stop_problem(error)
+            return {}, False, settings.problem_of(error)
         return found, cut, ""
 
     # -- variables ---------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ class _Side:
     def frames(self, tid: int) -> List[_Frame]:
         """The frames of a thread with their locals, the innermost first."""
         self._core.select()
-        if not debugger.select_thread(tid):
+        if not inferior.select_thread(tid):
             return []
         found = []
         for level, frame in enumerate(_frames()):
@@ -251,7 +251,7 @@ def _locals(frame: Any) -> Dict[str, str]:
             try:
                 found.update(parts(symbol.print_name, symbol.value(frame), follow=False)[0])
             except (gdb.error, RuntimeError) as error:
-                found[symbol.print_name] = f"<{inferior.stop_problem(error)}>"
+                found[symbol.print_name] = f"<{settings.problem_of(error)}>"
         if block.function is not None:
             break
         block = block.superblock

@@ -11,7 +11,7 @@ from typing import Any, Sequence, Tuple
 import gdb
 
 from ..errors import CkptError
-from . import inferior, settings
+from . import settings
 
 
 def assign(changes: Sequence[Tuple[str, str]]) -> None:
@@ -26,7 +26,7 @@ def assign(changes: Sequence[Tuple[str, str]]) -> None:
             try:
                 _assign(expression, value)
             except (CkptError, gdb.error, RuntimeError) as error:
-                problem = inferior.stop_problem(error)
+                problem = settings.problem_of(error)
                 if "may-call-functions" in problem:
                     problem = "it could only be done by calling a function of the program"
                 raise CkptError(f"-set {expression}={value}: {problem}") from None

@@ -243,6 +243,10 @@ def _frame_addresses() -> List[Tuple[int, int]]:
     return found
 
 
-def stop_problem(error: BaseException) -> str:
-    """A GDB error as one line."""
-    return re.sub(r"\.$", "", one_line(str(error)))
+def select_thread(tid: int) -> bool:
+    """Select the thread with the kernel's id `tid`; False when there is none."""
+    for thread in gdb.selected_inferior().threads():
+        if thread_tid(thread) == tid:
+            thread.switch()
+            return True
+    return False

@@ -126,15 +126,15 @@ class Core:
                 raise
         files = files_of(snapshot, record, self._store)
         if inferior.loaded_file() != files.executable:
-            settings.quietly(f"file {debugger.quoted(files.executable)}")
+            settings.quietly(f"file {settings.quoted(files.executable)}")
         if files.symbols is not None:
-            settings.quietly(f"symbol-file {debugger.quoted(files.symbols)}")
+            settings.quietly(f"symbol-file {settings.quoted(files.symbols)}")
         with self._shown(files):
             # It takes the rest of its line as it is, quotes and spaces included.
             settings.quietly(f"core-file {snapshot.path}")
         with _state_of(record) as state:
             debugger.apply_symbol_files(state)
-        if debugger.select_thread(record.selected_tid):
+        if inferior.select_thread(record.selected_tid):
             settings.select_level(record.selected_frame)
 
     @contextmanager
@@ -339,4 +339,4 @@ def _answer(store: Store, scratch: Core, name: str, expression: str) -> Answer:
             value = gdb.parse_and_eval(expression)
             return Answer(name, created, value.format_string(), str(value.type), "")
     except (CkptError, gdb.error) as error:
-        return Answer(name, created, None, None, inferior.stop_problem(error))
+        return Answer(name, created, None, None, settings.problem_of(error))

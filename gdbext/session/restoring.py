@@ -21,7 +21,7 @@ from ..errors import CkptError, LaunchError
 from ..progress import Progress
 from ..records import Checked, Finished, MovedLock, Record
 from ..store import Store
-from . import debugger, editing, inferior, life, settings, show, stoppc, typeahead
+from . import breakpoints, debugger, editing, inferior, life, settings, show, stoppc, typeahead
 
 
 class RestoreRequest(NamedTuple):
@@ -168,7 +168,7 @@ class _Restore:
             self._remake_session(finished, parked.locks)
             self._note_newer_sources()
         except gdb.error as error:
-            self._notes.append(f"the session is incomplete: {inferior.stop_problem(error)}")
+            self._notes.append(f"the session is incomplete: {settings.problem_of(error)}")
         return Restored(
             name, self._record, parked.pid, finished.ids, tuple(dict.fromkeys(self._notes))
         )
@@ -197,9 +197,9 @@ class _Restore:
             return
         self._undo.callback(self._unload, before)
         with settings.unasked():
-            settings.quietly(f"file {debugger.quoted(wanted)}")
+            settings.quietly(f"file {settings.quoted(wanted)}")
             if symbols:
-                settings.quietly(f"symbol-file {debugger.quoted(symbols)}")
+                settings.quietly(f"symbol-file {settings.quoted(symbols)}")
 
     def _symbol_file(self) -> Optional[str]:
         """The file the symbols came from when it was not the executable, and is as it was."""
@@ -221,7 +221,7 @@ class _Restore:
     def _unload(before: Optional[str]) -> None:
         with settings.unasked():
             try:
-                settings.quietly(f"file {debugger.quoted(before)}" if before else "file")
+                settings.quietly(f"file {settings.quoted(before)}" if before else "file")
             except gdb.error:
                 pass  # the file that was loaded has gone meanwhile
 
@@ -290,7 +290,7 @@ class _Restore:
                 settings.quietly(f"attach {parked.pid}")
             except gdb.error as error:
                 raise LaunchError(
-                    f"attach to process {parked.pid}: {inferior.stop_problem(error)}"
+                    f"attach to process {parked.pid}: {settings.problem_of(error)}"
                 ) from None
             self._check_attached(parked)
             self._show_stop(parked)
@@ -334,9 +334,9 @@ class _Restore:
         for tid, number in finished.held:
             self._queue_signal(tid, number)
         self._select(tids)
-        debugger.refresh_watchpoints()
+        breakpoints.refresh_watchpoints()
         if self._request.session:
-            self._notes += debugger.apply_breakpoints(self._state, tids, numbers)
+            self._notes += breakpoints.make(self._state.breakpoints, tids, numbers)
             self._select(tids)
             self._notes += debugger.apply_displays(self._state)
         self._select(tids)
@@ -346,19 +346,19 @@ class _Restore:
 
     def _queue_signal(self, tid: int, number: int) -> None:
         name = inferior.signal_name(number)
-        if name is None or not debugger.select_thread(tid):
+        if name is None or not inferior.select_thread(tid):
             self._notes.append(f"signal {number} held for thread {tid} could not be queued")
             return
         try:
             settings.quietly(f"queue-signal {name}")
         except gdb.error as error:
             self._notes.append(
-                f"{name} held for thread {tid} could not be queued: {inferior.stop_problem(error)}"
+                f"{name} held for thread {tid} could not be queued: {settings.problem_of(error)}"
             )
 
     def _select(self, tids: Dict[int, int]) -> None:
         saved = self._record.selected_tid
-        if debugger.select_thread(tids.get(saved, saved)) and not settings.select_level(
+        if inferior.select_thread(tids.get(saved, saved)) and not settings.select_level(
             self._record.selected_frame
         ):
             settings.select_level(0)

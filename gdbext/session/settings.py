@@ -1,19 +1,50 @@
-"""Changes of GDB's state that undo themselves: each is a context manager with a `finally`."""
+"""Commands of GDB's run in silence, and changes of its state that undo themselves: each of these is
+a context manager with a `finally`.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from contextlib import ExitStack, contextmanager
 from typing import Any, Dict, Iterator, List, Optional
 
 import gdb
 
 from .. import gdbtext
+from ..errors import one_line
 
 
 def quietly(command: str) -> str:
     """Run a GDB command and return what it printed. Raises gdb.error."""
     return str(gdb.execute(command, from_tty=False, to_string=True))
+
+
+def problem_of(error: BaseException) -> str:
+    """A GDB error as one line, without the full stop."""
+    return re.sub(r"\.$", "", one_line(str(error)))
+
+
+def problem_with(command: str) -> Optional[str]:
+    """Run a GDB command in silence; its error as one line, or None."""
+    try:
+        quietly(command)
+    except gdb.error as error:
+        return problem_of(error)
+    return None
+
+
+def attempt(command: str, what: str, notes: List[str]) -> None:
+    """Run a GDB command that is to restore `what`; a failure is a note."""
+    problem = problem_with(command)
+    if problem is not None:
+        notes.append(f"{what} could not be restored: {problem}")
+
+
+def quoted(text: str) -> str:
+    """`text` as one word of a GDB command."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def has_setting(name: str) -> bool:

@@ -28,7 +28,7 @@ import gdb
 
 from .. import gdbtext, native
 from ..errors import LaunchError
-from . import debugger, settings
+from . import inferior, settings
 
 _SYS_TGKILL = 234
 # How long GDB may take to hand the terminal over; it is a matter of a few system calls.
@@ -43,7 +43,7 @@ def show_stop(pid: int, tid: int, address: int, terminal: Optional[Dict[str, Any
     stays selected. Hooks and handlers of stops and of `continue` must be silenced, and output be
     hidden. Raises gdb.error and LaunchError.
     """
-    if not debugger.select_thread(tid):
+    if not inferior.select_thread(tid):
         raise LaunchError(f"GDB did not find thread {tid} of process {pid}")
     with ExitStack() as stack:
         stack.enter_context(settings.setting("scheduler-locking", "on"))

@@ -13,7 +13,7 @@ from typing import Any, Deque, Dict, Iterable, Iterator, List, NamedTuple, Set, 
 
 import gdb
 
-from . import inferior
+from . import settings
 
 # How much of one value is looked at.
 MOST_PARTS = 20_000
@@ -46,7 +46,7 @@ def parts(name: str, value: Any, follow: bool) -> Tuple[Dict[str, str], bool]:
         try:
             waiting.extend(_look(part, found, follow, seen))
         except (gdb.error, RuntimeError, ValueError, TypeError) as error:
-            found[part.name] = f"<{inferior.stop_problem(error)}>"
+            found[part.name] = f"<{settings.problem_of(error)}>"
     return found, cut
 
 
