@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support import oracle
-from support.checkpoint import Way, Workshop, compile_c, notes, pairwise, passed, restored_pid, round_trip
+from support.checkpoint import Way, Workshop, notes, pairwise, passed, restored_pid, round_trip
+from support.oracle import fingerprint
 from support.processes import Running, as_root
 
 HOWS = ["read", "write", "append", "dup", "stdio", "many"]
@@ -22,17 +21,6 @@ def _data(workshop: Workshop, size: int = 6000) -> Path:
     path = workshop.directory / "data file"
     path.write_bytes(os.urandom(size - 16).hex().encode()[: size - 1] + b"\n")
     return path
-
-
-Fingerprint = tuple[bytes, int, int, int] | None
-
-
-def _fingerprint(path: Path) -> Fingerprint:
-    """Content, mtime, inode and mode of the user's file; None when there is none."""
-    if not path.exists():
-        return None
-    status = path.stat()
-    return path.read_bytes(), status.st_mtime_ns, status.st_ino, status.st_mode
 
 
 def _links(pid: int) -> dict[int, str]:
@@ -63,9 +51,9 @@ def _saved_and_killed(workshop: Workshop, how: str, data: Path, *options: str) -
 def test_unchanged(workshop: Workshop, how: str, way: Way) -> None:
     """The same file, at the same offset, without a word."""
     data = _data(workshop)
-    before = _fingerprint(data)
+    before = fingerprint(data)
     round_trip(workshop, "open_file", how, data, way=way)
-    assert _fingerprint(data) == before
+    assert fingerprint(data) == before
 
 
 @pytest.mark.parametrize("how", HOWS)
@@ -173,7 +161,7 @@ def test_changed(workshop: Workshop, how: str, change: Callable[[Path], None]) -
     data = _data(workshop)
     original, image, before = _saved_and_killed(workshop, how, data)
     change(data)
-    theirs = _fingerprint(data)
+    theirs = fingerprint(data)
     for _ in range(3):
         restart = workshop.restart(image)
         restart.send()
@@ -181,7 +169,7 @@ def test_changed(workshop: Workshop, how: str, change: Callable[[Path], None]) -
         passed(result, original.nonce)
         said = [note for note in notes(result) if str(data) in note]
         assert len(said) == 1, f"{result}"
-        assert _fingerprint(data) == theirs
+        assert fingerprint(data) == theirs
 
 
 @pytest.mark.parametrize(
@@ -222,14 +210,14 @@ def test_the_original_went_on_writing(workshop: Workshop) -> None:
     saved = workshop.save(original.pid)
     original.send()
     passed(original.finish(), original.nonce)
-    theirs = _fingerprint(data)
+    theirs = fingerprint(data)
     for _ in range(10):
         restart = workshop.restart(saved.image)
         restart.send()
         result = restart.finish()
         passed(result, original.nonce)
         assert any(str(data) in note for note in notes(result)), f"{result}"
-        assert _fingerprint(data) == theirs
+        assert fingerprint(data) == theirs
 
 
 def test_only_the_time_changed(workshop: Workshop) -> None:
@@ -237,11 +225,11 @@ def test_only_the_time_changed(workshop: Workshop) -> None:
     data = _data(workshop)
     original, image, _ = _saved_and_killed(workshop, "read", data)
     os.utime(data, ns=(1, 2_000_000_000))
-    theirs = _fingerprint(data)
+    theirs = fingerprint(data)
     restart = workshop.restart(image)
     restart.send()
     passed(restart.finish(), original.nonce)
-    assert _fingerprint(data) == theirs
+    assert fingerprint(data) == theirs
 
 
 def test_scratch_copies_do_not_pile_up(workshop: Workshop) -> None:
@@ -266,11 +254,11 @@ def test_scratch_copies_do_not_pile_up(workshop: Workshop) -> None:
 def test_files_private(workshop: Workshop) -> None:
     data = _data(workshop)
     original, image, _ = _saved_and_killed(workshop, "write", data)
-    theirs = _fingerprint(data)
+    theirs = fingerprint(data)
     restart = workshop.restart(image, "--files", "private")
     restart.send()
     passed(restart.finish(), original.nonce)
-    assert _fingerprint(data) == theirs
+    assert fingerprint(data) == theirs
 
 
 def test_files_real_takes_what_is_there(workshop: Workshop) -> None:
@@ -301,9 +289,9 @@ def test_files_strict(workshop: Workshop, change: Callable[[Path], None]) -> Non
     restart.send()
     passed(restart.finish(), original.nonce)
     change(data)
-    theirs = _fingerprint(data)
+    theirs = fingerprint(data)
     assert str(data) in workshop.refused(image, "--files", "strict")
-    assert _fingerprint(data) == theirs
+    assert fingerprint(data) == theirs
 
 
 def test_file_moved(workshop: Workshop) -> None:
@@ -333,9 +321,9 @@ def test_changed_file_too_large_to_have_been_kept(workshop: Workshop) -> None:
     restart.send()
     passed(restart.finish(), original.nonce)
     _append(data)
-    theirs = _fingerprint(data)
+    theirs = fingerprint(data)
     assert str(data) in workshop.refused(image)
-    assert _fingerprint(data) == theirs
+    assert fingerprint(data) == theirs
 
 
 # --- standard streams --------------------------------------------------------------------------------------------------
@@ -353,7 +341,7 @@ def test_stdout_is_a_file(workshop: Workshop) -> None:
     original.send()
     assert original.finish().status == 5
     assert log.read_bytes() == at_save + b"PASS " + nonce + b"\n"
-    theirs = _fingerprint(log)
+    theirs = fingerprint(log)
     for _ in range(2):
         # Changed since: the output goes to a private copy, which the user is told.
         restart = workshop.restart(saved.image)
@@ -361,7 +349,7 @@ def test_stdout_is_a_file(workshop: Workshop) -> None:
         result = restart.finish()
         assert result.status == 5, f"{result}"
         assert any(str(log) in note for note in notes(result)), f"{result}"
-        assert _fingerprint(log) == theirs
+        assert fingerprint(log) == theirs
     # As it was: it is appended to.
     os.truncate(log, len(at_save))
     restart = workshop.restart(saved.image, "--files", "real")
@@ -389,7 +377,7 @@ def test_stdout_does_not_overwrite(workshop: Workshop) -> None:
     saved = workshop.save(original.pid)
     precious = workshop.directory / "precious"
     precious.write_bytes(b"of the user's")
-    theirs = _fingerprint(precious)
+    theirs = fingerprint(precious)
     restart = workshop.restart(saved.image, "--stdout", precious)
     if restart.poll() is None:
         try:
@@ -397,7 +385,7 @@ def test_stdout_does_not_overwrite(workshop: Workshop) -> None:
         except BrokenPipeError:
             pass
     restart.finish()
-    now = _fingerprint(precious)
+    now = fingerprint(precious)
     assert now and theirs and now[0].startswith(theirs[0]), "the user's file was truncated"
 
 
@@ -477,9 +465,9 @@ def _pages(workshop: Workshop) -> Path:
 @pytest.mark.parametrize("how", ["readonly", "private"])
 def test_mapping_of_an_unchanged_file(workshop: Workshop, how: str, way: Way) -> None:
     pages = _pages(workshop)
-    theirs = _fingerprint(pages)
+    theirs = fingerprint(pages)
     round_trip(workshop, "file_mapping", how, pages, way=way)
-    assert _fingerprint(pages) == theirs
+    assert fingerprint(pages) == theirs
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
@@ -491,14 +479,14 @@ def test_mapping_of_a_changed_file(workshop: Workshop, how: str, change: Callabl
     saved = workshop.save(original.pid)
     original.kill()
     change(pages)
-    theirs = _fingerprint(pages)
+    theirs = fingerprint(pages)
     for _ in range(2):
         restart = workshop.restart(saved.image)
         restart.send()
         result = restart.finish()
         passed(result, original.nonce)
         assert any(str(pages) in note for note in notes(result)), f"{result}"
-        assert _fingerprint(pages) == theirs
+        assert fingerprint(pages) == theirs
 
 
 def test_shared_mapping_without_writing_to_the_file(workshop: Workshop) -> None:
@@ -509,217 +497,17 @@ def test_shared_mapping_without_writing_to_the_file(workshop: Workshop) -> None:
     saved = workshop.save(original.pid)
     original.send()
     passed(original.finish(), original.nonce)
-    theirs = _fingerprint(pages)
+    theirs = fingerprint(pages)
     for _ in range(2):
         restart = workshop.restart(saved.image)
         restart.send()
         result = restart.finish()
         passed(result, original.nonce)
         assert any(str(pages) in note for note in notes(result)), f"{result}"
-        assert _fingerprint(pages) == theirs
+        assert fingerprint(pages) == theirs
 
 
-# --- executables and libraries -----------------------------------------------------------------------------------------
-
-_SOURCE = """
-#include <stdio.h>
-#include <unistd.h>
-static const char text[] = "%s";
-int main(void) {
-  char line[64];
-  printf("READY %%s\\n", text); fflush(stdout);
-  if (!fgets(line, sizeof line, stdin)) return 2;
-  printf("PASS %%s\\n", text);
-  return 0;
-}
-"""
-
-
-def _rebuild(path: Path) -> None:
-    path.unlink()
-    compile_c(_SOURCE.replace("static const", "static int filler[5000] = {1}; int f(void) { return filler[0]; } const") % "new", path)
-
-
-def _rebuild_in_place(path: Path) -> None:
-    """As `cp` does: the same inode."""
-    other = path.with_name("other")
-    compile_c(_SOURCE % "new-in-place", other)
-    path.write_bytes(other.read_bytes())
-
-
-@pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
-@pytest.mark.parametrize("change", [_rebuild, _rebuild_in_place, _delete, _become_a_directory])
-def test_executable_changed(workshop: Workshop, change: Callable[[Path], None], static: bool) -> None:
-    """The snapshot's own copy runs, and the user is told."""
-    program = compile_c(_SOURCE % "old", workshop.directory / "program", *(["-static"] if static else []))
-    original = workshop.start([program])
-    original.ready()
-    saved = workshop.save(original.pid)
-    original.send()
-    passed(original.finish(), "old")
-    change(program)
-    theirs = None if program.is_dir() else _fingerprint(program)
-    for _ in range(3):
-        restart = workshop.restart(saved.image)
-        restart.send()
-        result = restart.finish()
-        passed(result, "old")
-        assert any(str(program) in note for note in notes(result)), f"{result}"
-        assert theirs is None or _fingerprint(program) == theirs
-
-
-def test_executable_deleted_before_the_save(workshop: Workshop) -> None:
-    program = compile_c(_SOURCE % "old", workshop.directory / "program")
-    original = workshop.start([program])
-    original.ready()
-    program.unlink()
-    saved = workshop.save(original.pid)
-    original.send()
-    passed(original.finish(), "old")
-    restart = workshop.restart(saved.image)
-    restart.send()
-    passed(restart.finish(), "old")
-
-
-def test_executable_replaced_before_the_save(workshop: Workshop) -> None:
-    """A rebuild while it runs: the snapshot keeps what runs, not what lies there now."""
-    program = compile_c(_SOURCE % "old", workshop.directory / "program")
-    original = workshop.start([program])
-    original.ready()
-    _rebuild(program)
-    saved = workshop.save(original.pid)
-    original.send()
-    passed(original.finish(), "old")
-    restart = workshop.restart(saved.image)
-    restart.send()
-    passed(restart.finish(), "old")
-
-
-def test_script_and_memfd_executables(workshop: Workshop) -> None:
-    """An executable that never had a name: run from a memfd."""
-    program = compile_c(_SOURCE % "memfd", workshop.directory / "program")
-    fd = os.memfd_create("program")
-    os.write(fd, program.read_bytes())
-    original = workshop.start([f"/proc/self/fd/{fd}"], pass_fds=[fd])
-    os.close(fd)
-    original.ready()
-    saved = workshop.try_save(original.pid)
-    original.send()
-    passed(original.finish(), "memfd")
-    if saved.result.status == 0:
-        restart = workshop.restart(saved.image)
-        restart.send()
-        passed(restart.finish(), "memfd")
-
-
-@pytest.mark.parametrize("change", [None, "delete", "rebuild"])
-@pytest.mark.parametrize("variant", ["", ".nopie"])
-def test_dlopened_library(workshop: Workshop, variant: str, change: str | None) -> None:
-    library, late = workshop.directory / "libplugin.so", workshop.directory / "liblate.so"
-    for copy in (library, late):
-        copy.write_bytes(workshop.program("plugin.so").read_bytes())
-    original = workshop.start_program("plugin_host", library, late, way=Way(variant))
-    saved = workshop.save(original.pid)
-    original.send()
-    passed(original.finish(), original.nonce)
-    if change:
-        library.unlink()
-    if change == "rebuild":
-        compile_c("int plugin_count(void) { return 77; }", library, "-shared", "-fPIC")
-    for _ in range(2):
-        restart = workshop.restart(saved.image)
-        restart.send()
-        result = restart.finish()
-        passed(result, original.nonce)
-        assert any(str(library) in note for note in notes(result)) == bool(change), f"{result}"
-
-
-def test_the_c_library_was_upgraded(workshop: Workshop) -> None:
-    """All libraries other than at the save, the loader included: none of the new ones is used."""
-    home = workshop.directory / "libraries"
-    home.mkdir()
-    program = compile_c(_SOURCE % "old", workshop.directory / "program")
-    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-    loader = ""
-    for line in listed.splitlines():
-        path = re.search(r"(/\S+) \(0x", line)
-        if path:
-            copy = home / Path(path[1]).name
-            copy.write_bytes(Path(path[1]).read_bytes())
-            copy.chmod(0o755)
-            if copy.name.startswith("ld-linux"):
-                loader = str(copy)
-    program = compile_c(_SOURCE % "old", program, f"-Wl,--dynamic-linker={loader}", f"-Wl,-rpath,{home}")
-    original = workshop.start([program])
-    original.ready()
-    assert str(home) in Path(f"/proc/{original.pid}/maps").read_text()
-    saved = workshop.save(original.pid)
-    original.send()
-    passed(original.finish(), "old")
-    for copy in home.iterdir():
-        content = bytearray(copy.read_bytes())
-        copy.unlink()
-        # Whoever uses these libraries notices; the loader is another file that works.
-        copy.write_bytes(content + b"another" if str(copy) == loader else content[: len(content) // 2])
-        copy.chmod(0o755)
-    restart = workshop.restart(saved.image)
-    restart.send()
-    result = restart.finish()
-    passed(result, "old")
-    assert any(loader in note for note in notes(result)), f"{result}"
-
-
-def test_snapshot_without_its_store(workshop: Workshop) -> None:
-    """Nothing changed on disk: whether the store is needed is the tool's affair, but it must not end in a crash."""
-    original = workshop.start_program("exit_status", "0")
-    saved = workshop.save(original.pid)
-    original.send()
-    passed(original.finish(), original.nonce)
-    moved = workshop.store.with_name("elsewhere")
-    workshop.store.rename(moved)
-    restart = workshop.restart(saved.image)
-    try:
-        restart.send()
-    except BrokenPipeError:
-        pass
-    result = restart.finish()
-    assert result.status in (0, 125), f"{result}"
-    if result.status == 0:
-        passed(result, original.nonce)
-    restart = workshop.restart(saved.image, "--store", moved)
-    restart.send()
-    passed(restart.finish(), original.nonce)
-
-
-def test_a_damaged_copy_is_not_run(workshop: Workshop) -> None:
-    program = compile_c(_SOURCE % "old", workshop.directory / "program")
-    original = workshop.start([program])
-    original.ready()
-    saved = workshop.save(original.pid)
-    original.send()
-    passed(original.finish(), "old")
-    program.unlink()
-    copies = [path for path in (workshop.store / "objects").rglob("program") if path.is_file()]
-    assert len(copies) == 1
-    content = bytearray(copies[0].read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    copies[0].chmod(0o700)
-    copies[0].write_bytes(content)
-    workshop.refused(saved.image)
-
-
-def test_contents_are_kept_once(workshop: Workshop) -> None:
-    """Two snapshots of one program share its executable and libraries in the store."""
-    original = workshop.start_program("exit_status", "0")
-    workshop.save(original.pid)
-    objects = workshop.store / "objects"
-    before = sorted(path for path in objects.rglob("*") if path.is_file())
-    assert any(path.name.startswith("libc") for path in before)
-    workshop.save(original.pid)
-    assert sorted(path for path in objects.rglob("*") if path.is_file()) == before
-    for path in [workshop.store, *workshop.store.rglob("*")]:
-        if not path.is_symlink():
-            assert path.stat().st_mode & 0o077 == 0, f"{path}: {path.stat().st_mode:o}"
+# --- the current directory ---------------------------------------------------------------------------------------------
 
 
 def test_current_directory_is_gone(workshop: Workshop) -> None:

@@ -401,3 +401,14 @@ def wait_asleep(pid: int) -> None:
 def positions(pid: int) -> list[tuple[int, int] | None]:
     """Where every thread sleeps: stack pointer and program counter, in the order of the ids."""
     return [(c[1][-2], c[1][-1]) if c and c[1] else None for c in (system_call_of(pid, t) for t in threads_of(pid))]
+
+
+Fingerprint = tuple[bytes, int, int, int] | None
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """Content, mtime, inode and mode of the user's file; None when there is none."""
+    if not path.exists():
+        return None
+    status = path.stat()
+    return path.read_bytes(), status.st_mtime_ns, status.st_ino, status.st_mode
