@@ -13,7 +13,9 @@ enum { HUGE_SIZE = 2 << 20, PAGES = 3 };
 
 static int fd = -1, other = -1;
 static unsigned char *memory, *second, *own;
-static int ordinary;  // the restore had no huge pages to give
+
+// The restore had no huge pages to give.
+static int ordinary(void) { return !strcmp(subject_line, "ordinary"); }
 
 static unsigned char* map_at(size_t pages, int flags, int from, size_t page) {
   void* place =
@@ -52,18 +54,18 @@ static int is_huge(const void* mapping) {
   return found;
 }
 static void has_kind(const void* mapping) {
-  CHECK(is_huge(mapping) == !ordinary, "the mapping %p has %s pages", mapping,
-        ordinary ? "huge" : "ordinary");
+  CHECK(is_huge(mapping) == !ordinary(), "the mapping %p has %s pages", mapping,
+        ordinary() ? "huge" : "ordinary");
 }
 static void is_of_huge_pages(int file) {
   struct statfs system;
   struct stat status;
   MUST(fstatfs(file, &system));
   MUST(fstat(file, &status));
-  CHECK((system.f_type == HUGETLBFS_MAGIC) == !ordinary, "the file system is %lx",
+  CHECK((system.f_type == HUGETLBFS_MAGIC) == !ordinary(), "the file system is %lx",
         (long)system.f_type);
   CHECK(status.st_size == PAGES * HUGE_SIZE, "%ld bytes", (long)status.st_size);
-  if (ordinary) return;
+  if (ordinary()) return;
   CHECK(status.st_blksize == HUGE_SIZE, "st_blksize %ld", (long)status.st_blksize);
   CHECK(ftruncate(file, HUGE_SIZE + 4096) == -1 && errno == EINVAL, "half a page");
 }
@@ -257,17 +259,4 @@ static const struct subject subjects[] = {
     {"system_v", system_v, check_system_v},
     {NULL, NULL, NULL}};
 
-int main(int argc, char** argv) {
-  if (argc == 2 && !strcmp(argv[1], "--list")) return run_subject(argc, argv, subjects);
-  for (const struct subject* one = subjects; argc == 2 && one->name; one++) {
-    if (strcmp(one->name, argv[1])) continue;
-    char line[20];
-    one->set_up();
-    ready();
-    wait_line_into(line, sizeof line);
-    ordinary = !strcmp(line, "ordinary");
-    one->check();
-    return pass();
-  }
-  FAIL("usage: %s SUBJECT", argv[0]);
-}
+int main(int argc, char** argv) { return run_subject(argc, argv, subjects); }
