@@ -241,8 +241,7 @@ class _Auto:
         if self._clock is not None:
             self._clock.disarm()
         self._stepping = False
-        for name in list(self._silenced):
-            self._give_back(name)
+        self._give_handlers_back()
 
     def _leave_run(self) -> None:
         self._end_run()
@@ -321,8 +320,7 @@ class _Auto:
         KeyboardInterrupt in whatever Python code runs next. In a handler GDB would drop that with a
         message; among the catchpoint's commands it ends them, and the user has the prompt.
         """
-        for name in list(self._silenced):
-            self._give_back(name)
+        self._give_handlers_back()
         self._give_hook_back()
         for name in ("stop", "cont"):
             handlers = settings.handlers_of(getattr(gdb.events, name))
@@ -338,6 +336,10 @@ class _Auto:
         if self._hook_stop is not None:
             body, self._hook_stop = self._hook_stop, None
             settings.define("hook-stop", body)
+
+    def _give_handlers_back(self) -> None:
+        for name in list(self._silenced):
+            self._give_back(name)
 
     def _give_back(self, name: str) -> None:
         handlers, before = self._silenced.pop(name, ([], []))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.checkpoint import Workshop
+from support.checkpoint import Workshop, passed
 
 
 @pytest.fixture
@@ -15,3 +15,13 @@ def workshop(build_dir: Path, tmp_path: Path) -> Iterator[Workshop]:
     made = Workshop(build_dir, tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture
+def image(workshop: Workshop) -> tuple[Path, str]:
+    """A good snapshot of four threads, and its nonce."""
+    original = workshop.start_program("threads", "4")
+    saved = workshop.save(original.pid)
+    original.send()
+    passed(original.finish(), original.nonce)
+    return saved.image, original.nonce

@@ -64,25 +64,13 @@ def test_executable_changed(workshop: Workshop, change: Callable[[Path], None], 
         assert theirs is None or fingerprint(program) == theirs
 
 
-def test_executable_deleted_before_the_save(workshop: Workshop) -> None:
+@pytest.mark.parametrize("change", [Path.unlink, _rebuild])
+def test_executable_changed_before_the_save(workshop: Workshop, change: Callable[[Path], None]) -> None:
+    """Deleted, or rebuilt while it runs: the snapshot keeps what runs, not what lies there now."""
     program = compile_c(_SOURCE % "old", workshop.directory / "program")
     original = workshop.start([program])
     original.ready()
-    program.unlink()
-    saved = workshop.save(original.pid)
-    original.send()
-    passed(original.finish(), "old")
-    restart = workshop.restart(saved.image)
-    restart.send()
-    passed(restart.finish(), "old")
-
-
-def test_executable_replaced_before_the_save(workshop: Workshop) -> None:
-    """A rebuild while it runs: the snapshot keeps what runs, not what lies there now."""
-    program = compile_c(_SOURCE % "old", workshop.directory / "program")
-    original = workshop.start([program])
-    original.ready()
-    _rebuild(program)
+    change(program)
     saved = workshop.save(original.pid)
     original.send()
     passed(original.finish(), "old")
@@ -174,10 +162,7 @@ def test_snapshot_without_its_store(workshop: Workshop) -> None:
     moved = workshop.store.with_name("elsewhere")
     workshop.store.rename(moved)
     restart = workshop.restart(saved.image)
-    try:
-        restart.send()
-    except BrokenPipeError:
-        pass
+    restart.send(may_have_ended=True)
     result = restart.finish()
     assert result.status in (0, 125), f"{result}"
     if result.status == 0:

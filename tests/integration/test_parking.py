@@ -52,16 +52,6 @@ def test_hand_over(workshop: Workshop, native_module: Path, way: Way) -> None:
     assert result.status == 0
 
 
-@pytest.fixture
-def image(workshop: Workshop) -> tuple[Path, str]:
-    """A snapshot of four threads, and its nonce."""
-    original = workshop.start_program("threads", "4")
-    saved = workshop.save(original.pid)
-    original.send()
-    passed(original.finish(), original.nonce)
-    return saved.image, original.nonce
-
-
 def test_a_debugger_that_goes_away(workshop: Workshop, native_module: Path, image: tuple[Path, str]) -> None:
     """End of file before "go": nothing stays."""
     debugger = _hand_over(workshop, native_module, "leave", image[0])

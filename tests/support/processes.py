@@ -207,11 +207,15 @@ class Running:
         self.nonce = self.expect("READY ").split()[0]
         return self.nonce
 
-    def send(self, line: str = "go") -> None:
+    def send(self, line: str = "go", *, may_have_ended: bool = False) -> None:
         """Write one line to stdin."""
         assert self._process.stdin
-        self._process.stdin.write(line.encode() + b"\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            if not may_have_ended:
+                raise
 
     def end_of_input(self) -> None:
         """Close stdin."""
