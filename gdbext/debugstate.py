@@ -103,7 +103,10 @@ class DebugState(NamedTuple):
 
     def table(self) -> Dict[str, Any]:
         """As a table for the image: only what JSON has."""
-        return {**_plain(self), "format": FORMAT}
+        table: Dict[str, Any] = {**_plain(self), "format": FORMAT}
+        if "\n" in self.args or "\r" in self.args:
+            table.update(args="", args_lines=self.args.split("\n"))
+        return table
 
     @classmethod
     def of(cls, source: Mapping[str, Any]) -> "DebugState":
@@ -125,7 +128,7 @@ class DebugState(NamedTuple):
             _line(name)
             _line(text)
         return cls(
-            args=_line(read(source, "args", str, "")),
+            args=_args(source),
             cwd=_line(read(source, "cwd", str, "")),
             symbol_file=_line(read(source, "symbol_file", str, "")),
             environment=environment,
@@ -171,6 +174,16 @@ def _line(text: str) -> str:
     if "\n" in text or "\r" in text or "\0" in text:
         raise RecordError(f"damaged record: a line break in {text[:40]!r}")
     return text
+
+
+def _args(source: Mapping[str, Any]) -> str:
+    """The arguments: of more than one line only where that is said. Setting them then is one
+    command all the same.
+    """
+    lines = read_list(source, "args_lines", str)
+    if any("\0" in line for line in lines):
+        raise RecordError("damaged record: a zero byte in the arguments")
+    return "\n".join(lines) if lines else _line(read(source, "args", str, ""))
 
 
 def _pairs(source: Mapping[str, Any], key: str) -> Tuple[Tuple[str, str], ...]:

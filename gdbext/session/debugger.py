@@ -142,13 +142,19 @@ def apply_settings(state: DebugState) -> List[str]:
     notes: List[str] = []
     with setting("confirm", "off"):
         if state.args != gdbtext.quoted_value(quietly("show args")):
-            attempt(f"set args {state.args}".rstrip(), "the arguments", notes)
+            attempt(_on_one_line(f"set args {state.args}".rstrip()), "the arguments", notes)
         if state.cwd != gdbtext.quoted_value(quietly("show cwd")):
             attempt(f"set cwd {state.cwd}".rstrip(), "the working directory", notes)
         _apply_environment(state.environment, notes)
         notes += apply_sources(state)
         _apply_signals(state.signals, notes)
     return notes
+
+
+def _on_one_line(command: str) -> str:
+    """A command that runs `command`, whose line breaks would begin other ones."""
+    text = quoted(command.replace("%", "%%"))
+    return "eval " + text.replace("\n", "\\n").replace("\r", "\\r")
 
 
 def apply_sources(state: DebugState) -> List[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 from gdbsession import GdbSession
 from scene import BUILD, SOURCES, Scene, line_of, restore, save
@@ -177,6 +178,24 @@ def test_arguments_and_environment_come_back(scene: Scene) -> None:
     # And so `run` starts the program as before.
     assert "work (step=3)" in again.execute("run")
     assert again.value("(int) arrived") == "2"
+    again.quit()
+
+
+def test_arguments_of_several_lines_come_back(scene: Scene) -> None:
+    """As those of `python3 -c`."""
+    words = ["a\nshell false", '100%s "q"', "back\\n", "c\rd", "\n"]
+    program = scene.compile("void work(void) {}\nint main(void) { work(); return 0; }\n", "takes_anything")
+    gdb = scene.gdb("--args", str(program), *words)
+    gdb.execute("break work")
+    gdb.execute("run")
+    save(gdb, "lines")
+    gdb.quit()
+    again = scene.gdb()
+    restore(again, "lines")
+    assert "work ()" in again.execute("run")
+    cmdline = Path(f"/proc/{again.inferior_pid}/cmdline").read_bytes()
+    assert [word.decode() for word in cmdline.split(b"\0")[1:-1]] == words
+    again.execute("kill")
     again.quit()
 
 

@@ -41,6 +41,8 @@ STATE = DebugState(
 def test_round_trip_through_json() -> None:
     assert DebugState.of(json.loads(json.dumps(STATE.table()))) == STATE
     assert DebugState.of(DebugState().table()) == DebugState()
+    lines = STATE._replace(args="-c 'one\n two\r\n'")
+    assert DebugState.of(json.loads(json.dumps(lines.table()))) == lines
 
 
 def test_a_snapshot_saved_without_gdb_has_none() -> None:
@@ -80,6 +82,9 @@ def point(**changes: Any) -> Dict[str, Any]:
         point(ignore_count=True),
         # One line of a GDB command must stay one line, and a command must be one of ours.
         changed(args="x\nshell rm -rf /"),
+        changed(args_lines="x"),
+        changed(args_lines=["x", 1]),
+        changed(args_lines=["x", "\0"]),
         changed(environment={"A": "x\nshell date"}),
         changed(environment={"A\nshell date": "x"}),
         changed(displays=[{"enabled": True, "format": "", "expression": "x\nshell date"}]),
