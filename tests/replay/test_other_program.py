@@ -51,8 +51,8 @@ def test_another_failure(died: Lab) -> None:
     other = str(died.compiled("other", ("assert(total < 0)", "assert(total != 40)")))
     assert "another failure" in died.ckpt("replay", "one", "--program", other, status=1)
     hanging = str(died.compiled("hanging", ("assert(total < 0)", "for (;;) spinning++")))
-    printed = died.ckpt("replay", "one", "--program", hanging, "--gone", "--timeout", "3", status=1)
-    assert "another failure than the recorded one: still running after 3 s; in finish_up" in printed
+    printed = died.ckpt("replay", "one", "--program", hanging, "--gone", "--timeout", "10", status=1)
+    assert "another failure than the recorded one: still running after 10 s; in finish_up" in printed
 
 
 def test_started_as_it_was(lab: Lab) -> None:

@@ -183,12 +183,12 @@ def test_on_the_way_to_a_fatal_signal(lab: Lab) -> None:
 
 def test_a_program_that_never_ends(lab: Lab) -> None:
     lab.save(environment={"LEDGER_END": "hang"})
-    printed = lab.ckpt("replay", "one", "--timeout", "2", "--update", status=2)
-    assert "nothing was recorded: finish: not done within 2 s; the program was in finish_up at ledger.c:" in printed
+    printed = lab.ckpt("replay", "one", "--timeout", "8", "--update", status=2)
+    assert "nothing was recorded: finish: not done within 8 s; the program was in finish_up at ledger.c:" in printed
     assert not (lab.work / "one.expect").exists()
     (lab.work / "one.expect").write_text("transcript:\nstdout:\nstderr:\nend:\n    exited with status 0\n")
-    printed = lab.ckpt("replay", "one", "--timeout", "2", status=1)
-    assert "- exited with status 0\n+ still running after 2 s\n+ in finish_up at ledger.c:" in printed
+    printed = lab.ckpt("replay", "one", "--timeout", "8", status=1)
+    assert "- exited with status 0\n+ still running after 8 s\n+ in finish_up at ledger.c:" in printed
     assert "where it is:\nThread 2 " in printed and " in main (" in printed
 
 
