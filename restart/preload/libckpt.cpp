@@ -14,37 +14,44 @@
 //     takes the orphan's id, and a call by the program itself, before ckpt-save begins. So the
 //     orphan waits for "go".
 //
-// The handler may run anywhere: nothing is used in it but system calls and what was prepared by the
+// The handler may run anywhere, and the constructor runs before the C library need be ready (see
+// bare.hpp): nothing is used in them but system calls, and in the handler what was prepared by the
 // constructor. The ids that it needs are the kernel's. In a program that was restored with new ids
 // the C library's functions give those that the program remembers, so the calls are made here.
+//
+// The one thing that is taken from others is dlsym, for the functions at the end of this file: they
+// stand before those of the C library, and pass on what the program wants of these.
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <linux/close_range.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <climits>
-#include <csignal>
-#include <cstdlib>
-#include <cstring>
 #include <ctime>
 
+#include "bare.hpp"
+
+#pragma weak dlsym
+
+namespace ckpt::preload {
 namespace {
 
 constexpr std::size_t kStackBytes = 16384;
 constexpr int kMostParents = 5;
 constexpr time_t kPatienceSeconds = 30;
-
-template <std::size_t Size>
-using Text = std::array<char, Size>;
+constexpr int kCannotStart = 127;  // as the dynamic linker has it
+constexpr int kLastSignal = 64;
+// The two before it are the C library's own. (musl has three; RTMIN is what `kill` takes for it.)
+constexpr int kFirstRealTime = 34;
+constexpr std::array kSignalNames = {
+    "",     "HUP",  "INT",  "QUIT", "ILL",    "TRAP",   "ABRT",  "BUS",  "FPE",  "KILL", "USR1",
+    "SEGV", "USR2", "PIPE", "ALRM", "TERM",   "STKFLT", "CHLD",  "CONT", "STOP", "TSTP", "TTIN",
+    "TTOU", "URG",  "XCPU", "XFSZ", "VTALRM", "PROF",   "WINCH", "POLL", "PWR",  "SYS"};
 
 Text<PATH_MAX> save_program;
 // What decides where the store is, and what ckpt-save needs to be found and to speak.
@@ -59,28 +66,10 @@ std::atomic<int> orphan_id{0};
 int go = 0;
 int sharing = 0;  // the kernel clears it when the orphan has its own memory, or is gone
 
-long call(long number, long a = 0, long b = 0, long c = 0, long d = 0) {
-  long result = 0;
-  register long fourth asm("r10") = d;
-  register long fifth asm("r8") = 0;
-  asm volatile("syscall"
-               : "=a"(result)
-               : "a"(number), "D"(a), "S"(b), "d"(c), "r"(fourth), "r"(fifth)
-               : "rcx", "r11", "memory");
-  return result;
-}
-
-template <typename T>
-long word(T* pointer) {
-  return reinterpret_cast<long>(pointer);
-}
-
 void say(const char* what, const char* more = "") {
-  Text<1024> line{};
-  std::size_t length = 0;
-  for (const char* part : {"libckpt: ", what, more, "\n"})
-    while (*part != 0 && length < line.size()) line[length++] = *part++;
-  call(SYS_write, STDERR_FILENO, word(line.data()), static_cast<long>(length));
+  Line<1024> line;
+  line << "libckpt: " << what << more << "\n";
+  call(SYS_write, STDERR_FILENO, word(line.text()), static_cast<long>(line.size()));
 }
 
 /// Until `*what` is no longer `value`, or patience is at an end.
@@ -114,10 +103,9 @@ int become_save(void* argument) {
   }
   call(SYS_close_range, 3, static_cast<long>(UINT_MAX), 0);
   // The program's handlers end with its memory; what it ignores and blocks would not.
-  for (int signal = 1; signal < NSIG; ++signal) {
-    std::array<long, 4> standard{};
-    call(SYS_rt_sigaction, signal, word(standard.data()), 0, sizeof(long));
-  }
+  const Action standard;
+  for (int signal = 1; signal <= kLastSignal; ++signal)
+    call(SYS_rt_sigaction, signal, word(&standard), 0, sizeof standard.blocked);
   const long none = 0;
   call(SYS_rt_sigprocmask, SIG_SETMASK, word(&none), 0, sizeof none);
   const std::array<const char*, 3> words = {save_program.data(), static_cast<const char*>(argument),
@@ -131,16 +119,15 @@ int become_save(void* argument) {
 }
 
 int make_orphan(void* argument) {
-  const int id = ::clone(&become_save, stacks[1].data() + kStackBytes,
-                         CLONE_VM | CLONE_CHILD_CLEARTID, argument, nullptr, nullptr, &sharing);
+  const long id = clone_running(&become_save, argument, stacks[1].data() + kStackBytes,
+                                CLONE_VM | CLONE_CHILD_CLEARTID, &sharing);
   if (id < 0) __atomic_store_n(&sharing, 0, __ATOMIC_SEQ_CST);
-  orphan_id = id;
+  orphan_id = static_cast<int>(id);
   call(SYS_exit_group, 0);
   return 0;
 }
 
 void on_signal(int /*signal*/, siginfo_t* /*info*/, void* /*context*/) {
-  const int saved_errno = errno;
   // A second signal while the first one is looked after, in another thread.
   if (busy.test_and_set()) return;
   Text<24> own_id{};
@@ -148,8 +135,8 @@ void on_signal(int /*signal*/, siginfo_t* /*info*/, void* /*context*/) {
   orphan_id = 0;
   __atomic_store_n(&go, 0, __ATOMIC_SEQ_CST);
   __atomic_store_n(&sharing, 1, __ATOMIC_SEQ_CST);
-  const int child =
-      ::clone(&make_orphan, stacks[0].data() + kStackBytes, CLONE_VM | CLONE_VFORK, own_id.data());
+  const long child = clone_running(&make_orphan, own_id.data(), stacks[0].data() + kStackBytes,
+                                   CLONE_VM | CLONE_VFORK);
   if (child > 0) {
     int status = 0;
     while (call(SYS_wait4, child, word(&status), __WALL, 0) == -EINTR) {
@@ -164,75 +151,120 @@ void on_signal(int /*signal*/, siginfo_t* /*info*/, void* /*context*/) {
     wait_while(&sharing, 1);
   }
   busy.clear();
-  errno = saved_errno;
 }
 
 // -- setting up --
 
 /// "12", "USR1", "SIGUSR1", "RTMIN+3"; 0 for what is no signal that can be caught.
 int signal_number(const char* text) {
-  if (std::strncmp(text, "SIG", 3) == 0) text += 3;
+  if (const char* rest = after(text, "SIG")) text = rest;
   int number = 0;
-  char* end = nullptr;
-  if (std::strncmp(text, "RTMIN", 5) == 0 && (text[5] == '+' || text[5] == 0)) {
-    const long more = text[5] == 0 ? 0 : std::strtol(text + 6, &end, 10);
-    if ((end != nullptr && (*end != 0 || end == text + 6)) || more < 0 || more > NSIG) return 0;
-    number = SIGRTMIN + static_cast<int>(more);
-  } else if (*text >= '0' && *text <= '9') {
-    const long value = std::strtol(text, &end, 10);
-    number = *end == 0 && value < NSIG ? static_cast<int>(value) : 0;
-  } else {
-    for (int candidate = 1; candidate < 32; ++candidate) {
-      const char* name = ::sigabbrev_np(candidate);
-      if (name != nullptr && std::strcmp(name, text) == 0) number = candidate;
-    }
+  if (const char* rest = after(text, "RTMIN")) {
+    if (*rest == 0) return kFirstRealTime;
+    const int more = *rest == '+' ? number_in(rest + 1, kLastSignal - kFirstRealTime) : -1;
+    return more < 0 ? 0 : kFirstRealTime + more;
   }
-  if (number == SIGKILL || number == SIGSTOP || number > SIGRTMAX) return 0;
-  return number > 31 && number < SIGRTMIN ? 0 : number;
+  if (*text >= '0' && *text <= '9') {
+    number = number_in(text, kLastSignal);
+  } else {
+    for (std::size_t i = 1; i < kSignalNames.size(); ++i)
+      if (equal(kSignalNames[i], text)) number = static_cast<int>(i);
+  }
+  const bool possible = number > 0 && number != SIGKILL && number != SIGSTOP;
+  const bool of_the_c_library = number >= SIGSYS + 1 && number < kFirstRealTime;
+  return possible && !of_the_c_library ? number : 0;
+}
+
+int hexadecimal(int digit) { return digit <= '9' ? digit - '0' : digit - 'a' + 10; }
+
+/// Whether a line of /proc/self/maps is about the mapping that holds this address.
+bool holds(const char* line, std::uintptr_t address) {
+  std::array<std::uintptr_t, 2> bounds{};
+  for (std::uintptr_t& bound : bounds) {
+    for (; *line != '-' && *line != ' '; ++line) {
+      if (*line == 0) return false;
+      bound = bound * 16 + static_cast<std::uintptr_t>(hexadecimal(*line));
+    }
+    ++line;
+  }
+  return bounds[0] <= address && address < bounds[1];
+}
+
+/// The file that this library is, with all symbolic links resolved; empty if that is not to be
+/// found out.
+void write_own_path(Text<PATH_MAX>& path) {
+  path[0] = 0;
+  File maps("/proc/self/maps");
+  Text<PATH_MAX + 128> line;
+  while (maps.next_until('\n', line)) {
+    if (!holds(line.data(), reinterpret_cast<std::uintptr_t>(&on_signal))) continue;
+    const char* from = line.data();
+    while (*from != '/' && *from != 0) ++from;
+    std::size_t used = 0;
+    while (*from != 0 && used + 1 < path.size()) {
+      const char* rest = after(from, "\\012");  // the one byte that the kernel does not print
+      path[used++] = rest != nullptr ? '\n' : *from;
+      from = rest != nullptr ? rest : from + 1;
+    }
+    path[used] = 0;
+    return;
+  }
 }
 
 /// The program beside us: in bin/ of one of the directories that we lie in.
 bool find_program() {
-  Dl_info info{};
-  Text<PATH_MAX> path{};
-  if (::dladdr(reinterpret_cast<void*>(&on_signal), &info) == 0 || info.dli_fname == nullptr ||
-      ::realpath(info.dli_fname, path.data()) == nullptr)
-    return false;
+  Text<PATH_MAX> path;
+  write_own_path(path);
+  std::size_t end = length(path.data());
   for (int i = 0; i <= kMostParents; ++i) {
-    char* slash = std::strrchr(path.data(), '/');
-    if (slash == nullptr) return false;
-    *slash = 0;
-    constexpr const char* kProgram = "/bin/ckpt-save";
-    if (std::strlen(path.data()) + std::strlen(kProgram) >= path.size()) continue;
-    std::strcpy(save_program.data(), path.data());
-    std::strcat(save_program.data(), kProgram);
-    if (::access(save_program.data(), X_OK) == 0) return true;
+    while (end > 0 && path[end] != '/') --end;
+    if (path[end] != '/') return false;
+    path[end] = 0;
+    Line<PATH_MAX> program;
+    program << path.data() << "/bin/ckpt-save";
+    if (program.size() + 1 < PATH_MAX && call(SYS_access, word(program.text()), X_OK) == 0) {
+      memcpy(save_program.data(), program.text(), program.size() + 1);
+      return true;
+    }
+    if (end == 0) return false;
   }
   return false;
 }
 
-/// The program may change its environment, and its memory may be anywhere: copies are kept. Not
-/// LD_PRELOAD: ckpt-save is not to save itself.
-void keep_environment() {
+/// The environment that the program was started with, as far as it matters; the wanted signal's
+/// name. The program may change its environment, and its memory may be anywhere: copies are kept.
+/// Not LD_PRELOAD: ckpt-save is not to save itself.
+void read_environment(Text<64>& wanted_signal) {
+  File variables("/proc/self/environ");
   std::size_t used = 0;
   std::size_t count = 0;
-  for (const char* name : {"CKPT_DIR", "XDG_DATA_HOME", "HOME", "PATH", "LANG", "LC_ALL"}) {
-    const char* value = std::getenv(name);
-    if (value == nullptr) continue;
-    const std::size_t size = std::strlen(name) + std::strlen(value) + 2;
-    if (size > environment_text.size() - used) continue;
-    char* to = environment_text.data() + used;
-    std::strcpy(to, name);
-    std::strcat(to, "=");
-    std::strcat(to, value);
-    environment[count++] = to;
-    used += size;
+  Text<environment_text.size() + 1> variable;  // what is cut is too long for the other
+  while (variables.next_until(0, variable)) {
+    const char* value = after(variable.data(), "CKPT_SIGNAL=");
+    if (value != nullptr && wanted_signal[0] == 0)
+      memcpy(wanted_signal.data(), value, std::min(length(value), wanted_signal.size() - 1));
+    for (const char* name : {"CKPT_DIR=", "XDG_DATA_HOME=", "HOME=", "PATH=", "LANG=", "LC_ALL="}) {
+      const std::size_t size = length(variable.data()) + 1;
+      if (after(variable.data(), name) == nullptr || size > environment_text.size() - used ||
+          count + 1 >= environment.size())
+        continue;
+      char* to = environment_text.data() + used;
+      memcpy(to, variable.data(), size);
+      environment[count++] = to;
+      used += size;
+    }
   }
 }
 
+/// The function that the program would have got without this library.
 template <typename Function>
 Function real(const char* name) {
-  return reinterpret_cast<Function>(::dlsym(RTLD_NEXT, name));
+  void* found = dlsym != nullptr ? ::dlsym(RTLD_NEXT, name) : nullptr;
+  if (found == nullptr) {
+    say("the C library has no dlsym to find this function: ", name);
+    call(SYS_exit_group, kCannotStart);
+  }
+  return reinterpret_cast<Function>(found);
 }
 
 using Sigaction = int (*)(int, const struct sigaction*, struct sigaction*);
@@ -245,13 +277,13 @@ int real_sigaction(int signal, const struct sigaction* action, struct sigaction*
 void say_that_it_is_used() {
   if (program_uses_it) return;
   program_uses_it = true;
-  const char* name = chosen_signal < 32 ? ::sigabbrev_np(chosen_signal) : "a real-time signal";
-  Text<256> text{};
-  std::strcpy(text.data(), chosen_signal < 32 ? "SIG" : "");
-  std::strcat(text.data(), name);
-  std::strcat(text.data(), ", so it cannot be used for saving; ");
-  std::strcat(text.data(), "CKPT_SIGNAL=NAME in the environment chooses another signal");
-  say("the program itself uses ", text.data());
+  const auto number = static_cast<std::size_t>(chosen_signal);
+  Line<256> text;
+  if (number < kSignalNames.size()) text << "SIG" << kSignalNames[number];
+  if (number >= kSignalNames.size()) text << "a real-time signal";
+  text << ", so it cannot be used for saving; "
+       << "CKPT_SIGNAL=NAME in the environment chooses another signal";
+  say("the program itself uses ", text.text());
 }
 
 /// Whether the program takes our signal for itself by this action. One that puts the default back
@@ -268,8 +300,10 @@ Wish wish(int signal, const void* handler) {
 }
 
 void note_waiting_for(const sigset_t* set) {
-  if (chosen_signal != 0 && set != nullptr && sigismember(set, chosen_signal) == 1)
-    say_that_it_is_used();
+  if (chosen_signal == 0 || set == nullptr) return;
+  std::uint64_t signals = 0;
+  memcpy(&signals, set, sizeof signals);
+  if ((signals >> (chosen_signal - 1) & 1) != 0) say_that_it_is_used();
 }
 
 using Handler = void (*)(int);
@@ -280,34 +314,38 @@ Handler set_simple(const char* name, int signal, Handler handler) {
 }
 
 __attribute__((constructor)) void set_up() {
-  const char* wanted = std::getenv("CKPT_SIGNAL");
-  const int signal = wanted != nullptr && *wanted != 0 ? signal_number(wanted) : SIGUSR2;
+  Text<64> wanted{};
+  read_environment(wanted);
+  const int signal = wanted[0] != 0 ? signal_number(wanted.data()) : SIGUSR2;
   if (signal == 0) {
-    say("CKPT_SIGNAL is no signal that can be caught: ", wanted);
+    say("CKPT_SIGNAL is no signal that can be caught: ", wanted.data());
     return;
   }
   if (!find_program()) {
     say("ckpt-save is not where it belongs: this program cannot save itself");
     return;
   }
-  keep_environment();
-  struct sigaction action {};
-  struct sigaction before {};
   chosen_signal = signal;
-  real_sigaction(signal, nullptr, &before);
-  if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
+  const void* before = action_of(signal).handler;
+  if (before != reinterpret_cast<void*>(SIG_DFL) && before != reinterpret_cast<void*>(SIG_IGN)) {
     say_that_it_is_used();  // by another constructor
     return;
   }
-  action.sa_sigaction = &on_signal;
-  action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
-  sigfillset(&action.sa_mask);
-  real_sigaction(signal, &action, nullptr);
+  handle(signal, &on_signal);
 }
 
 }  // namespace
+}  // namespace ckpt::preload
 
 // -- what the program may do with the signal --
+
+using ckpt::preload::Handler;
+using ckpt::preload::note_waiting_for;
+using ckpt::preload::real;
+using ckpt::preload::real_sigaction;
+using ckpt::preload::set_simple;
+using ckpt::preload::Wish;
+using ckpt::preload::wish;
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 

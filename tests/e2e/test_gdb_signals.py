@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gdbsession import GdbSession
 from scene import SOURCES, Scene, line_of, restore, save
 from steps import assert_same, continue_to_end, saved_output, view
+
+REGISTERS = ("pc", "sp", *("rax rbx rcx rdx rsi rdi rbp r8 r9 r10 r11 r12 r13 r14 r15".split()))
 
 
 def stop_at_signal(scene: Scene, mode: str, signal: str) -> GdbSession:
@@ -31,6 +35,24 @@ def test_inside_a_signal_handler(scene: Scene) -> None:
     assert continue_to_end(again, 5) == expected
     assert expected[-1] == "PASS"
     again.quit()
+
+
+def test_gdb_sees_through_the_handler_of_the_preloaded_library(scene: Scene, build_dir: Path) -> None:
+    """To what the signal interrupted, by what the library itself says of its frames."""
+    gdb = scene.gdb("--args", scene.program("e2e_signals"), "handler")
+    gdb.execute(f"set environment LD_PRELOAD {build_dir / 'lib' / 'libckpt.so'}")
+    gdb.execute("handle SIGUSR2 nostop noprint pass")
+    gdb.execute("break main")
+    gdb.execute("run")
+    before = [gdb.value(f"${register}") for register in REGISTERS]
+    gdb.execute("break on_signal")
+    assert "on_signal" in gdb.execute("signal SIGUSR2")
+    lines = gdb.execute("bt").splitlines()
+    assert "on_signal" in lines[0] and "<signal handler called>" in lines[1] and "main (" in lines[2], lines
+    gdb.execute("frame 2")
+    assert [gdb.value(f"${register}") for register in REGISTERS] == before
+    gdb.execute("kill")
+    gdb.quit()
 
 
 def test_a_held_fault_is_delivered_by_continue(scene: Scene) -> None:
