@@ -55,7 +55,7 @@ def include_violations(root: Path) -> list[str]:
                 if bracket == "<":
                     continue
                 known = header.partition("/")[0] if "/" in header else ""
-                if layer == "restart" and not known and (directory / header).exists():
+                if layer == "restart" and not known and (path.parent / header).exists():
                     continue
                 if known not in MAY_INCLUDE:
                     found.append(f'{where}: includes "{header}"; write it as "LAYER/FILE"')
