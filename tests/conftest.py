@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["support.rotation"]
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # Every process of the tests carries this in its environment, whoever becomes its parent. A restored
@@ -81,17 +83,20 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 # --- No process stays behind ----------------------------------------------------------------------
 
 
-def _tagged() -> dict[int, str]:
-    """The living processes of this run other than this one: pid and command line."""
+def _processes() -> set[int]:
+    """All there are now."""
+    return {int(entry) for entry in os.listdir("/proc") if entry.isdigit()}
+
+
+def _tagged(pids: set[int]) -> dict[int, str]:
+    """Which of `pids` belong to this run: pid and command line."""
     found = {}
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit() or int(entry) == os.getpid():
-            continue
+    for pid in pids:
         try:
-            environment = Path("/proc", entry, "environ").read_bytes()
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
             if _TAG.encode() in environment.split(b"\0"):
-                words = Path("/proc", entry, "cmdline").read_bytes().split(b"\0")
-                found[int(entry)] = b" ".join(words).decode(errors="replace").strip()
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                found[pid] = b" ".join(words).decode(errors="replace").strip()
         except OSError:
             continue  # gone, or not ours
     return found
@@ -115,11 +120,12 @@ def _outlives(pid: int) -> bool:
 def no_process_left_behind() -> Iterator[None]:
     """Fails a test that leaves processes behind, and ends them, so that the next test starts clean.
 
-    Processes of fixtures with a wider scope are there before this fixture and are left alone.
+    Processes of fixtures with a wider scope are there before this fixture and are left alone. Only those that have come
+    since are looked into: reading the environment of every process of a machine costs more than many a test.
     """
-    before = _tagged()
+    before = _processes()
     yield
-    left = {p: c for p, c in _tagged().items() if p not in before and _outlives(p)}
+    left = {pid: command for pid, command in _tagged(_processes() - before).items() if _outlives(pid)}
     for pid in left:
         try:
             os.kill(pid, signal.SIGKILL)

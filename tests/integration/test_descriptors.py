@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
-from support.checkpoint import VARIANTS, Way, Workshop, notes, passed, restored_pid
+from support.checkpoint import IDS, Way, Workshop, full, notes, passed, restored_pid
 from support.processes import as_root
 from support import oracle
 
@@ -42,17 +40,6 @@ USUAL = 3
 MAY_BE_NAMED = {"fd_pty": "pseudoterminal"}
 # Private copies, and what has the process's number in its name.
 OTHER_NAMES = {"nameless", "removed", "appending", "own_proc", "message_queue", "blocked_queue"}
-# A new id as root; the saved ones where they can be had.
-IDS = ("virtual", "saved") if as_root() else ("virtual",)
-
-
-def _ways(subject: str) -> list[Way]:
-    """Each subject in another pair of ways, all of them over all subjects."""
-    points = list(itertools.product(VARIANTS, (True, False), IDS))
-    first = sum(map(ord, subject)) % len(points)
-    return [Way(points[i][0], 1, points[i][1], points[i][2]) for i in (first, (first + len(points) // 2 + 1) % len(points))]
-
-
 @pytest.mark.parametrize("program", SUBJECTS)
 def test_lists_are_complete(workshop: Workshop, program: str) -> None:
     assert workshop.start([workshop.program(program), "--list"]).finish().output.split() == SUBJECTS[program]
@@ -66,10 +53,8 @@ def test_alone(workshop: Workshop, program: str, subject: str) -> None:
     passed(running.finish(), running.nonce)
 
 
-@pytest.mark.parametrize(
-    ("program", "subject", "way"),
-    [pytest.param(program, subject, way, id=f"{program}-{subject}-{way}") for program, subject in ALL for way in _ways(subject)],
-)
+@pytest.mark.parametrize("way", full(threads=(1,), ids=IDS), ids=str)
+@pytest.mark.parametrize(("program", "subject"), ALL)
 def test_restored(workshop: Workshop, program: str, subject: str, way: Way) -> None:
     original = workshop.start_program(program, subject, way=way)
     oracle.wait_asleep(original.pid)

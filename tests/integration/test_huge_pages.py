@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support import oracle
-from support.checkpoint import VARIANTS, Way, Workshop, notes, passed, restored_pid
-from support.processes import as_root
+from support.checkpoint import IDS, Way, Workshop, full, notes, passed, restored_pid
 
 # Subject -> what it is called in the report and in the notes, and how many huge pages the restored program holds.
 SUBJECTS = {
@@ -29,7 +27,6 @@ SUBJECTS = {
 NEVER = {"shared_rest": "memory 0x", "system_v": "System V shared memory "}
 FILE_PAGES = 3
 POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
-IDS = ("virtual", "saved") if as_root() else ("virtual",)
 
 
 class Pool:
@@ -73,19 +70,12 @@ def pool() -> Iterator[Pool]:
         os.close(lock)
 
 
-def _ways(subject: str) -> list[Way]:
-    points = list(itertools.product(VARIANTS, (True, False), IDS))
-    first = sum(map(ord, subject)) % len(points)
-    return [Way(points[i][0], 1, points[i][1], points[i][2]) for i in (first, (first + len(points) // 2 + 1) % len(points))]
-
-
 # What is free at the restore. Of three, those of the file can be had, and those of a private mapping of it cannot.
 FREE = {"enough": 0, "none": 0, "of_the_file": FILE_PAGES}
 HAS_MORE_THAN_FILE = ("mapped", "closed", "unreserved")
 EACH = [
-    pytest.param(subject, way, free, id=f"{subject}-{way}-{free}")
+    (subject, free)
     for subject in (*SUBJECTS, *NEVER)
-    for way in _ways(subject)
     for free in FREE
     if free != "of_the_file" or subject in HAS_MORE_THAN_FILE
 ]
@@ -109,7 +99,8 @@ def test_alone(workshop: Workshop, pool: Pool, subject: str) -> None:
         passed(running.finish(), running.nonce)
 
 
-@pytest.mark.parametrize(("subject", "way", "free"), EACH)
+@pytest.mark.parametrize("way", full(threads=(1,), ids=IDS), ids=str)
+@pytest.mark.parametrize(("subject", "free"), EACH)
 def test_restored(workshop: Workshop, pool: Pool, subject: str, way: Way, free: str) -> None:
     pool.set_free(8)
     original = workshop.start_program("memfd_hugetlb", subject, way=way)

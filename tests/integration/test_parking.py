@@ -27,6 +27,7 @@ def _report(running: Running) -> dict[str, object]:
     return report
 
 
+@pytest.mark.ways(6)
 @pytest.mark.parametrize("way", WAYS)
 def test_hand_over(workshop: Workshop, native_module: Path, way: Way) -> None:
     """Registers right after the hand-over are those of the save; then the program goes on."""

@@ -125,7 +125,7 @@ def test_sqlite_in_the_middle_of_a_query(workshop: Workshop) -> None:
     original.send(f"select 'READY {nonce}';")
     original.ready()
     original.send(
-        "with recursive c(x) as (values(1) union all select x+1 from c where x < 3000000) "
+        "with recursive c(x) as (values(1) union all select x+1 from c where x < 1500000) "
         f"select sum(x * x % 1000003), '{nonce}' from c;"
     )
     # In the query: it has read the statement (and does not sleep in read any more).
@@ -158,7 +158,7 @@ def test_filter_on_a_file(workshop: Workshop, tool: str) -> None:
         command = [_need("/usr/bin/gawk"), code]
     else:
         # bc computes a while after the first lines: caught there.
-        text = ["scale=3000\n", "print \"READY x\\n\"\n", "a=4*a(1)\n", *(f"{n} % 1000\n" for n in numbers[:2000]), "a\n"]
+        text = ["scale=2000\n", "print \"READY x\\n\"\n", "a=4*a(1)\n", *(f"{n} % 1000\n" for n in numbers[:2000]), "a\n"]
         source.write_text("".join(text))
         command = [_need("/usr/bin/bc"), "-lq"]
     with source.open("rb") as stdin:

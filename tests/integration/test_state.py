@@ -15,7 +15,7 @@ from support import oracle
 from support.checkpoint import VARIANTS, Way, Workshop, full, pairwise, passed, restored_pid, round_trip
 from support.processes import as_root
 
-# The two that touch everything in every combination; the rest in pairs.
+# The two that touch everything in combinations of all choices; the rest in pairs.
 FULL = [pytest.param(way, id=str(way)) for way in full()]
 PAIRS = [pytest.param(way, id=str(way)) for way in pairwise()]
 # Programs that bring their own threads.
@@ -25,6 +25,7 @@ each_way = pytest.mark.parametrize("way", PAIRS)
 each_way_one = pytest.mark.parametrize("way", ONE)
 
 
+@pytest.mark.ways(6)
 @pytest.mark.parametrize("way", FULL)
 def test_memory(workshop: Workshop, way: Way) -> None:
     saved = round_trip(workshop, "memory_digest", way=way)
@@ -32,6 +33,7 @@ def test_memory(workshop: Workshop, way: Way) -> None:
     assert saved.image.stat().st_blocks * 512 < 2500 << 10
 
 
+@pytest.mark.ways(6)
 @pytest.mark.parametrize("way", FULL)
 def test_proc_self(workshop: Workshop, way: Way) -> None:
     round_trip(workshop, "proc_self", way=way)

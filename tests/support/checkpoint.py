@@ -33,19 +33,20 @@ class Way:
         return f"{self.variant.lstrip('.') or 'pie'}-{self.threads}t-{aslr}-{self.ids}"
 
 
-def _id_choices() -> tuple[str, ...]:
-    # Chosen ids are the kernel's to grant, and it grants them to the privileged.
-    return ("saved", "virtual", "auto") if as_root() else ("virtual", "auto")
+# Chosen ids are the kernel's to grant, and it grants them to the privileged.
+IDS = ("virtual", "saved") if as_root() else ("virtual",)
 
 
-def full(variants: Sequence[str] = VARIANTS, threads: Sequence[int] = (1, 4)) -> list[Way]:
+def full(
+    variants: Sequence[str] = VARIANTS, threads: Sequence[int] = (1, 4), ids: Sequence[str] = (*IDS, "auto")
+) -> list[Way]:
     """Every combination."""
-    return [Way(*point) for point in itertools.product(variants, threads, (True, False), _id_choices())]
+    return [Way(*point) for point in itertools.product(variants, threads, (True, False), ids)]
 
 
 def pairwise(variants: Sequence[str] = VARIANTS, threads: Sequence[int] = (1, 4)) -> list[Way]:
     """Few combinations in which every pair of two choices occurs: most defects need no more than two."""
-    points = list(itertools.product(variants, threads, (True, False), _id_choices()))
+    points = list(itertools.product(variants, threads, (True, False), (*IDS, "auto")))
     positions = list(itertools.combinations(range(4), 2))
     missing = {(i, j, p[i], p[j]) for p in points for i, j in positions}
     chosen = []
@@ -87,7 +88,7 @@ class Workshop:
     def program(self, name: str, variant: str = "") -> Path:
         """The path of a test program; AssertionError when it was not built."""
         path = self.programs / f"{name}{variant}"
-        assert path.exists(), f"{path} is missing: build the project"
+        assert path.exists(), f"{path} is missing: build the target test-programs"
         return path
 
     @property
