@@ -11,7 +11,7 @@ import os
 import select
 import signal
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 from time import monotonic
 
@@ -38,19 +38,22 @@ def parent_of(pid: int) -> int:
     return int(stat.rpartition(")")[2].split()[1]) if stat else 0
 
 
-def tagged(tag: str) -> list[int]:
-    """The live processes whose environment holds `tag`; this one, which only hands the tag on, is left out."""
+def everybody() -> set[int]:
+    """The processes there are now."""
+    return {int(entry) for entry in os.listdir("/proc") if entry.isdigit()}
+
+
+def tagged(tag: str, before: Set[int] = frozenset()) -> list[int]:
+    """The live processes whose environment holds `tag`, those of `before` left out: reading them all is slow."""
     wanted = f"{TAG_VARIABLE}={tag}\0".encode()
     found = []
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit() or int(entry) == os.getpid():
-            continue
+    for pid in everybody() - before:
         try:
-            environment = Path(f"/proc/{entry}/environ").read_bytes()
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:
             continue
-        if wanted in environment + b"\0" and state_of(int(entry)) not in ("Z", "X", ""):
-            found.append(int(entry))
+        if wanted in environment + b"\0" and state_of(pid) not in ("Z", "X", ""):
+            found.append(pid)
     return sorted(found)
 
 

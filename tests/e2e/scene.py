@@ -171,6 +171,7 @@ class Scene:
     def __init__(self, user: int | None = None) -> None:
         self.user = user
         self.tag = secrets.token_hex(12)
+        self._before = processes.everybody()
         # Not pytest's own tmp_path: an ordinary user cannot get through root's directories.
         self.directory = Path(tempfile.mkdtemp(prefix="ckpt-e2e-"))
         self.store = self.directory / "store"
@@ -201,7 +202,7 @@ class Scene:
     def program(self, name: str, variant: str = "") -> str:
         """The path of a built test program; `variant` is "" (PIE), "nopie" or "static"."""
         path = BUILD / "tests" / "programs" / (f"{name}.{variant}" if variant else name)
-        assert path.exists(), f"{path} is not built: cmake -B build -G Ninja && cmake --build build"
+        assert path.exists(), f"{path} is not built: cmake --build build --target test-programs"
         return str(path)
 
     def copy_of(self, name: str, variant: str = "") -> Path:
@@ -260,7 +261,7 @@ class Scene:
 
     def processes(self) -> list[int]:
         """Every live process of this test."""
-        return processes.tagged(self.tag)
+        return processes.tagged(self.tag, self._before)
 
     def partial_files(self, store: Path | None = None) -> list[str]:
         """Files in a store (the scene's own by default) that neither a finished snapshot nor the store's own
