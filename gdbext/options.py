@@ -179,9 +179,12 @@ class Grammar(Generic[T]):
         Raises UsageError (one line) for an unknown or ambiguous option, a missing or forbidden
         value, or arguments that are too many or too few.
         """
+        return self.parse_words(split(text))
+
+    def parse_words(self, words: Sequence[str]) -> T:
+        """The same for a command line that is split already."""
         found: Dict[str, Any] = {}
         rest: List[str] = []
-        words = split(text)
         index = 0
         while index < len(words):
             word = words[index]

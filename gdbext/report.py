@@ -232,7 +232,12 @@ def _aligned(rows: Sequence[Sequence[str]]) -> List[str]:
 
 def table_json(entries: Sequence[Entry]) -> str:
     """`ckpt list -json`: an array of objects, oldest first."""
-    return json.dumps([_summary(entry) for entry in entries], indent=2, ensure_ascii=False)
+    return json.dumps(summaries(entries), indent=2, ensure_ascii=False)
+
+
+def summaries(entries: Sequence[Entry]) -> List[Dict[str, Any]]:
+    """The snapshots as tables."""
+    return [_summary(entry) for entry in entries]
 
 
 def _summary(entry: Entry) -> Dict[str, Any]:
@@ -318,14 +323,20 @@ def _both_ids(kernel: int, remembered: int) -> str:
     return str(kernel) if kernel == remembered else f"{kernel} (remembered as {remembered})"
 
 
-def info_json(name: str, path: str, record: Record, here: Sequence[RestoredHere] = ()) -> str:
+def info_table(
+    name: str, path: str, record: Record, here: Sequence[RestoredHere] = ()
+) -> Dict[str, Any]:
     """`ckpt info NAME -json`: the whole record, with the name and the file it is under now, and
     what was restored from it and is still there.
     """
-    whole = {
+    return {
         **record.raw,
         "name": name,
         "file": path,
         "restored": [each._asdict() for each in here],
     }
-    return json.dumps(whole, indent=2, ensure_ascii=False, default=str)
+
+
+def info_json(name: str, path: str, record: Record, here: Sequence[RestoredHere] = ()) -> str:
+    """The same as text."""
+    return as_json(info_table(name, path, record, here))

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Generic, List, NamedTuple, Optional, Sequence, Type, TypeVar
+from contextlib import contextmanager
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Generic,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Type,
+    TypeVar,
+    cast,
+)
 
 import gdb
 
@@ -17,7 +31,8 @@ T = TypeVar("T", bound=Parsed)
 
 class Verb(Generic[T]):
     """A command `ckpt NAME`. `summary` is one sentence; `changes` says that Return must not repeat
-    it.
+    it. One with an `answer` is a command of GDB/MI as well, `-ckpt-NAME`: it does what `run` does
+    and returns a table of what there is to say, in place of saying it.
     """
 
     def __init__(
@@ -29,6 +44,7 @@ class Verb(Generic[T]):
         options: Type[T],
         run: Callable[[T], None],
         changes: bool,
+        answer: Optional[Callable[[T], Dict[str, Any]]] = None,
     ) -> None:
         self.name = name
         self.summary = summary
@@ -36,6 +52,21 @@ class Verb(Generic[T]):
         self.options = options
         self.run = run
         self.changes = changes
+        self.answer = answer
+
+
+@contextmanager
+def _failures_of(command: str) -> Iterator[None]:
+    """Turn expected failures into one line that starts with the command's name."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise gdb.GdbError(f"{command}: interrupted") from None
+    except (CkptError, gdb.error, native.error_type()) as error:
+        interrupted = getattr(error, "kind", "") == "interrupted"
+        raise gdb.GdbError(
+            f"{command}: {'interrupted' if interrupted else one_line(str(error))}"
+        ) from None
 
 
 class VerbCommand(gdb.Command):
@@ -49,18 +80,11 @@ class VerbCommand(gdb.Command):
         super().__init__(self._name, gdb.COMMAND_DATA)
 
     def invoke(self, argument: str, from_tty: bool) -> None:
-        """Run the verb; expected failures become one line that starts with the command's name."""
+        """Run the verb."""
         if self._verb.changes:
             self.dont_repeat()
-        try:
+        with _failures_of(self._name):
             self._verb.run(self._grammar.parse(argument))
-        except KeyboardInterrupt:
-            raise gdb.GdbError(f"{self._name}: interrupted") from None
-        except (CkptError, gdb.error, native.error_type()) as error:
-            interrupted = getattr(error, "kind", "") == "interrupted"
-            raise gdb.GdbError(
-                f"{self._name}: {'interrupted' if interrupted else one_line(str(error))}"
-            ) from None
 
     def complete(self, text: str, word: Optional[str]) -> List[str]:
         """Candidates for GDB's `word`, the end of `text`. GDB asks with None first, to learn how
@@ -200,5 +224,21 @@ def make_setting(setting: Setting) -> None:
 
 
 def make_verb(verb: Verb[Any]) -> None:
-    """Make a command known to GDB."""
+    """Make a command known to GDB, and to its GDB/MI where it can be taught commands (GDB 12)."""
     VerbCommand(verb)
+    if verb.answer is not None and hasattr(gdb, "MICommand"):
+        _make_mi_command(verb, verb.answer)
+
+
+def _make_mi_command(verb: Verb[Any], answer: Callable[[Any], Dict[str, Any]]) -> None:
+    name = f"-ckpt-{verb.name}"
+    grammar = Grammar(verb.options, f"ckpt {verb.name}")
+
+    class VerbMICommand(gdb.MICommand):
+        def invoke(self, words: List[str]) -> Dict[str, Any]:
+            with _failures_of(name):
+                from .. import mi
+
+                return cast(Dict[str, Any], mi.result(answer(grammar.parse_words(words))))
+
+    VerbMICommand(name)

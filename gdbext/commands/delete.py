@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Any, Dict, Tuple
 
 from ..options import Parsed, Words, arguments
 from ._base import Verb
@@ -23,6 +23,13 @@ def run(options: Options) -> None:
     session.show(*report.deleted(session.open_store().delete(options.names)))
 
 
+def answer(options: Options) -> Dict[str, Any]:
+    """Delete snapshots; what was deleted."""
+    from .. import session
+
+    return session.open_store().delete(options.names)._asdict()
+
+
 VERB = Verb(
     name="delete",
     summary="Delete snapshots.",
@@ -30,5 +37,6 @@ VERB = Verb(
 another snapshot needs them. With one name that does not exist nothing is deleted.""",
     options=Options,
     run=run,
+    answer=answer,
     changes=True,
 )

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, Dict, List, Tuple
+
 from ..errors import UsageError
 from ..options import Parsed, Words, argument, flag
 from ._base import Verb
+
+if TYPE_CHECKING:
+    from ..records import Record
+    from ..report import RestoredHere
 
 
 class Options(Parsed):
@@ -17,6 +23,29 @@ class Options(Parsed):
 def run(options: Options) -> None:
     """Show what a snapshot says of itself."""
     from .. import report, session
+
+    found = _found(options)
+    if options.json:
+        session.show(report.info_json(*found))
+    else:
+        session.show(*report.info(*found))
+
+
+def answer(options: Options) -> Dict[str, Any]:
+    """What a snapshot says of itself."""
+    from .. import report
+
+    table = report.info_table(*_found(options))
+    # Names of variables are data, and need not be such as GDB/MI has.
+    session = dict(table.get("session") or {})
+    session["environment"] = [
+        {"name": name, "value": value} for name, value in session.get("environment", {}).items()
+    ]
+    return {**table, "session": session}
+
+
+def _found(options: Options) -> Tuple[str, str, Record, List[RestoredHere]]:
+    from .. import session
     from ..session import life
 
     if options.name is None:
@@ -25,11 +54,7 @@ def run(options: Options) -> None:
     name, path = store.resolve(options.name)
     record = session.describe(path)
     store.register_found(record.name or name, path, record)
-    here = life.restores_of(path, record.created)
-    if options.json:
-        session.show(report.info_json(name, str(path), record, here))
-    else:
-        session.show(*report.info(name, str(path), record, here))
+    return name, str(path), record, life.restores_of(path, record.created)
 
 
 VERB = Verb(
@@ -41,5 +66,6 @@ shown beside those that it had. If a program that was restored from the snapshot
 is named, with the ids that it got.""",
     options=Options,
     run=run,
+    answer=answer,
     changes=False,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Dict
+
 from ..options import Parsed, flag
 from ._base import Verb
 
@@ -26,11 +28,19 @@ def run(options: Options) -> None:
         session.show(f"No snapshots in {store.root}.")
 
 
+def answer(options: Options) -> Dict[str, Any]:
+    """The snapshots, oldest first."""
+    from .. import report, session
+
+    return {"snapshots": report.summaries(session.open_store().entries())}
+
+
 VERB = Verb(
     name="list",
     summary="List the snapshots in the store.",
     details='Oldest first. "show ckpt directory" tells where the store is.',
     options=Options,
     run=run,
+    answer=answer,
     changes=False,
 )

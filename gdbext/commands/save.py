@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from ..options import Parsed, Words, argument, flag, value
 from . import params
 from ._base import Verb
+
+if TYPE_CHECKING:
+    from ..session.saving import Saved
 
 
 class Options(Parsed):
@@ -27,12 +30,36 @@ class Options(Parsed):
 
 def run(options: Options) -> None:
     """Save, and say what was saved and what will not come back."""
+    from .. import report, session
+
+    done = _save(options)
+    session.show(report.saved(done.name, done.file_bytes, done.seconds, done.threads, done.stop))
+    session.show(*(f"note: {note}" for note in done.notes))
+    session.show(*report.fidelity(done.fidelity))
+
+
+def answer(options: Options) -> Dict[str, Any]:
+    """Save; what was saved and what will not come back."""
+    done = _save(options)
+    return {
+        "name": done.name,
+        "file": done.path,
+        "bytes": done.file_bytes,
+        "seconds": done.seconds,
+        "threads": done.threads,
+        "stop": done.stop,
+        "notes": done.notes,
+        "fidelity": [each._asdict() for each in done.fidelity],
+    }
+
+
+def _save(options: Options) -> Saved:
     from pathlib import Path
 
-    from .. import report, session
+    from .. import session
     from ..session import saving
 
-    done = saving.save(
+    return saving.save(
         session.open_store(),
         saving.SaveRequest(
             name=options.name,
@@ -43,9 +70,6 @@ def run(options: Options) -> None:
             strict=options.strict,
         ),
     )
-    session.show(report.saved(done.name, done.file_bytes, done.seconds, done.threads, done.stop))
-    session.show(*(f"note: {note}" for note in done.notes))
-    session.show(*report.fidelity(done.fidelity))
 
 
 VERB = Verb(
@@ -57,5 +81,6 @@ snapshot back any number of times, in this session of GDB or another.
 What will not come back as it was is listed after the save.""",
     options=Options,
     run=run,
+    answer=answer,
     changes=True,
 )
