@@ -83,6 +83,25 @@ class Signal(NamedTuple):
     passed: bool
 
 
+# Why a program may have stopped, in GDB/MI's words; "" for no reason that is known.
+STOP_REASONS = (
+    "", "breakpoint-hit", "watchpoint-trigger", "read-watchpoint-trigger",
+    "access-watchpoint-trigger", "watchpoint-scope", "end-stepping-range", "function-finished",
+    "location-reached", "signal-received", "solib-event", "fork", "vfork", "exec",
+    "syscall-entry", "syscall-return", "no-history",
+)  # fmt: skip
+
+
+class Stop(NamedTuple):
+    """Why the program had stopped: one of STOP_REASONS, with GDB's name of a signal and the numbers
+    of the breakpoints that were hit.
+    """
+
+    reason: str = ""
+    signal: str = ""
+    breakpoints: Tuple[int, ...] = ()
+
+
 class DebugState(NamedTuple):
     """All of it. `symbol_file` is where the program's symbols came from, when not from its
     executable. `libraries` pairs the names the dynamic linker has for libraries with the files
@@ -100,6 +119,7 @@ class DebugState(NamedTuple):
     symbol_files: Tuple[SymbolFile, ...] = ()
     signals: Tuple[Signal, ...] = ()
     libraries: Tuple[Tuple[str, str], ...] = ()
+    stop: Stop = Stop()
 
     def table(self) -> Dict[str, Any]:
         """As a table for the image: only what JSON has."""
@@ -157,6 +177,7 @@ class DebugState(NamedTuple):
                 for each in read_list(source, "signals", dict)
             ),
             libraries=_pairs(source, "libraries"),
+            stop=_stop(read_dict(source, "stop")),
         )
 
 
@@ -193,6 +214,17 @@ def _pairs(source: Mapping[str, Any], key: str) -> Tuple[Tuple[str, str], ...]:
             raise RecordError(f'damaged record: an element of "{key}" is no pair of texts')
         found.append((_line(pair[0]), _line(pair[1])))
     return tuple(found)
+
+
+def _stop(source: Mapping[str, Any]) -> Stop:
+    made = Stop(
+        read(source, "reason", str, ""),
+        _line(read(source, "signal", str, "")),
+        read_list(source, "breakpoints", int),
+    )
+    if made.reason not in STOP_REASONS:
+        raise RecordError(f"damaged record: {made.reason[:40]!r} is no reason to stop")
+    return made
 
 
 def _sections(source: Mapping[str, Any]) -> Tuple[Tuple[str, int], ...]:

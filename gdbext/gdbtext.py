@@ -197,8 +197,9 @@ def frame_address(text: str) -> Optional[int]:
     return int(match[1], 16) if match else None
 
 
-def machine_interface(command_line: Sequence[str]) -> bool:
-    """Whether GDB, started with this command line, talks GDB/MI on its standard output.
+def machine_interface(command_line: Sequence[str]) -> str:
+    """The version of GDB/MI that a GDB started with this command line talks on its standard output,
+    as it was written there ("mi3"), or "".
 
     Nothing in GDB's Python API tells. Front ends that ask for it with `new-ui` have a channel of
     their own for it.
@@ -210,8 +211,8 @@ def machine_interface(command_line: Sequence[str]) -> bool:
         match = re.fullmatch(r"--?(i[a-z]*)(?:=(.*))?", word)
         if match and "interpreter".startswith(match[1]):
             value = match[2] if match[2] is not None else " ".join(words[index + 1 : index + 2])
-            return value.startswith("mi")
-    return False
+            return value if value.startswith("mi") else ""
+    return ""
 
 
 # -- GDB/MI ----------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ def _load(imported: bool) -> None:
     if getattr(package, "loaded", False):
         return
 
-    from gdbext import commands, native, prompt
+    from gdbext import commands, laststop, native, prompt
     from gdbext.errors import NativeMissing
 
     try:
@@ -43,6 +43,7 @@ def _load(imported: bool) -> None:
         return
     commands.register()
     prompt.watch(gdb.events)
+    laststop.watch(gdb.events)
     package.loaded = True  # type: ignore[attr-defined]
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from ..errors import UsageError
 from ..options import Parsed, Words, argument, flag, repeated, value
 from . import params
 from ._base import Verb
+
+if TYPE_CHECKING:
+    from ..session.restoring import Restored
 
 FILES = ("auto", "real", "private", "strict")
 
@@ -73,6 +76,33 @@ class Options(Parsed):
 def run(options: Options) -> None:
     """Restore, and say what came back, then where."""
     from .. import report, session
+    from ..session import restoring, stopreason
+
+    done = _restore(options, ask=True)
+    session.show(report.restored(done.record, done.name, done.pid, done.ids))
+    session.show(*(f"note: {report.printable(note)}" for note in done.notes))
+    stopreason.announce(done.stop, restoring.print_location)
+
+
+def answer(options: Options) -> Dict[str, Any]:
+    """Restore; what came back."""
+    from ..session import stopreason
+
+    done = _restore(options, ask=False)
+    stopreason.announce(done.stop)
+    return {
+        "name": done.name,
+        "pid": done.pid,
+        "ids": done.ids,
+        "threads": len(done.record.threads),
+        "created": done.record.created,
+        "message": done.record.message,
+        "notes": done.notes,
+    }
+
+
+def _restore(options: Options, ask: bool) -> Restored:
+    from .. import session
     from ..launch import RestartOptions
     from ..session import restoring
 
@@ -89,14 +119,10 @@ def run(options: Options) -> None:
         env=tuple(_variable(text) for text in options.env),
     )
     changes = tuple(_assignment(text) for text in options.set)
-    done = restoring.restore(
-        store, restoring.RestoreRequest(
-            options.target, restart, not options.no_session, set=changes
-        ),
+    return restoring.restore(
+        store,
+        restoring.RestoreRequest(options.target, restart, not options.no_session, ask, changes),
     )
-    session.show(report.restored(done.record, done.name, done.pid, done.ids))
-    session.show(*(f"note: {report.printable(note)}" for note in done.notes))
-    restoring.print_location()
 
 
 def _pair(text: str) -> Tuple[str, str]:
@@ -135,5 +161,6 @@ that one is killed. Breakpoints, watchpoints, displays, arguments and environmen
 session that saved come back, too. No "file" command is needed first.""",
     options=Options,
     run=run,
+    answer=answer,
     changes=True,
 )

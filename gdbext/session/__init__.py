@@ -6,6 +6,8 @@
     saving      one save
     restoring   one restore
     stoppc      where GDB believes a restored program stopped
+    stopreason  why it had stopped, and who is told
+    output      what GDB writes meanwhile, and who sees it
     life        what a restored program needs from GDB afterwards
     postmortem  snapshots opened without a process, in inferiors of their own
     api         what scripts find in `import gdbext`

@@ -120,7 +120,7 @@ def restore(
     from ..commands import params
     from ..commands.restore import FILES
     from ..launch import RestartOptions
-    from . import restoring
+    from . import restoring, stopreason
 
     ids = ids if ids is not None else params.ids()
     clock = clock if clock is not None else params.clock()
@@ -150,14 +150,17 @@ def restore(
 
     def action() -> Restored:
         with _failures():
-            return restoring.restore(store, request)
+            done = restoring.restore(store, request)
+        stopreason.announce(done.stop)
+        return done
 
     def later() -> Restored:
         from .. import report
 
-        done = action()
+        with _failures():
+            done = restoring.restore(store, request)
         show(report.restored(done.record, done.name, done.pid, done.ids))
-        restoring.print_location()
+        stopreason.announce(done.stop, restoring.print_location)
         return done
 
     return _defer("restore", later) if _is_running() else action()

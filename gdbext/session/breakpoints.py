@@ -10,6 +10,7 @@ import gdb
 from .. import gdbtext
 from ..debugstate import Breakpoint, missing_breakpoints
 from . import inferior
+from .output import unnoticed
 from .settings import (
     attempt,
     convenience_kept,
@@ -243,6 +244,18 @@ def make(
     return notes
 
 
+def present_numbers(wanted: Sequence[Breakpoint]) -> Dict[int, int]:
+    """The numbers that saved breakpoints have in this session, by their saved numbers."""
+    left, _ = read()
+    found: Dict[int, int] = {}
+    for each in wanted:
+        twin = next((other for other in left if other.same_place(each)), None)
+        if twin is not None:
+            found[each.number] = twin.number
+            left = tuple(other for other in left if other is not twin)
+    return found
+
+
 def _renumbered(point: Breakpoint, numbers: Mapping[int, int]) -> Breakpoint:
     if not point.thread:
         return point
@@ -328,8 +341,9 @@ def refresh_watchpoints() -> None:
     for point in gdb.breakpoints():
         if _watch_command(point) and point.is_valid() and point.enabled:
             try:
-                point.enabled = False
-                point.enabled = True
+                with unnoticed():
+                    point.enabled = False
+                    point.enabled = True
             except (gdb.error, RuntimeError):
                 continue  # it cannot be evaluated here; GDB says so when it is
 

@@ -217,7 +217,7 @@ def show_debug_files(directory: Path) -> None:
     forget_debug_files()
     before = settings.shown("debug-file-directory")
     value = ":".join(filter(None, [before, str(directory)]))
-    settings.quietly(f"set debug-file-directory {value}")
+    settings.assign("debug-file-directory", value)
     _debug_files = (value, before)
 
 
@@ -225,13 +225,13 @@ def forget_debug_files() -> None:
     """Put that back, unless the user has chosen another meanwhile."""
     global _debug_files
     if _debug_files is not None and settings.shown("debug-file-directory") == _debug_files[0]:
-        settings.quietly(f"set debug-file-directory {_debug_files[1]}".rstrip())
+        settings.assign("debug-file-directory", _debug_files[1])
     _debug_files = None
 
 
 def _change(shown: _Shown, name: str, value: str) -> None:
     before = settings.shown(name)
-    settings.quietly(f"set {name} {value}")
+    settings.assign(name, value)
     shown.changed.append((name, value, before))
 
 
@@ -265,7 +265,7 @@ def forget_libraries() -> None:
         for name, value, before in reversed(shown.changed):
             # Unless the user has chosen another meanwhile.
             if settings.shown(name) == value:
-                settings.quietly(f"set {name} {before}".rstrip())
+                settings.assign(name, before)
     finally:
         _remove(shown)
 

@@ -33,7 +33,7 @@ from ..records import Record
 from ..report import Answer
 from ..snapshot import Snapshot
 from ..store import Store
-from . import debugger, inferior, life, settings, show
+from . import debugger, inferior, life, output, settings, show
 
 _numbers = itertools.count(1)
 
@@ -75,7 +75,7 @@ def apart() -> Iterator[int]:
             registry = getattr(gdb.events, name, None)
             if registry is not None:
                 stack.enter_context(settings.handlers_silenced(registry))
-        shown = stack.enter_context(settings.warnings_hidden())
+        shown = stack.enter_context(output.warnings_hidden())
         try:
             yield shown
         finally:
@@ -170,7 +170,7 @@ class Core:
         if value == before:
             return
         stack.callback(_set_nowhere, name, before)
-        settings.quietly(f"set {name} {value}".rstrip())
+        settings.assign(name, value)
 
     def close(self) -> None:
         """Let go of the core file, if there is one; the executable stays loaded."""
@@ -212,7 +212,7 @@ def _set_nowhere(name: str, value: str) -> None:
     number = max(int(each.num) for each in gdb.inferiors())
     try:
         select_inferior(number)
-        settings.quietly(f"set {name} {value}".rstrip())
+        settings.assign(name, value)
     finally:
         select_inferior(current)
         if thread is not None:
@@ -297,7 +297,7 @@ def inspect(store: Store, name: str) -> Inspected:
                 made.remove()
                 raise
             made.keep()
-    with settings.unasked(), settings.warnings_hidden():
+    with settings.unasked(), output.warnings_hidden():
         made.select()
         if thread is not None:
             thread.switch()

@@ -9,19 +9,31 @@ leaves no process.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import gdb
 
-from .. import events, launch, native, plugins
-from ..debugstate import DebugState
+from .. import events, launch, mi, native, plugins
+from ..debugstate import DebugState, Stop
 from ..errors import CkptError, LaunchError
 from ..progress import Progress
 from ..records import Checked, Finished, MovedLock, Record
 from ..store import Store
-from . import breakpoints, debugger, editing, inferior, life, settings, show, stoppc, typeahead
+from . import (
+    breakpoints,
+    debugger,
+    editing,
+    inferior,
+    life,
+    output,
+    settings,
+    show,
+    stoppc,
+    stopreason,
+    typeahead,
+)
 
 
 class RestoreRequest(NamedTuple):
@@ -38,13 +50,14 @@ class RestoreRequest(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """What a restore did; `ids` is "saved" or "virtual"."""
+    """What a restore did; `ids` is "saved" or "virtual". `stop` is why the program had stopped."""
 
     name: str
     record: Record
     pid: int
     ids: str
     notes: Tuple[str, ...]
+    stop: Stop
 
 
 def restore(store: Store, request: RestoreRequest) -> Restored:
@@ -69,10 +82,13 @@ def restore(store: Store, request: RestoreRequest) -> Restored:
         events.before_restore.emit(
             events.About(name, path, int(gdb.selected_inferior().pid)), show
         )
-        _end_old_program(request.ask)
-        life.forget_libraries()
-        with ExitStack() as undo:
-            made = _Restore(store, path, record, checked, state, request, helper, undo)
+        with settings.exits_withheld(), ExitStack() as undo:
+            place = _Place()
+            undo.callback(place.reveal)
+            with place.kept():
+                _end_old_program(request.ask)
+                life.forget_libraries()
+            made = _Restore(store, path, record, checked, state, request, helper, undo, place)
             restored = made.run(name)
     plugins.call("after_restore", events.About(name, path, restored.pid), show)
     events.after_restore.emit(restored, show)
@@ -114,6 +130,41 @@ def _end_old_program(ask: bool) -> None:
             raise
 
 
+class _Place:
+    """The place of the program in GDB as a front end sees it: the records of GDB/MI that tell of one
+    program's end and of another one's beginning are kept back until the latter is there.
+    """
+
+    def __init__(self) -> None:
+        self._records: List[bytes] = []
+        self._was_taken = gdb.selected_inferior().pid != 0
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep back what GDB writes meanwhile, if a front end reads it. No program may be started."""
+        if not output.interpreter():
+            yield
+            return
+        lines: List[bytes] = []
+        try:
+            with output.held() as lines:
+                yield
+        finally:
+            self._records += lines
+
+    def reveal(self, helper: Optional[int] = None) -> None:
+        """Let a front end see it. `helper` is a process id: that of the helper that has brought the
+        new program. None: there is none.
+        """
+        if not output.interpreter():
+            return
+        records, self._records = self._records, []
+        if helper is not None and self._was_taken:
+            group = max(int(each.num) for each in gdb.inferiors()) + 1
+            records = mi.replacement(records, group, helper)
+        output.write(records)
+
+
 class _Restore:
     """The steps after the old program is gone, with what they share."""
 
@@ -127,6 +178,7 @@ class _Restore:
         request: RestoreRequest,
         helper: Path,
         undo: ExitStack,
+        place: _Place,
     ) -> None:
         self._store = store
         self._path = path
@@ -136,15 +188,18 @@ class _Restore:
         self._request = request
         self._helper = helper
         self._undo = undo
+        self._place = place
         self._notes: List[str] = list(checked.notes)
 
     def run(self, name: str) -> Restored:
         """All of it, in order."""
-        self._show_debug_files(name)
-        self._load_executable()
-        self._show_libraries()
+        with self._place.kept():
+            self._show_debug_files(name)
+            self._load_executable()
+            self._show_libraries()
         parked = self._start()
-        finished = self._take_over(parked)
+        with self._place.kept():
+            finished = self._take_over(parked)
         if self._request.set:
             tids = {thread.saved_tid: thread.tid for thread in finished.threads}
             self._select(tids)
@@ -152,6 +207,7 @@ class _Restore:
         # From here on the program is whole: what goes wrong now is a note, not a reason to kill it.
         parked.go()
         self._undo.pop_all()
+        self._place.reveal(parked.helper)
         life.adopt(
             parked.pid,
             parked.helper,
@@ -170,7 +226,12 @@ class _Restore:
         except gdb.error as error:
             self._notes.append(f"the session is incomplete: {settings.problem_of(error)}")
         return Restored(
-            name, self._record, parked.pid, finished.ids, tuple(dict.fromkeys(self._notes))
+            name,
+            self._record,
+            parked.pid,
+            finished.ids,
+            tuple(dict.fromkeys(self._notes)),
+            stopreason.now(self._record, self._saved_state()),
         )
 
     # -- before there is a process -----------------------------------------------------------------
@@ -231,7 +292,7 @@ class _Restore:
         """
         replaced = {library.path: library.copy for library in self._checked.libraries}
         search: List[str] = []
-        for name, real in self._library_names():
+        for name, real in self._saved_state().libraries:
             if not os.path.isabs(name):
                 search.append(os.path.dirname(real))
             elif real in replaced and not os.path.lexists(name):
@@ -254,13 +315,13 @@ class _Restore:
         except OSError as error:
             raise CkptError(f"{error.filename}: {error.strerror}") from None
 
-    def _library_names(self) -> Tuple[Tuple[str, str], ...]:
-        # Also with -no-session: this is about the program. A session in a format we do not know is
-        # no reason to fail.
+    def _saved_state(self) -> DebugState:
+        # Also with -no-session: for what is about the program. A session in a format we do not know
+        # is no reason to fail.
         try:
-            return DebugState.of(self._record.session).libraries
+            return DebugState.of(self._record.session)
         except CkptError:
-            return ()
+            return DebugState()
 
     # -- the process -------------------------------------------------------------------------------
 
@@ -278,7 +339,7 @@ class _Restore:
         """Attach to the parked program and give its threads their final state."""
         with ExitStack() as stack:
             stack.enter_context(settings.unasked())
-            stack.enter_context(settings.output_hidden())
+            stack.enter_context(output.output_hidden())
             # The user's file was chosen on purpose; GDB would take /proc/PID/exe when it thinks
             # they differ.
             stack.enter_context(settings.setting("exec-file-mismatch", "off"))
@@ -286,6 +347,7 @@ class _Restore:
             for name in ("stop", "cont", "register_changed", "memory_changed"):
                 stack.enter_context(settings.handlers_silenced(getattr(gdb.events, name)))
             self._undo.callback(_kill_attached, parked.pid)
+            self._undo.callback(self._place.reveal)
             try:
                 settings.quietly(f"attach {parked.pid}")
             except gdb.error as error:

@@ -4,15 +4,14 @@ a context manager with a `finally`.
 
 from __future__ import annotations
 
-import os
 import re
 from contextlib import ExitStack, contextmanager
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import gdb
 
-from .. import gdbtext
 from ..errors import one_line
+from .output import unnoticed
 
 
 def quietly(command: str) -> str:
@@ -85,11 +84,17 @@ def setting(name: str, value: str) -> Iterator[None]:
     if before == value:
         yield
         return
-    quietly(f"set {name} {value}")
+    assign(name, value)
     try:
         yield
     finally:
-        quietly(f"set {name} {before}")
+        assign(name, before)
+
+
+def assign(name: str, value: str) -> None:
+    """Have the setting `name` at `value`, for a purpose of our own: a front end is not told."""
+    with unnoticed():
+        quietly(f"set {name} {value}".rstrip())
 
 
 @contextmanager
@@ -222,8 +227,11 @@ def define(name: str, body: List[str]) -> None:
 
 
 @contextmanager
-def handlers_silenced(registry: Any) -> Iterator[None]:
-    """Disconnect every Python handler of an event for a while. `registry` is e.g. gdb.events.stop.
+def handlers_silenced(
+    registry: Any, which: Callable[[Any], bool] = lambda _: True
+) -> Iterator[None]:
+    """Disconnect the Python handlers of an event for a while, those that are `which`. `registry` is
+    e.g. gdb.events.stop.
 
     GDB can disconnect a handler one has, but not list them. Its EventRegistry object holds one
     pointer after the object header: the list of handlers. That is checked before it is used; if it
@@ -234,13 +242,36 @@ def handlers_silenced(registry: Any) -> Iterator[None]:
         yield
         return
     before = list(handlers)
-    del handlers[:]
+    handlers[:] = [each for each in before if not which(each)]
     try:
         yield
     finally:
         # Those connected meanwhile (a library's pretty-printers may do that) stay connected, after
         # the others.
-        handlers[:0] = before
+        handlers[:] = before + [each for each in handlers if each not in before]
+
+
+def _is_of_debug_adapter(handler: Any) -> bool:
+    return str(getattr(handler, "__module__", "")).startswith("gdb.dap")
+
+
+@contextmanager
+def exits_withheld() -> Iterator[None]:
+    """Let GDB's debug adapter (DAP) not hear that a program ends, since another one takes its place:
+    its client would close the session. It hears of it when that fails.
+    """
+    ends: List[Any] = []
+    gdb.events.exited.connect(ends.append)
+    try:
+        with handlers_silenced(gdb.events.exited, _is_of_debug_adapter):
+            yield
+    except BaseException:
+        if ends and not gdb.selected_inferior().pid:
+            for handler in filter(_is_of_debug_adapter, handlers_of(gdb.events.exited) or ()):
+                handler(ends[-1])
+        raise
+    finally:
+        gdb.events.exited.disconnect(ends.append)
 
 
 def handlers_of(registry: Any) -> Optional[List[Any]]:
@@ -266,53 +297,3 @@ def _type_address(address: int) -> Optional[int]:
 
     offset = object.__basicsize__ - ctypes.sizeof(ctypes.c_void_p)
     return ctypes.c_void_p.from_address(address + offset).value
-
-
-@contextmanager
-def output_hidden() -> Iterator[None]:
-    """Send what GDB writes to its standard output nowhere; errors are still shown.
-
-    Capturing a command's output is not enough: what GDB says about a stop comes from its
-    interpreter, past the capturing, and `suppress-cli-notifications` (where there is such a
-    setting) does not cover the line about a signal. A front end that listens to GDB/MI there needs
-    every word of it.
-    """
-    if _talks_mi():
-        yield
-        return
-    gdb.flush()
-    kept = os.dup(1)
-    try:
-        nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        os.dup2(nowhere, 1)
-        os.close(nowhere)
-        yield
-    finally:
-        gdb.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
-
-
-@contextmanager
-def warnings_hidden() -> Iterator[int]:
-    """Send what GDB writes to its standard error nowhere, and give a descriptor of where it went.
-
-    GDB 13 warns of the size of the registers in any core file from a new processor, for each thread
-    that is looked at, and past the capturing of output when it is Python that looks.
-    """
-    gdb.flush()
-    kept = os.dup(2)
-    try:
-        nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-        yield kept
-    finally:
-        gdb.flush()
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-def _talks_mi() -> bool:
-    with open("/proc/self/cmdline", "rb") as file:
-        return gdbtext.machine_interface(os.fsdecode(file.read()).split("\0"))

@@ -22,13 +22,13 @@ import signal
 import threading
 import time
 from contextlib import ExitStack, contextmanager
-from typing import Any, Callable, Dict, Iterator, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import gdb
 
 from .. import gdbtext, native
 from ..errors import LaunchError
-from . import inferior, settings
+from . import inferior, output, settings
 
 _SYS_TGKILL = 234
 # How long GDB may take to hand the terminal over; it is a matter of a few system calls.
@@ -126,14 +126,18 @@ def _nothing_to_catch() -> Iterator[None]:
         getattr(gdb, name) for name in ("BP_CATCHPOINT", "BP_WATCHPOINT") if hasattr(gdb, name)
     }
     disabled = [point for point in gdb.breakpoints() if point.type in kinds and point.enabled]
-    for point in disabled:
-        point.enabled = False
+    _enable(disabled, False)
     try:
         yield
     finally:
-        for point in disabled:
+        _enable(disabled, True)
+
+
+def _enable(points: List[Any], enabled: bool) -> None:
+    with output.unnoticed():
+        for point in points:
             if point.is_valid():
-                point.enabled = True
+                point.enabled = enabled
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import io
 import os
 import re
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pexpect
@@ -20,6 +20,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PROMPT = "(gdb-e2e) "
 # Twenty seconds are far more than any round trip needs, and still let a hung test report before anyone gives up.
 TIMEOUT_S = 20.0
+
+# Options of gdb that load the package, as a user's gdbinit does.
+LOAD = ("-iex", f"source {REPOSITORY / 'gdbext' / 'load.py'}")
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]")
 
@@ -45,6 +48,18 @@ def plain(text: str) -> str:
     return "\n".join(lines)
 
 
+def user_switch(user: int | None) -> Callable[[], None]:
+    """What a child does before it executes a program as the user and group `user`; None: nothing."""
+
+    def become_user() -> None:
+        if user is not None:
+            os.setgroups([])
+            os.setresgid(user, user, user)
+            os.setresuid(user, user, user)
+
+    return become_user
+
+
 class GdbSession:
     """One gdb process on its own pseudo-terminal.
 
@@ -67,15 +82,9 @@ class GdbSession:
         self.environment = dict(environment)
         self._transcript = io.StringIO()
 
-        def become_user() -> None:
-            if user is not None:
-                os.setgroups([])
-                os.setresgid(user, user, user)
-                os.setresuid(user, user, user)
-
         options = [word for setting in _SETTINGS for word in ("-iex", setting)]
         if load:
-            options += ["-iex", f"source {REPOSITORY / 'gdbext' / 'load.py'}"]
+            options += LOAD
         self.child = pexpect.spawn(
             "gdb",
             ["-nx", "-q", *options, *arguments],
@@ -85,7 +94,7 @@ class GdbSession:
             dimensions=(rows, columns),
             encoding="utf-8",
             codec_errors="replace",
-            preexec_fn=become_user,
+            preexec_fn=user_switch(user),
         )
         # pexpect sleeps 50 ms before each line it sends, against programs that turn echo off late; GDB's prompt comes
         # after it has set up the terminal.

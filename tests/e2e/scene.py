@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pexpect
 import processes
-from gdbsession import REPOSITORY, TIMEOUT_S, GdbSession, plain
+from gdbsession import REPOSITORY, TIMEOUT_S, GdbSession, plain, user_switch
+from miclient import MiSession
 
 BUILD = Path(os.environ.get("CKPT_BUILD", REPOSITORY / "build"))
 SOURCES = REPOSITORY / "tests" / "programs" / "e2e"
@@ -115,12 +116,6 @@ class Program:
     def __init__(
         self, arguments: Sequence[str], environment: dict[str, str], directory: Path, user: int | None
     ) -> None:
-        def become_user() -> None:
-            if user is not None:
-                os.setgroups([])
-                os.setresgid(user, user, user)
-                os.setresuid(user, user, user)
-
         self.child = pexpect.spawn(
             arguments[0],
             list(arguments[1:]),
@@ -129,7 +124,7 @@ class Program:
             timeout=TIMEOUT_S,
             encoding="utf-8",
             echo=False,
-            preexec_fn=become_user,
+            preexec_fn=user_switch(user),
         )
         self.child.delaybeforesend = None
         self.pid: int = self.child.pid
@@ -175,7 +170,7 @@ class Scene:
         # Not pytest's own tmp_path: an ordinary user cannot get through root's directories.
         self.directory = Path(tempfile.mkdtemp(prefix="ckpt-e2e-"))
         self.store = self.directory / "store"
-        self._sessions: list[GdbSession] = []
+        self._sessions: list[GdbSession | MiSession] = []
         self._programs: list[Program] = []
         home = self.directory / "home"
         home.mkdir()
@@ -249,6 +244,18 @@ class Scene:
             load=load,
             user=self.user,
             **options,
+        )
+        self._sessions.append(session)
+        return session
+
+    def mi(self, *arguments: str, interpreter: str = "mi3", extra: dict[str, str] | None = None) -> MiSession:
+        """A new GDB that talks GDB/MI; `extra` adds to its environment."""
+        session = MiSession(
+            arguments,
+            environment={**self.environment, **(extra or {})},
+            directory=self.directory,
+            user=self.user,
+            interpreter=interpreter,
         )
         self._sessions.append(session)
         return session

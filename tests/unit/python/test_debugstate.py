@@ -11,6 +11,7 @@ from gdbext.debugstate import (
     DebugState,
     Display,
     Signal,
+    Stop,
     SymbolFile,
     missing_breakpoints,
 )
@@ -35,6 +36,7 @@ STATE = DebugState(
     symbol_files=(SymbolFile("/tmp/extra.o", ((".text", 0x5550000),)),),
     signals=(Signal("SIGUSR1", False, False, True),),
     libraries=(("/lib/libx.so", "/usr/lib/libx.so.1"),),
+    stop=Stop("breakpoint-hit", "", (1, 4)),
 )
 
 
@@ -77,6 +79,10 @@ def point(**changes: Any) -> Dict[str, Any]:
         changed(symbol_files=[{"path": "/x", "sections": [[".text"]]}]),
         changed(symbol_files=[{"path": "/x", "sections": [[".text", "0x1"]]}]),
         changed(libraries="x"),
+        changed(stop=[]),
+        changed(stop={"reason": "a whim"}),
+        changed(stop={"reason": "signal-received", "signal": "SIG\nINT"}),
+        changed(stop={"reason": "breakpoint-hit", "breakpoints": ["1"]}),
         changed(breakpoints=[{}]),
         point(number="1"),
         point(ignore_count=True),

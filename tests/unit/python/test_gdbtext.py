@@ -237,18 +237,18 @@ def test_catch_arguments(what: str, words: Optional[str]) -> None:
 @pytest.mark.parametrize(
     "command, expected",
     [
-        ("gdb -q prog", False),
-        ("gdb -i=mi prog", True),
-        ("gdb --interpreter=mi2", True),
-        ("gdb -q --interpreter mi3 prog", True),
-        ("gdb -interp=mi", True),
-        ("gdb -i=tui", False),
-        ("gdb -i", False),
-        ("gdb -iex x", False),
-        ("gdb -ix file", False),
-        ("gdb --args prog -i=mi", False),
-        ("gdb", False),
+        ("gdb -q prog", ""),
+        ("gdb -i=mi prog", "mi"),
+        ("gdb --interpreter=mi2", "mi2"),
+        ("gdb -q --interpreter mi3 prog", "mi3"),
+        ("gdb -interp=mi", "mi"),
+        ("gdb -i=tui", ""),
+        ("gdb -i", ""),
+        ("gdb -iex x", ""),
+        ("gdb -ix file", ""),
+        ("gdb --args prog -i=mi", ""),
+        ("gdb", ""),
     ],
 )
-def test_machine_interface(command: str, expected: bool) -> None:
+def test_machine_interface(command: str, expected: str) -> None:
     assert gdbtext.machine_interface(command.split()) == expected
