@@ -17,6 +17,7 @@
 #include "base/error.hpp"
 #include "base/fault.hpp"
 #include "state/signals.hpp"
+#include "tracee/xstate_layout.hpp"
 
 #ifndef NT_SIGINFO
 #define NT_SIGINFO 0x53494749
@@ -346,7 +347,8 @@ std::vector<image::Note> thread_notes(const ThreadState& state, Tid process) {
   notes.push_back(note("CORE", NT_PRSTATUS, &status, sizeof status));
   notes.push_back(note("CORE", NT_FPREGSET, state.xstate.data(),
                        std::min(state.xstate.size(), kLegacyAreaBytes)));
-  notes.push_back(note("LINUX", NT_X86_XSTATE, state.xstate.data(), state.xstate.size()));
+  const auto xstate = tracee::area_for_debuggers(state.xstate);
+  notes.push_back(note("LINUX", NT_X86_XSTATE, xstate.data(), xstate.size()));
   if (state.stop_info)
     notes.push_back(note("CORE", NT_SIGINFO, &*state.stop_info, sizeof(siginfo_t)));
   return notes;

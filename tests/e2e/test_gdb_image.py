@@ -14,6 +14,8 @@ from steps import READ, attach_to_work, run_to_work, saved_output, view
 
 RESTART = str(BUILD / "bin" / "ckpt-restart")
 SAVE = str(BUILD / "bin" / "ckpt-save")
+# Not $pkru: GDB 13 looks for it in the wrong place of a living process on AMD's processors.
+EXTENDED = ("$ymm0.v4_int64", "$ymm7.v4_int64", "$mxcsr")
 
 
 def image_of(scene: Scene, name: str) -> Path:
@@ -22,9 +24,7 @@ def image_of(scene: Scene, name: str) -> Path:
 
 
 def without_targets(text: str) -> str:
-    """A `thread apply all bt` with the target ids and the notices of a live process taken out."""
-    # GDB 13 says this of every core from a CPU with larger registers than it knows, the kernel's cores included.
-    text = re.sub(r"^warning: Unexpected size of section .*\n", "", text, flags=re.MULTILINE)
+    """A `thread apply all bt` with the target ids of a live process taken out."""
     return re.sub(r"^Thread (\d+) \(.*\):$", r"Thread \1:", text, flags=re.MULTILINE)
 
 
@@ -38,6 +38,8 @@ def test_gdb_opens_the_image_as_a_core(scene: Scene) -> None:
     gdb, program = attach_to_work(scene, threads=3)
     before = view(gdb)
     counter = gdb.value("counter")
+    # In places that depend on the processor; void where it has none.
+    extended = [gdb.value(name) for name in EXTENDED]
     save(gdb, "core")
     gdb.execute("kill")
     gdb.quit()
@@ -49,6 +51,9 @@ def test_gdb_opens_the_image_as_a_core(scene: Scene) -> None:
     assert core.value("counter") == counter
     for name in ("rip", "rsp", "rbp", "eflags"):
         assert core.execute(f"info registers {name}") in before.registers
+    assert [core.value(name) for name in EXTENDED] == extended
+    # GDB 13 says things of the size of the registers, in cores from most new processors.
+    assert ".reg-xstate" not in core.transcript
     core.quit()
 
 
