@@ -23,12 +23,14 @@ class Options(Parsed):
 def run(options: Options) -> None:
     """Show what a snapshot says of itself."""
     from .. import report, session
+    from ..session import hardware
 
     found = _found(options)
     if options.json:
         session.show(report.info_json(*found))
     else:
         session.show(*report.info(*found))
+        session.show(*(f"note: {note}" for note in hardware.notes_before_restore(found[2])))
 
 
 def answer(options: Options) -> Dict[str, Any]:

@@ -3,6 +3,7 @@
     settings    changes of GDB's state that undo themselves
     inferior    what GDB knows of the program
     debugger    breakpoints, displays and settings: read for a save, made again by a restore
+    hardware    watchpoints and breakpoints of the processor, where it has none that work
     saving      one save
     restoring   one restore
     stoppc      where GDB believes a restored program stopped

@@ -38,11 +38,7 @@ _WATCH_COMMANDS = {
 def read() -> Tuple[Tuple[Breakpoint, ...], List[str]]:
     """The user's breakpoints in the order of their numbers, and notes on those that cannot be kept.
     """
-    known = {
-        point.number: point
-        for point in gdb.breakpoints()
-        if point.visible and point.number > 0 and point.number not in own
-    }
+    known = {point.number: point for point in users()}
     listed: Dict[int, Dict[str, Any]] = {}
     frames: Dict[int, Tuple[int, int]] = {}
     scoped: Mapping[int, int] = {}
@@ -78,6 +74,15 @@ def read() -> Tuple[Tuple[Breakpoint, ...], List[str]]:
             continue
         found.append(made)
     return tuple(found), notes
+
+
+def users() -> List[Any]:
+    """The user's breakpoints and watchpoints, those that Python shows."""
+    return [
+        point
+        for point in gdb.breakpoints()
+        if point.visible and point.number > 0 and point.number not in own
+    ]
 
 
 def _has_gaps(known: Mapping[int, Any]) -> bool:

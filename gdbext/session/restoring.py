@@ -25,6 +25,7 @@ from . import (
     breakpoints,
     debugger,
     editing,
+    hardware,
     inferior,
     life,
     output,
@@ -401,6 +402,7 @@ class _Restore:
             self._notes += breakpoints.make(self._state.breakpoints, tids, numbers)
             self._select(tids)
             self._notes += debugger.apply_displays(self._state)
+        self._notes += hardware.replace_dead()
         self._select(tids)
         if any(thread.ended for thread in self._record.threads):
             self._notes.append("the main thread had ended: it is shown until the program goes on")

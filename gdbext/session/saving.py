@@ -13,7 +13,7 @@ from ..errors import CkptError
 from ..progress import Progress
 from ..records import Fidelity, read, read_list
 from ..store import Store
-from . import debugger, inferior, settings, show, stopreason, typeahead
+from . import debugger, hardware, inferior, settings, show, stopreason, typeahead
 
 
 class SaveRequest(NamedTuple):
@@ -95,6 +95,7 @@ def _request(
     level = settings.selected_level()
     stop = inferior.location()
     state, notes = debugger.capture()
+    notes += hardware.notes_at_save()
     state = state._replace(stop=stopreason.read())
     table = {
         "pid": int(gdb.selected_inferior().pid),

@@ -20,6 +20,7 @@
 #include "state/terminal.hpp"
 #include "state/terminal_input.hpp"
 #include "threads/boundary.hpp"
+#include "tracee/debug_registers.hpp"
 #include "tracee/stop_clock.hpp"
 
 namespace py = pybind11;
@@ -179,6 +180,12 @@ std::map<ckpt::Tid, ckpt::Tid> remembered_ids(ckpt::Tid pid) {
   return ids;
 }
 
+std::optional<std::pair<bool, bool>> debug_registers() {
+  const auto seen = ckpt::tracee::try_debug_registers();
+  if (!seen) return std::nullopt;
+  return std::pair(seen->data, seen->code);
+}
+
 void write_terminal(int fd, const py::dict& modes) {
   ckpt::state::write_terminal(fd, to_json(modes));
 }
@@ -288,6 +295,10 @@ PYBIND11_MODULE(_native, module) {
       },
       py::arg("input"), py::arg("no_terminal"),
       "What to tell a user when such input cannot be typed on the program's terminal.");
+  module.def(
+      "debug_registers", &debug_registers,
+      "Whether watchpoints and breakpoints of the hardware stop a program on this machine, found "
+      "out by trying in a child: a pair of bools, or None when it could not be found out.");
   define_stop_clock(module);
   ckpt::bindings::define_offline(module);
   module.def(

@@ -1,0 +1,51 @@
+"""What this machine, its kernel and its processor can do, each found out by trying and only once. A test that needs one of
+these asks here and, if it is not there, does without or skips itself with the reason. Test programs that need something
+only they can try print SKIP and the reason themselves.
+"""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+_WATCHED = "volatile long watched; int main(void) { watched = 1; watched = 2; return 0; }\n"
+
+
+@functools.cache
+def hardware_watchpoints() -> bool:
+    """Whether a watchpoint that GDB gives to the processor stops the program. Under some hypervisors it never does."""
+    with tempfile.TemporaryDirectory() as directory:
+        program = Path(directory, "program")
+        subprocess.run(["cc", "-x", "c", "-g", "-O0", "-", "-o", program], input=_WATCHED, text=True, check=True)
+        commands = ["break main", "run", "watch watched", "continue"]
+        words = [word for command in commands for word in ("-ex", command)]
+        gdb = ["gdb", "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off", *words, program]
+        printed = subprocess.run(gdb, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout
+    return "Hardware watchpoint 2" in printed and "New value = 1" in printed
+
+
+# `nop; mov $1, %eax; xor %ebx, %ebx; int $0x80`
+_EXIT_32 = ".globl _start\n_start: nop\nmov $1, %eax\nxor %ebx, %ebx\nint $0x80\n"
+
+
+@functools.cache
+def programs_of_32_bits() -> bool:
+    """Whether the kernel runs them: an option, and a parameter of its start."""
+    with tempfile.TemporaryDirectory() as directory:
+        obj, program = Path(directory, "program.o"), Path(directory, "program")
+        subprocess.run(["as", "--32", "-o", obj, "-"], input=_EXIT_32, text=True, check=True)
+        subprocess.run(["ld", "-m", "elf_i386", "-o", program, obj], check=True)
+        try:
+            return subprocess.run([program]).returncode == 0
+        except OSError:
+            return False
+
+
+def need_programs_of_32_bits() -> None:
+    """Skip the test where the kernel runs none."""
+    if not programs_of_32_bits():
+        pytest.skip("the kernel runs no 32-bit programs")
