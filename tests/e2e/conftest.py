@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
 from scene import ORDINARY_USER, Scene
+from support import probes
 
 _SCENES = pytest.StashKey[list[Scene]]()
 
@@ -32,6 +34,15 @@ def make_scene(request: pytest.FixtureRequest) -> Iterator[Callable[..., Scene]]
 def scene(make_scene: Callable[..., Scene]) -> Scene:
     """The test's own directory, store and processes, as the user who runs the tests."""
     return make_scene()
+
+
+@pytest.fixture
+def watching_scene(scene: Scene) -> Scene:
+    """As `scene`, with watchpoints that work: in software, and a warning in the report, where the hardware's do not."""
+    if not probes.hardware_watchpoints():
+        warnings.warn("the debug registers of this machine stop nothing: done with software watchpoints", stacklevel=1)
+        scene.settings.append("set can-use-hw-watchpoints 0")
+    return scene
 
 
 @pytest.fixture

@@ -170,6 +170,8 @@ class Scene:
         # Not pytest's own tmp_path: an ordinary user cannot get through root's directories.
         self.directory = Path(tempfile.mkdtemp(prefix="ckpt-e2e-"))
         self.store = self.directory / "store"
+        # What each GDB of the test is told first.
+        self.settings: list[str] = []
         self._sessions: list[GdbSession | MiSession] = []
         self._programs: list[Program] = []
         home = self.directory / "home"
@@ -238,7 +240,7 @@ class Scene:
     ) -> GdbSession:
         """A new GDB on a new terminal; `extra` adds to its environment."""
         session = GdbSession(
-            arguments,
+            [*(word for setting in self.settings for word in ("-iex", setting)), *arguments],
             environment={**self.environment, **(extra or {})},
             directory=self.directory,
             load=load,

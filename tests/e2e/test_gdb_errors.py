@@ -16,6 +16,7 @@ import pytest
 from gdbsession import GdbSession
 from scene import ORDINARY_USER, SOURCES, Scene, line_of, refuse, restore, save
 from steps import READ, assert_same, continue_to_end, run_to_work, view
+from support import probes
 
 ROOT = os.getuid() == 0
 STUB = Path(__file__).with_name("stub.py")
@@ -148,6 +149,7 @@ def test_under_a_seccomp_filter_without_privilege(user_scene: Scene) -> None:
 
 
 def test_a_32_bit_program(scene: Scene) -> None:
+    probes.need_programs_of_32_bits()
     source = scene.write(
         "small.s",
         ".globl _start\n_start: nop\nnop\nmov $1, %eax\nmov $15, %ebx\nint $0x80\n",

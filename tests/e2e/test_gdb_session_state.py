@@ -62,8 +62,8 @@ def test_every_kind_of_breakpoint_comes_back(scene: Scene) -> None:
     again.quit()
 
 
-def test_a_restore_makes_no_duplicates(scene: Scene) -> None:
-    gdb = run_to_work(scene)
+def test_a_restore_makes_no_duplicates(watching_scene: Scene) -> None:
+    gdb = run_to_work(watching_scene)
     gdb.execute("watch watched")
     gdb.execute("display counter")
     gdb.execute("tbreak say_nonce")
@@ -77,7 +77,7 @@ def test_a_restore_makes_no_duplicates(scene: Scene) -> None:
         assert gdb.execute("info display") == displays
     gdb.quit()
     # ... and in a session that got them from the first restore.
-    again = scene.gdb()
+    again = watching_scene.gdb()
     restore(again, "twice")
     restore(again, "twice")
     assert breakpoints(again) == expected
@@ -100,12 +100,12 @@ def test_breakpoints_the_session_has_already_are_kept(scene: Scene) -> None:
     again.quit()
 
 
-def test_the_first_change_after_the_restore_is_caught(scene: Scene) -> None:
-    gdb = run_to_work(scene, step=2)
+def test_the_first_change_after_the_restore_is_caught(watching_scene: Scene) -> None:
+    gdb = run_to_work(watching_scene, step=2)
     gdb.execute("watch watched")
     save(gdb, "watched")
     gdb.quit()
-    again = scene.gdb()
+    again = watching_scene.gdb()
     restore(again, "watched")
     stopped = again.execute("continue")
     assert "Old value = 101" in stopped and "New value = 102" in stopped
@@ -131,12 +131,12 @@ def test_a_software_watchpoint_is_caught_too(scene: Scene) -> None:
     again.quit()
 
 
-def test_a_watchpoint_of_an_address_comes_back(scene: Scene) -> None:
-    gdb = run_to_work(scene, step=2)
+def test_a_watchpoint_of_an_address_comes_back(watching_scene: Scene) -> None:
+    gdb = run_to_work(watching_scene, step=2)
     gdb.execute("watch -location counter")
     save(gdb, "location")
     gdb.quit()
-    again = scene.gdb()
+    again = watching_scene.gdb()
     restore(again, "location")
     stopped = again.execute("continue")
     assert "Old value = 2" in stopped and "New value = 6" in stopped

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import oracle
+from support import oracle, probes
 from support.checkpoint import Saved, Workshop, passed
 from support.processes import Running, as_root, children_of, exists, read_text, system_call_of, wait_until
 
@@ -257,13 +257,11 @@ buffer: .byte 0
 
 def test_32_bit_program(workshop: Workshop) -> None:
     """Assembled by hand: a 32-bit C library is not everywhere."""
+    probes.need_programs_of_32_bits()
     obj, program = workshop.directory / "thirty-two.o", workshop.directory / "thirty-two"
     subprocess.run(["as", "--32", "-o", obj, "-"], input=_START_32, text=True, check=True)
     subprocess.run(["ld", "-m", "elf_i386", "-o", program, obj], check=True)
-    try:
-        running = workshop.start([program])
-    except OSError as error:
-        pytest.skip(f"the kernel runs no 32-bit programs: {error}")
+    running = workshop.start([program])
     running.ready()
     oracle.wait_asleep(running.pid)
     line = _one_line(workshop.try_save(running.pid))
