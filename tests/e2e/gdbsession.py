@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pexpect
 import processes
+from support.processes import DEADLINE_S
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROMPT = "(gdb-e2e) "
-# Twenty seconds are far more than any round trip needs, and still let a hung test report before anyone gives up.
-TIMEOUT_S = 20.0
+TIMEOUT_S = DEADLINE_S
 
 # Options of gdb that load the package, as a user's gdbinit does.
 LOAD = ("-iex", f"source {REPOSITORY / 'gdbext' / 'load.py'}")

@@ -15,6 +15,8 @@ from collections.abc import Callable, Set
 from pathlib import Path
 from time import monotonic
 
+from support.processes import DEADLINE_S
+
 TAG_VARIABLE = "CKPT_E2E_TAG"
 
 
@@ -57,7 +59,7 @@ def tagged(tag: str, before: Set[int] = frozenset()) -> list[int]:
     return sorted(found)
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> None:
     """Return as soon as `condition` holds, for conditions without an event. AssertionError after `timeout_s`."""
     deadline = monotonic() + timeout_s
     while not condition():
@@ -66,7 +68,7 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 20.0
         os.sched_yield()
 
 
-def wait_gone(pid: int, timeout_s: float = 20.0) -> None:
+def wait_gone(pid: int, timeout_s: float = DEADLINE_S) -> None:
     """Return when process `pid` has ended, which need not be our child. AssertionError after `timeout_s`."""
     try:
         pidfd = os.pidfd_open(pid)
@@ -91,7 +93,7 @@ def kill_now(pid: int) -> None:
         pass
 
 
-def wait_in_syscall(pid: int, *numbers: int, timeout_s: float = 20.0) -> None:
+def wait_in_syscall(pid: int, *numbers: int, timeout_s: float = DEADLINE_S) -> None:
     """Return when the main thread of `pid` sleeps inside one of the x86-64 system calls `numbers`."""
 
     def inside() -> bool:

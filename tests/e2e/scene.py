@@ -292,7 +292,7 @@ class Scene:
         """What stood on each terminal, for the report of a failed test."""
         return [session.transcript for session in self._sessions]
 
-    def close(self, grace_s: float = 5.0) -> list[str]:
+    def close(self, grace_s: float = 20.0) -> list[str]:
         """End everything and describe each process that is left `grace_s` after its owner's end."""
         for session in self._sessions:
             session.close()

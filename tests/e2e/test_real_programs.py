@@ -18,8 +18,6 @@ from gdbsession import GdbSession
 from scene import Program, Scene, restore, save
 from steps import POLL, READ
 
-pytestmark = pytest.mark.timeout(180)
-
 PYTHON = "/usr/bin/python3"
 # How bc may wait for a key, depending on its libedit.
 SELECT, PSELECT = 23, 270
@@ -294,7 +292,6 @@ def test_a_program_on_jemalloc(scene: Scene) -> None:
     assert_restores(scene, "jemalloc", own_lines(text), 20)
 
 
-@pytest.mark.timeout(300)
 def test_a_hundred_restores_of_an_attached_program(scene: Scene) -> None:
     program = scene.spawn(scene.program("e2e_threads"), "3", "wait")
     program.expect("READY")

@@ -15,8 +15,6 @@ import pytest
 from support.checkpoint import Workshop, notes
 from support.processes import Running, children_of, kill_now, wait_until
 
-pytestmark = pytest.mark.timeout(120)
-
 ASYNCIO = """
 import asyncio, os, sys
 nonce, count = os.urandom(8).hex(), 0

@@ -16,7 +16,9 @@ from pathlib import Path
 from time import monotonic
 from typing import IO
 
-DEADLINE_S = 30.0
+# For what hangs. What a test waits for is there within a second or two on an idle machine; on one with ten times as much to do
+# as it has processors for it comes late, and must not fail.
+DEADLINE_S = 90.0
 
 
 def read_text(path: str | Path) -> str:
