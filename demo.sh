@@ -9,5 +9,5 @@ source scripts/common.sh
 
 need_packages "${packages_build[@]}" "${packages_demo[@]}"
 say "Building"
-build_tree build -DCKPT_TESTS=OFF
+build default
 exec /usr/bin/python3 scripts/demo.py

@@ -1,9 +1,12 @@
 #!/bin/bash
 # Installs what is missing, builds, and runs every check and test. Meant for a fresh Debian 12.
 #
-#   ./test.sh             everything
-#   ./test.sh STEP...     some of it: see `all_steps` below (`packages` and `build` are quick when
-#                         there is nothing to do)
+#   ./test.sh             everything; each subject of the matrix of ways in two of them, in turn
+#   ./test.sh quick       while working: unit tests, layers, types, and each subject of the
+#                         integration tests in one way
+#   ./test.sh full        every subject in every way, and clang-tidy on every source
+#   ./test.sh STEP...     some of it: see the lists of steps below (`packages` and `build` are quick
+#                         when there is nothing to do)
 #
 # As root the Python tests run twice: as root, and as an ordinary user (ckpt-test, created when it
 # is missing). As an ordinary user they run once.
@@ -12,24 +15,64 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$root" || exit 1
 source scripts/common.sh
 
-all_steps=(packages build format tidy types unit sanitized fuzz pytest pytest-user)
+all_steps=(packages build format types unit pytest pytest-user tidy sanitized fuzz)
+quick_steps=(build format types unit quick)
+# These come after all others, in the order of worth, each while that many minutes of `minutes` remain.
+long_steps=()
+declare -A needs_minutes=()
+minutes=${CKPT_TEST_MINUTES:-80}
 ordinary_user=ckpt-test
 fuzz_seconds=${CKPT_FUZZ_SECONDS:-5}
+ways=2
 
 step_packages() { need_packages "${packages_build[@]}" "${packages_demo[@]}" "${packages_test[@]}"; }
 
 # demo.sh builds without the tests in the same place.
-step_build() { build_tree build -DCKPT_TESTS=ON; }
+step_build() { build tests; }
 
 step_format() {
   find native restart tests/unit -name '*.[ch]pp' -print0 | xargs -0r clang-format --dry-run -Werror
 }
 
+# The last commit before the last day of the history; nothing where there is none.
+day_before() {
+  local newest
+  newest=$(git log -1 --format=%ct 2>/dev/null) && git rev-list -1 --before=$((newest - 86400)) HEAD
+}
+
+# What clang-tidy is to read: the sources that have changed since, and for a header one that includes it.
+tidy_sources() {
+  local base changed file
+  base=$(day_before)
+  if [[ $ways == all || -z $base ]] || ! git diff --quiet "$base" -- .clang-tidy; then
+    find native restart -name '*.cpp'
+    return
+  fi
+  mapfile -t changed < <(
+    git diff --name-only --diff-filter=d "$base" -- native restart
+    git ls-files --others --exclude-standard -- native restart
+  )
+  for file in "${changed[@]}"; do
+    case $file in
+      *.cpp) echo "$file" ;;
+      *.hpp)
+        if [[ -e ${file%.hpp}.cpp ]]; then
+          echo "${file%.hpp}.cpp"
+        else
+          grep -rlE --include='*.cpp' "#include \"(.*/)?${file##*/}\"" native restart | head -n 1
+        fi
+        ;;
+    esac
+  done | sort -u
+}
+
 step_tidy() {
-  # clang reads the command lines of g++, and lacks one thing that libstdc++ expects of a compiler.
-  nice -n 10 run-clang-tidy -quiet -p build -j "$(nproc)" \
-    -extra-arg=-include -extra-arg="$root/cmake/clang_source_location.hpp" \
-    "$root/(native|restart)/" 2>&1 |
+  local sources
+  mapfile -t sources < <(tidy_sources)
+  echo "${#sources[@]} sources to read"
+  ((${#sources[@]})) || return 0
+  configure tidy || return 1
+  nice -n 10 run-clang-tidy -quiet -p build-tidy -j "$(nproc)" "${sources[@]/#/$root/}" 2>&1 |
     grep -vE '^[0-9]+ warnings? |^clang-tidy|^$|^Suppressed|^Use -header-filter'
   return "${PIPESTATUS[0]}"
 }
@@ -40,8 +83,7 @@ step_unit() { build/bin/ckpt-unit-tests --gtest_brief=1; }
 
 # One build of clang's serves the sanitizers and the fuzz targets.
 step_sanitized() {
-  build_tree build-asan -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_C_COMPILER=clang -DCKPT_FUZZ=ON \
-    -DCKPT_SANITIZE=address,undefined >build-asan.log || { cat build-asan.log; return 1; }
+  build sanitized >build-asan.log || { cat build-asan.log; return 1; }
   build-asan/bin/ckpt-unit-tests --gtest_brief=1
 }
 
@@ -66,16 +108,23 @@ step_fuzz() {
   return $status
 }
 
-# GDB's Python, never the first python3 on PATH.
 read -ra tests <<<"${CKPT_TESTS:-tests}" # which of them, e.g. tests/e2e
-pytest=(/usr/bin/python3 -m pytest -q --durations=5 -n "$(nproc)" "${tests[@]}")
+# GDB's Python, never the first python3 on PATH. Half of what a test does is waiting.
+pytest=(/usr/bin/python3 -m pytest -q --durations=5 -n $((2 * $(nproc))))
+
+user_follows() { [[ $(id -u) == 0 && " ${steps[*]} " == *" pytest-user "* ]]; }
 
 # What needs to be done by one of the two users only is left to the ordinary one.
 step_pytest() {
-  local follows=
-  [[ $(id -u) == 0 && " ${steps[*]} " == *" pytest-user "* ]] && follows=yes
-  CKPT_TEST_USER_FOLLOWS=$follows timeout -k 30 1800 "${pytest[@]}"
+  local follows=() once=()
+  if user_follows; then
+    follows=(env CKPT_TEST_USER_FOLLOWS=yes)
+    once=(--ignore=tests/unit/python --ignore=tests/offline)
+  fi
+  timeout -k 30 1800 "${follows[@]}" "${pytest[@]}" --ways "$ways" "${once[@]}" "${tests[@]}"
 }
+
+step_quick() { timeout -k 30 600 "${pytest[@]}" --ways 1 -m "not slow" tests/unit/python tests/integration; }
 
 step_pytest-user() {
   if [[ $(id -u) != 0 ]]; then
@@ -90,27 +139,31 @@ step_pytest-user() {
     TERM="${TERM:-xterm}" HOME="$place/home" TMPDIR="$place/tmp" PYTHONDONTWRITEBYTECODE=1
   )
   chown -R "$ordinary_user:" "$place"
-  timeout -k 30 1800 "${as_user[@]}" "${pytest[@]}"
+  timeout -k 30 1800 "${as_user[@]}" "${pytest[@]}" --ways "$ways" "${tests[@]}"
   status=$?
   rm -rf "$place"
   return $status
 }
 
-steps=("$@")
-((${#steps[@]})) || steps=("${all_steps[@]}")
+case $* in
+  "") steps=("${all_steps[@]}" "${long_steps[@]}") ;;
+  quick) steps=("${quick_steps[@]}") ;;
+  full) steps=("${all_steps[@]}" "${long_steps[@]}") ways=all minutes=1000000 ;;
+  *) steps=("$@") minutes=1000000 ;;
+esac
 
 # Debug information and build files hold paths, so that another user's tests need the sources and the
 # build where that user can read them. If it is not here, everything is done on a copy.
-if [[ $(id -u) == 0 && " ${steps[*]} " == *" pytest-user "* ]]; then
+if user_follows; then
   id -u "$ordinary_user" >/dev/null 2>&1 || useradd --system --no-create-home "$ordinary_user"
   if ! runuser -u "$ordinary_user" -- test -r "$root/tests/conftest.py"; then
     copy=$(mktemp -d /tmp/ckpt-source.XXXXXX)
     trap 'rm -rf "$copy"' EXIT
-    tar -cf - --exclude=./.git --exclude='./build*' . | tar -xf - -C "$copy"
+    tar -cf - --exclude='./build*' . | tar -xf - -C "$copy"
     chmod -R a+rX "$copy"
     say "Everything is done in $copy: $ordinary_user cannot read $root"
-    [[ " ${steps[*]} " == *" build "* ]] || steps=(build "${steps[@]}")
-    "$copy/test.sh" "${steps[@]}"
+    (($#)) && [[ " ${steps[*]} " != *" build "* ]] && set -- build "$@"
+    "$copy/test.sh" "$@"
     exit
   fi
 fi
@@ -121,6 +174,10 @@ for step in "${steps[@]}"; do
   if ! declare -F "step_$step" >/dev/null; then
     echo "test.sh: no step '$step'; there are: ${all_steps[*]}" >&2
     exit 2
+  fi
+  if ((SECONDS + 60 * ${needs_minutes[$step]:-0} > 60 * minutes)); then
+    summary+=("$(printf '%-12s left out: less than %d minutes remain' "$step" "${needs_minutes[$step]}")")
+    continue
   fi
   say "$step"
   begin=$SECONDS

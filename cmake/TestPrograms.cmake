@@ -69,7 +69,7 @@ function(ckpt_add_test_program source)
         $<$<STREQUAL:${variant},nopie>:-no-pie>
         $<$<STREQUAL:${variant},static>:-static>)
     endif()
-    set_target_properties(${target} PROPERTIES
+    set_target_properties(${target} PROPERTIES EXCLUDE_FROM_ALL ON
       C_STANDARD 17 C_EXTENSIONS ON CXX_STANDARD 20 CXX_EXTENSIONS ON
       POSITION_INDEPENDENT_CODE OFF)  # the options below say which kind
     target_compile_options(${target} PRIVATE -g -O0 -pthread -Wall -Wextra ${cflags})
@@ -81,7 +81,8 @@ function(ckpt_add_test_program source)
   endforeach()
 endfunction()
 
-add_custom_target(test-programs ALL)
+# Not part of the default target: `cmake --build BUILD --target test-programs`.
+add_custom_target(test-programs)
 file(GLOB_RECURSE _program_sources CONFIGURE_DEPENDS
   "${PROJECT_SOURCE_DIR}/tests/programs/*.c" "${PROJECT_SOURCE_DIR}/tests/programs/*.cpp")
 foreach(_source IN LISTS _program_sources)

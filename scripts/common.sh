@@ -39,14 +39,11 @@ need_packages() {
   "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${missing[@]}"
 }
 
-# build_tree DIRECTORY [CMAKE OPTION...] : configures and builds, at low priority.
-build_tree() {
-  local directory=$1
-  shift
-  cmake -S "$root" -B "$directory" -G Ninja "$@" >"$directory.configure.log" 2>&1 || {
-    cat "$directory.configure.log" >&2
-    return 1
-  }
-  rm -f "$directory.configure.log"
-  nice -n 10 cmake --build "$directory" -j "$(nproc)"
+# configure PRESET : CMake's presets are in CMakePresets.json.
+configure() {
+  local log
+  log=$(cmake --preset "$1" 2>&1) || { echo "$log" >&2; return 1; }
 }
+
+# build PRESET : configures and builds, at low priority.
+build() { configure "$1" && cmake --build --preset "$1" -j "$(nproc)"; }
