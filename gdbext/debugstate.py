@@ -104,8 +104,7 @@ class Stop(NamedTuple):
 
 class DebugState(NamedTuple):
     """All of it. `symbol_file` is where the program's symbols came from, when not from its
-    executable. `libraries` pairs the names the dynamic linker has for libraries with the files
-    behind them.
+    executable.
     """
 
     args: str = ""
@@ -118,7 +117,6 @@ class DebugState(NamedTuple):
     displays: Tuple[Display, ...] = ()
     symbol_files: Tuple[SymbolFile, ...] = ()
     signals: Tuple[Signal, ...] = ()
-    libraries: Tuple[Tuple[str, str], ...] = ()
     stop: Stop = Stop()
 
     def table(self) -> Dict[str, Any]:
@@ -176,7 +174,6 @@ class DebugState(NamedTuple):
                 )
                 for each in read_list(source, "signals", dict)
             ),
-            libraries=_pairs(source, "libraries"),
             stop=_stop(read_dict(source, "stop")),
         )
 

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Callable, Iterator, Mapping, Optional, Tuple, Type, Union
@@ -241,6 +242,18 @@ class Snapshot:
 
         variables: Mapping[str, str] = self._parsed("environ", parse)
         return variables
+
+    @property
+    def auxv(self) -> Mapping[int, int]:
+        """The auxiliary vector that the kernel gave to the program: values by AT_* keys."""
+
+        def parse(record: Mapping[str, Any]) -> Mapping[int, int]:
+            source = read(read_dict(record, "memory"), "auxv", bytes)
+            words = struct.unpack(f"<{len(source) // 8}Q", source[: len(source) // 8 * 8])
+            return MappingProxyType(dict(zip(words[0::2], words[1::2])))
+
+        values: Mapping[int, int] = self._parsed("auxv", parse)
+        return values
 
     @property
     def cwd(self) -> str:

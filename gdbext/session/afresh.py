@@ -18,7 +18,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 import gdb
 
-from .. import bundle, native
+from .. import bundle, linkmap, native, overlay
 from ..debugstate import DebugState
 from ..errors import CkptError, MissingContentError
 from ..saved import SavedDescriptor
@@ -85,10 +85,11 @@ def post_mortem(path: str, store: str, scratch: str) -> Dict[str, Any]:
         held = next((each.held_signal for each in snapshot.threads if each.held_signal), 0)
         caught = snapshot.signals.actions.get(held)
         session = snapshot.session
-    replaced = {
-        name: copy for name, copy in copies.items() if name != snapshot.program and copy != name
-    }
-    with _as_core(executable, path, replaced, Path(scratch)):
+        replaced = {
+            name: copy for name, copy in copies.items() if name != snapshot.program and copy != name
+        }
+        libraries = overlay.files_for(dict(linkmap.libraries(snapshot)), replaced)
+    with _as_core(executable, path, libraries, Path(scratch)):
         own = whereabouts.own()
         message = whereabouts.abort_message()
         condition = _condition_here(session) if not held else ""
@@ -139,13 +140,14 @@ def _copies(snapshot: Snapshot) -> Dict[str, str]:
 
 
 @contextmanager
-def _as_core(executable: str, path: str, replaced: Dict[str, str], scratch: Path) -> Iterator[None]:
+def _as_core(executable: str, path: str, libraries: Dict[str, str], scratch: Path) -> Iterator[None]:
     scratch.mkdir(exist_ok=True)
     try:
         settings.quietly(f"file {settings.quoted(executable)}")
-        if replaced:
-            life.show_libraries(scratch, replaced, ())
-        settings.quietly(f"core-file {path}")
+        if libraries:
+            life.show_libraries(scratch, libraries)
+        with life.looking_for(scratch, libraries):
+            settings.quietly(f"core-file {path}")
         yield
     finally:
         settings.quietly("core-file")

@@ -47,7 +47,6 @@ def capture() -> Tuple[DebugState, List[str]]:
             Signal(row.name, row.stop, row.print, row.passed)
             for row in gdbtext.signals(quietly("info signals")).values()
         ),
-        libraries=_libraries(),
     )
     return state, notes
 
@@ -58,26 +57,6 @@ def read_displays() -> Tuple[Display, ...]:
         Display(row.enabled, row.format, row.expression)
         for row in gdbtext.displays(quietly("info display"))
     )
-
-
-def _libraries() -> Tuple[Tuple[str, str], ...]:
-    """The libraries whose name for the dynamic linker is not the path of their file, with that
-    path.
-    """
-    found = []
-    for library in gdbtext.shared_libraries(quietly("info sharedlibrary")):
-        name = _without_sysroot(library.name)
-        real = os.path.realpath(name)
-        if real != name:
-            found.append((name, real))
-    return tuple(found)
-
-
-def _without_sysroot(name: str) -> str:
-    root = str(gdb.parameter("sysroot") or "").rstrip("/")
-    if root and root != "target:" and name.startswith(root + "/"):
-        return name[len(root) :]
-    return name[len("target:") :] if name.startswith("target:") else name
 
 
 def _symbol_file() -> str:

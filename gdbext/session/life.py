@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, ContextManager, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 import gdb
 
@@ -167,12 +167,11 @@ def _end(target: Any) -> None:
 # -- where GDB finds libraries ---------------------------------------------------------------------
 
 
-def show_libraries(scratch: Path, replaced: Mapping[str, str], search: Sequence[str]) -> None:
-    """Make GDB open `replaced`'s copies in place of its keys, and look for libraries with relative
-    names in `search`.
+def show_libraries(scratch: Path, files: Mapping[str, str]) -> None:
+    """Make GDB find `files` (see `overlay.files_for`) for the life of the program that is about to
+    be restored. Those with relative names are found within `looking_for()` only.
 
-    Both for the life of the program that is about to be restored. There must be no process. Raises
-    OSError.
+    There must be no process. Raises OSError.
     """
     global _shown
     _connect()
@@ -181,14 +180,14 @@ def show_libraries(scratch: Path, replaced: Mapping[str, str], search: Sequence[
     shown = _Shown(link, scratch / f"overlay-{os.getpid()}")
     _remove(shown)
     _shown = shown
-    if replaced:
-        overlay.build(shown.directory, link, replaced)
-        link.symlink_to(shown.directory)
+    if any(os.path.isabs(name) for name in files):
+        link.symlink_to(overlay.build(shown.directory, link, files))
         _change(shown, "sysroot", str(link))
-        search = [str(link) + directory for directory in search]
-    if search:
-        before = settings.shown("solib-search-path")
-        _change(shown, "solib-search-path", ":".join([*filter(None, [before]), *search]))
+
+
+def looking_for(scratch: Path, files: Mapping[str, str]) -> ContextManager[None]:
+    """While GDB looks for the libraries of a program: those with relative names are to be found."""
+    return overlay.working_directory(scratch / f"beside-{os.getpid()}", files)
 
 
 def is_own_sysroot(path: str) -> bool:

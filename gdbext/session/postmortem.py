@@ -25,7 +25,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tu
 
 import gdb
 
-from .. import overlay
+from .. import linkmap, overlay
 from ..debugstate import DebugState
 from ..errors import CkptError, MissingContentError, SnapshotError
 from ..progress import Progress
@@ -46,14 +46,11 @@ _EVENTS = (
 
 
 class Files(NamedTuple):
-    """The files of a snapshot as GDB is to see them. `replaced` maps names of libraries to copies;
-    `search` are directories of libraries with relative names.
-    """
+    """The files of a snapshot as GDB is to see them; `libraries` as of `overlay.files_for`."""
 
     executable: str
     symbols: Optional[str]
-    replaced: Dict[str, str]
-    search: Tuple[str, ...]
+    libraries: Dict[str, str]
     debug: Optional[Path]
 
 
@@ -151,18 +148,14 @@ class Core:
                 value = f"{settings.shown('debug-file-directory')}:{files.debug}"
                 stack.enter_context(settings.setting("debug-file-directory", value))
             root = "" if ours else sysroot
-            if files.replaced:
+            if files.libraries:
                 self._store.create()
-                self._overlay = (
-                    self._store.scratch_directory / f"core-{os.getpid()}-{next(_numbers)}"
-                )
-                overlay.build(self._overlay, self._overlay, files.replaced)
-                root = str(self._overlay)
+                scratch = self._store.scratch_directory
+                stack.enter_context(life.looking_for(scratch, files.libraries))
+                if any(os.path.isabs(name) for name in files.libraries):
+                    self._overlay = scratch / f"core-{os.getpid()}-{next(_numbers)}"
+                    root = str(overlay.build(self._overlay, None, files.libraries))
             self._set("sysroot", root, stack)
-            search = [root + each if files.replaced else each for each in files.search]
-            if search:
-                before = settings.shown("solib-search-path")
-                self._set("solib-search-path", ":".join([*filter(None, [before]), *search]), stack)
             yield
 
     def _set(self, name: str, value: str, stack: ExitStack) -> None:
@@ -250,13 +243,7 @@ def files_of(snapshot: Snapshot, record: Record, store: Store) -> Files:
             continue
         if path != mapping.path:
             replaced[mapping.path] = path
-    search: List[str] = []
     with _state_of(record) as state:
-        for name, real in state.libraries:
-            if not os.path.isabs(name):
-                search.append(os.path.dirname(real))
-            elif real in replaced and not os.path.lexists(name):
-                replaced[name] = replaced[real]
         symbols: Optional[str] = state.symbol_file
     if not symbols or executable != record.program or not os.path.exists(symbols):
         symbols = None
@@ -266,7 +253,8 @@ def files_of(snapshot: Snapshot, record: Record, store: Store) -> Files:
     imported = snapshot.path == store.path_of(snapshot.name) and directory.is_dir()
     # A colon would end it.
     debug = directory if imported and ":" not in str(directory) else None
-    return Files(executable, symbols, replaced, tuple(dict.fromkeys(search)), debug)
+    libraries = overlay.files_for(dict(linkmap.libraries(snapshot)), replaced)
+    return Files(executable, symbols, libraries, debug)
 
 
 # -- ckpt inspect ----------------------------------------------------------------------------------

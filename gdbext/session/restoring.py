@@ -15,11 +15,12 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import gdb
 
-from .. import events, launch, mi, native, plugins
+from .. import events, launch, linkmap, mi, native, overlay, plugins
 from ..debugstate import DebugState, Stop
 from ..errors import CkptError, LaunchError
 from ..progress import Progress
 from ..records import Checked, Finished, MovedLock, Record
+from ..snapshot import Snapshot
 from ..store import Store
 from . import (
     breakpoints,
@@ -191,6 +192,8 @@ class _Restore:
         self._undo = undo
         self._place = place
         self._notes: List[str] = list(checked.notes)
+        # Where GDB finds what it would not by itself.
+        self._libraries: Dict[str, str] = {}
 
     def run(self, name: str) -> Restored:
         """All of it, in order."""
@@ -288,17 +291,12 @@ class _Restore:
                 pass  # the file that was loaded has gone meanwhile
 
     def _show_libraries(self) -> None:
-        """Let GDB find libraries that changed or vanished, and those with names relative to a
-        directory.
-        """
+        """Let GDB find libraries that changed or vanished, or whose names lead elsewhere by now."""
         replaced = {library.path: library.copy for library in self._checked.libraries}
-        search: List[str] = []
-        for name, real in self._saved_state().libraries:
-            if not os.path.isabs(name):
-                search.append(os.path.dirname(real))
-            elif real in replaced and not os.path.lexists(name):
-                replaced[name] = replaced[real]
-        if not replaced and not search:
+        with Snapshot.open(self._path, store=self._store.root) as snapshot:
+            names = dict(linkmap.libraries(snapshot))
+        files = overlay.files_for(names, replaced)
+        if not files:
             return
         root = str(gdb.parameter("sysroot") or "")
         if root not in ("", "/", "target:"):
@@ -307,14 +305,12 @@ class _Restore:
             )
             return
         self._undo.callback(life.forget_libraries)
-        if replaced:
-            self._store.create()
+        self._store.create()
         try:
-            life.show_libraries(
-                self._store.scratch_directory, replaced, list(dict.fromkeys(search))
-            )
+            life.show_libraries(self._store.scratch_directory, files)
         except OSError as error:
             raise CkptError(f"{error.filename}: {error.strerror}") from None
+        self._libraries = files
 
     def _saved_state(self) -> DebugState:
         # Also with -no-session: for what is about the program. A session in a format we do not know
@@ -349,6 +345,7 @@ class _Restore:
                 stack.enter_context(settings.handlers_silenced(getattr(gdb.events, name)))
             self._undo.callback(_kill_attached, parked.pid)
             self._undo.callback(self._place.reveal)
+            stack.enter_context(life.looking_for(self._store.scratch_directory, self._libraries))
             try:
                 settings.quietly(f"attach {parked.pid}")
             except gdb.error as error:

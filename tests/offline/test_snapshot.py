@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,9 @@ from gdbext import (
     UnmappedError,
     VersionError,
 )
+from gdbext import linkmap
 from support import oracle
+from support.checkpoint import Workshop
 from support.offline import Scene
 
 VARIANTS = pytest.mark.parametrize("variant", ["", ".nopie", ".static"])
@@ -335,3 +338,26 @@ def test_importing_the_package_is_cheap() -> None:
     root = Path(gdbext.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout == "good\n"
+
+
+# --- the dynamic linker's names of libraries
+
+
+@pytest.mark.parametrize(("variant", "by_linker"), [("", False), (".nopie", True), (".static", False)])
+def test_the_libraries_that_the_linker_loaded(workshop: Workshop, tmp_path: Path, variant: str, by_linker: bool) -> None:
+    """By the names that it has for them, with the files that are mapped, and none of a static program."""
+    program = workshop.program("offline", variant)
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+    expected = {(match, os.path.realpath(match)) for match in re.findall(r"(/\S+) \(0x", listed)}
+    (tmp_path / "data").write_bytes(bytes(6000))
+    linker = [name for name, _ in expected if "ld-linux" in name] if by_linker else []
+    running = workshop.start([*linker, program, tmp_path / "data"])
+    running.expect("AT ")
+    running.ready()
+    image = workshop.save(running.pid).image
+    running.send()
+    with Snapshot.open(image) as snapshot:
+        found = linkmap.libraries(snapshot)
+        assert bool(found) == (variant != ".static")
+        assert set(map(tuple, found)) == expected
+        assert snapshot.auxv[6] == PAGE

@@ -35,7 +35,6 @@ STATE = DebugState(
     displays=(Display(True, "/x", "total"),),
     symbol_files=(SymbolFile("/tmp/extra.o", ((".text", 0x5550000),)),),
     signals=(Signal("SIGUSR1", False, False, True),),
-    libraries=(("/lib/libx.so", "/usr/lib/libx.so.1"),),
     stop=Stop("breakpoint-hit", "", (1, 4)),
 )
 
@@ -78,11 +77,11 @@ def point(**changes: Any) -> Dict[str, Any]:
         changed(signals=[{"name": "SIGUSR1", "stop": 1, "print": True, "passed": True}]),
         changed(symbol_files=[{"path": "/x", "sections": [[".text"]]}]),
         changed(symbol_files=[{"path": "/x", "sections": [[".text", "0x1"]]}]),
-        changed(libraries="x"),
         changed(stop=[]),
         changed(stop={"reason": "a whim"}),
         changed(stop={"reason": "signal-received", "signal": "SIG\nINT"}),
         changed(stop={"reason": "breakpoint-hit", "breakpoints": ["1"]}),
+        changed(substitutions="x"),
         changed(breakpoints=[{}]),
         point(number="1"),
         point(ignore_count=True),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from gdbext import overlay
+from gdbext.errors import CkptError
 
 
 class World:
@@ -72,6 +73,74 @@ def test_a_vanished_file_and_its_vanished_directory(world: World) -> None:
 def test_named_through_a_link(world: World) -> None:
     world.build(world.root / "lib" / "libold.so.1.0")
     assert world.read(world.libraries / "libold.so.1.0") == "the snapshot's"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "usr/bin/../lib/libold.so.1.0",
+        "bin/../lib/libold.so.1.0",  # up from where the link leads to
+        "usr/./lib//libold.so.1.0",
+        "usr/gone/../lib/libold.so.1.0",
+        "lib64/../lib/libold.so.1",
+        "round/usr/lib/libold.so.1.0",
+        "usr/lib/../../../" + "../" * 20 + "ROOT/usr/lib/libold.so.1.0",  # the root has nothing above it
+    ],
+)
+def test_the_names_of_the_linker(world: World, name: str) -> None:
+    """As the kernel follows them, through links and up again."""
+    (world.root / "usr" / "bin").mkdir()
+    (world.root / "bin").symlink_to("usr/bin")
+    (world.root / "round").symlink_to("usr/../.")
+    path = f"{world.root}/" + name.replace("ROOT", str(world.root).lstrip("/"))
+    if "gone" not in name:
+        assert Path(path).read_text() == "real libold.so.1.0"
+    copies = {str(world.libraries / "libold.so.1.0"): str(world.copy), path: str(world.copy)}
+    world.link.parent.mkdir(parents=True)
+    world.link.symlink_to(overlay.build(world.directory, world.link, copies))
+    for each in copies:
+        assert Path(f"{world.link}{each}").read_text() == "the snapshot's", each
+    assert world.read(world.root / "lib" / "libkept.so") == "real libkept.so"
+    assert os.path.samefile(f"{world.link}/bin/sh", "/bin/sh")
+    world.link.unlink()
+    overlay.remove(world.directory)
+    assert not world.directory.exists()
+
+
+def test_what_is_found_by_itself_is_left_out(world: World) -> None:
+    kept, old, other = (str(world.libraries / name) for name in ("libkept.so", "libold.so.1.0", "libother.so"))
+    (world.root / "current").symlink_to("usr/lib")
+    by_link = f"{world.root}/current/libkept.so"
+    names = {kept: kept, by_link: kept, f"{world.root}/lib/libold.so.1": old, "./libkept.so": kept, by_link + "2": kept}
+    replaced = {old: "copy", other: "copy of another"}
+    assert overlay.files_for(names, replaced) == {
+        **replaced,
+        f"{world.root}/lib/libold.so.1": "copy",
+        "./libkept.so": kept,
+        by_link + "2": kept,
+    }
+
+
+def test_relative_names_are_found_in_a_working_directory(world: World) -> None:
+    before = os.getcwd()
+    names = ["./a.so", "sub/../sub/./b.so", "../../c.so", "d.so"]
+    files = {name: str(world.copy) for name in names}
+    with overlay.working_directory(world.directory, {**files, str(world.root / "e.so"): "/nowhere"}):
+        assert os.getcwd() != before
+        assert [Path(name).read_text() for name in names] == ["the snapshot's"] * len(names)
+    assert os.getcwd() == before
+    assert not world.directory.exists()
+    with overlay.working_directory(world.directory, {str(world.root / "e.so"): "/nowhere"}):
+        assert os.getcwd() == before
+
+
+def test_a_working_directory_that_cannot_be_made(world: World) -> None:
+    world.directory.parent.write_text("a file")
+    before = os.getcwd()
+    with pytest.raises(CkptError, match="scratch/overlay: Not a directory"):
+        with overlay.working_directory(world.directory, {"a.so": str(world.copy)}):
+            pass
+    assert os.getcwd() == before
 
 
 def test_relative_names_are_left_out(world: World) -> None:
