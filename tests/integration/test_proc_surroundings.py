@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -68,8 +69,8 @@ def test_chroot(workshop: Workshop) -> None:
     root = workshop.directory / "root"
     root.mkdir()
     program = workshop.program("exit_status", ".static")
-    os.link(program, root / "program")
-    original = workshop.start(["/usr/sbin/chroot", root, "/program", "0"])
+    shutil.copy(program, root)
+    original = workshop.start(["/usr/sbin/chroot", root, f"/{program.name}", "0"])
     original.ready()
     saved = workshop.save(original.pid)
     assert any("root directory" in line for line in _lines(saved)), saved.result.output

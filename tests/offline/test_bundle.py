@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -119,14 +120,16 @@ def test_build_ids_of_anything(content: bytes, cut: int) -> None:
 
 
 @pytest.fixture
-def visitor(tmp_path: Path) -> tuple[str | None, Path]:
-    """Another user, if we may be one, and a directory of that user's."""
-    home = tmp_path / "visitor"
-    home.mkdir()
+def visitor() -> Iterator[tuple[str | None, Path]]:
+    """Another user, if we may be one, and a directory of that user's.
+
+    Not in pytest's own: each run of pytest by root closes that to others when it begins, also to those of another run.
+    """
+    home = Path(tempfile.mkdtemp(prefix="ckpt-visitor-"))
     if as_root():
         shutil.chown(home, "nobody")
-        return "nobody", home
-    return None, home
+    yield "nobody" if as_root() else None, home
+    shutil.rmtree(home)
 
 
 def test_another_user_without_the_files(
@@ -157,10 +160,10 @@ def test_another_user_without_the_files(
     subprocess.run(["strip", program], check=True)
     monkeypatch.setattr(buildids, "DEBUG_DIRECTORIES", (tmp_path / "debug",))
     (place / "data").write_text("the data\n")
-    running = workshop.start([program, place / "data"])
+    running = workshop.start([program, place / "data"], directory=home)
     running.ready()
     image = workshop.save(running.pid).image
-    output = tmp_path / "carried.bundle"
+    output = home / "carried.bundle"
     with Snapshot.open(image) as snapshot:
         assert bundle.bundle(snapshot, output).debug_files == 1
     running.kill()
@@ -168,12 +171,7 @@ def test_another_user_without_the_files(
     shutil.rmtree(place)
     shutil.rmtree(workshop.store)
     image.unlink()
-    tmp_path.chmod(0o755)
     output.chmod(0o644)
-    for parent in tmp_path.parents:
-        if as_root() and not parent.stat().st_mode & 0o001 and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
-
     environment = {"PATH": "/usr/bin:/bin", "CKPT_DIR": str(home / "store"), "HOME": str(home)}
     environment["CKPT_TEST_RUN"] = os.environ["CKPT_TEST_RUN"]
 
