@@ -29,9 +29,13 @@ int main(int argc, char** argv) {
   pthread_mutexattr_t attributes;
   pthread_mutexattr_init(&attributes);
   pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK);
+  // With the usual 8 MiB the tests would read and compare gigabytes.
+  pthread_attr_t small;
+  OK(pthread_attr_init(&small));
+  OK(pthread_attr_setstacksize(&small, 256 << 10));
   for (long i = 0; i < count; i++) {
     OK(pthread_mutex_init(&locks[i], &attributes));
-    OK(pthread_create(&threads[i], NULL, work, (void*)i));
+    OK(pthread_create(&threads[i], &small, work, (void*)i));
   }
   thr_wait_arrived(count);
   ready();
