@@ -263,6 +263,16 @@ def listed_breakpoints(text: str) -> Dict[int, Dict[str, Any]]:
     return rows
 
 
+def pending_condition(location: str, what: str) -> Tuple[str, str]:
+    """Where a pending breakpoint is to be, and its condition: GDB reads what was typed behind the
+    location, and makes a condition of it, when the location is there. `what` is the last column in
+    `info breakpoints`.
+    """
+    rest = what[len(location) :] if what.startswith(location) else ""
+    match = re.fullmatch(r"\s+if\b\s*(.*)", rest)
+    return (location, match[1]) if match else (what, "")
+
+
 def catch_arguments(what: str) -> Optional[str]:
     """The words after `catch` that make a catchpoint again, from its last column in `info
     breakpoints`; None: unknown.

@@ -43,9 +43,10 @@ def read() -> Tuple[Tuple[Breakpoint, ...], List[str]]:
     frames: Dict[int, Tuple[int, int]] = {}
     scoped: Mapping[int, int] = {}
     # The listings have a side effect, so they are asked only when the API leaves something open:
-    # catchpoints, what it does not show at all (dprintf), the frames of watched locals.
+    # catchpoints, the conditions of pending ones, what it does not show at all (dprintf), the frames
+    # of watched locals.
     with convenience_kept("_", "__"):
-        if any(_is_catchpoint(point) for point in known.values()) or _has_gaps(known):
+        if any(_is_catchpoint(each) or each.pending for each in known.values()) or _has_gaps(known):
             listed = {
                 number: row for number, row in _listing().items() if number not in own
             }
@@ -127,6 +128,7 @@ def _read_known(
     watch = _watch_command(point)
     tid, frame = frames.get(number, (0, -1))
     address = 0
+    condition = str(point.condition or "")
     if _is_catchpoint(point):
         words = gdbtext.catch_arguments(str(row.get("what", "")))
         if words is None:
@@ -145,6 +147,8 @@ def _read_known(
         hardware = point.type == getattr(gdb, "BP_HARDWARE_BREAKPOINT", None)
         command = ("t" if temporary else "") + ("hbreak" if hardware else "break")
         spec = str(point.location)
+        if point.pending and not condition:
+            spec, condition = gdbtext.pending_condition(spec, str(row.get("what", spec)))
     else:
         return None
     disabled: Tuple[int, ...] = ()
@@ -159,7 +163,7 @@ def _read_known(
         number=number,
         command=command,
         spec=spec,
-        condition=str(point.condition or ""),
+        condition=condition,
         commands=str(point.commands or ""),
         ignore_count=int(point.ignore_count),
         enabled=bool(point.enabled),

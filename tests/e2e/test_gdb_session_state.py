@@ -62,6 +62,42 @@ def test_every_kind_of_breakpoint_comes_back(scene: Scene) -> None:
     again.quit()
 
 
+LIBRARY = "int total;\nvoid part(int n) {\n  total += n;\n}\n"
+HOST = """
+#include <dlfcn.h>
+#include <stdlib.h>
+static void load(const char *name) {
+  void (*part)(int) = (void (*)(int))dlsym(dlopen(name, RTLD_NOW), "part");
+  for (int n = 0; n < 9; n++) part(n);
+}
+int main(int argc, char **argv) { load(argv[argc - 1]); return 0; }
+"""
+
+
+def test_the_condition_of_a_pending_breakpoint_comes_back(scene: Scene) -> None:
+    library = scene.compile(LIBRARY, "part.so", "-shared", "-fPIC")
+    gdb = scene.gdb("--args", str(scene.compile(HOST, "host")), str(library))
+    gdb.execute("set breakpoint pending on")
+    gdb.execute("break load")
+    gdb.execute("break part.c:3 if n == 7")
+    gdb.execute("run")
+    save(gdb, "pending")
+    expected = breakpoints(gdb)
+    # Here the breakpoint is in its place meanwhile, and known by its condition.
+    assert "part (n=7)" in gdb.execute("continue")
+    restore(gdb, "pending")
+    assert len(breakpoints(gdb)) == 3, gdb.report()
+    assert "part (n=7)" in gdb.execute("continue")
+    gdb.quit()
+    again = scene.gdb()
+    restore(again, "pending")
+    assert again.python("[(b.location, b.condition, b.pending) for b in gdb.breakpoints()][1]") == "('part.c:3', 'n == 7', True)"
+    assert len(breakpoints(again)) == len(expected) + 1
+    assert "part (n=7)" in again.execute("continue")
+    again.execute("kill")
+    again.quit()
+
+
 def test_a_restore_makes_no_duplicates(watching_scene: Scene) -> None:
     gdb = run_to_work(watching_scene)
     gdb.execute("watch watched")

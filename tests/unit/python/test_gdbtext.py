@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Optional
+from typing import Dict, Optional, Tuple
 
 import pytest
 from gdbext import gdbtext
@@ -203,6 +203,20 @@ def test_listed_breakpoints() -> None:
     assert found[7]["what"] == 'nosuch.c:3,"hi %d\\n",1'
     assert found[8]["regexp"] == "foo.*"
     assert found[9]["type"] == "hw watchpoint"
+
+
+@pytest.mark.parametrize(
+    ("location", "what", "kept"),
+    [
+        ("plugin.c:5", "plugin.c:5", ("plugin.c:5", "")),
+        ("plugin.c:5", "plugin.c:5 if total > 6", ("plugin.c:5", "total > 6")),
+        ("plugin.c:5", "plugin.c:5 if(total > 6)", ("plugin.c:5", "(total > 6)")),
+        ("iffy", "iffy", ("iffy", "")),
+        ("work", "work thread 1 if x == 2", ("work thread 1 if x == 2", "")),
+    ],
+)
+def test_conditions_of_pending_breakpoints(location: str, what: str, kept: Tuple[str, str]) -> None:
+    assert gdbtext.pending_condition(location, what) == kept
 
 
 def test_every_truncation_of_the_list_is_survived() -> None:
