@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from gdbsession import GdbSession
 from scene import Scene, restore, save
-from support.processes import may_type
+from support.probes import may_type
 
 READER = """
 #include <stdio.h>

@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 from support.checkpoint import Way, Workshop, notes, pairwise, passed, restored_pid, round_trip
+from support.probes import namespaces
 from support.processes import Running, as_root
 
 AHEAD = 10_000_000  # seconds
 WAYS = [pytest.param(way, id=str(way)) for way in pairwise()]
 
 
-def namespaces_possible() -> bool:
-    command = ["unshare", *([] if as_root() else ["--user"]), "--time", "true"]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-needs_namespaces = pytest.mark.skipif(not namespaces_possible(), reason="no time namespaces for this user here")
+needs_namespaces = pytest.mark.skipif(not namespaces("--time"), reason="no time namespaces for this user here")
 # Others may not choose whether the program gets one.
 as_others = () if as_root() else ("--clock", "keep")
 

@@ -5,18 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 
 import pytest
 from support.checkpoint import Saved, Workshop, passed, restored_pid
+from support.probes import namespaces
 from support.processes import as_root
 
 WHERE = "print('READY x', flush=True); input(); import os; print('IN', os.readlink('/proc/self/cwd'))"
-
-
-def _possible(*options: str) -> bool:
-    command = ["unshare", *([] if as_root() else ["--user"]), *options, "true"]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _lines(saved: Saved) -> list[str]:
@@ -45,7 +40,7 @@ def test_deleted_working_directory(workshop: Workshop, empty: bool) -> None:
     assert f"IN {workshop.directory}\n" in result.output, f"{result}"
 
 
-@pytest.mark.skipif(not _possible("--uts", "--net"), reason="no namespaces for this user here")
+@pytest.mark.skipif(not namespaces("--uts", "--net"), reason="no namespaces for this user here")
 def test_namespaces(workshop: Workshop) -> None:
     program = workshop.program("exit_status")
     user = [] if as_root() else ["--user"]

@@ -16,7 +16,8 @@ from time import monotonic
 import pytest
 from support import oracle
 from support.checkpoint import Workshop, notes
-from support.processes import DEADLINE_S, as_root, children_of, describe_family, kill_now, may_type, wait_until
+from support.probes import may_type
+from support.processes import DEADLINE_S, as_root, children_of, describe_family, kill_now, wait_until
 
 
 class Terminal:

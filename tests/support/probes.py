@@ -5,12 +5,17 @@ only they can try print SKIP and the reason themselves.
 
 from __future__ import annotations
 
+import fcntl
 import functools
+import os
 import subprocess
 import tempfile
+import termios
 from pathlib import Path
 
 import pytest
+
+from .processes import as_root
 
 _WATCHED = "volatile long watched; int main(void) { watched = 1; watched = 2; return 0; }\n"
 
@@ -49,3 +54,30 @@ def need_programs_of_32_bits() -> None:
     """Skip the test where the kernel runs none."""
     if not programs_of_32_bits():
         pytest.skip("the kernel runs no 32-bit programs")
+
+
+@functools.cache
+def namespaces(*kinds: str) -> bool:
+    """Whether this user may make namespaces of these kinds ("--time", say: options of unshare(1))."""
+    command = ["unshare", *([] if as_root() else ["--user"]), *kinds, "true"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@functools.cache
+def may_type() -> bool:
+    """Whether the kernel lets processes of this user type on their own terminals (dev.tty.legacy_tiocsti)."""
+    master, terminal = os.openpty()
+    try:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setsid()
+                fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+                fcntl.ioctl(terminal, termios.TIOCSTI, b"x")
+                os._exit(0)
+            finally:
+                os._exit(1)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    finally:
+        os.close(master)
+        os.close(terminal)

@@ -278,9 +278,3 @@ def describe_family(pid: int) -> str:
 def as_root() -> bool:
     """Whether the tests run privileged."""
     return os.geteuid() == 0
-
-
-def may_type() -> bool:
-    """Whether the kernel lets processes type on their own terminals."""
-    setting = Path("/proc/sys/dev/tty/legacy_tiocsti")
-    return as_root() or not setting.exists() or setting.read_text().strip() == "1"
