@@ -100,7 +100,7 @@ def test_a_stop_at_a_fork(scene: Scene, kind: str) -> None:
 def test_a_child_between_vfork_and_exec(scene: Scene) -> None:
     gdb = scene.gdb("--args", scene.program("e2e_fork"), "vfork")
     gdb.execute("set follow-fork-mode child")
-    gdb.execute(f"break {SOURCES / 'e2e_fork.cpp'}:{line_of(SOURCES / 'e2e_fork.cpp', 'execl(')}")
+    gdb.execute(f"break e2e_fork.cpp:{line_of(SOURCES / 'e2e_fork.cpp', 'execl(')}")
     assert "hit Breakpoint" in gdb.execute("run")
     refuse(gdb, "ckpt save one", "vfork|shares its memory|shared")
     assert snapshots(scene) == [] and scene.partial_files() == []

@@ -34,7 +34,7 @@ def test_every_kind_of_breakpoint_comes_back(scene: Scene) -> None:
     gdb = run_to_work(scene, threads=1)
     gdb.execute("set breakpoint pending on")
     line = line_of(SOURCE, "work writes watched")
-    gdb.execute(f"break {SOURCE}:{line} if counter > 6")
+    gdb.execute(f"break {SOURCE.name}:{line} if counter > 6")
     gdb.execute("ignore 2 1")
     execute_block(gdb, ["commands 2", "silent", 'printf "hit at %d\\n", step'])
     gdb.execute("tbreak say_nonce")
