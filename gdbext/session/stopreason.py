@@ -102,6 +102,7 @@ def announce(stop: Stop, show_place: Callable[[], None] = lambda: None) -> None:
         if not moved:
             show_place()
             _restored, laststop.told = stop, None
+            _forget_in_debug_adapter()
             _call_handlers(stop, moved)
     finally:
         gdb.events.cont.disconnect(moved.append)
@@ -132,11 +133,24 @@ def _call_handlers(stop: Stop, moved: List[Any]) -> None:
             show(f"Python Exception {type(error)}: {error}")
 
 
+def _forget_in_debug_adapter() -> None:
+    """Let the debug adapter (DAP) forget the frames and the variables that it has shown. It does so
+    when the program goes on, of which it must not be told.
+    """
+    for handler in settings.handlers_of(gdb.events.cont) or ():
+        module = str(getattr(handler, "__module__", ""))
+        if module.startswith("gdb.dap.") and module != "gdb.dap.events":
+            handler(None)
+
+
 def _is_ours(handler: Any) -> bool:
     return str(getattr(handler, "__module__", "")).startswith("gdbext")
 
 
 def _is_running(handler: Any) -> bool:
+    # Behind a decorator, whose own code may be running for another function.
+    while hasattr(handler, "__wrapped__"):
+        handler = handler.__wrapped__
     code = getattr(getattr(handler, "__func__", handler), "__code__", None)
     frame = sys._getframe()
     while frame is not None:

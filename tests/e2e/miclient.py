@@ -5,18 +5,15 @@ Every line is taken apart into a record; a line that is none is output of the pr
 
 from __future__ import annotations
 
-import os
 import re
-import select
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import processes
-from gdbsession import LOAD, TIMEOUT_S, user_switch
+from gdbsession import TIMEOUT_S
+from pipedgdb import PipedGdb
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _RECORD = re.compile(r"(\d*)([\^*=+])([a-z-]+)(?:,(.*))?")
@@ -97,7 +94,7 @@ def parsed(line: str) -> Record:
     return Record(match[2], match[3], match[1], _Values(match[4] or "").results())
 
 
-class MiSession:
+class MiSession(PipedGdb):
     """One gdb that talks GDB/MI in the version `interpreter`. It must be closed."""
 
     def __init__(
@@ -109,28 +106,16 @@ class MiSession:
         user: int | None = None,
         interpreter: str = "mi3",
     ) -> None:
+        super().__init__(interpreter, arguments, environment=environment, directory=directory, user=user)
         self.records: list[Record] = []
         self._rest = b""
         self._token = 0
-        self._lines: list[str] = []
-        self._process = subprocess.Popen(
-            ["gdb", "-nx", "-q", f"-i={interpreter}", "-iex", "set debuginfod enabled off", *LOAD, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=dict(environment),
-            cwd=directory,
-            preexec_fn=user_switch(user),
-            bufsize=0,
-        )
         self.wait(lambda record: record.text.strip() == "(gdb)")
 
     def send(self, command: str) -> str:
         """Send a command with a token, which is returned; one that does not begin with a dash is the console's."""
         self._token += 1
-        line = f"{self._token}{command}\n"
-        self._lines.append(f"> {line}")
-        assert self._process.stdin is not None
-        self._process.stdin.write(line.encode())
+        self.write(f"{self._token}{command}\n".encode())
         return str(self._token)
 
     def execute(self, command: str, name: str = "done") -> dict[str, Any]:
@@ -155,41 +140,10 @@ class MiSession:
                 if wanted(record):
                     return record
             at = len(self.records)
-            self._read(end_s)
-
-    def _read(self, end_s: float) -> None:
-        assert self._process.stdout is not None
-        number = self._process.stdout.fileno()
-        ready, _, _ = select.select([number], [], [], max(0.0, end_s - time.monotonic()))
-        assert ready, f"timed out\n{self.transcript}"
-        data = os.read(number, 1 << 16)
-        assert data, f"gdb ended\n{self.transcript}"
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            text = line.decode(errors="replace").rstrip("\r")
-            self._lines.append(f"{text}\n")
-            self.records.append(parsed(text))
+            *lines, self._rest = (self._rest + self.read(end_s)).split(b"\n")
+            self.records += [parsed(line.decode(errors="replace").rstrip("\r")) for line in lines]
 
     def quit(self) -> None:
         """`-gdb-exit`: GDB must end by itself, with status 0."""
         self.execute("-gdb-exit", "exit")
         self.ended()
-
-    def ended(self) -> None:
-        """Wait for GDB's end, with status 0."""
-        processes.wait_gone(self._process.pid, TIMEOUT_S)
-        assert self._process.wait() == 0, self.transcript
-
-    def close(self) -> None:
-        """End GDB by its pid if it is still there."""
-        if self._process.poll() is None:
-            processes.kill_now(self._process.pid)
-            self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                stream.close()
-
-    @property
-    def transcript(self) -> str:
-        """Everything said so far."""
-        return "".join(self._lines)

@@ -15,7 +15,9 @@ from pathlib import Path
 import pexpect
 import processes
 from gdbsession import REPOSITORY, TIMEOUT_S, GdbSession, plain, user_switch
+from dapclient import DapSession
 from miclient import MiSession
+from pipedgdb import PipedGdb
 
 BUILD = Path(os.environ.get("CKPT_BUILD", REPOSITORY / "build"))
 SOURCES = REPOSITORY / "tests" / "programs" / "e2e"
@@ -172,7 +174,7 @@ class Scene:
         self.store = self.directory / "store"
         # What each GDB of the test is told first.
         self.settings: list[str] = []
-        self._sessions: list[GdbSession | MiSession] = []
+        self._sessions: list[GdbSession | PipedGdb] = []
         self._programs: list[Program] = []
         home = self.directory / "home"
         home.mkdir()
@@ -250,15 +252,21 @@ class Scene:
         self._sessions.append(session)
         return session
 
-    def mi(self, *arguments: str, interpreter: str = "mi3", extra: dict[str, str] | None = None) -> MiSession:
-        """A new GDB that talks GDB/MI; `extra` adds to its environment."""
+    def mi(self, *arguments: str, interpreter: str = "mi3") -> MiSession:
+        """A new GDB that talks GDB/MI."""
         session = MiSession(
             arguments,
-            environment={**self.environment, **(extra or {})},
+            environment=self.environment,
             directory=self.directory,
             user=self.user,
             interpreter=interpreter,
         )
+        self._sessions.append(session)
+        return session
+
+    def dap(self, *arguments: str) -> DapSession:
+        """A new GDB that is a debug adapter."""
+        session = DapSession(arguments, environment=self.environment, directory=self.directory, user=self.user)
         self._sessions.append(session)
         return session
 
