@@ -123,7 +123,9 @@ class Examiner {
   void examine_private(Region& region) {
     const proc::Mapping& map = region.mapping;
     region.backing = Backing::anonymous;
-    region.stored = pagemap_.private_runs(map.start, map.end);
+    // Memory of which the kernel may make zeros at any time (MAP_DROPPABLE). C libraries keep the
+    // state of vgetrandom() there: restored twice, it would give the same numbers twice.
+    if (!map.has_flag("dp")) region.stored = pagemap_.private_runs(map.start, map.end);
     region.guards = pagemap_.guard_runs(map.start, map.end);
   }
 

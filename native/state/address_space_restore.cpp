@@ -20,6 +20,9 @@
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102  // Linux 6.13
 #endif
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 0x08  // Linux 6.11
+#endif
 
 namespace ckpt::state {
 
@@ -39,8 +42,9 @@ bool is_special_now(const proc::Mapping& map) {
 std::vector<image::Extent> extents_of(const Region& region,
                                       const std::vector<image::Extent>& extents) {
   std::vector<image::Extent> mine;
+  // Older snapshots have bytes of droppable memory, too.
   if (region.backing == Backing::kernel || region.backing == Backing::shared_file ||
-      region.backing == Backing::lost)
+      region.backing == Backing::lost || region.mapping.has_flag("dp"))
     return mine;
   auto at = std::lower_bound(
       extents.begin(), extents.end(), region.mapping.start,
@@ -81,7 +85,7 @@ std::uint64_t mapping_flags(const Region& region) {
     case Backing::private_file: flags |= MAP_PRIVATE; break;
     case Backing::shared_file: flags |= MAP_SHARED; break;
     case Backing::shared_anonymous: flags |= MAP_SHARED | MAP_ANONYMOUS; break;
-    default: flags |= MAP_PRIVATE | MAP_ANONYMOUS; break;
+    default: flags |= (map.has_flag("dp") ? MAP_DROPPABLE : MAP_PRIVATE) | MAP_ANONYMOUS; break;
   }
   if (map.has_flag("gd")) flags |= MAP_GROWSDOWN;
   if (map.has_flag("nr")) flags |= MAP_NORESERVE;
@@ -126,6 +130,15 @@ void settle_huge_pages(tracee::RemoteThread& thread, const tracee::Scratch& scra
   row = again.back();
   notes.push_back(ordinary_pages_note(fmt::format("memory {}-{}", map.start, map.end),
                                       map.page_bytes == kPageSize ? 0 : map.page_bytes));
+}
+
+// A kernel before 6.11 has no droppable memory. Fresh private memory is zeros likewise, and is only
+// kept for longer.
+void settle_droppable(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                      LoopEntry& row) {
+  if (row.result != -EINVAL) return;
+  row.arguments[3] = (row.arguments[3] & ~std::uint64_t{MAP_DROPPABLE}) | MAP_PRIVATE;
+  thread.run(scratch, std::span(&row, 1));
 }
 
 void expect_mapped(const LoopEntry& row, const Region& region) {
@@ -322,6 +335,7 @@ void rebuild(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
   for (std::size_t i = 0; i < table.size(); ++i) {
     if (made[i]->mapping.has_flag("ht"))
       settle_huge_pages(thread, scratch, *made[i], extents_of(*made[i], extents), table[i], notes);
+    if (made[i]->mapping.has_flag("dp")) settle_droppable(thread, scratch, table[i]);
     expect_mapped(table[i], *made[i]);
   }
   for (const auto& [name, group] : shared) {

@@ -141,6 +141,30 @@ def test_advice(workshop: Workshop, way: Way) -> None:
 
 
 @each_way
+def test_droppable_memory(workshop: Workshop, way: Way) -> None:
+    """Comes back empty: no two restores go on with the same state of random numbers, and the image has none."""
+    original = workshop.start_program("droppable", way=way)
+    oracle.wait_asleep(original.pid)
+    before = oracle.look(original.pid, workshop.register_dump)
+    saved = workshop.save(original.pid)
+    original.send()
+    results = [original.finish()]
+    for _ in range(2):
+        restart = workshop.restart_as(way.ids, [thread.tid for thread in before.threads], saved.image)
+        changed = oracle.differences(before, oracle.look(restored_pid(restart, before), workshop.register_dump))
+        assert not changed, "the restored program differs:\n" + "\n".join(changed)
+        restart.send()
+        results.append(restart.finish())
+    numbers = set()
+    for index, result in enumerate(results):
+        passed(result, original.nonce)
+        whole, number = re.findall(r"^(?:WHOLE|NUMBER) (\w+)$", result.output, re.MULTILINE)
+        numbers.add(number)
+        assert index == 0 or whole == "0", f"{result}"
+    assert len(numbers) == len(results), f"random numbers come again: {numbers}"
+
+
+@each_way
 def test_protections(workshop: Workshop, way: Way) -> None:
     round_trip(workshop, "protections", way=way)
 

@@ -33,7 +33,7 @@ _LARGE_BYTES = 8 << 20
 _UNREADABLE = ("[vvar]", "[vvar_vclock]", "[vsyscall]")
 # Of VmFlags in smaps: protections a mapping may get, growing, locking, and advice. Not `ac`, `sd` and the like, which
 # say what the kernel has done so far.
-_VM_FLAGS = {"rd", "wr", "ex", "sh", "gd", "lo", "sr", "rr", "dc", "nr", "ht", "wf", "dd", "hg", "nh", "mg"}
+_VM_FLAGS = {"rd", "wr", "ex", "sh", "gd", "lo", "sr", "rr", "dc", "nr", "ht", "wf", "dd", "hg", "nh", "mg", "dp"}
 # owner word of a lock: waiters, owner died (futex(2)).
 _FUTEX_FLAGS = 0xC0000000
 
@@ -136,7 +136,8 @@ def _memory(pid: int, mappings: list[Mapping]) -> dict[int, bytes]:
     content = {}
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as mem:
         for mapping in mappings:
-            if mapping.name in _UNREADABLE:
+            # What the kernel may drop (dp) is nobody's to compare.
+            if mapping.name in _UNREADABLE or "dp" in mapping.flags:
                 continue
             large = mapping.end - mapping.start > _LARGE_BYTES
             for start, end in _present(pid, mapping) if large else [(mapping.start, mapping.end)]:
