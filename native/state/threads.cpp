@@ -149,12 +149,37 @@ void ask(CaptureContext& context, ThreadState& state, tracee::RemoteThread& thre
   state.registers = thread.saved_registers();
 }
 
+namespace {
+
+// The system calls that leave a restart block behind (set_restart_fn in the kernel).
+bool leaves_restart_block(std::uint64_t number) {
+  constexpr std::array<std::uint64_t, 4> kCalls = {SYS_poll, SYS_nanosleep, SYS_futex,
+                                                   SYS_clock_nanosleep};
+  return std::find(kCalls.begin(), kCalls.end(), number) != kCalls.end();
+}
+
+// glibc 2.41 makes its cancellation points in a function of its own (__syscall_cancel), which gets
+// the number as its seventh argument: it lies on the stack, right behind a return address. Not so
+// in syscall(2), whose return address is the first word and has the call's own argument behind it.
+std::optional<std::uint64_t> number_on_stack(const tracee::Memory& memory, Addr stack) {
+  constexpr std::size_t kCallBytes = 5;
+  constexpr std::byte kCall{0xe8};
+  std::array<std::uint64_t, 16> words{};
+  const std::size_t got = memory.read_some(stack, std::as_writable_bytes(std::span(words)));
+  for (std::size_t i = 1; i + 1 < got / sizeof words[0]; ++i) {
+    std::byte opcode{};
+    if (leaves_restart_block(words.at(i + 1)) && words.at(i) > kCallBytes &&
+        memory.read_some(Addr{words.at(i) - kCallBytes}, {&opcode, 1}) == 1 && opcode == kCall)
+      return words.at(i + 1);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 bool find_restarted_call(const tracee::Memory& memory, ThreadState& state) {
   auto& registers = state.registers;
   if (registers.orig_rax != SYS_restart_syscall) return true;
-  // These leave a restart block behind (set_restart_fn in the kernel).
-  constexpr std::array<std::uint64_t, 4> kCalls = {SYS_poll, SYS_nanosleep, SYS_futex,
-                                                   SYS_clock_nanosleep};
   // The number is loaded shortly before the call, mostly by `mov $number, %eax`.
   constexpr std::size_t kSyscallBytes = 2;
   constexpr std::size_t kLoadBytes = 5;
@@ -164,12 +189,14 @@ bool find_restarted_call(const tracee::Memory& memory, ThreadState& state) {
     for (std::size_t at = code.size() - kLoadBytes + 1; at-- > 0;) {
       std::uint32_t number = 0;
       std::memcpy(&number, code.data() + at + 1, sizeof number);
-      if (code[at] != std::byte{0xb8} ||
-          std::find(kCalls.begin(), kCalls.end(), number) == kCalls.end())
-        continue;
+      if (code[at] != std::byte{0xb8} || !leaves_restart_block(number)) continue;
       registers.orig_rax = number;
       return true;
     }
+  }
+  if (const auto number = number_on_stack(memory, Addr{registers.rsp})) {
+    registers.orig_rax = *number;
+    return true;
   }
   // syscall(2) was told the number: then the arguments must tell.
   constexpr std::uint64_t kLowestAddress = 0x10000;
