@@ -131,10 +131,12 @@ def start(
     options: RestartOptions,
     terminal: Optional[str] = None,
     progress: Optional[ProgressCallback] = None,
+    newest_first: bool = False,
 ) -> Parked:
     """Restore `image` with the helper `program` and park it.
 
     `terminal` is the path of a terminal for the program's standard streams; None gives it ours.
+    `newest_first`: the debugger numbers the threads of what it attaches to from the newest on.
     `progress` is called at least ten times a second. Raises LaunchError (also for what the helper
     reports) and KeyboardInterrupt; no process is left then.
     """
@@ -150,6 +152,7 @@ def start(
             str(control_read),
             # The caller has just had every checksum looked at.
             "--no-verify",
+            *(["--numbered-newest-first"] if newest_first else []),
             *options.arguments(),
             str(image),
         ]

@@ -210,7 +210,7 @@ int run_alone(const Options& options) {
   std::optional<Foreground> foreground;
   try {
     modes.emplace(made.snapshot.reader.record().at("terminal"));
-    ckpt::snapshot::finish(made.snapshot, pid);
+    ckpt::snapshot::finish(made.snapshot, made.program.tids);
     for (const auto* notes : {&made.checks, &made.notes})
       for (const auto& note : *notes) fmt::print(stderr, "ckpt-restart: note: {}\n", note);
     // As long as we are the foreground: nobody else can read what is there.
@@ -339,6 +339,7 @@ int main(int argc, char** argv) {
   app.add_option("--stderr", streams[2], "a new file for the program's standard error")
       ->type_name("FILE");
   app.add_flag("--park", options.park)->group("");
+  app.add_flag("--numbered-newest-first", options.transplant.numbered_newest_first)->group("");
   app.add_option("--report-fd", options.report_fd)->group("");
   app.add_option("--control-fd", options.control_fd)->group("");
   app.add_flag("!--no-verify", options.verify)->group("");

@@ -29,6 +29,7 @@ from . import (
     hardware,
     inferior,
     life,
+    numbering,
     output,
     settings,
     show,
@@ -132,6 +133,10 @@ def _end_old_program(ask: bool) -> None:
             raise
 
 
+class _OtherNumbers(LaunchError):
+    """GDB has numbered the threads in another order than expected; nothing is left."""
+
+
 class _Place:
     """The place of the program in GDB as a front end sees it: the records of GDB/MI that tell of one
     program's end and of another one's beginning are kept back until the latter is there.
@@ -202,8 +207,13 @@ class _Restore:
             self._load_executable()
             self._show_libraries()
         parked = self._start()
-        with self._place.kept():
-            finished = self._take_over(parked)
+        try:
+            with self._place.kept():
+                finished = self._take_over(parked)
+        except _OtherNumbers:
+            parked = self._start()
+            with self._place.kept():
+                finished = self._take_over(parked)
         if self._request.set:
             tids = {thread.saved_tid: thread.tid for thread in finished.threads}
             self._select(tids)
@@ -326,7 +336,12 @@ class _Restore:
         terminal = str(gdb.parameter("inferior-tty") or "") or None
         with Progress("Restoring") as progress:
             parked = launch.start(
-                self._helper, self._path, self._request.options, terminal, progress
+                self._helper,
+                self._path,
+                self._request.options,
+                terminal,
+                progress,
+                numbering.newest_first(),
             )
         self._undo.callback(parked.abandon)
         self._notes += parked.notes
@@ -353,10 +368,12 @@ class _Restore:
                     f"attach to process {parked.pid}: {settings.problem_of(error)}"
                 ) from None
             self._check_attached(parked)
+            if not numbering.came_out(parked.tids):
+                _kill_attached(parked.pid)
+                parked.abandon()
+                raise _OtherNumbers("GDB numbers threads now in one order and now in the other")
             self._show_stop(parked)
-            finished = Finished.of(
-                native.module().finish(str(self._path), parked.pid, self._request.options.table())
-            )
+            finished = Finished.of(native.module().finish(str(self._path), list(parked.tids)))
             flush_caches()
         return finished
 

@@ -152,14 +152,13 @@ py::object validate(const std::string& path, const py::dict& options_dict, py::o
                     {"notes", checked.notes}});
 }
 
-py::object finish(const std::string& path, ckpt::Tid pid, const py::dict& /*options*/) {
+py::object finish(const std::string& path, const std::vector<ckpt::Tid>& tids) {
   const ckpt::snapshot::Snapshot snapshot(path);
-  const auto held = ckpt::snapshot::finish(snapshot, pid);
-  ckpt::snapshot::kill_with_tracer(pid);
-  const auto tids = ckpt::proc::ProcessDir(pid).threads();
+  const auto held = ckpt::snapshot::finish(snapshot, tids);
+  ckpt::snapshot::kill_with_tracer(tids.front());
   Json threads = Json::array();
   bool kept = true;
-  for (std::size_t i = 0; i < snapshot.threads.size() && i < tids.size(); ++i) {
+  for (std::size_t i = 0; i < tids.size(); ++i) {
     const auto& saved = snapshot.threads[i];
     kept = kept && saved.remembered == tids[i];
     threads.push_back({{"saved_tid", saved.tid}, {"tid", tids[i]}, {"number", saved.number}});
@@ -254,9 +253,10 @@ PYBIND11_MODULE(_native, module) {
              "Checks everything about a restore that can be checked without starting anything.\n\n"
              "Returns a dict: executable, executable_replaced, libraries, notes. "
              "Raises NativeError.");
-  module.def("finish", &finish, py::arg("path"), py::arg("pid"), py::arg("options") = py::dict(),
+  module.def("finish", &finish, py::arg("path"), py::arg("tids"),
              "Gives the threads of a parked process their saved registers, extended state, signal "
              "masks and held signals, and makes it die with the debugger.\n\n"
+             "tids: the threads as the helper reported them.\n"
              "Precondition: every thread is stopped and traced by this thread.\n"
              "Returns a dict: threads, held (signals the debugger must deliver), ids.");
   module.def("remembered_ids", &remembered_ids, py::arg("pid"),

@@ -329,7 +329,8 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   const auto process_notes = state::restore_process(main, scratch, memory, snapshot.process);
   result.notes.insert(result.notes.end(), process_notes.begin(), process_notes.end());
   state::restore_actions(main, scratch, memory, snapshot.signals);
-  result.tids = state::create_threads(main, scratch, memory, snapshot.threads, keep_ids);
+  result.tids = state::create_threads(main, scratch, memory, snapshot.threads,
+                                      {keep_ids, options.numbered_newest_first});
   result.tids.insert(result.tids.begin(), pid);
   fault_point("restore-threads");
   tracee::RemoteCalls calls(main, memory, scratch.data, scratch.data_bytes,
@@ -481,13 +482,17 @@ void tell_of_terminal_size(const Snapshot& snapshot, Tid pid) {
 
 }  // namespace
 
-std::vector<Held> finish(const Snapshot& snapshot, Tid pid) {
+std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids) {
+  if (tids.size() != snapshot.threads.size())
+    fail(ErrorKind::usage, "the snapshot has {} threads, not {}", snapshot.threads.size(),
+         tids.size());
+  const Tid pid = tids.front();
   const proc::ProcessDir process(pid);
   const tracee::Memory memory(pid);
-  const auto tids = process.threads();
-  if (tids.size() != snapshot.threads.size())
-    fail(ErrorKind::refused, "process {}: it has {} threads, the snapshot {}", pid, tids.size(),
-         snapshot.threads.size());
+  const auto present = process.threads();
+  if (!std::is_permutation(present.begin(), present.end(), tids.begin(), tids.end()))
+    fail(ErrorKind::refused, "process {}: its {} threads are not those that were restored", pid,
+         present.size());
   const Addr parked_at{tracee::get_registers(pid).rip};
   const Addr code{page_down(parked_at.value)};
   const Scratch scratch{code, code + kPageSize, kParkedDataBytes};

@@ -27,6 +27,9 @@ struct TransplantOptions {
   bool own_process_group = false;
   /// Queue signals that a debugger held at the save: nobody will deliver them otherwise.
   bool queue_held_signals = false;
+  /// The debugger that will attach numbers the threads from the one created last to the oldest, the
+  /// main thread apart: create them such that its numbers come out in the order of the record.
+  bool numbered_newest_first = false;
 };
 
 struct Transplanted {
@@ -50,9 +53,10 @@ struct Held {
 };
 
 /// Gives every thread of a transplanted process its final state and removes the scratch page.
-/// Precondition: all threads are stopped and traced by the calling thread. Returns signals that a
-/// debugger held at the save and is to deliver again (their siginfo is in place).
-std::vector<Held> finish(const Snapshot& snapshot, Tid pid);
+/// `tids`: as transplant() returned them. Precondition: all threads are stopped and traced by the
+/// calling thread. Returns signals that a debugger held at the save and is to deliver again (their
+/// siginfo is in place).
+std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids);
 
 /// Makes the process die with its tracer, with the options that GDB sets on what it traces (the
 /// options are write-only, so all of them must be known). Precondition as for finish().

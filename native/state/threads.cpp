@@ -383,15 +383,17 @@ std::vector<image::Note> thread_notes(const ThreadState& state, Tid process) {
 
 std::vector<Tid> create_threads(tracee::RemoteThread& main, const tracee::Scratch& scratch,
                                 const tracee::Memory& memory,
-                                const std::vector<ThreadState>& states, bool keep_ids) {
-  std::vector<Tid> created;
+                                const std::vector<ThreadState>& states, ThreadCreation how) {
+  if (states.empty()) return {};
+  std::vector<Tid> created(states.size() - 1);
   const Addr arguments_at = scratch.data;
   const Addr id_at = scratch.data + sizeof(clone_args);
-  for (std::size_t i = 1; i < states.size(); ++i) {
+  for (std::size_t count = 1; count < states.size(); ++count) {
+    const std::size_t i = how.last_first ? states.size() - count : count;
     clone_args arguments{};
     arguments.flags =
         CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
-    if (keep_ids) {
+    if (how.keep_ids) {
       memory.write_value(id_at, states[i].remembered);
       arguments.set_tid = id_at.value;
       arguments.set_tid_size = 1;
@@ -399,10 +401,10 @@ std::vector<Tid> create_threads(tracee::RemoteThread& main, const tracee::Scratc
     memory.write_value(arguments_at, arguments);
     const std::int64_t result = main.call_clone(SYS_clone3, {arguments_at.value, sizeof arguments});
     if (result < 0)
-      throw_errno(keep_ids ? fmt::format("create a thread with the id {}", states[i].remembered)
-                           : std::string("create a thread"),
+      throw_errno(how.keep_ids ? fmt::format("create a thread with the id {}", states[i].remembered)
+                               : std::string("create a thread"),
                   static_cast<int>(-result));
-    created.push_back(static_cast<Tid>(result));
+    created[i - 1] = static_cast<Tid>(result);
   }
   return created;
 }

@@ -97,11 +97,16 @@ std::uint64_t live_components(std::span<const std::byte> xstate);
 std::uint64_t enabled_components(std::span<const std::byte> xstate);
 inline constexpr std::uint64_t kTileData = 1ULL << 18U;
 
-/// Creates threads 1.. of the list (0 is the main thread). Returns the new kernel ids.
-/// Throws Error when an id that `keep_ids` asks for cannot be had.
+struct ThreadCreation {
+  bool keep_ids = false;
+  bool last_first = false;  // in the opposite order of the list
+};
+
+/// Creates threads 1.. of the list (0 is the main thread). Returns the new kernel ids, in the order
+/// of the list. Throws Error when an id that `keep_ids` asks for cannot be had.
 std::vector<Tid> create_threads(tracee::RemoteThread& main, const tracee::Scratch& scratch,
                                 const tracee::Memory& memory,
-                                const std::vector<ThreadState>& states, bool keep_ids);
+                                const std::vector<ThreadState>& states, ThreadCreation how);
 
 /// Runs in each new thread, also in the main one.
 void equip(tracee::RemoteThread& thread, const tracee::Scratch& scratch,

@@ -114,6 +114,23 @@ def test_two_at_once(scene: Scene) -> None:
         assert continue_to_end(each, 7) == expected
 
 
+def test_a_wrong_guess_of_the_order_of_numbers(scene: Scene) -> None:
+    """GDB numbers attached threads in an order that is learned once: the restore that learns it keeps the numbers, too."""
+    gdb = run_to_work(scene, THREADS, "")
+    before = gdb.thread_list()
+    save(gdb, "moment")
+    gdb.execute("set confirm off")
+    guess = "gdbext.session.numbering._newest_first"
+    gdb.execute(f"python import gdbext.session.numbering; {guess} = not gdbext.session.numbering.newest_first()")
+    wrong = gdb.execute(f"python print({guess})").strip()
+    for _ in range(2):
+        pid = restore_virtual(gdb, gdb.inferior_pid)
+        assert gdb.thread_list() == before
+        assert gdb.execute(f"python print({guess})").strip() != wrong
+        assert gdb.inferior_pid == pid and len(gdb.execute("info inferiors").splitlines()) == 2
+    gdb.execute("kill")
+
+
 def test_a_main_thread_that_has_ended(scene: Scene) -> None:
     """Saved when the main thread is gone: it ends again as soon as the restored program goes on."""
     line = scene.directory / "line"

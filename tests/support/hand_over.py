@@ -78,7 +78,7 @@ def main() -> int:
         _ptrace(PTRACE_ATTACH, tid)
         assert os.waitpid(tid, WALL)[0] == tid
         _ptrace(PTRACE_SETOPTIONS, tid, 0, DEBUGGERS_OPTIONS)
-    finished = native.finish(image, pid, {})
+    finished = native.finish(image, tids)
     assert sorted(thread["tid"] for thread in finished["threads"]) == sorted(tids), finished
     if how == "look":
         for tid in tids:
