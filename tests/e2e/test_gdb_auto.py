@@ -328,11 +328,11 @@ def test_the_users_session_is_left_alone(scene: Scene) -> None:
     save(gdb, "one")
     again = scene.gdb()
     restore(again, "one")
-    assert again.execute("info breakpoints") == "No breakpoints or watchpoints."
+    assert again.execute("info breakpoints").startswith("No breakpoints")
     again.execute("kill")
     again.quit()
     gdb.execute("ckpt auto off")
-    assert gdb.execute("info breakpoints") == "No breakpoints or watchpoints."
+    assert gdb.execute("info breakpoints").startswith("No breakpoints")
     assert gdb.execute("info signals SIGSTOP").split()[5:9] == ["SIGSTOP", "Yes", "Yes", "Yes"] or (
         re.search(r"SIGSTOP\s+Yes\s+Yes\s+Yes", gdb.execute("info signals SIGSTOP"))
     )

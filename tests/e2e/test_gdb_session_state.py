@@ -244,7 +244,7 @@ def test_no_session_leaves_it_all_out(scene: Scene) -> None:
     again = scene.gdb()
     again.execute("set args untouched")
     restore(again, "bare -no-session")
-    assert again.execute("info breakpoints") == "No breakpoints or watchpoints."
+    assert again.execute("info breakpoints").startswith("No breakpoints")
     assert again.execute("info display") == "There are no auto-display expressions now."
     assert "untouched" in again.execute("show args")
     assert continue_to_end(again, 7)[-1] == "PASS"
