@@ -1,4 +1,4 @@
-"""`pip install .` into a virtual environment of GDB's Python, and the commands from there."""
+"""A source distribution, a wheel built from it and installed for GDB's Python, and the commands from there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import subprocess
+import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -25,15 +27,41 @@ def run(*command: str | Path, **more: object) -> str:
     return str(done.stdout)
 
 
-def test_pip_install(tmp_path: Path, project_root: Path, build_dir: Path) -> None:
-    """Package, native module and programs; GDB loads the installed ones and not the checkout's."""
-    source = tmp_path / "source"
+def distribution(source: Path, directory: Path) -> Path:
+    """The source distribution of a checkout."""
+    copy = directory / "source"
     left_out = shutil.ignore_patterns("build", "build-*", ".git", "__pycache__", "*.egg-info", ".mypy_cache")
-    shutil.copytree(project_root, source, ignore=left_out)
+    shutil.copytree(source, copy, ignore=left_out)
+    run("/usr/bin/python3", "setup.py", "-q", "sdist", "-d", directory / "dist", cwd=copy)
+    shutil.rmtree(copy)
+    (made,) = (directory / "dist").iterdir()
+    return made
+
+
+def test_the_source_distribution_is_complete(tmp_path: Path, project_root: Path) -> None:
+    """Every file of the parts that a build takes."""
+    tracked = [
+        path.relative_to(project_root)
+        for part in ("cmake", "docs", "gdbext", "man", "native", "restart", "scripts")
+        for path in (project_root / part).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".so"
+    ]
+    with tarfile.open(distribution(project_root, tmp_path)) as archive:
+        held = {Path(*Path(name).parts[1:]) for name in archive.getnames()}
+    assert sorted({*tracked, Path("CMakeLists.txt"), Path("LICENSE")} - held) == []
+
+
+def test_pip_install(tmp_path: Path, project_root: Path, build_dir: Path) -> None:
+    """Package, native module and programs; GDB loads the installed ones and not the checkout's. Nothing is downloaded."""
     venv = tmp_path / "venv"
     run("/usr/bin/python3", "-m", "venv", "--system-site-packages", venv)
-    run(venv / "bin/pip", "install", "--no-build-isolation", "--no-deps", source)
-    shutil.rmtree(source)
+    offline = ["--no-build-isolation", "--no-deps", "--no-index"]
+    # It is unpacked to a new directory each time; what was compiled in the last one is as good.
+    cached = {**os.environ, "CCACHE_BASEDIR": os.path.realpath(tempfile.gettempdir()), "CCACHE_NOHASHDIR": "1"}
+    wheels = tmp_path / "wheels"
+    run(venv / "bin/pip", "wheel", *offline, "-w", wheels, distribution(project_root, tmp_path), env=cached)
+    (wheel,) = wheels.glob("gdb_ckpt-*-linux_x86_64.whl")
+    run(venv / "bin/pip", "install", *offline, wheel)
 
     load = next(venv.glob("lib/python*/site-packages/gdbext/load.py"))
     environment = {**os.environ, "CKPT_DIR": str(tmp_path / "store")}
