@@ -32,6 +32,8 @@ struct CaptureRequest {
   std::string name;
   std::string message;
   std::string stop;             // where it stopped, in words
+  std::string place;            // the same in a few words, of the program's own code
+  image::Json parent;           // the snapshot that the process was restored from, null for none
   std::vector<Thread> threads;  // in the debugger's order
   Tid selected_lwp = 0;
   int selected_frame = 0;

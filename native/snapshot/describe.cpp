@@ -71,7 +71,10 @@ Json describe(const image::Reader& reader) {
       out[key] = without_bytes(record.at(key));
     if (const Json& object = record.at("program").at("object"); !object.is_null())
       out["program"]["object"] = object.at("hash");
+    // Not in older files.
     out["terminal_input"] = record.value("terminal_input", Json::array());
+    out["place"] = record.value("place", "");
+    out["parent"] = without_bytes(record.value("parent", Json()));
     Json threads = Json::array();
     for (const Json& thread : record.at("threads")) {
       Json item = without_bytes(thread);

@@ -101,6 +101,7 @@ ProcessState capture_process(CaptureContext& context, tracee::RemoteThread& thre
   state.pid = status.ns_pids.empty() ? process.pid() : status.ns_pids.back();
   state.parent = stat.parent;
   state.group = stat.process_group;
+  state.start_ticks = stat.start_time_ticks;
   state.session = stat.session;
   state.remembered = {state.pid, state.parent, state.group, state.session};
   state.uid = status.uids[0];
@@ -236,6 +237,7 @@ image::Json process_to_json(const ProcessState& state) {
           {"remembered",
            {state.remembered.pid, state.remembered.parent, state.remembered.group,
             state.remembered.session}},
+          {"start_ticks", state.start_ticks},
           {"uid", state.uid},
           {"gid", state.gid},
           {"umask", state.umask},
@@ -256,6 +258,7 @@ ProcessState process_from_json(const image::Json& json) {
   state.session = json.at("session");
   const auto& remembered = json.at("remembered");
   state.remembered = {remembered.at(0), remembered.at(1), remembered.at(2), remembered.at(3)};
+  state.start_ticks = json.value("start_ticks", std::uint64_t{0});
   state.uid = json.at("uid");
   state.gid = json.at("gid");
   state.umask = json.at("umask");

@@ -30,6 +30,7 @@ struct ProcessState {
   Tid session = 0;
   // Other than these only if the process had been restored with new ids.
   ProcessIds remembered;
+  std::uint64_t start_ticks = 0;  // with the id and the boot it names a process for good
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   std::uint32_t umask = 022;
