@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <cerrno>
+#include <optional>
 #include <span>
 
 #include "base/digest.hpp"
@@ -13,6 +14,7 @@
 #include "bindings/convert.hpp"
 #include "image/compare.hpp"
 #include "image/reader.hpp"
+#include "image/relabel.hpp"
 #include "threads/elf_symbols.hpp"
 
 namespace ckpt::bindings {
@@ -121,6 +123,15 @@ void define_offline(py::module_& module) {
              py::arg("progress") = py::none(),
              "Checks the digest of every extent. progress: called with bytes done and bytes in "
              "all now and then; returning False cancels. Raises NativeError.");
+  module.def(
+      "relabel",
+      [](const std::string& path, std::optional<std::string> name,
+         std::optional<std::string> message) {
+        image::relabel(path, {std::move(name), std::move(message)});
+      },
+      py::arg("path"), py::arg("name") = py::none(), py::arg("message") = py::none(),
+      "Gives a snapshot another name or message, in its record. Raises NativeError; the file is "
+      "then as it was.");
   module.def("digest64", &digest64_of, py::arg("buffer"), "XXH3-64 of a buffer.");
   module.def("digest_file", &digest_of_file, py::arg("fd"), py::arg("path"),
              "XXH3-128 of a whole file in 32 hex digits. Raises NativeError.");

@@ -120,6 +120,9 @@ Reader::Reader(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::m
     fail(ErrorKind::unsupported,
          "{}: format version {}, this gdb-ckpt reads version {}: use a newer gdb-ckpt", path_,
          found->head.version, kFormatVersion);
+  front_bytes_ = front_bytes;
+  notes_offset_ = first.p_offset;
+  other_notes_bytes_ = found->before.size();
   surround.insert(surround.end(), found->before.begin(), found->before.end());
   if (digest64(surround) != found->head.surround_digest || found->head.reserved != 0)
     fail(ErrorKind::damaged, "{}: the snapshot is damaged: its headers have changed", path_);

@@ -27,6 +27,11 @@ class Reader {
   [[nodiscard]] std::uint64_t disk_bytes() const { return disk_bytes_; }
   [[nodiscard]] const Json& record() const { return record_; }
   [[nodiscard]] const std::vector<Extent>& extents() const { return extents_; }
+  /// ELF header, program headers, and the section header if there is one.
+  [[nodiscard]] std::uint64_t front_bytes() const { return front_bytes_; }
+  /// Where the notes stand, and how many bytes of them precede ours.
+  [[nodiscard]] std::uint64_t notes_offset() const { return notes_offset_; }
+  [[nodiscard]] std::uint64_t other_notes_bytes() const { return other_notes_bytes_; }
 
   /// Checks the digest of every extent, on as many threads as there are processors.
   /// `progress` (may be empty) gets bytes done and in all, on the calling thread; returning false
@@ -40,6 +45,9 @@ class Reader {
   std::string path_;
   std::uint64_t file_bytes_ = 0;
   std::uint64_t disk_bytes_ = 0;
+  std::uint64_t front_bytes_ = 0;
+  std::uint64_t notes_offset_ = 0;
+  std::uint64_t other_notes_bytes_ = 0;
   Json record_;
   std::vector<Extent> extents_;
 };

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 
 #include "base/digest.hpp"
@@ -42,6 +43,30 @@ void append_note(std::vector<std::byte>& out, const Note& note) {
 }
 
 }  // namespace
+
+std::vector<std::byte> make_record_note(const Json& record, const std::string& path) {
+  const std::vector<std::uint8_t> cbor = Json::to_cbor(record);
+  if (cbor.size() > 0xf0000000U)
+    fail(ErrorKind::unsupported, "{}: the record of this process is too large", path);
+  RecordHead head;
+  head.record_digest = digest64(std::as_bytes(std::span(cbor)));
+  Note ours{std::string(kNoteOwner), kRecordNoteType, {}};
+  append(ours.content, &head, sizeof head);
+  append(ours.content, cbor.data(), cbor.size());
+  std::vector<std::byte> bytes;
+  append_note(bytes, ours);
+  return bytes;
+}
+
+void seal_record_note(std::span<std::byte> note, std::span<const std::byte> front,
+                      std::span<const std::byte> others) {
+  std::vector<std::byte> surround(front.begin(), front.end());
+  surround.insert(surround.end(), others.begin(), others.end());
+  const std::uint64_t digest = digest64(surround);
+  const std::size_t head_at = sizeof(Elf64_Nhdr) + ((kNoteOwner.size() + 1 + 3) & ~std::size_t{3});
+  std::memcpy(note.data() + head_at + offsetof(RecordHead, surround_digest), &digest,
+              sizeof digest);
+}
 
 PendingFile::PendingFile(std::string path, bool overwrite, unsigned mode)
     : path_(std::move(path)), overwrite_(overwrite) {
@@ -144,14 +169,7 @@ std::uint64_t Writer::finish(const std::vector<Note>& notes, const Json& record)
 
   std::vector<std::byte> note_bytes;
   for (const Note& note : notes) append_note(note_bytes, note);
-  const std::vector<std::uint8_t> cbor = Json::to_cbor(record);
-  if (cbor.size() > 0xf0000000U)
-    fail(ErrorKind::unsupported, "{}: the record of this process is too large", file_.path());
-  Note ours{std::string(kNoteOwner), kRecordNoteType, {}};
-  ours.content.resize(sizeof(RecordHead) + cbor.size());
-  std::memcpy(ours.content.data() + sizeof(RecordHead), cbor.data(), cbor.size());
-  std::vector<std::byte> our_bytes;
-  append_note(our_bytes, ours);
+  auto our_bytes = make_record_note(record, file_.path());
 
   std::vector<Elf64_Phdr> table(program_headers);
   table[0].p_type = PT_NOTE;
@@ -175,14 +193,7 @@ std::uint64_t Writer::finish(const std::vector<Note>& notes, const Json& record)
   append(front, table.data(), table.size() * sizeof(Elf64_Phdr));
   if (header.e_phnum == PN_XNUM) append(front, &many, sizeof many);
 
-  std::vector<std::byte> surround = front;
-  append(surround, note_bytes.data(), note_bytes.size());
-  RecordHead head;
-  head.record_digest = digest64(std::as_bytes(std::span(cbor)));
-  head.surround_digest = digest64(surround);
-  const std::size_t head_at = sizeof(Elf64_Nhdr) + ((kNoteOwner.size() + 1 + 3) & ~std::size_t{3});
-  std::memcpy(our_bytes.data() + head_at, &head, sizeof head);
-
+  seal_record_note(our_bytes, front, note_bytes);
   pwrite_all(file_.fd(), note_bytes, notes_offset_, file_.path());
   pwrite_all(file_.fd(), our_bytes, notes_offset_ + note_bytes.size(), file_.path());
   pwrite_all(file_.fd(), front, 0, file_.path());

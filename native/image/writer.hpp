@@ -32,6 +32,13 @@ class PendingFile {
   std::string temporary_name_;  // empty while the file has no name at all (O_TMPFILE)
 };
 
+/// The CKPT note as it stands in the file `path`, not sealed yet: its length is needed for the
+/// headers, whose digest it holds.
+std::vector<std::byte> make_record_note(const Json& record, const std::string& path);
+/// Puts the digest of what surrounds it into the note: of the headers and of the other notes.
+void seal_record_note(std::span<std::byte> note, std::span<const std::byte> front,
+                      std::span<const std::byte> others);
+
 class Writer {
  public:
   /// Assigns file offsets to the segments (in place). The file need not be written in order.

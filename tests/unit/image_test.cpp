@@ -24,6 +24,7 @@
 #include "forge.hpp"
 #include "image/format.hpp"
 #include "image/reader.hpp"
+#include "image/relabel.hpp"
 #include "image/writer.hpp"
 #include "support.hpp"
 
@@ -102,6 +103,43 @@ TEST(Image, IsReadAsItWasWritten) {
   ASSERT_TRUE(pread_exact(reader.fd(), bytes, reader.extents()[1].file_offset, "test"));
   EXPECT_EQ(bytes, pattern(kPageSize, 2));
   EXPECT_NO_THROW(reader.verify_memory({}));
+}
+
+TEST(Image, AnotherLabelLeavesTheRestAsItWas) {
+  const TempDir dir;
+  const std::string path = dir / "a.ckpt";
+  // Texts need not be UTF-8.
+  write_small(path, Json{{"name", "old"}, {"message", "odd \xff"}, {"threads", {1, 2}}});
+  const Reader before = Reader::open(path);
+  const std::uint64_t length = before.file_bytes();
+  relabel(path, {"new", std::nullopt});
+  const Reader after = Reader::open(path);
+  EXPECT_EQ(after.record().at("name"), "new");
+  EXPECT_EQ(after.record().at("message").get_ref<const std::string&>(), "odd \xff");
+  EXPECT_EQ(after.record().at("threads"), before.record().at("threads"));
+  EXPECT_EQ(pack_extents(after.extents()), pack_extents(before.extents()));
+  EXPECT_NO_THROW(after.verify_memory({}));
+  // Who has it open goes on reading the same.
+  EXPECT_NO_THROW(before.verify_memory({}));
+  EXPECT_GT(after.file_bytes(), length);
+  for (int i = 0; i < 6; ++i) {
+    relabel(path, {std::nullopt, std::string(static_cast<std::size_t>(i), 'm')});
+    const Reader again = Reader::open(path);
+    EXPECT_EQ(again.record().at("message"), std::string(static_cast<std::size_t>(i), 'm'));
+    EXPECT_EQ(again.record().at("name"), "new");
+    EXPECT_NO_THROW(again.verify_memory({}));
+  }
+}
+
+TEST(Image, OnlyASnapshotIsLabelled) {
+  const TempDir dir;
+  const std::string path = dir / "text";
+  const UniqueFd file = open_file(path, O_WRONLY | O_CREAT, 0600);
+  write_all(file.get(), "not a snapshot at all, but long enough to hold an ELF header's bytes...",
+            path);
+  const std::string content = slurp(path);
+  expect_error([&] { relabel(path, {"x", std::nullopt}); }, ErrorKind::damaged, "not a snapshot");
+  EXPECT_EQ(slurp(path), content);
 }
 
 TEST(Image, IsForItsOwnerOnly) {
