@@ -18,7 +18,6 @@ the commands would wait for it.
 from __future__ import annotations
 
 import enum
-import shlex
 from typing import Any, Dict, Generic, List, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar
 
 from .errors import UsageError
@@ -31,6 +30,7 @@ class Words(enum.Enum):
     SNAPSHOT = "a snapshot's name"
     FILE = "a file"
     SNAPSHOT_OR_FILE = "a snapshot's name or a file"
+    EXPRESSION = "an expression of the program's language"
 
 
 class Place(NamedTuple):
@@ -38,7 +38,8 @@ class Place(NamedTuple):
 
     `name` is the option's name without its dash, or "" for a positional argument; `metavar` the
     placeholder of its value, "" for a flag. `choices` are the only values allowed, when there are
-    any. `many` says it may be repeated. `default` is the field's value when nothing is written.
+    any. `many` says it may be repeated. `text`: the value is a text of people's, which may be of
+    several words. `default` is the field's value when nothing is written.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Place(NamedTuple):
     choices: Tuple[str, ...] = ()
     many: bool = False
     required: bool = False
+    text: bool = False
     default: Any = None
 
 
@@ -64,9 +66,10 @@ def value(
     default: Any = None,
     words: Words = Words.NOTHING,
     choices: Sequence[str] = (),
+    text: bool = False,
 ) -> Any:
     """A field that holds the word after -NAME. Given twice, the last one counts, as in GDB."""
-    return Place(name, metavar, help, words, tuple(choices), default=default)
+    return Place(name, metavar, help, words, tuple(choices), text=text, default=default)
 
 
 def repeated(name: str, metavar: str, help: str, *, words: Words = Words.NOTHING) -> Any:
@@ -74,9 +77,11 @@ def repeated(name: str, metavar: str, help: str, *, words: Words = Words.NOTHING
     return Place(name, metavar, help, words, many=True, default=())
 
 
-def argument(metavar: str, help: str, words: Words = Words.NOTHING) -> Any:
-    """A field that holds a positional argument, or None."""
-    return Place("", metavar, help, words)
+def argument(
+    metavar: str, help: str, words: Words = Words.NOTHING, *, required: bool = False
+) -> Any:
+    """A field that holds a positional argument, or None unless it is `required`."""
+    return Place("", metavar, help, words, required=required)
 
 
 def arguments(
@@ -90,7 +95,7 @@ def arguments(
     """A field that holds a tuple of positional arguments, one or more if `required`. `choices` are
     what the first one may be, for completion.
     """
-    return Place("", metavar, help, words, tuple(choices), True, required, default=())
+    return Place("", metavar, help, words, tuple(choices), True, required=required, default=())
 
 
 class Parsed:
@@ -135,32 +140,77 @@ class Completion(NamedTuple):
     """What could stand where the cursor is: fixed candidates, and the kind of words to look up
     besides.
 
-    `token` is the whole word up to the cursor as we read it. GDB breaks words at characters like
-    "-" and "/" as well; `cut` turns a candidate for the token into one for GDB's word.
+    `token` is the word up to the cursor as we read it, without quotes; of OLD=NEW it is what
+    follows the "=", and `before` what precedes it. GDB may break words elsewhere; `cut` turns a
+    candidate for the token into one for GDB's word.
     """
 
     token: str
     candidates: Tuple[str, ...]
     words: Words
+    before: str = ""
 
     def cut(self, candidate: str, word: str) -> Optional[str]:
         """The part of `candidate` that replaces GDB's `word`, or None when it does not begin with
         the token.
         """
-        if not candidate.startswith(self.token) or not self.token.endswith(word):
+        whole = self.before + self.token
+        if not candidate.startswith(self.token) or not whole.endswith(word):
             return None
-        return candidate[len(self.token) - len(word) :]
+        return (self.before + candidate)[len(whole) - len(word) :]
 
 
-def split(text: str) -> List[str]:
-    """Split `text` into words, with quotes and backslashes as GDB reads program arguments."""
-    try:
-        return shlex.split(text, comments=False, posix=True)
-    except ValueError as error:
-        raise UsageError(f"{str(error)[:1].lower()}{str(error)[1:]} in: {text.strip()}") from None
+class Word(NamedTuple):
+    """A word of a command line without its quotes and backslashes; `quoted`: there were some."""
+
+    text: str
+    quoted: bool
+
+
+def scan(text: str) -> Tuple[List[Word], Optional[Word], str]:
+    """The words of `text` before its last one, with quotes and backslashes as GDB reads program
+    arguments; the last one, None when there is a space behind it; and what is missing at the end:
+    a quote, a character behind a backslash, or nothing.
+    """
+    words: List[Word] = []
+    current: Optional[Word] = None
+    missing = ""
+    for character in text:
+        found = current or Word("", False)
+        if missing == "\\" or (missing == '"\\' and character in '"\\'):
+            current = Word(found.text + character, True)
+            missing = missing[:-1]
+        elif missing == '"\\':
+            current = Word(found.text + "\\" + character, True)
+            missing = '"'
+        elif missing and character == missing:
+            missing = ""
+        elif missing == "'" or (missing == '"' and character != "\\"):
+            current = Word(found.text + character, True)
+        elif character == "\\" or (character in "'\"" and not missing):
+            current = Word(found.text, True)
+            missing += character
+        elif character.isspace():
+            words += [current] if current is not None else []
+            current = None
+        else:
+            current = Word(found.text + character, found.quoted)
+    return words, current, missing
+
+
+def split(text: str) -> List[Word]:
+    """The words of `text`. Raises UsageError for a quote that is not closed."""
+    words, last, missing = scan(text)
+    if missing:
+        problem = "no closing quotation" if missing in ("'", '"') else "nothing behind a backslash"
+        raise UsageError(f"{problem} in: {text.strip()}")
+    return words + ([last] if last is not None else [])
 
 
 T = TypeVar("T", bound=Parsed)
+
+# Of a line of help, behind "Usage: ".
+_USAGE_COLUMNS = 73
 
 
 class Grammar(Generic[T]):
@@ -179,18 +229,21 @@ class Grammar(Generic[T]):
         Raises UsageError (one line) for an unknown or ambiguous option, a missing or forbidden
         value, or arguments that are too many or too few.
         """
-        return self.parse_words(split(text))
+        return self._parse(split(text))
 
     def parse_words(self, words: Sequence[str]) -> T:
         """The same for a command line that is split already."""
+        return self._parse([Word(word, True) for word in words])
+
+    def _parse(self, words: Sequence[Word]) -> T:
         found: Dict[str, Any] = {}
         rest: List[str] = []
         index = 0
         while index < len(words):
-            word = words[index]
+            word = words[index].text
             index += 1
             if word == "--":
-                rest += words[index:]
+                rest += [each.text for each in words[index:]]
                 break
             # A lone dash is a name like any other.
             if not word.startswith("-") or word == "-":
@@ -202,8 +255,17 @@ class Grammar(Generic[T]):
                 continue
             if index == len(words):
                 raise UsageError(f"-{place.name} needs {_article(place.metavar)} {place.metavar}")
-            self._store(found, name, place, words[index])
+            given = words[index]
             index += 1
+            if place.text and not given.quoted and index < len(words):
+                following = words[index].text
+                if not following.startswith("-"):
+                    # Not taken for a name: most likely the text is of two words.
+                    raise UsageError(
+                        f'-{place.name} takes one word: quote several, as in -{place.name} '
+                        f'"{given.text} {following}"; other arguments come before it'
+                    )
+            self._store(found, name, place, given.text)
         self._positionals(found, rest)
         return self._options(**found)
 
@@ -254,34 +316,31 @@ class Grammar(Generic[T]):
 
     # -- help --------------------------------------------------------------------------------------
 
-    def usage(self) -> str:
-        """The line that shows how the command is written."""
-        parts = [self._command]
+    def usage(self) -> List[str]:
+        """The lines that show how the command is written."""
         ordered = [p for p in self._places.values() if not p.name] + [
             p for p in self._places.values() if p.name
         ]
-        for place in ordered:
-            if not place.name:
-                parts.append(
-                    f"{place.metavar}..."
-                    if place.many and place.required
-                    else place.metavar
-                    if place.required
-                    else f"[{place.metavar}]"
-                )
-            elif place.metavar:
-                parts.append(
-                    f"[-{place.name} {self._value_text(place)}]" + ("..." if place.many else "")
-                )
-            else:
-                parts.append(f"[-{place.name}]")
-        return " ".join(parts)
+        lines = [self._command]
+        for part in map(self._written, ordered):
+            if len(lines[-1]) + 1 + len(part) > _USAGE_COLUMNS and lines[-1].strip():
+                lines.append(" " * len(self._command))
+            lines[-1] += f" {part}"
+        return lines
+
+    def _written(self, place: Place) -> str:
+        if place.name:
+            value = f" {self._value_text(place)}" if place.metavar else ""
+            return f"[-{place.name}{value}]" + ("..." if place.many else "")
+        shown = place.metavar + ("..." if place.many and not place.choices else "")
+        return shown if place.required else f"[{shown}]"
 
     def help(self, summary: str, details: str = "") -> str:
         """The text of `help COMMAND`: the summary (a sentence), the usage, the options, the
         details.
         """
-        lines = [summary, f"Usage: {self.usage()}"]
+        first, *more = self.usage()
+        lines = [summary, f"Usage: {first}", *(" " * len("Usage: ") + line for line in more)]
         positional = [place for place in self._places.values() if not place.name]
         if positional:
             lines.append("")
@@ -310,7 +369,9 @@ class Grammar(Generic[T]):
     def complete(self, text: str) -> Completion:
         """What could continue `text`, the command line after the command's name up to the cursor.
         """
-        before, token = _cursor(text)
+        words, last, _ = scan(text)
+        before = [word.text for word in words]
+        token = last.text if last is not None else ""
         pending: Optional[Place] = None
         given = 0
         ended = False
@@ -328,13 +389,14 @@ class Grammar(Generic[T]):
             else:
                 given += 1
         if pending is not None:
-            if "=" in pending.metavar:
-                token = token.rpartition("=")[2]
+            left, equals, right = token.rpartition("=")
+            if "=" in pending.metavar and equals:
+                return Completion(right, (), pending.words, left + equals)
             return Completion(
                 token, tuple(c for c in pending.choices if c.startswith(token)), pending.words
             )
         candidates: Tuple[str, ...] = ()
-        if not ended and token.startswith("-"):
+        if not ended and token.startswith("-") and not (last is not None and last.quoted):
             candidates = tuple(
                 sorted(
                     f"-{p.name}"
@@ -359,14 +421,6 @@ class Grammar(Generic[T]):
                 return place.words
             index -= 1
         return Words.NOTHING
-
-
-def _cursor(text: str) -> Tuple[List[str], str]:
-    """The whole words before the cursor and the word at the cursor ("" after a space)."""
-    words = text.split()
-    if not words or text[-1:].isspace():
-        return words, ""
-    return words[:-1], words[-1]
 
 
 def _indented(text: str) -> List[str]:

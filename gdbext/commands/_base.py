@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from typing import (
+    TYPE_CHECKING,
     Any,
     Callable,
     Dict,
     Generic,
+    Iterable,
     Iterator,
     List,
     NamedTuple,
     Optional,
     Sequence,
+    Tuple,
     Type,
     TypeVar,
+    Union,
     cast,
 )
 
@@ -23,8 +27,10 @@ import gdb
 
 from .. import native
 from ..errors import CkptError, one_line
-from ..options import Grammar, Parsed, Words
-from .prefix import Prefix
+from ..options import Completion, Grammar, Parsed, Words
+
+if TYPE_CHECKING:
+    from .prefix import Prefix
 
 T = TypeVar("T", bound=Parsed)
 
@@ -32,7 +38,8 @@ T = TypeVar("T", bound=Parsed)
 class Verb(Generic[T]):
     """A command `ckpt NAME`. `summary` is one sentence; `changes` says that Return must not repeat
     it. One with an `answer` is a command of GDB/MI as well, `-ckpt-NAME`: it does what `run` does
-    and returns a table of what there is to say, in place of saying it.
+    and returns a table of what there is to say, in place of saying it. `aliases` are other names,
+    for what no unambiguous start of the name is short enough.
     """
 
     def __init__(
@@ -45,8 +52,10 @@ class Verb(Generic[T]):
         run: Callable[[T], None],
         changes: bool,
         answer: Optional[Callable[[T], Dict[str, Any]]] = None,
+        aliases: Tuple[str, ...] = (),
     ) -> None:
         self.name = name
+        self.aliases = aliases
         self.summary = summary
         self.details = details
         self.options = options
@@ -86,29 +95,36 @@ class VerbCommand(gdb.Command):
         with _failures_of(self._name):
             self._verb.run(self._grammar.parse(argument))
 
-    def complete(self, text: str, word: Optional[str]) -> List[str]:
+    def complete(self, text: str, word: Optional[str]) -> Union[List[str], int]:
         """Candidates for GDB's `word`, the end of `text`. GDB asks with None first, to learn how
-        words are broken.
+        words are broken: as file names are, at blanks and quotes, and not at dashes as well.
         """
         if word is None:
-            return []
+            return int(gdb.COMPLETE_FILENAME)
         completion = self._grammar.complete(text)
-        candidates = list(completion.candidates)
-        from .. import session
-
-        try:
-            if completion.words in (Words.SNAPSHOT, Words.SNAPSHOT_OR_FILE):
-                candidates += session.open_store().names()
-        except CkptError:
-            pass  # the command itself will say what is wrong with the store
-        # Where a name will do, files come once something has been typed: there are few names and
-        # many files.
-        if completion.words is Words.FILE or (
-            completion.words is Words.SNAPSHOT_OR_FILE and completion.token
-        ):
-            candidates += files(completion.token)
+        candidates = [*completion.candidates, *_looked_up(completion)]
         cut = (completion.cut(candidate, word) for candidate in candidates)
         return sorted({each for each in cut if each is not None})
+
+
+def _looked_up(completion: Completion) -> Iterable[str]:
+    """Names, files, expressions that could stand at a place."""
+    from .. import session
+
+    words, token = completion.words, completion.token
+    if words is Words.EXPRESSION:
+        return session.expressions(token)
+    candidates: List[str] = []
+    if words in (Words.SNAPSHOT, Words.SNAPSHOT_OR_FILE):
+        try:
+            candidates += session.open_store().names()
+        except CkptError:
+            pass  # the command itself will say what is wrong with the store
+    # Where a name will do, files come once something has been typed: there are few names and many
+    # files.
+    if words is Words.FILE or (words is Words.SNAPSHOT_OR_FILE and token):
+        candidates += files(token)
+    return candidates
 
 
 def files(token: str) -> List[str]:
@@ -140,7 +156,7 @@ class PrefixCommand(gdb.Command):
     subcommands, too.
     """
 
-    def __init__(self, prefix: Prefix) -> None:
+    def __init__(self, prefix: "Prefix") -> None:
         self._name = prefix.name
         self._alone = prefix.alone
         self.__doc__ = prefix.help
@@ -171,6 +187,7 @@ class Setting(NamedTuple):
     details: str
     read: Callable[[str], str]
     tell: Callable[[str], str]
+    apply: Optional[Callable[[str], None]] = None
     choices: Sequence[str] = ()
     is_file: bool = False
 
@@ -201,6 +218,8 @@ class SettingParameter(gdb.Parameter):
             self.value = self._kept
             raise gdb.GdbError(f"set ckpt {self._setting.name}: {error}") from None
         self.value = self._kept
+        if self._setting.apply is not None:
+            self._setting.apply(self._kept)
         return ""
 
     def get_show_string(self, value: str) -> str:
@@ -213,7 +232,7 @@ def parameter(name: str) -> object:
     return gdb.parameter(f"ckpt {name}")
 
 
-def make_prefix(prefix: Prefix) -> None:
+def make_prefix(prefix: "Prefix") -> None:
     """Make a prefix command known to GDB."""
     PrefixCommand(prefix)
 
@@ -226,6 +245,9 @@ def make_setting(setting: Setting) -> None:
 def make_verb(verb: Verb[Any]) -> None:
     """Make a command known to GDB, and to its GDB/MI where it can be taught commands (GDB 12)."""
     VerbCommand(verb)
+    for alias in verb.aliases:
+        # Not among the candidates of TAB, which has the name itself.
+        gdb.execute(f"alias -a ckpt {alias} = ckpt {verb.name}")
     if verb.answer is not None and hasattr(gdb, "MICommand"):
         _make_mi_command(verb, verb.answer)
 

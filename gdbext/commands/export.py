@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 from ..options import Parsed, Words, argument, flag
 from . import files
 from ._base import Verb
@@ -12,10 +10,10 @@ from ._base import Verb
 class Options(Parsed):
     """What `ckpt export` takes."""
 
-    name: Optional[str] = argument(
-        "NAME", "The snapshot's name, or a file.", Words.SNAPSHOT_OR_FILE
+    name: str = argument(
+        "NAME|FILE", "The snapshot's name, or a file.", Words.SNAPSHOT_OR_FILE, required=True
     )
-    file: Optional[str] = argument("FILE", "The core file to write.", Words.FILE)
+    file: str = argument("FILE", "The core file to write.", Words.FILE, required=True)
     force: bool = flag("force", "Replace FILE if it exists.")
     json: bool = flag("json", "Print a JSON object.")
 
@@ -26,8 +24,8 @@ def run(options: Options) -> None:
     from ..export import export
     from ..snapshot import Snapshot
 
-    name, output = files.pair(options.name, options.file, "export")
-    with Snapshot.open(name, store=session.open_store().root) as snapshot:
+    output = files.path(options.file)
+    with Snapshot.open(options.name, store=session.open_store().root) as snapshot:
         done = export(snapshot, output, force=options.force)
     if options.json:
         session.show(report.as_json(done._asdict()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Optional
 
-from ..errors import UsageError
 from ..options import Parsed, Words, argument, flag, value
 from . import files
 from ._base import Verb
@@ -13,7 +12,7 @@ from ._base import Verb
 class Options(Parsed):
     """What `ckpt import` takes."""
 
-    file: Optional[str] = argument("FILE", "The bundle.", Words.FILE)
+    file: str = argument("FILE", "The bundle.", Words.FILE, required=True)
     name: Optional[str] = value("name", "NAME", "What to call it. Default: its own name.")
     force: bool = flag("force", "Replace a snapshot of that name.")
     json: bool = flag("json", "Print a JSON object.")
@@ -24,8 +23,6 @@ def run(options: Options) -> None:
     from .. import report, session
     from ..bundle import import_bundle
 
-    if options.file is None:
-        raise UsageError('FILE is missing; try "help ckpt import"')
     done = import_bundle(
         session.open_store(), files.path(options.file), name=options.name, force=options.force
     )

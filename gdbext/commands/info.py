@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, List, Tuple
 
-from ..errors import UsageError
 from ..options import Parsed, Words, argument, flag
 from ._base import Verb
 
@@ -16,7 +15,9 @@ if TYPE_CHECKING:
 class Options(Parsed):
     """What `ckpt info` takes."""
 
-    name: str = argument("NAME", "The snapshot's name, or a file.", Words.SNAPSHOT_OR_FILE)
+    name: str = argument(
+        "NAME|FILE", "The snapshot's name, or a file.", Words.SNAPSHOT_OR_FILE, required=True
+    )
     json: bool = flag("json", "Print the whole record as JSON.")
 
 
@@ -50,8 +51,6 @@ def _found(options: Options) -> Tuple[str, str, Record, List[RestoredHere]]:
     from .. import session
     from ..session import life
 
-    if options.name is None:
-        raise UsageError('NAME is missing; try "help ckpt info"')
     store = session.open_store()
     name, path = store.resolve(options.name)
     record = session.describe(path)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
-from ..errors import UsageError
 from ..options import Parsed, Words, argument, flag
 from ._base import Verb
 
@@ -12,8 +9,8 @@ from ._base import Verb
 class Options(Parsed):
     """What `ckpt inspect` takes."""
 
-    name: Optional[str] = argument(
-        "NAME", "The snapshot's name, or a file.", Words.SNAPSHOT_OR_FILE
+    name: str = argument(
+        "NAME|FILE", "The snapshot's name, or a file.", Words.SNAPSHOT_OR_FILE, required=True
     )
     json: bool = flag("json", "Print a JSON object.")
 
@@ -23,8 +20,6 @@ def run(options: Options) -> None:
     from .. import report, session
     from ..session import postmortem, restoring
 
-    if options.name is None:
-        raise UsageError('NAME is missing; try "help ckpt inspect"')
     before = session.current_inferior()
     done = postmortem.inspect(session.open_store(), options.name)
     if options.json:

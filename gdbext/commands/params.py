@@ -43,6 +43,12 @@ def _tell_directory(_: str) -> str:
     return f"The store of snapshots is {session.store_directory()}."
 
 
+def _show_in_prompt(value: str) -> None:
+    from ..session import marker
+
+    marker.show_in_prompt(value == "on")
+
+
 def _size(text: str) -> str:
     parse_bytes(text)
     return text.strip()
@@ -93,5 +99,16 @@ root, else real. An ordinary user's program needs a user namespace for it.""",
         read=str,
         tell=lambda value: f"Restored programs get their monotonic clocks by: {value}.",
         choices=CLOCKS,
+    ),
+    Setting(
+        name="prompt",
+        default="off",
+        set_help="Set whether the prompt has the name of the snapshot that the program came from.",
+        show_help="Show whether the prompt has the name of the snapshot that the program came from.",
+        details="""With a "+" behind it when the program has gone on since. $_ckpt has the name, too.""",
+        read=str,
+        tell=lambda value: f"The name of the snapshot in the prompt is {value}.",
+        apply=_show_in_prompt,
+        choices=("off", "on"),
     ),
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Tuple
 
+from . import params
+
 
 class Prefix(NamedTuple):
     """A command that only has subcommands; alone it runs `alone`."""
@@ -15,7 +17,7 @@ class Prefix(NamedTuple):
 
 CKPT = Prefix(
     "ckpt",
-    """Snapshots of the program being debugged, on disk.
+    """Snapshots (checkpoints) of the program being debugged, on disk.
 "ckpt save" writes the stopped program with everything it has to a file, and the program goes on.
 "ckpt restore" brings it back, in this session of GDB or another, any number of times.""",
     ("help ckpt",),
@@ -24,5 +26,5 @@ SET = Prefix("set ckpt", "Settings of the ckpt commands.", ("help set ckpt",))
 SHOW = Prefix(
     "show ckpt",
     "Show the settings of the ckpt commands.",
-    ("show ckpt directory", "show ckpt file-limit", "show ckpt ids"),
+    tuple(f"show ckpt {setting.name}" for setting in params.SETTINGS),
 )

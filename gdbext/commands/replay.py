@@ -12,8 +12,11 @@ from ._base import Verb
 class Options(Parsed):
     """What `ckpt replay` takes."""
 
-    snapshot: Optional[str] = argument(
-        "SNAPSHOT", "The snapshot's name, or a file, or a bundle.", Words.SNAPSHOT_OR_FILE
+    snapshot: str = argument(
+        "SNAPSHOT",
+        "The snapshot's name, or a file, or a bundle.",
+        Words.SNAPSHOT_OR_FILE,
+        required=True,
     )
     script: Optional[str] = value(
         "script",
@@ -61,8 +64,6 @@ def run(options: Options) -> None:
     from ..replay import run as replaying
     from ..session import outside
 
-    if options.snapshot is None:
-        raise UsageError('SNAPSHOT is missing; try "help ckpt replay"')
     result = replaying.replay(
         replaying.Options(
             snapshot=options.snapshot,

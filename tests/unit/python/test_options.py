@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Optional, Tuple
 
 import pytest
 from gdbext.errors import UsageError
 from gdbext.options import Grammar, Parsed, Words, argument, arguments, flag, repeated, split, value
+from hypothesis import given
+from hypothesis.strategies import text
 
 
 class Options(Parsed):
@@ -83,7 +86,7 @@ def test_many_positionals() -> None:
     assert grammar.parse("a b 'c d'") == Names(names=("a", "b", "c d"))
     with pytest.raises(UsageError, match="NAME is missing"):
         grammar.parse("")
-    assert grammar.usage() == "ckpt names NAME..."
+    assert grammar.usage() == ["ckpt names NAME..."]
 
 
 def test_undeclared_fields_are_a_defect() -> None:
@@ -105,14 +108,15 @@ def test_options_are_values() -> None:
 
 
 def test_usage_and_help_name_everything() -> None:
-    usage = (
-        "ckpt test [NAME] [-m MESSAGE] [-files auto|real|strict] [-file OLD=NEW]... [-force] [-stdin FILE] "
-        "[-stdout FILE]"
-    )
+    usage = [
+        "ckpt test [NAME] [-m MESSAGE] [-files auto|real|strict]",
+        "          [-file OLD=NEW]... [-force] [-stdin FILE] [-stdout FILE]",
+    ]
     assert GRAMMAR.usage() == usage
     lines = GRAMMAR.help("Do a thing.", "And more.").splitlines()
     assert lines[0] == "Do a thing."
-    assert lines[1] == f"Usage: {usage}"
+    assert lines[1:3] == [f"Usage: {usage[0]}", f"       {usage[1]}"]
+    assert max(map(len, lines)) <= 80
     assert "  -files auto|real|strict" in lines
     assert lines[-1] == "And more."
 
@@ -134,6 +138,9 @@ def test_usage_and_help_name_everything() -> None:
         ("-file /old=/n", (), Words.FILE),
         ("-force ", (), Words.SNAPSHOT),
         ("-- -f", (), Words.SNAPSHOT),
+        ('"-f', (), Words.SNAPSHOT),
+        ('"one two" ', (), Words.NOTHING),
+        ("'one tw", (), Words.SNAPSHOT),
         # What is wrong already completes as well as it can.
         ("-nosuch x", (), Words.SNAPSHOT),
     ],
@@ -155,6 +162,12 @@ def test_complete(text: str, candidates: Tuple[str, ...], words: Words) -> None:
         ("zzz", "zzz", "before-crash", None),
         ("-file /old=ne", "ne", "new", "new"),
         ("-file ol", "ol", "old", "old"),
+        # Words broken as file names are.
+        ("-file /old=ne", "/old=ne", "new", "/old=new"),
+        ("before-c", "before-c", "before-crash", "before-crash"),
+        ("-fo", "-fo", "-force", "-force"),
+        ('"before-c', "before-c", "before-crash", "before-crash"),
+        ("'two wo", "wo", "two words", "words"),
     ],
 )
 def test_cut(text: str, word: str, candidate: str, expected: Optional[str]) -> None:
@@ -162,5 +175,49 @@ def test_cut(text: str, word: str, candidate: str, expected: Optional[str]) -> N
 
 
 def test_split() -> None:
-    assert split("a 'b c' \"d e\" f\\ g") == ["a", "b c", "d e", "f g"]
-    assert split("# no comments here") == ["#", "no", "comments", "here"]
+    words = split("a 'b c' \"d e\" f\\ g ''")
+    assert [word.text for word in words] == ["a", "b c", "d e", "f g", ""]
+    assert [word.quoted for word in words] == [False, True, True, True, True]
+    assert [word.text for word in split("# no comments here")] == ["#", "no", "comments", "here"]
+
+
+@given(text(alphabet="ab- '\"\\\t#="))
+def test_words_are_read_as_a_shell_reads_them(line: str) -> None:
+    try:
+        expected = shlex.split(line)
+    except ValueError:
+        with pytest.raises(UsageError):
+            split(line)
+        return
+    assert [word.text for word in split(line)] == expected
+
+
+class Noted(Parsed):
+    name: Optional[str] = argument("NAME", "A name.", Words.SNAPSHOT)
+    message: str = value("m", "MESSAGE", "A text.", default="", text=True)
+    force: bool = flag("force", "Do it.")
+
+
+@pytest.mark.parametrize("line", ["-m two words", "x -m two words", "-m two words -force"])
+def test_a_text_of_several_words_wants_quotes(line: str) -> None:
+    with pytest.raises(UsageError, match='quote several, as in -m "two words"'):
+        Grammar(Noted, "ckpt test").parse(line)
+
+
+def test_a_text_in_its_place() -> None:
+    grammar = Grammar(Noted, "ckpt test")
+    for line in ("x -m two -force", "-force x -m two", "-m 'two' x -force", "-m two -force x"):
+        assert grammar.parse(line) == Noted(name="x", message="two", force=True)
+
+
+class Required(Parsed):
+    name: str = argument("NAME", "A name.", Words.SNAPSHOT, required=True)
+    more: Optional[str] = argument("MORE", "More.")
+
+
+def test_what_is_required() -> None:
+    grammar = Grammar(Required, "ckpt test")
+    assert grammar.usage() == ["ckpt test NAME [MORE]"]
+    with pytest.raises(UsageError, match="NAME is missing"):
+        grammar.parse("")
+    assert grammar.parse("a b") == Required(name="a", more="b")
