@@ -34,7 +34,8 @@ from .memory import object_path
 from .publish import new_file
 from .records import StoredObject, read, read_list
 from .snapshot import Snapshot
-from .store import Store, check_name
+from .naming import check_name
+from .store import Store
 
 _FORMAT = 1
 _BLOCK = 512

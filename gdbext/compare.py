@@ -12,6 +12,8 @@ from .snapshot import Snapshot
 
 # Differences fewer than this many bytes apart are one range: a changed word or pointer is one.
 _JOIN_BYTES = 8
+# O_LARGEFILE, which says nothing of a 64-bit program; what opens a file again has it.
+_LARGE_FILE = 0o100000
 
 
 class ByteRange(NamedTuple):
@@ -197,7 +199,7 @@ def _state(descriptor: SavedDescriptor) -> Tuple[object, ...]:
         descriptor.close_on_exec,
         descriptor.kind,
         descriptor.path,
-        descriptor.flags,
+        descriptor.flags & ~_LARGE_FILE,
         descriptor.offset,
         dict(descriptor.details),
     )

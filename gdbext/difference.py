@@ -112,9 +112,11 @@ def other_lines(found: Difference) -> Iterator[str]:
     for mapping in found.mappings:
         yield "Mapping " + _change(_mapping_text(mapping.old), _mapping_text(mapping.new))
     for descriptor in found.descriptors:
-        yield "Descriptor " + _change(
-            _descriptor_text(descriptor.old), _descriptor_text(descriptor.new)
-        )
+        old, new = _descriptor_text(descriptor.old), _descriptor_text(descriptor.new)
+        if old == new and descriptor.old is not None and descriptor.new is not None:
+            old += f" with flags {descriptor.old.flags:#o}"
+            new += f" with flags {descriptor.new.flags:#o}"
+        yield "Descriptor " + _change(old, new)
 
 
 def _bytes(snapshot: Snapshot, each: ByteRange) -> str:

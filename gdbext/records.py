@@ -167,9 +167,35 @@ class OpenFile(NamedTuple):
         )
 
 
+class Origin(NamedTuple):
+    """The snapshot that a program was restored from: its name then, and when it was made, which
+    tells it from all others.
+    """
+
+    name: str
+    created: float
+
+    @classmethod
+    def of(cls, source: Mapping[str, Any]) -> Optional["Origin"]:
+        """From a record's `parent`; None when there is none. Raises RecordError."""
+        if source.get("parent") is None:
+            return None
+        parent = read_dict(source, "parent")
+        return cls(read(parent, "name", str), read_seconds(parent, "created"))
+
+    def table(self) -> Dict[str, Any]:
+        """As the record has it."""
+        return dict(self._asdict())
+
+
+def run_id(boot_id: str, pid: int, start_ticks: int) -> str:
+    """What names a process for good; "" when it is not known."""
+    return f"{boot_id}:{pid}:{start_ticks}" if boot_id and start_ticks else ""
+
+
 class Record(NamedTuple):
     """What a snapshot says of itself. `created` is in Unix seconds; `file_bytes` is the size of the
-    image.
+    image. `run` is the same for all snapshots of one process, "" when it is not known.
     """
 
     name: str
@@ -195,6 +221,9 @@ class Record(NamedTuple):
     terminal_input: bytes
     session: Dict[str, Any]
     raw: Mapping[str, Any]
+    place: str
+    parent: Optional[Origin]
+    run: str
 
     @classmethod
     def of(cls, source: Mapping[str, Any]) -> "Record":
@@ -234,6 +263,14 @@ class Record(NamedTuple):
             # `ckpt-save` has no session to keep, and says null.
             session=read_dict(source, "session") if source.get("session") is not None else {},
             raw=source,
+            # Older snapshots say where they stopped at length only.
+            place=read(source, "place", str, "") or read(source, "stop", str, ""),
+            parent=Origin.of(source),
+            run=run_id(
+                read(host, "boot_id", str, ""),
+                read(read_list(source, "threads", dict)[0], "lwp", int, threads[0].tid),
+                read(process, "start_ticks", int, 0),
+            ),
         )
 
     @property

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence
 
 from .records import Fidelity, Record
-from .store import Deleted, Entry
+from .finding import Found
+from .store import Collected, Deleted, Entry
+
+# Not one character: not every terminal shows that.
+_ELLIPSIS = "..."
+_LEAST_PLACE = 12
+_MOST_NAMES = 10
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
@@ -43,12 +50,60 @@ def printable(text: str) -> str:
     )
 
 
-def saved(name: str, file_bytes: int, seconds: float, threads: int, stop: str) -> str:
-    """The line after a save."""
-    return (
-        f'Saved "{name}": {size(file_bytes)} in {seconds:.2f} s, {counted(threads, "thread")}, '
-        f"stopped at {stop}"
-    )
+def columns(text: str) -> int:
+    """How many columns of a terminal `text` takes."""
+    if text.isascii():
+        return len(text)
+    import unicodedata  # seldom needed
+
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))
+
+
+def cut(text: str, width: Optional[int]) -> str:
+    """`text` in at most `width` columns (None: as it is), with an ellipsis where something is
+    missing.
+    """
+    if width is None or columns(text) <= width:
+        return text
+    kept = text[: max(width - len(_ELLIPSIS), 0)]
+    while kept and columns(kept) + len(_ELLIPSIS) > width:
+        kept = kept[:-1]
+    return (kept + _ELLIPSIS)[: max(width, 0)]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> List[str]:
+    """A table: a line per row. A column without any text is left out."""
+    rows = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(columns, column)) for column in zip(*rows)]
+    return [
+        "  ".join(
+            cell + " " * (width - columns(cell)) for cell, width in zip(row, widths) if width
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def stopped(place: str) -> str:
+    """Where a snapshot is, in a sentence: "stopped by SIGABRT in audit at queue.c:290"."""
+    by_signal = re.match(r"SIG[A-Z0-9]+( in |$)|signal \d", place)
+    return f"stopped {'by' if by_signal else 'in'} {printable(place)}"
+
+
+def saved(
+    name: str, file_bytes: int, seconds: float, threads: int, place: str, width: Optional[int]
+) -> str:
+    """The line after a save, in `width` columns if it can be done by leaving out from its end."""
+    where = f", {stopped(place)}" if place else ""
+    line = f'Saved "{name}": {size(file_bytes)}'
+    for part in (f" in {seconds:.2f} s", f", {counted(threads, 'thread')}", where):
+        room = None if width is None else width - columns(line)
+        if part is where and room is not None and room >= len(", stopped in ") + _LEAST_PLACE:
+            part = cut(part, room)
+        if room is not None and columns(part) > room:
+            break
+        line += part
+    return line
 
 
 def fidelity(found: Iterable[Fidelity]) -> List[str]:
@@ -77,13 +132,27 @@ def restored(record: Record, name: str, pid: int, ids: str) -> str:
     )
 
 
+def named(names: Sequence[str]) -> str:
+    """The names of snapshots; of many the first ones and their number."""
+    if len(names) > _MOST_NAMES:
+        return f"{counted(len(names), 'snapshot')} ({named(names[: _MOST_NAMES - 2])}, ...)"
+    return ", ".join(f'"{name}"' for name in names)
+
+
 def deleted(done: Deleted) -> List[str]:
     """The lines after a deletion."""
-    names = ", ".join(f'"{name}"' for name in done.names)
-    lines = [f"Deleted {names}: {size(done.freed_bytes)} freed"]
+    lines = [f"Deleted {named(done.names)}: {size(done.freed_bytes)} freed"]
     if done.kept_because:
         lines.append(f"note: {done.kept_because}")
     return lines
+
+
+def collected(done: Collected) -> str:
+    """The line after a collection that was made."""
+    if not done.objects and not done.freed_bytes:
+        return "Nothing to remove: every kept file is needed."
+    files = counted(done.objects, "kept file")
+    return f"Removed {files} that no snapshot needs: {size(done.freed_bytes)} freed"
 
 
 def exported(path: str, disk_bytes: int, missing: Sequence[str]) -> List[str]:
@@ -151,7 +220,43 @@ def answers(found: Sequence[Answer]) -> List[str]:
         saved_at = moment(each.created) if each.created else ""
         value = each.value if each.value is not None else f"error: {each.error}"
         rows.append((each.name, saved_at, " ".join(value.split())))
-    return _aligned(rows)
+    return aligned(rows)
+
+
+# -- ckpt find -------------------------------------------------------------------------------------
+
+
+def found(entries: Sequence[Entry], done: Found, last: bool) -> List[str]:
+    """`ckpt find` for people."""
+    looked = f"{done.asked} of {counted(len(entries), 'snapshot')} looked at"
+    if done.at is None:
+        ends = [entries[0].name, entries[-1].name] if len(entries) > 1 else [entries[0].name]
+        return [f"It is not true in {' or '.join(named([each]) for each in ends)}; {looked}."]
+    entry = entries[done.at]
+    which = "last" if last else "first"
+    lines = [f'{named([entry.name])} is the {which}: saved {moment(entry.created)}']
+    if entry.record is not None and entry.record.place:
+        lines[0] += f", {stopped(entry.record.place)}"
+    if done.beside is None:
+        other = "There is none behind it" if last else "There is none before it"
+        other += " in which it is not true"
+    else:
+        other = f"In {named([entries[done.beside].name])} it is not true"
+    between = f", and has no value in {done.silent} between" if done.silent else ""
+    return [*lines, f"{other}{between}; {looked}."]
+
+
+def found_table(entries: Sequence[Entry], done: Found) -> Dict[str, Any]:
+    """`ckpt find -json`."""
+    index, beside = done.at, done.beside
+    return {
+        "name": None if index is None else entries[index].name,
+        "created": None if index is None else entries[index].created,
+        "beside": None if beside is None else entries[beside].name,
+        "silent": done.silent,
+        "asked": done.asked,
+        "snapshots": len(entries),
+    }
 
 
 # -- ckpt threads ----------------------------------------------------------------------------------
@@ -184,82 +289,12 @@ def threads(rows: Sequence[ThreadRow]) -> List[str]:
         )
         for row in rows
     ]
-    return _aligned(lines)
+    return aligned(lines)
 
 
 def threads_json(rows: Sequence[ThreadRow]) -> List[str]:
     """`ckpt threads -json`: an array of objects."""
     return [json.dumps([row._asdict() for row in rows], indent=2, ensure_ascii=False)]
-
-
-# -- ckpt list -------------------------------------------------------------------------------------
-
-_HEADINGS = ("Name", "Saved", "Size", "Threads", "Program", "Stopped at", "Message")
-
-
-def table(entries: Sequence[Entry]) -> List[str]:
-    """`ckpt list`: one line per snapshot, oldest first."""
-    rows: List[Sequence[str]] = [_HEADINGS]
-    for entry in entries:
-        record = entry.record
-        name = f"{entry.name} ({entry.path})" if entry.external else entry.name
-        if record is None:
-            rows.append(
-                (name, moment(entry.created), "", "", "", f"cannot be read: {entry.problem}", "")
-            )
-        else:
-            rows.append(
-                (
-                    name,
-                    moment(record.created),
-                    size(record.file_bytes),
-                    str(len(record.threads)),
-                    record.program_name,
-                    record.stop,
-                    record.message,
-                )
-            )
-    return _aligned(rows)
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> List[str]:
-    rows = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows
-    ]
-
-
-def table_json(entries: Sequence[Entry]) -> str:
-    """`ckpt list -json`: an array of objects, oldest first."""
-    return json.dumps(summaries(entries), indent=2, ensure_ascii=False)
-
-
-def summaries(entries: Sequence[Entry]) -> List[Dict[str, Any]]:
-    """The snapshots as tables."""
-    return [_summary(entry) for entry in entries]
-
-
-def _summary(entry: Entry) -> Dict[str, Any]:
-    summary: Dict[str, Any] = {
-        "name": entry.name,
-        "file": str(entry.path),
-        "external": entry.external,
-    }
-    record = entry.record
-    if record is None:
-        summary["problem"] = entry.problem
-        return summary
-    summary.update(
-        bytes=record.file_bytes,
-        created=record.created,
-        program=record.program,
-        threads=len(record.threads),
-        pid=record.pid,
-        stop=record.stop,
-        message=record.message,
-    )
-    return summary
 
 
 # -- ckpt info -------------------------------------------------------------------------------------

@@ -22,17 +22,21 @@ import fcntl
 import os
 import re
 import stat
+import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
+from . import overlay
 from .errors import CkptError, StoreError
+from .naming import NAME_LIMIT, check_name, is_pattern, matches
 from .records import Record
 
 SUFFIX = ".ckpt"
-# Long enough for anybody, short enough for a file name with our suffix and a temporary one behind
-# it.
-NAME_LIMIT = 200
+# What is in scratch/ belongs to a process: of this machine, or of another one with the same store,
+# whose ids mean nothing here.
+_SCRATCH_S = 7 * 86400
+_SCRATCH = re.compile(r"(?:sysroot|overlay|core|live)-(\d+)(?:-\d+)?(?:\.ckpt)?")
 
 Describe = Callable[[Path], Record]
 
@@ -51,24 +55,6 @@ def default_directory(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("HOME") or "~").expanduser() / ".local" / "share" / "ckpt"
 
 
-def check_name(name: str) -> None:
-    """Raise StoreError unless `name` may name a snapshot: one word, no "/", not starting with "-"
-    or ".".
-    """
-    if not name:
-        raise StoreError("the name is empty")
-    if "/" in name:
-        raise StoreError(f'a name cannot contain "/": "{name}" (-o FILE writes a file elsewhere)')
-    if name[0] in "-.":
-        raise StoreError(f'a name cannot begin with "{name[0]}": "{name}"')
-    if not name.isprintable() or any(character.isspace() for character in name):
-        raise StoreError(f"a name is one word of printable characters, not {name!r}")
-    if len(os.fsencode(name)) > NAME_LIMIT:
-        raise StoreError(
-            f"a name has at most {NAME_LIMIT} bytes, this one has {len(os.fsencode(name))}"
-        )
-
-
 class Entry(NamedTuple):
     """A snapshot of the store. `record` is None when the image cannot be read; `problem` then says
     why.
@@ -79,6 +65,11 @@ class Entry(NamedTuple):
     external: bool
     record: Optional[Record]
     problem: str
+
+    @property
+    def target(self) -> str:
+        """What `Store.resolve` takes for it."""
+        return str(self.path) if self.external else self.name
 
     @property
     def created(self) -> float:
@@ -97,6 +88,16 @@ class Deleted(NamedTuple):
     """
 
     names: Tuple[str, ...]
+    freed_bytes: int
+    kept_because: str
+
+
+class Collected(NamedTuple):
+    """What a collection removed: the number of kept files, the bytes given back, and why there was
+    none, if so.
+    """
+
+    objects: int
     freed_bytes: int
     kept_because: str
 
@@ -297,6 +298,40 @@ class Store:
             raise StoreError(f'there is no file "{text}"')
         raise StoreError(f'there is no snapshot or file "{text}"; "ckpt list" shows what there is')
 
+    def select(self, words: Sequence[str]) -> List[Entry]:
+        """The snapshots whose name is one of `words` or fits one, each once, in the order of the
+        words. Raises StoreError for a word that nothing fits.
+        """
+        found: Dict[str, Entry] = {}
+        every: Optional[List[Entry]] = None
+        for word in words:
+            exact = self.find(word)
+            if exact is not None:
+                fitting = [exact]
+            elif is_pattern(word):
+                every = self.entries() if every is None else every
+                fitting = [entry for entry in every if matches(entry.name, word)]
+            else:
+                fitting = []
+            if not fitting:
+                raise StoreError(f'there is no snapshot "{word}"; "ckpt list" shows what there is')
+            for entry in fitting:
+                found.setdefault(entry.name, entry)
+        return list(found.values())
+
+    def targets(self, words: Sequence[str]) -> List[str]:
+        """What `resolve` takes for the snapshots and files that `words` name, patterns among them.
+        Raises StoreError.
+        """
+        found: List[str] = []
+        for word in words:
+            if is_pattern(word) and self.find(word) is None and not os.path.exists(word):
+                found += [entry.target for entry in self.select((word,))]
+            else:
+                self.resolve(word)
+                found.append(word)
+        return list(dict.fromkeys(found))
+
     # -- naming ------------------------------------------------------------------------------------
 
     def default_name(self, program: str, kind: str = "") -> str:
@@ -364,16 +399,35 @@ class Store:
             if target.exists() and self._entry(target, link.stem, external=True).name == name:
                 link.unlink(missing_ok=True)
 
-    def delete(self, names: Sequence[str]) -> Deleted:
-        """Delete snapshots and collect the objects nobody needs any more. Raises StoreError before
-        deleting anything.
+    def forget(self, path: Path) -> None:
+        """Drop our link to an image elsewhere that is gone."""
+        for link, target in self._links():
+            if target == path:
+                link.unlink(missing_ok=True)
+
+    def move(self, entry: Entry, name: str) -> Path:
+        """Give the file of a snapshot in `snapshots/`, and the debug information that came with it,
+        another name; the new path. Raises StoreError when there is such a snapshot.
         """
-        found = []
-        for name in dict.fromkeys(names):
-            entry = self.find(name)
-            if entry is None:
-                raise StoreError(f'there is no snapshot "{name}"; "ckpt list" shows what there is')
-            found.append(entry)
+        path = self.path_of(name)
+        try:
+            # Not rename(2), which would replace what is there.
+            os.link(entry.path, path)
+        except FileExistsError:
+            raise StoreError(f'there is already a snapshot "{name}"') from None
+        except OSError as error:
+            raise StoreError(f'"{entry.name}" cannot be renamed: {error.strerror}') from None
+        entry.path.unlink()
+        debug = self.debug_directory_of(entry.name)
+        if debug.is_dir():
+            debug.rename(self.debug_directory_of(name))
+        return path
+
+    def delete(self, names: Sequence[str]) -> Deleted:
+        """Delete snapshots (see `select`) and collect the objects nobody needs any more. Raises
+        StoreError before deleting anything.
+        """
+        found = self.select(names)
         freed = 0
         for entry in found:
             try:
@@ -383,8 +437,9 @@ class Store:
             except OSError as error:
                 raise StoreError(f'"{entry.name}" cannot be deleted: {error.strerror}') from None
             freed += size + self._forget_debug(entry)
-        collected, reason = self.collect()
-        return Deleted(tuple(entry.name for entry in found), freed + collected, reason)
+        collected = self.collect()
+        names = tuple(entry.name for entry in found)
+        return Deleted(names, freed + collected.freed_bytes, collected.kept_because)
 
     def _forget_debug(self, entry: Entry) -> int:
         """Remove the debug information that came with a snapshot; the bytes freed."""
@@ -398,9 +453,8 @@ class Store:
             shutil.rmtree(directory, ignore_errors=True)
         return freed
 
-    def collect(self) -> Tuple[int, str]:
-        """Remove every object no snapshot needs. Returns the bytes freed and, if nothing was done,
-        the reason.
+    def collect(self) -> Collected:
+        """Remove every object no snapshot needs, and what restores that are over have left behind.
         """
         try:
             with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
@@ -412,16 +466,34 @@ class Store:
                     if entry.record is None:
                         # Nobody knows what an unreadable image needs; a newer version may know how
                         # to read it.
-                        return 0, f'kept files stay: "{entry.name}" cannot be read'
+                        return Collected(0, 0, f'kept files stay: "{entry.name}" cannot be read')
                     needed.update(stored.hash for stored in entry.record.objects)
-                return self._sweep(needed) + self._sweep_index(needed), ""
+                self._sweep_scratch()
+                objects, freed = self._sweep(needed)
+                return Collected(objects, freed + self._sweep_index(needed), "")
         except BlockingIOError:
-            return 0, "kept files stay: the store is in use by another save or restore"
+            return Collected(
+                0, 0, "kept files stay: the store is in use by another save or restore"
+            )
 
-    def _sweep(self, needed: Set[str]) -> int:
+    def _sweep_scratch(self) -> None:
+        """Remove what processes that are gone have left in scratch/."""
+        for path in _entries(self.scratch_directory):
+            match = _SCRATCH.fullmatch(path.name)
+            if match is None or os.path.exists(f"/proc/{match[1]}"):
+                continue
+            if path.lstat().st_mtime > time.time() - _SCRATCH_S:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                overlay.remove(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def _sweep(self, needed: Set[str]) -> Tuple[int, int]:
+        """The number of objects removed, and the bytes freed."""
         import shutil
 
-        freed = 0
+        count = freed = 0
         for group in _directories(self.root / "objects"):
             for directory in _directories(group):
                 if directory.name in needed:
@@ -432,11 +504,12 @@ class Store:
                     if not path.is_dir()
                 )
                 shutil.rmtree(directory, ignore_errors=True)
+                count += 1
             try:
                 group.rmdir()
             except OSError:
                 pass  # not empty: others in this group are still needed
-        return freed
+        return count, freed
 
     def _sweep_index(self, needed: Set[str]) -> int:
         """Remove what the native module noted of files whose content is no longer kept."""
@@ -456,7 +529,11 @@ class Store:
 
 
 def _directories(path: Path) -> List[Path]:
+    return [each for each in _entries(path) if each.is_dir() and not each.is_symlink()]
+
+
+def _entries(path: Path) -> List[Path]:
     try:
-        return sorted(each for each in path.iterdir() if each.is_dir() and not each.is_symlink())
+        return sorted(path.iterdir())
     except FileNotFoundError:
         return []

@@ -6,12 +6,11 @@ import re
 from typing import List, NamedTuple, Optional, Sequence
 
 from .errors import UsageError
+from .spans import seconds
 
 KEEP = 20
 # Shorter than a save takes nothing would be left for the program.
 LEAST_S = 0.05
-
-_UNITS_S = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 class Schedule(NamedTuple):
@@ -61,13 +60,10 @@ def changed(schedule: Schedule, words: Sequence[str]) -> Schedule:
 
 
 def _seconds(text: str) -> float:
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|min|m|h|)", text)
-    if match is None:
-        raise UsageError(f'a time is a number of seconds or e.g. 2m, not "{text}"')
-    seconds = float(match[1]) * _UNITS_S[match[2]]
-    if seconds < LEAST_S:
+    span = seconds(text)
+    if span < LEAST_S:
         raise UsageError(f"saving more often than every {LEAST_S:g} s is not possible")
-    return seconds
+    return span
 
 
 class Kept(NamedTuple):

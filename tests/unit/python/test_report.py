@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import Optional
 
 import pytest
 from gdbext import report
 from gdbext.records import Fidelity, Record
-from gdbext.store import Deleted, Entry
+from gdbext.store import Deleted
 from test_records import table
 
 
@@ -43,12 +43,38 @@ def test_printable_keeps_the_terminal_safe() -> None:
     assert report.printable("a\x1b[2Jb\nc\x07") == r"a\x1b[2Jb\nc\x07"
 
 
-def test_saved() -> None:
-    line = report.saved("before-crash", 1258291, 0.034, 4, "main () at server.c:88")
-    assert (
-        line
-        == 'Saved "before-crash": 1.2 MiB in 0.03 s, 4 threads, stopped at main () at server.c:88'
-    )
+@pytest.mark.parametrize(
+    "place, width, expected",
+    [
+        ("main at server.c:88", None, "s, 4 threads, stopped in main at server.c:88"),
+        ("SIGABRT in audit at q.c:9", None, "s, 4 threads, stopped by SIGABRT in audit at q.c:9"),
+        ("SIGSEGV", None, "s, 4 threads, stopped by SIGSEGV"),
+        ("SIGNAL_loop at q.c:9", None, "s, 4 threads, stopped in SIGNAL_loop at q.c:9"),
+        ("main at server.c:88", 80, "s, 4 threads, stopped in main at server..."),
+        ("main at server.c:88", 60, "s, 4 threads"),
+        ("a\x1bb", None, r"s, 4 threads, stopped in a\x1bb"),
+        ("", 80, "s, 4 threads"),
+    ],
+)
+def test_saved(place: str, width: Optional[int], expected: str) -> None:
+    line = report.saved("before-crash", 1258291, 0.034, 4, place, width)
+    assert line == f'Saved "before-crash": 1.2 MiB in 0.03 {expected}'
+    assert width is None or len(line) <= width
+
+
+@pytest.mark.parametrize(
+    "text, width, expected",
+    [
+        ("short", 5, "short"),
+        ("longer text", 8, "longe..."),
+        ("longer text", 2, ".."),
+        ("longer text", None, "longer text"),
+        ("\u6f22\u5b57\u6f22\u5b57", 7, "\u6f22\u5b57..."),  # two columns each
+        ("e\u0301e\u0301", 2, "e\u0301e\u0301"),
+    ],
+)
+def test_cut(text: str, width: Optional[int], expected: str) -> None:
+    assert report.cut(text, width) == expected
 
 
 def test_fidelity_is_worst_first() -> None:
@@ -80,38 +106,6 @@ def test_deleted() -> None:
         report.deleted(Deleted(("a",), 0, "kept files stay: why"))[1]
         == "note: kept files stay: why"
     )
-
-
-ENTRIES = (
-    Entry("before-crash", Path("/s/snapshots/before-crash.ckpt"), False, Record.of(table()), ""),
-    Entry(
-        "far",
-        Path("/elsewhere/far.ckpt"),
-        True,
-        Record.of({**table(), "message": "two\nlines"}),
-        "",
-    ),
-    Entry("bad", Path("/nowhere/bad.ckpt"), False, None, "not a snapshot"),
-)
-
-
-def test_table() -> None:
-    lines = report.table(ENTRIES)
-    assert len(lines) == 4
-    assert lines[0].split()[:2] == ["Name", "Saved"]
-    assert "before-crash" in lines[1] and "120.6 KiB" in lines[1] and "server.c:88" in lines[1]
-    assert "far (/elsewhere/far.ckpt)" in lines[2] and r"two\nlines" in lines[2]
-    assert "cannot be read: not a snapshot" in lines[3]
-    # A column is as wide as its widest cell, so all start at the same place.
-    assert len({line.index(word) for line, word in ((lines[0], "Saved"), (lines[1], "2026"))}) == 1
-
-
-def test_table_as_json() -> None:
-    rows = json.loads(report.table_json(ENTRIES))
-    assert [row["name"] for row in rows] == ["before-crash", "far", "bad"]
-    assert rows[0]["bytes"] == 123456 and rows[0]["threads"] == 2
-    assert rows[1]["external"] is True
-    assert rows[2]["problem"] == "not a snapshot"
 
 
 def test_info() -> None:

@@ -6,13 +6,16 @@ import fcntl
 import json
 import os
 import stat
+import time
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
 import pytest
-from gdbext.errors import CkptError, StoreError
+from gdbext.errors import CkptError, StoreError, UsageError
 from gdbext.records import Record
-from gdbext.store import Store, check_name, default_directory
+from gdbext.listing import condemned
+from gdbext.naming import check_name
+from gdbext.store import Store, default_directory
 
 
 def describe(path: Path) -> Record:
@@ -340,3 +343,79 @@ def test_foreign_things_in_the_objects_stay(store: Store) -> None:
     store.collect()
     assert (store.root / "objects" / "README").exists()
     assert (store.root / "objects" / "link").is_symlink()
+
+
+# -- several at once -------------------------------------------------------------------------------
+
+
+def test_select(store: Store) -> None:
+    for number, name in enumerate(("a-1", "a-2", "b-1", "x[1]")):
+        put(store, name, created=number)
+    assert [entry.name for entry in store.select(("b-*", "a-2", "*-1"))] == ["b-1", "a-2", "a-1"]
+    # A name comes before what it would be as a pattern.
+    assert [entry.name for entry in store.select(("x[1]",))] == ["x[1]"]
+    for words in (("nosuch",), ("a-1", "c*"), ("A-1",)):
+        with pytest.raises(StoreError, match='no snapshot "(nosuch|c\\*|A-1)"'):
+            store.select(words)
+
+
+def test_targets(store: Store, tmp_path: Path) -> None:
+    put(store, "a-1")
+    outside = put(store, "a-2", created=2, path=tmp_path / "out.ckpt")
+    store.register("a-2", outside)
+    assert store.targets(("a-*", "a-1", str(outside))) == ["a-1", str(outside)]
+    with pytest.raises(StoreError, match="no snapshot or file"):
+        store.targets(("a-1", "-"))
+
+
+def test_condemned(store: Store) -> None:
+    for name, age in (("new", 10), ("old", 7200), ("older", 90000)):
+        put(store, name, created=time.time() - age)
+    assert condemned(store, (), None, True) == ("older", "old", "new")
+    assert condemned(store, (), "1h", False) == ("older", "old")
+    assert condemned(store, ("new", "old*"), "1d", False) == ("older",)
+    assert condemned(store, ("new",), None, False) == ("new",)
+    for words, older in ((("new",), None), ((), "1h")):
+        with pytest.raises(UsageError, match="either"):
+            condemned(store, words, older, True)
+
+
+def test_move(store: Store) -> None:
+    put(store, "old", objects=["aa"])
+    put(store, "taken")
+    debug = store.debug_directory_of("old")
+    debug.mkdir(parents=True)
+    entry = store.find("old")
+    assert entry is not None
+    with pytest.raises(StoreError, match="already a snapshot"):
+        store.move(entry, "taken")
+    assert store.names() == ["old", "taken"]
+    assert store.move(entry, "new") == store.path_of("new")
+    assert store.names() == ["new", "taken"]
+    assert store.debug_directory_of("new").is_dir() and not debug.exists()
+    assert objects(store) == ["aa"]
+
+
+def test_collecting_tells_what_it_did(store: Store) -> None:
+    put(store, "one", objects=["aa", "bb"])
+    assert store.collect().objects == 0
+    store.path_of("one").unlink()
+    done = store.collect()
+    assert done.objects == 2 and done.freed_bytes > 0 and done.kept_because == ""
+    put(store, "broken").write_text("no record")
+    assert "cannot be read" in store.collect().kept_because
+
+
+def test_what_a_dead_process_has_left_is_collected(store: Store, tmp_path: Path) -> None:
+    """Not what is new, nor what is of a living process, nor what is of nobody."""
+    long_ago = time.time() - 30 * 86400
+    for name in ("live-999999999-1.ckpt", "live-999999998-1.ckpt", f"live-{os.getpid()}-1.ckpt", "mine"):
+        (store.scratch_directory / name).write_text("")
+        if name != "live-999999998-1.ckpt":
+            os.utime(store.scratch_directory / name, (long_ago, long_ago))
+    (store.scratch_directory / "overlay-999999999").mkdir()
+    os.utime(store.scratch_directory / "overlay-999999999", (long_ago, long_ago))
+    store.collect()
+    assert sorted(path.name for path in store.scratch_directory.iterdir()) == sorted(
+        ["live-999999998-1.ckpt", f"live-{os.getpid()}-1.ckpt", "mine"]
+    )
