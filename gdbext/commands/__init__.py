@@ -11,8 +11,9 @@ def register() -> None:
     """Make all commands and settings known to GDB."""
     # Imported here and not at the top, so that the package itself can be imported where there is no
     # GDB.
-    from . import auto, bundle, delete, diff, export, imports, info, inspect, list, params
-    from . import prefix, prints, replay, restore, save, threads, verify
+    from . import auto, back, bundle, delete, diff, export, find, forward, gc, imports, info
+    from . import inspect, list, note, params, prefix, prints, rename, replay, restore, save
+    from . import threads, verify
     from ._base import make_prefix, make_setting, make_verb
 
     for each in (prefix.CKPT, prefix.SET, prefix.SHOW):
@@ -20,7 +21,7 @@ def register() -> None:
     for setting in params.SETTINGS:
         make_setting(setting)
     for module in (
-        save, restore, replay, auto, list, info, threads, delete,
-        inspect, prints, diff, export, bundle, imports, verify,
+        save, restore, back, forward, replay, auto, list, info, note, rename, delete, gc, threads,
+        find, inspect, prints, diff, export, bundle, imports, verify,
     ):  # fmt: skip
         make_verb(module.VERB)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import Tuple
 
-from ..errors import UsageError
+from ..errors import StoreError, UsageError
 from ..options import Parsed, Words, argument, arguments, flag
 from ._base import Verb
 
@@ -12,12 +12,15 @@ from ._base import Verb
 class Options(Parsed):
     """What `ckpt print` takes."""
 
-    expression: Optional[str] = argument(
-        "EXPR", "The expression, in quotes if it has spaces; after -- if it begins with a dash."
+    expression: str = argument(
+        "EXPR",
+        "The expression, in quotes if it has spaces; after -- if it begins with a dash.",
+        Words.EXPRESSION,
+        required=True,
     )
     names: Tuple[str, ...] = arguments(
         "NAME",
-        "Names of snapshots, or files. Default: all of the store.",
+        'Names of snapshots, patterns ("jobs-*"), or files. Default: all of the store.',
         Words.SNAPSHOT_OR_FILE,
         required=False,
     )
@@ -30,14 +33,16 @@ def run(options: Options) -> None:
     from .. import report, session
     from ..session import postmortem
 
-    if options.expression is None:
-        raise UsageError('EXPR is missing; try "help ckpt print"')
     if options.all and options.names:
         raise UsageError("either -all or names, not both")
     store = session.open_store()
-    names = options.names or [
-        str(entry.path) if entry.external else entry.name for entry in store.entries()
-    ]
+    try:
+        names = store.targets(options.names)
+    except StoreError as error:
+        # Most likely: ckpt print total - 1
+        raise UsageError(f"{error} (an expression with spaces is quoted)") from None
+    if not options.names:
+        names = [entry.target for entry in store.entries()]
     answers = postmortem.evaluate(store, names, options.expression)
     if options.json:
         session.show(report.as_json([each._asdict() for each in answers]))

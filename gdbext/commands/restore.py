@@ -12,7 +12,9 @@ from . import params
 from ._base import Verb
 
 if TYPE_CHECKING:
+    from ..launch import RestartOptions
     from ..session.restoring import Restored
+    from ..store import Store
 
 FILES = ("auto", "real", "private", "strict")
 
@@ -50,6 +52,7 @@ class Options(Parsed):
         "set",
         "EXPR=VALUE",
         "Give EXPR, in the frame that was selected at the save, the value VALUE.",
+        words=Words.EXPRESSION,
     )
     env: Tuple[str, ...] = repeated(
         "env", "NAME=VALUE", "Change the environment that the program sees."
@@ -75,13 +78,7 @@ class Options(Parsed):
 
 def run(options: Options) -> None:
     """Restore, and say what came back, then where."""
-    from .. import report, session
-    from ..session import restoring, stopreason
-
-    done = _restore(options, ask=True)
-    session.show(report.restored(done.record, done.name, done.pid, done.ids))
-    session.show(*(f"note: {report.printable(note)}" for note in done.notes))
-    stopreason.announce(done.stop, restoring.print_location)
+    tell(_restore(options, ask=True))
 
 
 def answer(options: Options) -> Dict[str, Any]:
@@ -103,14 +100,10 @@ def answer(options: Options) -> Dict[str, Any]:
 
 def _restore(options: Options, ask: bool) -> Restored:
     from .. import session
-    from ..launch import RestartOptions
     from ..session import restoring
 
     store = session.open_store()
-    restart = RestartOptions(
-        store=store.root,
-        ids=options.ids if options.ids is not None else params.ids(),
-        clock=options.clock if options.clock is not None else params.clock(),
+    restart = plain(store)._replace(
         files=options.files,
         file=tuple(_pair(text) for text in options.file),
         stdin=_path(options.stdin),
@@ -118,11 +111,32 @@ def _restore(options: Options, ask: bool) -> Restored:
         stderr=_path(options.stderr),
         env=tuple(_variable(text) for text in options.env),
     )
+    if options.ids is not None:
+        restart = restart._replace(ids=options.ids)
+    if options.clock is not None:
+        restart = restart._replace(clock=options.clock)
     changes = tuple(_assignment(text) for text in options.set)
     return restoring.restore(
         store,
         restoring.RestoreRequest(options.target, restart, not options.no_session, ask, changes),
     )
+
+
+def plain(store: Store) -> RestartOptions:
+    """A restore without options, with the settings."""
+    from ..launch import RestartOptions
+
+    return RestartOptions(store=store.root, ids=params.ids(), clock=params.clock())
+
+
+def tell(done: Restored) -> None:
+    """Say what came back, then where."""
+    from .. import report, session
+    from ..session import restoring, stopreason
+
+    session.show(report.restored(done.record, done.name, done.pid, done.ids))
+    session.show(*(f"note: {report.printable(note)}" for note in done.notes))
+    stopreason.announce(done.stop, restoring.print_location)
 
 
 def _pair(text: str) -> Tuple[str, str]:
@@ -155,10 +169,12 @@ def _path(text: Optional[str]) -> Optional[str]:
 
 VERB = Verb(
     name="restore",
+    aliases=("r",),
     summary="Bring a snapshot back as the program being debugged.",
-    details="""It replaces the present program; everything that can be checked is checked before
-that one is killed. Breakpoints, watchpoints, displays, arguments and environment of the
-session that saved come back, too. No "file" command is needed first.""",
+    details="""A snapshot is a checkpoint on disk. It replaces the present program; everything that
+can be checked is checked before that one is killed. Breakpoints, watchpoints, displays,
+arguments and environment of the session that saved come back, too. No "file" command is
+needed first.""",
     options=Options,
     run=run,
     answer=answer,

@@ -19,7 +19,11 @@ class Options(Parsed):
         "NAME", "The snapshot's name, unique in the store. Default: PROGRAM-N."
     )
     message: str = value(
-        "m", "MESSAGE", "A text kept with the snapshot; quote it if it has spaces.", default=""
+        "m",
+        "MESSAGE",
+        "A text kept with the snapshot; quote it if it has spaces.",
+        default="",
+        text=True,
     )
     output: Optional[str] = value(
         "o", "FILE", "Write the image to FILE instead of the store.", words=Words.FILE
@@ -31,9 +35,10 @@ class Options(Parsed):
 def run(options: Options) -> None:
     """Save, and say what was saved and what will not come back."""
     from .. import report, session
+    from ..session import saving
 
     done = _save(options)
-    session.show(report.saved(done.name, done.file_bytes, done.seconds, done.threads, done.stop))
+    session.show(saving.told_of(done))
     session.show(*(f"note: {note}" for note in done.notes))
     session.show(*report.fidelity(done.fidelity))
 
@@ -48,6 +53,7 @@ def answer(options: Options) -> Dict[str, Any]:
         "seconds": done.seconds,
         "threads": done.threads,
         "stop": done.stop,
+        "place": done.place,
         "notes": done.notes,
         "fidelity": [each._asdict() for each in done.fidelity],
     }
@@ -75,8 +81,8 @@ def _save(options: Options) -> Saved:
 VERB = Verb(
     name="save",
     summary="Save the stopped program as a snapshot on disk.",
-    details="""The program goes on afterwards as if nothing had happened. "ckpt restore" brings the
-snapshot back any number of times, in this session of GDB or another.
+    details="""A snapshot is a checkpoint on disk. The program goes on afterwards as if nothing had happened.
+"ckpt restore" brings the snapshot back any number of times, in this session of GDB or another.
 
 What will not come back as it was is listed after the save.""",
     options=Options,

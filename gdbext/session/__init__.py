@@ -10,6 +10,7 @@
     stopreason  why it had stopped, and who is told
     output      what GDB writes meanwhile, and who sees it
     life        what a restored program needs from GDB afterwards
+    positions   from which snapshot a program came, and whether it is still there
     postmortem  snapshots opened without a process, in inferiors of their own
     api         what scripts find in `import gdbext`
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import List, Optional
 
 import gdb
 
@@ -55,6 +57,32 @@ def show(*lines: str) -> None:
     """Print lines through GDB (its pager, its log)."""
     for line in lines:
         gdb.write(line + "\n")
+
+
+def width() -> Optional[int]:
+    """How many columns a line may have, None for any number: `set width`."""
+    columns = gdb.parameter("width")
+    return int(columns) if isinstance(columns, int) and columns > 0 else None
+
+
+def expressions(start: str) -> List[str]:
+    """The expressions that GDB would make of `start`, as it does for `print`."""
+    if not start or any(not character.isprintable() for character in start):
+        return []
+    command = f"output {start}"
+    try:
+        lines = str(gdb.execute(f"complete {command}", to_string=True)).splitlines()
+    except gdb.error:
+        return []
+    # The line behind too many begins otherwise.
+    return [line[len("output ") :] for line in lines if line.startswith(command)]
+
+
+def selected_pid() -> int:
+    """The process of the selected inferior, 0 for none (a core file's is none)."""
+    target = gdb.selected_inferior()
+    kind = getattr(getattr(target, "connection", None), "type", "")
+    return 0 if kind == "core" else int(target.pid)
 
 
 def current_inferior() -> int:

@@ -30,9 +30,9 @@ import gdb
 from .. import gdbtext, native, report
 from ..errors import CkptError, one_line
 from ..trail import KEEP, Kept, Schedule, changed, surplus
-from . import breakpoints, describe, inferior, open_store, settings, show
+from . import breakpoints, inferior, open_store, positions, settings, show
 from .firstcommand import FirstCommand
-from .saving import SaveRequest, save
+from .saving import SaveRequest, save, told_of
 
 _SI_TKILL = -6
 
@@ -386,6 +386,7 @@ class _Auto:
 
     def _go_on(self, target: Any) -> None:
         """What is left of the catchpoint's commands lets the program go on."""
+        positions.left()
         self._give_back("stop")
         self._give_hook_back()
         self._arm(target, gdb.selected_thread())
@@ -430,8 +431,8 @@ class _Auto:
             self._problem = ""
             if self._clock is not None:
                 self._clock.begin_anew()
-            self.trail.append(Kept(done.name, describe(done.path).created, done.file_bytes))
-            show(report.saved(done.name, done.file_bytes, done.seconds, done.threads, done.stop))
+            self.trail.append(Kept(done.name, done.created, done.file_bytes))
+            show(told_of(done))
             self.trim()
         except (CkptError, gdb.error, native.error_type()) as error:
             if getattr(error, "kind", "") == "interrupted":

@@ -15,6 +15,7 @@ from typing import Any, ContextManager, Dict, List, Mapping, NamedTuple, Optiona
 import gdb
 
 from .. import launch, overlay
+from ..records import Origin
 from ..report import RestoredHere
 from . import settings
 
@@ -28,9 +29,10 @@ class _Ours(NamedTuple):
     helper: int
     # GDB's numbers of the threads when they were saved, by the ids they have now.
     numbers: Dict[int, int]
-    # The snapshot, the time it was made, and whether the ids are the "saved" or "virtual" ones.
+    # The snapshot's file, its name and when it was made, and whether the ids are the "saved" or
+    # "virtual" ones.
     image: Path
-    created: float
+    origin: Origin
     ids: str
 
 
@@ -77,15 +79,26 @@ def _connect() -> None:
 
 
 def adopt(
-    pid: int, helper: int, numbers: Dict[int, int], image: Path, created: float, ids: str
+    pid: int, helper: int, numbers: Dict[int, int], image: Path, origin: Origin, ids: str
 ) -> None:
-    """The restored program `pid` is GDB's now. `numbers`: see `saved_numbers`. `image`, `created`:
-    the snapshot and when it was made; `ids`: "saved" or "virtual".
+    """The restored program `pid` is GDB's now. `numbers`: see `saved_numbers`. `image`, `origin`:
+    the snapshot; `ids`: "saved" or "virtual".
     """
     _connect()
-    _ours[pid] = _Ours(
-        pid, int(gdb.selected_inferior().num), helper, numbers, image, created, ids
-    )
+    _ours[pid] = _Ours(pid, int(gdb.selected_inferior().num), helper, numbers, image, origin, ids)
+
+
+def origin_of(target: Any) -> Optional[Origin]:
+    """The snapshot from which the program of an inferior was restored in this session, if it was."""
+    ours = _ours_in(target)
+    return ours.origin if ours is not None else None
+
+
+def renamed(old: Path, new: Path, name: str) -> None:
+    """A snapshot is called `name` now, and its file `new`."""
+    for pid, ours in _ours.items():
+        if ours.image == old:
+            _ours[pid] = ours._replace(image=new, origin=ours.origin._replace(name=name))
 
 
 def restores_of(image: Path, created: float) -> List[RestoredHere]:
@@ -93,7 +106,7 @@ def restores_of(image: Path, created: float) -> List[RestoredHere]:
     found = []
     for target in gdb.inferiors():
         ours = _ours_in(target)
-        if ours is not None and ours.image == image and ours.created == created:
+        if ours is not None and ours.image == image and ours.origin.created == created:
             found.append(RestoredHere(int(target.num), ours.pid, ours.ids))
     return found
 

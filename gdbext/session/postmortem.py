@@ -21,18 +21,19 @@ import itertools
 import os
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import gdb
 
 from .. import linkmap, overlay
 from ..debugstate import DebugState
 from ..errors import CkptError, MissingContentError, SnapshotError
+from ..finding import Found, find
 from ..progress import Progress
 from ..records import Record
 from ..report import Answer
 from ..snapshot import Snapshot
-from ..store import Store
+from ..store import Entry, Store
 from . import debugger, inferior, life, output, settings, show
 
 _numbers = itertools.count(1)
@@ -300,31 +301,69 @@ def record_of(path: Path) -> Record:
     return describe(path)
 
 
-# -- ckpt print ------------------------------------------------------------------------------------
+# -- ckpt print, ckpt find -------------------------------------------------------------------------
 
 
-def evaluate(store: Store, names: Sequence[str], expression: str) -> List[Answer]:
-    """Evaluate an expression in snapshots, in the frame that was selected at the save."""
-    answers: List[Answer] = []
+@contextmanager
+def visiting(store: Store) -> Iterator[Callable[[Path], None]]:
+    """Gives what opens the snapshot at a path, so that GDB looks at it in the frame that was
+    selected at the save, until the next one. That raises CkptError and gdb.error.
+    """
     with ExitStack() as stack:
         terminal = stack.enter_context(apart())
         # Two in turn: GDB keeps what it has read of a library for as long as somebody has it loaded,
         # and reading all debug information anew for each snapshot would take a hundred times longer.
-        turns = [stack.enter_context(core(store, terminal)) for _ in names[:2]]
-        for name, scratch in zip(names, itertools.cycle(turns)):
-            answers.append(_answer(store, scratch, name, expression))
+        turns = itertools.cycle([stack.enter_context(core(store, terminal)) for _ in range(2)])
+
+        def visit(path: Path) -> None:
+            with Snapshot.open(path, store=store.root) as snapshot:
+                next(turns).open(snapshot, record_of(path))
+
+        yield visit
+
+
+def evaluate(store: Store, names: Sequence[str], expression: str) -> List[Answer]:
+    """Evaluate an expression in snapshots."""
+    answers: List[Answer] = []
+    if not names:
+        return answers
+    with visiting(store) as visit:
+        for name in names:
+            created = 0.0
+            try:
+                name, path = store.resolve(name)
+                created = record_of(path).created
+                visit(path)
+                value = gdb.parse_and_eval(expression)
+                answers.append(
+                    Answer(name, created, value.format_string(), str(value.type), "")
+                )
+            except (CkptError, gdb.error) as error:
+                answers.append(Answer(name, created, None, None, settings.problem_of(error)))
     return answers
 
 
-def _answer(store: Store, scratch: Core, name: str, expression: str) -> Answer:
-    created = 0.0
-    try:
-        name, path = store.resolve(name)
-        record = record_of(path)
-        created = record.created
-        with Snapshot.open(path, store=store.root) as snapshot:
-            scratch.open(snapshot, record)
-            value = gdb.parse_and_eval(expression)
-            return Answer(name, created, value.format_string(), str(value.type), "")
-    except (CkptError, gdb.error) as error:
-        return Answer(name, created, None, None, settings.problem_of(error))
+class Search(NamedTuple):
+    """A condition looked for in snapshots; `problem` is why it has no value in the first one of
+    those in which it has none, "" when there is none.
+    """
+
+    found: Found
+    problem: str
+
+
+def search(store: Store, entries: Sequence[Entry], condition: str, last: bool) -> Search:
+    """Find the first of `entries` in which a condition is true, or the last; see `finding.find`."""
+    problems: List[str] = []
+    with visiting(store) as visit:
+
+        def ask(index: int) -> Optional[bool]:
+            try:
+                visit(entries[index].path)
+                return bool(gdb.parse_and_eval(condition))
+            except (CkptError, gdb.error) as error:
+                problems.append(settings.problem_of(error))
+                return None
+
+        found = find(len(entries), ask, last)
+    return Search(found, problems[0] if problems else "")

@@ -19,7 +19,7 @@ from .. import events, launch, linkmap, mi, native, overlay, plugins
 from ..debugstate import DebugState, Stop
 from ..errors import CkptError, LaunchError
 from ..progress import Progress
-from ..records import Checked, Finished, MovedLock, Record
+from ..records import Checked, Finished, MovedLock, Origin, Record
 from ..snapshot import Snapshot
 from ..store import Store
 from . import (
@@ -29,8 +29,10 @@ from . import (
     hardware,
     inferior,
     life,
+    marker,
     numbering,
     output,
+    positions,
     settings,
     show,
     stoppc,
@@ -227,7 +229,7 @@ class _Restore:
             parked.helper,
             {each.tid: each.number for each in finished.threads if each.number},
             self._path,
-            self._record.created,
+            Origin(name, self._record.created),
             finished.ids,
         )
         if self._request.options.stdin is None:
@@ -239,6 +241,9 @@ class _Restore:
             self._note_newer_sources()
         except gdb.error as error:
             self._notes.append(f"the session is incomplete: {settings.problem_of(error)}")
+        if not (self._request.set or self._request.options.env):
+            positions.arrived(self._record.created)
+        marker.update()
         return Restored(
             name,
             self._record,

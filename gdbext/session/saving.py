@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import gdb
 
-from .. import events, native, plugins
+from .. import events, native, plugins, report
 from ..errors import CkptError
 from ..progress import Progress
 from ..records import Fidelity, read, read_list
 from ..store import Store
-from . import debugger, hardware, inferior, settings, show, stopreason, typeahead
+from . import (
+    debugger,
+    describe,
+    hardware,
+    inferior,
+    positions,
+    settings,
+    show,
+    stopreason,
+    typeahead,
+    whereabouts,
+    width,
+)
+
+_glimpses = itertools.count(1)
 
 
 class SaveRequest(NamedTuple):
     """What `ckpt save` was asked for. `output` is None for the store; `file_limit_bytes` bounds
     each kept data file; `strict` refuses to save what would not come back as it was. `kind` is a
-    word in the name that is chosen when there is none.
+    word in the name that is chosen when there is none, "" when the user wants to save just here.
     """
 
     name: Optional[str]
@@ -32,7 +49,9 @@ class SaveRequest(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What a save did."""
+    """What a save did. `stop` is where the program stopped in GDB's words, `place` the same in a few
+    words.
+    """
 
     name: str
     path: Path
@@ -42,6 +61,8 @@ class Saved(NamedTuple):
     stop: str
     fidelity: Tuple[Fidelity, ...]
     notes: Tuple[str, ...]
+    place: str
+    created: float
 
 
 def save(store: Store, request: SaveRequest) -> Saved:
@@ -67,7 +88,7 @@ def save(store: Store, request: SaveRequest) -> Saved:
         inferior.check_target()  # they may have let the program go on
     with store.in_use():
         with settings.selection_kept():
-            table, stop, notes = _request(store, request, name, output)
+            table, notes = _request(store, request, name, output)
         with Progress("Saving") as progress:
             done = native.module().capture(table, progress, inferior.read_code)
         store.register(name, output)
@@ -78,25 +99,63 @@ def save(store: Store, request: SaveRequest) -> Saved:
         # What the user waited, not only what the native module took.
         seconds=time.monotonic() - started_s,
         threads=read(done, "threads", int),
-        stop=stop,
+        stop=table["stop"],
         fidelity=tuple(Fidelity.of(each) for each in read_list(done, "fidelity", dict)),
         notes=tuple(notes),
+        place=table["place"],
+        created=describe(output).created,
     )
+    positions.arrived(saved.created)
     events.after_save.emit(saved, show)
     return saved
 
 
+@contextmanager
+def glimpse(store: Store) -> Iterator[Path]:
+    """A snapshot of the selected inferior to look at for a while, of which nobody is told and that
+    is in no list. Raises what `save` raises.
+    """
+    inferior.check_target()
+    store.create()
+    path = store.scratch_directory / f"live-{os.getpid()}-{next(_glimpses)}.ckpt"
+    # Data files are not kept: they are looked at as they are.
+    request = SaveRequest("live", "", None, False, 0, kind="live")
+    try:
+        with store.in_use():
+            with settings.selection_kept():
+                table, _ = _request(store, request, "live", path)
+            with Progress("Looking") as progress:
+                native.module().capture(table, progress, inferior.read_code)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+        store.forget(path)
+
+
+def told_of(done: Saved) -> str:
+    """The line that tells of a save."""
+    return report.saved(
+        done.name, done.file_bytes, done.seconds, done.threads, done.place, width()
+    )
+
+
 def _request(
     store: Store, request: SaveRequest, name: str, output: Path
-) -> Tuple[Dict[str, Any], str, List[str]]:
-    """The native module's request, the text of the stop location, and notes. Changes the selection.
-    """
+) -> Tuple[Dict[str, Any], List[str]]:
+    """The native module's request, and notes. Changes the selection."""
     selected = gdb.selected_thread()
     level = settings.selected_level()
-    stop = inferior.location()
+    stop, place = inferior.location(), whereabouts.shown_place()
+    origin = positions.origin()
     state, notes = debugger.capture()
     notes += hardware.notes_at_save()
     state = state._replace(stop=stopreason.read())
+    threads = inferior.thread_table()
+    tid = inferior.thread_tid(selected)
+    received = next((each["held_signal"] for each in threads if each["tid"] == tid), 0)
+    if received:
+        name_of_it = inferior.signal_name(received) or f"signal {received}"
+        place = f"{name_of_it} in {place}" if place else name_of_it
     table = {
         "pid": int(gdb.selected_inferior().pid),
         "attached": bool(gdb.selected_inferior().was_attached),
@@ -107,11 +166,13 @@ def _request(
         "overwrite": request.force,
         "name": name,
         "message": request.message,
-        "threads": inferior.thread_table(),
-        "selected": {"tid": inferior.thread_tid(selected), "frame": level},
+        "threads": threads,
+        "selected": {"tid": tid, "frame": level},
         "stop": stop,
+        "place": place,
+        "parent": origin.table() if origin is not None else None,
         "session": state.table(),
         "terminal": inferior.terminal(),
-        "input": typeahead.request(look_only=request.kind == "auto"),
+        "input": typeahead.request(look_only=bool(request.kind)),
     }
-    return table, stop, notes
+    return table, notes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
 import gdb
 
@@ -70,33 +70,61 @@ def own() -> Optional[Dict[str, Any]]:
 def own_place() -> Optional[Place]:
     """The same as a Place."""
     try:
-        frame: Any = gdb.newest_frame()
-        first = place_of(frame)
-        for _ in range(_FRAMES_LIMIT):
-            if frame is None:
-                break
-            library = gdb.solib_name(frame.pc())
-            runtime = library is not None and _RUNTIME.match(os.path.basename(library))
-            name = str(frame.name() or "")
-            if not runtime and name not in _RUNTIME_FUNCTIONS and frame.type() == gdb.NORMAL_FRAME:
-                return place_of(frame)
-            frame = frame.older()
-        return first
+        first = place_of(gdb.newest_frame())
+        return next((place_of(each) for each in _own_frames(gdb.NORMAL_FRAME)), first)
     except gdb.error:
         return None
 
 
+def shown_place() -> str:
+    """The selected thread's newest frame in the program's own code whose source is known, in a few
+    words: what tells one snapshot from another in a list. "" when there is nothing to tell.
+    """
+    places: List[Place] = []
+    try:
+        for frame in _own_frames(gdb.NORMAL_FRAME, gdb.INLINE_FRAME):
+            places.append(place_of(frame))
+            if places[-1].file:
+                return places[-1].text
+        places.append(place_of(gdb.newest_frame()))
+    except gdb.error:
+        pass  # a stack that is damaged further out
+    return next((place.text for place in places if place.function), "")
+
+
+def _own_frames(*kinds: int) -> Iterator[Any]:
+    """The selected thread's frames of these kinds that are not in the C library and such. Raises
+    gdb.error.
+    """
+    frame: Any = gdb.newest_frame()
+    for _ in range(_FRAMES_LIMIT):
+        if frame is None:
+            return
+        library = gdb.solib_name(frame.pc())
+        runtime = library is not None and _RUNTIME.match(os.path.basename(library))
+        if not runtime and frame.type() in kinds and frame.name() not in _RUNTIME_FUNCTIONS:
+            yield frame
+        frame = frame.older()
+
+
 def frames() -> List[Dict[str, Any]]:
     """The selected thread's frames, the newest first."""
-    found: List[Dict[str, Any]] = []
+    return [
+        {"level": level, **place_of(frame).table()} for level, frame in enumerate(newest_frames())
+    ]
+
+
+def newest_frames() -> Iterator[Any]:
+    """The same as GDB's frames. Raises gdb.error when there are none."""
     frame: Any = gdb.newest_frame()
-    while frame is not None and len(found) < _FRAMES_LIMIT:
-        found.append({"level": len(found), **place_of(frame).table()})
+    for _ in range(_FRAMES_LIMIT):
+        if frame is None:
+            return
+        yield frame
         try:
             frame = frame.older()
         except gdb.error:
-            break  # a stack that is damaged further out
-    return found
+            return  # a stack that is damaged further out
 
 
 def select(function: str) -> bool:

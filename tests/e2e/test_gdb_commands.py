@@ -15,6 +15,9 @@ from steps import continue_to_end, run_to_work
 def test_ckpt_alone_is_its_help(scene: Scene) -> None:
     gdb = scene.gdb()
     text = gdb.execute("ckpt")
+    found = gdb.execute("apropos checkpoint")
+    for command in ("ckpt --", "ckpt save --", "ckpt restore"):
+        assert command in found, found
     for command in ("save", "restore", "list", "info", "delete"):
         assert re.search(rf"ckpt {command}\b", text), text
     assert not scene.store.exists()
@@ -29,9 +32,15 @@ def test_ckpt_alone_is_its_help(scene: Scene) -> None:
             "restore",
             ["-stdin", "-stdout", "-stderr", "-files", "-file", "-no-session", "auto", "strict"],
         ),
-        ("list", ["-json"]),
-        ("info", ["-json"]),
-        ("delete", ["NAME"]),
+        ("list", ["[PATTERN...]", "-newest N", "-program NAME", "-tree", "-json"]),
+        ("info", ["NAME|FILE [-json]"]),
+        ("delete", ["[PATTERN...]", "-older AGE", "-all"]),
+        ("note", ["NAME [TEXT...]"]),
+        ("rename", ["OLD NEW"]),
+        ("find", ["EXPR [PATTERN...]", "-first", "-last"]),
+        ("diff", ["OLD [NEW] [EXPR...]"]),
+        ("back", ["[N]"]),
+        ("print", ["EXPR [NAME...]"]),
     ],
 )
 def test_help_names_every_option(scene: Scene, command: str, words: list[str]) -> None:
@@ -194,14 +203,21 @@ def test_tab_completion(scene: Scene) -> None:
     assert set(gdb.complete("ckpt ")) >= {"save", "restore", "list", "info", "delete"}
     assert gdb.complete("ckpt rest") == ["ckpt restore"]
     assert gdb.complete("ckpt restore z") == ["ckpt restore zebra"]
-    # For GDB a dash begins a new word, and it shows the rest.
-    assert set(gdb.complete("ckpt restore before-")) == {"crash", "loop"}
+    assert set(gdb.complete("ckpt restore before-")) == {"before-crash", "before-loop"}
     assert gdb.complete("ckpt restore before-c") == ["ckpt restore before-crash"]
+    assert gdb.complete('ckpt restore "before-c') == ['ckpt restore "before-crash"']
+    assert gdb.complete("ckpt info 'zeb") == ["ckpt info 'zebra'"]
     assert gdb.complete("ckpt info ze") == ["ckpt info zebra"]
     assert gdb.complete("ckpt delete zebra before-l") == ["ckpt delete zebra before-loop"]
     assert gdb.complete("ckpt save -fo") == ["ckpt save -force"]
     assert gdb.complete("ckpt restore -no") == ["ckpt restore -no-session"]
-    assert set(gdb.complete("ckpt restore -std")) == {"stdin", "stdout", "stderr"}
+    assert set(gdb.complete("ckpt restore -std")) == {"-stdin", "-stdout", "-stderr"}
+    assert set(gdb.complete("ckpt save -")) == {"-force", "-m", "-o", "-strict"}
+    # Expressions, wherever they stand.
+    for before in ("ckpt print ", "ckpt print -json ", "ckpt find ", "ckpt restore -set ", "ckpt diff zebra zebra "):
+        assert gdb.complete(f"{before}watch") == [f"{before}watched"], before
+    assert gdb.complete('ckpt print "step + count') == ['ckpt print "step + counter']
+    assert gdb.complete("ckpt restore -set step=count") == ["ckpt restore -set step=counter"]
     assert gdb.complete("ckpt restore zebra -files str") == ["ckpt restore zebra -files strict"]
     scene.write("unmistakable.txt", "")
     assert gdb.complete("ckpt restore zebra -stdin unmist") == [

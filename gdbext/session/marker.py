@@ -1,0 +1,77 @@
+"""The name of the snapshot that the program came from, where one sees it: as $_ckpt, and with `set
+ckpt prompt on` in the prompt.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional
+
+import gdb
+
+from . import positions
+
+_connected = False
+
+
+def update(event: Any = None) -> None:
+    """Have $_ckpt be that of the selected inferior. From now on also when a program ends, and before
+    each prompt.
+    """
+    global _connected
+    if not _connected:
+        _connected = True
+        gdb.events.before_prompt.connect(update)
+        gdb.events.exited.connect(update)
+    origin = positions.origin()
+    value = gdb.convenience_variable("_ckpt")
+    name = origin.name if origin is not None else None
+    if (value.string() if value is not None else None) != name:
+        gdb.set_convenience_variable("_ckpt", name)
+
+
+def found(name: Optional[str]) -> None:
+    """Have $_ckpt_found be what `ckpt find` has found."""
+    gdb.set_convenience_variable("_ckpt_found", name)
+
+
+class _Prompt:
+    """GDB's prompt with the name before it. GDB keeps what a prompt hook returns as its prompt, and
+    gives it to the hook the next time.
+    """
+
+    def __init__(self) -> None:
+        self._shown: Optional[str] = None  # what GDB has from us
+        self._own = ""  # the prompt without the name
+        self._others: Optional[Callable[[str], Any]] = None
+        self._on = False
+
+    def switch(self, on: bool) -> None:
+        """From the next prompt on. A hook of the user's goes on making the prompt itself."""
+        self._on = on
+        if on and gdb.prompt_hook != self._hook:
+            self._others = gdb.prompt_hook
+            gdb.prompt_hook = self._hook
+
+    def _hook(self, current: str) -> str:
+        own = self._own if current == self._shown else current
+        made = self._others(own) if self._others is not None else None
+        self._own = made if isinstance(made, str) else own
+        self._shown = f"{self._mark()}{self._own}" if self._on else self._own
+        if not self._on:
+            gdb.prompt_hook = self._others
+        return self._shown
+
+    @staticmethod
+    def _mark() -> str:
+        origin = positions.origin()
+        if origin is None:
+            return ""
+        return f"[{origin.name}{'' if positions.here() == origin.created else '+'}] "
+
+
+_prompt = _Prompt()
+
+
+def show_in_prompt(on: bool) -> None:
+    """`set ckpt prompt`."""
+    _prompt.switch(on)
