@@ -1,6 +1,7 @@
 """The program `ckpt`: what the commands in GDB do to snapshots, from the shell.
 
-    ckpt list | info | diff | export | bundle | import | verify | delete | save | restore | replay
+    ckpt list | info | note | rename | delete | gc | diff | export | bundle | import | verify |
+         save | restore | replay
 
 Exit status: 0 done, and nothing differs; 1 the snapshots differ (diff), or one is damaged (verify);
 2 wrong usage; 125 it could not be done, and one line on standard error says why. `ckpt restore`
@@ -12,13 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Callable, Iterable, NoReturn, Optional, Sequence, Tuple
+from typing import Any, Callable, NoReturn, Optional, Sequence
 
 from . import __version__, native
-from .errors import CkptError, one_line
+from .errors import CkptError, StoreError, UsageError, one_line
 
 DONE, DIFFERENT, USAGE, FAILED = 0, 1, 2, 125
 
@@ -28,8 +30,11 @@ Verb = Callable[[argparse.Namespace], int]
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the program with `arguments` (without its name); the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["--complete"]:
-        return _complete(words[1:])
+    if words[:1] in (["--complete"], ["--complete-tcsh"]):
+        from . import completing
+
+        completing.main(words)
+        return DONE
     options = parser().parse_args(words)
     run: Verb = options.run
     try:
@@ -42,6 +47,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         # Whoever read our output has seen enough. Python would complain when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except UsageError as error:
+        return _fail(options.verb, str(error), USAGE)
     except (CkptError, OSError) as error:
         return _fail(options.verb, one_line(str(error)), FAILED)
     except Exception as error:
@@ -98,7 +105,15 @@ def parser() -> argparse.ArgumentParser:
     def force(to: argparse.ArgumentParser, what: str) -> None:
         to.add_argument("--force", action="store_true", help=f"replace {what}")
 
-    verb("list", _list, "list the snapshots, oldest first")
+    made = verb("list", _list, "list the snapshots, oldest first")
+    made.add_argument(
+        "names", metavar="PATTERN", nargs="*", help="names, or patterns of names (default: all)"
+    )
+    made.add_argument("--newest", metavar="N", type=_count, help="the newest N of them only")
+    made.add_argument("--program", metavar="NAME", help="those of a program (name, path or pattern)")
+    made.add_argument(
+        "--tree", action="store_true", help="draw which was saved after a restore of which"
+    )
     snapshot(verb("info", _info, "show what a snapshot holds"))
     made = verb("diff", _diff, "show what differs between two snapshots of a program")
     snapshot(made, "OLD")
@@ -126,8 +141,18 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "names", metavar="NAME", nargs="*", help="names or files (default: all of the store)"
     )
+    made = verb("note", _note, "keep a remark with a snapshot, or show it")
+    snapshot(made)
+    made.add_argument("text", metavar="TEXT", nargs="*", help="the remark ('' for none)")
+    made = verb("rename", _rename, "give a snapshot another name")
+    made.add_argument("old", metavar="OLD", help="a snapshot's name")
+    made.add_argument("new", metavar="NEW", help="another one")
     made = verb("delete", _delete, "delete snapshots, and kept files that nobody needs any more")
-    made.add_argument("names", metavar="NAME", nargs="+", help="names of snapshots")
+    made.add_argument("names", metavar="PATTERN", nargs="*", help="names, or patterns of names")
+    made.add_argument("--older", metavar="AGE", help="those saved more than AGE (12h, 7d) ago")
+    made.add_argument("--all", action="store_true", help="all of the store")
+    made.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    verb("gc", _gc, "remove kept files that no snapshot needs any more")
     made = verb("save", _save, "save a running process that one may trace, and let it go on")
     made.add_argument("pid", metavar="PID", type=_count, help="the process")
     made.add_argument("name", metavar="NAME", nargs="?", help="default: PROGRAM-N")
@@ -150,7 +175,7 @@ def parser() -> argparse.ArgumentParser:
     snapshot(made, "NAME")
     _replay_options(made)
     made = verb("completion", _completion, "print the completion for a shell", json_too=False)
-    made.add_argument("shell", choices=("bash", "zsh", "fish"))
+    made.add_argument("shell", choices=("bash", "zsh", "fish", "tcsh"))
     return whole
 
 
@@ -210,17 +235,25 @@ def _open(options: argparse.Namespace, name: str) -> Any:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from . import report
+    from . import listing
 
     store = _store(options)
-    entries = store.entries()
+    entries = listing.chosen(
+        store.entries(), options.names, program=options.program, newest=options.newest
+    )
+    rows = listing.rows(entries, None, tree=options.tree)
     if options.json:
-        print(report.table_json(entries))
-    elif entries:
-        print(*report.table(entries), sep="\n")
+        print(listing.as_json(rows))
+    elif rows:
+        print(*listing.table(rows, _width()), sep="\n")
     else:
-        print(f"No snapshots in {store.root}.")
+        print(listing.nothing(str(store.root), bool(options.names or options.program)))
     return DONE
+
+
+def _width() -> Optional[int]:
+    """The terminal's width; None when nobody reads the output on one."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -305,10 +338,70 @@ def _verify(options: argparse.Namespace) -> int:
     return DONE if all(each.good for each in results) else DIFFERENT
 
 
-def _delete(options: argparse.Namespace) -> int:
+def _note(options: argparse.Namespace) -> int:
+    from . import labels, report
+    from .snapshot import describe
+
+    store = _store(options)
+    if options.text:
+        name = labels.note(store, options.name, " ".join(options.text))
+    else:
+        name, path = store.resolve(options.name)
+    message = " ".join(options.text) if options.text else describe(path).message
+    if options.json:
+        _print_json({"name": name, "message": message})
+    elif options.text:
+        print(f'Noted in "{name}".')
+    else:
+        print(report.printable(message) if message else f'"{name}" has no remark.')
+    return DONE
+
+
+def _rename(options: argparse.Namespace) -> int:
+    from . import labels
+
+    done = labels.rename(_store(options), options.old, options.new)
+    if options.json:
+        _print_json({"old": done.old, "name": done.new, "file": done.path})
+    else:
+        print(f'Renamed "{done.old}" to "{done.new}".')
+    return DONE
+
+
+def _gc(options: argparse.Namespace) -> int:
     from . import report
 
-    done = _store(options).delete(options.names)
+    store = _store(options)
+    if not store.check():
+        raise StoreError(f"there is no store {store.root}")
+    done = store.collect()
+    if done.kept_because:
+        raise StoreError(done.kept_because)
+    if options.json:
+        _print_json(done._asdict())
+    else:
+        print(report.collected(done))
+    return DONE
+
+
+def _delete(options: argparse.Namespace) -> int:
+    from . import listing, report
+
+    if not (options.names or options.older or options.all):
+        return _fail("delete", "PATTERN, --older or --all is missing (see ckpt delete --help)", USAGE)
+    store = _store(options)
+    names = listing.condemned(store, options.names, options.older, options.all)
+    # What was named in full is meant.
+    if not set(names) <= set(options.names) and not options.yes:
+        if not sys.stdin.isatty():
+            return _fail("delete", f"{report.named(names)}: --yes deletes without asking", USAGE)
+        print(f"Delete {report.named(names)}? (y or n) ", end="", flush=True)
+        if not sys.stdin.readline().strip().lower().startswith("y"):
+            return _fail("delete", "not confirmed: nothing was deleted", FAILED)
+    if not names:
+        print(json.dumps({"names": [], "freed_bytes": 0}) if options.json else "Nothing to delete.")
+        return DONE
+    done = store.delete(names)
     if options.json:
         _print_json(done._asdict())
     else:
@@ -317,30 +410,19 @@ def _delete(options: argparse.Namespace) -> int:
 
 
 def _save(options: argparse.Namespace) -> int:
-    from . import report
-    from .snapshot import describe
+    from . import report, saver
 
-    store = _store(options)
-    store.create()
-    name = options.name or store.default_name(_program_of(options.pid))
-    store.check_free(name, options.force)
-    path = store.path_of(name)
-    words = [str(native.find_program("ckpt-save")), "--store", str(store.root)]
-    if options.message:
-        words += ["--message", options.message]
-    if options.file_limit is not None:
-        words += ["--file-limit", str(options.file_limit)]
-    words += ["--force"] if options.force else []
+    made = saver.order(
+        _store(options), options.pid, options.name, options.message, options.force,
+        options.file_limit,
+    )  # fmt: skip
+    # Its progress and its errors are shown as they are.
     done = subprocess.run(
-        [*words, "--", str(options.pid), str(path)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        check=False,
+        made.words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False
     )
     if done.returncode != 0:
-        return FAILED  # it has said why
-    store.register(name, path)
-    record = describe(path)
+        return FAILED
+    name, path, record = made.done()
     if options.json:
         _print_json(
             {
@@ -357,14 +439,6 @@ def _save(options: argparse.Namespace) -> int:
     for line in report.fidelity(record.fidelity):
         print(line)
     return DONE
-
-
-def _program_of(pid: int) -> str:
-    try:
-        path = os.readlink(f"/proc/{pid}/exe")
-    except OSError:
-        return "program"  # ckpt-save will say what is wrong with it
-    return path[: -len(" (deleted)")] if path.endswith(" (deleted)") else path
 
 
 def _restore(options: argparse.Namespace) -> int:
@@ -407,73 +481,9 @@ def _replay(options: argparse.Namespace) -> int:
     return result.status
 
 
-# -- completion ------------------------------------------------------------------------------------
-
-# What stands at a place, by the place's metavar.
-_NAMES = {"NAME", "OLD", "NEW"}
-
-
 def _completion(options: argparse.Namespace) -> int:
     print((Path(__file__).parent / "completions" / f"ckpt.{options.shell}").read_text(), end="")
     return DONE
-
-
-def _complete(words: Sequence[str]) -> int:
-    """`--complete INDEX WORD...`: what could stand for the word with that index (1 is the first
-    behind `ckpt`), one candidate a line. Nothing where a file may stand: the shell knows those.
-    """
-    try:
-        index = int(words[0])
-        for candidate in candidates(words[1:index], words[index] if index < len(words) else ""):
-            print(candidate)
-    except (ValueError, IndexError, CkptError):
-        pass  # no candidates
-    return DONE
-
-
-def candidates(before: Sequence[str], token: str) -> Tuple[str, ...]:
-    """What could stand for `token` behind the words `before` (without the program's name)."""
-    whole = parser()
-    verbs = next(a for a in whole._actions if isinstance(a, argparse._SubParsersAction)).choices
-    if not before:
-        options = [each for action in whole._actions for each in action.option_strings]
-        return _starting(token, [*verbs, *options] if token.startswith("-") else verbs)
-    verb = verbs.get(before[0])
-    if verb is None:
-        return ()
-    options_of = {each: action for action in verb._actions for each in action.option_strings}
-    places = [action for action in verb._actions if not action.option_strings]
-    pending: Optional[argparse.Action] = None
-    given = 0
-    store: Optional[str] = None
-    for word in before[1:]:
-        if pending is not None:
-            store = word if pending.dest == "store" else store
-            pending = None
-        elif word in options_of and given < len(places) + 1:
-            pending = options_of[word] if options_of[word].nargs is None else None
-        else:
-            given += 1
-    if pending is not None:
-        return ()
-    if token.startswith("-"):
-        return _starting(token, options_of)
-    place = places[min(given, len(places) - 1)] if places else None
-    if place is None or (given >= len(places) and place.nargs not in ("*", "+")):
-        return ()
-    if place.choices:
-        return _starting(token, [str(each) for each in place.choices])
-    if place.metavar in _NAMES and before[0] not in ("save",):
-        from .snapshot import open_store
-
-        return _starting(token, open_store(Path(store).absolute() if store else None).names())
-    if place.metavar == "PID":
-        return _starting(token, [entry for entry in os.listdir("/proc") if entry.isdigit()])
-    return ()
-
-
-def _starting(token: str, words: Iterable[str]) -> Tuple[str, ...]:
-    return tuple(sorted(word for word in words if word.startswith(token)))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
-from gdbext.cli import candidates
+from gdbext.completing import candidates
 from support import oracle
 from support.checkpoint import Workshop
 from support.offline import Scene
@@ -57,8 +58,13 @@ def test_save_list_info_delete(scene: Callable[..., Scene], ckpt: Ckpt) -> None:
     assert saved["name"] == "mine" and saved["threads"] == 2 and Path(saved["file"]).exists()
     assert {each["severity"] for each in saved["fidelity"]} == {"changed"}
     made.change()  # it goes on
-    assert [line.split()[0] for line in ckpt("list").splitlines()] == ["Name", "offline-1", "mine"]
+    lines = ckpt("list").splitlines()
+    assert [line.split()[0] for line in lines[:-1]] == ["Name", "offline-1", "mine"]
+    assert lines[-1].startswith("2 snapshots, ") and "of files kept for them" in lines[-1]
     assert [each["name"] for each in ckpt.json("list")] == ["offline-1", "mine"]
+    assert [each["name"] for each in ckpt.json("list", "off*", "--program", "offline")] == ["offline-1"]
+    assert [each["name"] for each in ckpt.json("list", "--newest", "1", "--tree")] == ["mine"]
+    assert ckpt("list", "--program", "other") == f"No such snapshots in {ckpt.workshop.store}.\n"
     assert "a remark" in ckpt("info", "mine") and "keeper" in ckpt("info", "mine")
     record = ckpt.json("info", "mine")
     assert record["message"] == "a remark" and len(record["threads"]) == 2
@@ -68,6 +74,32 @@ def test_save_list_info_delete(scene: Callable[..., Scene], ckpt: Ckpt) -> None:
     deleted = ckpt.json("delete", "mine", "offline-1")
     assert deleted["names"] == ["mine", "offline-1"] and deleted["freed_bytes"] > 100_000
     assert "no snapshot" in ckpt("delete", "mine", status=125)
+
+
+def test_notes_names_and_deletions(scene: Callable[..., Scene], ckpt: Ckpt) -> None:
+    made = scene()
+    for name in ("a-1", "a-2", "b-1"):
+        made.save(name)
+    assert ckpt("note", "a-1") == '"a-1" has no remark.\n'
+    assert ckpt("note", "a-1", "of", "several words") == 'Noted in "a-1".\n'
+    assert ckpt.json("note", "a-1") == {"name": "a-1", "message": "of several words"}
+    assert ckpt("rename", "a-1", "c") == 'Renamed "a-1" to "c".\n'
+    assert [(each["name"], each["message"]) for each in ckpt.json("list", "c")] == [("c", "of several words")]
+    assert ckpt("verify", "c") == "c: good\n"
+    assert "already a snapshot" in ckpt("rename", "c", "b-1", status=125)
+    assert "no snapshot" in ckpt("rename", "a-1", "d", status=125)
+    # Nothing is deleted unasked but what is named.
+    for words in (["a-*"], ["--older", "0s"], ["--all"]):
+        assert "--yes deletes" in ckpt("delete", *words, status=2)
+    assert "an age is" in ckpt("delete", "--older", "soon", status=2)
+    assert "either" in ckpt("delete", "--all", "c", status=2)
+    assert [each["name"] for each in ckpt.json("list")] == ["c", "a-2", "b-1"]
+    assert ckpt("delete", "--older", "1h") == "Nothing to delete.\n"
+    assert ckpt.json("delete", "a-*", "c", "--yes")["names"] == ["a-2", "c"]
+    assert ckpt("gc") == "Nothing to remove: every kept file is needed.\n"
+    (ckpt.workshop.store / "snapshots" / "b-1.ckpt").unlink()
+    assert ckpt.json("gc")["objects"] > 1
+    assert ckpt.json("list") == []
 
 
 def test_a_process_that_cannot_be_saved(ckpt: Ckpt) -> None:
@@ -155,7 +187,7 @@ def test_wrong_usage(ckpt: Ckpt, words: list[str]) -> None:
 def test_help(ckpt: Ckpt) -> None:
     assert "Exit status: 0 done" in " ".join(ckpt("--help").split())
     assert ckpt("--version").startswith("gdb-ckpt ")
-    for verb in ("list", "info", "diff", "export", "bundle", "import", "verify", "delete", "save", "restore", "replay"):
+    for verb in ("list", "info", "note", "rename", "gc", "diff", "export", "bundle", "import", "verify", "delete", "save", "restore", "replay"):
         assert f"usage: ckpt {verb}" in ckpt(verb, "--help")
 
 
@@ -191,6 +223,9 @@ def test_candidates(workshop: Workshop) -> None:
     assert candidates(["list", "--store"], "") == ()
     assert candidates(["info", "--store", "/nowhere"], "") == ()
     assert candidates(["completion"], "z") == ("zsh",)
+    assert candidates(["list"], "be") == ("beta",)
+    assert candidates(["rename"], "") == ("alpha", "alpine", "beta")
+    assert candidates(["note", "alpha"], "") == ()
     assert str(os.getpid()) in candidates(["save"], str(os.getpid()))
     assert candidates(["nonsense"], "") == ()
 
@@ -215,11 +250,40 @@ def in_bash(ckpt: Ckpt, line: str, setup: str) -> list[str]:
 def test_bash(ckpt: Ckpt) -> None:
     put(ckpt.workshop.store, "alpha", "alpine", "beta")
     setup = f'source <("{ckpt.path}" completion bash)'
-    assert in_bash(ckpt, "ckpt re", setup) == ["replay", "restore"]
+    assert in_bash(ckpt, "ckpt re", setup) == ["rename", "replay", "restore"]
     assert in_bash(ckpt, "ckpt info ", setup) == ["alpha", "alpine", "beta"]
     assert in_bash(ckpt, "ckpt info alp", setup) == ["alpha", "alpine"]
     assert in_bash(ckpt, "ckpt diff alpha --l", setup) == ["--limit"]
     assert in_bash(ckpt, "ckpt import ", setup) == []  # files, which are bash's part
+
+
+def test_tcsh(ckpt: Ckpt) -> None:
+    """On a terminal, as there is no other way to see what it offers."""
+    put(ckpt.workshop.store, "alpha", "alpine", "beta")
+    (ckpt.workshop.directory / "picture.bundle").write_text("")
+    shell = pexpect.spawn(
+        "tcsh", ["-f"], encoding="utf-8", timeout=20, dimensions=(50, 200), cwd=str(ckpt.workshop.directory),
+        env={**os.environ, "CKPT_DIR": str(ckpt.workshop.store), "PATH": f"{ckpt.path.parent}:{os.environ['PATH']}",
+             "TERM": "xterm", "HOME": str(ckpt.workshop.directory)},
+    )  # fmt: skip
+    try:
+        # What is typed is not the prompt that is waited for.
+        shell.sendline("set prompt='READ''Y>'")
+        shell.expect_exact("READY>")
+        shell.sendline("ckpt completion tcsh > ./complete.tcsh; source ./complete.tcsh")
+        shell.expect_exact("READY>")
+        for typed, completed in (
+            ("ckpt inf\t", "ckpt info "),
+            ("ckpt info be\t", "ckpt info beta "),
+            ("ckpt diff alpha --li\t", "ckpt diff alpha --limit "),
+            ("ckpt import pic\t", "ckpt import picture.bundle "),
+        ):
+            shell.send(typed)
+            shell.expect_exact(completed)
+            shell.send("\x03")
+            shell.expect_exact("READY>")
+    finally:
+        shell.close(force=True)
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

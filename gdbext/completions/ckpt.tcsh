@@ -1,0 +1,2 @@
+# Completion of ckpt for tcsh: source it from ~/.tcshrc.
+complete ckpt 'p@*@`ckpt --complete-tcsh`@'
