@@ -36,8 +36,11 @@ if TYPE_CHECKING:
     from .session.api import Deferred as Deferred
     from .session.api import restore as restore
     from .session.api import save as save
-    from .session.api import snapshots as snapshots
+    from .saver import SavedProcess as SavedProcess
+    from .saver import save_pid as save_pid
     from .snapshot import Snapshot as Snapshot
+    from .snapshot import snapshots as snapshots
+    from .stacks import Frame as Frame
 
 __version__ = "0.1.0"
 
@@ -61,13 +64,17 @@ _ANYWHERE: Dict[str, str] = {
         ".errors",
     ),
     "Difference": ".compare",
+    "Frame": ".stacks",
+    "SavedProcess": ".saver",
     "Snapshot": ".snapshot",
     "diff": ".compare",
     "open_replay": ".replay.live",
     "register": ".plugins",
+    "save_pid": ".saver",
+    "snapshots": ".snapshot",
     "unregister": ".plugins",
 }
-# What is there inside GDB only.
+# What is there inside GDB only, or is another one there: that of the store that is set.
 _INSIDE_GDB = frozenset({"Deferred", "restore", "save", "snapshots"})
 
 # What `from gdbext import *` gives anywhere.
@@ -78,12 +85,13 @@ def __getattr__(name: str) -> Any:
     import importlib
     import sys
 
-    if name in _ANYWHERE:
+    inside = name in _INSIDE_GDB and "gdb" in sys.modules
+    if name in _ANYWHERE and not inside:
         return getattr(importlib.import_module(_ANYWHERE[name], __name__), name)
     if name == "events":
         return importlib.import_module(".events", __name__)
     if name in _INSIDE_GDB:
-        if "gdb" not in sys.modules:
+        if not inside:
             raise AttributeError(f"gdbext.{name} is there inside GDB only")
         importlib.import_module(".load", __name__)
         return getattr(importlib.import_module(".session.api", __name__), name)

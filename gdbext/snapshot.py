@@ -13,9 +13,10 @@ import os
 import struct
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Callable, Iterator, Mapping, Optional, Tuple, Type, Union
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Tuple, Type, Union
 
 from . import native
+from .buildids import DEBUG_DIRECTORIES
 from .errors import (
     ClosedError,
     DamagedError,
@@ -25,7 +26,7 @@ from .errors import (
     one_line,
 )
 from .memory import Contents, Memory, is_unchanged, translated
-from .records import Fidelity, Record, StoredObject, read, read_dict, read_list, read_seconds
+from .records import Fidelity, Origin, Record, StoredObject, read, read_dict, read_list, read_seconds
 from .report import Verified
 from .saved import (
     PAGE_BYTES,
@@ -38,8 +39,11 @@ from .saved import (
     descriptors_of,
     mappings_of,
 )
-from .store import Store, default_directory
+from .store import Entry, Store, default_directory
 from .symbols import Symbol, Symbols
+
+if TYPE_CHECKING:
+    from .stacks import Frame
 
 # Called with (done, total) bytes now and then; False cancels.
 Progress = Callable[[int, int], bool]
@@ -69,6 +73,22 @@ def verify(name: str, *, store: Path, progress: Optional[Progress] = None) -> Ve
     except (DamagedError, MissingContentError) as error:
         return Verified(name, False, one_line(str(error)))
     return Verified(name, True, "")
+
+
+def snapshots(store: Union[str, "os.PathLike[str]", None] = None) -> Tuple[Entry, ...]:
+    """All snapshots of a store, oldest first, each with name, path, created (Unix seconds), record
+    (None when it cannot be read) and problem (why not). `store` as in `Snapshot.open`. Raises
+    StoreError.
+    """
+    directory = Path(store).expanduser().absolute() if store is not None else None
+    return tuple(open_store(directory).entries())
+
+
+def _length(format: str) -> int:
+    try:
+        return struct.calcsize(format)
+    except struct.error as error:
+        raise ValueError(f"the format {format!r}: {error}") from None
 
 
 class Snapshot:
@@ -119,7 +139,9 @@ class Snapshot:
             self._memory: Optional[Memory] = Memory(
                 fd, str(path), file_bytes, extents, mappings, self._contents
             )
-            self._symbols = Symbols(mappings, program, self._contents)
+            # What came with an imported snapshot, then what this machine has.
+            debug = (store / "debug" / name, *DEBUG_DIRECTORIES)
+            self._symbols = Symbols(mappings, program, self._contents, debug)
         except BaseException:
             os.close(fd)
             self._fd = -1
@@ -281,7 +303,15 @@ class Snapshot:
         """The name of the snapshot from which the saved program had been restored; None when it had
         not been, or when that is not known.
         """
-        return self._text(None, "parent") or None
+        origin: Optional[Origin] = self._parsed("parent", Origin.of)
+        return origin.name if origin is not None else None
+
+    @property
+    def place(self) -> str:
+        """Where the selected thread stopped in the program's own code, in a few words, with the
+        signal if there was one; "" without GDB.
+        """
+        return self._text(None, "place")
 
     def _text(self, table: Optional[str], key: str) -> str:
         def parse(record: Mapping[str, Any]) -> str:
@@ -381,6 +411,27 @@ class Snapshot:
             raise ValueError(f"a length of {length}")
         return self.memory.read(address, length)
 
+    def unpack(self, format: str, place: "Union[int, str, Symbol]") -> Tuple[Any, ...]:
+        """The values in memory from `place` on, as `format` says in the language of the module
+        struct: `unpack("qd", "total")`. `place` is an address, a symbol, or the name of one.
+
+        Raises ValueError for a format that is none, and what `read` and `symbol` raise.
+        """
+        length = _length(format)
+        return struct.unpack(format, self.read(self._address(place), length))
+
+    def iter_unpack(
+        self, format: str, place: "Union[int, str, Symbol]", count: int
+    ) -> Iterator[Tuple[Any, ...]]:
+        """The same for `count` records that follow each other: an array."""
+        length = _length(format)
+        return struct.iter_unpack(format, self.read(self._address(place), length * count))
+
+    def _address(self, place: "Union[int, str, Symbol]") -> int:
+        if isinstance(place, int):
+            return place
+        return place.address if isinstance(place, Symbol) else self.symbol(place).address
+
     def view(self, address: int, length: int) -> memoryview:
         """The same as a read-only memoryview. Nothing is copied when the bytes lie in one place of
         the file, as those of up to 1 MiB mostly do.
@@ -450,6 +501,29 @@ class Snapshot:
         """The function or object that `address` lies in, or None."""
         self.memory
         return self._symbols.at(address)
+
+    # -- stacks ------------------------------------------------------------------------------------
+
+    def backtraces(self, *, gdb: Optional[str] = None) -> "Mapping[int, Tuple[Frame, ...]]":
+        """The frames of each thread, the innermost first, by the thread's `tid`. For this a GDB is
+        run: `gdb`, else $CKPT_GDB, else the one on PATH; once, whatever is asked afterwards.
+
+        Raises SnapshotError when it cannot be run or opened by it.
+        """
+        self.memory
+        if "backtraces" not in self._cache:
+            from .stacks import backtraces
+
+            self._cache["backtraces"] = MappingProxyType(
+                backtraces(self._path, self._store, gdb)
+            )
+        found: "Mapping[int, Tuple[Frame, ...]]" = self._cache["backtraces"]
+        return found
+
+    def backtrace(self, thread: Optional[SavedThread] = None) -> "Tuple[Frame, ...]":
+        """The frames of one thread, the one that was selected at the save if none is given."""
+        asked = thread if thread is not None else self.selected
+        return self.backtraces().get(asked.tid, ()) if asked is not None else ()
 
     # -- checking ----------------------------------------------------------------------------------
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from . import native
+from .buildids import debug_file
 from .errors import MissingContentError, SymbolError
 from .memory import Contents, translated
 from .saved import KeptFile, SavedMapping
+
+
+# How many symbols before an address are looked at for the one that it lies in.
+_MOST_NAMES = 32
 
 
 class Symbol(NamedTuple):
@@ -32,7 +38,14 @@ class _Loaded(NamedTuple):
 class Symbols:
     """The symbols of all files, each read when it is first needed."""
 
-    def __init__(self, mappings: Sequence[SavedMapping], program: str, contents: Contents) -> None:
+    def __init__(
+        self,
+        mappings: Sequence[SavedMapping],
+        program: str,
+        contents: Contents,
+        debug_directories: Sequence[Path],
+    ) -> None:
+        """`debug_directories`: where separate debug information is looked for by build id."""
         # A file is loaded where its first byte is mapped; the executable is asked first, as the
         # dynamic linker does, then the libraries in the order of their addresses.
         firsts: Dict[str, SavedMapping] = {}
@@ -43,6 +56,7 @@ class Symbols:
             firsts.values(), key=lambda mapping: (mapping.path != program, mapping.start)
         )
         self._contents = contents
+        self._debug_directories = debug_directories
         self._loaded: Dict[str, Optional[_Loaded]] = {}
         self._by_address: Optional[List[Symbol]] = None
         self._addresses: List[int] = []
@@ -80,16 +94,20 @@ class Symbols:
         if self._by_address is None:
             self._by_address = sorted(self.all(), key=lambda symbol: symbol.address)
             self._addresses = [symbol.address for symbol in self._by_address]
-        index = bisect_right(self._addresses, address) - 1
-        # Of several at one address any will do that reaches far enough.
-        while index >= 0:
-            symbol = self._by_address[index]
-            if address < symbol.address + max(symbol.size, 1):
-                return symbol
-            if symbol.address != self._addresses[max(index - 1, 0)]:
-                return None
-            index -= 1
-        return None
+        last = bisect_right(self._addresses, address)
+        # A label may stand within a function, and a function may have many names.
+        found = [
+            symbol
+            for symbol in self._by_address[max(last - _MOST_NAMES, 0) : last]
+            if address < symbol.address + max(symbol.size, 1)
+        ]
+        if not found:
+            return None
+        nearest = max(symbol.address for symbol in found)
+        return min(
+            (symbol for symbol in found if symbol.address == nearest),
+            key=lambda symbol: (symbol.name.startswith("_"), len(symbol.name), symbol.name),
+        )
 
     def _load(self, mapping: SavedMapping) -> Optional[_Loaded]:
         if mapping.path not in self._loaded:
@@ -100,8 +118,14 @@ class Symbols:
         file: Optional[KeptFile] = mapping.file
         assert file is not None  # as for every mapping of a file
         try:
-            self._contents.view(file)  # for its digest
+            content = self._contents.view(file)  # with its digest compared
             found = native.module().elf_symbols(str(self._contents.path(file)))
+            symbols = list(found["symbols"])
+            # The linker's symbols are left in a stripped file; those inside of the C library stand
+            # in its debug information.
+            apart = debug_file(content, self._debug_directories)
+            if apart is not None:
+                symbols += native.module().elf_symbols(str(apart[1]))["symbols"]
         except MissingContentError:
             return None
         except native.error_type() as error:
@@ -109,7 +133,7 @@ class Symbols:
         by_name: Dict[str, Tuple[int, int, str]] = {}
         local: Dict[str, Tuple[int, int, str]] = {}
         every: List[Tuple[str, int, int, str]] = []
-        for name, value, size, kind, is_local in found["symbols"]:
+        for name, value, size, kind, is_local in symbols:
             (local if is_local else by_name).setdefault(name, (value, size, kind))
             every.append((name, value, size, kind))
         base = mapping.start - found["first_address"]

@@ -13,6 +13,7 @@ from pathlib import Path
 import gdbext
 import pytest
 from gdbext import (
+    CkptError,
     ClosedError,
     DamagedError,
     MissingContentError,
@@ -22,6 +23,7 @@ from gdbext import (
     SymbolError,
     UnmappedError,
     VersionError,
+    buildids,
 )
 from gdbext import linkmap
 from support import oracle
@@ -361,3 +363,105 @@ def test_the_libraries_that_the_linker_loaded(workshop: Workshop, tmp_path: Path
         assert bool(found) == (variant != ".static")
         assert set(map(tuple, found)) == expected
         assert snapshot.auxv[6] == PAGE
+
+
+# --- What scripts ask for beside bytes ----------------------------------------------------------------------------
+
+
+def test_all_snapshots_of_a_store(scene: Callable[..., Scene], tmp_path: Path) -> None:
+    assert gdbext.snapshots() == ()
+    made = scene()
+    for name in ("one", "two"):
+        made.save(name)
+    assert [(each.name, each.record.pid) for each in gdbext.snapshots()] == [("one", made.pid), ("two", made.pid)]
+    assert [each.name for each in gdbext.snapshots(made.workshop.store)] == ["one", "two"]
+    assert gdbext.snapshots(tmp_path / "elsewhere") == ()
+
+
+def test_a_process_is_saved_by_its_id(scene: Callable[..., Scene]) -> None:
+    made = scene()
+    saved = gdbext.save_pid(made.pid, message="by a script")
+    assert saved.name == "offline-1" and saved.record.message == "by a script" and saved.path.exists()
+    made.change()  # it goes on
+    with Snapshot.open(saved.name) as snapshot:
+        assert snapshot.pid == made.pid and snapshot.unpack("Q", made.queue + 8) == (3,)
+    with pytest.raises(StoreError, match="already a snapshot"):
+        gdbext.save_pid(made.pid, "offline-1")
+    assert gdbext.save_pid(made.pid, "offline-1", force=True).record.created > saved.record.created
+    gone = made.workshop.start(["true"])
+    gone.finish()
+    with pytest.raises(CkptError, match=f"^process {gone.pid}: no such process$"):
+        gdbext.save_pid(gone.pid, "none")
+    assert [each.name for each in gdbext.snapshots()] == ["offline-1"]
+
+
+def test_typed_reads(scene: Callable[..., Scene]) -> None:
+    made = scene()
+    made.save()
+    with Snapshot.open("one") as snapshot:
+        queue = snapshot.symbol("queue")
+        magic, length, label = snapshot.unpack("QQ32s", "queue")
+        assert (length, label.rstrip(b"\0")) == (3, b"the queue")
+        assert snapshot.unpack("QQ32s", queue) == snapshot.unpack("QQ32s", queue.address) == (magic, length, label)
+        assert snapshot.unpack(">Q", "hidden") == (0x8877665544332211,)
+        assert list(snapshot.iter_unpack("Q", queue, 2)) == [(magic,), (3,)]
+        assert set(snapshot.iter_unpack("I", "never_written", 2048)) == {(0,)}
+        with pytest.raises(ValueError, match="format 'nonsense'"):
+            snapshot.unpack("nonsense", queue)
+        with pytest.raises(SymbolError):
+            snapshot.unpack("Q", "nosuch")
+        with pytest.raises(UnmappedError):
+            snapshot.unpack("Q", 0)
+
+
+def test_every_symbol_is_found_by_its_address(scene: Callable[..., Scene]) -> None:
+    """Also where several have one address, or one lies in another; in the C library, too."""
+    made = scene()
+    oracle.wait_asleep(made.pid)
+    made.save()
+    with Snapshot.open("one") as snapshot:
+        assert snapshot.symbol_at(snapshot.symbol("malloc").address + 1).name == "malloc"  # type: ignore[union-attr]
+        functions = [each for each in snapshot.symbols() if each.kind == "function" and each.size]
+        assert len({each.file for each in functions}) >= 3
+        for each in functions:
+            for address in (each.address, each.address + each.size - 1):
+                found = snapshot.symbol_at(address)
+                assert found is not None and found.address <= address < found.address + max(found.size, 1)
+                assert found.address >= each.address
+        assert snapshot.symbol_at(made.edge) is None
+
+
+def test_inside_the_c_library(scene: Callable[..., Scene]) -> None:
+    """Functions that only its debug information knows: where a thread waits for another."""
+    made = scene()
+    oracle.wait_asleep(made.pid)
+    made.save()
+    with Snapshot.open("one") as snapshot:
+        libc = next(each.path for each in snapshot.maps if "libc.so" in each.path)
+        with open(libc, "rb") as file:
+            if buildids.debug_file(memoryview(file.read())) is None:
+                pytest.skip(f"the debug information of {libc} (libc6-dbg) is not installed")
+        assert snapshot.symbol("__futex_abstimed_wait_common", libc).size > 0
+
+
+def test_backtraces(scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch) -> None:
+    made = scene()
+    oracle.wait_asleep(made.pid)
+    made.save()
+    with Snapshot.open("one") as snapshot:
+        stacks = snapshot.backtraces()
+        assert set(stacks) == {each.tid for each in snapshot.threads}
+        main = snapshot.backtrace()
+        assert [each.function for each in main if not each.library][-1:] == ["main"]
+        frame = next(each for each in main if each.function == "main")
+        assert frame.file == "offline.c" and frame.line > 0 and str(frame) == f"main at offline.c:{frame.line}"
+        assert main[0].address == snapshot.selected.registers["rip"]  # type: ignore[union-attr]
+        keeper = next(each for each in snapshot.threads if each.name == "keeper")
+        assert "keeper" in [each.function for each in snapshot.backtrace(keeper)]
+        assert snapshot.backtraces(gdb="/nowhere/gdb") is stacks  # it is asked once
+    with Snapshot.open("one") as snapshot:
+        with pytest.raises(SnapshotError, match="backtraces need GDB: /nowhere/gdb"):
+            snapshot.backtraces(gdb="/nowhere/gdb")
+        monkeypatch.setenv("CKPT_GDB", "/bin/true")
+        with pytest.raises(SnapshotError, match="no backtraces from /bin/true"):
+            snapshot.backtraces()
