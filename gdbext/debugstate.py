@@ -104,7 +104,7 @@ class Stop(NamedTuple):
 
 class DebugState(NamedTuple):
     """All of it. `symbol_file` is where the program's symbols came from, when not from its
-    executable.
+    executable. `language` is the one that the user had set for expressions, "" for none.
     """
 
     args: str = ""
@@ -118,6 +118,7 @@ class DebugState(NamedTuple):
     symbol_files: Tuple[SymbolFile, ...] = ()
     signals: Tuple[Signal, ...] = ()
     stop: Stop = Stop()
+    language: str = ""
 
     def table(self) -> Dict[str, Any]:
         """As a table for the image: only what JSON has."""
@@ -175,6 +176,7 @@ class DebugState(NamedTuple):
                 for each in read_list(source, "signals", dict)
             ),
             stop=_stop(read_dict(source, "stop")),
+            language=_line(read(source, "language", str, "")),
         )
 
 

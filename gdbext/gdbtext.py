@@ -55,6 +55,7 @@ class Display(NamedTuple):
     """A row of `info display`: an expression shown at each stop; `format` is its "/x" part or "".
     """
 
+    number: int
     enabled: bool
     format: str
     expression: str
@@ -64,13 +65,14 @@ def displays(text: str) -> Tuple[Display, ...]:
     """`info display`, in its order."""
     found = []
     for line in text.splitlines():
-        match = re.match(r"\d+:\s+([yn])\s\s(?:(/\S+) )?(.*)$", line)
+        match = re.match(r"(\d+):\s+([yn])\s\s(?:(/\S+) )?(.*)$", line)
         if match:
-            expression = match[3]
+            expression = match[4]
             note = "(cannot be evaluated in the current context)"
             if expression.endswith(note):
                 expression = expression[: -len(note)]
-            found.append(Display(match[1] == "y", match[2] or "", expression.strip()))
+            number, enabled = int(match[1]), match[2] == "y"
+            found.append(Display(number, enabled, match[3] or "", expression.strip()))
     return tuple(found)
 
 
@@ -103,6 +105,12 @@ def quoted_value(text: str) -> str:
     gdb.parameter() gives "" for these, whatever they are set to.
     """
     match = re.search(r' is "(.*)"\.$', text, re.DOTALL | re.MULTILINE)
+    return match[1] if match else ""
+
+
+def language(text: str) -> str:
+    """`show language`: the name of the language that applies; "" when it is not understood."""
+    match = re.search(r'language is "(?:[^";]*; currently )?([^"]+)"', text)
     return match[1] if match else ""
 
 

@@ -15,6 +15,12 @@ packages_test=(
 # These are as good from elsewhere.
 command -v node >/dev/null || packages_test+=(nodejs)
 command -v javac >/dev/null || packages_test+=(default-jdk-headless)
+command -v rustc >/dev/null || packages_test+=(rustc)
+command -v go >/dev/null || packages_test+=(golang-go)
+command -v gfortran >/dev/null || packages_test+=(gfortran)
+command -v gnatmake >/dev/null || packages_test+=(gnat)
+command -v fpc >/dev/null || packages_test+=(fp-compiler)
+command -v gdc >/dev/null || packages_test+=(gdc)
 
 say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 

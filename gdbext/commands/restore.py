@@ -157,6 +157,9 @@ def _assignment(text: str) -> Tuple[str, str]:
     # Not the "=" of a comparison.
     match = re.search(r"(?<![=!<>])=(?!=)", text)
     expression, value = (text[: match.start()], text[match.end() :]) if match else ("", "")
+    # Ada and Pascal assign by ":=".
+    if expression.endswith(":") and not expression.endswith("::"):
+        expression = expression[:-1]
     if not (expression.strip() and value.strip()):
         raise UsageError(f'-set needs EXPR=VALUE, not "{text}"')
     return expression.strip(), value.strip()

@@ -46,12 +46,19 @@ _MODULE = "__import__('gdbext.session.auto').session.auto"
 _HOOK = f"python {_MODULE}.note_stepping()"
 _COMMANDS = f"""silent
 python {_MODULE}.at_own_stop()
-if $_ckpt_goes_on == 1
+if $_ckpt_drops_signal
 signal 0
 end
-if $_ckpt_goes_on == 2
+if $_ckpt_continues
 continue
 end"""
+
+
+def _forget_going_on() -> None:
+    """Have the catchpoint's commands stay where the program has stopped."""
+    # One variable for each way to go on: languages differ in how they compare.
+    for name in ("_ckpt_drops_signal", "_ckpt_continues"):
+        gdb.set_convenience_variable(name, 0)
 
 
 class _Condition(gdb.Function):
@@ -145,7 +152,8 @@ class _Auto:
             point = max(gdb.breakpoints(), key=lambda each: int(each.number))
             breakpoints.own.add(int(point.number))
             self._catchpoint = point
-            point.condition = "$_ckpt_auto()"
+            with settings.language():
+                point.condition = "$_ckpt_auto()"
             point.commands = _COMMANDS
         for command in _STEPPING:
             body = settings.user_command(f"hook-{command}") or []
@@ -280,7 +288,7 @@ class _Auto:
         """Called when GDB has seen a SIGSTOP, before it decides what to do."""
         self._foreign = False
         try:
-            info = gdb.parse_and_eval("$_siginfo")
+            info = inferior.signal_information()
             sender = int(info["_sifields"]["_kill"]["si_pid"])
             ours = sender == os.getpid() and int(info["si_code"]) == _SI_TKILL
         except (gdb.error, RuntimeError):
@@ -357,7 +365,7 @@ class _Auto:
 
     def at_own_stop(self) -> None:
         """The first command of the catchpoint."""
-        gdb.set_convenience_variable("_ckpt_goes_on", 0)
+        _forget_going_on()
         if self._foreign:
             self._show_foreign()
             return
@@ -390,11 +398,11 @@ class _Auto:
         self._give_back("stop")
         self._give_hook_back()
         self._arm(target, gdb.selected_thread())
-        gdb.set_convenience_variable("_ckpt_goes_on", 1)
+        gdb.set_convenience_variable("_ckpt_drops_signal", 1)
 
     def _stay(self) -> None:
         """Make the stop of ours one of the user's: `continue` must not deliver our signal."""
-        gdb.set_convenience_variable("_ckpt_goes_on", 0)
+        _forget_going_on()
         settings.quietly("queue-signal 0")
         self._in_own_stop = False
         self._leave_run()
@@ -409,7 +417,7 @@ class _Auto:
         if row.stop:
             gdb.execute("frame")
         else:
-            gdb.set_convenience_variable("_ckpt_goes_on", 2)
+            gdb.set_convenience_variable("_ckpt_continues", 1)
 
     # -- saving ------------------------------------------------------------------------------------
 

@@ -14,12 +14,15 @@ from .output import unnoticed
 from .settings import (
     attempt,
     convenience_kept,
+    language,
+    present_language,
     problem_of,
     problem_with,
     quietly,
     select_level,
     selected_level,
     setting,
+    unchosen,
 )
 
 # Numbers of breakpoints of ours, which are not the user's to be kept.
@@ -280,7 +283,8 @@ def _make_breakpoint(point: Breakpoint, tids: Mapping[int, int], notes: List[str
     if point.task:
         text += f" task {point.task}"
     if point.is_watchpoint:
-        problem = _make_watchpoint(point, text, tids)
+        with unchosen():
+            problem = _make_watchpoint(point, text, tids)
     else:
         problem = problem_with(text)
     number = _last_number()
@@ -290,10 +294,14 @@ def _make_breakpoint(point: Breakpoint, tids: Mapping[int, int], notes: List[str
     if point.condition:
         # -force keeps a condition that cannot be evaluated yet (12 and newer), as a pending
         # breakpoint needs.
-        if problem_with(f"condition -force {number} {point.condition}") is not None:
-            attempt(f"condition {number} {point.condition}", f"the condition of {what}", notes)
+        with unchosen():
+            if problem_with(f"condition -force {number} {point.condition}") is not None:
+                attempt(f"condition {number} {point.condition}", f"the condition of {what}", notes)
     if point.ignore_count:
-        attempt(f"ignore {number} {point.ignore_count}", f"the ignore count of {what}", notes)
+        with language():
+            attempt(
+                f"ignore {number} {point.ignore_count:#x}", f"the ignore count of {what}", notes
+            )
     if point.commands and point.command != "dprintf":
         attempt(
             f"commands {number}\n{point.commands.rstrip()}\nend", f"the commands of {what}", notes
@@ -310,6 +318,15 @@ def _thread_word(global_number: int) -> str:
         if int(thread.global_num) == global_number:
             return str(thread.num)
     return str(global_number)
+
+
+# How languages of GDB name what is of a type at an address, when not as C does.
+_PLACES = {
+    "ada": "{{{kind}}} {address:#x}",
+    "modula-2": "{{{kind}}} {address:#x}",
+    "pascal": "^{kind}({address:#x})^",
+    "rust": "*({address:#x} as *mut {kind})",
+}
 
 
 def _make_watchpoint(point: Breakpoint, text: str, tids: Mapping[int, int]) -> Optional[str]:
@@ -335,7 +352,10 @@ def _make_watchpoint(point: Breakpoint, text: str, tids: Mapping[int, int]) -> O
         try:
             kind = gdb.parse_and_eval(point.spec.split(None, 1)[1]).type
             made.delete()
-            return problem_with(f"{point.command} -location *({kind} *) {point.address:#x}")
+            place = _PLACES.get(present_language(), "*({kind} *) {address:#x}")
+            return problem_with(
+                f"{point.command} -location {place.format(kind=kind, address=point.address)}"
+            )
         except gdb.error as error:
             return problem_of(error)
     return problem

@@ -8,7 +8,8 @@ user, who still has the program.
 from __future__ import annotations
 
 import os
-from typing import List, Mapping, Optional, Sequence, Tuple
+from contextlib import contextmanager
+from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import gdb
 
@@ -17,12 +18,15 @@ from ..debugstate import TERMINAL_VARIABLES, DebugState, Display, Signal, Symbol
 from . import breakpoints, inferior
 from .settings import (
     attempt,
+    language,
     problem_with,
     quietly,
     quoted,
     select_level,
     selected_level,
     setting,
+    shown,
+    unchosen,
 )
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -47,6 +51,7 @@ def capture() -> Tuple[DebugState, List[str]]:
             Signal(row.name, row.stop, row.print, row.passed)
             for row in gdbtext.signals(quietly("info signals")).values()
         ),
+        language=_language(),
     )
     return state, notes
 
@@ -57,6 +62,12 @@ def read_displays() -> Tuple[Display, ...]:
         Display(row.enabled, row.format, row.expression)
         for row in gdbtext.displays(quietly("info display"))
     )
+
+
+def _language() -> str:
+    """The language that the user has set, "" when GDB finds it out."""
+    chosen = shown("language")
+    return "" if chosen in ("auto", "local", "unknown") else chosen
 
 
 def _symbol_file() -> str:
@@ -125,6 +136,8 @@ def apply_settings(state: DebugState) -> List[str]:
         if state.cwd != gdbtext.quoted_value(quietly("show cwd")):
             attempt(f"set cwd {state.cwd}".rstrip(), "the working directory", notes)
         _apply_environment(state.environment, notes)
+        if state.language:
+            attempt(f"set language {state.language}", "the language", notes)
         notes += apply_sources(state)
         _apply_signals(state.signals, notes)
     return notes
@@ -202,7 +215,7 @@ def apply_symbol_files(state: DebugState) -> List[str]:
             notes.append(f"the symbol file {file.path} is gone: its symbols are not loaded")
             continue
         sections = " ".join(f"-s {quoted(name)} {address:#x}" for name, address in file.sections)
-        with setting("confirm", "off"):
+        with setting("confirm", "off"), language():
             attempt(
                 f"add-symbol-file {quoted(file.path)} {sections}",
                 f"the symbol file {file.path}",
@@ -239,15 +252,24 @@ def _make_display(row: Display, level: int) -> Optional[str]:
         if not select_level(candidate):
             break
         before = len(read_displays())
-        problem = problem_with(f"display{row.format} {row.expression}")
+        with unchosen():
+            problem = problem_with(f"display{row.format} {row.expression}")
         if len(read_displays()) > before:
             if not row.enabled:
-                number = max(_display_numbers(), default=0)
-                problem_with(f"disable display {number}")
+                last = gdbtext.displays(quietly("info display"))[-1]
+                problem_with(f"disable display {last.number}")
             return None
     return problem or "GDB made none"
 
 
-def _display_numbers() -> List[int]:
-    lines = quietly("info display").splitlines()
-    return [int(line.split(":", 1)[0]) for line in lines if line.split(":", 1)[0].isdigit()]
+@contextmanager
+def displays_silenced() -> Iterator[None]:
+    """Have GDB evaluate no display for a while: one may call a function of the program."""
+    numbers = [row.number for row in gdbtext.displays(quietly("info display")) if row.enabled]
+    for number in numbers:
+        quietly(f"disable display {number}")
+    try:
+        yield
+    finally:
+        for number in numbers:
+            problem_with(f"enable display {number}")  # GDB may have deleted it meanwhile

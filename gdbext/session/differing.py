@@ -7,6 +7,7 @@ the current one, and compared as text afterwards.
 from __future__ import annotations
 
 import os
+import re
 from contextlib import ExitStack
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -141,8 +142,10 @@ class _Side:
         return self._printed[name]
 
     def _debug_symbol(self, symbol: Symbol) -> Optional[Tuple[str, Any]]:
-        name = settings.quietly(f"info symbol {symbol.address:#x}").partition(" in section ")[0]
+        name = settings.in_c(f"info symbol {symbol.address:#x}").partition(" in section ")[0]
         name = name if " + " not in name and name else symbol.name
+        # What GDB's demanglers do not know: the name of a variable in a module of Fortran.
+        name = re.sub(r"^__(\w+?)_MOD_(\w+)$", r"\1::\2", name)
         candidates = [gdb.lookup_global_symbol(name)]
         try:
             candidates += gdb.lookup_static_symbols(name)
@@ -188,13 +191,16 @@ class _Side:
         if not inferior.select_thread(tid):
             return []
         found = []
-        for level, frame in enumerate(_frames()):
-            function = frame.name() or "??"
-            place = frame.find_sal()
-            text = function
-            if place.symtab is not None:
-                text += f" at {os.path.basename(place.symtab.filename)}:{place.line}"
-            found.append(_Frame(function, text, level, _locals(frame)))
+        # The frames are compared from the outermost on. Which function is main's GDB learns late in
+        # programs that call it otherwise (Rust, Fortran), and would end one stack there and one not.
+        with settings.setting("backtrace past-main", "on"):
+            for level, frame in enumerate(_frames()):
+                function = frame.name() or "??"
+                place = frame.find_sal()
+                text = function
+                if place.symtab is not None:
+                    text += f" at {os.path.basename(place.symtab.filename)}:{place.line}"
+                found.append(_Frame(function, text, level, _locals(frame)))
         return found
 
 

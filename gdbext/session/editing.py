@@ -14,6 +14,10 @@ from ..errors import CkptError
 from . import settings
 
 
+# How languages of GDB assign, when not by "=".
+_ASSIGNS = {"ada": ":=", "modula-2": ":=", "pascal": ":="}
+
+
 def assign(changes: Sequence[Tuple[str, str]]) -> None:
     """Give expressions their values, in the selected frame. Raises CkptError for the first that
     cannot be.
@@ -39,7 +43,8 @@ def _assign(expression: str, value: str) -> None:
         if _is_text(text.type) and text.address is None:
             _write_text(target, text)
             return
-    gdb.parse_and_eval(f"({expression}) = ({value})").fetch_lazy()
+    assigns = _ASSIGNS.get(settings.present_language(), "=")
+    gdb.parse_and_eval(f"({expression}) {assigns} ({value})").fetch_lazy()
 
 
 def _is_text(kind: Any) -> bool:

@@ -122,7 +122,7 @@ def held_signal(thread: Any, handling: Mapping[str, gdbtext.SignalHandling]) -> 
     """
     thread.switch()
     try:
-        info = gdb.parse_and_eval("$_siginfo")
+        info = signal_information()
         number = int(info["si_signo"])
         sender = int(info["_sifields"]["_kill"]["si_pid"])
     except (gdb.error, RuntimeError):
@@ -131,6 +131,15 @@ def held_signal(thread: Any, handling: Mapping[str, gdbtext.SignalHandling]) -> 
         return 0
     row = handling.get(signal_name(number) or "")
     return number if row is not None and row.passed else 0
+
+
+def signal_information() -> Any:
+    """The siginfo of the selected thread's stop. Raises gdb.error when it has none."""
+    # No language has a say in a variable that is asked for by its name.
+    found = gdb.convenience_variable("_siginfo")
+    if found is None:
+        raise gdb.error("the thread has not stopped by a signal")
+    return found
 
 
 # Linux's numbers on x86-64 by GDB's names; GDB has names for 32 and all real-time signals, and no

@@ -14,6 +14,7 @@ from typing import Dict, Optional, Sequence, Tuple
 import gdb
 
 from ..records import MovedLock
+from . import settings
 
 # What glibc calls them, as types and as tags; <threads.h> has bytes of its own for the same.
 _LOCKS = frozenset(
@@ -48,7 +49,7 @@ def _is_no_lock(
     lock: MovedLock, variables: Dict[str, Optional[Tuple[int, gdb.Type]]]
 ) -> bool:
     address = lock.address + lock.words[-1][0]
-    match = _SYMBOL.match(gdb.execute(f"info symbol {address:#x}", to_string=True) or "")
+    match = _SYMBOL.match(settings.in_c(f"info symbol {address:#x}"))
     if match is None:
         return False
     name, offset = match.group(1), int(match.group(2) or 0)

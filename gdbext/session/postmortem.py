@@ -66,6 +66,7 @@ def apart() -> Iterator[int]:
     displays = debugger.read_displays()
     with ExitStack() as stack:
         stack.enter_context(settings.unasked())
+        stack.enter_context(settings.unchosen())
         stack.enter_context(settings.setting("print inferior-events", "off"))
         stack.enter_context(settings.setting("print thread-events", "off"))
         stack.enter_context(settings.hooks_silenced("file", "core-file", "detach", "inferior"))

@@ -219,7 +219,9 @@ class _Restore:
         if self._request.set:
             tids = {thread.saved_tid: thread.tid for thread in finished.threads}
             self._select(tids)
-            editing.assign(self._request.set)
+            # As the user will find it who types the same after the restore.
+            with settings.language(self._state.language or settings.shown("language")):
+                editing.assign(self._request.set)
         # From here on the program is whole: what goes wrong now is a note, not a reason to kill it.
         parked.go()
         self._undo.pop_all()
@@ -360,6 +362,8 @@ class _Restore:
             # The user's file was chosen on purpose; GDB would take /proc/PID/exe when it thinks
             # they differ.
             stack.enter_context(settings.setting("exec-file-mismatch", "off"))
+            stack.enter_context(debugger.displays_silenced())
+            stack.enter_context(settings.language())
             stack.enter_context(settings.hooks_silenced("stop", "attach", "continue"))
             for name in ("stop", "cont", "register_changed", "memory_changed"):
                 stack.enter_context(settings.handlers_silenced(getattr(gdb.events, name)))
@@ -418,9 +422,11 @@ class _Restore:
         self._select(tids)
         breakpoints.refresh_watchpoints()
         if self._request.session:
-            self._notes += breakpoints.make(self._state.breakpoints, tids, numbers)
-            self._select(tids)
-            self._notes += debugger.apply_displays(self._state)
+            # The expressions were set in that language, whatever this session has.
+            with settings.language(self._state.language or "auto"):
+                self._notes += breakpoints.make(self._state.breakpoints, tids, numbers)
+                self._select(tids)
+                self._notes += debugger.apply_displays(self._state)
         self._notes += hardware.replace_dead()
         self._select(tids)
         if any(thread.ended for thread in self._record.threads):

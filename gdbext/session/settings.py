@@ -98,6 +98,35 @@ def assign(name: str, value: str) -> None:
 
 
 @contextmanager
+def language(name: str = "c") -> Iterator[None]:
+    """Have GDB read expressions in a language for a while: ours in C, whatever the program is in.
+
+    GDB reads them in the language of the selected frame, and casts, hexadecimal numbers and
+    comparisons are errors in some, or mean something else.
+    """
+    with setting("language", name):
+        yield
+
+
+def present_language() -> str:
+    """The language in which GDB reads an expression now, e.g. "rust"."""
+    return gdbtext.language(quietly("show language"))
+
+
+def in_c(command: str) -> str:
+    """Run a command with an expression of ours and return what it printed. Raises gdb.error."""
+    with language():
+        return quietly(command)
+
+
+@contextmanager
+def unchosen() -> Iterator[None]:
+    """Have an expression that is ambiguous fail, where GDB would ask which symbol is meant (in Ada)."""
+    with setting("multiple-symbols", "cancel"):
+        yield
+
+
+@contextmanager
 def unasked() -> Iterator[None]:
     """Have GDB ask nothing and print no notifications, for commands whose output nobody sees."""
     with ExitStack() as stack:

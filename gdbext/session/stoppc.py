@@ -41,7 +41,7 @@ def show_stop(pid: int, tid: int, address: int, terminal: Optional[Dict[str, Any
 
     Registers are as before afterwards, but a system call it was in is not restarted. The thread
     stays selected. Hooks and handlers of stops and of `continue` must be silenced, and output be
-    hidden. Raises gdb.error and LaunchError.
+    hidden, and the language be C. Raises gdb.error and LaunchError.
     """
     if not inferior.select_thread(tid):
         raise LaunchError(f"GDB did not find thread {tid} of process {pid}")
@@ -56,7 +56,7 @@ def show_stop(pid: int, tid: int, address: int, terminal: Optional[Dict[str, Any
 
 
 def _teach_address(pid: int, tid: int, address: int) -> None:
-    parked = int(gdb.parse_and_eval("(unsigned long) $pc"))
+    parked = int(gdb.newest_frame().pc())
     # The restart of the call it is parked in would move the address back.
     settings.quietly("set var $orig_rax = -1")
     settings.quietly(f"set var $pc = {address:#x}")

@@ -8,6 +8,8 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
 import gdb
 
+from . import settings
+
 # The libraries through which a program dies that has found something wrong.
 _RUNTIME = re.compile(
     r"(ld-linux|ld-|libc[.-]|libpthread[.-]|libm[.-]|libstdc\+\+|libgcc_s|libasan|libubsan|libtsan)"
@@ -162,9 +164,7 @@ def threads() -> List[Dict[str, Any]]:
     finally:
         if selected is not None and selected.is_valid():
             selected.switch()
-            from .settings import select_level
-
-            select_level(level)
+            settings.select_level(level)
     return found
 
 
@@ -174,7 +174,8 @@ def abort_message() -> str:
     """
     try:
         # struct abort_msg_s { unsigned int size; char msg[]; } *__abort_msg, in glibc.
-        message = gdb.parse_and_eval("*(char **) &__abort_msg")
+        with settings.language():
+            message = gdb.parse_and_eval("*(char **) &__abort_msg")
         if int(message) == 0:
             return ""
         return str((message + 4).string("utf-8", "backslashreplace")).strip()

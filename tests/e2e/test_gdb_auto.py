@@ -8,6 +8,7 @@ import re
 import signal
 
 import processes
+import pytest
 from gdbsession import GdbSession
 from scene import Scene, refuse, restore, save
 from steps import READ, continue_to_end, run_to_work
@@ -168,6 +169,15 @@ def test_every_so_often_while_the_program_runs(scene: Scene) -> None:
     gdb.start("continue")
     gdb.type_line("end")
     assert f"nonce {nonce[1]}\nPASS" in gdb.wait_prompt()
+    gdb.quit()
+
+
+@pytest.mark.parametrize("language", ["ada", "fortran", "modula-2", "pascal", "rust"])
+def test_in_a_language_other_than_c(scene: Scene, language: str) -> None:
+    gdb = waiting(scene, f"set language {language}", "ckpt auto every 50ms")
+    gdb.expect('Saved "waiting-auto-2"')
+    gdb.start("end")
+    assert "PASS" in gdb.wait_prompt()
     gdb.quit()
 
 

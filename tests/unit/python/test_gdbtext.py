@@ -58,12 +58,24 @@ Num Enb Expression
 13:   y  /1bi $pc
 """
     assert gdbtext.displays(text) == (
-        gdbtext.Display(False, "", "n"),
-        gdbtext.Display(True, "/x", "g"),
-        gdbtext.Display(True, "", "i > 0 ? a : b"),
-        gdbtext.Display(True, "/1bi", "$pc"),
+        gdbtext.Display(1, False, "", "n"),
+        gdbtext.Display(2, True, "/x", "g"),
+        gdbtext.Display(12, True, "", "i > 0 ? a : b"),
+        gdbtext.Display(13, True, "/1bi", "$pc"),
     )
     assert gdbtext.displays("There are no auto-display expressions now.\n") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ('The current source language is "auto; currently c++".\n', "c++"),
+        ('The current source language is "pascal".\nWarning: the current language does not match this frame.\n', "pascal"),
+        ("", ""),
+    ],
+)
+def test_language(text: str, language: str) -> None:
+    assert gdbtext.language(text) == language
 
 
 def test_environment() -> None:
