@@ -11,6 +11,7 @@ becomes ckpt-restart, and ends as the program ends.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import shutil
@@ -30,6 +31,10 @@ Verb = Callable[[argparse.Namespace], int]
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the program with `arguments` (without its name); the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What the terminal's encoding does not have, bytes that are no text among it.
+            stream.reconfigure(errors="backslashreplace")
     if words[:1] in (["--complete"], ["--complete-tcsh"]):
         from . import completing
 
@@ -58,7 +63,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _fail(verb: str, text: str, status: int) -> int:
-    print(f"ckpt {verb}: {text}", file=sys.stderr)
+    from . import report
+
+    print(f"ckpt {verb}: {report.printable(text)}", file=sys.stderr)
     return status
 
 
@@ -216,7 +223,9 @@ def _count(text: str) -> int:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    from . import report
+
+    print(report.as_json(value))
 
 
 def _store(options: argparse.Namespace) -> Any:

@@ -1,8 +1,8 @@
 """The debugger's side of a snapshot: breakpoints, displays, settings. Kept in the image as a plain
 table.
 
-The image may come from anywhere. Reading it back checks types, and that nothing meant to be one
-line of a GDB command holds a line break (the rest of it would be another command).
+The image may come from anywhere. Reading it back checks types, and that no expression and no place
+holds a line break. Values and paths may: `session/settings.py` makes one command of each.
 """
 
 from __future__ import annotations
@@ -122,10 +122,7 @@ class DebugState(NamedTuple):
 
     def table(self) -> Dict[str, Any]:
         """As a table for the image: only what JSON has."""
-        table: Dict[str, Any] = {**_plain(self), "format": FORMAT}
-        if "\n" in self.args or "\r" in self.args:
-            table.update(args="", args_lines=self.args.split("\n"))
-        return table
+        return {**_plain(self), "format": FORMAT}
 
     @classmethod
     def of(cls, source: Mapping[str, Any]) -> "DebugState":
@@ -144,14 +141,14 @@ class DebugState(NamedTuple):
         for name, text in environment.items():
             if not isinstance(text, str):
                 raise RecordError("damaged record: a value in the environment is no text")
-            _line(name)
-            _line(text)
+            _text(name)
+            _text(text)
         return cls(
             args=_args(source),
-            cwd=_line(read(source, "cwd", str, "")),
-            symbol_file=_line(read(source, "symbol_file", str, "")),
+            cwd=_text(read(source, "cwd", str, "")),
+            symbol_file=_text(read(source, "symbol_file", str, "")),
             environment=environment,
-            directories=_line(read(source, "directories", str, "")),
+            directories=_text(read(source, "directories", str, "")),
             substitutions=_pairs(source, "substitutions"),
             breakpoints=tuple(_breakpoint(each) for each in read_list(source, "breakpoints", dict)),
             displays=tuple(
@@ -163,7 +160,7 @@ class DebugState(NamedTuple):
                 for each in read_list(source, "displays", dict)
             ),
             symbol_files=tuple(
-                SymbolFile(_line(read(each, "path", str)), _sections(each))
+                SymbolFile(_text(read(each, "path", str)), _sections(each))
                 for each in read_list(source, "symbol_files", dict)
             ),
             signals=tuple(
@@ -196,14 +193,17 @@ def _line(text: str) -> str:
     return text
 
 
+def _text(text: str) -> str:
+    """What is set by one command whatever is in it: arguments, values and paths."""
+    if "\0" in text:
+        raise RecordError(f"damaged record: a zero byte in {text[:40]!r}")
+    return text
+
+
 def _args(source: Mapping[str, Any]) -> str:
-    """The arguments: of more than one line only where that is said. Setting them then is one
-    command all the same.
-    """
+    """The arguments; earlier versions kept those of more than one line as a list."""
     lines = read_list(source, "args_lines", str)
-    if any("\0" in line for line in lines):
-        raise RecordError("damaged record: a zero byte in the arguments")
-    return "\n".join(lines) if lines else _line(read(source, "args", str, ""))
+    return _text("\n".join(lines) if lines else read(source, "args", str, ""))
 
 
 def _pairs(source: Mapping[str, Any], key: str) -> Tuple[Tuple[str, str], ...]:
@@ -211,7 +211,7 @@ def _pairs(source: Mapping[str, Any], key: str) -> Tuple[Tuple[str, str], ...]:
     for pair in read_list(source, key, list):
         if len(pair) != 2 or not all(isinstance(each, str) for each in pair):
             raise RecordError(f'damaged record: an element of "{key}" is no pair of texts')
-        found.append((_line(pair[0]), _line(pair[1])))
+        found.append((_text(pair[0]), _text(pair[1])))
     return tuple(found)
 
 

@@ -8,9 +8,26 @@ All formats as printed by GDB 12 to 13.1.
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 _HEX = r"0x[0-9a-fA-F]+"
+
+
+def of_raw(data: bytes) -> str:
+    """Bytes as a text that can be turned back into them, as Python does with file names: what is no
+    UTF-8 becomes lone surrogates.
+    """
+    return data.decode("utf-8", "surrogateescape")
+
+
+def raw(text: str) -> bytes:
+    """The bytes of such a text."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def is_odd(text: str) -> bool:
+    """Whether there are bytes in the text that are no UTF-8."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 class SignalHandling(NamedTuple):
@@ -64,7 +81,7 @@ class Display(NamedTuple):
 def displays(text: str) -> Tuple[Display, ...]:
     """`info display`, in its order."""
     found = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         match = re.match(r"(\d+):\s+([yn])\s\s(?:(/\S+) )?(.*)$", line)
         if match:
             expression = match[4]
@@ -76,20 +93,26 @@ def displays(text: str) -> Tuple[Display, ...]:
     return tuple(found)
 
 
-def environment(text: str, known: Mapping[str, str]) -> Dict[str, str]:
-    """`show environment`, without the variables of more than one line (GDB has no way to set them
-    either).
+def environment(text: str, known: Iterable[Tuple[str, str]]) -> Dict[str, str]:
+    """`show environment`.
 
-    `known` is GDB's own environment: it tells which lines continue a value.
+    `known` are variables that may be in it, as GDB's own environment: they tell which lines
+    continue a value. A value of more than one line that is not among them keeps its first.
     """
-    for name, value in known.items():
-        if "\n" in value:
-            text = text.replace(f"{name}={value}\n", "")
     found = {}
-    for line in text.splitlines():
-        match = re.match(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)$", line)
-        if match:
-            found[match[1]] = match[2]
+    names = set()
+    # Its first line as the beginning of a line: the name may be the end of another's value.
+    text = "\n" + text
+    for name, value in known:
+        names.add(name)
+        whole = f"\n{name}={value}\n"
+        if "\n" in value and whole in text:
+            found[name] = value
+            text = text.replace(whole, "\n", 1)
+    for line in text.split("\n"):
+        name, equals, value = line.partition("=")
+        if equals and (name in names or re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)):
+            found[name] = value
     return found
 
 
@@ -127,7 +150,7 @@ def sections(text: str) -> Dict[str, Tuple[Section, ...]]:
     """
     found: Dict[str, List[Section]] = {}
     current: Optional[List[Section]] = None
-    for line in text.splitlines():
+    for line in text.split("\n"):
         match = re.match(r"(?:Exec|Object|Core) file: `(.*)', file type", line)
         if match:
             current = found.setdefault(match[1], [])
@@ -152,7 +175,7 @@ class SharedLibrary(NamedTuple):
 def shared_libraries(text: str) -> Tuple[SharedLibrary, ...]:
     """`info sharedlibrary`."""
     found = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         match = re.match(rf"(?:({_HEX})\s+({_HEX})|\s+)\s+(Yes(?: \(\*\))?|No)\s+(\S.*)$", line)
         if match:
             bounds = (int(match[1], 16), int(match[2], 16)) if match[1] else (None, None)
@@ -182,7 +205,7 @@ def watchpoint_frames(text: str) -> Dict[int, int]:
     found = {}
     pending: Optional[int] = None
     in_scope = False
-    for line in text.splitlines():
+    for line in text.split("\n"):
         match = re.match(r"(-?\d+)\s+(\w[\w ]*?)\s+(?:keep|del|dis|dstp)\s+[yn]", line)
         if match:
             in_scope = match[2] == "watchpoint scope"
@@ -241,7 +264,7 @@ def listed_breakpoints(text: str) -> Dict[int, Dict[str, Any]]:
     """
     rows: Dict[int, Dict[str, Any]] = {}
     row: Dict[str, Any] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         head = _BREAKPOINT_ROW.match(line)
         if head is not None:
             number, kind, disp, enabled, address, what = head.groups()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from . import history, spans
+from . import history, report, spans
 from .errors import UsageError
 from .report import aligned, columns, counted, cut, moment, printable, size
 from .naming import matches
@@ -198,7 +197,7 @@ def total(entries: Sequence[Entry]) -> str:
 
 def as_json(found: Sequence[Row]) -> str:
     """`ckpt list -json`: an array of objects."""
-    return json.dumps([summary(row) for row in found], indent=2, ensure_ascii=False)
+    return report.as_json([summary(row) for row in found])
 
 
 def summary(row: Row) -> Dict[str, Any]:

@@ -88,6 +88,6 @@ class Progress:
         try:
             # Past GDB's own output on purpose: this must not end up in its log file or in a
             # captured string.
-            os.write(self._fd, text.encode())
+            os.write(self._fd, text.encode(errors="backslashreplace"))
         except OSError:
             self._terminal = False

@@ -45,9 +45,19 @@ def printable(text: str) -> str:
     """`text` with control characters shown, so that a snapshot from elsewhere cannot drive the
     terminal.
     """
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def shown(text: str) -> str:
+    """Lines of ours for the terminal: as `printable`, but with their line breaks and tabs."""
+    return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    # A byte that is no UTF-8 is itself, and not the surrogate that stands for it.
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def columns(text: str) -> int:
@@ -117,7 +127,8 @@ def fidelity(found: Iterable[Fidelity]) -> List[str]:
 
 def as_json(value: Any) -> str:
     """Any value that JSON has a form for, and paths, as text for people and programs."""
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def _ids(ids: str) -> str:
@@ -294,7 +305,7 @@ def threads(rows: Sequence[ThreadRow]) -> List[str]:
 
 def threads_json(rows: Sequence[ThreadRow]) -> List[str]:
     """`ckpt threads -json`: an array of objects."""
-    return [json.dumps([row._asdict() for row in rows], indent=2, ensure_ascii=False)]
+    return [as_json([row._asdict() for row in rows])]
 
 
 # -- ckpt info -------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ import gdb
 from .. import native
 from ..errors import CkptError, one_line
 from ..options import Completion, Grammar, Parsed, Words
+from ..report import printable
 
 if TYPE_CHECKING:
     from .prefix import Prefix
@@ -73,9 +74,8 @@ def _failures_of(command: str) -> Iterator[None]:
         raise gdb.GdbError(f"{command}: interrupted") from None
     except (CkptError, gdb.error, native.error_type()) as error:
         interrupted = getattr(error, "kind", "") == "interrupted"
-        raise gdb.GdbError(
-            f"{command}: {'interrupted' if interrupted else one_line(str(error))}"
-        ) from None
+        problem = "interrupted" if interrupted else printable(one_line(str(error)))
+        raise gdb.GdbError(f"{command}: {problem}") from None
 
 
 class VerbCommand(gdb.Command):

@@ -26,10 +26,11 @@ from typing import List, Optional
 
 import gdb
 
-from .. import native
+from .. import native, report
 from ..errors import CkptError
 from ..records import Record
 from ..store import Store, default_directory
+from . import settings
 
 
 def describe(path: Path) -> Record:
@@ -42,7 +43,7 @@ def describe(path: Path) -> Record:
 
 def store_directory() -> Path:
     """The store's directory: `set ckpt directory`, else the default."""
-    chosen = gdb.parameter("ckpt directory")
+    chosen = settings.parameter("ckpt directory")
     if chosen:
         return Path(str(chosen)).expanduser().absolute()
     return default_directory(os.environ)
@@ -54,9 +55,9 @@ def open_store() -> Store:
 
 
 def show(*lines: str) -> None:
-    """Print lines through GDB (its pager, its log)."""
+    """Print lines through GDB (its pager, its log). Nothing in them drives the terminal."""
     for line in lines:
-        gdb.write(line + "\n")
+        gdb.write(report.shown(line) + "\n")
 
 
 def width() -> Optional[int]:

@@ -14,11 +14,13 @@ from .output import unnoticed
 from .settings import (
     attempt,
     convenience_kept,
+    exact,
     language,
     present_language,
     problem_of,
     problem_with,
     quietly,
+    script,
     select_level,
     selected_level,
     setting,
@@ -131,7 +133,7 @@ def _read_known(
     watch = _watch_command(point)
     tid, frame = frames.get(number, (0, -1))
     address = 0
-    condition = str(point.condition or "")
+    condition = str(exact(lambda: point.condition) or "")
     if _is_catchpoint(point):
         words = gdbtext.catch_arguments(str(row.get("what", "")))
         if words is None:
@@ -143,13 +145,13 @@ def _read_known(
         if row.get("regexp"):
             spec += f" {row['regexp']}"
     elif watch is not None:
-        command, spec = watch, str(point.expression)
+        command, spec = watch, str(exact(lambda: point.expression))
         places = locations(point)
         address = int(places[0].address) if len(places) == 1 else 0
-    elif point.location is not None:
+    elif (location := exact(lambda: point.location)) is not None:
         hardware = point.type == getattr(gdb, "BP_HARDWARE_BREAKPOINT", None)
         command = ("t" if temporary else "") + ("hbreak" if hardware else "break")
-        spec = str(point.location)
+        spec = str(location)
         if point.pending and not condition:
             spec, condition = gdbtext.pending_condition(spec, str(row.get("what", spec)))
     else:
@@ -167,7 +169,7 @@ def _read_known(
         command=command,
         spec=spec,
         condition=condition,
-        commands=str(point.commands or ""),
+        commands=str(exact(lambda: point.commands) or ""),
         ignore_count=int(point.ignore_count),
         enabled=bool(point.enabled),
         thread=int(point.thread or 0),
@@ -303,9 +305,10 @@ def _make_breakpoint(point: Breakpoint, tids: Mapping[int, int], notes: List[str
                 f"ignore {number} {point.ignore_count:#x}", f"the ignore count of {what}", notes
             )
     if point.commands and point.command != "dprintf":
-        attempt(
-            f"commands {number}\n{point.commands.rstrip()}\nend", f"the commands of {what}", notes
-        )
+        try:
+            script([f"commands {number}", point.commands.rstrip(), "end"])
+        except gdb.error as error:
+            notes.append(f"the commands of {what} could not be restored: {problem_of(error)}")
     for location in point.disabled_locations:
         problem_with(f"disable {number}.{location}")
     if not point.enabled:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import gdb
 
@@ -18,7 +18,9 @@ from ..debugstate import TERMINAL_VARIABLES, DebugState, Display, Signal, Symbol
 from . import breakpoints, inferior
 from .settings import (
     attempt,
+    exact,
     language,
+    parameter,
     problem_with,
     quietly,
     quoted,
@@ -41,8 +43,8 @@ def capture() -> Tuple[DebugState, List[str]]:
         args=gdbtext.quoted_value(quietly("show args")),
         cwd=gdbtext.quoted_value(quietly("show cwd")),
         symbol_file=_symbol_file(),
-        environment=gdbtext.environment(quietly("show environment"), os.environ),
-        directories=str(gdb.parameter("directories") or ""),
+        environment=_environment(),
+        directories=str(parameter("directories") or ""),
         substitutions=gdbtext.substitutions(quietly("show substitute-path")),
         breakpoints=points,
         displays=read_displays(),
@@ -54,6 +56,17 @@ def capture() -> Tuple[DebugState, List[str]]:
         language=_language(),
     )
     return state, notes
+
+
+# Values of several lines that restores have set: what GDB shows does not tell where one ends.
+_set_lines: Dict[str, str] = {}
+
+
+def _environment() -> Dict[str, str]:
+    """The environment with which GDB starts a program."""
+    own = {gdbtext.of_raw(name): gdbtext.of_raw(text) for name, text in os.environb.items()}
+    known = [*_set_lines.items(), *own.items()]
+    return gdbtext.environment(quietly("show environment"), known)
 
 
 def read_displays() -> Tuple[Display, ...]:
@@ -98,14 +111,12 @@ def _symbol_files() -> Tuple[SymbolFile, ...]:
         library.name for library in gdbtext.shared_libraries(quietly("info sharedlibrary"))
     }
     candidates = [
-        objfile.filename
-        for objfile in gdb.objfiles()
-        if objfile.owner is None
-        and objfile.filename
-        and objfile.filename != program
-        and objfile.filename not in libraries
-        and not objfile.filename.startswith("system-supplied DSO")
-        and os.path.exists(objfile.filename)
+        name
+        for name in _object_files(lambda objfile: objfile.owner is None)
+        if name != program
+        and name not in libraries
+        and not name.startswith("system-supplied DSO")
+        and os.path.exists(name)
     ]
     known = {os.path.realpath(name) for name in libraries}
     candidates = [name for name in candidates if os.path.realpath(name) not in known]
@@ -122,6 +133,12 @@ def _symbol_files() -> Tuple[SymbolFile, ...]:
     return tuple(found)
 
 
+def _object_files(wanted: Callable[[Any], bool]) -> List[str]:
+    """The names of the files that GDB has symbols from."""
+    names = [exact(lambda: each.filename) for each in gdb.objfiles() if wanted(each)]
+    return [name for name in names if name]
+
+
 # -- making it again -------------------------------------------------------------------------------
 
 
@@ -132,21 +149,15 @@ def apply_settings(state: DebugState) -> List[str]:
     notes: List[str] = []
     with setting("confirm", "off"):
         if state.args != gdbtext.quoted_value(quietly("show args")):
-            attempt(_on_one_line(f"set args {state.args}".rstrip()), "the arguments", notes)
+            attempt(f"set args {state.args}".rstrip(" "), "the arguments", notes)
         if state.cwd != gdbtext.quoted_value(quietly("show cwd")):
-            attempt(f"set cwd {state.cwd}".rstrip(), "the working directory", notes)
+            attempt(f"set cwd {state.cwd}".rstrip(" "), "the working directory", notes)
         _apply_environment(state.environment, notes)
         if state.language:
             attempt(f"set language {state.language}", "the language", notes)
         notes += apply_sources(state)
         _apply_signals(state.signals, notes)
     return notes
-
-
-def _on_one_line(command: str) -> str:
-    """A command that runs `command`, whose line breaks would begin other ones."""
-    text = quoted(command.replace("%", "%%"))
-    return "eval " + text.replace("\n", "\\n").replace("\r", "\\r")
 
 
 def apply_sources(state: DebugState) -> List[str]:
@@ -168,20 +179,32 @@ def apply_sources(state: DebugState) -> List[str]:
 def _apply_environment(saved: Mapping[str, str], notes: List[str]) -> None:
     if not saved:
         return  # saved without GDB
-    present = gdbtext.environment(quietly("show environment"), os.environ)
-    for name in sorted(set(saved) | set(present)):
-        if name in TERMINAL_VARIABLES or saved.get(name) == present.get(name):
-            continue
+    present = _environment()
+    changed = [
+        name
+        for name in sorted(set(saved) | set(present))
+        if name not in TERMINAL_VARIABLES and saved.get(name) != present.get(name)
+    ]
+    for name in changed:
         if name in saved:
+            if "\n" in saved[name]:
+                _set_lines[name] = saved[name]
             attempt(
                 f"set environment {name}={saved[name]}", f"the environment variable {name}", notes
             )
         else:
             attempt(f"unset environment {name}", f"the environment variable {name}", notes)
+    # GDB drops spaces at the ends of a value, and has no way to set one without.
+    kept = _environment() if changed else {}
+    notes += [
+        f"the environment variable {name} could not be restored: GDB set {kept.get(name)!r}"
+        for name in changed
+        if name in saved and kept.get(name) != saved[name]
+    ]
 
 
 def _apply_directories(saved: str, notes: List[str]) -> None:
-    present = str(gdb.parameter("directories") or "").split(":")
+    present = str(parameter("directories") or "").split(":")
     missing = [entry for entry in saved.split(":") if entry and entry not in present]
     if missing:
         attempt(f"set directories {':'.join(missing + present)}", "the source directories", notes)
@@ -207,7 +230,7 @@ def _apply_signals(saved: Sequence[Signal], notes: List[str]) -> None:
 def apply_symbol_files(state: DebugState) -> List[str]:
     """add-symbol-file for the files the session had added. Returns notes."""
     notes: List[str] = []
-    loaded = {os.path.realpath(objfile.filename) for objfile in gdb.objfiles() if objfile.filename}
+    loaded = {os.path.realpath(name) for name in _object_files(lambda _: True)}
     for file in state.symbol_files:
         if os.path.realpath(file.path) in loaded:
             continue

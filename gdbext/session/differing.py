@@ -116,7 +116,8 @@ class _Side:
             return None
         name, known = found
         table, cut = parts(name, known.value(), follow=False)
-        return name, os.path.basename(known.symtab.filename), table, cut
+        file = os.path.basename(settings.exact(lambda: known.symtab.filename))
+        return name, file, table, cut
 
     def has_printer(self, symbol: Symbol) -> bool:
         """Whether a pretty-printer shows the variable, or a part of it."""
@@ -169,9 +170,10 @@ class _Side:
             if symbol.kind != "function" or symbol.file != file:
                 continue
             table = gdb.find_pc_line(symbol.address).symtab
-            if table is None or table.filename in tables:
+            path = settings.exact(lambda: table.filename) if table is not None else ""
+            if table is None or path in tables:
                 continue
-            tables.add(table.filename)
+            tables.add(path)
             for row in table.linetable():
                 block: Any = gdb.block_for_pc(row.pc)
                 while block is not None and not block.is_static and not block.is_global:
@@ -199,7 +201,8 @@ class _Side:
                 place = frame.find_sal()
                 text = function
                 if place.symtab is not None:
-                    text += f" at {os.path.basename(place.symtab.filename)}:{place.line}"
+                    path = settings.exact(lambda: place.symtab.filename)
+                    text += f" at {os.path.basename(path)}:{place.line}"
                 found.append(_Frame(function, text, level, _locals(frame)))
         return found
 

@@ -12,7 +12,7 @@ import gdb
 
 from .. import gdbtext
 from ..errors import CkptError, one_line
-from .settings import quietly, selection_kept, setting
+from .settings import exact, quietly, selection_kept, setting
 
 SIGTRAP = 5
 SIGSTOP = 19
@@ -185,7 +185,7 @@ def program_path() -> str:
 def loaded_file() -> Optional[str]:
     """The file GDB has symbols from, as `file` left it."""
     space: Any = gdb.current_progspace()
-    return space.filename if space is not None else None
+    return exact(lambda: space.filename) if space is not None else None
 
 
 def terminal() -> Optional[Dict[str, Any]]:

@@ -139,7 +139,7 @@ class Core:
     @contextmanager
     def _shown(self, files: Files) -> Iterator[None]:
         """Have GDB find the libraries and the debug information of a snapshot for a while."""
-        sysroot = str(gdb.parameter("sysroot") or "")
+        sysroot = str(settings.parameter("sysroot") or "")
         ours = life.is_own_sysroot(sysroot)
         if sysroot not in ("", "/", "target:") and not ours:
             # The user's own; libraries are looked for there.

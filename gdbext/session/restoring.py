@@ -315,7 +315,7 @@ class _Restore:
         files = overlay.files_for(names, replaced)
         if not files:
             return
-        root = str(gdb.parameter("sysroot") or "")
+        root = str(settings.parameter("sysroot") or "")
         if root not in ("", "/", "target:"):
             self._notes.append(
                 f'sysroot is "{root}": libraries are looked for there, not in the snapshot'
@@ -340,7 +340,7 @@ class _Restore:
     # -- the process -------------------------------------------------------------------------------
 
     def _start(self) -> launch.Parked:
-        terminal = str(gdb.parameter("inferior-tty") or "") or None
+        terminal = str(settings.parameter("inferior-tty") or "") or None
         with Progress("Restoring") as progress:
             parked = launch.start(
                 self._helper,
@@ -473,7 +473,7 @@ class _Restore:
                 break
             try:
                 symtab = frame.find_sal().symtab
-                path = symtab.fullname() if symtab is not None else None
+                path = settings.exact(symtab.fullname) if symtab is not None else None
             except gdb.error:
                 break
             if path and path not in seen:

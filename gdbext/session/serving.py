@@ -80,7 +80,7 @@ class Server:
             if settings.has_setting(name.rpartition(" ")[0]):
                 settings.quietly(f"set {name}")
         # Scripts written for a terminal end with it; GDB is ours to end.
-        settings.quietly("define hook-quit\npython raise gdb.GdbError('" + _QUIT + "')\nend")
+        settings.define("hook-quit", [f"python raise gdb.GdbError('{_QUIT}')"])
         while True:
             line = self._line()
             if not line:
@@ -392,7 +392,7 @@ def serve(fd: int) -> None:
 
 
 def _end() -> NoReturn:
-    settings.quietly("define hook-quit\nend")
+    settings.define("hook-quit", [])
     gdb.execute("quit")
     raise AssertionError("GDB goes on")
 

@@ -4,19 +4,69 @@ a context manager with a `finally`.
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import ExitStack, contextmanager
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
 
 import gdb
 
+from .. import gdbtext
 from ..errors import one_line
 from .output import unnoticed
 
 
 def quietly(command: str) -> str:
-    """Run a GDB command and return what it printed. Raises gdb.error."""
-    return str(gdb.execute(command, from_tty=False, to_string=True))
+    """Run one GDB command and return what it printed. Raises gdb.error.
+
+    Bytes that are no UTF-8 are lone surrogates in both, as Python has them in file names, and a
+    line break is a part of the command.
+    """
+    if not gdbtext.is_odd(command) and "\n" not in command and "\r" not in command:
+        return _run(command)
+    # Python hands GDB a command as UTF-8 only, and GDB cuts it at line breaks; but `eval` takes the
+    # bytes of an array as they are.
+    data = gdbtext.raw(command)
+    with language():
+        kind = gdb.lookup_type("char").array(len(data) - 1)
+    gdb.set_convenience_variable("_ckpt_command", gdb.Value(data, kind))
+    try:
+        return _run('eval "%s", $_ckpt_command')
+    finally:
+        gdb.set_convenience_variable("_ckpt_command", None)
+
+
+def script(lines: Iterable[str]) -> None:
+    """Run lines of a script in silence: a command with what belongs to it up to its `end`."""
+    text = "\n".join(lines)
+    if not gdbtext.is_odd(text):
+        _run(text)
+        return
+    with open(os.memfd_create("ckpt-script"), "wb", buffering=0) as file:
+        file.write(gdbtext.raw(text))
+        _run(f"source /proc/self/fd/{file.fileno()}")
+
+
+def _run(command: str) -> str:
+    return str(exact(lambda: gdb.execute(command, from_tty=False, to_string=True)))
+
+
+def exact(get: Callable[[], Any]) -> Any:
+    """What `get` returns, a text of GDB's: also when there are bytes in it that GDB cannot decode.
+
+    The error holds all of them, so nothing has to be asked twice.
+    """
+    try:
+        return get()
+    except UnicodeDecodeError as error:
+        return gdbtext.of_raw(error.object)
+
+
+def parameter(name: str) -> Any:
+    """The value of a setting as gdb.parameter() gives it. Raises RuntimeError for one that this GDB
+    does not have.
+    """
+    return exact(lambda: gdb.parameter(name))
 
 
 def problem_of(error: BaseException) -> str:
@@ -51,7 +101,7 @@ def has_setting(name: str) -> bool:
     GDBs.
     """
     try:
-        gdb.parameter(name)
+        parameter(name)
     except RuntimeError:
         return False
     return True
@@ -64,7 +114,7 @@ _AUTO = frozenset({"breakpoint pending"})
 
 def shown(name: str) -> str:
     """The value of a setting as `set` takes it."""
-    value = gdb.parameter(name)
+    value = parameter(name)
     if value is None:
         return "auto" if name in _AUTO else "unlimited"
     if isinstance(value, bool):
@@ -252,7 +302,7 @@ def hooks_silenced(*commands: str) -> Iterator[None]:
 def define(name: str, body: List[str]) -> None:
     """Make the user-defined command `name`, or make it anew."""
     with setting("confirm", "off"):
-        quietly("\n".join([f"define {name}", *body, "end"]))
+        script([f"define {name}", *body, "end"])
 
 
 @contextmanager

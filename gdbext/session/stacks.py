@@ -32,7 +32,7 @@ def _frames() -> List[Dict[str, Any]]:
         {
             **whereabouts.place_of(frame)._asdict(),
             "address": int(frame.pc()),
-            "library": gdb.solib_name(frame.pc()) or "",
+            "library": whereabouts.library_of(frame) or "",
         }
         for frame in whereabouts.newest_frames()
     ]

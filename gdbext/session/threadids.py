@@ -35,7 +35,7 @@ def rows() -> List[ThreadRow]:
                 ThreadRow(
                     int(thread.global_num),
                     numbers.get(tid),
-                    thread.name or "",
+                    settings.exact(lambda: thread.name) or "",
                     inferior.pthread(thread),
                     int(remembered.get(tid, tid)),
                     tid,

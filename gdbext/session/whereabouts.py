@@ -46,11 +46,19 @@ class Place(NamedTuple):
         return {**self._asdict(), "text": self.text}
 
 
+def library_of(frame: Any) -> Optional[str]:
+    """The file of the library in which a frame is, None for the program's own."""
+    pc = frame.pc()
+    name: Optional[str] = settings.exact(lambda: gdb.solib_name(pc))
+    return name
+
+
 def place_of(frame: Any) -> Place:
     """Where a frame is."""
     sal = frame.find_sal()
-    file = os.path.basename(sal.symtab.filename) if sal.symtab is not None else ""
-    return Place(str(frame.name() or ""), file, int(sal.line) if file else 0)
+    path = settings.exact(lambda: sal.symtab.filename) if sal.symtab is not None else ""
+    file = os.path.basename(path)
+    return Place(settings.exact(frame.name) or "", file, int(sal.line) if file else 0)
 
 
 def newest() -> Optional[Dict[str, Any]]:
@@ -102,7 +110,7 @@ def _own_frames(*kinds: int) -> Iterator[Any]:
     for _ in range(_FRAMES_LIMIT):
         if frame is None:
             return
-        library = gdb.solib_name(frame.pc())
+        library = library_of(frame)
         runtime = library is not None and _RUNTIME.match(os.path.basename(library))
         if not runtime and frame.type() in kinds and frame.name() not in _RUNTIME_FUNCTIONS:
             yield frame
@@ -156,7 +164,7 @@ def threads() -> List[Dict[str, Any]]:
             found.append(
                 {
                     "number": int(thread.num),
-                    "name": str(thread.name or ""),
+                    "name": settings.exact(lambda: thread.name) or "",
                     "selected": selected is not None and thread.num == selected.num,
                     **(newest() or Place("", "", 0).table()),
                 }

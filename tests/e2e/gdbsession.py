@@ -60,6 +60,13 @@ def user_switch(user: int | None) -> Callable[[], None]:
     return become_user
 
 
+class _Word(str):
+    """A word of a command line, which pexpect encodes: as a file name, so with bytes that are no UTF-8."""
+
+    def encode(self, encoding: str = "utf-8", errors: str = "surrogateescape") -> bytes:
+        return super().encode(encoding, "surrogateescape")
+
+
 class GdbSession:
     """One gdb process on its own pseudo-terminal.
 
@@ -87,7 +94,7 @@ class GdbSession:
             options += LOAD
         self.child = pexpect.spawn(
             "gdb",
-            ["-nx", "-q", *options, *arguments],
+            [_Word(word) for word in ("-nx", "-q", *options, *arguments)],
             env=self.environment,
             cwd=str(directory),
             timeout=TIMEOUT_S,

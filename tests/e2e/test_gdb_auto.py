@@ -175,8 +175,9 @@ def test_every_so_often_while_the_program_runs(scene: Scene) -> None:
 @pytest.mark.parametrize("language", ["ada", "fortran", "modula-2", "pascal", "rust"])
 def test_in_a_language_other_than_c(scene: Scene, language: str) -> None:
     gdb = waiting(scene, f"set language {language}", "ckpt auto every 50ms")
-    gdb.expect('Saved "waiting-auto-2"')
-    gdb.start("end")
+    gdb.expect(r'Saved "waiting-auto-\d+".*\r\n')
+    gdb.expect(r'Saved "waiting-auto-\d+".*\r\n')
+    gdb.type_line("end")
     assert "PASS" in gdb.wait_prompt()
     gdb.quit()
 

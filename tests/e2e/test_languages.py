@@ -158,17 +158,18 @@ def test_snapshots_without_a_process(scene: Scene, build: Callable[[Subject], st
     assert re.search(rf"^one .*  {seen[0][0]}$", printed, re.MULTILINE), printed
     assert re.search(rf"^two .*  {seen[1][0]}$", printed, re.MULTILINE), printed
     if subject.threads is not None:  # Go moves what main does from one thread to another
-        changed = gdb.execute("ckpt diff one two")
+        changed = gdb.execute("ckpt diff one two", timeout_s=60)
         moved = rf"^  {subject.step} .*: {seen[0][0]} -> {seen[1][0]}$"
         assert re.search(moved, changed, re.MULTILINE | re.IGNORECASE), changed
-    changed = gdb.execute(f"ckpt diff one two -- '{subject.total}'")
+    changed = gdb.execute(f"ckpt diff one two -- '{subject.total}'", timeout_s=60)
     assert f"{subject.total}: {seen[0][1]} -> {seen[1][1]}" in changed
     gdb.execute("ckpt inspect two")
     assert (gdb.value(subject.step), gdb.value(subject.total), stack(gdb)) == seen[1]
     gdb.quit()
 
 
-# Each with an expression for the first element of the program's array, and one that assigns to it.
+# Each with an expression for the first element of the program's array, and one that assigns to it. Not Rust, in which
+# GDB finds no global of C in a program that it has attached to.
 SETTINGS = {
     "ada": ("cells(0)", "cells(0) := 5"),
     "asm": ("cells[0]", "cells[0] = 5"),
@@ -182,7 +183,6 @@ SETTINGS = {
     "objective-c": ("cells[0]", "cells[0] = 5"),
     "opencl": ("cells[0]", "cells[0] = 5"),
     "pascal": ("cells[0]", "cells[0] := 5"),
-    "rust": ("cells[0]", "cells[0] = 5"),
 }
 
 CELLS = """

@@ -28,11 +28,12 @@ void main()
         for (;;)
         {
             asked.wait();
+            if (question < 0)
+                return;
             answer += question;
             answered.notify();
         }
     });
-    other.isDaemon = true;
     other.start();
     foreach (long step; 1 .. 6)
     {
@@ -43,5 +44,8 @@ void main()
         writeln("step ", step, " total ", total, " sum ", answer);
         stdout.flush();
     }
+    question = -1;
+    asked.notify();
+    other.join();
     writeln("nonce ", nonce, " entries ", book.entries.length);
 }

@@ -85,13 +85,12 @@ def point(**changes: Any) -> Dict[str, Any]:
         changed(breakpoints=[{}]),
         point(number="1"),
         point(ignore_count=True),
-        # One line of a GDB command must stay one line, and a command must be one of ours.
-        changed(args="x\nshell rm -rf /"),
+        changed(args="x\0y"),
         changed(args_lines="x"),
         changed(args_lines=["x", 1]),
         changed(args_lines=["x", "\0"]),
-        changed(environment={"A": "x\nshell date"}),
-        changed(environment={"A\nshell date": "x"}),
+        changed(environment={"A": "x\0y"}),
+        # One line of a GDB command must stay one line, and a command must be one of ours.
         changed(displays=[{"enabled": True, "format": "", "expression": "x\nshell date"}]),
         point(spec="main\nshell date"),
         point(condition="1\nshell date"),
@@ -103,6 +102,26 @@ def test_damage_is_an_error(table: Dict[str, Any]) -> None:
     with pytest.raises(RecordError) as caught:
         DebugState.of(table)
     assert "\n" not in str(caught.value)
+
+
+ODD = "a\nb\r\x1b[31m\udcff\udcc3( '\"$\\\x7f"
+
+
+def test_values_and_paths_are_kept_whatever_is_in_them() -> None:
+    state = STATE._replace(
+        args=ODD,
+        cwd=ODD,
+        symbol_file=ODD,
+        environment={"A": ODD},
+        directories=ODD,
+        substitutions=((ODD, ODD),),
+        symbol_files=(SymbolFile(ODD, ((".text", 1),)),),
+    )
+    assert DebugState.of(json.loads(json.dumps(state.table()))) == state
+
+
+def test_arguments_of_several_lines_as_they_were_kept_before() -> None:
+    assert DebugState.of(changed(args="", args_lines=["a", "b"])).args == "a\nb"
 
 
 def test_unknown_fields_of_a_breakpoint_are_passed_over() -> None:

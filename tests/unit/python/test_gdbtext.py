@@ -6,6 +6,8 @@ from typing import Dict, Optional, Tuple
 
 import pytest
 from gdbext import gdbtext
+from hypothesis import given
+from hypothesis import strategies as st
 
 SIGNALS = """Signal        Stop\tPrint\tPass to program\tDescription
 
@@ -80,13 +82,38 @@ def test_language(text: str, language: str) -> None:
 
 def test_environment() -> None:
     text = "HOME=/root\nFUNC=() { echo x\nA=1\n}\nCOLOUR=dark green\nEMPTY=\nEQ=a=b\n"
-    known = {"HOME": "/root", "FUNC": "() { echo x\nA=1\n}"}
+    known = [("HOME", "/root"), ("FUNC", "another\nvalue"), ("FUNC", "() { echo x\nA=1\n}")]
     assert gdbtext.environment(text, known) == {
         "HOME": "/root",
+        "FUNC": "() { echo x\nA=1\n}",
         "COLOUR": "dark green",
         "EMPTY": "",
         "EQ": "a=b",
     }
+
+
+def test_environment_with_bytes_that_end_lines_elsewhere() -> None:
+    text = "CR=a\rb\r\nFF=a\x0cb\x1c\u2028\nBYTE=\udcff\nnot this=1\nODD%%=1\n"
+    assert gdbtext.environment(text, [("ODD%%", "1")]) == {
+        "CR": "a\rb\r",
+        "FF": "a\x0cb\x1c\u2028",
+        "BYTE": "\udcff",
+        "ODD%%": "1",
+    }
+
+
+@given(st.binary())
+def test_bytes_survive_as_text(data: bytes) -> None:
+    assert gdbtext.raw(gdbtext.of_raw(data)) == data
+    assert gdbtext.is_odd(gdbtext.of_raw(data)) == (not _is_utf8(data))
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def test_substitutions() -> None:

@@ -38,6 +38,18 @@ def test_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert report.moment(1e300) == "at an unknown time"
 
 
+def test_json_of_any_bytes() -> None:
+    text = "größe\x1b[2J\x7f\x9b\udcff\u202e"
+    shown = report.as_json({"name": text})
+    assert json.loads(shown) == {"name": text}
+    assert all(c.isprintable() or c == "\n" for c in shown)
+    assert "größe" in shown
+
+
+def test_what_is_shown_keeps_its_lines() -> None:
+    assert report.shown("a\tb\nc\x1b[2J\udcff\r") == "a\tb\nc\\x1b[2J\\xff\\r"
+
+
 def test_printable_keeps_the_terminal_safe() -> None:
     assert report.printable("größe ok") == "größe ok"
     assert report.printable("a\x1b[2Jb\nc\x07") == r"a\x1b[2Jb\nc\x07"

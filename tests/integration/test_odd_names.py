@@ -1,0 +1,52 @@
+"""Names of any bytes, through ckpt-save and ckpt-restart: arguments, environment, directory, files, threads."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.checkpoint import Workshop, passed
+
+# What a shell, a terminal, a parser of lines or a decoder might take for something else, and any other bytes.
+NASTY = (b"\n", b"\r", b" ", b"'", b'"', b"$", b"\\", b"\x1b[31m", b"\x7f", b"\xff", b"\xc3(", b"\xed\xb3\xbf", b"=", b"%s")
+NAMES = st.lists(
+    st.one_of(st.sampled_from(NASTY), st.binary(min_size=1, max_size=3)), min_size=1, max_size=8
+).map(lambda parts: b"".join(parts).replace(b"\0", b"0").replace(b"/", b"_") + b"x")
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=NAMES, argument=NAMES)
+def test_names_come_back(workshop: Workshop, name: bytes, argument: bytes) -> None:
+    directory = Path(workshop.new_image()).with_suffix(".d")
+    directory.mkdir()
+    program = workshop.start(
+        [workshop.program("odd_names"), os.fsdecode(argument)],
+        environment={"NAME": os.fsdecode(name)},
+        directory=directory,
+    )
+    program.ready()
+    told = program.expect("argument "), program.expect("thread ")
+    assert told == (argument.hex(), name[:15].hex())
+    image = workshop.save(program.pid).image
+    program.send()
+    passed(program.finish(), program.nonce)
+    for _ in range(2):
+        restart = workshop.restart(image)
+        restart.send()
+        result = restart.finish()
+        passed(result, program.nonce)
+        assert f"argument {argument.hex()}" in result.output
+    # What is shown of it does not drive the terminal, and as data it is exact.
+    ckpt = [workshop.build / "bin" / "ckpt", "info", image]
+    shown = subprocess.run(ckpt, env={**os.environ, **workshop.environment}, capture_output=True, check=True).stdout
+    assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f]", shown), shown
+    shown.decode()
+    data = subprocess.run([*ckpt, "--json"], env={**os.environ, **workshop.environment}, capture_output=True, check=True)
+    assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f]", data.stdout)
+    known = json.loads(data.stdout)["process"]
+    assert known["cwd"].encode("utf-8", "surrogateescape").endswith(name)
