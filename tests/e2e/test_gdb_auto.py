@@ -229,12 +229,13 @@ def test_a_watchpoint_in_software_still_stops(scene: Scene) -> None:
     gdb.execute("break inner")
     gdb.execute("run")
     gdb.execute("delete")
-    gdb.execute("watch counter if counter == 500 || counter == 2500")
+    gdb.execute("watch counter if counter == 500 || counter == 1500")
     gdb.execute("ckpt auto every 50ms")
-    printed = gdb.execute("continue")
+    # GDB steps through the program, which gets little of a busy machine between two saves.
+    printed = gdb.execute("continue", timeout_s=180)
     assert "New value = 500" in printed and saved_names(printed)
-    assert "New value = 2500" in gdb.execute("continue")
-    assert gdb.value("counter") == "2500"
+    assert "New value = 1500" in gdb.execute("continue", timeout_s=180)
+    assert gdb.value("counter") == "1500"
     gdb.execute("kill")
     gdb.quit()
 
