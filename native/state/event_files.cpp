@@ -181,6 +181,10 @@ void start_timerfd(RemoteCalls& calls, int fd, const TimerFd& timer) {
   } else {
     value.it_value = timer.remaining;
   }
+  // An interval timer that has expired stands still until that is read (fs/timerfd.c): nothing
+  // remains. Only one that has expired is started again by the reading.
+  if (timer.expired != 0 && is_zero(value.it_value) && !is_zero(timer.interval))
+    value.it_value.tv_nsec = 1;
   const Addr at = calls.put_value(value);
   calls.call("timerfd_settime", SYS_timerfd_settime, {number, flags, at.value, 0});
   if (timer.expired == 0) return;

@@ -10,7 +10,8 @@ from support import oracle
 SUBJECTS: dict[str, list[str]] = {
     "fd_events": """
         eventfd_count eventfd_full eventfd_semaphore eventfd_empty eventfd_duplicate eventfd_blocked_reader
-        timerfd_relative timerfd_interval timerfd_short timerfd_expired timerfd_disarmed timerfd_absolute
+        timerfd_relative timerfd_interval timerfd_short timerfd_expired timerfd_expired_interval
+        timerfd_disarmed timerfd_absolute
         timerfd_blocked_reader signalfd_mask signalfd_pending pidfd_self
     """.split(),
     "fd_epoll": """

@@ -116,6 +116,12 @@ static void expired(void) {
   struct pollfd ready = {.fd = fd, .events = POLLIN};
   MUST(poll(&ready, 1, -1));
 }
+// Expired and not read: an interval timer goes on when it is.
+static void expired_interval(void) {
+  arm(CLOCK_MONOTONIC, 0, 0.001, 0.2);
+  struct pollfd ready = {.fd = fd, .events = POLLIN};
+  MUST(poll(&ready, 1, -1));
+}
 static void check_expired(void) {
   CHECK(readable(fd), "the expiration is gone");
   CHECK(take() == 1, "expirations");
@@ -199,6 +205,7 @@ int main(int argc, char** argv) {
       {"timerfd_interval", interval, check_interval},
       {"timerfd_short", short_timer, check_short_timer},
       {"timerfd_expired", expired, check_expired},
+      {"timerfd_expired_interval", expired_interval, check_short_timer},
       {"timerfd_disarmed", disarmed, check_disarmed},
       {"timerfd_absolute", absolute, check_absolute},
       {"timerfd_blocked_reader", blocked_timer, check_blocked_timer},
