@@ -36,7 +36,7 @@ def _on_stop(event: Any) -> None:
     # Temporary ones are about to go.
     points = sorted(
         ((int(each.number), int(each.type)) for each in hit),
-        key=lambda point: point[0] != details.get("bkptno", point[0]),
+        key=lambda point: bool(point[0] != details.get("bkptno", point[0])),
     )
     told = Told(
         str(details.get("reason", "")), str(getattr(event, "stop_signal", "")), tuple(points)

@@ -31,6 +31,24 @@ def outlasts_restore(line: bytes) -> bool:
     return line.strip() != _PROMPT and re.match(rb"\d*[*^+~]", line) is None
 
 
+def aside(lines: Sequence[bytes]) -> List[bytes]:
+    """What is left to tell of work in inferiors of our own: those that are still there, and what
+    they have changed.
+    """
+    added, gone = (
+        set(re.findall(rb'^=thread-group-%b,id="(i\d+)"' % what, b"".join(lines), re.MULTILINE))
+        for what in (b"added", b"removed")
+    )
+    return [
+        each
+        for each in lines
+        if outlasts_restore(each)
+        and not each.startswith(b"=thread-selected,")
+        and not (added <= gone and is_notice_of_change(each))
+        and not gone.intersection(re.findall(rb'(?:[,-]id|thread-group)="(i\d+)"', each))
+    ]
+
+
 def replacement(lines: Sequence[bytes], group: int, helper: int) -> List[bytes]:
     """The records of a program that took another one's place. While the old one is gone and the new
     one not there yet, its helper (a process id) holds the place, as the thread group `group`.

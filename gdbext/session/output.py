@@ -87,6 +87,20 @@ def output_hidden() -> Iterator[None]:
 
 
 @contextmanager
+def aside() -> Iterator[None]:
+    """Work in inferiors of our own: a front end hears of those that are there in the end."""
+    if not interpreter():
+        yield
+        return
+    lines: List[bytes] = []
+    try:
+        with held() as lines:
+            yield
+    finally:
+        write(mi.aside(lines))
+
+
+@contextmanager
 def warnings_hidden() -> Iterator[int]:
     """Send what GDB writes to its standard error nowhere, and give a descriptor of where it went.
 

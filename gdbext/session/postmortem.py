@@ -65,6 +65,9 @@ def apart() -> Iterator[int]:
     level = settings.selected_level()
     displays = debugger.read_displays()
     with ExitStack() as stack:
+        notes: List[str] = []
+        stack.callback(lambda: show(*notes))
+        stack.enter_context(output.aside())
         stack.enter_context(settings.unasked())
         stack.enter_context(settings.unchosen())
         stack.enter_context(settings.setting("print inferior-events", "off"))
@@ -86,7 +89,7 @@ def apart() -> Iterator[int]:
                     settings.select_level(level)
             # GDB deletes all displays with the symbols of any program.
             if debugger.read_displays() != displays:
-                show(*debugger.apply_displays(DebugState(displays=displays)))
+                notes += debugger.apply_displays(DebugState(displays=displays))
 
 
 def select_inferior(number: int) -> None:
@@ -287,7 +290,7 @@ def inspect(store: Store, name: str) -> Inspected:
                 made.remove()
                 raise
             made.keep()
-    with settings.unasked(), output.warnings_hidden():
+    with settings.unasked(), output.output_hidden(), output.warnings_hidden():
         made.select()
         if thread is not None:
             thread.switch()

@@ -181,6 +181,26 @@ def test_results_are_structured(scene: Scene) -> None:
     mi.quit()
 
 
+def test_snapshots_that_are_looked_at_beside_the_program(scene: Scene) -> None:
+    """They are opened in inferiors of their own: a front end hears of the one that stays."""
+    mi, _ = run_to_work(scene)
+    mi.execute("-ckpt-save here")
+    mark = len(mi.records)
+    mi.execute('-interpreter-exec console "ckpt print counter here"')
+    told = [record for record in mi.records[mark:] if record.kind not in ("", "^")]
+    assert {record.kind for record in told} == {"~"} and told[0].text.startswith("Name"), mi.transcript
+    mark = len(mi.records)
+    mi.execute('-interpreter-exec console "ckpt inspect here"')
+    told = [record for record in mi.records[mark:] if record.kind == "="]
+    groups = [each["id"] for each in mi.execute("-list-thread-groups")["groups"]]
+    (new,) = set(groups) - {"i1"}
+    assert [r.fields["id"] for r in told if r.name.startswith("thread-group")] == [new, new], mi.transcript
+    threads = [r.fields["id"] for r in told if r.name == "thread-created" and r.fields["group-id"] == new]
+    # The selection is where the user was led to.
+    assert len(threads) == 3 and [r.fields["id"] for r in told if r.name == "thread-selected"][-1] == threads[0]
+    mi.quit()
+
+
 def test_a_script_that_quits_after_a_restore(scene: Scene) -> None:
     """The stop is told after the command; GDB ends before that, and must not crash."""
     mi, _ = run_to_work(scene)

@@ -50,6 +50,21 @@ def test_the_place_of_a_program_is_never_empty() -> None:
     ]
 
 
+def test_what_is_left_of_work_aside() -> None:
+    first = [
+        b'=thread-group-added,id="i2"\n',
+        b'~"[Switching to inferior 2]\\n"\n',
+        b'=breakpoint-modified,bkpt={number="1"}\n',
+        b'=thread-created,id="3",group-id="i2"\n',
+        b'=library-loaded,id="/lib/libc.so.6",thread-group="i2"\n',
+        b'=thread-selected,id="3"\n',
+    ]
+    end = [b'=thread-group-removed,id="i2"\n']
+    warning = [b'&"warning: no symbols\\n"\n']
+    assert mi.aside([*first, *warning, *end]) == warning
+    assert mi.aside(first) == [first[0], first[2], first[3], first[4]]
+
+
 INFO = (
     '^done,threads=[{{id="1",target-id="Thread 1",name="a",{frame}state="stopped"{core}}}]\n'
 )
