@@ -7,6 +7,7 @@ holds a line break. Values and paths may: `session/settings.py` makes one comman
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, TypeVar
 
@@ -272,6 +273,11 @@ def _breakpoint(source: Mapping[str, Any]) -> Breakpoint:
     if made.command not in _COMMANDS:
         raise RecordError(f"damaged record: {made.command[:40]!r} makes no breakpoint")
     return made
+
+
+def runs_shell(expression: str) -> bool:
+    """Whether evaluating an expression of GDB runs a command of the shell ($_shell, in GDB 14)."""
+    return re.search(r"\$_shell\b", expression, re.IGNORECASE) is not None
 
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 import gdb
 
 from .. import gdbtext
-from ..debugstate import Breakpoint, missing_breakpoints
+from ..debugstate import Breakpoint, missing_breakpoints, runs_shell
 from . import inferior
 from .output import unnoticed
 from .settings import (
@@ -279,6 +279,9 @@ def _renumbered(point: Breakpoint, numbers: Mapping[int, int]) -> Breakpoint:
 def _make_breakpoint(point: Breakpoint, tids: Mapping[int, int], notes: List[str]) -> None:
     text = f"{point.command} {point.spec}"
     what = f"{'watchpoint' if point.is_watchpoint else 'breakpoint'} {point.number} ({text})"
+    if runs_shell(point.spec) or runs_shell(point.condition):
+        notes.append(f"{what} runs a shell: it was not made again")
+        return
     before = _last_number()
     if point.thread:
         text += f" thread {_thread_word(point.thread)}"

@@ -14,7 +14,14 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 import gdb
 
 from .. import gdbtext
-from ..debugstate import TERMINAL_VARIABLES, DebugState, Display, Signal, SymbolFile
+from ..debugstate import (
+    TERMINAL_VARIABLES,
+    DebugState,
+    Display,
+    Signal,
+    SymbolFile,
+    runs_shell,
+)
 from . import breakpoints, inferior
 from .settings import (
     attempt,
@@ -258,6 +265,9 @@ def apply_displays(state: DebugState) -> List[str]:
         if (row.format, row.expression) in present:
             continue
         present.add((row.format, row.expression))
+        if runs_shell(row.expression):
+            notes.append(f"display {row.expression} runs a shell: it was not made again")
+            continue
         problem = _make_display(row, level)
         if problem is not None:
             notes.append(f"display {row.expression} could not be made again: {problem}")

@@ -286,3 +286,29 @@ def test_saving_leaves_inserted_breakpoints_working(scene: Scene) -> None:
     save(gdb, "still")
     assert "say_nonce" in gdb.execute("continue")
     gdb.quit()
+
+
+def test_what_would_run_a_shell_is_not_made_again(scene: Scene) -> None:
+    # Before GDB 14 there is no such function; whatever has its name will do.
+    scene.write(
+        "shell.py",
+        "import gdb\n\nclass Shell(gdb.Function):\n    def invoke(self, command):\n"
+        "        gdb.write('RAN\\n')\n        return 0\n\nShell('_shell')\n",
+    )
+    gdb = run_to_work(scene)
+    gdb.execute("source shell.py")
+    gdb.execute('display $_shell("date")')
+    gdb.execute('break work if $_shell("date") == 1')
+    gdb.execute("display step")
+    save(gdb, "shell")
+    gdb.quit()
+    again = scene.gdb()
+    again.execute("source shell.py")
+    restored = restore(again, "shell")
+    assert "RAN" not in restored.text
+    assert sorted(note for note in restored.notes if "runs a shell" in note) == [
+        "note: breakpoint 2 (break work) runs a shell: it was not made again",
+        'note: display $_shell("date") runs a shell: it was not made again',
+    ]
+    assert "step" in again.execute("info display")
+    again.quit()

@@ -14,6 +14,7 @@ from gdbext.debugstate import (
     Stop,
     SymbolFile,
     missing_breakpoints,
+    runs_shell,
 )
 from gdbext.errors import RecordError
 
@@ -118,6 +119,19 @@ def test_values_and_paths_are_kept_whatever_is_in_them() -> None:
         symbol_files=(SymbolFile(ODD, ((".text", 1),)),),
     )
     assert DebugState.of(json.loads(json.dumps(state.table()))) == state
+
+
+@pytest.mark.parametrize(
+    ("expression", "runs"),
+    [
+        ('$_shell("date")', True),
+        ('total + $_SHELL ("date")', True),
+        ("$_shell_exitcode", False),
+        ("shell(1)", False),
+    ],
+)
+def test_expressions_that_run_a_shell(expression: str, runs: bool) -> None:
+    assert runs_shell(expression) == runs
 
 
 def test_arguments_of_several_lines_as_they_were_kept_before() -> None:
