@@ -1,5 +1,6 @@
 // Is saved by libckpt.so on a signal, and must see nothing of it: no child, no descriptor, no
 // EINTR, no changed errno. The argument says what it does with signals itself.
+// ckpt-cflags: -Wno-deprecated-declarations
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
