@@ -1,6 +1,7 @@
 // The new notes are written where the file has nothing that is needed, and made durable; then one
 // write of one program header, which no disk tears, makes them those of the snapshot. The old ones
-// stay behind as bytes that no header leads to, and are the room for the next change.
+// stay behind as bytes that no header leads to, and are the room for the next change: notes stand
+// behind the segments, and nothing but old notes before or behind them.
 #include "image/relabel.hpp"
 
 #include <elf.h>
@@ -58,10 +59,11 @@ void relabel(const std::string& path, const Label& label) {
   const std::uint64_t size = others.size() + ours.size();
 
   const std::uint64_t free_at = behind_segments(front);
-  const bool fits = free_at + size <= reader.notes_offset();
   Elf64_Phdr header{};
   std::memcpy(&header, front.data() + sizeof(Elf64_Ehdr), sizeof header);
-  header.p_offset = fits ? free_at : page_up(reader.file_bytes());
+  const bool fits_before = free_at + size <= header.p_offset;
+  header.p_offset =
+      fits_before ? free_at : std::max(free_at, page_up(header.p_offset + header.p_filesz));
   header.p_filesz = size;
   std::memcpy(front.data() + sizeof(Elf64_Ehdr), &header, sizeof header);
   seal_record_note(ours, front, others);
