@@ -492,10 +492,12 @@ class Snapshot:
         self.memory  # closed is closed
         return self._symbols.find(name, file)
 
-    def symbols(self) -> Iterator[Symbol]:
-        """All functions and objects, file by file, the executable first."""
+    def symbols(self, *, apart: bool = True) -> Iterator[Symbol]:
+        """All functions and objects, file by file, the executable first; `apart`: with those that
+        stand only in separate debug information, as most of the C library's do.
+        """
         self.memory
-        return self._symbols.all()
+        return self._symbols.all(apart)
 
     def symbol_at(self, address: int) -> Optional[Symbol]:
         """The function or object that `address` lies in, or None."""

@@ -33,6 +33,7 @@ class _Loaded(NamedTuple):
     base: int  # what the file's addresses begin with at 0
     by_name: Dict[str, Tuple[int, int, str]]
     every: Tuple[Tuple[str, int, int, str], ...]  # local ones may share a name
+    own: int  # so many of these, the first, stand in the file itself
 
 
 class Symbols:
@@ -81,12 +82,16 @@ class Symbols:
         where = f"in {file}" if file else "in any file of the program"
         raise SymbolError(f'there is no symbol "{name}" {where}')
 
-    def all(self) -> Iterator[Symbol]:
-        """All symbols that have an address, file by file."""
+    def all(self, apart: bool = True) -> Iterator[Symbol]:
+        """All symbols that have an address, file by file; `apart`: with those that stand only in
+        separate debug information.
+        """
         for mapping in self._files:
             loaded = self._load(mapping)
-            for name, value, size, kind in loaded.every if loaded is not None else ():
-                if loaded is not None and kind != "tls":
+            if loaded is None:
+                continue
+            for name, value, size, kind in loaded.every[: None if apart else loaded.own]:
+                if kind != "tls":
                     yield Symbol(name, (loaded.base + value) % (1 << 64), size, kind, mapping.path)
 
     def at(self, address: int) -> Optional[Symbol]:
@@ -121,6 +126,7 @@ class Symbols:
             content = self._contents.view(file)  # with its digest compared
             found = native.module().elf_symbols(str(self._contents.path(file)))
             symbols = list(found["symbols"])
+            own = len(symbols)
             # The linker's symbols are left in a stripped file; those inside of the C library stand
             # in its debug information.
             apart = debug_file(content, self._debug_directories)
@@ -132,9 +138,13 @@ class Symbols:
             raise translated(error) from None
         by_name: Dict[str, Tuple[int, int, str]] = {}
         local: Dict[str, Tuple[int, int, str]] = {}
-        every: List[Tuple[str, int, int, str]] = []
         for name, value, size, kind, is_local in symbols:
             (local if is_local else by_name).setdefault(name, (value, size, kind))
-            every.append((name, value, size, kind))
+        every = [(name, value, size, kind) for name, value, size, kind, _ in symbols]
         base = mapping.start - found["first_address"]
-        return _Loaded(base, {**local, **by_name}, tuple(dict.fromkeys(every)))
+        return _Loaded(
+            base,
+            {**local, **by_name},
+            tuple(dict.fromkeys(every)),
+            len(set(every[:own])),
+        )

@@ -166,7 +166,7 @@ class _Side:
         """The static variables inside the functions of a file, by their address."""
         seen = set()
         tables = set()
-        for symbol in self.snapshot.symbols():
+        for symbol in self.snapshot.symbols(apart=False):
             if symbol.kind != "function" or symbol.file != file:
                 continue
             table = gdb.find_pc_line(symbol.address).symtab
@@ -398,9 +398,11 @@ def _hex(content: Optional[bytes]) -> Optional[str]:
 
 
 def _objects(snapshot: Snapshot) -> Iterator[Tuple[Tuple[str, str, int], Symbol]]:
-    """The variables, each with a key that is the same in another run or build of the program."""
+    """The variables, each with a key that is the same in another run or build of the program. Those
+    inside the system's libraries are not what is asked for.
+    """
     numbers: Dict[Tuple[str, str], int] = {}
-    for symbol in snapshot.symbols():
+    for symbol in snapshot.symbols(apart=False):
         if symbol.kind == "object" and symbol.size:
             # The second static variable of a name is another one; rebuilding keeps their order.
             key = (symbol.file, symbol.name)
