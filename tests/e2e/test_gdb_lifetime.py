@@ -124,10 +124,10 @@ def test_hooks_see_no_parked_program(scene: Scene) -> None:
     again.execute("define hook-stop\necho HOOK-STOP\\n\nend")
     again.execute("python gdb.events.stop.connect(lambda event: print('PYTHON-STOP'))")
     again.execute("python gdb.events.cont.connect(lambda event: print('PYTHON-CONT'))")
+    # Of all the stops of a restore they see the last one, the program's own.
     restored = restore(again, "one")
-    for word in ("HOOK-STOP", "PYTHON-STOP", "PYTHON-CONT"):
-        assert word not in restored.text, restored.text
-    # At the next real stop they are all there.
+    for word, times in (("HOOK-STOP", 1), ("PYTHON-STOP", 1), ("PYTHON-CONT", 0)):
+        assert restored.text.count(word) == times, restored.text
     stopped = again.execute("next")
     for word in ("HOOK-STOP", "PYTHON-STOP", "PYTHON-CONT"):
         assert word in stopped, stopped

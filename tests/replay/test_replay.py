@@ -295,7 +295,7 @@ def test_inside_gdb_a_difference_is_an_error(one: Lab) -> None:
     assert 'ckpt replay: nothing: could not be replayed: there is no ' in printed
     printed = one.gdb("ckpt replay one -timeout x", "ckpt replay", status=1)
     assert 'ckpt replay: not a number of seconds: "x"' in printed and "SNAPSHOT is missing" in printed
-    assert "ckpt replay [SNAPSHOT]" in one.gdb("help ckpt replay")
+    assert "Usage: ckpt replay SNAPSHOT [" in one.gdb("help ckpt replay")
 
 
 # --- the results elsewhere -----------------------------------------------------------------------------------------
