@@ -129,25 +129,3 @@ def test_the_readme(user_scene: Scene, project_root: Path) -> None:
         assert expected in shown, shown
     assert (reader.home / ".local/share/ckpt/snapshots/before-report.ckpt").exists()
     reader.type("wait")
-
-
-def test_the_tutorial(user_scene: Scene, project_root: Path) -> None:
-    reader = Reader(user_scene, project_root / "docs" / "tutorial.md")
-    for lines in blocks(project_root / "docs" / "tutorial.md"):
-        reader.follow(lines)
-    shown = reader.transcript()
-    for expected in (
-        "queue_audit: Assertion `queue->credit [+] held == queue->limit' failed",
-        'Saved "queued-auto-1"',
-        "Wrote books.bundle",
-        'Imported "books"',
-        r"audits: \d+",
-        "housekeeping <- signal 6",
-        'Restored "books"',
-        "<- knows nothing of the above",
-        "books: as recorded in look.expect",
-        "broken/queued: the recorded failure occurs again",
-        "fixed/queued: the recorded failure does not occur",
-        "2 passed",
-    ):
-        assert re.search(expected, shown), f"{expected}\n{shown}"
