@@ -12,7 +12,6 @@ class Options(Parsed):
     count: str = argument("N", "How many snapshots to go (1).")
 
 
-
 def run(options: Options) -> None:
     """Restore the snapshot before."""
     from .. import session
@@ -21,7 +20,6 @@ def run(options: Options) -> None:
 
     store = session.open_store()
     restore.tell(travel.back(store, restore.plain(store), travel.steps(options.count)))
-
 
 
 VERB = Verb(

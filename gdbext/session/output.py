@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import Iterator, List, Optional, Sequence
+from typing import Callable, Iterator, List, Optional, Sequence
 
 import gdb
 
@@ -51,10 +51,8 @@ def held() -> Iterator[List[bytes]]:
 
 
 @contextmanager
-def unnoticed() -> Iterator[None]:
-    """Change settings and breakpoints for a while, or for a purpose of our own, without a front end
-    being told.
-    """
+def _sifted(sift: Callable[[List[bytes]], Sequence[bytes]]) -> Iterator[None]:
+    """Hold back what a front end would read, and write what `sift` leaves of it in the end."""
     if not interpreter():
         yield
         return
@@ -63,7 +61,16 @@ def unnoticed() -> Iterator[None]:
         with held() as lines:
             yield
     finally:
-        write([line for line in lines if not mi.is_notice_of_change(line)])
+        write(sift(lines))
+
+
+@contextmanager
+def unnoticed() -> Iterator[None]:
+    """Change settings and breakpoints for a while, or for a purpose of our own, without a front end
+    being told.
+    """
+    with _sifted(lambda lines: [line for line in lines if not mi.is_notice_of_change(line)]):
+        yield
 
 
 @contextmanager
@@ -75,29 +82,18 @@ def output_hidden() -> Iterator[None]:
         with _to_nowhere(1):
             yield
         return
-    lines: List[bytes] = []
-    try:
-        with held() as lines:
-            try:
-                yield
-            finally:
-                _command_goes_on()
-    finally:
-        write([line for line in lines if mi.outlasts_restore(line)])
+    with _sifted(lambda lines: [line for line in lines if mi.outlasts_restore(line)]):
+        try:
+            yield
+        finally:
+            _command_goes_on()
 
 
 @contextmanager
 def aside() -> Iterator[None]:
     """Work in inferiors of our own: a front end hears of those that are there in the end."""
-    if not interpreter():
+    with _sifted(mi.aside):
         yield
-        return
-    lines: List[bytes] = []
-    try:
-        with held() as lines:
-            yield
-    finally:
-        write(mi.aside(lines))
 
 
 @contextmanager
