@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.processes import everybody
 
 pytest_plugins = ["support.rotation"]
 
@@ -84,11 +85,6 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 # --- No process stays behind ----------------------------------------------------------------------
 
 
-def _processes() -> set[int]:
-    """All there are now."""
-    return {int(entry) for entry in os.listdir("/proc") if entry.isdigit()}
-
-
 def _tagged(pids: set[int]) -> dict[int, str]:
     """Which of `pids` belong to this run: pid and command line."""
     found = {}
@@ -124,9 +120,9 @@ def no_process_left_behind() -> Iterator[None]:
     Processes of fixtures with a wider scope are there before this fixture and are left alone. Only those that have come
     since are looked into: reading the environment of every process of a machine costs more than many a test.
     """
-    before = _processes()
+    before = everybody()
     yield
-    left = {pid: command for pid, command in _tagged(_processes() - before).items() if _outlives(pid)}
+    left = {pid: command for pid, command in _tagged(everybody() - before).items() if _outlives(pid)}
     for pid in left:
         try:
             os.kill(pid, signal.SIGKILL)

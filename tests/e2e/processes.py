@@ -15,7 +15,7 @@ from collections.abc import Callable, Set
 from pathlib import Path
 from time import monotonic
 
-from support.processes import DEADLINE_S
+from support.processes import DEADLINE_S, everybody
 
 TAG_VARIABLE = "CKPT_E2E_TAG"
 
@@ -38,11 +38,6 @@ def parent_of(pid: int) -> int:
     """The parent's pid, or 0 when there is no such process."""
     stat = read_text(f"/proc/{pid}/stat")
     return int(stat.rpartition(")")[2].split()[1]) if stat else 0
-
-
-def everybody() -> set[int]:
-    """The processes there are now."""
-    return {int(entry) for entry in os.listdir("/proc") if entry.isdigit()}
 
 
 def tagged(tag: str, before: Set[int] = frozenset()) -> list[int]:

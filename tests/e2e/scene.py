@@ -18,6 +18,7 @@ from gdbsession import REPOSITORY, TIMEOUT_S, GdbSession, plain, user_switch
 from dapclient import DapSession
 from miclient import MiSession
 from pipedgdb import PipedGdb
+from support.processes import everybody
 
 BUILD = Path(os.environ.get("CKPT_BUILD", REPOSITORY / "build"))
 SOURCES = REPOSITORY / "tests" / "programs" / "e2e"
@@ -168,7 +169,7 @@ class Scene:
     def __init__(self, user: int | None = None) -> None:
         self.user = user
         self.tag = secrets.token_hex(12)
-        self._before = processes.everybody()
+        self._before = everybody()
         # Not pytest's own tmp_path: an ordinary user cannot get through root's directories.
         self.directory = Path(tempfile.mkdtemp(prefix="ckpt-e2e-"))
         self.store = self.directory / "store"

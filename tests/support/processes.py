@@ -58,14 +58,18 @@ def exists(pid: int) -> bool:
     return state_of(pid) not in ("", "Z", "X")
 
 
+def everybody() -> set[int]:
+    """The processes there are now, whoever's they are."""
+    return {int(entry) for entry in os.listdir("/proc") if entry.isdigit()}
+
+
 def children_of(pid: int) -> list[int]:
     """The living children of `pid`, zombies left out."""
     found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            words = read_text(f"/proc/{entry}/stat").rpartition(")")[2].split()
-            if len(words) > 1 and int(words[1]) == pid and words[0] not in "ZX":
-                found.append(int(entry))
+    for other in everybody():
+        words = read_text(f"/proc/{other}/stat").rpartition(")")[2].split()
+        if len(words) > 1 and int(words[1]) == pid and words[0] not in "ZX":
+            found.append(other)
     return sorted(found)
 
 
