@@ -38,7 +38,6 @@ def cmake_build(build_temp: str) -> Path:
         "-DCMAKE_BUILD_TYPE=Release",
         # A warning of a newer compiler must not keep a user from installing.
         "-DCKPT_WERROR=OFF",
-        "-DCKPT_TESTS=OFF",
         f"-DCKPT_PYTHON={sys.executable}",
     ]  # fmt: skip
     try:

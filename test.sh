@@ -175,7 +175,7 @@ summary=()
 failed=0
 for step in "${steps[@]}"; do
   if ! declare -F "step_$step" >/dev/null; then
-    echo "test.sh: no step '$step'; there are: ${all_steps[*]}" >&2
+    echo "test.sh: no step '$step'; there are:" $(declare -F | sed -n 's/^declare -f step_//p') >&2
     exit 2
   fi
   if ((SECONDS + 60 * ${needs_minutes[$step]:-0} > 60 * minutes)); then

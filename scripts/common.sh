@@ -52,4 +52,4 @@ configure() {
 }
 
 # build PRESET : configures and builds, at low priority.
-build() { configure "$1" && cmake --build --preset "$1" -j "$(nproc)"; }
+build() { configure "$1" && nice -n 10 cmake --build --preset "$1" -j "$(nproc)"; }
