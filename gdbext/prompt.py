@@ -4,22 +4,21 @@ terminal is typed for GDB, before that for the program.
 
 from __future__ import annotations
 
-from typing import Any
+from collections import deque
+from typing import Any, Deque
 
-shown = False
+# Not empty from when the program goes on until GDB asks for a command; so at the start, too.
+_going: Deque[Any] = deque([None], maxlen=1)
 
 
 def watch(events: Any) -> None:
     """Begin to know. `events`: GDB's. Cheap: it is done for everybody who loads the package."""
-    events.before_prompt.connect(_on_prompt)
-    events.cont.connect(_on_cont)
+    # Methods in C: GDB hands a Ctrl-C that is typed while it lets the program go to the first
+    # handler in Python, in which it ends as an exception, and the program would go on.
+    events.before_prompt.connect(_going.clear)
+    events.cont.connect(_going.append)
 
 
-def _on_prompt() -> None:
-    global shown
-    shown = True
-
-
-def _on_cont(event: Any) -> None:
-    global shown
-    shown = False
+def shown() -> bool:
+    """Whether it has asked."""
+    return not _going

@@ -9,6 +9,7 @@ from typing import Any, Dict, Optional
 
 import gdb
 
+from .. import native
 from ..history import Position
 from ..records import Origin, run_id
 from . import life
@@ -28,7 +29,7 @@ def arrived(created: float) -> None:
     global _connected
     if not _connected:
         _connected = True
-        gdb.events.cont.connect(_on_moved)
+        gdb.events.cont.connect(native.module().keeping_interrupts(_on_moved))
         gdb.events.memory_changed.connect(_on_moved)
         gdb.events.register_changed.connect(_on_moved)
         gdb.events.exited.connect(_on_exited)

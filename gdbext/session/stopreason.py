@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 
 import gdb
 
-from .. import laststop, mi
+from .. import laststop, mi, native
 from ..debugstate import STOP_REASONS, DebugState, Stop
 from ..records import Record
 from . import breakpoints, inferior, output, settings, show
@@ -246,7 +246,7 @@ class _Telling:
     def __init__(self, line: bytes) -> None:
         self._line = line
         self._connected = [
-            (gdb.events.cont, self._forget),
+            (gdb.events.cont, native.module().keeping_interrupts(self._forget)),
             (gdb.events.exited, self._forget),
             (gdb.events.gdb_exiting, _end_without_callbacks),
         ]

@@ -39,7 +39,7 @@ def request(look_only: bool) -> Dict[str, Any]:
     """
     owed = _owed.get(int(gdb.selected_inferior().pid))
     return {
-        "ours_is_the_programs": not prompt.shown,
+        "ours_is_the_programs": not prompt.shown(),
         "look_only": look_only,
         "owed": list(owed.text) if owed is not None else [],
     }
@@ -86,7 +86,7 @@ def _connect() -> None:
     global _connected
     if not _connected:
         _connected = True
-        gdb.events.cont.connect(_on_cont)
+        gdb.events.cont.connect(native.module().keeping_interrupts(_on_cont))
         gdb.events.stop.connect(_on_stop)
         gdb.events.exited.connect(_on_exited)
 

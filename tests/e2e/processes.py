@@ -89,9 +89,14 @@ def kill_now(pid: int) -> None:
 
 
 def wait_in_syscall(pid: int, *numbers: int, timeout_s: float = DEADLINE_S) -> None:
-    """Return when the main thread of `pid` sleeps inside one of the x86-64 system calls `numbers`."""
+    """Return when the main thread of `pid` sleeps inside one of the x86-64 system calls `numbers`.
+
+    One that a debugger has stopped does not sleep, whatever the system call.
+    """
 
     def inside() -> bool:
+        if state_of(pid) not in ("S", "D"):
+            return False
         words = read_text(f"/proc/{pid}/syscall").split()
         return bool(words) and words[0] in {str(number) for number in numbers}
 

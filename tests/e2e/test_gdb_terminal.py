@@ -61,6 +61,7 @@ def test_a_saved_raw_mode_comes_back(scene: Scene) -> None:
     assert "SIGINT" in gdb.wait_prompt()
     save(gdb, "raw")
     gdb.start("continue")
+    processes.wait_in_syscall(child[0], READ)
     gdb.type("\x03q")
     gdb.expect("key 03")
     assert "exited with code 04" in gdb.wait_prompt()
@@ -70,7 +71,10 @@ def test_a_saved_raw_mode_comes_back(scene: Scene) -> None:
         again = scene.gdb()
         restore(again, "raw")
         assert again.execute("echo prompt still edits\\n") == "prompt still edits"
+        pid = again.inferior_pid
         again.start("continue")
+        # Until then the terminal is GDB's.
+        processes.wait_in_syscall(pid, READ)
         again.type("\x03")
         again.expect("key 03")
         again.type("a")
@@ -79,6 +83,27 @@ def test_a_saved_raw_mode_comes_back(scene: Scene) -> None:
         printed = again.wait_prompt()
         assert "PASS" in printed and "exited with code 04" in printed
         again.quit()
+
+
+def test_ctrl_c_while_gdb_lets_the_program_go(scene: Scene) -> None:
+    """It must not end as an exception in one of our handlers of events."""
+    gdb = run_until_blocked(scene, scene.program("e2e_terminal"), "cooked")
+    gdb.execute("python import gdbext.native")
+    gdb.execute("python armed = []")
+    gdb.execute('python ctrl_c = lambda event: exec("raise KeyboardInterrupt") if armed else None')
+    # GDB calls them in this order: ours come after it.
+    gdb.execute("python gdb.events.cont.connect(gdbext.native.module().keeping_interrupts(ctrl_c))")
+    save(gdb, "once")
+    for command in ("continue", "ckpt restore once", "continue", "continue"):
+        gdb.execute(f"python armed[:] = {['yes'] if command == 'continue' else []}")
+        printed = gdb.execute(command)
+        assert "Exception" not in printed
+        assert ("SIGINT" in printed) == (command == "continue")
+    gdb.execute("python armed.clear()")
+    gdb.start("continue")
+    gdb.type_line("q")
+    assert "exited with code 04" in gdb.wait_prompt()
+    gdb.quit()
 
 
 def test_a_program_attached_on_its_own_terminal_comes_to_gdbs(scene: Scene) -> None:
