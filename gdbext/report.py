@@ -96,8 +96,14 @@ def aligned(rows: Sequence[Sequence[str]]) -> List[str]:
 
 def stopped(place: str) -> str:
     """Where a snapshot is, in a sentence: "stopped by SIGABRT in audit at queue.c:290"."""
-    by_signal = re.match(r"SIG[A-Z0-9]+( in |$)|signal \d", place)
-    return f"stopped {'by' if by_signal else 'in'} {printable(place)}"
+    if re.match(r"SIG[A-Z0-9]+( in | at |$)|signal \d", place):
+        return f"stopped by {printable(place)}"
+    return f"stopped {somewhere(printable(place))}"
+
+
+def somewhere(place: str) -> str:
+    """ "in audit at queue.c:290", "at 0x4662b6 in gawk"."""
+    return f"{'at' if place.startswith('0x') else 'in'} {place}"
 
 
 def saved(

@@ -155,7 +155,7 @@ def _request(
     received = next((each["held_signal"] for each in threads if each["tid"] == tid), 0)
     if received:
         name_of_it = inferior.signal_name(received) or f"signal {received}"
-        place = f"{name_of_it} in {place}" if place else name_of_it
+        place = f"{name_of_it} {report.somewhere(place)}" if place else name_of_it
     table = {
         "pid": int(gdb.selected_inferior().pid),
         "attached": bool(gdb.selected_inferior().was_attached),

@@ -8,6 +8,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
 import gdb
 
+from .. import report
 from . import settings
 
 # The libraries through which a program dies that has found something wrong.
@@ -88,10 +89,13 @@ def own_place() -> Optional[Place]:
 
 def shown_place() -> str:
     """The selected thread's newest frame in the program's own code whose source is known, in a few
-    words: what tells one snapshot from another in a list. "" when there is nothing to tell.
+    words: what tells one snapshot from another in a list. Where no function has a name, the address
+    and the file. "" when there is nothing to tell.
     """
     places: List[Place] = []
+    address = ""
     try:
+        address = _address_of(gdb.newest_frame())
         for frame in _own_frames(gdb.NORMAL_FRAME, gdb.INLINE_FRAME):
             places.append(place_of(frame))
             if places[-1].file:
@@ -99,7 +103,28 @@ def shown_place() -> str:
         places.append(place_of(gdb.newest_frame()))
     except gdb.error:
         pass  # a stack that is damaged further out
-    return next((place.text for place in places if place.function), "")
+    return next((place.text for place in places if place.function), address)
+
+
+def _address_of(frame: Any) -> str:
+    """ "0x4662b6 in gawk": where a frame is for which there are no symbols."""
+    pc = int(frame.pc())
+    name = report.printable(os.path.basename(_mapped_at(int(gdb.selected_inferior().pid), pc)))
+    return f"{pc:#x} in {name}" if name else f"{pc:#x}"
+
+
+def _mapped_at(pid: int, address: int) -> str:
+    """What process `pid` has mapped there: a path, or the kernel's word for it; "" for no file."""
+    try:
+        with open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as lines:
+            for line in lines:
+                addresses, *others = line.rstrip("\n").split(None, 5)
+                start, end = (int(each, 16) for each in addresses.split("-"))
+                if start <= address < end:
+                    return others[4] if len(others) > 4 else ""
+    except OSError:
+        pass
+    return ""
 
 
 def _own_frames(*kinds: int) -> Iterator[Any]:

@@ -69,7 +69,7 @@ def save(gdb: GdbSession, arguments: str = "", timeout_s: float = TIMEOUT_S) -> 
     printed = gdb.execute(f"ckpt save {arguments}".rstrip(), timeout_s)
     match = re.search(
         r'^Saved "(?P<name>[^"]+)": (?P<size>[\d.]+ \w+) in (?P<seconds>[\d.]+) s, (?P<threads>\d+) threads?, '
-        r"stopped (?:in|by) (?P<stop>.*)$",
+        r"stopped (?:in|at|by) (?P<stop>.*)$",
         printed,
         re.MULTILINE,
     )

@@ -61,6 +61,8 @@ def test_printable_keeps_the_terminal_safe() -> None:
         ("main at server.c:88", None, "s, 4 threads, stopped in main at server.c:88"),
         ("SIGABRT in audit at q.c:9", None, "s, 4 threads, stopped by SIGABRT in audit at q.c:9"),
         ("SIGSEGV", None, "s, 4 threads, stopped by SIGSEGV"),
+        ("0x4662b6 in gawk", None, "s, 4 threads, stopped at 0x4662b6 in gawk"),
+        ("SIGINT at 0x4662b6 in gawk", None, "s, 4 threads, stopped by SIGINT at 0x4662b6 in gawk"),
         ("SIGNAL_loop at q.c:9", None, "s, 4 threads, stopped in SIGNAL_loop at q.c:9"),
         ("main at server.c:88", 80, "s, 4 threads, stopped in main at server..."),
         ("main at server.c:88", 60, "s, 4 threads"),
