@@ -24,6 +24,18 @@ def is_notice_of_change(line: bytes) -> bool:
     return line.startswith((b"=cmd-param-changed,", b"=breakpoint-modified,"))
 
 
+def is_of_breakpoint(line: bytes) -> bool:
+    """Whether a record says that a breakpoint has changed."""
+    return line.startswith(b"=breakpoint-modified,")
+
+
+def modified(answer: str) -> bytes:
+    """`=breakpoint-modified` for what `-break-info` answers of one breakpoint; b"" if it knows none."""
+    rows = re.search(r"body=\[(.*)\]\}", answer)
+    told = f"=breakpoint-modified,{rows[1]}\n" if rows and rows[1] else ""
+    return told.encode("utf-8", "surrogateescape")
+
+
 def outlasts_restore(line: bytes) -> bool:
     """Whether a record that GDB wrote while it took a program over is still true afterwards: of
     threads, libraries and breakpoints; a warning; what is no record at all.

@@ -74,6 +74,16 @@ def unnoticed() -> Iterator[None]:
 
 
 @contextmanager
+def unseen() -> Iterator[None]:
+    """Do what nobody is told of: what GDB writes to its standard output is dropped."""
+    if not interpreter():
+        yield
+        return
+    with _sifted(lambda lines: ()):
+        yield
+
+
+@contextmanager
 def output_hidden() -> Iterator[None]:
     """Hide what GDB writes to its standard output; errors are still shown. A front end hears of
     what outlasts it.

@@ -37,6 +37,7 @@ from . import (
     show,
     stoppc,
     stopreason,
+    symbolcache,
     typeahead,
 )
 
@@ -91,9 +92,11 @@ def restore(store: Store, request: RestoreRequest) -> Restored:
             place = _Place()
             undo.callback(place.reveal)
             with place.kept():
+                symbols = symbolcache.SymbolCache()
+                undo.callback(symbols.release)
                 _end_old_program(request.ask)
                 life.forget_libraries()
-            made = _Restore(store, path, record, checked, state, request, helper, undo, place)
+            made = _Restore(store, path, record, checked, state, request, helper, undo, place, symbols)
             restored = made.run(name)
     plugins.call("after_restore", events.About(name, path, restored.pid), show)
     events.after_restore.emit(restored, show)
@@ -161,6 +164,12 @@ class _Place:
         finally:
             self._records += lines
 
+    def forget(self, symbols: symbolcache.SymbolCache) -> None:
+        """Release them, and let a front end know nothing of it."""
+        with self.kept():
+            symbols.release()
+        self._records = symbols.told(self._records)
+
     def reveal(self, helper: Optional[int] = None) -> None:
         """Let a front end see it. `helper` is a process id: that of the helper that has brought the
         new program. None: there is none.
@@ -188,6 +197,7 @@ class _Restore:
         helper: Path,
         undo: ExitStack,
         place: _Place,
+        symbols: symbolcache.SymbolCache,
     ) -> None:
         self._store = store
         self._path = path
@@ -198,6 +208,7 @@ class _Restore:
         self._helper = helper
         self._undo = undo
         self._place = place
+        self._symbols = symbols
         self._notes: List[str] = list(checked.notes)
         # Where GDB finds what it would not by itself.
         self._libraries: Dict[str, str] = {}
@@ -216,6 +227,7 @@ class _Restore:
             parked = self._start()
             with self._place.kept():
                 finished = self._take_over(parked)
+        self._place.forget(self._symbols)
         if self._request.set:
             tids = {thread.saved_tid: thread.tid for thread in finished.threads}
             self._select(tids)

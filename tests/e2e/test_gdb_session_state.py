@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gdbsession import GdbSession
 from scene import BUILD, SOURCES, Scene, line_of, restore, save
-from steps import continue_to_end, run_to_work
+from steps import continue_to_end, run_to_work, without_ids
 
 SOURCE = SOURCES / "e2e_threads.cpp"
 
@@ -312,3 +312,35 @@ def test_what_would_run_a_shell_is_not_made_again(scene: Scene) -> None:
     ]
     assert "step" in again.execute("info display")
     again.quit()
+
+
+def libraries_open(gdb: GdbSession) -> dict[str, str]:
+    """Where GDB has the files of the libraries in its own memory."""
+    rows = [line.split() for line in gdb.execute("maintenance info bfds").splitlines()]
+    return {row[2]: row[1] for row in rows if len(row) == 3 and ".so" in row[2]}
+
+
+def test_a_restore_in_the_same_gdb_reads_no_symbols_again(scene: Scene) -> None:
+    gdb = run_to_work(scene, threads=2)
+    # In the C library and in the dynamic linker.
+    gdb.execute("break malloc if $_streq(\"never\", \"true\")")
+    gdb.execute("disable 2.1")
+    before, threads = gdb.execute("info breakpoints"), gdb.execute("info threads")
+    assert "2.1                         n" in before and "2.2                         y" in before
+    files = libraries_open(gdb)
+    assert len(files) > 1
+    save(gdb, "here")
+    for _ in range(3):
+        gdb.execute("next")
+        restore(gdb, "here")
+        assert libraries_open(gdb) == files
+        assert gdb.execute("info breakpoints") == before
+        assert without_ids(gdb.execute("info threads")) == without_ids(threads)
+        assert len(gdb.execute("info inferiors").splitlines()) == 2
+    # A failing one leaves nothing of it either.
+    assert "ckpt restore: " in gdb.execute("ckpt restore here -set nothing_such=1")
+    assert len(gdb.execute("info inferiors").splitlines()) == 2
+    restore(gdb, "here")
+    gdb.execute("delete")
+    assert "exited with code 07" in gdb.execute("continue")
+    gdb.quit()
