@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "threads/frames.hpp"
+#include "threads/go_runtime.hpp"
 #include "threads/library.hpp"
 #include "threads/signal_frames.hpp"
 
@@ -249,15 +250,19 @@ RenewedIds renew_ids(const Snapshot& snapshot, state::FileSource& files, tracee:
   threads::IdMap changed;
   std::vector<threads::RobustList> robust_lists;
   std::vector<threads::InsideLock> inside;
+  std::vector<threads::GoThread> go_threads;
   for (std::size_t i = 0; i < snapshot.threads.size(); ++i) {
     const auto& thread = snapshot.threads[i];
     changed.add(thread.tid, fresh.tids[i]);
+    if (!thread.ended)
+      go_threads.push_back({Addr{thread.registers.fs_base}, thread.tid, fresh.tids[i]});
     robust_lists.push_back({thread.tid, thread.robust_list, thread.robust_list_bytes});
     if (!thread.lock_pointers.empty()) inside.push_back({thread.tid, thread.lock_pointers});
   }
   renewed.locks = threads::move_owners(
       memory, snapshot.reader, lock_places(snapshot.space), robust_lists, inside,
       [&] { return words_in_use(snapshot, memory); }, changed);
+  threads::renew_go_ids(memory, go_threads);
   if (ids_kept(snapshot, fresh)) return renewed;
   const auto objects =
       mapped_objects(snapshot.space, snapshot.program,

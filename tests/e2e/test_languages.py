@@ -37,6 +37,7 @@ class Subject(NamedTuple):
     total: str
     whole: str
     threads: int | None = 1
+    source: str = "subject"
 
 
 SUBJECTS = (
@@ -62,8 +63,8 @@ def build() -> Iterator[Callable[[Subject], str]]:
             compiler = shutil.which(subject.compiler)
             if compiler is None:
                 pytest.skip(f"no compiler for {subject.name}: {subject.compiler} is not on PATH")
-            source = directory / f"subject.{SUFFIXES[subject.name]}"
-            program = directory / f"in_{subject.name}"
+            source = directory / f"{subject.source}.{SUFFIXES[subject.name]}"
+            program = directory / f"{subject.source}_in_{subject.name}"
             if not program.exists():
                 shutil.copy(SOURCES / source.name, source)
                 words = {"PROGRAM": str(program), "SOURCE": str(source)}
@@ -139,6 +140,20 @@ def test_save_and_restore_three_times(scene: Scene, build: Callable[[Subject], s
             assert "Run till exit" in again.execute("finish")
         assert to_the_end(again) == expected
         again.quit()
+
+
+def test_go_signals_its_threads_by_the_ids_that_they_have(scene: Scene, build: Callable[[Subject], str]) -> None:
+    gdb = scene.gdb(build(SUBJECTS[1]._replace(source="spinning")))
+    gdb.execute("break main.collected if times == 0")
+    gdb.execute("run")
+    save(gdb, "0")
+    # Each but the first is of a program that was itself restored.
+    for number, mode in enumerate(("virtual", "saved", "virtual", "saved") if ROOT else ("virtual",) * 2):
+        restore(gdb, f"{number} -ids {mode}")
+        save(gdb, f"{number + 1}")
+        gdb.execute("delete")
+        assert "collected 3" in gdb.execute("continue"), gdb.report()
+    gdb.quit()
 
 
 @pytest.mark.parametrize("subject", SUBJECTS[:5], ids=lambda subject: subject.name)
