@@ -26,6 +26,7 @@
 #include "snapshot/snapshot.hpp"
 #include "state/terminal.hpp"
 #include "state/terminal_input.hpp"
+#include "text.hpp"
 #include "tracee/ptrace.hpp"
 
 namespace {
@@ -212,7 +213,8 @@ int run_alone(const Options& options) {
     modes.emplace(made.snapshot.reader.record().at("terminal"));
     ckpt::snapshot::finish(made.snapshot, made.program.tids);
     for (const auto* notes : {&made.checks, &made.notes})
-      for (const auto& note : *notes) fmt::print(stderr, "ckpt-restart: note: {}\n", note);
+      for (const auto& note : *notes)
+        fmt::print(stderr, "ckpt-restart: note: {}\n", ckpt::printable(note));
     // As long as we are the foreground: nobody else can read what is there.
     if (!options.restore.streams.contains(0)) modes->type(made.snapshot.terminal_input);
     foreground.emplace(::getpgid(pid) == pid ? pid : 0);
@@ -347,8 +349,9 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    fmt::print(stderr, "ckpt-restart: {} (see ckpt-restart --help)\n",
-               ckpt::what_is_wrong(app, {argv, static_cast<std::size_t>(argc)}, error));
+    fmt::print(
+        stderr, "ckpt-restart: {} (see ckpt-restart --help)\n",
+        ckpt::printable(ckpt::what_is_wrong(app, {argv, static_cast<std::size_t>(argc)}, error)));
     return kFailed;
   }
   try {
@@ -365,7 +368,7 @@ int main(int argc, char** argv) {
       ckpt::fail(ckpt::ErrorKind::usage, "--park needs --report-fd and --control-fd");
     return options.park ? run_parked(options) : run_alone(options);
   } catch (const std::exception& error) {
-    fmt::print(stderr, "ckpt-restart: {}\n", error.what());
+    fmt::print(stderr, "ckpt-restart: {}\n", ckpt::printable(error.what()));
     return kFailed;
   }
 }

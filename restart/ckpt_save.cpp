@@ -118,8 +118,9 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    fmt::print(stderr, "ckpt-save: {} (see ckpt-save --help)\n",
-               ckpt::what_is_wrong(app, {argv, static_cast<std::size_t>(argc)}, error));
+    fmt::print(
+        stderr, "ckpt-save: {} (see ckpt-save --help)\n",
+        ckpt::printable(ckpt::what_is_wrong(app, {argv, static_cast<std::size_t>(argc)}, error)));
     return kUsage;
   }
 
@@ -136,19 +137,20 @@ int main(int argc, char** argv) {
     request.progress = &show_progress;
     const auto result = file.empty() ? save_in_store(request) : save_as(request, file);
     if (::isatty(STDERR_FILENO) == 1) fmt::print(stderr, "\r\033[K");
-    fmt::print("Saved {}: {} in {:.2f} s, {} thread{}\n", file.empty() ? result.path : file,
+    fmt::print("Saved {}: {} in {:.2f} s, {} thread{}\n",
+               ckpt::printable(file.empty() ? result.path : file),
                ckpt::size_text(result.file_bytes), result.seconds, result.threads,
                result.threads == 1 ? "" : "s");
     if (!result.fidelity.empty()) {
       fmt::print("Will not come back as it was:\n");
       for (const auto& finding : result.fidelity)
         fmt::print("  {}: {}: {}: {}\n", ckpt::state::severity_name(finding.severity),
-                   finding.object, finding.kind, finding.text);
+                   ckpt::printable(finding.object), finding.kind, ckpt::printable(finding.text));
     }
     return 0;
   } catch (const std::exception& error) {
     if (::isatty(STDERR_FILENO) == 1) fmt::print(stderr, "\r\033[K");
-    fmt::print(stderr, "ckpt-save: {}\n", error.what());
+    fmt::print(stderr, "ckpt-save: {}\n", ckpt::printable(error.what()));
     return kFailed;
   }
 }
