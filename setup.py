@@ -36,8 +36,6 @@ def cmake_build(build_temp: str) -> Path:
         "-S", str(ROOT),
         "-B", str(directory),
         "-DCMAKE_BUILD_TYPE=Release",
-        # A warning of a newer compiler must not keep a user from installing.
-        "-DCKPT_WERROR=OFF",
         f"-DCKPT_PYTHON={sys.executable}",
     ]  # fmt: skip
     try:
