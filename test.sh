@@ -148,6 +148,9 @@ step_pytest-user() {
 # In a root of its own, kept in build/debian13 for the next time.
 step_debian13() { scripts/test_debian13.sh; }
 
+# The build with README.md's packages, and the Debian package, on systems that have nothing else.
+step_deb() { scripts/test_deb.sh; }
+
 case $* in
   "") steps=("${all_steps[@]}" "${long_steps[@]}") ;;
   quick) steps=("${quick_steps[@]}") ;;

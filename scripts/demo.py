@@ -1,7 +1,8 @@
 """Types two GDB sessions on a terminal and shows them: save in one, restore in the other.
 
-Used by demo.sh. Ends with status 0 when the program, restored, went on to its end and printed the
-number that it had drawn before the save.
+Used by demo.sh. The argument, if there is one, is the load.py of an installation. Ends with status 0
+when the program, restored, went on to its end and printed the number that it had drawn before the
+save.
 """
 
 from __future__ import annotations
@@ -81,12 +82,13 @@ def nonce_in(text: str, words: str) -> str:
 def main() -> int:
     if not sys.stdout.isatty():
         os.environ["TERM"] = "dumb"  # no colours in a log
+    load = sys.argv[1] if len(sys.argv) > 1 else "gdbext/load.py"
     program = ["--args", "/usr/bin/python3", "scripts/demo_program.py"]
     with tempfile.TemporaryDirectory(prefix="ckpt-demo.") as store:
         os.environ["CKPT_DIR"] = store
 
         first = Session("First session: run, interrupt in the middle, save, quit", program)
-        first.type("source gdbext/load.py")
+        first.type(f"source {load}")
         before = first.start("run", until="chunk 4 of")
         before += "chunk 4 of" + first.interrupt()
         first.type("info threads")
@@ -94,7 +96,7 @@ def main() -> int:
         first.quit()
 
         second = Session("Second session: nothing but GDB; the program goes on where it was", [])
-        second.type("source gdbext/load.py")
+        second.type(f"source {load}")
         second.type("ckpt list")
         second.type("ckpt restore half-way")
         second.type("info threads")

@@ -1,0 +1,76 @@
+# Sourced by scripts that need a Debian system with nothing on it: makes one below build/ and runs
+# commands in it. Not a program. The caller has sourced common.sh, and is root.
+#
+# It is the release of this machine, from the mirror in this machine's apt sources. It is made once
+# and kept as a tar file; packages that were fetched are kept, too.
+
+clean_roots=$root/build/clean-root
+
+# The Debian archives among apt's sources, as lines of a sources.list.
+clean_root_sources() {
+  apt-get indextargets --format 'deb $(REPO_URI) $(CODENAME) $(COMPONENT)' \
+    'Created-By: Packages' 'Origin: Debian' | sort -u
+}
+
+# Makes the tar file if it is not there.
+clean_root_base() {
+  local release mirror base=$clean_roots/base
+  [[ -e $base.tar ]] && return
+  need_packages debootstrap || return
+  release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+  [[ $(clean_root_sources) ]] || apt-get -qq update
+  mirror=$(clean_root_sources | awk -v release="$release" '$3 == release { print $2; exit }')
+  [[ $mirror ]] || { echo "apt's sources name no mirror of Debian $release" >&2; return 1; }
+  say "Making a minimal Debian $release"
+  mkdir -p "$clean_roots/archives/partial"
+  rm -rf --one-file-system "$base"
+  nice debootstrap --variant=minbase "$release" "$base" "$mirror" >"$base.log" 2>&1 ||
+    { tail -n 20 "$base.log" >&2; return 1; }
+  clean_root_sources >"$base/etc/apt/sources.list"
+  apt-config dump | sed -n '/^Acquire::.*Proxy/Ip' >"$base/etc/apt/apt.conf.d/90proxy"
+  printf '#!/bin/sh\nexit 101\n' >"$base/usr/sbin/policy-rc.d" # no service is to start
+  chmod +x "$base/usr/sbin/policy-rc.d"
+  rm -f "$base"/var/cache/apt/archives/*.deb
+  tar -cf "$base.tar.new" -C "$base" . && mv "$base.tar.new" "$base.tar"
+  rm -rf --one-file-system "$base" "$base.log"
+}
+
+# clean_root NAME : a new root of that name, with an ordinary user "visitor".
+clean_root() {
+  local place=$clean_roots/$1
+  rm -rf --one-file-system "$place"
+  mkdir -p "$place"
+  tar -xf "$clean_roots/base.tar" -C "$place" || return
+  cp -L /etc/resolv.conf /etc/hosts "$place/etc/"
+  in_clean_root "$1" root useradd --create-home --shell /bin/bash visitor
+}
+
+# in_clean_root NAME USER COMMAND... : in the user's home directory. Mounts are made in a namespace of
+# the command's own, and processes run in one: whatever it leaves behind ends with it.
+in_clean_root() {
+  local place=$clean_roots/$1 user=$2
+  shift 2
+  unshare --mount --propagation private --pid --fork --kill-child bash -c '
+    place=$1 archives=$2 user=$3
+    shift 3
+    mount -t proc proc "$place/proc" && mount --rbind /dev "$place/dev" &&
+      mount --bind "$archives" "$place/var/cache/apt/archives" || exit
+    home=$(chroot "$place" getent passwd "$user" | cut -d: -f6)
+    exec chroot "$place" setpriv --reuid "$user" --regid "$user" --init-groups env -i \
+      --chdir="$home" HOME="$home" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+      LANG=C.UTF-8 TERM="${TERM:-xterm}" DEBIAN_FRONTEND=noninteractive "$@"
+  ' bash "$place" "$clean_roots/archives" "$user" "$@"
+}
+
+# clean_root_install NAME PACKAGE...
+clean_root_install() {
+  local name=$1 log=$clean_roots/$1.log
+  shift
+  in_clean_root "$name" root sh -c 'apt-get -qq update && apt-get -qq -o Dpkg::Use-Pty=0 \
+    -o APT::Keep-Downloaded-Packages=true install -y --no-install-recommends "$@"' sh "$@" \
+    >"$log" 2>&1 || { tail -n 30 "$log" >&2; return 1; }
+  rm -f "$log"
+}
+
+# clean_root_remove NAME
+clean_root_remove() { rm -rf --one-file-system "${clean_roots:?}/$1"; }
