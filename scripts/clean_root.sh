@@ -12,15 +12,53 @@ clean_root_sources() {
     'Created-By: Packages' 'Origin: Debian' | sort -u
 }
 
+# The mirror of Debian's archive that they name first; nothing if they name none.
+debian_mirror() {
+  [[ $(clean_root_sources) ]] || apt-get -qq update >&2
+  clean_root_sources | awk '$3 !~ /-/ { print $2; exit }'
+}
+
+this_release() { (. /etc/os-release && echo "${VERSION_CODENAME:-}"); }
+
+# why_no_root RELEASE : why a root of that release of Debian cannot be made or entered on this machine,
+# in words; nothing if it can. Not for a reason to be looked for in gdb-ckpt.
+why_no_root() {
+  local release=$1 mirror
+  if [[ $(id -u) != 0 ]]; then
+    echo "making and entering a root of another system needs root"
+  elif ! need_packages debootstrap >&2 || ! command -v debootstrap >/dev/null; then
+    echo "there is no debootstrap, and it cannot be installed"
+  elif mirror=$(debian_mirror) && [[ ! $mirror ]]; then
+    echo "apt's sources name no mirror of Debian"
+  elif ! wget -q --tries=2 --timeout=20 -O /dev/null "${mirror%/}/dists/$release/InRelease"; then
+    echo "$mirror, which apt's sources name, cannot be reached or has no $release"
+  elif ! can_enter; then
+    echo "this user may not make mounts, devices and namespaces"
+  fi
+}
+
+# What debootstrap does and what entering takes, where the roots are to be.
+can_enter() {
+  local place status
+  mkdir -p "$root/build" && place=$(mktemp -d "$root/build/root.XXXXXX") || return
+  unshare --mount --propagation private --pid --fork --kill-child bash -ec '
+    mkdir "$1/proc"
+    mount -t proc proc "$1/proc"
+    mknod "$1/null" c 1 3
+    echo >"$1/null"
+    mount --bind "$1/proc" "$1/proc"
+    chroot / true' bash "$place" >&2
+  status=$?
+  rm -rf --one-file-system "$place"
+  return $status
+}
+
 # Makes the tar file if it is not there.
 clean_root_base() {
   local release mirror base=$clean_roots/base
   [[ -e $base.tar ]] && return
-  need_packages debootstrap || return
-  release=$(. /etc/os-release && echo "$VERSION_CODENAME")
-  [[ $(clean_root_sources) ]] || apt-get -qq update
-  mirror=$(clean_root_sources | awk -v release="$release" '$3 == release { print $2; exit }')
-  [[ $mirror ]] || { echo "apt's sources name no mirror of Debian $release" >&2; return 1; }
+  release=$(this_release)
+  mirror=$(debian_mirror)
   say "Making a minimal Debian $release"
   mkdir -p "$clean_roots/archives/partial"
   rm -rf --one-file-system "$base"

@@ -8,8 +8,9 @@ cd "$root"
 source scripts/common.sh
 source scripts/clean_root.sh
 
-[[ $(id -u) == 0 ]] || { echo "Making and entering a root of another system needs root." >&2; exit 1; }
-need_packages debootstrap lintian
+why=$(why_no_root "$(this_release)")
+[[ ! $why ]] || { echo "test_deb.sh: $why" >&2; exit 1; }
+need_packages lintian
 clean_root_base
 
 # What a reader would type: the first block of the section, without the continuation of lines.

@@ -11,6 +11,7 @@ set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root" || exit 1
 source scripts/common.sh
+source scripts/clean_root.sh
 
 release=trixie
 place=${CKPT_DEBIAN13_ROOT:-$root/build/debian13}
@@ -27,23 +28,16 @@ fail() {
 
 # All mounts are made in a mount namespace of our own: they are gone when we are, however we end.
 if [[ ${CKPT_DEBIAN13_INSIDE:-} != "$$" ]]; then
-  [[ $(id -u) == 0 ]] || fail "making and entering a root of another system needs root"
-  need_packages debootstrap || exit 1
+  why=$(why_no_root "$release")
+  [[ ! $why ]] || fail "$why"
   CKPT_DEBIAN13_INSIDE=$$ exec unshare --mount --propagation private "${BASH_SOURCE[0]}" "$@"
 fi
 
-mirror() {
-  apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' |
-    awk '$1 !~ /-/ { print $2; exit }'
-}
-
 make_root() {
   local from
-  from=$(mirror)
-  [[ $from ]] || { apt-get -qq update; from=$(mirror); }
-  [[ $from ]] || fail "apt's sources name no Debian mirror"
+  from=$(debian_mirror)
   say "Making a root of Debian 13 in $place"
-  rm -rf "$place"
+  rm -rf --one-file-system "$place"
   mkdir -p "${place%/*}"
   nice debootstrap --variant=minbase --include=ca-certificates "$release" "$place" "$from" \
     >"$place.log" 2>&1 || { tail -n 20 "$place.log" >&2; fail "debootstrap failed"; }
