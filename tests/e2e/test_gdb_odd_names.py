@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
-from scene import Scene, restore, save
+from gdbsession import GdbSession
+from hypothesis import HealthCheck, given, settings
+from scene import Scene
+from support.odd_names import NAMES as ANY_NAME
+from support.odd_names import SNAPSHOTS
 
 NAMES = {
     "no-utf8": b"\xff\xc3(\xed\xb3\xbfx",
@@ -20,14 +25,17 @@ def text(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
 
 
-@pytest.mark.parametrize("kind", NAMES)
-def test_names_come_back(scene: Scene, kind: str) -> None:
-    """An argument, a variable, the program's directory, file and thread have such names, and where GDB can start it, the
-    program itself.
-    """
-    name = text(NAMES[kind])
+def sourced(scene: Scene, gdb: GdbSession, command: str, snapshot: str) -> str:
+    """What COMMAND "SNAPSHOT" prints, read from a script: on a terminal some characters are keys."""
+    quoted = snapshot.replace("\\", "\\\\").replace('"', '\\"')
+    script = scene.write("command.gdb", f'{command} "{quoted}"\n')
+    return gdb.execute(f"source {script}")
+
+
+def they_come_back(scene: Scene, name: str, snapshot: str, *, program_too: bool) -> None:
+    """An argument, a variable, the program's directory, file and thread are called `name`."""
     program = scene.copy_of("odd_names")
-    if kind in ("no-utf8", "escapes"):
+    if program_too:
         home = scene.directory / f"in {name}"
         home.mkdir()
         program = program.rename(home / f"named {name}")
@@ -35,20 +43,32 @@ def test_names_come_back(scene: Scene, kind: str) -> None:
     gdb.execute("break named")
     assert "Breakpoint 1, " in gdb.execute("run")
     arguments, environment = gdb.execute("show args"), gdb.execute("show environment NAME")
-    saved = save(gdb, "odd")
-    assert saved.report == ""
-    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", gdb.execute("ckpt info odd"))
+    printed = sourced(scene, gdb, "ckpt save", snapshot)
+    assert printed.startswith(f'Saved "{snapshot}": ') and "\n" not in printed, printed
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", sourced(scene, gdb, "ckpt info", snapshot))
     gdb.quit()
     for _ in range(2):
         again = scene.gdb()
-        restored = restore(again, "odd")
-        assert not [note for note in restored.notes if "could not" in note], restored.text
+        printed = sourced(scene, again, "ckpt restore", snapshot)
+        assert f'Restored "{snapshot}", ' in printed and "could not" not in printed, printed
         assert again.execute("show args") == arguments
         assert again.execute("show environment NAME") == environment
         # A second one is as good.
-        save(again, "odd -force")
+        assert f'Saved "{snapshot}": ' in sourced(scene, again, "ckpt save -force", snapshot)
         again.execute("delete")
         again.start("continue")
         again.type_line("go")
         assert "PASS" in again.wait_prompt(), again.report()
         again.quit()
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_names_come_back(scene: Scene, kind: str) -> None:
+    # Where GDB can start it, the program itself is called so, too.
+    they_come_back(scene, text(NAMES[kind]), "odd", program_too=kind in ("no-utf8", "escapes"))
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=ANY_NAME, snapshot=SNAPSHOTS)
+def test_any_names_come_back(make_scene: Callable[[], Scene], name: bytes, snapshot: str) -> None:
+    they_come_back(make_scene(), text(name), snapshot, program_too=False)

@@ -9,15 +9,8 @@ import subprocess
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from support.checkpoint import Workshop, passed
-
-# What a shell, a terminal, a parser of lines or a decoder might take for something else, and any other bytes.
-NASTY = (b"\n", b"\r", b" ", b"'", b'"', b"$", b"\\", b"\x1b[31m", b"\x7f", b"\xff", b"\xc3(", b"\xed\xb3\xbf", b"=", b"%s")
-NAMES = st.lists(
-    st.one_of(st.sampled_from(NASTY), st.binary(min_size=1, max_size=3)), min_size=1, max_size=8
-).map(lambda parts: b"".join(parts).replace(b"\0", b"0").replace(b"/", b"_") + b"x")
-
+from support.odd_names import NAMES
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=NAMES, argument=NAMES)
