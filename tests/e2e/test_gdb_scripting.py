@@ -418,7 +418,7 @@ def test_the_scripts_of_the_documentation(scene: Scene) -> None:
     assert "refused: there is already" in printed
     source(scene, gdb, scripts.pop("log.py"), "log.py")
     assert "before-log: 0 findings]" in gdb.execute("ckpt save before-log")
-    source(scene, gdb, scripts.pop("token.py"), "token.py")
+    source(scene, gdb, scripts.pop("session_token.py"), "session_token.py")
     assert "is about to be saved as with-token" in gdb.execute("ckpt save with-token")
     gdb.execute("ckpt restore with-token")
     assert gdb.value("ticket") == "4711"
