@@ -1,17 +1,15 @@
 #include "snapshot/ids.hpp"
 
-#include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include <algorithm>
-#include <cerrno>
 
 #include "base/error.hpp"
 #include "threads/frames.hpp"
 #include "threads/go_runtime.hpp"
 #include "threads/library.hpp"
 #include "threads/signal_frames.hpp"
+#include "tracee/stepping.hpp"
 
 namespace ckpt::snapshot {
 
@@ -47,22 +45,11 @@ std::vector<threads::MappedObject> mapped_objects(const state::AddressSpace& spa
 // Lets a thread run on, by single steps, until it is out of `code`.
 void step_out(Tid tid, const proc::PageRun& code) {
   constexpr int kMostSteps = 100'000;
-  const std::uint64_t mask = tracee::get_signal_mask(tid);
-  const auto stop = tracee::get_siginfo(tid);
-  tracee::set_signal_mask(tid, ~0ULL);
-  for (int i = 0; i < kMostSteps; ++i) {
-    const Addr pc{tracee::get_registers(tid).rip};
-    if (pc < code.start || pc >= code.end) {
-      tracee::set_signal_mask(tid, mask);
-      if (stop) tracee::set_siginfo(tid, *stop);
-      return;
-    }
-    if (::ptrace(PTRACE_SINGLESTEP, tid, nullptr, nullptr) != 0)
-      throw_errno(fmt::format("step thread {}", tid), errno);
-    tracee::wait_stop(tid);
-  }
-  tracee::set_signal_mask(tid, mask);
-  fail(ErrorKind::refused, "thread {}: it does not leave the translation of its ids", tid);
+  const auto inside = [&](const tracee::Registers& registers) {
+    return Addr{registers.rip} >= code.start && Addr{registers.rip} < code.end;
+  };
+  if (!tracee::step_while(tid, inside, kMostSteps))
+    fail(ErrorKind::refused, "thread {}: it does not leave the translation of its ids", tid);
 }
 
 std::vector<proc::PageRun> lock_places(const state::AddressSpace& space) {
