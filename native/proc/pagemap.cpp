@@ -141,6 +141,16 @@ std::vector<PageRun> Pagemap::guard_runs(Addr start, Addr end) const {
   return scan(fd_, start, end, query);
 }
 
+std::vector<PageRun> Pagemap::swapped_runs(Addr start, Addr end) const {
+  if (has_scan_) {
+    ScanQuery query;
+    query.all_of = kPageIsSwapped;
+    return scan(fd_, start, end, query);
+  }
+  return runs_by_entry(start, end,
+                       [](std::uint64_t entry) { return (entry & kEntrySwapped) != 0; });
+}
+
 std::vector<PageRun> Pagemap::runs_by_entry(
     Addr start, Addr end, const std::function<bool(std::uint64_t)>& wanted) const {
   constexpr std::uint64_t kBatch = 65536;
@@ -178,6 +188,21 @@ std::vector<PageRun> merge_runs(const std::vector<PageRun>& runs) {
       merged.push_back(run);
   }
   return merged;
+}
+
+std::vector<PageRun> subtract_runs(const std::vector<PageRun>& runs,
+                                   const std::vector<PageRun>& without) {
+  std::vector<PageRun> left;
+  for (const PageRun& run : runs) {
+    Addr from = run.start;
+    for (const PageRun& hole : without) {
+      if (hole.end <= from || hole.start >= run.end) continue;
+      if (from < hole.start) left.push_back({from, hole.start});
+      from = hole.end;
+    }
+    if (from < run.end) left.push_back({from, run.end});
+  }
+  return left;
 }
 
 }  // namespace ckpt::proc

@@ -29,8 +29,13 @@ class Pagemap {
   /// kernel's zero page, not a clean page of a file, not a guard page. Ascending, not adjacent.
   [[nodiscard]] std::vector<PageRun> private_runs(Addr start, Addr end) const;
 
-  /// Runs of guard pages (MADV_GUARD_INSTALL); empty where the kernel cannot tell.
+  /// Whether the kernel tells guard pages (MADV_GUARD_INSTALL) from others: since 6.15. Those of
+  /// 6.13 count as swapped.
+  [[nodiscard]] bool tells_guards() const { return has_guard_; }
+  /// Runs of guard pages; empty where the kernel cannot tell.
   [[nodiscard]] std::vector<PageRun> guard_runs(Addr start, Addr end) const;
+  /// Runs of pages in swap, or, where the kernel cannot tell, of guard pages.
+  [[nodiscard]] std::vector<PageRun> swapped_runs(Addr start, Addr end) const;
 
   /// Runs of pages present or swapped, of whatever kind.
   [[nodiscard]] std::vector<PageRun> present_runs(Addr start, Addr end) const;
@@ -46,5 +51,9 @@ class Pagemap {
 
 /// Joins touching and overlapping runs; the input must be sorted by start.
 std::vector<PageRun> merge_runs(const std::vector<PageRun>& runs);
+
+/// What of `runs` is not in `without`; both ascending and not overlapping, as is the result.
+std::vector<PageRun> subtract_runs(const std::vector<PageRun>& runs,
+                                   const std::vector<PageRun>& without);
 
 }  // namespace ckpt::proc

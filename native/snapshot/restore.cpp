@@ -321,7 +321,7 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   fault_point("restore-map");
   state::fill(main, scratch, snapshot.space, extents, opened.image);
   state::expire_name_caches(memory, snapshot.space);
-  state::seal(main, scratch, memory, snapshot.space, extents);
+  state::seal(main, scratch, memory, snapshot.space, extents, result.notes);
   fault_point("restore-fill");
 
   files.seal();

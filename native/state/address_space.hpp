@@ -110,6 +110,6 @@ void fill(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const Ad
 /// Step 4: final protections, advice, guard pages, locks, and the bounds.
 void seal(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
           const tracee::Memory& memory, const AddressSpace& space,
-          const std::vector<image::Extent>& extents);
+          const std::vector<image::Extent>& extents, std::vector<std::string>& notes);
 
 }  // namespace ckpt::state

@@ -121,12 +121,25 @@ class Examiner {
   }
 
   void examine_private(Region& region) {
-    const proc::Mapping& map = region.mapping;
     region.backing = Backing::anonymous;
+    examine_pages(region);
     // Memory of which the kernel may make zeros at any time (MAP_DROPPABLE). C libraries keep the
     // state of vgetrandom() there: restored twice, it would give the same numbers twice.
-    if (!map.has_flag("dp")) region.stored = pagemap_.private_runs(map.start, map.end);
+    if (region.mapping.has_flag("dp")) region.stored.clear();
+  }
+
+  void examine_pages(Region& region) {
+    const proc::Mapping& map = region.mapping;
+    region.stored = pagemap_.private_runs(map.start, map.end);
     region.guards = pagemap_.guard_runs(map.start, map.end);
+    if (pagemap_.tells_guards()) return;
+    // Linux 6.13 and 6.14: what is "in swap" and cannot be read is a guard page.
+    std::vector<std::byte> byte(1);
+    for (const auto& run : pagemap_.swapped_runs(map.start, map.end))
+      for (Addr at = run.start; at < run.end; at = at + kPageSize)
+        if (context_.memory.read_some(at, byte) == 0) region.guards.push_back({at, at + kPageSize});
+    region.guards = proc::merge_runs(region.guards);
+    region.stored = proc::subtract_runs(region.stored, region.guards);
   }
 
   // Memory shared through an object without a name. Ask the object, not the page table, which
@@ -197,8 +210,7 @@ class Examiner {
       return;
     }
     region.backing = Backing::private_file;
-    region.stored = pagemap_.private_runs(map.start, map.end);
-    region.guards = pagemap_.guard_runs(map.start, map.end);
+    examine_pages(region);
     const proc::PageRun first{map.start, map.start + kPageSize};
     if (elf && map.offset_bytes == 0 &&
         (region.stored.empty() || region.stored.front().start != map.start)) {

@@ -219,6 +219,26 @@ const Region* heap_beside_data(const AddressSpace& space) {
   return nullptr;
 }
 
+// Kernels before 6.13 have no such pages; pages without access fault as well.
+void install_guards(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                    std::vector<LoopEntry>& guards, std::vector<std::string>& notes) {
+  thread.run(scratch, guards);
+  std::vector<LoopEntry> protect;
+  for (const LoopEntry& row : guards) {
+    if (row.result == 0) continue;
+    if (row.result != -EINVAL)
+      throw_errno(fmt::format("madvise (guard pages at {:#x})", row.arguments[0]),
+                  static_cast<int>(-row.result));
+    protect.push_back(
+        tracee::loop_entry(SYS_mprotect, {row.arguments[0], row.arguments[1], PROT_NONE}));
+  }
+  if (protect.empty()) return;
+  thread.run(scratch, protect, true, "mprotect (guard pages)");
+  notes.push_back(
+      "this kernel has no guard pages (MADV_GUARD_INSTALL, Linux 6.13): those of the program come "
+      "back as pages without access, which its MADV_GUARD_REMOVE will not remove");
+}
+
 const std::array<std::pair<std::string_view, std::uint64_t>, 8> kAdvice = {{
     {"dc", MADV_DONTFORK},
     {"dd", MADV_DONTDUMP},
@@ -381,7 +401,7 @@ void fill(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const Ad
 
 void seal(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
           const tracee::Memory& memory, const AddressSpace& space,
-          const std::vector<image::Extent>& extents) {
+          const std::vector<image::Extent>& extents, std::vector<std::string>& notes) {
   std::vector<LoopEntry> protect;
   std::vector<LoopEntry> advise;  // advice is advice: a kernel without huge pages says EINVAL
   std::vector<LoopEntry> guard;
@@ -408,7 +428,7 @@ void seal(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
     advise.push_back(tracee::loop_entry(
         SYS_madvise, {heap->mapping.start.value, heap->mapping.size(), MADV_DODUMP}));
   thread.run(scratch, advise);
-  thread.run(scratch, guard, true, "madvise (guard pages)");
+  install_guards(thread, scratch, guard, notes);
 
   // After the prctl_mm_map the auxiliary vector, which must not overlap the table of the run.
   prctl_mm_map map{};

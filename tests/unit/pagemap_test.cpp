@@ -35,6 +35,22 @@ TEST(MergeRuns, JoinsWhatTouchesOrOverlaps) {
   }
 }
 
+TEST(SubtractRuns, LeavesWhatIsOutside) {
+  struct Row {
+    Runs runs, without, expected;
+  };
+  const auto run = [](std::uint64_t start, std::uint64_t end) {
+    return PageRun{Addr{start}, Addr{end}};
+  };
+  for (const Row& row :
+       {Row{{}, {run(1, 2)}, {}}, Row{{run(1, 5)}, {}, {run(1, 5)}},
+        Row{{run(1, 5)}, {run(2, 3)}, {run(1, 2), run(3, 5)}},
+        Row{{run(1, 5)}, {run(1, 2), run(4, 9)}, {run(2, 4)}},
+        Row{{run(1, 3), run(5, 9)}, {run(2, 7)}, {run(1, 2), run(7, 9)}},
+        Row{{run(4, 5)}, {run(1, 9)}, {}}, Row{{run(4, 5)}, {run(5, 9)}, {run(4, 5)}}})
+    EXPECT_EQ(subtract_runs(row.runs, row.without), row.expected);
+}
+
 class OwnPages : public ::testing::Test {
  protected:
   static constexpr std::size_t kPages = 16;
