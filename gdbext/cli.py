@@ -267,7 +267,7 @@ def _width() -> Optional[int]:
 
 def _info(options: argparse.Namespace) -> int:
     from . import report
-    from .snapshot import describe
+    from .snapshot import describe, foreign_vdso
 
     store = _store(options)
     name, path = store.resolve(options.name)
@@ -276,7 +276,7 @@ def _info(options: argparse.Namespace) -> int:
     if options.json:
         print(report.info_json(name, str(path), record))
     else:
-        print(*report.info(name, str(path), record), sep="\n")
+        print(*report.info(name, str(path), record, (), foreign_vdso(path)), sep="\n")
     return DONE
 
 

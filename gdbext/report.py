@@ -325,8 +325,12 @@ class RestoredHere(NamedTuple):
     ids: str
 
 
-def info(name: str, path: str, record: Record, here: Sequence[RestoredHere] = ()) -> List[str]:
-    """`ckpt info NAME`. `here`: what was restored from it and is still there."""
+def info(
+    name: str, path: str, record: Record, here: Sequence[RestoredHere] = (), vdso: str = ""
+) -> List[str]:
+    """`ckpt info NAME`. `here`: what was restored from it and is still there. `vdso`: what a restore
+    here does about its vdso, if anything.
+    """
     main = record.threads[0]
     facts = [
         ("Snapshot", name),
@@ -337,6 +341,7 @@ def info(name: str, path: str, record: Record, here: Sequence[RestoredHere] = ()
             f"{moment(record.created)} on {record.hostname} (Linux {record.kernel}) "
             f"by {record.creator}",
         ),
+        ("Vdso", vdso),
         ("Program", record.program),
         ("Arguments", " ".join(record.argv[1:])),
         ("Directory", record.cwd),

@@ -49,6 +49,17 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], bool]
 
 
+def foreign_vdso(path: Path) -> str:
+    """What a restore on this machine does about the vdso of the image at `path`, if that is another
+    kernel's; else an empty text.
+    """
+    try:
+        kernel = native.module().led_vdso(str(path))
+    except native.error_type() as error:
+        return str(error)
+    return f"of Linux {kernel}: a restore here leads it to this kernel's" if kernel else ""
+
+
 def describe(path: Path) -> Record:
     """The record of the image at `path`. Raises SnapshotError for one that cannot be read."""
     try:

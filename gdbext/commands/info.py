@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Tuple
 
 from ..options import Parsed, Words, argument, flag
@@ -25,12 +26,13 @@ def run(options: Options) -> None:
     """Show what a snapshot says of itself."""
     from .. import report, session
     from ..session import hardware
+    from ..snapshot import foreign_vdso
 
     found = _found(options)
     if options.json:
         session.show(report.info_json(*found))
     else:
-        session.show(*report.info(*found))
+        session.show(*report.info(*found, foreign_vdso(Path(found[1]))))
         session.show(*(f"note: {note}" for note in hardware.notes_before_restore(found[2])))
 
 

@@ -15,6 +15,7 @@
 #include "bindings/offline.hpp"
 #include "snapshot/capture.hpp"
 #include "snapshot/describe.hpp"
+#include "snapshot/kernel_pages.hpp"
 #include "snapshot/restore.hpp"
 #include "snapshot/snapshot.hpp"
 #include "state/terminal.hpp"
@@ -120,6 +121,11 @@ py::object capture(const py::dict& request_dict, py::object progress, py::object
                     {"seconds", result.seconds},
                     {"threads", result.threads},
                     {"fidelity", ckpt::state::findings_to_json(result.fidelity)}});
+}
+
+std::string led_vdso(const std::string& path) {
+  const ckpt::snapshot::Snapshot snapshot(path);
+  return ckpt::snapshot::needs_guide(snapshot) ? ckpt::snapshot::vdso_kernel(snapshot) : "";
 }
 
 py::object describe(const std::string& path) {
@@ -250,6 +256,10 @@ PYBIND11_MODULE(_native, module) {
   module.def("describe", &describe, py::arg("path"),
              "The record of a snapshot as a dict. Checks header and notes, reads no memory. "
              "Raises NativeError.");
+  module.def(
+      "led_vdso", &led_vdso, py::arg("path"),
+      "The release of the kernel that a snapshot's vdso is of, if a restore here leads it to "
+      "this kernel's; else an empty text. Raises NativeError when no restore is possible.");
   module.def("validate", &validate, py::arg("path"), py::arg("options"),
              py::arg("progress") = py::none(),
              "Checks everything about a restore that can be checked without starting anything.\n\n"

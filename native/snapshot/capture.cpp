@@ -21,6 +21,7 @@
 #include "image/writer.hpp"
 #include "proc/text.hpp"
 #include "snapshot/ids.hpp"
+#include "snapshot/kernel_pages.hpp"
 #include "snapshot/machine.hpp"
 #include "state/address_space.hpp"
 #include "state/children.hpp"
@@ -399,8 +400,11 @@ CaptureResult capture(const CaptureRequest& request) {
 
   Captured captured;
   const auto boundary = hide_boundary(context);
+  const auto mappings = context.process.mappings();
+  const auto guide = hide_guide(context, mappings);
   captured.threads = look_at_threads(context, request);
   const Answers answers = interrogate(context, captured, request.tracer_options);
+  look_beyond_vdso(context, mappings, guide, captured.signals, captured.threads);
   for (const auto& thread : captured.threads)
     if (!thread.ended && thread.filters.empty() && context.process.status(thread.lwp).seccomp != 0)
       context.report.add(state::Severity::changed, fmt::format("thread {}", thread.tid), "seccomp",
@@ -424,6 +428,8 @@ CaptureResult capture(const CaptureRequest& request) {
                    : found->second;
       },
       answers.brk);
+  captured.space.vdso_kernel = guide ? guide->kernel : kernel_release();
+  if (guide) state::return_kernel_pages(captured.space, *guide);
   state::note_huge_pages(context.report, captured.descriptors, captured.space);
   note_ids(context, captured.program, captured.space, boundary, captured.signals, captured.threads,
            captured.process, captured.children);

@@ -65,12 +65,15 @@ std::vector<proc::PageRun> lock_places(const state::AddressSpace& space) {
 }
 
 // `roomy`: heap and stack can grow as far as they are likely to.
-std::vector<proc::PageRun> taken_places(const state::AddressSpace& space, bool roomy) {
+std::vector<proc::PageRun> taken_places(const state::AddressSpace& space,
+                                        const std::vector<proc::Mapping>& now, bool roomy) {
   const std::uint64_t heap_room = roomy ? 1ULL << 30U : 1ULL << 20U;
   const std::uint64_t stack_room = roomy ? 256ULL << 20U : 8ULL << 20U;
   std::vector<proc::PageRun> taken;
   for (const auto& region : space.regions)
     taken.push_back({region.mapping.start, region.mapping.end});
+  for (const auto& map : now)
+    if (map.path != "[vsyscall]") taken.push_back({map.start, map.end});
   taken.push_back({space.bounds.start_brk, space.bounds.brk + heap_room});
   taken.push_back({space.bounds.start_stack - stack_room, space.bounds.start_stack});
   std::sort(taken.begin(), taken.end());
@@ -105,10 +108,13 @@ void put_boundary(const Snapshot& snapshot, const threads::Library& library,
     notes.push_back(fmt::format("new ids: {} of the children that have ended go by their new ids",
                                 ids.children.size() - threads::kMostBoundaryChildren));
   const std::uint64_t bytes = threads::boundary_bytes(library, ids);
-  auto place = threads::find_boundary_place(library, taken_places(snapshot.space, true), bytes);
+  const auto mappings = proc::ProcessDir(main.tid()).mappings();
+  auto place =
+      threads::find_boundary_place(library, taken_places(snapshot.space, mappings, true), bytes);
   // A reservation of many TiB may leave nothing but the gap below the stack.
   if (!place)
-    place = threads::find_boundary_place(library, taken_places(snapshot.space, false), bytes);
+    place =
+        threads::find_boundary_place(library, taken_places(snapshot.space, mappings, false), bytes);
   if (!place) {
     notes.push_back(fmt::format("new ids: no room near the C library: {}", kEffect));
     return;
@@ -156,7 +162,7 @@ std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& conte
   for (const Tid tid : context.process.threads())
     if (tid != context.process.pid() || !context.process.main_ended())
       step_out(tid, boundary->code);
-  context.hidden = boundary->mapping;
+  context.hidden.push_back(boundary->mapping);
   for (const auto& patch : boundary->patches) {
     const auto bytes = std::as_bytes(std::span(patch.original)).first(threads::kPatchBytes);
     context.unpatched.emplace_back(Addr{patch.address},

@@ -1,17 +1,17 @@
 #include "snapshot/machine.hpp"
 
+#include <sys/ucontext.h>
 #include <sys/utsname.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <set>
 
 #include "base/error.hpp"
 #include "base/io.hpp"
-#include "proc/process_dir.hpp"
 #include "proc/text.hpp"
+#include "snapshot/interrupted.hpp"
+#include "state/xstate.hpp"
 
 namespace ckpt::snapshot {
 
@@ -20,16 +20,18 @@ namespace {
 using image::Json;
 
 // Flags of /proc/cpuinfo that stand for instructions a program may have chosen at its start (glibc
-// picks its memcpy once). Flags about power, virtualization and the like are not the program's.
+// picks its memcpy once), and that another processor refuses or does something else for. Not those
+// about power, virtualization and the like, which are not the program's; not those about speed
+// (erms, fsrm); not hints, which other processors skip (3dnowprefetch, cldemote); nor what a
+// restore takes away anyway (pku: memory comes back without keys; user_shstk: it is not saved).
 bool is_instruction_set(const std::string& flag) {
-  constexpr std::array<std::string_view, 22> kPrefixes = {
-      "sse",    "ssse", "avx",   "amx_",  "bmi",  "fma",    "aes",    "vaes",
-      "sha",    "gfni", "vpcl",  "pclm",  "movb", "movdir", "popcnt", "rdrand",
-      "rdseed", "f16c", "fsgsb", "xsave", "cx16", "clwb"};
-  constexpr std::array<std::string_view, 18> kExact = {
-      "mmx",     "adx",      "abm",       "lzcnt",      "erms",       "fsrm",
-      "rdpid",   "rdtscp",   "serialize", "clflushopt", "pku",        "ospke",
-      "lahf_lm", "cldemote", "waitpkg",   "xgetbv1",    "user_shstk", "3dnowprefetch"};
+  constexpr std::array<std::string_view, 21> kPrefixes = {
+      "sse",    "ssse",   "avx",    "amx_", "bmi",   "fma",  "aes",
+      "vaes",   "sha",    "gfni",   "vpcl", "pclm",  "movb", "movdir",
+      "popcnt", "rdrand", "rdseed", "f16c", "fsgsb", "cx16", "clwb"};
+  constexpr std::array<std::string_view, 14> kExact = {
+      "mmx",     "adx",     "abm",   "lzcnt",    "rdpid",  "rdtscp",     "serialize",
+      "waitpkg", "lahf_lm", "xsave", "xsaveopt", "xsavec", "clflushopt", "xgetbv1"};
   return std::any_of(kPrefixes.begin(), kPrefixes.end(),
                      [&](std::string_view prefix) { return flag.starts_with(prefix); }) ||
          std::find(kExact.begin(), kExact.end(), flag) != kExact.end();
@@ -52,47 +54,13 @@ std::vector<std::string> processor_features() {
   return features;
 }
 
-struct KernelPages {
-  std::vector<std::pair<std::string, std::uint64_t>> layout;  // name, bytes; in address order
-  std::vector<std::byte> vdso;
-};
-
-KernelPages own_kernel_pages() {
-  KernelPages pages;
-  for (const auto& mapping : proc::ProcessDir(::getpid()).mappings()) {
-    if (!mapping.is_kernel_special() || mapping.path == "[vsyscall]") continue;
-    pages.layout.emplace_back(mapping.path, mapping.size());
-    if (mapping.path == "[vdso]") {
-      pages.vdso.resize(mapping.size());
-      // NOLINTNEXTLINE(performance-no-int-to-ptr): our own mapping
-      std::memcpy(pages.vdso.data(), reinterpret_cast<const void*>(mapping.start.value),
-                  mapping.size());
-    }
-  }
-  return pages;
-}
-
-KernelPages saved_kernel_pages(const image::Reader& reader, const state::AddressSpace& space) {
-  KernelPages pages;
-  for (const auto& region : space.regions) {
-    if (region.backing != state::Backing::kernel) continue;
-    pages.layout.emplace_back(region.mapping.path, region.mapping.size());
-    if (region.mapping.path != "[vdso]") continue;
-    if (region.mapping.size() > (1U << 20U)) image::damaged("the size of the vdso");
-    pages.vdso.resize(region.mapping.size());
-    for (const auto& extent : reader.extents()) {
-      if (extent.start < region.mapping.start || extent.start >= region.mapping.end) continue;
-      const std::uint64_t at = extent.start - region.mapping.start;
-      if (extent.size_bytes > pages.vdso.size() - at) image::damaged("the vdso");
-      if (!pread_exact(reader.fd(), std::span(pages.vdso).subspan(at, extent.size_bytes),
-                       extent.file_offset, reader.path()))
-        image::damaged("the vdso");
-    }
-  }
-  return pages;
-}
-
 }  // namespace
+
+std::string kernel_release() {
+  utsname names{};
+  ::uname(&names);
+  return names.release;
+}
 
 Json describe_machine() {
   utsname names{};
@@ -102,29 +70,89 @@ Json describe_machine() {
   return {{"kernel", names.release},
           {"hostname", names.nodename},
           {"boot_id", boot},
-          {"cpu_flags", processor_features()}};
+          {"cpu_flags", processor_features()},
+          {"xstate", state::xstate_layout_to_json(state::own_xstate_layout())}};
 }
 
-void check_machine(const Json& saved, const image::Reader& reader,
-                   const state::AddressSpace& space) {
+void check_machine(const Snapshot& snapshot) {
+  const Json& saved = snapshot.reader.record().at("host");
   const auto features = processor_features();
   const std::set<std::string> have(features.begin(), features.end());
   std::string missing;
   for (const auto& flag : saved.at("cpu_flags"))
-    if (const auto name = flag.get<std::string>(); !have.contains(name))
+    if (const auto name = flag.get<std::string>(); is_instruction_set(name) && !have.contains(name))
       missing += (missing.empty() ? "" : " ") + name;
   if (!missing.empty())
     fail(ErrorKind::unsupported,
          "this processor lacks {}, which the program may be using: restore on a machine that has "
          "them",
          missing);
-  const KernelPages ours = own_kernel_pages();
-  const KernelPages theirs = saved_kernel_pages(reader, space);
-  if (ours.layout != theirs.layout || ours.vdso != theirs.vdso)
-    fail(ErrorKind::unsupported,
-         "this kernel's vdso is not that of the snapshot (saved under Linux {}): restore under "
-         "that kernel",
-         saved.at("kernel").get<std::string>());
+  const auto own = state::own_xstate_layout();
+  for (const auto& thread : snapshot.threads)
+    if (const auto lost = state::lost_components(thread.xstate, snapshot.xstate_layout, own);
+        !lost.empty())
+      fail(ErrorKind::unsupported,
+           "thread {}: it has values in registers of {}, which this processor lacks: restore on a "
+           "machine that has them",
+           thread.tid, lost);
+}
+
+void widen_state_saves(const Snapshot& snapshot, const tracee::Memory& memory) {
+  constexpr std::uint64_t kMostCodeBytes = 64U << 20U;
+  constexpr std::uint64_t kLeastStateBytes = 512;
+  constexpr std::uint64_t kMostStateBytes = 64U << 10U;
+  const auto own = state::own_xstate_layout();
+  if (own == snapshot.xstate_layout) return;
+  const std::uint64_t needed = state::state_save_bytes(own);
+  for (const auto& region : snapshot.space.regions) {
+    const proc::Mapping& map = region.mapping;
+    if (!region.file || !map.exec || map.size() > kMostCodeBytes) continue;
+    const std::string name = map.path.substr(map.path.rfind('/') + 1);
+    // A static program has a linker of its own, for plugins.
+    if (!name.starts_with("ld") && map.path != snapshot.program.path) continue;
+    std::vector<std::byte> code(map.size());
+    code.resize(memory.read_some(map.start, code));
+    for (const auto& save : state::find_state_saves(code)) {
+      for (const auto& thread : snapshot.threads) {
+        const Addr pc{thread.registers.rip};
+        if (pc >= map.start + save.begin && pc < map.start + save.end)
+          fail(ErrorKind::unsupported,
+               "thread {}: it is just about to save the state of the processor, and this one has "
+               "more of it: restore on a machine like that of the snapshot, or save once more",
+               thread.tid);
+      }
+      const Addr size_at{map.start.value + static_cast<std::uint64_t>(save.size_at)};
+      std::uint64_t size = 0;
+      const auto bytes = std::as_writable_bytes(std::span(&size, 1));
+      if (memory.read_some(size_at, bytes) == sizeof size && size >= kLeastStateBytes &&
+          size < std::min(needed, kMostStateBytes))
+        memory.write_value(size_at, needed);
+    }
+  }
+}
+
+void refit_signal_frames(const Snapshot& snapshot, const tracee::Memory& memory) {
+  const auto own = state::own_xstate_layout();
+  if (own == snapshot.xstate_layout) return;
+  const auto stacks = possible_stacks(snapshot.space);
+  for (const auto& thread : snapshot.threads) {
+    for (const auto& before : interrupted_places(thread, memory, snapshot.signals, stacks)) {
+      const Addr at{memory.read_value<std::uint64_t>(before.saved_at + sizeof(gregset_t))};
+      std::vector<std::byte> area(state::kMostSignalStateBytes);
+      area.resize(at ? memory.read_some(at, area) : 0);
+      const auto made = state::convert_signal_state(area, snapshot.xstate_layout, own);
+      if (!made) continue;
+      if (const auto lost = state::components_not_in(*made, area, snapshot.xstate_layout);
+          !lost.empty())
+        fail(
+            ErrorKind::unsupported,
+            "thread {}: the state that a signal handler will return to has values in registers of "
+            "{}, for which this processor has no room there: restore on a machine like that of the "
+            "snapshot",
+            thread.tid, lost);
+      memory.write(at, *made);
+    }
+  }
 }
 
 }  // namespace ckpt::snapshot

@@ -22,6 +22,8 @@
 #include "snapshot/capture.hpp"
 #include "snapshot/environment.hpp"
 #include "snapshot/ids.hpp"
+#include "snapshot/kernel_pages.hpp"
+#include "snapshot/machine.hpp"
 #include "state/huge_pages.hpp"
 #include "state/name_cache.hpp"
 #include "state/terminal.hpp"
@@ -313,15 +315,22 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   const auto children = state::make_ended_children(main, scratch, memory, kTraceOptions,
                                                    snapshot.children, keep_ids, result.notes);
   fault_point("restore-scratch");
-  state::clear_and_move_kernel_pages(main, scratch, fresh, snapshot.space);
+  std::optional<Guiding> guiding;
+  if (needs_guide(snapshot)) guiding.emplace(snapshot, process.mappings());
+  const state::AddressSpace& space = guiding ? guiding->space() : snapshot.space;
+  state::clear_and_move_kernel_pages(main, scratch, fresh, space,
+                                     guiding ? std::optional(guiding->parking()) : std::nullopt);
   state::restore_feature_permissions(main, snapshot.process);
   fault_point("restore-clear");
   const auto& extents = snapshot.reader.extents();
-  state::rebuild(main, scratch, snapshot.space, opened.mapped, extents, result.notes);
+  state::rebuild(main, scratch, space, opened.mapped, extents, result.notes);
   fault_point("restore-map");
-  state::fill(main, scratch, snapshot.space, extents, opened.image);
-  state::expire_name_caches(memory, snapshot.space);
-  state::seal(main, scratch, memory, snapshot.space, extents, result.notes);
+  state::fill(main, scratch, space, extents, opened.image);
+  state::expire_name_caches(memory, space);
+  if (guiding) guiding->install(main, memory, result.notes);
+  widen_state_saves(snapshot, memory);
+  refit_signal_frames(snapshot, memory);
+  state::seal(main, scratch, memory, space, extents, result.notes);
   fault_point("restore-fill");
 
   files.seal();
@@ -500,8 +509,11 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
 
   std::uint64_t shared_queue = 0;
   for (const auto& info : snapshot.signals.queued) shared_queue |= 1ULL << (info.si_signo - 1U);
+  const auto mappings = process.mappings();
+  const auto guide = find_guide(mappings, memory);
   const auto final_state = [&](std::size_t index) {
     ThreadState thread = snapshot.threads[index];
+    leave_vdso(thread, guide, memory);
     std::uint64_t queued = shared_queue;
     for (const auto& info : thread.queued) queued |= 1ULL << (info.si_signo - 1U);
     state::prepare_restart(thread, (queued & ~thread.signal_mask) != 0 || thread.held_signal != 0,
@@ -510,7 +522,7 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
     return thread;
   };
   {
-    const Addr instruction = tracee::find_syscall_instruction(process.mappings(), memory);
+    const Addr instruction = tracee::find_syscall_instruction(mappings, memory);
     for (std::size_t i = 1; i < tids.size(); ++i) {
       const auto trace_options = options_for_filters(snapshot.threads[i]);
       if (!trace_options) continue;
@@ -537,7 +549,7 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
   std::vector<Held> held;
   for (std::size_t i = 0; i < tids.size(); ++i) {
     const ThreadState thread = final_state(i);
-    state::finish_thread(tids[i], memory, thread);
+    state::finish_thread(tids[i], memory, thread, snapshot.xstate_layout);
     if (thread.held_signal != 0 && thread.stop_info) {
       tracee::set_siginfo(tids[i], *thread.stop_info);
       held.push_back({tids[i], thread.held_signal});

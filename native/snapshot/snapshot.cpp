@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "base/fault.hpp"
 #include "snapshot/environment.hpp"
+#include "snapshot/kernel_pages.hpp"
 #include "snapshot/machine.hpp"
 #include "state/terminal_input.hpp"
 
@@ -43,6 +44,9 @@ Snapshot::Snapshot(const std::string& path) : reader(image::Reader::open(path)) 
     space = state::address_space_from_json(record.at("memory"));
     for (const auto& item : record.at("threads")) threads.push_back(state::thread_from_json(item));
     if (threads.empty()) image::damaged("the list of threads");
+    const Json& host = record.at("host");
+    xstate_layout = host.contains("xstate") ? state::xstate_layout_from_json(host.at("xstate"))
+                                            : state::presumed_xstate_layout(threads.front().xstate);
     process = state::process_from_json(record.at("process"));
     signals = state::signals_from_json(record.at("signals"));
     // Absent in the snapshots of earlier versions, which named what they did not hold.
@@ -94,7 +98,11 @@ Checked check(const Snapshot& snapshot, state::FileSource& files, bool verify_me
   using Use = state::FileSource::Use;
   return reading(snapshot.reader.path(), [&] {
     Checked checked;
-    check_machine(snapshot.reader.record().at("host"), snapshot.reader, snapshot.space);
+    check_machine(snapshot);
+    if (needs_guide(snapshot))
+      checked.notes.push_back(
+          fmt::format("the vdso of the snapshot's kernel (Linux {}) is led to this kernel's",
+                      vdso_kernel(snapshot)));
     checked.executable = files.content_path(snapshot.program);
     checked.executable_replaced = files.is_scratch(snapshot.program, Use::code);
     if (checked.executable_replaced)

@@ -57,6 +57,7 @@ struct AddressSpace {
   std::vector<Region> regions;
   MemoryBounds bounds;
   std::vector<std::byte> auxv;
+  std::string vdso_kernel;  // the release that the vdso is of; snapshots of earlier versions: empty
 };
 
 /// The regions of one shared object, in ascending order.
@@ -91,9 +92,10 @@ Addr find_free_place(const std::vector<proc::Mapping>& now, const AddressSpace& 
                      std::uint64_t size_bytes);
 
 /// Restore, step 1: unmaps everything of the fresh program but scratch and the kernel's pages, and
-/// moves these to where they were.
+/// moves these to where they were, or to `stay`.
 void clear_and_move_kernel_pages(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                                 const std::vector<proc::Mapping>& now, const AddressSpace& space);
+                                 const std::vector<proc::Mapping>& now, const AddressSpace& space,
+                                 std::optional<Addr> stay);
 
 /// Descriptors, in the program being restored, of the files that regions map; by region index.
 using MappedFiles = std::map<std::size_t, int>;

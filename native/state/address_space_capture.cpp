@@ -322,17 +322,20 @@ void plan_region(const Region& region, std::vector<image::Segment>& segments) {
 
 // The parts of a mapping that are the program's: the kernel merges neighbours.
 std::vector<proc::Mapping> visible_parts(const CaptureContext& context, proc::Mapping mapping) {
-  if (!context.hidden || mapping.end <= context.hidden->start ||
-      mapping.start >= context.hidden->end)
-    return {std::move(mapping)};
-  std::vector<proc::Mapping> parts;
-  if (mapping.start < context.hidden->start) {
-    parts.push_back(mapping);
-    parts.back().end = context.hidden->start;
-  }
-  if (mapping.end > context.hidden->end) {
-    parts.push_back(mapping);
-    parts.back().start = context.hidden->end;
+  std::vector<proc::Mapping> parts = {std::move(mapping)};
+  for (const auto& hidden : context.hidden) {
+    std::vector<proc::Mapping> left;
+    for (auto& part : parts) {
+      const auto keep = [&](Addr start, Addr end) {
+        if (start >= end) return;
+        left.push_back(part);
+        left.back().start = start;
+        left.back().end = end;
+      };
+      keep(part.start, std::min(part.end, hidden.start));
+      keep(std::max(part.start, hidden.end), part.end);
+    }
+    parts = std::move(left);
   }
   return parts;
 }

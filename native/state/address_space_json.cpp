@@ -134,6 +134,7 @@ image::Json address_space_to_json(const AddressSpace& space) {
             {"arg_end", bounds.arg_end.value},
             {"env_start", bounds.env_start.value},
             {"env_end", bounds.env_end.value}}},
+          {"vdso_kernel", space.vdso_kernel},
           {"auxv", image::pack_bytes(space.auxv.data(), space.auxv.size())}};
 }
 
@@ -150,6 +151,7 @@ AddressSpace address_space_from_json(const image::Json& json) {
   space.bounds = {bound("start_code"), bound("end_code"),  bound("start_data"),  bound("end_data"),
                   bound("start_brk"),  bound("brk"),       bound("start_stack"), bound("arg_start"),
                   bound("arg_end"),    bound("env_start"), bound("env_end")};
+  space.vdso_kernel = json.value("vdso_kernel", "");
   space.auxv = image::unpack_bytes(json.at("auxv"));
   if (space.auxv.size() > kPageSize || space.auxv.size() % 16 != 0)
     image::damaged("the auxiliary vector");

@@ -260,8 +260,9 @@ Addr find_free_place(const std::vector<proc::Mapping>& now, const AddressSpace& 
   for (const auto& region : space.regions) {
     taken.push_back({region.mapping.start, region.mapping.end});
   }
-  // Room for a stack that grows into the gap below it meanwhile.
-  taken.push_back({space.bounds.start_brk, space.bounds.brk + kPageSize});
+  // What stays there must not be in the way of a heap that grows.
+  constexpr std::uint64_t kHeapRoom = 1U << 30U;
+  taken.push_back({space.bounds.start_brk, space.bounds.brk + kHeapRoom});
   std::sort(taken.begin(), taken.end());
   constexpr std::uint64_t kMargin = 1U << 20U;
   Addr candidate{0x10000000};
@@ -274,28 +275,32 @@ Addr find_free_place(const std::vector<proc::Mapping>& now, const AddressSpace& 
 }
 
 void clear_and_move_kernel_pages(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                                 const std::vector<proc::Mapping>& now, const AddressSpace& space) {
+                                 const std::vector<proc::Mapping>& now, const AddressSpace& space,
+                                 std::optional<Addr> stay) {
   std::vector<proc::Mapping> special;
   for (const auto& map : now)
     if (is_special_now(map)) special.push_back(map);
 
   // First out of the way of everything, then, when all else is gone, to the final place: old and
   // new place may overlap, which mremap refuses.
-  std::uint64_t special_bytes = 0;
-  for (const auto& map : special) special_bytes += map.size();
+  const std::uint64_t special_bytes =
+      special.empty() ? 0 : special.back().end - special.front().start;
   std::vector<proc::Mapping> blocked = now;
   proc::Mapping ours;
   ours.start = scratch.code;
   ours.end = scratch.code + scratch.size();
   blocked.push_back(ours);
-  const Addr parking = find_free_place(blocked, space, special_bytes);
+  const Addr parking = stay ? *stay : find_free_place(blocked, space, special_bytes);
+  // Their code finds its data by the distance.
+  const auto parked = [&](const proc::Mapping& map) {
+    return parking + (map.start - special.front().start);
+  };
   std::vector<LoopEntry> table;
-  Addr at = parking;
   std::vector<proc::PageRun> keep = {{ours.start, ours.end}, {parking, parking + special_bytes}};
   for (const auto& map : special) {
-    table.push_back(tracee::loop_entry(SYS_mremap, {map.start.value, map.size(), map.size(),
-                                                    MREMAP_MAYMOVE | MREMAP_FIXED, at.value}));
-    at = at + map.size();
+    table.push_back(
+        tracee::loop_entry(SYS_mremap, {map.start.value, map.size(), map.size(),
+                                        MREMAP_MAYMOVE | MREMAP_FIXED, parked(map).value}));
   }
   std::sort(keep.begin(), keep.end());
   for (const auto& map : now) {
@@ -305,20 +310,19 @@ void clear_and_move_kernel_pages(tracee::RemoteThread& thread, const tracee::Scr
     });
     if (!kept) table.push_back(tracee::loop_entry(SYS_munmap, {map.start.value, map.size()}));
   }
-  at = parking;
   for (const auto& map : special) {
+    if (stay) break;
     const auto target =
         std::find_if(space.regions.begin(), space.regions.end(), [&](const Region& region) {
           return region.backing == Backing::kernel && region.mapping.path == map.path;
         });
     if (target == space.regions.end()) {
-      table.push_back(tracee::loop_entry(SYS_munmap, {at.value, map.size()}));
+      table.push_back(tracee::loop_entry(SYS_munmap, {parked(map).value, map.size()}));
     } else {
       table.push_back(tracee::loop_entry(
-          SYS_mremap, {at.value, map.size(), map.size(), MREMAP_MAYMOVE | MREMAP_FIXED,
+          SYS_mremap, {parked(map).value, map.size(), map.size(), MREMAP_MAYMOVE | MREMAP_FIXED,
                        target->mapping.start.value}));
     }
-    at = at + map.size();
   }
   thread.run(scratch, table, true, "clear the address space");
 }

@@ -58,9 +58,9 @@ void unbreak(const CaptureContext& context, Addr address, std::span<std::byte> b
 
 void unpatch(const CaptureContext& context, Addr address, std::span<std::byte> bytes) {
   for (const auto& [at, original] : context.unpatched)
-    for (std::size_t i = 0; i < original.size(); ++i)
-      if (at + i >= address && at + i < address + bytes.size())
-        bytes[at + i - address] = original[i];
+    for (Addr byte = std::max(at, address);
+         byte < std::min(at + original.size(), address + bytes.size()); byte = byte + 1)
+      bytes[byte - address] = original[byte - at];
 }
 
 std::vector<Chunk> cut(const AddressSpace& space, const std::vector<image::Segment>& segments) {
@@ -105,10 +105,8 @@ class Mover {
   void move_piece(const Chunk& chunk, std::uint64_t at, std::uint64_t size_bytes) {
     const std::span<std::byte> bytes(buffer_.data(), size_bytes);
     context_.memory.read_bulk(chunk.start + at, bytes);
-    if (chunk.executable) {
-      if (context_.read_code) unbreak(context_, chunk.start + at, bytes);
-      unpatch(context_, chunk.start + at, bytes);
-    }
+    if (chunk.executable && context_.read_code) unbreak(context_, chunk.start + at, bytes);
+    unpatch(context_, chunk.start + at, bytes);
     for (std::size_t page = 0; page < size_bytes;) {
       if (chunk.skip_zeros && is_zero(bytes.data() + page)) {
         close();

@@ -34,8 +34,8 @@ struct CaptureContext {
   /// The program's own bytes where a debugger has put breakpoint instructions; may be empty.
   std::function<std::string(Addr, std::uint64_t)> read_code;
   /// Memory that a restore of ours put into the process, which is not the program's.
-  std::optional<proc::PageRun> hidden;
-  /// The program's own bytes where that restore changed code.
+  std::vector<proc::PageRun> hidden;
+  /// The program's own bytes where that restore changed them.
   std::vector<std::pair<Addr, std::vector<std::byte>>> unpatched;
 };
 

@@ -34,10 +34,9 @@ using tracee::LoopEntry;
 constexpr std::int64_t kRestartNoHand = -514;
 constexpr std::int64_t kRestartBlock = -516;
 
-constexpr std::size_t kLegacyAreaBytes = 512;  // FXSAVE
-constexpr std::size_t kXcr0Offset = 464;       // kernel's use of the software-reserved bytes
-constexpr std::uint64_t kRseqCsOffset = 8;     // struct rseq, <linux/rseq.h>
-constexpr std::size_t kXstateBvOffset = 512;   // XSAVE header
+constexpr std::size_t kLegacyAreaBytes = 512;   // FXSAVE
+constexpr std::uint64_t kRseqCsOffset = 8;      // struct rseq, <linux/rseq.h>
+constexpr std::size_t kLeastXstateBytes = 576;  // legacy area and XSAVE header
 
 constexpr std::array<std::pair<const char*, unsigned long long tracee::Registers::*>, 27>
     kRegisterNames = {{
@@ -57,21 +56,7 @@ constexpr std::array<std::pair<const char*, unsigned long long tracee::Registers
         {"gs", &tracee::Registers::gs},
     }};
 
-std::uint64_t word_at(std::span<const std::byte> bytes, std::size_t offset) {
-  std::uint64_t word = 0;
-  if (bytes.size() >= offset + sizeof word) std::memcpy(&word, bytes.data() + offset, sizeof word);
-  return word;
-}
-
 }  // namespace
-
-std::uint64_t live_components(std::span<const std::byte> xstate) {
-  return word_at(xstate, kXstateBvOffset);
-}
-
-std::uint64_t enabled_components(std::span<const std::byte> xstate) {
-  return word_at(xstate, kXcr0Offset);
-}
 
 ThreadState look(const CaptureContext& context, Tid lwp) {
   ThreadState state;
@@ -252,6 +237,19 @@ Json addresses_to_json(const std::vector<Addr>& addresses) {
   return list;
 }
 
+Json registers_to_json(const tracee::Registers& registers) {
+  Json json = Json::object();
+  for (const auto& [name, member] : kRegisterNames) json[name] = registers.*member;
+  return json;
+}
+
+tracee::Registers registers_from_json(const Json& json) {
+  tracee::Registers registers{};
+  for (const auto& [name, member] : kRegisterNames)
+    registers.*member = json.at(name).get<std::uint64_t>();
+  return registers;
+}
+
 std::vector<Addr> addresses_from_json(const Json& list) {
   std::vector<Addr> addresses;
   for (const auto& address : list) addresses.emplace_back(address.get<std::uint64_t>());
@@ -261,8 +259,6 @@ std::vector<Addr> addresses_from_json(const Json& list) {
 }  // namespace
 
 Json thread_to_json(const ThreadState& state) {
-  Json registers = Json::object();
-  for (const auto& [name, member] : kRegisterNames) registers[name] = state.registers.*member;
   Json queued = Json::array();
   for (const auto& info : state.queued) queued.push_back(image::pack_bytes(&info, sizeof info));
   Json rseq;
@@ -282,7 +278,7 @@ Json thread_to_json(const ThreadState& state) {
                {"number", state.number},
                {"pthread", state.pthread},
                {"name", state.name},
-               {"registers", std::move(registers)},
+               {"registers", registers_to_json(state.registers)},
                {"xstate", image::pack_bytes(state.xstate.data(), state.xstate.size())},
                {"sigmask", state.signal_mask},
                {"stop_info",
@@ -300,6 +296,7 @@ Json thread_to_json(const ThreadState& state) {
                {"robust_list", {state.robust_list.value, state.robust_list_bytes}}};
   if (state.credentials) json["credentials"] = credentials_to_json(*state.credentials);
   if (!state.filters.empty()) json["seccomp"] = filters_to_json(state.filters);
+  if (state.beyond_vdso) json["beyond_vdso"] = registers_to_json(*state.beyond_vdso);
   return json;
 }
 
@@ -316,11 +313,10 @@ ThreadState thread_from_json(const Json& json) {
   state.number = json.at("number");
   state.pthread = json.at("pthread");
   state.name = json.at("name");
-  const auto& registers = json.at("registers");
-  for (const auto& [name, member] : kRegisterNames)
-    state.registers.*member = registers.at(name).get<std::uint64_t>();
+  state.registers = registers_from_json(json.at("registers"));
+  if (json.contains("beyond_vdso")) state.beyond_vdso = registers_from_json(json.at("beyond_vdso"));
   state.xstate = image::unpack_bytes(json.at("xstate"));
-  if (state.xstate.size() < kXstateBvOffset + 64 || state.xstate.size() > (1U << 20U))
+  if (state.xstate.size() < kLeastXstateBytes || state.xstate.size() > (1U << 20U))
     image::damaged("a thread's extended state");
   state.signal_mask = json.at("sigmask");
   if (!json.at("stop_info").is_null()) state.stop_info = unpack_siginfo(json.at("stop_info"));
@@ -495,16 +491,13 @@ void renew_copies(const tracee::Memory& memory, const ThreadState& state, Tid no
 
 }  // namespace
 
-void finish_thread(Tid lwp, const tracee::Memory& memory, const ThreadState& state) {
+void finish_thread(Tid lwp, const tracee::Memory& memory, const ThreadState& state,
+                   const XstateLayout& layout) {
   tracee::Registers registers = state.registers;
   if (lwp != state.tid) renew_copies(memory, state, lwp, registers);
   tracee::set_registers(lwp, registers);
-  // The area's size is the CPU's; components that the saving CPU did not have stay initial.
-  std::vector<std::byte> area = tracee::get_xstate(lwp);
-  std::vector<std::byte> saved = state.xstate;
-  if (saved.size() < area.size()) saved.resize(area.size());
-  saved.resize(area.size());
-  tracee::set_xstate(lwp, saved);
+  tracee::set_xstate(
+      lwp, convert_xstate(state.xstate, layout, tracee::get_xstate(lwp), own_xstate_layout()));
   tracee::set_signal_mask(lwp, state.signal_mask);
   if (state.rseq) memory.write_value(state.rseq->area + kRseqCsOffset, state.rseq_critical_section);
 }

@@ -20,6 +20,7 @@
 #include "state/context.hpp"
 #include "state/credentials.hpp"
 #include "state/seccomp.hpp"
+#include "state/xstate.hpp"
 #include "tracee/ptrace.hpp"
 #include "tracee/remote.hpp"
 
@@ -57,6 +58,8 @@ struct ThreadState {
   std::vector<std::string> id_registers;
   std::vector<Addr> id_words;
   std::vector<Addr> lock_pointers;
+  // Inside the vdso: the registers with which it will come out of it.
+  std::optional<tracee::Registers> beyond_vdso;
 };
 
 /// Everything that can be read from outside. `lwp` is stopped and traced by the caller.
@@ -91,12 +94,6 @@ ThreadState thread_from_json(const image::Json& json);
 /// The core file's notes of one thread.
 std::vector<image::Note> thread_notes(const ThreadState& state, Tid process);
 
-/// XSAVE components that the area holds live (XSTATE_BV).
-std::uint64_t live_components(std::span<const std::byte> xstate);
-/// Components that the kernel of the save had enabled (XCR0).
-std::uint64_t enabled_components(std::span<const std::byte> xstate);
-inline constexpr std::uint64_t kTileData = 1ULL << 18U;
-
 struct ThreadCreation {
   bool keep_ids = false;
   bool last_first = false;  // in the opposite order of the list
@@ -126,8 +123,8 @@ void become_itself(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
 void park(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const ThreadState& state);
 
 /// Gives a stopped thread the state it had; nothing of the program has run in between.
-/// `hold_signals`: a debugger will deliver the held signal; otherwise it is queued again by the
-/// caller.
-void finish_thread(Tid lwp, const tracee::Memory& memory, const ThreadState& state);
+/// `layout`: of the extended state.
+void finish_thread(Tid lwp, const tracee::Memory& memory, const ThreadState& state,
+                   const XstateLayout& layout);
 
 }  // namespace ckpt::state

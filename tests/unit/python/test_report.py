@@ -136,6 +136,9 @@ def test_info() -> None:
     ):
         assert word in text
     assert "* 3    LWP 43 worker" in text
+    assert "Vdso:" not in text
+    lines = report.info("one", "/s/x.ckpt", Record.of(table()), (), "of Linux 6.1")
+    assert any(line.startswith("Vdso: ") and line.endswith(" of Linux 6.1") for line in lines)
 
 
 def test_info_says_which_ids() -> None:

@@ -1,0 +1,271 @@
+#include "snapshot/kernel_pages.hpp"
+
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/error.hpp"
+#include "base/io.hpp"
+#include "snapshot/interrupted.hpp"
+#include "tracee/stepping.hpp"
+
+namespace ckpt::snapshot {
+
+namespace {
+
+using state::Guide;
+using state::KernelPages;
+using state::ThreadState;
+
+KernelPages own_kernel_pages() {
+  KernelPages own;
+  for (const auto& mapping : proc::ProcessDir(::getpid()).mappings())
+    if (mapping.is_kernel_special() && mapping.path != "[vsyscall]") own.pages.push_back(mapping);
+  if (const auto* vdso = own.vdso_page()) {
+    own.vdso.resize(vdso->size());
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): our own mapping
+    std::memcpy(own.vdso.data(), reinterpret_cast<const void*>(vdso->start.value), vdso->size());
+  }
+  return own;
+}
+
+KernelPages saved_kernel_pages(const Snapshot& snapshot) {
+  KernelPages saved;
+  for (const auto& region : snapshot.space.regions)
+    if (region.backing == state::Backing::kernel) saved.pages.push_back(region.mapping);
+  const auto* vdso = saved.vdso_page();
+  if (vdso == nullptr) return saved;
+  if (vdso->size() > (1U << 20U)) image::damaged("the size of the vdso");
+  saved.vdso.resize(vdso->size());
+  const image::Reader& reader = snapshot.reader;
+  for (const auto& extent : reader.extents()) {
+    if (extent.start < vdso->start || extent.start >= vdso->end) continue;
+    const std::uint64_t at = extent.start - vdso->start;
+    if (extent.size_bytes > saved.vdso.size() - at) image::damaged("the vdso");
+    if (!pread_exact(reader.fd(), std::span(saved.vdso).subspan(at, extent.size_bytes),
+                     extent.file_offset, reader.path()))
+      image::damaged("the vdso");
+  }
+  return saved;
+}
+
+bool contains(const proc::PageRun& run, Addr at) { return at >= run.start && at < run.end; }
+
+// The code of the vdso that a program knows, without what restores have put there.
+std::vector<std::byte> known_vdso(const tracee::Memory& memory, const Guide& guide) {
+  std::vector<std::byte> bytes(guide.vdso().size());
+  memory.read(guide.in_copy(guide.vdso().start), bytes);
+  return bytes;
+}
+
+// Lets the thread run on until it is out of `code`, looks where it is, and puts it back: its
+// registers, and the part of its stack that it has left. What it has written for its caller it will
+// write once more. That is so for functions that tell the time; `not_in` is one that moves on in a
+// state of its own. Nothing if it does not come out, or only by a system call.
+std::optional<tracee::Registers> look_outside(const tracee::Memory& memory, Tid tid,
+                                              const std::vector<proc::PageRun>& code,
+                                              const proc::PageRun& not_in, bool may_call) {
+  constexpr int kMostSteps = 20'000;
+  constexpr std::uint64_t kBelow = 2048;  // what is called there pushes
+  constexpr std::size_t kStackBytes = 8192;
+  constexpr std::array<std::byte, 2> kSyscall = {std::byte{0x0f}, std::byte{0x05}};
+  const tracee::Registers before = tracee::get_registers(tid);
+  std::vector<std::byte> stack(kStackBytes);
+  const Addr low{before.rsp - kBelow};
+  stack.resize(memory.read_some(low, stack));
+  const auto is_inside = [&](const tracee::Registers& registers) {
+    return std::any_of(code.begin(), code.end(),
+                       [&](const auto& run) { return contains(run, Addr{registers.rip}); });
+  };
+  const auto go_on = [&](const tracee::Registers& registers) {
+    if (!is_inside(registers) || contains(not_in, Addr{registers.rip})) return false;
+    return may_call || memory.read_value<std::array<std::byte, 2>>(Addr{registers.rip}) != kSyscall;
+  };
+  struct PutBack {
+    Tid tid;
+    const tracee::Registers& registers;
+    ~PutBack() {
+      try {
+        tracee::set_registers(tid, registers);
+      } catch (const Error&) {  // NOLINT(bugprone-empty-catch): the thread is gone
+      }
+    }
+  };
+  const PutBack put_back{tid, before};
+  const bool stopped = tracee::step_while(tid, go_on, kMostSteps);
+  const tracee::Registers outside = tracee::get_registers(tid);
+  const std::uint64_t left =
+      std::min<std::uint64_t>(outside.rsp > low.value ? outside.rsp - low.value : 0, stack.size());
+  memory.write(low, std::span(stack).first(left));
+  return stopped && !is_inside(outside) ? std::optional(outside) : std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Guide> find_guide(const std::vector<proc::Mapping>& mappings,
+                                const tracee::Memory& memory) {
+  std::vector<std::byte> page(kPageSize);
+  for (const auto& map : mappings) {
+    if (!map.exec || map.write || map.shared || map.has_object() || map.is_kernel_special())
+      continue;
+    const Addr last = map.end - kPageSize;
+    if (memory.read_some(last, page) != page.size()) continue;
+    auto guide = state::read_guide(page, last);
+    if (guide && guide->copy.start >= map.start) return guide;
+  }
+  return std::nullopt;
+}
+
+std::optional<Guide> hide_guide(state::CaptureContext& context,
+                                const std::vector<proc::Mapping>& mappings) {
+  auto guide = find_guide(mappings, context.memory);
+  if (!guide) return guide;
+  context.hidden.push_back(guide->whole());
+  for (const auto& map : mappings)
+    if (map.is_kernel_special()) context.hidden.push_back({map.start, map.end});
+  context.unpatched.emplace_back(guide->vdso().start, known_vdso(context.memory, *guide));
+  return guide;
+}
+
+void look_beyond_vdso(state::CaptureContext& context, const std::vector<proc::Mapping>& mappings,
+                      const std::optional<Guide>& guide, const state::SignalState& signals,
+                      std::vector<ThreadState>& threads) {
+  std::vector<proc::PageRun> code;
+  std::optional<proc::PageRun> running;  // the running kernel's, where it is not the program's own
+  std::vector<proc::PageRun> stacks;
+  for (const auto& map : mappings) {
+    if (map.path == "[vdso]") code.push_back({map.start, map.end});
+    if (map.path == "[vdso]" && guide) running = code.back();
+    if (map.write) stacks.push_back({map.start, map.end});
+  }
+  const proc::PageRun known = guide ? guide->vdso() : code.empty() ? proc::PageRun{} : code.front();
+  if (guide) code.insert(code.end(), {guide->vdso(), guide->whole()});
+  if (code.empty()) return;
+  std::vector<std::byte> vdso(known.size());
+  if (guide)
+    vdso = known_vdso(context.memory, *guide);
+  else
+    context.memory.read(known.start, vdso);
+  proc::PageRun random;
+  std::vector<Addr> entries;
+  for (const auto& function : state::vdso_functions(vdso)) {
+    entries.push_back(known.start + function.offset);
+    if (function.name == "__vdso_getrandom")
+      random = {entries.back(), entries.back() + function.room_bytes};
+  }
+  for (ThreadState& thread : threads) {
+    if (thread.ended) continue;
+    const Addr pc{thread.registers.rip};
+    const bool inside =
+        std::any_of(code.begin(), code.end(), [&](const auto& run) { return contains(run, pc); });
+    const auto is_lost = [&](Addr at) {
+      return running &&
+             (contains(*running, at) || contains({guide->header, guide->whole().end}, at));
+    };
+    const bool lost = is_lost(pc);
+    if (inside && std::find(entries.begin(), entries.end(), pc) == entries.end()) {
+      thread.beyond_vdso = look_outside(context.memory, thread.lwp, code, random, lost);
+      if (guide && contains(guide->copy, pc))
+        thread.registers.rip = guide->from_copy(pc).value;
+      else if (lost && thread.beyond_vdso)
+        thread.registers = *std::exchange(thread.beyond_vdso, std::nullopt);
+      else if (lost)
+        fail(
+            ErrorKind::refused,
+            "thread {}: it does not leave the vdso of this kernel, to which the one of Linux {} is "
+            "led: save at another place",
+            thread.lwp, guide->kernel);
+    }
+    if (!guide) continue;
+    for (const auto& before : interrupted_places(thread, context.memory, signals, stacks)) {
+      const Addr at{before.registers.rip};
+      if (is_lost(at))
+        fail(ErrorKind::refused,
+             "thread {}: a signal handler has interrupted it in the vdso of this kernel, to which "
+             "the one of Linux {} is led: continue until the handler has returned",
+             thread.lwp, guide->kernel);
+      if (!contains(guide->copy, at)) continue;
+      const std::uint64_t known_at = guide->from_copy(at).value;
+      const auto bytes = std::as_bytes(std::span(&known_at, 1));
+      context.unpatched.emplace_back(before.place_of("rip"),
+                                     std::vector<std::byte>(bytes.begin(), bytes.end()));
+    }
+  }
+}
+
+std::string vdso_kernel(const Snapshot& snapshot) {
+  if (!snapshot.space.vdso_kernel.empty()) return snapshot.space.vdso_kernel;
+  return snapshot.reader.record().at("host").at("kernel").get<std::string>();
+}
+
+bool needs_guide(const Snapshot& snapshot) {
+  const KernelPages saved = saved_kernel_pages(snapshot);
+  // A program that has no vdso needs none.
+  if (saved.vdso_page() == nullptr) return false;
+  const KernelPages own = own_kernel_pages();
+  if (state::same_kernel_pages(saved, own)) return false;
+  const Guide guide = state::plan_guide(saved, vdso_kernel(snapshot), Addr{});
+  static_cast<void>(state::plan_jumps(guide, saved.vdso, own.vdso, Addr{}));
+  return true;
+}
+
+Guiding::Guiding(const Snapshot& snapshot, std::vector<proc::Mapping> now)
+    : snapshot_(snapshot), space_(state::with_own_kernel_pages(snapshot.space)) {
+  const KernelPages saved = saved_kernel_pages(snapshot);
+  KernelPages fresh;
+  for (const auto& map : now)
+    if (map.is_kernel_special() && map.path != "[vsyscall]") fresh.pages.push_back(map);
+  const std::uint64_t bytes = state::guide_bytes(saved) + fresh.span().size();
+  const Addr start = state::find_free_place(now, snapshot.space, bytes);
+  guide_ = state::plan_guide(saved, vdso_kernel(snapshot), start);
+  saved_ = saved.vdso;
+  const auto* vdso = fresh.vdso_page();
+  const Addr own_at = vdso == nullptr ? Addr{} : parking() + (vdso->start - fresh.span().start);
+  jumps_ = state::plan_jumps(guide_, saved_, own_kernel_pages().vdso, own_at);
+}
+
+void Guiding::install(tracee::RemoteThread& main, const tracee::Memory& memory,
+                      std::vector<std::string>& notes) const {
+  main.checked_call(
+      "mmap (vdso)", SYS_mmap,
+      {guide_.copy.start.value, guide_.whole().size(), PROT_READ | PROT_EXEC,
+       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, static_cast<std::uint64_t>(-1), 0});
+  memory.write(guide_.in_copy(guide_.vdso().start), saved_);
+  memory.write(guide_.header, state::guide_page(guide_));
+  for (const auto& jump : jumps_)
+    memory.write(guide_.vdso().start + jump.offset, state::jump_code(jump.target));
+  lead_signal_frames(memory, notes);
+}
+
+void Guiding::lead_signal_frames(const tracee::Memory& memory,
+                                 std::vector<std::string>& notes) const {
+  const auto stacks = possible_stacks(snapshot_.space);
+  for (const auto& thread : snapshot_.threads) {
+    for (const auto& before : interrupted_places(thread, memory, snapshot_.signals, stacks)) {
+      const Addr pc{before.registers.rip};
+      if (state::is_within_jump(guide_, saved_, pc))
+        memory.write_value(before.place_of("rip"), guide_.in_copy(pc).value);
+      else if (contains(guide_.vdso(), pc))
+        notes.push_back(fmt::format(
+            "thread {}: a signal handler has interrupted it in the vdso of Linux {}: if it is "
+            "reading a coarse clock there, it gets 0",
+            thread.tid, guide_.kernel));
+    }
+  }
+}
+
+void leave_vdso(ThreadState& thread, const std::optional<Guide>& guide,
+                const tracee::Memory& memory) {
+  if (!guide) return;
+  const Addr pc{thread.registers.rip};
+  if (thread.beyond_vdso)
+    thread.registers = *thread.beyond_vdso;
+  else if (state::is_within_jump(*guide, known_vdso(memory, *guide), pc))
+    thread.registers.rip = guide->in_copy(pc).value;
+}
+
+}  // namespace ckpt::snapshot

@@ -1,0 +1,86 @@
+"""Snapshots of another kernel. They are made of this kernel's by changing the vdso in them (support/other_kernel.py); that the
+code of it is never run again shows where all of it has become an invalid instruction."""
+
+from __future__ import annotations
+
+import pytest
+from support.checkpoint import Way, Workshop, notes, passed, restored_pid
+from support.forge import Forgery
+from support.other_kernel import KERNEL, LED, Change, Foreign, crowd, mark, ruin
+from support.processes import Running
+
+
+def _saved_twice(workshop: Workshop, original: Running, change: Change, way: Way, noted: int = 1) -> None:
+    """Saved here, restored "elsewhere", saved and restored there once more, and restored at home."""
+    saved = workshop.save(original.pid)
+    original.send()
+    passed(original.finish(), original.nonce)
+    foreign = Foreign(workshop.build, saved.image, workshop.new_image(), change, merged=True)
+    options = ("--ids", way.ids)
+
+    first = workshop.restart(foreign.image, *options)
+    second = workshop.save(restored_pid(first))
+    first.send()
+    result = first.finish()
+    passed(result, original.nonce)
+    assert notes(result)[0] == LED and len(notes(result)) == noted
+
+    again = Forgery(workshop.build, second.image)
+    foreign.check_saved_again(again)
+    for image, expected in ((second.image, noted), (foreign.back_home(again, workshop.new_image()), 0)):
+        restart = workshop.restart(image, *options)
+        restart.send()
+        result = restart.finish()
+        passed(result, original.nonce)
+        assert len(notes(result)) == expected
+
+
+WAYS = [Way("", 4, True, "virtual"), Way(".nopie", 1, False, "auto"), Way(".static", 4, True, "auto")]
+
+
+@pytest.mark.parametrize("way", [pytest.param(way, id=str(way)) for way in WAYS])
+def test_calls_are_led_to_this_kernel(workshop: Workshop, way: Way) -> None:
+    _saved_twice(workshop, workshop.start_program("vdso", "calls", way=way), ruin, way)
+
+
+def test_a_thread_inside_the_vdso(workshop: Workshop) -> None:
+    """It is seen where it comes out of it, and goes on from there; the original goes on from where it is."""
+    original = workshop.start_program("vdso", "spin")
+    images = []
+    found = 0
+    for _ in range(200):
+        images.append(workshop.save(original.pid).image)
+        found += any("beyond_vdso" in thread for thread in Forgery(workshop.build, images[-1]).record["threads"])
+        if found >= 3:
+            break
+    assert found >= 3, "no save met the thread inside the vdso"
+    original.send()
+    passed(original.finish(), original.nonce)
+    for image in images[-8:]:
+        restart = workshop.restart(Foreign(workshop.build, image, workshop.new_image()).image)
+        restart.send()
+        passed(restart.finish(), original.nonce)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 9])
+def test_a_signal_handler_that_interrupted_the_vdso(workshop: Workshop, steps: int) -> None:
+    """Its frame leads back into a function, whose first bytes are a jump by then."""
+    original = workshop.start([workshop.program("vdso"), "interrupted", str(steps)])
+    at = int(original.expect("AT "))
+    original.ready()
+    _saved_twice(workshop, original, mark, Way(ids="virtual"), noted=1 if at < 13 else 2)
+
+
+def test_a_vdso_that_cannot_be_led_is_named(workshop: Workshop) -> None:
+    original = workshop.start_program("vdso", "calls")
+    saved = workshop.save(original.pid)
+    original.send()
+    passed(original.finish(), original.nonce)
+    line = workshop.refused(Foreign(workshop.build, saved.image, workshop.new_image(), crowd).image)
+    assert "too short" in line and KERNEL in line and "__vdso_" in line, line
+    for wrong in ({"start": 1 << 20, "end": 2 << 20}, {"path": "[vvar_unheard_of_by_this_version]"}):
+        forgery = Foreign(workshop.build, saved.image, workshop.new_image())
+        forgery.mapping("[vvar]").update(wrong)
+        forgery.record["memory"]["mappings"].sort(key=lambda row: row["start"])
+        line = workshop.refused(forgery.write(workshop.new_image()))
+        assert "no known kernel" in line and KERNEL in line, line
