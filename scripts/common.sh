@@ -12,6 +12,7 @@ packages_test=(
   python3-pytest python3-pytest-xdist python3-setuptools python3-venv python3-wheel redis-server
   sqlite3 tcsh util-linux vim-tiny zsh
 )
+packages_kernels=(busybox-static cpio dpkg-dev e2fsprogs kmod qemu-system-x86 xz-utils)
 # These are as good from elsewhere.
 command -v node >/dev/null || packages_test+=(nodejs)
 command -v javac >/dev/null || packages_test+=(default-jdk-headless)
