@@ -54,10 +54,10 @@ def foreign_vdso(path: Path) -> str:
     kernel's; else an empty text.
     """
     try:
-        kernel = native.module().led_vdso(str(path))
+        kernel = native.module().proxied_vdso_kernel(str(path))
     except native.error_type() as error:
         return str(error)
-    return f"of Linux {kernel}: a restore here leads it to this kernel's" if kernel else ""
+    return f"of Linux {kernel}: after a restore here it calls this kernel's" if kernel else ""
 
 
 def describe(path: Path) -> Record:

@@ -123,9 +123,9 @@ py::object capture(const py::dict& request_dict, py::object progress, py::object
                     {"fidelity", ckpt::state::findings_to_json(result.fidelity)}});
 }
 
-std::string led_vdso(const std::string& path) {
+std::string proxied_vdso_kernel(const std::string& path) {
   const ckpt::snapshot::Snapshot snapshot(path);
-  return ckpt::snapshot::needs_guide(snapshot) ? ckpt::snapshot::vdso_kernel(snapshot) : "";
+  return ckpt::snapshot::needs_vdso_proxy(snapshot) ? ckpt::snapshot::vdso_kernel(snapshot) : "";
 }
 
 py::object describe(const std::string& path) {
@@ -257,8 +257,8 @@ PYBIND11_MODULE(_native, module) {
              "The record of a snapshot as a dict. Checks header and notes, reads no memory. "
              "Raises NativeError.");
   module.def(
-      "led_vdso", &led_vdso, py::arg("path"),
-      "The release of the kernel that a snapshot's vdso is of, if a restore here leads it to "
+      "proxied_vdso_kernel", &proxied_vdso_kernel, py::arg("path"),
+      "The release of the kernel that a snapshot's vdso is of, if a restore here has it call "
       "this kernel's; else an empty text. Raises NativeError when no restore is possible.");
   module.def("validate", &validate, py::arg("path"), py::arg("options"),
              py::arg("progress") = py::none(),

@@ -401,10 +401,10 @@ CaptureResult capture(const CaptureRequest& request) {
   Captured captured;
   const auto boundary = hide_boundary(context);
   const auto mappings = context.process.mappings();
-  const auto guide = hide_guide(context, mappings);
+  const auto proxy = hide_vdso_proxy(context, mappings);
   captured.threads = look_at_threads(context, request);
   const Answers answers = interrogate(context, captured, request.tracer_options);
-  look_beyond_vdso(context, mappings, guide, captured.signals, captured.threads);
+  look_beyond_vdso(context, mappings, proxy, captured.signals, captured.threads);
   for (const auto& thread : captured.threads)
     if (!thread.ended && thread.filters.empty() && context.process.status(thread.lwp).seccomp != 0)
       context.report.add(state::Severity::changed, fmt::format("thread {}", thread.tid), "seccomp",
@@ -428,8 +428,8 @@ CaptureResult capture(const CaptureRequest& request) {
                    : found->second;
       },
       answers.brk);
-  captured.space.vdso_kernel = guide ? guide->kernel : kernel_release();
-  if (guide) state::return_kernel_pages(captured.space, *guide);
+  captured.space.vdso_kernel = proxy ? proxy->kernel : kernel_release();
+  if (proxy) state::return_kernel_pages(captured.space, *proxy);
   state::note_huge_pages(context.report, captured.descriptors, captured.space);
   note_ids(context, captured.program, captured.space, boundary, captured.signals, captured.threads,
            captured.process, captured.children);

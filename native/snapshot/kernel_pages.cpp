@@ -17,9 +17,9 @@ namespace ckpt::snapshot {
 
 namespace {
 
-using state::Guide;
 using state::KernelPages;
 using state::ThreadState;
+using state::VdsoProxy;
 
 KernelPages own_kernel_pages() {
   KernelPages own;
@@ -56,9 +56,9 @@ KernelPages saved_kernel_pages(const Snapshot& snapshot) {
 bool contains(const proc::PageRun& run, Addr at) { return at >= run.start && at < run.end; }
 
 // The code of the vdso that a program knows, without what restores have put there.
-std::vector<std::byte> known_vdso(const tracee::Memory& memory, const Guide& guide) {
-  std::vector<std::byte> bytes(guide.vdso().size());
-  memory.read(guide.in_copy(guide.vdso().start), bytes);
+std::vector<std::byte> known_vdso(const tracee::Memory& memory, const VdsoProxy& proxy) {
+  std::vector<std::byte> bytes(proxy.vdso().size());
+  memory.read(proxy.in_copy(proxy.vdso().start), bytes);
   return bytes;
 }
 
@@ -106,48 +106,48 @@ std::optional<tracee::Registers> look_outside(const tracee::Memory& memory, Tid 
 
 }  // namespace
 
-std::optional<Guide> find_guide(const std::vector<proc::Mapping>& mappings,
-                                const tracee::Memory& memory) {
+std::optional<VdsoProxy> find_vdso_proxy(const std::vector<proc::Mapping>& mappings,
+                                         const tracee::Memory& memory) {
   std::vector<std::byte> page(kPageSize);
   for (const auto& map : mappings) {
     if (!map.exec || map.write || map.shared || map.has_object() || map.is_kernel_special())
       continue;
     const Addr last = map.end - kPageSize;
     if (memory.read_some(last, page) != page.size()) continue;
-    auto guide = state::read_guide(page, last);
-    if (guide && guide->copy.start >= map.start) return guide;
+    auto proxy = state::read_vdso_proxy(page, last);
+    if (proxy && proxy->copy.start >= map.start) return proxy;
   }
   return std::nullopt;
 }
 
-std::optional<Guide> hide_guide(state::CaptureContext& context,
-                                const std::vector<proc::Mapping>& mappings) {
-  auto guide = find_guide(mappings, context.memory);
-  if (!guide) return guide;
-  context.hidden.push_back(guide->whole());
+std::optional<VdsoProxy> hide_vdso_proxy(state::CaptureContext& context,
+                                         const std::vector<proc::Mapping>& mappings) {
+  auto proxy = find_vdso_proxy(mappings, context.memory);
+  if (!proxy) return proxy;
+  context.hidden.push_back(proxy->whole());
   for (const auto& map : mappings)
     if (map.is_kernel_special()) context.hidden.push_back({map.start, map.end});
-  context.unpatched.emplace_back(guide->vdso().start, known_vdso(context.memory, *guide));
-  return guide;
+  context.unpatched.emplace_back(proxy->vdso().start, known_vdso(context.memory, *proxy));
+  return proxy;
 }
 
 void look_beyond_vdso(state::CaptureContext& context, const std::vector<proc::Mapping>& mappings,
-                      const std::optional<Guide>& guide, const state::SignalState& signals,
+                      const std::optional<VdsoProxy>& proxy, const state::SignalState& signals,
                       std::vector<ThreadState>& threads) {
   std::vector<proc::PageRun> code;
   std::optional<proc::PageRun> running;  // the running kernel's, where it is not the program's own
   std::vector<proc::PageRun> stacks;
   for (const auto& map : mappings) {
     if (map.path == "[vdso]") code.push_back({map.start, map.end});
-    if (map.path == "[vdso]" && guide) running = code.back();
+    if (map.path == "[vdso]" && proxy) running = code.back();
     if (map.write) stacks.push_back({map.start, map.end});
   }
-  const proc::PageRun known = guide ? guide->vdso() : code.empty() ? proc::PageRun{} : code.front();
-  if (guide) code.insert(code.end(), {guide->vdso(), guide->whole()});
+  const proc::PageRun known = proxy ? proxy->vdso() : code.empty() ? proc::PageRun{} : code.front();
+  if (proxy) code.insert(code.end(), {proxy->vdso(), proxy->whole()});
   if (code.empty()) return;
   std::vector<std::byte> vdso(known.size());
-  if (guide)
-    vdso = known_vdso(context.memory, *guide);
+  if (proxy)
+    vdso = known_vdso(context.memory, *proxy);
   else
     context.memory.read(known.start, vdso);
   proc::PageRun random;
@@ -164,32 +164,32 @@ void look_beyond_vdso(state::CaptureContext& context, const std::vector<proc::Ma
         std::any_of(code.begin(), code.end(), [&](const auto& run) { return contains(run, pc); });
     const auto is_lost = [&](Addr at) {
       return running &&
-             (contains(*running, at) || contains({guide->header, guide->whole().end}, at));
+             (contains(*running, at) || contains({proxy->header, proxy->whole().end}, at));
     };
     const bool lost = is_lost(pc);
     if (inside && std::find(entries.begin(), entries.end(), pc) == entries.end()) {
       thread.beyond_vdso = look_outside(context.memory, thread.lwp, code, random, lost);
-      if (guide && contains(guide->copy, pc))
-        thread.registers.rip = guide->from_copy(pc).value;
+      if (proxy && contains(proxy->copy, pc))
+        thread.registers.rip = proxy->from_copy(pc).value;
       else if (lost && thread.beyond_vdso)
         thread.registers = *std::exchange(thread.beyond_vdso, std::nullopt);
       else if (lost)
-        fail(
-            ErrorKind::refused,
-            "thread {}: it does not leave the vdso of this kernel, to which the one of Linux {} is "
-            "led: save at another place",
-            thread.lwp, guide->kernel);
+        fail(ErrorKind::refused,
+             "thread {}: it does not leave the vdso of this kernel, which the one of Linux {} "
+             "calls: "
+             "save at another place",
+             thread.lwp, proxy->kernel);
     }
-    if (!guide) continue;
+    if (!proxy) continue;
     for (const auto& before : interrupted_places(thread, context.memory, signals, stacks)) {
       const Addr at{before.registers.rip};
       if (is_lost(at))
         fail(ErrorKind::refused,
-             "thread {}: a signal handler has interrupted it in the vdso of this kernel, to which "
-             "the one of Linux {} is led: continue until the handler has returned",
-             thread.lwp, guide->kernel);
-      if (!contains(guide->copy, at)) continue;
-      const std::uint64_t known_at = guide->from_copy(at).value;
+             "thread {}: a signal handler has interrupted it in the vdso of this kernel, which the "
+             "one of Linux {} calls: continue until the handler has returned",
+             thread.lwp, proxy->kernel);
+      if (!contains(proxy->copy, at)) continue;
+      const std::uint64_t known_at = proxy->from_copy(at).value;
       const auto bytes = std::as_bytes(std::span(&known_at, 1));
       context.unpatched.emplace_back(before.place_of("rip"),
                                      std::vector<std::byte>(bytes.begin(), bytes.end()));
@@ -202,70 +202,70 @@ std::string vdso_kernel(const Snapshot& snapshot) {
   return snapshot.reader.record().at("host").at("kernel").get<std::string>();
 }
 
-bool needs_guide(const Snapshot& snapshot) {
+bool needs_vdso_proxy(const Snapshot& snapshot) {
   const KernelPages saved = saved_kernel_pages(snapshot);
   // A program that has no vdso needs none.
   if (saved.vdso_page() == nullptr) return false;
   const KernelPages own = own_kernel_pages();
   if (state::same_kernel_pages(saved, own)) return false;
-  const Guide guide = state::plan_guide(saved, vdso_kernel(snapshot), Addr{});
-  static_cast<void>(state::plan_jumps(guide, saved.vdso, own.vdso, Addr{}));
+  const VdsoProxy proxy = state::plan_vdso_proxy(saved, vdso_kernel(snapshot), Addr{});
+  static_cast<void>(state::plan_jumps(proxy, saved.vdso, own.vdso, Addr{}));
   return true;
 }
 
-Guiding::Guiding(const Snapshot& snapshot, std::vector<proc::Mapping> now)
+ProxyInstaller::ProxyInstaller(const Snapshot& snapshot, std::vector<proc::Mapping> now)
     : snapshot_(snapshot), space_(state::with_own_kernel_pages(snapshot.space)) {
   const KernelPages saved = saved_kernel_pages(snapshot);
   KernelPages fresh;
   for (const auto& map : now)
     if (map.is_kernel_special() && map.path != "[vsyscall]") fresh.pages.push_back(map);
-  const std::uint64_t bytes = state::guide_bytes(saved) + fresh.span().size();
+  const std::uint64_t bytes = state::proxy_bytes(saved) + fresh.span().size();
   const Addr start = state::find_free_place(now, snapshot.space, bytes);
-  guide_ = state::plan_guide(saved, vdso_kernel(snapshot), start);
+  proxy_ = state::plan_vdso_proxy(saved, vdso_kernel(snapshot), start);
   saved_ = saved.vdso;
   const auto* vdso = fresh.vdso_page();
   const Addr own_at = vdso == nullptr ? Addr{} : parking() + (vdso->start - fresh.span().start);
-  jumps_ = state::plan_jumps(guide_, saved_, own_kernel_pages().vdso, own_at);
+  jumps_ = state::plan_jumps(proxy_, saved_, own_kernel_pages().vdso, own_at);
 }
 
-void Guiding::install(tracee::RemoteThread& main, const tracee::Memory& memory,
-                      std::vector<std::string>& notes) const {
+void ProxyInstaller::install(tracee::RemoteThread& main, const tracee::Memory& memory,
+                             std::vector<std::string>& notes) const {
   main.checked_call(
       "mmap (vdso)", SYS_mmap,
-      {guide_.copy.start.value, guide_.whole().size(), PROT_READ | PROT_EXEC,
+      {proxy_.copy.start.value, proxy_.whole().size(), PROT_READ | PROT_EXEC,
        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, static_cast<std::uint64_t>(-1), 0});
-  memory.write(guide_.in_copy(guide_.vdso().start), saved_);
-  memory.write(guide_.header, state::guide_page(guide_));
+  memory.write(proxy_.in_copy(proxy_.vdso().start), saved_);
+  memory.write(proxy_.header, state::proxy_page(proxy_));
   for (const auto& jump : jumps_)
-    memory.write(guide_.vdso().start + jump.offset, state::jump_code(jump.target));
-  lead_signal_frames(memory, notes);
+    memory.write(proxy_.vdso().start + jump.offset, state::jump_code(jump.target));
+  redirect_signal_frames(memory, notes);
 }
 
-void Guiding::lead_signal_frames(const tracee::Memory& memory,
-                                 std::vector<std::string>& notes) const {
+void ProxyInstaller::redirect_signal_frames(const tracee::Memory& memory,
+                                            std::vector<std::string>& notes) const {
   const auto stacks = possible_stacks(snapshot_.space);
   for (const auto& thread : snapshot_.threads) {
     for (const auto& before : interrupted_places(thread, memory, snapshot_.signals, stacks)) {
       const Addr pc{before.registers.rip};
-      if (state::is_within_jump(guide_, saved_, pc))
-        memory.write_value(before.place_of("rip"), guide_.in_copy(pc).value);
-      else if (contains(guide_.vdso(), pc))
+      if (state::is_within_jump(proxy_, saved_, pc))
+        memory.write_value(before.place_of("rip"), proxy_.in_copy(pc).value);
+      else if (contains(proxy_.vdso(), pc))
         notes.push_back(fmt::format(
             "thread {}: a signal handler has interrupted it in the vdso of Linux {}: if it is "
             "reading a coarse clock there, it gets 0",
-            thread.tid, guide_.kernel));
+            thread.tid, proxy_.kernel));
     }
   }
 }
 
-void leave_vdso(ThreadState& thread, const std::optional<Guide>& guide,
+void leave_vdso(ThreadState& thread, const std::optional<VdsoProxy>& proxy,
                 const tracee::Memory& memory) {
-  if (!guide) return;
+  if (!proxy) return;
   const Addr pc{thread.registers.rip};
   if (thread.beyond_vdso)
     thread.registers = *thread.beyond_vdso;
-  else if (state::is_within_jump(*guide, known_vdso(memory, *guide), pc))
-    thread.registers.rip = guide->in_copy(pc).value;
+  else if (state::is_within_jump(*proxy, known_vdso(memory, *proxy), pc))
+    thread.registers.rip = proxy->in_copy(pc).value;
 }
 
 }  // namespace ckpt::snapshot

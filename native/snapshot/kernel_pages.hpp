@@ -15,54 +15,54 @@ namespace ckpt::snapshot {
 /// For a save: hides what an earlier restore under this kernel put into the process, and has it
 /// saved as it was before. Nothing if there is none. All threads are stopped and traced by the
 /// caller.
-std::optional<state::Guide> hide_guide(state::CaptureContext& context,
-                                       const std::vector<proc::Mapping>& mappings);
+std::optional<state::VdsoProxy> hide_vdso_proxy(state::CaptureContext& context,
+                                                const std::vector<proc::Mapping>& mappings);
 
 /// For a save: finds out where threads that are inside the vdso come out of it, since a restore
 /// under another kernel cannot let them go on in there. Afterwards they are where they were. Throws
 /// Error (refused) for a thread in pages that the snapshot will not hold.
 void look_beyond_vdso(state::CaptureContext& context, const std::vector<proc::Mapping>& mappings,
-                      const std::optional<state::Guide>& guide, const state::SignalState& signals,
-                      std::vector<state::ThreadState>& threads);
+                      const std::optional<state::VdsoProxy>& proxy,
+                      const state::SignalState& signals, std::vector<state::ThreadState>& threads);
 
 /// The release of the kernel whose vdso the program of a snapshot has.
 std::string vdso_kernel(const Snapshot& snapshot);
 
-/// For a restore: whether the program needs a guide here. Nothing is started. Throws Error
+/// For a restore: whether the program needs a proxy here. Nothing is started. Throws Error
 /// (unsupported) when there can be none, (damaged).
-bool needs_guide(const Snapshot& snapshot);
+bool needs_vdso_proxy(const Snapshot& snapshot);
 
 /// One restore under another kernel.
-class Guiding {
+class ProxyInstaller {
  public:
-  /// `now`: what is mapped in the fresh program. Precondition: needs_guide().
-  Guiding(const Snapshot& snapshot, std::vector<proc::Mapping> now);
+  /// `now`: what is mapped in the fresh program. Precondition: needs_vdso_proxy().
+  ProxyInstaller(const Snapshot& snapshot, std::vector<proc::Mapping> now);
 
   /// The address space to be made.
   [[nodiscard]] const state::AddressSpace& space() const { return space_; }
   /// Where the running kernel's pages are to stay.
-  [[nodiscard]] Addr parking() const { return guide_.header + kPageSize; }
-  /// Puts the guide in place and leads the functions to it. Memory is filled, no thread runs.
+  [[nodiscard]] Addr parking() const { return proxy_.header + kPageSize; }
+  /// Puts the proxy in place and redirects the functions to it. Memory is filled, no thread runs.
   void install(tracee::RemoteThread& main, const tracee::Memory& memory,
                std::vector<std::string>& notes) const;
 
  private:
-  void lead_signal_frames(const tracee::Memory& memory, std::vector<std::string>& notes) const;
+  void redirect_signal_frames(const tracee::Memory& memory, std::vector<std::string>& notes) const;
 
   const Snapshot& snapshot_;
   state::AddressSpace space_;
-  state::Guide guide_;
+  state::VdsoProxy proxy_;
   std::vector<std::byte> saved_;
   std::vector<state::VdsoJump> jumps_;
 };
 
 /// For a restore: has a thread that was inside the vdso at the save go on where that is possible.
-/// `guide`: of the restored process, if it has one.
-void leave_vdso(state::ThreadState& thread, const std::optional<state::Guide>& guide,
+/// `proxy`: of the restored process, if it has one.
+void leave_vdso(state::ThreadState& thread, const std::optional<state::VdsoProxy>& proxy,
                 const tracee::Memory& memory);
 
-/// The guide in a process, if it has one.
-std::optional<state::Guide> find_guide(const std::vector<proc::Mapping>& mappings,
-                                       const tracee::Memory& memory);
+/// The proxy in a process, if it has one.
+std::optional<state::VdsoProxy> find_vdso_proxy(const std::vector<proc::Mapping>& mappings,
+                                                const tracee::Memory& memory);
 
 }  // namespace ckpt::snapshot

@@ -315,11 +315,11 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   const auto children = state::make_ended_children(main, scratch, memory, kTraceOptions,
                                                    snapshot.children, keep_ids, result.notes);
   fault_point("restore-scratch");
-  std::optional<Guiding> guiding;
-  if (needs_guide(snapshot)) guiding.emplace(snapshot, process.mappings());
-  const state::AddressSpace& space = guiding ? guiding->space() : snapshot.space;
-  state::clear_and_move_kernel_pages(main, scratch, fresh, space,
-                                     guiding ? std::optional(guiding->parking()) : std::nullopt);
+  std::optional<ProxyInstaller> installer;
+  if (needs_vdso_proxy(snapshot)) installer.emplace(snapshot, process.mappings());
+  const state::AddressSpace& space = installer ? installer->space() : snapshot.space;
+  state::clear_and_move_kernel_pages(
+      main, scratch, fresh, space, installer ? std::optional(installer->parking()) : std::nullopt);
   state::restore_feature_permissions(main, snapshot.process);
   fault_point("restore-clear");
   const auto& extents = snapshot.reader.extents();
@@ -327,7 +327,7 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   fault_point("restore-map");
   state::fill(main, scratch, space, extents, opened.image);
   state::expire_name_caches(memory, space);
-  if (guiding) guiding->install(main, memory, result.notes);
+  if (installer) installer->install(main, memory, result.notes);
   widen_state_saves(snapshot, memory);
   refit_signal_frames(snapshot, memory);
   state::seal(main, scratch, memory, space, extents, result.notes);
@@ -510,10 +510,10 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
   std::uint64_t shared_queue = 0;
   for (const auto& info : snapshot.signals.queued) shared_queue |= 1ULL << (info.si_signo - 1U);
   const auto mappings = process.mappings();
-  const auto guide = find_guide(mappings, memory);
+  const auto proxy = find_vdso_proxy(mappings, memory);
   const auto final_state = [&](std::size_t index) {
     ThreadState thread = snapshot.threads[index];
-    leave_vdso(thread, guide, memory);
+    leave_vdso(thread, proxy, memory);
     std::uint64_t queued = shared_queue;
     for (const auto& info : thread.queued) queued |= 1ULL << (info.si_signo - 1U);
     state::prepare_restart(thread, (queued & ~thread.signal_mask) != 0 || thread.held_signal != 0,

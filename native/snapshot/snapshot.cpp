@@ -99,9 +99,9 @@ Checked check(const Snapshot& snapshot, state::FileSource& files, bool verify_me
   return reading(snapshot.reader.path(), [&] {
     Checked checked;
     check_machine(snapshot);
-    if (needs_guide(snapshot))
+    if (needs_vdso_proxy(snapshot))
       checked.notes.push_back(
-          fmt::format("the vdso of the snapshot's kernel (Linux {}) is led to this kernel's",
+          fmt::format("the program keeps the vdso of Linux {}, which calls this kernel's",
                       vdso_kernel(snapshot)));
     checked.executable = files.content_path(snapshot.program);
     checked.executable_replaced = files.is_scratch(snapshot.program, Use::code);

@@ -17,13 +17,13 @@ namespace {
 
 constexpr std::string_view kVdso = "[vdso]";
 constexpr std::string_view kPrefix = "__vdso_";
-constexpr std::uint64_t kMagic = 0x6469756774706b63;  // "ckptguid"
+constexpr std::uint64_t kMagic = 0x6f73647674706b63;  // "ckptvdso"
 constexpr std::uint64_t kMostBytes = 1U << 20U;       // of all pages together
 constexpr std::size_t kMostFunctions = 256;
 // The calls behind the jumps, in the header's page.
 constexpr std::uint64_t kCallsAt = 2048;
 constexpr std::uint64_t kCallBytes = 32;
-static_assert(sizeof(GuideHeader) <= kCallsAt);
+static_assert(sizeof(VdsoProxyHeader) <= kCallsAt);
 
 // The C libraries go on with the system call when a function says ENOSYS.
 constexpr std::array<std::pair<std::string_view, std::uint32_t>, 6> kCalls = {{
@@ -35,8 +35,8 @@ constexpr std::array<std::pair<std::string_view, std::uint32_t>, 6> kCalls = {{
     {"__vdso_getcpu", SYS_getcpu},
 }};
 // Its callers hold states that they have made for the functions of one kernel, of a size that only
-// this one knows; and whoever asks for the size (the last argument is -1) is told that there is no
-// such function.
+// this one knows; and a caller that asks for the size (the last argument is -1) is told that there
+// is no such function.
 constexpr std::string_view kRandom = "__vdso_getrandom";
 
 template <typename T>
@@ -71,12 +71,14 @@ void for_each_function(std::span<const std::byte> vdso, const Found& found) {
     if (!names || names->sh_offset > vdso.size() || symbols->sh_offset > vdso.size()) continue;
     const std::uint64_t count = std::min<std::uint64_t>(symbols->sh_size / sizeof(Elf64_Sym),
                                                         vdso.size() / sizeof(Elf64_Sym));
+    // A vdso has one such section; an untrusted file may have thousands.
     for (std::uint64_t n = 0; n < count; ++n) {
       const auto symbol = read_at<Elf64_Sym>(vdso, symbols->sh_offset + n * sizeof(Elf64_Sym));
       if (!symbol || ELF64_ST_TYPE(symbol->st_info) != STT_FUNC) continue;
       if (symbol->st_value == 0 || symbol->st_value >= vdso.size()) continue;
       found(text_at(vdso, names->sh_offset + symbol->st_name), symbol->st_value);
     }
+    return;
   }
 }
 
@@ -163,43 +165,43 @@ std::vector<VdsoFunction> vdso_functions(std::span<const std::byte> vdso) {
   return functions;
 }
 
-proc::PageRun Guide::old() const { return {pages.front().start, pages.back().end}; }
+proc::PageRun VdsoProxy::old() const { return {pages.front().start, pages.back().end}; }
 
-proc::PageRun Guide::vdso() const {
+proc::PageRun VdsoProxy::vdso() const {
   for (const auto& page : pages)
     if (page.path == kVdso) return {page.start, page.end};
   return {};
 }
 
-std::uint64_t guide_bytes(const KernelPages& saved) { return saved.span().size() + kPageSize; }
+std::uint64_t proxy_bytes(const KernelPages& saved) { return saved.span().size() + kPageSize; }
 
-Guide plan_guide(const KernelPages& saved, const std::string& kernel, Addr start) {
+VdsoProxy plan_vdso_proxy(const KernelPages& saved, const std::string& kernel, Addr start) {
   const bool known = std::all_of(saved.pages.begin(), saved.pages.end(), [](const auto& page) {
-    return page.is_kernel_special() && page.path.size() < sizeof GuideHeader::Page::path;
+    return page.is_kernel_special() && page.path.size() < sizeof VdsoProxyHeader::Page::path;
   });
-  if (saved.pages.size() > std::tuple_size_v<decltype(GuideHeader::page)> || !known ||
+  if (saved.pages.size() > std::tuple_size_v<decltype(VdsoProxyHeader::page)> || !known ||
       saved.span().size() > kMostBytes || saved.vdso_page() == nullptr)
     fail(ErrorKind::unsupported,
-         "the pages of the kernel that it was saved under (Linux {}) are laid out as no known "
-         "kernel does it: restore under that kernel",
+         "the pages of the kernel that it was saved under (Linux {}) have a layout of no known "
+         "kernel: restore under that kernel",
          kernel);
-  Guide guide;
-  guide.kernel = kernel.substr(0, sizeof GuideHeader::kernel - 1);
-  guide.pages = saved.pages;
-  guide.copy = {start, start + saved.span().size()};
-  guide.header = guide.copy.end;
-  return guide;
+  VdsoProxy proxy;
+  proxy.kernel = kernel.substr(0, sizeof VdsoProxyHeader::kernel - 1);
+  proxy.pages = saved.pages;
+  proxy.copy = {start, start + saved.span().size()};
+  proxy.header = proxy.copy.end;
+  return proxy;
 }
 
-std::vector<std::byte> guide_page(const Guide& guide) {
-  GuideHeader header{};
+std::vector<std::byte> proxy_page(const VdsoProxy& proxy) {
+  VdsoProxyHeader header{};
   header.magic = kMagic;
-  header.self = guide.header.value;
-  header.pages = guide.pages.size();
-  guide.kernel.copy(header.kernel.data(), header.kernel.size() - 1);
-  for (std::size_t i = 0; i < guide.pages.size(); ++i) {
-    const proc::Mapping& page = guide.pages[i];
-    page.path.copy(header.page.at(i).path.data(), sizeof GuideHeader::Page::path - 1);
+  header.self = proxy.header.value;
+  header.pages = proxy.pages.size();
+  proxy.kernel.copy(header.kernel.data(), header.kernel.size() - 1);
+  for (std::size_t i = 0; i < proxy.pages.size(); ++i) {
+    const proc::Mapping& page = proxy.pages[i];
+    page.path.copy(header.page.at(i).path.data(), sizeof VdsoProxyHeader::Page::path - 1);
     header.page.at(i).start = page.start.value;
     header.page.at(i).end = page.end.value;
     header.page.at(i).flags = flags_of(page);
@@ -216,12 +218,12 @@ std::vector<std::byte> guide_page(const Guide& guide) {
   return bytes;
 }
 
-std::optional<Guide> read_guide(std::span<const std::byte> page, Addr at) {
-  const auto header = read_at<GuideHeader>(page, 0);
+std::optional<VdsoProxy> read_vdso_proxy(std::span<const std::byte> page, Addr at) {
+  const auto header = read_at<VdsoProxyHeader>(page, 0);
   if (!header || header->magic != kMagic || header->self != at.value) return std::nullopt;
   if (header->pages == 0 || header->pages > header->page.size()) return std::nullopt;
-  Guide guide;
-  guide.kernel = text_at(std::as_bytes(std::span(header->kernel)), 0);
+  VdsoProxy proxy;
+  proxy.kernel = text_at(std::as_bytes(std::span(header->kernel)), 0);
   Addr from;
   for (std::uint64_t i = 0; i < header->pages; ++i) {
     const auto& one = header->page.at(i);
@@ -236,38 +238,38 @@ std::optional<Guide> read_guide(std::span<const std::byte> page, Addr at) {
         made.start.value % kPageSize != 0 || made.end.value % kPageSize != 0)
       return std::nullopt;
     from = made.end;
-    guide.pages.push_back(std::move(made));
+    proxy.pages.push_back(std::move(made));
   }
-  const std::uint64_t size = guide.old().size();
-  if (size > kMostBytes || at.value < size || guide.vdso().size() == 0) return std::nullopt;
-  guide.copy = {at - size, at};
-  guide.header = at;
-  return guide;
+  const std::uint64_t size = proxy.old().size();
+  if (size > kMostBytes || at.value < size || proxy.vdso().size() == 0) return std::nullopt;
+  proxy.copy = {at - size, at};
+  proxy.header = at;
+  return proxy;
 }
 
-std::vector<VdsoJump> plan_jumps(const Guide& guide, std::span<const std::byte> saved,
+std::vector<VdsoJump> plan_jumps(const VdsoProxy& proxy, std::span<const std::byte> saved,
                                  std::span<const std::byte> own, Addr own_at) {
   const auto counterparts = vdso_functions(own);
   std::vector<VdsoJump> jumps;
   for (const auto& function : vdso_functions(saved)) {
     if (function.room_bytes < kVdsoJumpBytes)
-      fail(
-          ErrorKind::unsupported,
-          "the function {} of the vdso that it was saved with (Linux {}) is too short to be led to "
-          "this kernel's: restore under that kernel",
-          function.name, guide.kernel);
+      fail(ErrorKind::unsupported,
+           "the function {} of the vdso that it was saved with (Linux {}) is too short for a jump "
+           "to "
+           "this kernel's: restore under that kernel",
+           function.name, proxy.kernel);
     const auto same = std::find_if(counterparts.begin(), counterparts.end(),
                                    [&](const auto& one) { return one.name == function.name; });
-    const bool led = same != counterparts.end() && function.name != kRandom;
-    jumps.push_back(
-        {function.offset, led ? own_at + same->offset
-                              : guide.header + kCallsAt + call_index(function.name) * kCallBytes});
+    const bool redirected = same != counterparts.end() && function.name != kRandom;
+    jumps.push_back({function.offset, redirected ? own_at + same->offset
+                                                 : proxy.header + kCallsAt +
+                                                       call_index(function.name) * kCallBytes});
   }
   return jumps;
 }
 
 std::array<std::byte, kVdsoJumpBytes> jump_code(Addr target) {
-  // r11 belongs to nobody at a call (System V ABI, figure 3.4).
+  // r11 is a scratch register that no argument is passed in (System V ABI, figure 3.4).
   const auto code =
       Code().put({0x49, 0xbb}).put_value(target.value).put({0x41, 0xff, 0xe3}).bytes();
   std::array<std::byte, kVdsoJumpBytes> bytes{};
@@ -275,8 +277,8 @@ std::array<std::byte, kVdsoJumpBytes> jump_code(Addr target) {
   return bytes;
 }
 
-bool is_within_jump(const Guide& guide, std::span<const std::byte> saved, Addr pc) {
-  const proc::PageRun vdso = guide.vdso();
+bool is_within_jump(const VdsoProxy& proxy, std::span<const std::byte> saved, Addr pc) {
+  const proc::PageRun vdso = proxy.vdso();
   if (pc < vdso.start || pc >= vdso.end) return false;
   const auto functions = vdso_functions(saved);
   return std::any_of(functions.begin(), functions.end(), [&](const VdsoFunction& function) {
@@ -336,8 +338,8 @@ std::vector<Region> with_kernel_page(const std::vector<Region>& regions,
 
 }  // namespace
 
-void return_kernel_pages(AddressSpace& space, const Guide& guide) {
-  for (const proc::Mapping& page : guide.pages)
+void return_kernel_pages(AddressSpace& space, const VdsoProxy& proxy) {
+  for (const proc::Mapping& page : proxy.pages)
     space.regions = with_kernel_page(space.regions, page);
 }
 

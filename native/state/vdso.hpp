@@ -4,21 +4,21 @@
 // has another one.
 //
 // A program restored under another kernel keeps the vdso that it knows, as memory of its own, and a
-// guide leads each function of it to the same function of the running kernel:
+// proxy redirects each function of it to the same function of the running kernel:
 //
 //   [vvar][vdso]   where they were: zeros, which mean "no clock source: make the system call", and
 //                  the code of the snapshot's kernel. Each function begins with a jump
-//   guide          somewhere else: a copy of the same pages without the jumps, for threads that are
+//   proxy          somewhere else: a copy of the same pages without the jumps, for threads that are
 //                  stopped where a jump is; then the header, with the calls behind the jumps of
 //                  functions that this kernel has not
-//   [vvar][vdso]   behind the guide: the running kernel's own, to which the others jump. The kernel
+//   [vvar][vdso]   behind the proxy: the running kernel's own, to which the others jump. The kernel
 //                  mapped them elsewhere, and their code finds its data by the distance
 //
 // A save of such a program holds none of that: the header says where the pages of the old kernel
 // are, and the copy what was in them, so that the snapshot is one of the old kernel again.
 //
 // Pure: what is planned here is carried out by snapshot/kernel_pages.cpp. The vdso of a snapshot
-// and a header in a program are a stranger's, and are believed no further than they make sense.
+// and a header in a program are untrusted input: every number in them is checked before its use.
 #pragma once
 
 #include <array>
@@ -65,8 +65,8 @@ struct VdsoJump {
   Addr target;
 };
 
-/// The beginning of a guide's page behind the copy.
-struct GuideHeader {
+/// The beginning of a proxy's page behind the copy.
+struct VdsoProxyHeader {
   struct Page {
     std::array<char, 24> path;
     std::uint64_t start;
@@ -80,8 +80,8 @@ struct GuideHeader {
   std::array<Page, 8> page;
 };
 
-/// A guide in a program.
-struct Guide {
+/// A proxy in a program.
+struct VdsoProxy {
   std::string kernel;  // the release whose pages the program knows
   std::vector<proc::Mapping> pages;
   proc::PageRun copy;
@@ -95,30 +95,30 @@ struct Guide {
   [[nodiscard]] proc::PageRun old() const;
 };
 
-/// A guide of the pages of a snapshot, to lie at `start`. Throws Error (unsupported) for pages that
-/// no guide can be made of.
-Guide plan_guide(const KernelPages& saved, const std::string& kernel, Addr start);
-/// The bytes that planning a guide would take, without the running kernel's pages behind it.
-std::uint64_t guide_bytes(const KernelPages& saved);
+/// A proxy of the pages of a snapshot, to lie at `start`. Throws Error (unsupported) for pages that
+/// no proxy can be made of.
+VdsoProxy plan_vdso_proxy(const KernelPages& saved, const std::string& kernel, Addr start);
+/// The bytes that planning a proxy would take, without the running kernel's pages behind it.
+std::uint64_t proxy_bytes(const KernelPages& saved);
 
 /// The content of its last page.
-std::vector<std::byte> guide_page(const Guide& guide);
-/// The guide whose last page is `page`, at `at`; nothing if it is none.
-std::optional<Guide> read_guide(std::span<const std::byte> page, Addr at);
+std::vector<std::byte> proxy_page(const VdsoProxy& proxy);
+/// The proxy whose last page is `page`, at `at`; nothing if it is none.
+std::optional<VdsoProxy> read_vdso_proxy(std::span<const std::byte> page, Addr at);
 
-/// Where each function of the old vdso leads. `own`: the running kernel's, which will be at
+/// Where each function of the old vdso jumps to. `own`: the running kernel's, which will be at
 /// `own_at`. Throws Error (unsupported) for a function that has no room for a jump.
-std::vector<VdsoJump> plan_jumps(const Guide& guide, std::span<const std::byte> saved,
+std::vector<VdsoJump> plan_jumps(const VdsoProxy& proxy, std::span<const std::byte> saved,
                                  std::span<const std::byte> own, Addr own_at);
 /// The instructions of a jump.
 std::array<std::byte, kVdsoJumpBytes> jump_code(Addr target);
 
 /// Whether a thread at `pc` would find itself within a jump.
-bool is_within_jump(const Guide& guide, std::span<const std::byte> saved, Addr pc);
+bool is_within_jump(const VdsoProxy& proxy, std::span<const std::byte> saved, Addr pc);
 
 /// The address space of a snapshot, with the kernel's pages as memory of the program's own.
 AddressSpace with_own_kernel_pages(const AddressSpace& space);
 /// The address space of a program that has such memory, with it as the kernel's pages again.
-void return_kernel_pages(AddressSpace& space, const Guide& guide);
+void return_kernel_pages(AddressSpace& space, const VdsoProxy& proxy);
 
 }  // namespace ckpt::state

@@ -9,7 +9,7 @@ import pytest
 from gdbsession import GdbSession
 from scene import BUILD, Scene, restore, save
 from support.forge import Forgery
-from support.other_kernel import KERNEL, LED, Foreign, mark, ruin
+from support.other_kernel import KERNEL, PROXIED, Foreign, mark, ruin
 
 VDSO_NAMES = ("clock_gettime", "__vdso_clock_gettime")
 
@@ -56,9 +56,9 @@ def test_a_stop_in_the_vdso(scene: Scene, steps: int) -> None:
     forged = Foreign(BUILD, snapshots / "one.ckpt", snapshots / "other.ckpt", ruin)
 
     again = scene.gdb()
-    assert f"of Linux {KERNEL}: a restore here leads it" in again.execute("ckpt info other")
+    assert f"of Linux {KERNEL}: after a restore here it calls this kernel's" in again.execute("ckpt info other")
     restored = restore(again, "other")
-    assert any(LED in note for note in restored.notes)
+    assert any(PROXIED in note for note in restored.notes)
     # At the entry it is where it was; later the call has been finished for it.
     assert _backtrace(again) == callers[1 if steps else 0 :]
     save(again, "second")

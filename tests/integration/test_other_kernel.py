@@ -1,12 +1,12 @@
-"""Snapshots of another kernel. They are made of this kernel's by changing the vdso in them (support/other_kernel.py); that the
-code of it is never run again shows where all of it has become an invalid instruction."""
+"""Snapshots of another kernel: snapshots of this kernel with a changed vdso in them (support/other_kernel.py). Where all of its
+code has become an invalid instruction, a test shows that none of it is executed."""
 
 from __future__ import annotations
 
 import pytest
 from support.checkpoint import Way, Workshop, notes, passed, restored_pid
 from support.forge import Forgery
-from support.other_kernel import KERNEL, LED, Change, Foreign, crowd, mark, ruin
+from support.other_kernel import KERNEL, PROXIED, Change, Foreign, crowd, mark, ruin
 from support.processes import Running
 
 
@@ -23,7 +23,7 @@ def _saved_twice(workshop: Workshop, original: Running, change: Change, way: Way
     first.send()
     result = first.finish()
     passed(result, original.nonce)
-    assert notes(result)[0] == LED and len(notes(result)) == noted
+    assert notes(result)[0] == PROXIED and len(notes(result)) == noted
 
     again = Forgery(workshop.build, second.image)
     foreign.check_saved_again(again)
@@ -39,7 +39,7 @@ WAYS = [Way("", 4, True, "virtual"), Way(".nopie", 1, False, "auto"), Way(".stat
 
 
 @pytest.mark.parametrize("way", [pytest.param(way, id=str(way)) for way in WAYS])
-def test_calls_are_led_to_this_kernel(workshop: Workshop, way: Way) -> None:
+def test_calls_reach_this_kernel(workshop: Workshop, way: Way) -> None:
     _saved_twice(workshop, workshop.start_program("vdso", "calls", way=way), ruin, way)
 
 
@@ -71,7 +71,7 @@ def test_a_signal_handler_that_interrupted_the_vdso(workshop: Workshop, steps: i
     _saved_twice(workshop, original, mark, Way(ids="virtual"), noted=1 if at < 13 else 2)
 
 
-def test_a_vdso_that_cannot_be_led_is_named(workshop: Workshop) -> None:
+def test_a_vdso_that_cannot_be_redirected_is_named(workshop: Workshop) -> None:
     original = workshop.start_program("vdso", "calls")
     saved = workshop.save(original.pid)
     original.send()

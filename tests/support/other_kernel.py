@@ -9,7 +9,7 @@ from pathlib import Path
 from .forge import Forgery
 
 KERNEL = "5.99.0-forged"
-LED = f"the vdso of the snapshot's kernel (Linux {KERNEL}) is led to this kernel's"
+PROXIED = f"the program keeps the vdso of Linux {KERNEL}, which calls this kernel's"
 _EXECUTED = 4  # SHF_EXECINSTR
 _SYMBOLS = 11  # SHT_DYNSYM
 _KERNELS_OWN = ("[vdso]", "[vvar]", "[vvar_vclock]")

@@ -1,5 +1,5 @@
-// The vdso of another kernel: what is read of it, where its functions lead, and the guide itself,
-// run in this process.
+// The vdso of another kernel: what is read of it, where its functions jump to, and the proxy
+// itself, run in this process.
 #include "state/vdso.hpp"
 
 #include <elf.h>
@@ -158,14 +158,14 @@ TEST(Vdso, OthersAreToldBySizePlaceAndBytes) {
 
 TEST(Vdso, EachFunctionLeadsToItsCounterpartOrToACall) {
   const KernelPages saved = old_pages();
-  const Guide guide = plan_guide(saved, "6.1", Addr{0x20000000});
+  const VdsoProxy proxy = plan_vdso_proxy(saved, "6.1", Addr{0x20000000});
   const Bytes own = make_vdso({{"__vdso_getrandom", 0x100}, {"__vdso_time", 0x200}});
-  const auto jumps = plan_jumps(guide, saved.vdso, own, Addr{0x30000000});
+  const auto jumps = plan_jumps(proxy, saved.vdso, own, Addr{0x30000000});
   ASSERT_EQ(jumps.size(), 4U);
   EXPECT_EQ(jumps[0].offset, 0x800U);
   EXPECT_EQ(jumps[0].target, Addr{0x30000200});
   const auto in_header = [&](Addr at) {
-    return at >= guide.header && at < guide.header + kPageSize;
+    return at >= proxy.header && at < proxy.header + kPageSize;
   };
   // Its states are those of one kernel's function.
   EXPECT_TRUE(in_header(jumps[1].target));
@@ -176,14 +176,14 @@ TEST(Vdso, EachFunctionLeadsToItsCounterpartOrToACall) {
 TEST(Vdso, AFunctionWithoutRoomIsNamed) {
   KernelPages saved = old_pages();
   saved.vdso = make_vdso({{"__vdso_time", 0x800}, {"__vdso_getcpu", 0x80c}});
-  const Guide guide = plan_guide(saved, "6.1", Addr{0x20000000});
-  test::expect_error([&] { plan_jumps(guide, saved.vdso, {}, Addr{}); }, ErrorKind::unsupported,
+  const VdsoProxy proxy = plan_vdso_proxy(saved, "6.1", Addr{0x20000000});
+  test::expect_error([&] { plan_jumps(proxy, saved.vdso, {}, Addr{}); }, ErrorKind::unsupported,
                      "__vdso_time of the vdso that it was saved with (Linux 6.1)");
 }
 
 TEST(Vdso, PagesThatNoKernelHasAreRefused) {
   const auto expect_refused = [](const KernelPages& pages) {
-    test::expect_error([&] { plan_guide(pages, "6.1", Addr{0x1000}); }, ErrorKind::unsupported,
+    test::expect_error([&] { plan_vdso_proxy(pages, "6.1", Addr{0x1000}); }, ErrorKind::unsupported,
                        "Linux 6.1");
   };
   KernelPages apart = old_pages();
@@ -197,25 +197,25 @@ TEST(Vdso, PagesThatNoKernelHasAreRefused) {
   expect_refused(others);
 }
 
-TEST(Vdso, AGuideIsFoundAgain) {
-  const Guide guide = plan_guide(old_pages(), "6.1.0-56-cloud-amd64", Addr{0x20000000});
-  const Bytes page = guide_page(guide);
-  const auto found = read_guide(page, guide.header);
+TEST(Vdso, AProxyIsFoundAgain) {
+  const VdsoProxy proxy = plan_vdso_proxy(old_pages(), "6.1.0-56-cloud-amd64", Addr{0x20000000});
+  const Bytes page = proxy_page(proxy);
+  const auto found = read_vdso_proxy(page, proxy.header);
   ASSERT_TRUE(found);
-  EXPECT_EQ(found->kernel, guide.kernel);
-  EXPECT_EQ(found->copy, guide.copy);
-  EXPECT_EQ(found->vdso(), guide.vdso());
+  EXPECT_EQ(found->kernel, proxy.kernel);
+  EXPECT_EQ(found->copy, proxy.copy);
+  EXPECT_EQ(found->vdso(), proxy.vdso());
   EXPECT_EQ(found->pages[0].path, "[vvar]");
   EXPECT_FALSE(found->pages[0].exec);
   EXPECT_TRUE(found->pages[1].exec);
-  EXPECT_EQ(guide.from_copy(guide.in_copy(Addr{0x7fff00004123})), Addr{0x7fff00004123});
-  EXPECT_FALSE(read_guide(page, guide.header + kPageSize)) << "not where it says that it is";
-  EXPECT_FALSE(read_guide(std::span(page).first(100), guide.header));
+  EXPECT_EQ(proxy.from_copy(proxy.in_copy(Addr{0x7fff00004123})), Addr{0x7fff00004123});
+  EXPECT_FALSE(read_vdso_proxy(page, proxy.header + kPageSize)) << "not where it says that it is";
+  EXPECT_FALSE(read_vdso_proxy(std::span(page).first(100), proxy.header));
   // A program may have written anything there.
-  for (std::size_t at = 0; at < sizeof(GuideHeader); ++at) {
+  for (std::size_t at = 0; at < sizeof(VdsoProxyHeader); ++at) {
     Bytes bad = page;
     bad[at] ^= std::byte{0xff};
-    const auto read = read_guide(bad, guide.header);
+    const auto read = read_vdso_proxy(bad, proxy.header);
     if (read) {
       EXPECT_LE(read->whole().size(), 2U << 20U) << at;
     }
@@ -224,24 +224,24 @@ TEST(Vdso, AGuideIsFoundAgain) {
 
 TEST(Vdso, OnlyAPlaceBehindAFunctionsFirstByteIsWithinAJump) {
   const KernelPages saved = old_pages();
-  const Guide guide = plan_guide(saved, "6.1", Addr{0x20000000});
-  const Addr entry = guide.vdso().start + 0x800;
+  const VdsoProxy proxy = plan_vdso_proxy(saved, "6.1", Addr{0x20000000});
+  const Addr entry = proxy.vdso().start + 0x800;
   struct Row {
     Addr pc;
     bool within;
   };
   for (const Row& row :
        {Row{entry - 1, false}, Row{entry, false}, Row{entry + 1, true}, Row{entry + 12, true},
-        Row{entry + 13, false}, Row{Addr{0x800}, false}, Row{guide.in_copy(entry) + 4, false}})
-    EXPECT_EQ(is_within_jump(guide, saved.vdso, row.pc), row.within) << fmt::format("{}", row.pc);
+        Row{entry + 13, false}, Row{Addr{0x800}, false}, Row{proxy.in_copy(entry) + 4, false}})
+    EXPECT_EQ(is_within_jump(proxy, saved.vdso, row.pc), row.within) << fmt::format("{}", row.pc);
 }
 
 TEST(Vdso, ASaveMakesKernelPagesOfThemAgain) {
-  const Guide guide = plan_guide(old_pages(), "6.1", Addr{0x20000000});
+  const VdsoProxy proxy = plan_vdso_proxy(old_pages(), "6.1", Addr{0x20000000});
   AddressSpace space;
   Region kernel;
   kernel.backing = Backing::kernel;
-  for (const auto& page : guide.pages) {
+  for (const auto& page : proxy.pages) {
     kernel.mapping = page;
     space.regions.push_back(kernel);
   }
@@ -251,7 +251,7 @@ TEST(Vdso, ASaveMakesKernelPagesOfThemAgain) {
   own.regions[0].mapping.start = own.regions[0].mapping.start - 2 * kPageSize;
   own.regions[0].stored = {
       {own.regions[0].mapping.start, own.regions[0].mapping.start + kPageSize}};
-  return_kernel_pages(own, guide);
+  return_kernel_pages(own, proxy);
   ASSERT_EQ(own.regions.size(), 3U);
   EXPECT_EQ(own.regions[0].backing, Backing::anonymous);
   EXPECT_EQ(own.regions[0].mapping.size(), 2 * kPageSize);
@@ -263,25 +263,25 @@ TEST(Vdso, ASaveMakesKernelPagesOfThemAgain) {
   // What the program has unmapped does not come back.
   own = with_own_kernel_pages(space);
   own.regions.pop_back();
-  return_kernel_pages(own, guide);
+  return_kernel_pages(own, proxy);
   EXPECT_EQ(own.regions.size(), 1U);
   EXPECT_EQ(own.regions[0].backing, Backing::kernel);
 }
 
-/// A guide as a restore makes it, in this process.
-class LiveGuide {
+/// A proxy as a restore makes it, in this process.
+class LiveProxy {
  public:
-  explicit LiveGuide(const KernelPages& saved) {
-    const auto bytes = guide_bytes(saved);
+  explicit LiveProxy(const KernelPages& saved) {
+    const auto bytes = proxy_bytes(saved);
     memory_ = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    guide = plan_guide(saved, "6.1", Addr{reinterpret_cast<std::uint64_t>(memory_)});
-    write(guide.header, guide_page(guide));
+    proxy = plan_vdso_proxy(saved, "6.1", Addr{reinterpret_cast<std::uint64_t>(memory_)});
+    write(proxy.header, proxy_page(proxy));
     ::mprotect(memory_, bytes, PROT_READ | PROT_EXEC);
   }
-  LiveGuide(LiveGuide&&) = delete;
-  ~LiveGuide() { ::munmap(memory_, guide.whole().size()); }
+  LiveProxy(LiveProxy&&) = delete;
+  ~LiveProxy() { ::munmap(memory_, proxy.whole().size()); }
 
-  Guide guide;
+  VdsoProxy proxy;
 
  private:
   static void write(Addr at, const Bytes& bytes) {
@@ -299,8 +299,8 @@ Function* function_at(Addr at) {
 
 TEST(Vdso, WhatHasNoCounterpartMakesTheCallItself) {
   const KernelPages saved = old_pages();
-  const LiveGuide live(saved);
-  const auto jumps = plan_jumps(live.guide, saved.vdso, {}, Addr{});
+  const LiveProxy live(saved);
+  const auto jumps = plan_jumps(live.proxy, saved.vdso, {}, Addr{});
   auto* time_of = function_at<long(std::time_t*)>(jumps[0].target);
   std::time_t told = 0;
   const std::time_t before = std::time(nullptr);
