@@ -1,8 +1,9 @@
 // One restore. transplant() makes a process and puts the saved state into it, all but the last
 // registers: every thread waits in a scratch page, where a debugger may attach. finish() gives the
-// threads the state they had; whoever is the tracer then calls it.
+// threads the state they had; the tracer of that moment calls it (finish.cpp).
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,10 @@ struct Transplanted {
 /// Makes the process; the calling thread is its tracer and parent. Throws Error with nothing left.
 Transplanted transplant(const Snapshot& snapshot, state::FileSource& files,
                         const TransplantOptions& options);
+
+/// What is left of the scratch area's data while the threads are parked, for finish(): the process
+/// may be at its limit of memory by then.
+inline constexpr std::uint64_t kParkedDataBytes = 16 * kPageSize;
 
 /// Lets go of parked threads, so that a debugger can attach.
 void release(const Transplanted& transplanted);

@@ -1,0 +1,133 @@
+// The second half of a restore: parked threads get their final state.
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <csignal>
+
+#include "base/error.hpp"
+#include "base/fault.hpp"
+#include "snapshot/capture.hpp"
+#include "snapshot/ids.hpp"
+#include "snapshot/kernel_pages.hpp"
+#include "snapshot/restore.hpp"
+#include "state/terminal.hpp"
+#include "tracee/remote.hpp"
+
+namespace ckpt::snapshot {
+
+namespace {
+
+using state::ThreadState;
+using tracee::RemoteThread;
+using tracee::Scratch;
+
+static_assert(state::kSeccompBytes <= kParkedDataBytes);
+
+std::vector<siginfo_t> all_queued(const Snapshot& snapshot) {
+  auto signals = snapshot.signals.queued;
+  for (const auto& thread : snapshot.threads)
+    signals.insert(signals.end(), thread.queued.begin(), thread.queued.end());
+  return signals;
+}
+
+// What would be in the way of everything else: the last that runs in a thread.
+void finish_privileges(const Snapshot& snapshot, std::size_t index, RemoteThread& thread,
+                       const Scratch& scratch, const tracee::Memory& memory) {
+  const ThreadState& saved = snapshot.threads[index];
+  state::set_filters(thread, scratch, memory, saved.filters);
+  std::vector<std::string> notes;  // there are none for whoever may set filters
+  if (state::becomes_itself_last(saved))
+    state::become_itself(thread, scratch, memory, saved, notes);
+}
+
+std::optional<unsigned long> options_for_filters(const ThreadState& saved) {
+  return saved.filters.empty() ? std::nullopt : std::optional(debugger_options(false));
+}
+
+// A program that handles it is told that its terminal has another size now, as it would have been.
+void tell_of_terminal_size(const Snapshot& snapshot, Tid pid) {
+  const auto& actions = snapshot.signals.actions;
+  constexpr std::uint64_t kIgnored = 1;
+  if (actions.at(SIGWINCH - 1).handler <= kIgnored) return;
+  const auto saved = snapshot.reader.record().value("terminal_size", image::Json());
+  const auto now = state::read_terminal_size(proc::ProcessDir(pid));
+  if (!saved.is_null() && !now.is_null() && saved != now) ::kill(pid, SIGWINCH);
+}
+
+}  // namespace
+
+std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids) {
+  if (tids.size() != snapshot.threads.size())
+    fail(ErrorKind::usage, "the snapshot has {} threads, not {}", snapshot.threads.size(),
+         tids.size());
+  const Tid pid = tids.front();
+  const proc::ProcessDir process(pid);
+  const tracee::Memory memory(pid);
+  const auto present = process.threads();
+  if (!std::is_permutation(present.begin(), present.end(), tids.begin(), tids.end()))
+    fail(ErrorKind::refused, "process {}: its {} threads are not those that were restored", pid,
+         present.size());
+  const Addr parked_at{tracee::get_registers(pid).rip};
+  const Addr code{page_down(parked_at.value)};
+  const Scratch scratch{code, code + kPageSize, kParkedDataBytes};
+  fault_point("restore-finish");
+
+  std::uint64_t shared_queue = 0;
+  for (const auto& info : snapshot.signals.queued) shared_queue |= 1ULL << (info.si_signo - 1U);
+  const auto mappings = process.mappings();
+  const auto proxy = find_vdso_proxy(mappings, memory);
+  const auto final_state = [&](std::size_t index) {
+    ThreadState thread = snapshot.threads[index];
+    leave_vdso(thread, proxy, memory);
+    std::uint64_t queued = shared_queue;
+    for (const auto& info : thread.queued) queued |= 1ULL << (info.si_signo - 1U);
+    state::prepare_restart(thread, (queued & ~thread.signal_mask) != 0 || thread.held_signal != 0,
+                           false);
+    renew_arguments(thread, snapshot, tids);
+    return thread;
+  };
+  {
+    const Addr instruction = tracee::find_syscall_instruction(mappings, memory);
+    for (std::size_t i = 1; i < tids.size(); ++i) {
+      const auto trace_options = options_for_filters(snapshot.threads[i]);
+      if (!trace_options) continue;
+      RemoteThread thread(pid, tids[i], {pid, tids[i]}, memory, instruction, trace_options);
+      finish_privileges(snapshot, i, thread, scratch, memory);
+      thread.land();
+      thread.abandon();
+    }
+    RemoteThread main(pid, pid, {pid, pid}, memory, instruction,
+                      options_for_filters(snapshot.threads.front()));
+    state::start_timers(main, scratch, memory, snapshot.timers, all_queued(snapshot));
+    tracee::RemoteCalls calls(main, memory, scratch.data, scratch.data_bytes, 0);
+    state::start_timerfds(calls, snapshot.descriptors);
+    finish_privileges(snapshot, 0, main, scratch, memory);
+    main.checked_call(
+        "prctl(PR_SET_PDEATHSIG)", SYS_prctl,
+        {PR_SET_PDEATHSIG,
+         static_cast<std::uint64_t>(snapshot.threads.front().attributes.parent_death_signal)});
+    main.drop_scratch(scratch);
+    state::finish_process_attributes(main, snapshot.process.attributes);
+    main.land();
+    main.abandon();
+  }
+  std::vector<Held> held;
+  for (std::size_t i = 0; i < tids.size(); ++i) {
+    const ThreadState thread = final_state(i);
+    state::finish_thread(tids[i], memory, thread, snapshot.xstate_layout);
+    if (thread.held_signal != 0 && thread.stop_info) {
+      tracee::set_siginfo(tids[i], *thread.stop_info);
+      held.push_back({tids[i], thread.held_signal});
+    }
+  }
+  tell_of_terminal_size(snapshot, pid);
+  return held;
+}
+
+void kill_with_tracer(Tid pid) {
+  for (const Tid tid : proc::ProcessDir(pid).threads())
+    tracee::set_options(tid, debugger_options(false));
+}
+
+}  // namespace ckpt::snapshot
