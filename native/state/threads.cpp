@@ -17,7 +17,6 @@
 #include "base/error.hpp"
 #include "base/fault.hpp"
 #include "state/signals.hpp"
-#include "tracee/xstate_layout.hpp"
 
 #ifndef NT_SIGINFO
 #define NT_SIGINFO 0x53494749
@@ -370,7 +369,7 @@ std::vector<image::Note> thread_notes(const ThreadState& state, Tid process) {
   notes.push_back(note("CORE", NT_PRSTATUS, &status, sizeof status));
   notes.push_back(note("CORE", NT_FPREGSET, state.xstate.data(),
                        std::min(state.xstate.size(), kLegacyAreaBytes)));
-  const auto xstate = tracee::area_for_debuggers(state.xstate);
+  const auto xstate = area_for_debuggers(state.xstate, own_xstate_layout());
   notes.push_back(note("LINUX", NT_X86_XSTATE, xstate.data(), xstate.size()));
   if (state.stop_info)
     notes.push_back(note("CORE", NT_SIGINFO, &*state.stop_info, sizeof(siginfo_t)));

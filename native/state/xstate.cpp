@@ -64,9 +64,7 @@ bool is_live(std::span<const std::byte> area, const XstateComponent& component) 
   return (live_components(area) >> component.number & 1U) != 0;
 }
 
-}  // namespace
-
-XstateLayout own_xstate_layout() {
+XstateLayout ask_processor() {
   constexpr unsigned kLeaf = 13;
   constexpr unsigned kOsXsave = 1U << 27U;
   XstateLayout layout;
@@ -82,6 +80,13 @@ XstateLayout own_xstate_layout() {
   for (unsigned number = 2; number < 63; ++number)
     if ((enabled >> number & 1U) != 0 && __get_cpuid_count(kLeaf, number, &a, &b, &c, &d) != 0)
       layout.push_back({number, b, a});
+  return layout;
+}
+
+}  // namespace
+
+const XstateLayout& own_xstate_layout() {
+  static const XstateLayout layout = ask_processor();  // a hypervisor takes its time over CPUID
   return layout;
 }
 
@@ -166,6 +171,37 @@ std::vector<std::byte> convert_xstate(std::span<const std::byte> saved,
   }
   std::memcpy(area.data() + kHeaderAt, &live, sizeof live);
   return area;
+}
+
+std::vector<std::byte> area_for_debuggers(std::span<const std::byte> area,
+                                          const XstateLayout& layout) {
+  // As in GDB's gdbsupport/x86-xstate.h and in i387-tdep.c (i387_fallback_xsave_layout): AVX, MPX,
+  // AVX-512 and PKRU.
+  constexpr std::array<XstateComponent, 7> kExpected = {{{2, 576, 256},
+                                                         {kBounds, 960, 64},
+                                                         {kBoundsConfiguration, 1024, 64},
+                                                         {5, 1088, 64},
+                                                         {6, 1152, 512},
+                                                         {7, 1664, 1024},
+                                                         {kProtectionKeys, 2688, 8}}};
+  constexpr std::size_t kCommonBytes = kHeaderAt + kHeaderBytes;
+  std::vector<std::byte> as_it_is(area.begin(), area.end());
+  if (area.size() < kCommonBytes) return as_it_is;
+  const std::uint64_t enabled = word_at(area, kKernelUseAt);
+  std::uint64_t placed = kLegacy;
+  std::vector<std::byte> made(area.begin(), area.begin() + kCommonBytes);
+  for (const auto& expected : kExpected) {
+    if ((enabled >> expected.number & 1U) == 0) continue;
+    const auto* own = find(layout, expected.number);
+    if (own == nullptr || own->offset < kCommonBytes) return as_it_is;
+    const auto bytes = content(area, {own->number, own->offset, expected.size_bytes});
+    if (bytes.empty()) return as_it_is;
+    made.resize(std::max(made.size(), expected.offset + expected.size_bytes));
+    std::copy(bytes.begin(), bytes.end(),
+              made.begin() + static_cast<std::ptrdiff_t>(expected.offset));
+    placed |= 1ULL << expected.number;
+  }
+  return (live_components(area) & ~placed) == 0 ? made : as_it_is;
 }
 
 std::optional<std::vector<std::byte>> convert_signal_state(std::span<const std::byte> frame,

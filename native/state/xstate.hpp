@@ -28,7 +28,7 @@ struct XstateComponent {
 using XstateLayout = std::vector<XstateComponent>;
 
 /// What this processor has and the kernel has enabled.
-XstateLayout own_xstate_layout();
+const XstateLayout& own_xstate_layout();
 
 /// For snapshots of earlier versions, which do not say: places as here, of what was enabled there.
 XstateLayout presumed_xstate_layout(std::span<const std::byte> xstate);
@@ -56,6 +56,14 @@ std::string lost_components(std::span<const std::byte> xstate, const XstateLayou
 std::vector<std::byte> convert_xstate(std::span<const std::byte> saved,
                                       const XstateLayout& saved_layout,
                                       std::span<const std::byte> model, const XstateLayout& own);
+
+/// `area`, as PTRACE_GETREGSET gave it and laid out as `layout`, with each component where
+/// debuggers look for it in a core file, which does not tell the layout: GDB before 14 takes the
+/// places on Intel's processors for granted, and says "Section `.reg-xstate' in core file too
+/// small" of an area that ends before them, as on AMD's; later ones guess from the size. The same
+/// area if it holds live components that debuggers know no place for.
+std::vector<std::byte> area_for_debuggers(std::span<const std::byte> area,
+                                          const XstateLayout& layout);
 
 /// The state that the kernel has put on a stack for a handler to return to (struct _fpx_sw_bytes),
 /// at `frame`: as a processor with `own` layout takes it, no longer than it is. Nothing if it has

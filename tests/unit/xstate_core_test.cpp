@@ -1,3 +1,4 @@
+// The extended state in the core file part of a snapshot.
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -6,14 +7,16 @@
 
 #include <gtest/gtest.h>
 
-#include "tracee/xstate_layout.hpp"
+#include "state/xstate.hpp"
 
-namespace ckpt::tracee {
+namespace ckpt::state {
 namespace {
 
 constexpr std::uint64_t kAvx = 0b111;
 constexpr std::uint64_t kPkru = 1U << 9U;
 constexpr std::uint64_t kTiles = 0b11U << 17U;
+
+const XstateLayout kLayout = {{2, 576, 256}, {18, 2816, 8192}};
 
 // An area of the given size, each component filled with its number.
 std::vector<std::byte> area_of(std::size_t size_bytes, std::uint64_t enabled, std::uint64_t live,
@@ -26,41 +29,38 @@ std::vector<std::byte> area_of(std::size_t size_bytes, std::uint64_t enabled, st
   return area;
 }
 
-TEST(XstateLayout, AnAreaThatEndsEarlyIsSpreadOut) {
+TEST(XstateInCore, AnAreaThatEndsEarlyIsSpreadOut) {
   // PKRU right after AVX.
   const auto area = area_of(840, kAvx | kPkru, kAvx | kPkru, {{2, {576, 256}}, {9, {832, 8}}});
-  const auto made =
-      area_for_debuggers(area, [](unsigned number) { return number == 2 ? 576U : 832U; });
+  const auto made = area_for_debuggers(area, {{2, 576, 256}, {9, 832, 8}});
   EXPECT_EQ(made, area_of(2696, kAvx | kPkru, kAvx | kPkru, {{2, {576, 256}}, {9, {2688, 8}}}));
 }
 
-TEST(XstateLayout, AnAreaThatIsAsExpectedStays) {
+TEST(XstateInCore, AnAreaThatIsAsExpectedStays) {
   const auto area = area_of(832, kAvx, kAvx, {{2, {576, 256}}});
-  EXPECT_EQ(area_for_debuggers(area, [](unsigned) { return 576U; }), area);
+  EXPECT_EQ(area_for_debuggers(area, kLayout), area);
 }
 
-TEST(XstateLayout, UnusedComponentsThatHaveNoPlaceAreLeftOut) {
+TEST(XstateInCore, UnusedComponentsThatHaveNoPlaceAreLeftOut) {
   const std::uint64_t enabled = kAvx | kTiles;
   const auto area = area_of(11008, enabled, kAvx, {{2, {576, 256}}});
-  EXPECT_EQ(area_for_debuggers(area, [](unsigned) { return 576U; }),
-            area_of(832, enabled, kAvx, {{2, {576, 256}}}));
+  EXPECT_EQ(area_for_debuggers(area, kLayout), area_of(832, enabled, kAvx, {{2, {576, 256}}}));
 }
 
-TEST(XstateLayout, LiveComponentsThatHaveNoPlaceKeepTheAreaAsItIs) {
+TEST(XstateInCore, LiveComponentsThatHaveNoPlaceKeepTheAreaAsItIs) {
   const std::uint64_t enabled = kAvx | kTiles;
   const auto area = area_of(11008, enabled, enabled, {{2, {576, 256}}, {18, {2816, 8192}}});
-  EXPECT_EQ(area_for_debuggers(area, [](unsigned) { return 576U; }), area);
+  EXPECT_EQ(area_for_debuggers(area, kLayout), area);
 }
 
-TEST(XstateLayout, WhatCannotBeIsLeftAlone) {
+TEST(XstateInCore, WhatCannotBeIsLeftAlone) {
   const std::vector<std::byte> small(100);
-  EXPECT_EQ(area_for_debuggers(small), small);
+  EXPECT_EQ(area_for_debuggers(small, kLayout), small);
   const auto cut = area_of(600, kAvx, kAvx, {});
-  EXPECT_EQ(area_for_debuggers(cut, [](unsigned) { return 576U; }), cut);
-  EXPECT_EQ(area_for_debuggers(cut, [](unsigned) { return 0U; }), cut);
+  EXPECT_EQ(area_for_debuggers(cut, kLayout), cut);
+  EXPECT_EQ(area_for_debuggers(cut, {}), cut);
+  EXPECT_EQ(area_for_debuggers(cut, {{2, 0, 256}}), cut);
 }
-
-TEST(XstateLayout, OfThisProcessorHasNoGaps) { EXPECT_EQ(component_offset(2), 576U); }
 
 }  // namespace
-}  // namespace ckpt::tracee
+}  // namespace ckpt::state
