@@ -235,8 +235,10 @@ void install_guards(tracee::RemoteThread& thread, const tracee::Scratch& scratch
   if (protect.empty()) return;
   thread.run(scratch, protect, true, "mprotect (guard pages)");
   notes.push_back(
-      "this kernel has no guard pages (MADV_GUARD_INSTALL, Linux 6.13): those of the program come "
-      "back as pages without access, which its MADV_GUARD_REMOVE will not remove");
+      "guard pages (MADV_GUARD_INSTALL) come back as pages without access, since this kernel "
+      "refuses "
+      "to make them (before Linux 6.13; for files before 6.15): MADV_GUARD_REMOVE will not undo "
+      "them");
 }
 
 const std::array<std::pair<std::string_view, std::uint64_t>, 8> kAdvice = {{

@@ -71,6 +71,18 @@ def test_a_signal_handler_that_interrupted_the_vdso(workshop: Workshop, steps: i
     _saved_twice(workshop, original, mark, Way(ids="virtual"), noted=1 if at < 13 else 2)
 
 
+def test_guard_pages_where_the_kernel_has_none(workshop: Workshop) -> None:
+    original = workshop.start_program("guards", "kept")
+    saved = workshop.save(original.pid)
+    original.send()
+    passed(original.finish(), original.nonce)
+    restart = workshop.start([workshop.program("no_guards"), *workshop.restart_command(saved.image)])
+    restart.send()
+    result = restart.finish()
+    passed(result, original.nonce)
+    assert any("guard pages (MADV_GUARD_INSTALL) come back as pages without access" in note for note in notes(result)), result
+
+
 def test_a_vdso_that_cannot_be_redirected_is_named(workshop: Workshop) -> None:
     original = workshop.start_program("vdso", "calls")
     saved = workshop.save(original.pid)

@@ -1,8 +1,11 @@
-// usage: guards pages|install|growsdown. What must fault still faults, and what is beside it is
+// usage: guards pages|install|kept|growsdown. What must fault still faults, and what is beside it is
 // intact.
-//   pages      PROT_NONE pages beside used ones, as under a thread's stack; content behind
-//   PROT_NONE survives install    MADV_GUARD_INSTALL: guard markers inside a mapping, invisible in
-//   /proc/PID/maps, EIO in /proc/PID/mem growsdown  a MAP_GROWSDOWN mapping still grows
+//   pages      PROT_NONE pages beside used ones, as under a thread's stack; content behind PROT_NONE
+//              survives
+//   install    MADV_GUARD_INSTALL: guard markers inside a mapping, invisible in /proc/PID/maps, EIO
+//              in /proc/PID/mem; one of them is removed in the end
+//   kept       the same, and none is removed
+//   growsdown  a MAP_GROWSDOWN mapping still grows
 #include "selfcheck.h"
 
 #include <setjmp.h>
@@ -40,7 +43,7 @@ static void* thread_stack(void* guard_address) {
 }
 
 int main(int argc, char** argv) {
-  CHECK(argc == 2, "usage: guards pages|install|growsdown");
+  CHECK(argc == 2, "usage: guards pages|install|kept|growsdown");
   struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
   MUST(sigaction(SIGSEGV, &action, NULL));
   MUST(sigaction(SIGBUS, &action, NULL));
@@ -64,7 +67,7 @@ int main(int argc, char** argv) {
     MUST(mprotect(area + 3 * PAGE, 3 * PAGE, PROT_READ));
     CHECK(first_difference(area, 9 * PAGE, seed()) < 0, "content at %ld",
           first_difference(area, 9 * PAGE, seed()));
-  } else if (!strcmp(argv[1], "install")) {
+  } else if (!strcmp(argv[1], "install") || !strcmp(argv[1], "kept")) {
     unsigned char* area =
         mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     MUST(area);
@@ -85,8 +88,10 @@ int main(int argc, char** argv) {
         }
       }
     }
-    MUST(madvise(area + 10 * PAGE, 4 * PAGE, MADV_GUARD_REMOVE));
-    CHECK(!faults(area + 11 * PAGE), "a removed guard still faults");
+    if (!strcmp(argv[1], "install")) {
+      MUST(madvise(area + 10 * PAGE, 4 * PAGE, MADV_GUARD_REMOVE));
+      CHECK(!faults(area + 11 * PAGE), "a removed guard still faults");
+    }
   } else {
     selfcheck_start_bystanders();  // their stacks would fill the room
     // It grows only while the kernel's guard gap (256 pages) to the mapping below it is free.
