@@ -76,18 +76,21 @@ Json describe_machine() {
 
 void check_machine(const Snapshot& snapshot) {
   const Json& saved = snapshot.reader.record().at("host");
+  const bool uses_tiles = state::may_use_tiles(snapshot.process);
   const auto features = processor_features();
   const std::set<std::string> have(features.begin(), features.end());
   std::string missing;
   for (const auto& flag : saved.at("cpu_flags"))
-    if (const auto name = flag.get<std::string>(); is_instruction_set(name) && !have.contains(name))
+    if (const auto name = flag.get<std::string>(); is_instruction_set(name) &&
+                                                   (uses_tiles || !name.starts_with("amx_")) &&
+                                                   !have.contains(name))
       missing += (missing.empty() ? "" : " ") + name;
   if (!missing.empty())
     fail(ErrorKind::unsupported,
          "this processor lacks {}, which the program may be using: restore on a machine that has "
          "them",
          missing);
-  const auto own = state::own_xstate_layout();
+  const auto& own = state::own_xstate_layout();
   for (const auto& thread : snapshot.threads)
     if (const auto lost = state::lost_components(thread.xstate, snapshot.xstate_layout, own);
         !lost.empty())
@@ -101,7 +104,7 @@ void widen_state_saves(const Snapshot& snapshot, const tracee::Memory& memory) {
   constexpr std::uint64_t kMostCodeBytes = 64U << 20U;
   constexpr std::uint64_t kLeastStateBytes = 512;
   constexpr std::uint64_t kMostStateBytes = 64U << 10U;
-  const auto own = state::own_xstate_layout();
+  const auto& own = state::own_xstate_layout();
   if (own == snapshot.xstate_layout) return;
   const std::uint64_t needed = state::state_save_bytes(own);
   for (const auto& region : snapshot.space.regions) {
@@ -117,8 +120,9 @@ void widen_state_saves(const Snapshot& snapshot, const tracee::Memory& memory) {
         const Addr pc{thread.registers.rip};
         if (pc >= map.start + save.begin && pc < map.start + save.end)
           fail(ErrorKind::unsupported,
-               "thread {}: it is just about to save the state of the processor, and this one has "
-               "more of it: restore on a machine like that of the snapshot, or save once more",
+               "thread {}: the dynamic linker is saving the extended state of the saving processor "
+               "in it, and this one has more: restore on a machine like that of the snapshot, or "
+               "save at another place",
                thread.tid);
       }
       const Addr size_at{map.start.value + static_cast<std::uint64_t>(save.size_at)};
@@ -132,7 +136,7 @@ void widen_state_saves(const Snapshot& snapshot, const tracee::Memory& memory) {
 }
 
 void refit_signal_frames(const Snapshot& snapshot, const tracee::Memory& memory) {
-  const auto own = state::own_xstate_layout();
+  const auto& own = state::own_xstate_layout();
   if (own == snapshot.xstate_layout) return;
   const auto stacks = possible_stacks(snapshot.space);
   for (const auto& thread : snapshot.threads) {

@@ -272,8 +272,12 @@ ProcessState process_from_json(const image::Json& json) {
   return state;
 }
 
+bool may_use_tiles(const ProcessState& state) {
+  return ((state.extended_features >> kTileDataFeature) & 1U) != 0;
+}
+
 void restore_feature_permissions(tracee::RemoteThread& thread, const ProcessState& state) {
-  if (((state.extended_features >> kTileDataFeature) & 1U) == 0) return;
+  if (!may_use_tiles(state)) return;
   thread.checked_call("arch_prctl(ARCH_REQ_XCOMP_PERM)", SYS_arch_prctl,
                       {kRequestFeaturePermission, kTileDataFeature});
 }

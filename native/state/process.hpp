@@ -58,6 +58,9 @@ void report_process(CaptureContext& context, tracee::RemoteThread& thread,
 image::Json process_to_json(const ProcessState& state);
 ProcessState process_from_json(const image::Json& json);
 
+/// Whether the program had asked for AMX's tiles: without that the kernel lets no program use them.
+bool may_use_tiles(const ProcessState& state);
+
 /// Asks again for the processor features that a program must ask for. Before any other thread.
 void restore_feature_permissions(tracee::RemoteThread& thread, const ProcessState& state);
 

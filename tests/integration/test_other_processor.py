@@ -34,9 +34,16 @@ def test_only_what_programs_can_use_is_missed(workshop: Workshop) -> None:
     flags: list[str] = forgery.record["host"]["cpu_flags"]
     flags += ["3dnowprefetch", "cldemote", "erms", "fsrm", "ospke", "pku", "xsaves", "user_shstk"]
     _passes(workshop, forgery, nonce)
+    # The kernel lets a program use AMX once it has asked for it.
+    forgery.record["process"]["extended_features"] = 0
+    flags += ["amx_unheard_of"]
+    _passes(workshop, forgery, nonce)
+    forgery.record["process"]["extended_features"] = 1 << 18
+    line = workshop.refused(forgery.write(workshop.new_image()))
+    assert "lacks amx_unheard_of, which" in line, line
     flags += ["avx_unheard_of"]
     line = workshop.refused(forgery.write(workshop.new_image()))
-    assert "lacks avx_unheard_of, which" in line, line
+    assert "lacks amx_unheard_of avx_unheard_of, which" in line, line
 
 
 def _with_components(forgery: Forgery, layout: list[list[int]]) -> None:
