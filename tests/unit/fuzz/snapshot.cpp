@@ -4,6 +4,7 @@
 #include "forge.hpp"
 #include "fuzz.hpp"
 #include "snapshot/describe.hpp"
+#include "snapshot/kernel_pages.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   return ckpt::fuzz::expect_result_or_error([&] {
@@ -11,5 +12,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const ckpt::snapshot::Snapshot snapshot(fmt::format("/proc/self/fd/{}", fd.get()));
     static_cast<void>(ckpt::snapshot::describe(snapshot.reader));
     static_cast<void>(ckpt::snapshot::stores_of(snapshot, {}));
+    static_cast<void>(ckpt::snapshot::needs_vdso_proxy(snapshot));
   });
 }
