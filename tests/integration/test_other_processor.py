@@ -61,11 +61,37 @@ def _with_components(forgery: Forgery, layout: list[list[int]]) -> None:
         thread["xstate"] = bytes(area)
 
 
+def _signal_state(forgery: Forgery) -> tuple[int, bytes]:
+    """Where the kernel has put a thread's state for a signal handler to return to, and that state (struct _fpx_sw_bytes)."""
+    for place, data in forgery.pieces():
+        at = data.find(struct.pack("<I", 0x46505853))
+        if at >= 464:
+            _, _, _, size = struct.unpack_from("<IIQI", data, at)
+            return place + at - 464, data[at - 464 : at - 464 + size]
+    raise AssertionError("no thread is in a signal handler")
+
+
 @pytest.mark.parametrize("distance", [64, 4096])
 def test_registers_that_lie_elsewhere(workshop: Workshop, distance: int) -> None:
     forgery, nonce = _saved(workshop, "registers", "avx", "spin")
     own: list[list[int]] = forgery.record["host"]["xstate"]
     _with_components(forgery, [[number, offset + distance, size] for number, offset, size in own])
+    _passes(workshop, forgery, nonce)
+
+
+def test_registers_that_a_signal_handler_returns_to(workshop: Workshop) -> None:
+    """They are on the stack, as the kernel has put them there on that processor."""
+    forgery, nonce = _saved(workshop, "registers", "avx", "handler")
+    start, area = _signal_state(forgery)
+    before, after, size = 576, 576 + 64, 256
+    if len(area) < after + size:
+        pytest.skip("this processor's state has no room for AVX in another place")
+    forged = bytearray(len(area))
+    forged[:_LEGACY_BYTES] = area[:_LEGACY_BYTES]
+    forged[after : after + size] = area[before : before + size]
+    struct.pack_into("<Q", forged, _LIVE_AT, 7)
+    forgery.write_memory(start, bytes(forged))
+    _with_components(forgery, [[2, after, size]])
     _passes(workshop, forgery, nonce)
 
 

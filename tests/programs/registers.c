@@ -2,6 +2,7 @@
 //   KIND  gpr | x87 | sse | avx | avx512     what is live
 //   HOW   spin: in a loop that makes no system call, so the stop lands between any two instructions
 //         block: across a system call that blocks (the kernel keeps all of these but rax, rcx, r11)
+//         handler: as spin, but a signal handler that has interrupted the loop waits for the line
 // The live stretch is one asm block: compilers may not keep or spill anything of their own in
 // between.
 #include "selfcheck.h"
@@ -185,6 +186,12 @@ static void* releaser(void* unused) {
   return NULL;
 }
 
+static void on_signal(int number) {
+  (void)number;
+  ready();
+  releaser(NULL);
+}
+
 static const char* kind_wanted;
 
 static void* subject(void* how) {
@@ -199,7 +206,7 @@ static void* subject(void* how) {
 }
 
 int main(int argc, char** argv) {
-  CHECK(argc == 3, "usage: registers gpr|x87|sse|avx|avx512 spin|block");
+  CHECK(argc == 3, "usage: registers gpr|x87|sse|avx|avx512 spin|block|handler");
   kind_wanted = argv[1];
   if (!cpu_has(kind_wanted)) SKIP("this CPU has no %s", kind_wanted);
   fill(in, sizeof in, seed());
@@ -211,9 +218,14 @@ int main(int argc, char** argv) {
     pthread_t spinner, reader;
     CHECK(!pthread_create(&spinner, NULL, subject, argv[2]), "pthread_create");
     while (!__atomic_load_n(&spinning, __ATOMIC_SEQ_CST)) sched_yield();
-    ready();
-    CHECK(!pthread_create(&reader, NULL, releaser, NULL), "pthread_create");
-    pthread_join(reader, NULL);
+    if (!strcmp(argv[2], "handler")) {
+      CHECK(signal(SIGUSR1, on_signal) != SIG_ERR, "signal");
+      CHECK(!pthread_kill(spinner, SIGUSR1), "pthread_kill");
+    } else {
+      ready();
+      CHECK(!pthread_create(&reader, NULL, releaser, NULL), "pthread_create");
+      pthread_join(reader, NULL);
+    }
     pthread_join(spinner, NULL);
   }
   return pass();

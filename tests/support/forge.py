@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,11 @@ class Forgery:
         _, offset, size, _ = rows[index]
         rows[index][3] = self._digest(bytes(self.content[offset : offset + size]))
         self.record["extents"] = b"".join(_EXTENT.pack(*row) for row in rows)
+
+    def pieces(self) -> Iterator[tuple[int, bytes]]:
+        """All of the stored memory: addresses and bytes."""
+        for address, offset, size, _ in _EXTENT.iter_unpack(self.record["extents"]):
+            yield address, bytes(self.content[offset : offset + size])
 
     def _place(self, start: int, end: int) -> tuple[int, int]:
         for index, (address, offset, size, _) in enumerate(_EXTENT.iter_unpack(self.record["extents"])):
