@@ -168,7 +168,10 @@ void look_beyond_vdso(state::CaptureContext& context, const std::vector<proc::Ma
     };
     const bool lost = is_lost(pc);
     if (inside && std::find(entries.begin(), entries.end(), pc) == entries.end()) {
-      thread.beyond_vdso = look_outside(context.memory, thread.lwp, code, random, lost);
+      const auto status = context.process.status(thread.lwp);
+      if (((status.ignored | status.pending | status.shared_pending) & tracee::forced_signals()) ==
+          0)
+        thread.beyond_vdso = look_outside(context.memory, thread.lwp, code, random, lost);
       if (proxy && contains(proxy->copy, pc))
         thread.registers.rip = proxy->from_copy(pc).value;
       else if (lost && thread.beyond_vdso)

@@ -74,6 +74,22 @@ def test_a_stop_in_the_vdso(scene: Scene, steps: int) -> None:
     _to_the_end(again)
 
 
+def test_a_fault_in_the_vdso(scene: Scene) -> None:
+    """The save does not step the thread on; the program's handler gets the signal here, and after the restore."""
+    gdb = scene.gdb("--args", scene.program("vdso"), "fault")
+    assert "SIGSEGV" in gdb.execute("run")
+    callers = _backtrace(gdb)
+    assert callers[0] in VDSO_NAMES and callers[-1] == "main"
+    save(gdb, "one")
+    _to_the_end(gdb)
+    snapshots = scene.store / "snapshots"
+    Foreign(BUILD, snapshots / "one.ckpt", snapshots / "other.ckpt", mark)
+    again = scene.gdb()
+    restore(again, "other")
+    assert _backtrace(again) == callers
+    _to_the_end(again)
+
+
 def test_a_place_within_a_jump(scene: Scene) -> None:
     """When it is not known where the call ends, the thread goes on in a copy of the function."""
     gdb = _stopped_in_the_vdso(scene, 1)

@@ -44,7 +44,7 @@ def test_calls_reach_this_kernel(workshop: Workshop, way: Way) -> None:
 
 
 def test_a_thread_inside_the_vdso(workshop: Workshop) -> None:
-    """It is seen where it comes out of it, and goes on from there; the original goes on from where it is."""
+    """The save steps it until it comes out; the restored one goes on there, the original where it is, with its handlers."""
     original = workshop.start_program("vdso", "spin")
     images = []
     found = 0

@@ -1,13 +1,16 @@
-// usage: vdso calls|spin|interrupted STEPS. What the vdso says must be what the system calls say.
+// usage: vdso calls|spin|fault|interrupted STEPS. What the vdso says must be what the system calls say.
 //   calls        waits for a line; every function is called by the C library, and by a pointer taken
 //                before the save and looked up once more after it
-//   spin         a second thread reads a coarse clock all the time, which is mostly inside the vdso
+//   spin         a second thread reads a coarse clock all the time, which is mostly inside the vdso;
+//                in the end a handler of SIGTRAP must still be there
+//   fault        __vdso_clock_gettime writes where no memory is, before READY
 //   interrupted  waits inside a signal handler that has interrupted __vdso_clock_gettime after STEPS
 //                instructions
 #include "selfcheck.h"
 
 #include <elf.h>
 #include <link.h>
+#include <setjmp.h>
 #include <sys/auxv.h>
 #include <sys/time.h>
 #include <ucontext.h>
@@ -102,6 +105,21 @@ static void* spin(void* unused) {
   return NULL;
 }
 
+static volatile int traps;
+
+static void on_trap(int number) {
+  (void)number;
+  traps++;
+}
+
+static sigjmp_buf escape;
+
+static void on_fault(int number, siginfo_t* info, void* context) {
+  (void)number, (void)context;
+  CHECK(info->si_addr == (void*)8, "si_addr is %p", info->si_addr);
+  siglongjmp(escape, 1);
+}
+
 static char *begin, *end;
 static volatile int steps_left = -1;
 
@@ -118,7 +136,7 @@ static void on_step(int number, siginfo_t* info, void* context) {
 }
 
 int main(int argc, char** argv) {
-  CHECK(argc >= 2, "usage: vdso calls|spin|interrupted STEPS");
+  CHECK(argc >= 2, "usage: vdso calls|spin|fault|interrupted STEPS");
   clock_function* pointer = (clock_function*)look_up("__vdso_clock_gettime");
   CHECK(pointer, "no __vdso_clock_gettime");
   if (!strcmp(argv[1], "calls")) {
@@ -127,11 +145,24 @@ int main(int argc, char** argv) {
     wait_line();
   } else if (!strcmp(argv[1], "spin")) {
     pthread_t thread;
+    CHECK(signal(SIGTRAP, on_trap) != SIG_ERR, "signal");
     CHECK(!pthread_create(&thread, NULL, spin, NULL), "pthread_create");
     ready();
     wait_line();
     stop_spinning = 1;
     CHECK(!pthread_join(thread, NULL), "pthread_join");
+    CHECK(traps == 0, "the handler has run before there was a signal");
+    raise(SIGTRAP);
+    CHECK(traps == 1, "the handler has run %d times", traps);
+  } else if (!strcmp(argv[1], "fault")) {
+    struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
+    MUST(sigaction(SIGSEGV, &action, NULL));
+    if (!sigsetjmp(escape, 1)) {
+      pointer(CLOCK_MONOTONIC, (struct timespec*)8);
+      CHECK(0, "no fault");
+    }
+    ready();
+    wait_line();
   } else {
     CHECK(argc == 3, "usage: vdso interrupted STEPS");
     begin = (char*)pointer;
