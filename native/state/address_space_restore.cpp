@@ -234,11 +234,10 @@ void install_guards(tracee::RemoteThread& thread, const tracee::Scratch& scratch
   }
   if (protect.empty()) return;
   thread.run(scratch, protect, true, "mprotect (guard pages)");
-  notes.push_back(
+  notes.emplace_back(
       "guard pages (MADV_GUARD_INSTALL) come back as pages without access, since this kernel "
-      "refuses "
-      "to make them (before Linux 6.13; for files before 6.15): MADV_GUARD_REMOVE will not undo "
-      "them");
+      "refuses to make them (before Linux 6.13; for files before 6.15): MADV_GUARD_REMOVE will not "
+      "undo them");
 }
 
 const std::array<std::pair<std::string_view, std::uint64_t>, 8> kAdvice = {{
@@ -298,6 +297,7 @@ void clear_and_move_kernel_pages(tracee::RemoteThread& thread, const tracee::Scr
     return parking + (map.start - special.front().start);
   };
   std::vector<LoopEntry> table;
+  table.reserve(now.size() + special.size());
   std::vector<proc::PageRun> keep = {{ours.start, ours.end}, {parking, parking + special_bytes}};
   for (const auto& map : special) {
     table.push_back(
