@@ -1,7 +1,8 @@
 #!/bin/bash
 # Installs what is missing, builds, and runs every check and test. Meant for a fresh Debian 12.
 #
-#   ./test.sh             everything; each subject of the matrix of ways in two of them, in turn
+#   ./test.sh             everything; each subject of the matrix of ways in two of them, in turn, of
+#                         which one is each user's where there are two
 #   ./test.sh quick       while working: unit tests, layers, types, and each subject of the
 #                         integration tests in one way
 #   ./test.sh full        every subject in every way, and clang-tidy on every source
@@ -113,6 +114,8 @@ read -ra tests <<<"${CKPT_TESTS:-tests}" # which of them, e.g. tests/e2e
 # GDB's Python, never the first python3 on PATH. Half of what a test does is waiting.
 pytest=(/usr/bin/python3 -m pytest -q --durations=5 -n $((2 * $(nproc))))
 
+# Both run every subject.
+users() { user_follows && echo 2 || echo 1; }
 user_follows() { [[ $(id -u) == 0 && " ${steps[*]} " == *" pytest-user "* ]]; }
 
 # What needs to be done by one of the two users only is left to the ordinary one.
@@ -122,7 +125,8 @@ step_pytest() {
     follows=(env CKPT_TEST_USER_FOLLOWS=yes)
     once=(--ignore=tests/unit/python --ignore=tests/offline)
   fi
-  timeout -k 30 1800 "${follows[@]}" "${pytest[@]}" --ways "$ways" "${once[@]}" "${tests[@]}"
+  timeout -k 30 1800 "${follows[@]}" "${pytest[@]}" --ways "$ways" --users "$(users)" "${once[@]}" \
+    "${tests[@]}"
 }
 
 step_quick() { timeout -k 30 600 "${pytest[@]}" --ways 1 -m "not slow" tests/unit/python tests/integration; }
@@ -140,7 +144,7 @@ step_pytest-user() {
     TERM="${TERM:-xterm}" HOME="$place/home" TMPDIR="$place/tmp" PYTHONDONTWRITEBYTECODE=1
   )
   chown -R "$ordinary_user:" "$place"
-  timeout -k 30 1800 "${as_user[@]}" "${pytest[@]}" --ways "$ways" "${tests[@]}"
+  timeout -k 30 1800 "${as_user[@]}" "${pytest[@]}" --ways "$ways" --users "$(users)" "${tests[@]}"
   status=$?
   rm -rf "$place"
   return $status

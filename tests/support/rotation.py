@@ -3,7 +3,7 @@
 A test says in which ways it can run by parameters named as below; what else it is parametrized with is its subject. Every
 subject in every way is hundreds of cases that fail together or not at all. So of the ways of a subject `--ways` of them are
 run, the next subject of the file goes on where the last one ended, and over the file all ways are run. `--ways all` runs
-the whole cross.
+the whole cross. Where several users run the same tests (`--users N`), they share the ways of each subject.
 
 Which ways are run depends on the file alone, and not on what else is run or on chance: a failure is found again.
 """
@@ -25,6 +25,9 @@ ALL = "all"
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--ways", default="2", metavar="N|all", help="in how many ways of the matrix each subject is tested (default: 2)"
+    )
+    parser.addoption(
+        "--users", default=1, type=int, metavar="N", help="how many users run these tests and share the ways (default: 1)"
     )
 
 
@@ -53,7 +56,7 @@ def _taken(count: int, wanted: int, turn: int) -> set[int]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    choice = config.getoption("ways")
+    choice, users = config.getoption("ways"), config.getoption("users")
     if choice == ALL:
         return
     subjects: dict[Hashable, list[pytest.Item]] = defaultdict(list)
@@ -70,6 +73,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         wanted = int(choice)
         if marker and wanted > 1:
             wanted = max(wanted, int(marker.args[0]))
+        wanted = math.ceil(wanted / users)
         if len(cases) <= wanted:
             continue
         turn = (cases[0].location[0], *ways[subject])

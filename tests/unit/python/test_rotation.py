@@ -66,6 +66,16 @@ def test_one_and_all(collect: Callable[..., Cases]) -> None:
     assert len(_ways_of(every, "test_each")) == 48 and len(_ways_of(every, "test_everything")) == 6
 
 
+def test_two_users_share(collect: Callable[..., Cases]) -> None:
+    share = collect("--users", "2")
+    each = _ways_of(share, "test_each")
+    assert Counter(subject for subject, _ in each) == dict.fromkeys("abcdefgh", 1)
+    assert {way for _, way in each} == set("012345")
+    assert len(_ways_of(share, "test_everything")) == 2
+    assert len(_ways_of(share, "test_without_ways")) == 5
+    assert collect("--users", "2", "--ways", "all") == collect("--ways", "all")
+
+
 def test_a_case_that_is_asked_for_is_run(collect: Callable[..., Cases]) -> None:
     for way in range(6):
         assert collect(f"test_it.py::test_each[a-{way}]") == [("test_each", f"a-{way}")]
