@@ -216,7 +216,7 @@ bool needs_vdso_proxy(const Snapshot& snapshot) {
   return true;
 }
 
-ProxyInstaller::ProxyInstaller(const Snapshot& snapshot, std::vector<proc::Mapping> now)
+ProxyInstaller::ProxyInstaller(const Snapshot& snapshot, const std::vector<proc::Mapping>& now)
     : snapshot_(snapshot), space_(state::with_own_kernel_pages(snapshot.space)) {
   const KernelPages saved = saved_kernel_pages(snapshot);
   KernelPages fresh;

@@ -36,7 +36,7 @@ bool needs_vdso_proxy(const Snapshot& snapshot);
 class ProxyInstaller {
  public:
   /// `now`: what is mapped in the fresh program. Precondition: needs_vdso_proxy().
-  ProxyInstaller(const Snapshot& snapshot, std::vector<proc::Mapping> now);
+  ProxyInstaller(const Snapshot& snapshot, const std::vector<proc::Mapping>& now);
 
   /// The address space to be made.
   [[nodiscard]] const state::AddressSpace& space() const { return space_; }
