@@ -27,7 +27,7 @@ DEFAULT_TIMEOUT_S = 60.0
 # How long GDB may take to end by itself, and the keeper to end everything.
 _ENDING_S = 10.0
 # How long an interrupted program may take to stop, for a backtrace of where it hangs.
-_INTERRUPT_S = 5.0
+_INTERRUPT_S = 20.0
 _PACKAGE = Path(__file__).resolve().parents[1]
 _BEHEADED = ("PYTHONHOME", "PYTHONSTARTUP", "COLUMNS", "LINES", "DEBUGINFOD_URLS", "GDBHISTFILE")
 
@@ -259,15 +259,19 @@ class Client:
 
     # -- requests ----------------------------------------------------------------------------------
 
-    def request(self, operation: str, *, echo: str = "", **arguments: Any) -> Answer:
+    def request(
+        self, operation: str, *, echo: str = "", least_s: float = 0, **arguments: Any
+    ) -> Answer:
         """Have GDB do something. `echo` goes into the transcript in front of what it prints.
+        `least_s`: how long it may take at least, whatever the client's limit.
 
         Raises ReplayError for what GDB says no to, and when it died; ReplayTimeout.
         """
         __tracebackhide__ = True
         if echo:
             self.say(echo)
-        answer = self._exchange({"op": operation, **arguments})
+        limit_s = max(self.timeout_s, least_s)
+        answer = self._exchange({"op": operation, **arguments}, limit_s)
         output = answer["output"]
         error = answer.get("error")
         if error is not None and answer["kind"] != "defect":
@@ -289,13 +293,13 @@ class Client:
         self.noise.ranges.update((start, end) for start, end in answer["ranges"])
         self.noise.ids.update(answer["ids"])
 
-    def _exchange(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _exchange(self, request: Mapping[str, Any], limit_s: float) -> Mapping[str, Any]:
         __tracebackhide__ = True
         if self._closed:
             raise ReplayError("the replay is over")
         try:
             self._requests.sendall(json.dumps(request).encode() + b"\n")
-            line = self._read_line(time.monotonic() + self.timeout_s)
+            line = self._read_line(time.monotonic() + limit_s)
         except OSError:
             line = b""
         except BaseException:
@@ -303,7 +307,7 @@ class Client:
             self._kill()
             raise
         if line is None:
-            self._hang(str(request["op"]))
+            self._hang(str(request["op"]), limit_s)
         if not line:
             said = self._said_by_gdb()
             self._kill()
@@ -329,7 +333,7 @@ class Client:
         line, _, self._pending = self._pending.partition(b"\n")
         return line
 
-    def _hang(self, operation: str) -> None:
+    def _hang(self, operation: str, limit_s: float) -> None:
         """Time is up: find out where the program is, and end it."""
         __tracebackhide__ = True
         where = ""
@@ -353,7 +357,7 @@ class Client:
         except OSError:
             pass
         self._kill()
-        raise ReplayTimeout(f"{operation}: not done within {self.timeout_s:g} s{where}")
+        raise ReplayTimeout(f"{operation}: not done within {limit_s:g} s{where}")
 
     def _said_by_gdb(self) -> str:
         try:

@@ -254,8 +254,13 @@ def post_mortem(client: Client, path: str, store: str) -> Tuple[str, Optional[Fa
     """Where the snapshot's program was ("" when that is not known), with the condition of the
     breakpoint there; and what it died of, if so.
     """
+    # No program runs: a limit for one that hangs says nothing of how long GDB may read symbols.
     found = client.request(
-        "post_mortem", path=path, store=store, scratch=str(client.scratch / "libraries")
+        "post_mortem",
+        least_s=DEFAULT_TIMEOUT_S,
+        path=path,
+        store=store,
+        scratch=str(client.scratch / "libraries"),
     ).value
     place = Place.of(found["own"])
     failure = Failure(found["fatal"], found["assertion"], place) if found["fatal"] else None
