@@ -165,7 +165,7 @@ boot() {
 
 # --- what is done -----------------------------------------------------------------------------------
 
-run_exchange() { PYTHONPATH=$root/tests /usr/bin/python3 "$root/tests/kernels/exchange.py" "$build" "$exchange" "$@"; }
+run_exchange() { PYTHONPATH=$root/tests:$root /usr/bin/python3 "$root/tests/kernels/exchange.py" "$build" "$exchange" "$@"; }
 
 began=$SECONDS
 failed=0
@@ -184,7 +184,7 @@ known=here
 for suite in "${suites[@]}"; do
   cat >"$work/job" <<END
 cd $exchange && tar -xf /here.tar || exit 1
-export PYTHONPATH=$root/tests
+export PYTHONPATH=$root/tests:$root
 exchange="/usr/bin/python3 $root/tests/kernels/exchange.py $build $exchange"
 status=0
 \$exchange save $suite || status=1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from gdbsession import GdbSession
-from scene import BUILD, Scene, restore, save
+from scene import Scene, restore, save
 from support.forge import Forgery
 from support.other_kernel import KERNEL, PROXIED, Foreign, mark, ruin
 
@@ -53,7 +53,7 @@ def test_a_stop_in_the_vdso(scene: Scene, steps: int) -> None:
     assert gdb.execute("info registers") == here
     gdb.quit()
     snapshots = scene.store / "snapshots"
-    forged = Foreign(BUILD, snapshots / "one.ckpt", snapshots / "other.ckpt", ruin)
+    forged = Foreign(snapshots / "one.ckpt", snapshots / "other.ckpt", ruin)
 
     again = scene.gdb()
     assert f"of Linux {KERNEL}: after a restore here it calls this kernel's" in again.execute("ckpt info other")
@@ -62,7 +62,7 @@ def test_a_stop_in_the_vdso(scene: Scene, steps: int) -> None:
     # At the entry it is where it was; later the call has been finished for it.
     assert _backtrace(again) == callers[1 if steps else 0 :]
     save(again, "second")
-    forged.check_saved_again(Forgery(BUILD, snapshots / "second.ckpt"))
+    forged.check_saved_again(Forgery(snapshots / "second.ckpt"))
     again.execute("delete")
     again.execute("break *__vdso_clock_gettime")
     again.execute("continue")
@@ -83,7 +83,7 @@ def test_a_fault_in_the_vdso(scene: Scene) -> None:
     save(gdb, "one")
     _to_the_end(gdb)
     snapshots = scene.store / "snapshots"
-    Foreign(BUILD, snapshots / "one.ckpt", snapshots / "other.ckpt", mark)
+    Foreign(snapshots / "one.ckpt", snapshots / "other.ckpt", mark)
     again = scene.gdb()
     restore(again, "other")
     assert _backtrace(again) == callers
@@ -96,7 +96,7 @@ def test_a_place_within_a_jump(scene: Scene) -> None:
     save(gdb, "one")
     gdb.quit()
     snapshots: Path = scene.store / "snapshots"
-    forged = Foreign(BUILD, snapshots / "one.ckpt", snapshots / "other.ckpt", mark)
+    forged = Foreign(snapshots / "one.ckpt", snapshots / "other.ckpt", mark)
     for thread in forged.record["threads"]:
         thread.pop("beyond_vdso", None)
     forged.write(snapshots / "other.ckpt")
@@ -104,6 +104,6 @@ def test_a_place_within_a_jump(scene: Scene) -> None:
     restore(again, "other")
     assert int(again.value("/x $pc"), 16) < forged.mapping("[vdso]")["start"]
     save(again, "second")
-    record = Forgery(BUILD, snapshots / "second.ckpt").record
+    record = Forgery(snapshots / "second.ckpt").record
     assert record["threads"][0]["registers"]["rip"] == forged.record["threads"][0]["registers"]["rip"]
     _to_the_end(again)

@@ -30,7 +30,7 @@ def run(*command: str | Path, **more: object) -> str:
 def distribution(source: Path, directory: Path) -> Path:
     """The source distribution of a checkout."""
     copy = directory / "source"
-    left_out = shutil.ignore_patterns("build", "build-*", ".git", "__pycache__", "*.egg-info", ".mypy_cache")
+    left_out = shutil.ignore_patterns("build", "build-*", ".git", "__pycache__", "*.egg-info", ".mypy_cache", ".hypothesis")
     shutil.copytree(source, copy, ignore=left_out)
     run("/usr/bin/python3", "setup.py", "-q", "sdist", "-d", directory / "dist", cwd=copy)
     shutil.rmtree(copy)

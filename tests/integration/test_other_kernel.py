@@ -15,7 +15,7 @@ def _saved_twice(workshop: Workshop, original: Running, change: Change, way: Way
     saved = workshop.save(original.pid)
     original.send()
     passed(original.finish(), original.nonce)
-    foreign = Foreign(workshop.build, saved.image, workshop.new_image(), change, merged=True)
+    foreign = Foreign(saved.image, workshop.new_image(), change, merged=True)
     options = ("--ids", way.ids)
 
     first = workshop.restart(foreign.image, *options)
@@ -25,7 +25,7 @@ def _saved_twice(workshop: Workshop, original: Running, change: Change, way: Way
     passed(result, original.nonce)
     assert notes(result)[0] == PROXIED and len(notes(result)) == noted
 
-    again = Forgery(workshop.build, second.image)
+    again = Forgery(second.image)
     foreign.check_saved_again(again)
     for image, expected in ((second.image, noted), (foreign.back_home(again, workshop.new_image()), 0)):
         restart = workshop.restart(image, *options)
@@ -50,14 +50,14 @@ def test_a_thread_inside_the_vdso(workshop: Workshop) -> None:
     found = 0
     for _ in range(200):
         images.append(workshop.save(original.pid).image)
-        found += any("beyond_vdso" in thread for thread in Forgery(workshop.build, images[-1]).record["threads"])
+        found += any("beyond_vdso" in thread for thread in Forgery(images[-1]).record["threads"])
         if found >= 3:
             break
     assert found >= 3, "no save met the thread inside the vdso"
     original.send()
     passed(original.finish(), original.nonce)
     for image in images[-8:]:
-        restart = workshop.restart(Foreign(workshop.build, image, workshop.new_image()).image)
+        restart = workshop.restart(Foreign(image, workshop.new_image()).image)
         restart.send()
         passed(restart.finish(), original.nonce)
 
@@ -88,10 +88,10 @@ def test_a_vdso_that_cannot_be_redirected_is_named(workshop: Workshop) -> None:
     saved = workshop.save(original.pid)
     original.send()
     passed(original.finish(), original.nonce)
-    line = workshop.refused(Foreign(workshop.build, saved.image, workshop.new_image(), crowd).image)
+    line = workshop.refused(Foreign(saved.image, workshop.new_image(), crowd).image)
     assert "too short" in line and KERNEL in line and "__vdso_" in line, line
     for wrong in ({"start": 1 << 20, "end": 2 << 20}, {"path": "[vvar_unheard_of_by_this_version]"}):
-        forgery = Foreign(workshop.build, saved.image, workshop.new_image())
+        forgery = Foreign(saved.image, workshop.new_image())
         forgery.mapping("[vvar]").update(wrong)
         forgery.record["memory"]["mappings"].sort(key=lambda row: row["start"])
         line = workshop.refused(forgery.write(workshop.new_image()))

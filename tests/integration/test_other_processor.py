@@ -20,7 +20,7 @@ def _saved(workshop: Workshop, name: str, *arguments: str) -> tuple[Forgery, str
     saved = workshop.save(original.pid)
     original.send()
     passed(original.finish(), original.nonce)
-    return Forgery(workshop.build, saved.image), original.nonce
+    return Forgery(saved.image), original.nonce
 
 
 def _passes(workshop: Workshop, forgery: Forgery, nonce: str) -> None:

@@ -3,11 +3,12 @@ right digests."""
 
 from __future__ import annotations
 
-import importlib.util
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from gdbext import native
 
 _NOTE = b"CKPT\0\0\0\0"
 _EXTENT = struct.Struct("<4Q")
@@ -67,13 +68,7 @@ def decode(data: bytes, at: int = 0) -> tuple[Any, int]:
 class Forgery:
     """A snapshot that can be changed. `record` is the whole record."""
 
-    def __init__(self, build: Path, image: Path) -> None:
-        (module,) = sorted((build / "gdbext").glob("_native*.so"))
-        spec = importlib.util.spec_from_file_location("_native", module)
-        assert spec and spec.loader
-        native = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(native)
-        self._digest: Callable[[bytes], int] = native.digest64
+    def __init__(self, image: Path) -> None:
         self.path = image
         self.content = bytearray(image.read_bytes())
         (self._table,) = struct.unpack_from("<Q", self.content, 32)
@@ -100,7 +95,7 @@ class Forgery:
         self.content[at : at + len(data)] = data
         rows = [list(row) for row in _EXTENT.iter_unpack(self.record["extents"])]
         _, offset, size, _ = rows[index]
-        rows[index][3] = self._digest(bytes(self.content[offset : offset + size]))
+        rows[index][3] = native.module().digest64(bytes(self.content[offset : offset + size]))
         self.record["extents"] = b"".join(_EXTENT.pack(*row) for row in rows)
 
     def pieces(self) -> Iterator[tuple[int, bytes]]:
@@ -124,7 +119,7 @@ class Forgery:
         struct.pack_into("<Q", front, self._table + 32, size)
         count = struct.unpack_from("<H", front, 56)[0]
         around = front[:64] + front[self._table : self._table + 56 * count] + before
-        head = struct.pack("<IIQQ", 1, 0, self._digest(cbor), self._digest(bytes(around)))
+        head = struct.pack("<IIQQ", 1, 0, native.module().digest64(cbor), native.module().digest64(bytes(around)))
         note = struct.pack("<III", 5, 24 + len(cbor), 1) + _NOTE + head + padded
         path.write_bytes(bytes(front) + bytes(before) + note)
         return path

@@ -56,8 +56,8 @@ def crowd(vdso: bytearray) -> None:
 class Foreign(Forgery):
     """A snapshot as another kernel would have it, and as it was."""
 
-    def __init__(self, build: Path, image: Path, output: Path, change: Change = ruin, merged: bool = False) -> None:
-        super().__init__(build, image)
+    def __init__(self, image: Path, output: Path, change: Change = ruin, merged: bool = False) -> None:
+        super().__init__(image)
         memory = self.record["memory"]
         self._before = [row for row in memory["mappings"] if row["path"] in _KERNELS_OWN]
         self.record["host"]["kernel"] = memory["vdso_kernel"] = KERNEL
