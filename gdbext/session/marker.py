@@ -23,15 +23,38 @@ def update(event: Any = None) -> None:
         gdb.events.before_prompt.connect(update)
         gdb.events.exited.connect(update)
     origin = positions.origin()
-    value = gdb.convenience_variable("_ckpt")
     name = origin.name if origin is not None else None
-    if (value.string() if value is not None else None) != name:
-        gdb.set_convenience_variable("_ckpt", name)
+    if _text_of_ours() != name:
+        _set(name)
 
 
 def found(name: Optional[str]) -> None:
     """Have $_ckpt_found be what `ckpt find` has found."""
     gdb.set_convenience_variable("_ckpt_found", name)
+
+
+# What we have set last, and the type that GDB gave it.
+_name: Optional[str] = None
+_type = ""
+
+
+def _set(name: Optional[str]) -> None:
+    global _name, _type
+    gdb.set_convenience_variable("_ckpt", name)
+    value = gdb.convenience_variable("_ckpt")
+    _name, _type = name, str(value.type) if value is not None else ""
+
+
+def _text_of_ours() -> Optional[str]:
+    """What $_ckpt is now; the user may have set it to anything."""
+    value = gdb.convenience_variable("_ckpt")
+    if value is None:
+        return None
+    try:
+        return str(value.string())
+    except gdb.error:
+        # A text of another language than C (Fortran's, in GDB 16), which has no such method.
+        return _name if str(value.type) == _type else None
 
 
 class _Prompt:

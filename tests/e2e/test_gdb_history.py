@@ -126,6 +126,11 @@ def test_back_and_forward(scene: Scene) -> None:
     gdb.expect(re.escape("(y or n) "))
     assert 'Restored "s5"' in gdb.execute("y")
     assert at(gdb) == ("s5", "10")
+    # It stays right whatever is made of the variable, and whatever a text is in the user's language.
+    for language in ("c", "fortran", "auto"):
+        assert "Exception" not in gdb.execute(f"set language {language}")
+        assert "Exception" not in gdb.execute("set variable $_ckpt = 5")
+        assert gdb.execute("output $_ckpt").strip("'\"") == "s5"
     assert 'Restored "s4"' in gdb.execute("ckpt b")
     assert 'Restored "s2"' in gdb.execute("ckpt back 2")
     assert at(gdb) == ("s2", "1")
