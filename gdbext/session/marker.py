@@ -4,7 +4,7 @@ ckpt prompt on` in the prompt.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Tuple
 
 import gdb
 
@@ -33,16 +33,20 @@ def found(name: Optional[str]) -> None:
     gdb.set_convenience_variable("_ckpt_found", name)
 
 
-# What we have set last, and the type that GDB gave it.
+# What we have set last, and what kind of type GDB gave it. Not its text: GDB 13 dies of the name that
+# this type has not, when the language is Pascal.
 _name: Optional[str] = None
-_type = ""
+_type: Optional[Tuple[int, int]] = None
+
+
+def _type_of(value: Any) -> Optional[Tuple[int, int]]:
+    return (int(value.type.code), int(value.type.sizeof)) if value is not None else None
 
 
 def _set(name: Optional[str]) -> None:
     global _name, _type
     gdb.set_convenience_variable("_ckpt", name)
-    value = gdb.convenience_variable("_ckpt")
-    _name, _type = name, str(value.type) if value is not None else ""
+    _name, _type = name, _type_of(gdb.convenience_variable("_ckpt"))
 
 
 def _text_of_ours() -> Optional[str]:
@@ -54,7 +58,7 @@ def _text_of_ours() -> Optional[str]:
         return str(value.string())
     except gdb.error:
         # A text of another language than C (Fortran's, in GDB 16), which has no such method.
-        return _name if str(value.type) == _type else None
+        return _name if _type_of(value) == _type else None
 
 
 class _Prompt:

@@ -127,7 +127,7 @@ def test_back_and_forward(scene: Scene) -> None:
     assert 'Restored "s5"' in gdb.execute("y")
     assert at(gdb) == ("s5", "10")
     # It stays right whatever is made of the variable, and whatever a text is in the user's language.
-    for language in ("c", "fortran", "auto"):
+    for language in ("c", "fortran", "pascal", "ada", "auto"):
         assert "Exception" not in gdb.execute(f"set language {language}")
         assert "Exception" not in gdb.execute("set variable $_ckpt = 5")
         assert gdb.execute("output $_ckpt").strip("'\"") == "s5"
