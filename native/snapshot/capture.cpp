@@ -63,6 +63,33 @@ struct Captured {
   std::string input;  // of the terminal
 };
 
+bool stopped_under_us(const CaptureContext& context, Tid lwp) {
+  const proc::Status status = context.process.status(lwp);
+  return status.state == 't' && status.tracer == ::gettid();
+}
+
+// Adds the threads that the caller does not know of: they would be missing after the restore. When
+// GDB 15 or newer stops a program while one of its threads is in clone, it keeps that event for
+// later. It has stopped the new thread, before its first instruction, but does not list it until
+// the program goes on.
+void add_newborn_threads(const CaptureContext& context, std::vector<ThreadState>& threads) {
+  std::set<Tid> known;
+  bool glibc = false;  // whose pthread_t is the address in fs
+  for (const ThreadState& state : threads) {
+    known.insert(state.lwp);
+    glibc = glibc || (state.pthread != 0 && state.pthread == state.registers.fs_base);
+  }
+  for (const Tid lwp : context.process.threads()) {
+    if (known.count(lwp) != 0) continue;
+    if (context.process.comm(lwp).starts_with("iou-")) continue;  // a worker of io_uring
+    if (!stopped_under_us(context, lwp))
+      fail(ErrorKind::refused, "thread {}: it is not stopped under this debugger", lwp);
+    ThreadState state = state::look(context, lwp);
+    if (glibc) state.pthread = state.registers.fs_base;
+    threads.push_back(std::move(state));
+  }
+}
+
 std::vector<ThreadState> look_at_threads(const CaptureContext& context,
                                          const CaptureRequest& request) {
   std::vector<ThreadState> threads;
@@ -87,14 +114,7 @@ std::vector<ThreadState> look_at_threads(const CaptureContext& context,
   std::stable_partition(threads.begin(), threads.end(), [&](const ThreadState& state) {
     return state.lwp == context.process.pid();
   });
-  // A thread that the caller does not know of would be missing after the restore.
-  for (const Tid lwp : context.process.threads()) {
-    const bool known = std::any_of(threads.begin(), threads.end(),
-                                   [&](const ThreadState& state) { return state.lwp == lwp; });
-    if (known) continue;
-    if (context.process.comm(lwp).starts_with("iou-")) continue;  // a worker of io_uring
-    fail(ErrorKind::refused, "thread {}: it is not stopped under this debugger", lwp);
-  }
+  add_newborn_threads(context, threads);
   return threads;
 }
 

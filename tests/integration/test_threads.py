@@ -6,10 +6,11 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from support import oracle
-from support.checkpoint import VARIANTS, Way, Workshop, pairwise, passed, record_of, restored_pid, wait_ids_free
+from support import hand_over, oracle
+from support.checkpoint import IDS, VARIANTS, Way, Workshop, pairwise, passed, record_of, restored_pid, wait_ids_free
 from support.processes import Running, as_root, read_text, state_of, threads_of, wait_until
 
 EVERYWHERE = """
@@ -272,3 +273,19 @@ def test_main_thread_that_has_ended(workshop: Workshop, way: Way) -> None:
     again = workshop.save(pid)
     _ends_well(restart, running.nonce)
     _ends_well(workshop.restart(again.image, "--ids", "virtual"), running.nonce)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_thread_that_the_debugger_has_not_heard_of(workshop: Workshop, native_module: Path, variant: str) -> None:
+    """It is stopped before its first instruction, and its maker inside clone."""
+    original = workshop.start_program("thr_newborn", way=Way(variant))
+    image = workshop.new_image()
+    script = Path(hand_over.__file__).with_name("newborn.py")
+    debugger = workshop.start(["/usr/bin/python3", script, native_module, str(original.pid), image, workshop.store])
+    debugger.expect("ATTACHED")
+    original.send()
+    tids = [int(tid) for tid in debugger.expect("SAVED ").split()]
+    assert debugger.finish().status == 0
+    passed(original.finish(), original.nonce)
+    for ids in IDS:
+        passed(workshop.restart_as(ids, tids, image).finish(), original.nonce)

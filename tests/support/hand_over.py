@@ -19,6 +19,7 @@ import os
 import struct
 import subprocess
 import sys
+import types
 
 PTRACE_ATTACH, PTRACE_DETACH, PTRACE_SETOPTIONS, PTRACE_GETREGSET = 16, 17, 0x4200, 0x4204
 # What GDB sets on Linux: sysgood, fork, vfork, clone, exec, vfork done.
@@ -33,27 +34,33 @@ class _Part(ctypes.Structure):
     _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
 
 
-def _ptrace(request: int, tid: int, address: int = 0, data: int = 0) -> None:
+def ptrace(request: int, tid: int, address: int = 0, data: int = 0) -> None:
     if _libc.ptrace(request, tid, address, data) == -1:
         number = ctypes.get_errno()
         raise OSError(number, f"ptrace({request:#x}, {tid}): {os.strerror(number)}")
 
 
-def _registers(tid: int) -> str:
+def registers(tid: int) -> str:
     buffer = ctypes.create_string_buffer(27 * 8)
     part = _Part(ctypes.addressof(buffer), len(buffer) - 1)
     part.length = 27 * 8
-    _ptrace(PTRACE_GETREGSET, tid, 1, ctypes.addressof(part))
+    ptrace(PTRACE_GETREGSET, tid, 1, ctypes.addressof(part))
     return bytes(buffer)[: 27 * 8].hex()
+
+
+def load(module: str) -> types.ModuleType:
+    """The native module."""
+    spec = importlib.util.spec_from_file_location("gdbext._native", module)
+    assert spec and spec.loader
+    native = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(native)
+    return native
 
 
 def main() -> int:
     """See above."""
     module, restart, how, image, *options = sys.argv[1:]
-    spec = importlib.util.spec_from_file_location("gdbext._native", module)
-    assert spec and spec.loader
-    native = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(native)
+    native = load(module)
 
     report_reader, report_writer = os.pipe()
     control_reader, control_writer = os.pipe()
@@ -75,20 +82,20 @@ def main() -> int:
         os.close(control_writer)
         return helper.wait()
     for tid in tids:
-        _ptrace(PTRACE_ATTACH, tid)
+        ptrace(PTRACE_ATTACH, tid)
         assert os.waitpid(tid, WALL)[0] == tid
-        _ptrace(PTRACE_SETOPTIONS, tid, 0, DEBUGGERS_OPTIONS)
+        ptrace(PTRACE_SETOPTIONS, tid, 0, DEBUGGERS_OPTIONS)
     finished = native.finish(image, tids)
     assert sorted(thread["tid"] for thread in finished["threads"]) == sorted(tids), finished
     if how == "look":
         for tid in tids:
-            print(tid, _registers(tid), flush=True)
+            print(tid, registers(tid), flush=True)
     os.write(control_writer, b"go\n")
     if how == "die":
         os._exit(0)
     for tid in tids:
         held = [h["signal"] for h in finished["held"] if h["tid"] == tid]
-        _ptrace(PTRACE_DETACH, tid, 0, held[0] if held else 0)
+        ptrace(PTRACE_DETACH, tid, 0, held[0] if held else 0)
     return helper.wait()
 
 
