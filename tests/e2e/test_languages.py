@@ -172,7 +172,7 @@ def test_snapshots_without_a_process(scene: Scene, build: Callable[[Subject], st
     printed = gdb.execute(f"ckpt print '{subject.step}' one two")
     assert re.search(rf"^one .*  {seen[0][0]}$", printed, re.MULTILINE), printed
     assert re.search(rf"^two .*  {seen[1][0]}$", printed, re.MULTILINE), printed
-    if subject.threads is not None:  # Go moves what main does from one thread to another
+    if subject.threads is not None:  # Go's own threads do as they like meanwhile
         changed = gdb.execute("ckpt diff one two", timeout_s=60)
         moved = rf"^  {subject.step} .*: {seen[0][0]} -> {seen[1][0]}$"
         assert re.search(moved, changed, re.MULTILINE | re.IGNORECASE), changed

@@ -21,6 +21,11 @@ func work(book *ledger, step int) int {
 	return book.total
 }
 
+// Or the scheduler moves main to another thread, and what GDB's finish and next wait for in this one does not come.
+func init() {
+	runtime.LockOSThread()
+}
+
 func main() {
 	runtime.GOMAXPROCS(4)
 	random := make([]byte, 4)
