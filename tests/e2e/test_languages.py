@@ -38,11 +38,12 @@ class Subject(NamedTuple):
     whole: str
     threads: int | None = 1
     source: str = "subject"
+    last: str = ""  # called when all is done, where a program must not be let end under GDB
 
 
 SUBJECTS = (
     Subject("rust", "rustc", ("-g", "-o", "PROGRAM", "SOURCE"), "subject::work", "step", "ledger.total", "*ledger", 5),
-    Subject("go", "go", ("build", "-gcflags", "-N -l", "-o", "PROGRAM", "SOURCE"), "main.work", "step", "book.total", "*book", None),
+    Subject("go", "go", ("build", "-gcflags", "-N -l", "-o", "PROGRAM", "SOURCE"), "main.work", "step", "book.total", "*book", None, last="main.last"),
     Subject("fortran", "gfortran", ("-g", "-o", "PROGRAM", "SOURCE"), "work", "step", "total", "entries"),
     Subject("ada", "gnatmake", ("-q", "-g", "-o", "PROGRAM", "SOURCE"), "subject.work", "step", "book.total", "book", 2),
     Subject("pascal", "fpc", ("-g", "-gw2", "-v0", "-oPROGRAM", "SOURCE"), "subject.pas:16", "step", "book^.total", "book^"),
@@ -92,9 +93,15 @@ def lines_of_the_program(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith(("nonce", "step"))]
 
 
-def to_the_end(gdb: GdbSession) -> list[str]:
+def to_the_end(gdb: GdbSession, subject: Subject) -> list[str]:
+    """What the program prints still. When one of its threads makes another while it ends, as Go's runtime does, GDB 16 says
+    "Couldn't get registers: No such process." and may hang, also of a program that never was in a snapshot."""
+    if subject.last:
+        gdb.execute(f"break {subject.last}")
     printed = gdb.execute("continue")
-    assert "exited" in printed, gdb.report()
+    assert (f"{subject.last} (" if subject.last else "exited") in printed, gdb.report()
+    if subject.last:
+        gdb.execute("kill")
     return lines_of_the_program(printed)
 
 
@@ -118,7 +125,7 @@ def test_save_and_restore_three_times(scene: Scene, build: Callable[[Subject], s
     gdb.execute("delete")
     gdb.execute("finish")
     save(gdb, "later")
-    expected = to_the_end(gdb)
+    expected = to_the_end(gdb, subject)
     gdb.quit()
     # Each language begins with another mode.
     ids = itertools.cycle(("saved", "virtual") if ROOT else ("virtual",))
@@ -138,7 +145,7 @@ def test_save_and_restore_three_times(scene: Scene, build: Callable[[Subject], s
         if turn == 0:
             assert re.search(r"^\d+\s", again.execute("next"), re.MULTILINE)
             assert "Run till exit" in again.execute("finish")
-        assert to_the_end(again) == expected
+        assert to_the_end(again, subject) == expected
         again.quit()
 
 

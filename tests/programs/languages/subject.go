@@ -26,6 +26,8 @@ func init() {
 	runtime.LockOSThread()
 }
 
+func last() {}
+
 func main() {
 	runtime.GOMAXPROCS(4)
 	random := make([]byte, 4)
@@ -54,4 +56,5 @@ func main() {
 		fmt.Println("step", step, "total", total, "sum", sum)
 	}
 	fmt.Println("nonce", random, "entries", len(book.entries))
+	last()
 }
