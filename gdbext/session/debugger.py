@@ -183,6 +183,17 @@ def apply_sources(state: DebugState) -> List[str]:
     return notes
 
 
+def _set_variable(name: str, value: str, notes: List[str]) -> None:
+    if value != value.strip() and hasattr(gdb.Inferior, "set_env"):
+        # The command drops blanks at the ends of a value. GDB before 14 has nothing else.
+        try:
+            gdb.selected_inferior().set_env(name, value)
+            return
+        except UnicodeError:
+            pass  # this takes text only
+    attempt(f"set environment {name}={value}", f"the environment variable {name}", notes)
+
+
 def _apply_environment(saved: Mapping[str, str], notes: List[str]) -> None:
     if not saved:
         return  # saved without GDB
@@ -196,12 +207,9 @@ def _apply_environment(saved: Mapping[str, str], notes: List[str]) -> None:
         if name in saved:
             if "\n" in saved[name]:
                 _set_lines[name] = saved[name]
-            attempt(
-                f"set environment {name}={saved[name]}", f"the environment variable {name}", notes
-            )
+            _set_variable(name, saved[name], notes)
         else:
             attempt(f"unset environment {name}", f"the environment variable {name}", notes)
-    # GDB drops spaces at the ends of a value, and has no way to set one without.
     kept = _environment() if changed else {}
     notes += [
         f"the environment variable {name} could not be restored: GDB set {kept.get(name)!r}"

@@ -16,6 +16,8 @@ NAMES = {
     "no-utf8": b"\xff\xc3(\xed\xb3\xbfx",
     "lines": b"a\nb\r\n\rx",
     "escapes": b"\x1b[31m\x7f\x07x",
+    "blanks": b" \t x",
+    "blanks-no-utf8": b" \xffx",
     "quotes": b"'\"$HOME `date`\\x",
     "all": bytes(byte for byte in range(1, 256) if byte != ord("/")) [:200] + b"x",
 }
@@ -30,6 +32,14 @@ def sourced(scene: Scene, gdb: GdbSession, command: str, snapshot: str) -> str:
     quoted = snapshot.replace("\\", "\\\\").replace('"', '\\"')
     script = scene.write("command.gdb", f'{command} "{quoted}"\n')
     return gdb.execute(f"source {script}")
+
+
+def blanks_are_dropped(gdb: GdbSession, name: str) -> bool:
+    """Whether this GDB has no way to set a variable to `name` without dropping the blanks that it begins with."""
+    if not name.startswith((" ", "\t")):
+        return False
+    encoded = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") == name
+    return not encoded or gdb.execute("python print(hasattr(gdb.Inferior, 'set_env'))") == "False"
 
 
 def they_come_back(scene: Scene, name: str, snapshot: str, *, program_too: bool) -> None:
@@ -47,11 +57,16 @@ def they_come_back(scene: Scene, name: str, snapshot: str, *, program_too: bool)
     assert printed.startswith(f'Saved "{snapshot}": ') and "\n" not in printed, printed
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", sourced(scene, gdb, "ckpt info", snapshot))
     gdb.quit()
-    for _ in range(2):
+    for turn in range(2):
         again = scene.gdb()
         printed = sourced(scene, again, "ckpt restore", snapshot)
-        assert f'Restored "{snapshot}", ' in printed and "could not" not in printed, printed
+        assert f'Restored "{snapshot}", ' in printed, printed
         assert again.execute("show args") == arguments
+        lost = []
+        if turn == 0 and blanks_are_dropped(again, name):
+            lost = ["the environment variable NAME could not be restored"]
+            environment = re.sub(r"^(NAME = )[ \t]+", r"\1", environment)
+        assert re.findall(r"^note: (.*could not.*): ", printed, re.MULTILINE) == lost, printed
         assert again.execute("show environment NAME") == environment
         # A second one is as good.
         assert f'Saved "{snapshot}": ' in sourced(scene, again, "ckpt save -force", snapshot)
