@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from support.processes import everybody
 
@@ -25,6 +26,13 @@ _TAG = f"CKPT_TEST_RUN={uuid.uuid4()}"
 _TIMEOUT_S = 400.0
 # How long a process that was told to end may take to do it.
 _DYING_S = 20.0
+
+
+# The same examples each time, so that a change is judged by what it changes; others are tried on demand, with
+# --hypothesis-profile=random.
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.register_profile("random", print_blob=True)
+hypothesis.settings.load_profile("same")
 
 
 def pytest_configure(config: pytest.Config) -> None:
