@@ -10,8 +10,8 @@ namespace ckpt::image {
 
 namespace {
 
-constexpr std::size_t kBlockBytes = 4096;
-constexpr std::array<std::byte, kBlockBytes> kZeros{};
+constexpr std::size_t kComparedBytes = 4096;
+constexpr std::array<std::byte, kComparedBytes> kZeros{};
 
 }  // namespace
 
@@ -22,8 +22,8 @@ std::vector<ByteRun> differing_runs(std::span<const std::byte> left,
     fail(ErrorKind::usage, "contents of {} and {} bytes cannot be compared", left.size(),
          right.size());
   std::vector<ByteRun> runs;
-  for (std::size_t block = 0; block < left.size(); block += kBlockBytes) {
-    const std::size_t size = std::min(kBlockBytes, left.size() - block);
+  for (std::size_t block = 0; block < left.size(); block += kComparedBytes) {
+    const std::size_t size = std::min(kComparedBytes, left.size() - block);
     const std::byte* a = left.data() + block;
     const std::byte* b = right.empty() ? kZeros.data() : right.data() + block;
     if (std::memcmp(a, b, size) == 0) continue;

@@ -7,6 +7,7 @@
 // What cannot come back is named in the fidelity report, and every use of it fails.
 #pragma once
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <cstdint>
@@ -56,6 +57,10 @@ enum class DescriptionKind {
 /// What only some kinds have.
 using DescriptionDetails = std::variant<std::monostate, Pipe, EventFd, TimerFd, SignalFd, PidFd,
                                         Epoll, Inotify, Socket, Pty, MessageQueue>;
+
+/// Whether open(2)'s flags allow only that.
+inline bool reads_only(std::uint32_t flags) { return (flags & O_ACCMODE) == O_RDONLY; }
+inline bool writes_only(std::uint32_t flags) { return (flags & O_ACCMODE) == O_WRONLY; }
 
 /// An open file description.
 struct Description {

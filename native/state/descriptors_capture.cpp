@@ -57,9 +57,6 @@ bool is_pty_master(const std::string& target) {
   return target == "/dev/ptmx" || target == "/dev/pts/ptmx";
 }
 
-bool writes_only(std::uint32_t flags) { return (flags & O_ACCMODE) == O_WRONLY; }
-bool reads_only(std::uint32_t flags) { return (flags & O_ACCMODE) == O_RDONLY; }
-
 // One description, as we look at it.
 struct Open {
   int fd = -1;  // the lowest number; -1 for one that is on its way in a message

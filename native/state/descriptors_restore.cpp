@@ -19,9 +19,6 @@ namespace {
 
 using tracee::RemoteCalls;
 
-bool reads_only(std::uint32_t flags) { return (flags & O_ACCMODE) == O_RDONLY; }
-bool writes_only(std::uint32_t flags) { return (flags & O_ACCMODE) == O_WRONLY; }
-
 // What open(2) did at the time, and must not do again.
 constexpr int kOnlyOnce = O_CREAT | O_EXCL | O_TRUNC;
 

@@ -22,7 +22,7 @@ using image::Json;
 using tracee::RemoteCalls;
 using Kind = FileLock::Kind;
 
-constexpr std::array<std::pair<Kind, std::string_view>, 4> kKinds = {{
+constexpr std::array<std::pair<Kind, std::string_view>, 4> kLockKinds = {{
     {Kind::posix, "POSIX"},
     {Kind::open_file, "OFDLCK"},
     {Kind::flock, "FLOCK"},
@@ -30,7 +30,7 @@ constexpr std::array<std::pair<Kind, std::string_view>, 4> kKinds = {{
 }};
 
 std::optional<Kind> kind_of(std::string_view name) {
-  for (const auto& [kind, known] : kKinds)
+  for (const auto& [kind, known] : kLockKinds)
     if (known == name) return kind;
   return std::nullopt;
 }
@@ -46,7 +46,7 @@ std::string_view name_of(Kind kind) {
 }
 
 // "1: POSIX  ADVISORY  WRITE 1234 fe:00:10952917 0 EOF"
-std::optional<FileLock> parse_line(std::string_view text) {
+std::optional<FileLock> parse_lock(std::string_view text) {
   FileLock lock;
   proc::next_word(text);
   const auto kind = kind_of(proc::next_word(text));
@@ -99,7 +99,7 @@ std::vector<FileLock> read_locks(CaptureContext& context, const std::string& obj
                                  const std::vector<std::string>& lines) {
   std::vector<FileLock> locks;
   for (const std::string& line : lines) {
-    if (const auto lock = parse_line(line))
+    if (const auto lock = parse_lock(line))
       locks.push_back(*lock);
     else
       context.report.add(Severity::lost, object, "file lock",
@@ -121,7 +121,7 @@ FileOwner read_owner(int own) {
 
 Json lock_to_json(const FileLock& lock) {
   std::string_view kind;
-  for (const auto& [value, name] : kKinds)
+  for (const auto& [value, name] : kLockKinds)
     if (value == lock.kind) kind = name;
   return {
       {"kind", kind}, {"write", lock.write}, {"start", lock.start}, {"length", lock.length_bytes}};

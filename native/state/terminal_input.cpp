@@ -20,7 +20,7 @@ namespace ckpt::state {
 namespace {
 
 // What a terminal holds.
-constexpr std::size_t kMostBytes = 4096;
+constexpr std::size_t kMostInputBytes = 4096;
 constexpr cc_t kNone = 0;  // _POSIX_VDISABLE
 
 /// The terminal's modes, changed for a while. From its background, too: the kernel would stop us.
@@ -124,7 +124,7 @@ image::Json input_to_json(const std::string& input) {
 
 std::string input_from_json(const image::Json& json) {
   std::string input;
-  if (!json.is_array() || json.size() > kMostBytes) image::damaged("the terminal's input");
+  if (!json.is_array() || json.size() > kMostInputBytes) image::damaged("the terminal's input");
   for (const auto& byte : json) {
     if (!byte.is_number_unsigned() || byte.get<std::uint64_t>() > 255)
       image::damaged("the terminal's input");
@@ -147,13 +147,13 @@ std::string take_input(int terminal) {
   raw.c_cc[VTIME] = 0;
   modes.set(raw);
   std::string input;
-  std::array<char, kMostBytes> piece{};
-  while (input.size() < kMostBytes) {
+  std::array<char, kMostInputBytes> piece{};
+  while (input.size() < kMostInputBytes) {
     pollfd ready{terminal, POLLIN, 0};
     const int events = ::poll(&ready, 1, 0);
     if (events < 0 && errno == EINTR) continue;
     if (events <= 0 || ready.revents != POLLIN) break;
-    const ssize_t got = ::read(terminal, piece.data(), kMostBytes - input.size());
+    const ssize_t got = ::read(terminal, piece.data(), kMostInputBytes - input.size());
     if (got < 0 && errno == EINTR) continue;
     // Not in its foreground (EIO). What we have taken we have to give back.
     if (got < 0 && input.empty()) throw_errno("cannot read what was typed on the terminal", errno);

@@ -18,7 +18,7 @@ namespace {
 constexpr std::string_view kVdso = "[vdso]";
 constexpr std::string_view kPrefix = "__vdso_";
 constexpr std::uint64_t kMagic = 0x6f73647674706b63;  // "ckptvdso"
-constexpr std::uint64_t kMostBytes = 1U << 20U;       // of all pages together
+constexpr std::uint64_t kMostPagesBytes = 1U << 20U;  // of all pages together
 constexpr std::size_t kMostFunctions = 256;
 // The calls behind the jumps, in the header's page.
 constexpr std::uint64_t kCallsAt = 2048;
@@ -180,7 +180,7 @@ VdsoProxy plan_vdso_proxy(const KernelPages& saved, const std::string& kernel, A
     return page.is_kernel_special() && page.path.size() < sizeof VdsoProxyHeader::Page::path;
   });
   if (saved.pages.size() > std::tuple_size_v<decltype(VdsoProxyHeader::page)> || !known ||
-      saved.span().size() > kMostBytes || saved.vdso_page() == nullptr)
+      saved.span().size() > kMostPagesBytes || saved.vdso_page() == nullptr)
     fail(ErrorKind::unsupported,
          "the pages of the kernel that it was saved under (Linux {}) have a layout of no known "
          "kernel: restore under that kernel",
@@ -241,7 +241,7 @@ std::optional<VdsoProxy> read_vdso_proxy(std::span<const std::byte> page, Addr a
     proxy.pages.push_back(std::move(made));
   }
   const std::uint64_t size = proxy.old().size();
-  if (size > kMostBytes || at.value < size || proxy.vdso().size() == 0) return std::nullopt;
+  if (size > kMostPagesBytes || at.value < size || proxy.vdso().size() == 0) return std::nullopt;
   proxy.copy = {at - size, at};
   proxy.header = at;
   return proxy;

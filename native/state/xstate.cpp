@@ -20,7 +20,7 @@ constexpr unsigned kBoundsConfiguration = 4;
 constexpr unsigned kProtectionKeys = 9;
 constexpr unsigned kTileConfiguration = 17;
 constexpr unsigned kTiles = 18;
-constexpr std::uint64_t kMostBytes = 1U << 20U;
+constexpr std::uint64_t kMostStateBytes = 1U << 20U;
 
 std::string_view component_name(unsigned number) {
   switch (number) {
@@ -111,8 +111,8 @@ XstateLayout xstate_layout_from_json(const image::Json& json) {
   for (const auto& item : json) {
     const XstateComponent component{item.at(0), item.at(1), item.at(2)};
     if (component.number < 2 || component.number > 62 ||
-        component.offset < kHeaderAt + kHeaderBytes || component.offset > kMostBytes ||
-        component.size_bytes > kMostBytes || find(layout, component.number) != nullptr)
+        component.offset < kHeaderAt + kHeaderBytes || component.offset > kMostStateBytes ||
+        component.size_bytes > kMostStateBytes || find(layout, component.number) != nullptr)
       image::damaged("the layout of the extended state");
     layout.push_back(component);
   }

@@ -8,13 +8,13 @@
 #include <nlohmann/json.hpp>
 
 #include "image/cbor.hpp"
+#include "image/format.hpp"
 #include "support.hpp"
 
 namespace ckpt::image {
 namespace {
 
 using namespace std::string_literals;
-using Json = nlohmann::json;
 using test::bytes_of;
 
 constexpr std::size_t kDeepest = 8;
