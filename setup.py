@@ -8,6 +8,7 @@ installed as scripts. All else stands in pyproject.toml.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,8 @@ PROGRAMS = ("ckpt-save", "ckpt-restart")
 def cmake_build(build_temp: str) -> Path:
     """Configures and builds in a directory of its own; returns that directory.
 
-    A developer's build/ is left alone: it may be built for another Python.
+    A developer's build/ is left alone: it may be built for another Python. $CMAKE_ARGS is added to
+    the configuration, as other packages with CMake do it.
     """
     directory = Path(build_temp).resolve() / "cmake"
     configure = [
@@ -44,6 +46,7 @@ def cmake_build(build_temp: str) -> Path:
         configure.append(f"-Dpybind11_DIR={pybind11.get_cmake_dir()}")
     except (ImportError, AttributeError):
         pass  # CMake finds the system's
+    configure += shlex.split(os.environ.get("CMAKE_ARGS", ""))
     if shutil.which("ninja"):
         configure += ["-G", "Ninja"]
     subprocess.run(configure, check=True)
