@@ -13,15 +13,16 @@ packages_test=(
   sqlite3 tcsh util-linux vim-tiny zsh
 )
 packages_kernels=(busybox-static cpio dpkg-dev e2fsprogs kmod qemu-system-x86 xz-utils)
-# These are as good from elsewhere.
-command -v node >/dev/null || packages_test+=(nodejs)
-command -v javac >/dev/null || packages_test+=(default-jdk-headless)
-command -v rustc >/dev/null || packages_test+=(rustc)
-command -v go >/dev/null || packages_test+=(golang-go)
-command -v gfortran >/dev/null || packages_test+=(gfortran)
-command -v gnatmake >/dev/null || packages_test+=(gnat)
-command -v fpc >/dev/null || packages_test+=(fp-compiler)
-command -v gdc >/dev/null || packages_test+=(gdc)
+# These are as good from elsewhere, if it is where all users find it.
+for_all() { PATH=/usr/local/bin:/usr/bin:/bin command -v "$1" >/dev/null; }
+for_all node || packages_test+=(nodejs)
+for_all javac || packages_test+=(default-jdk-headless)
+for_all rustc || packages_test+=(rustc)
+for_all go || packages_test+=(golang-go)
+for_all gfortran || packages_test+=(gfortran)
+for_all gnatmake || packages_test+=(gnat)
+for_all fpc || packages_test+=(fp-compiler)
+for_all gdc || packages_test+=(gdc)
 
 say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 
