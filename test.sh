@@ -118,12 +118,16 @@ pytest=(/usr/bin/python3 -m pytest -q --durations=5 -n $((2 * $(nproc))))
 users() { user_follows && echo 2 || echo 1; }
 user_follows() { [[ $(id -u) == 0 && " ${steps[*]} " == *" pytest-user "* ]]; }
 
-# What needs to be done by one of the two users only is left to the ordinary one.
+# What needs to be done by one of the two users only is left to the ordinary one: what knows nothing of
+# users, and what runs replays for other purposes than what becomes of the program in them.
 step_pytest() {
   local follows=() once=()
   if user_follows; then
     follows=(env CKPT_TEST_USER_FOLLOWS=yes)
-    once=(--ignore=tests/unit/python --ignore=tests/offline)
+    once=(
+      --ignore=tests/unit/python --ignore=tests/offline --ignore=tests/bughunt
+      --ignore=tests/replay/test_plugin.py --ignore=tests/replay/test_other_program.py
+    )
   fi
   timeout -k 30 1800 "${follows[@]}" "${pytest[@]}" --ways "$ways" --users "$(users)" "${once[@]}" \
     "${tests[@]}"
