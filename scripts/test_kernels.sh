@@ -1,21 +1,25 @@
 #!/bin/bash
-# Snapshots over kernels: boots Debian's kernels in qemu with what was built and a selection of its
-# tests, has snapshots made there and here, and restores each under the others.
+# Snapshots over kernels: boots Debian's kernels in qemu with what was built, has snapshots made there
+# and here, and restores each under the others (tests/kernels/exchange.py).
 #
 #   scripts/test_kernels.sh [DIRECTORY]     of the build; build/ without
 #
-# Packages of kernels are fetched from the mirror that apt uses, and kept in DIRECTORY/kernels. Needs
-# root (for the ids, and to make the guest's file system), and no KVM, which it uses if it is there.
+# The kernels' packages are fetched from the mirror that apt uses, and kept in DIRECTORY/kernels. Needs
+# root (for the ids, and to make the guest's file system), and no KVM, which it uses if it works.
+# Exits with 77 and a reason if something that is not of this tree cannot be had.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(cd "${1:-$root/build}" && pwd)
 kept=$build/kernels
 suites=(bookworm trixie)      # Debian 12: Linux 6.1; Debian 13: Linux 6.12
 image_gib=3
-limit_s=${CKPT_KERNELS_LIMIT:-150} # of one boot
+limit_s=${CKPT_KERNELS_LIMIT:-600} # of one boot: it hangs
 
-die() { echo "test_kernels: $*" >&2; exit 1; }
-[[ $(id -u) == 0 ]] || die "needs root"
+skip() { echo "kernels: not run: $*" >&2; exit 77; }
+[[ $(id -u) == 0 ]] || skip "the guest's file system takes root to make"
+for program in busybox cpio debugfs depmod dpkg-deb mke2fs modprobe qemu-system-x86_64 xz; do
+  command -v "$program" >/dev/null || skip "there is no $program"
+done
 
 work=$(mktemp -d /var/tmp/ckpt-kernels.XXXXXX)
 trap 'rm -rf "$work"' EXIT
@@ -27,26 +31,30 @@ mkdir "$exchange"
 # --- kernels --------------------------------------------------------------------------------------
 
 mirror() {
-  apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' |
-    grep -v security | sort -u | head -n 1
+  apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' |
+    awk '$1 !~ /-/ { print $2; exit }'
 }
 
 # fetch SUITE: the newest cloud kernel of a suite, unpacked; prints where. apt gets lists of its own:
 # this system's sources stay as they are.
 fetch() {
-  local suite=$1 place=$kept/$1 apt package
+  local suite=$1 place=$kept/$1 apt package from
   if [[ ! -e $place/complete ]]; then
     rm -rf "$place"
     mkdir -p "$place"/{lists/partial,cache/archives/partial,parts,unpacked}
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(mirror) $suite main" \
+    from=$(mirror)
+    [[ $from ]] || { apt-get -qq update >&2; from=$(mirror); }
+    [[ $from ]] || skip "apt's sources name no Debian mirror"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $from $suite main" \
       >"$place/sources.list"
     apt=(-o "Dir::Etc::SourceList=$place/sources.list" -o "Dir::Etc::SourceParts=$place/parts"
       -o "Dir::State::Lists=$place/lists" -o "Dir::Cache=$place/cache" -o APT::Sandbox::User=root)
-    apt-get -qq "${apt[@]}" update >&2
+    apt-get -qq "${apt[@]}" update >&2 || skip "the package lists of $suite cannot be fetched"
     package=$(apt-cache "${apt[@]}" depends linux-image-cloud-amd64 |
       sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
-    [[ $package ]] || die "$suite has no linux-image-cloud-amd64"
-    (cd "$place" && apt-get -qq "${apt[@]}" download "$package" >&2)
+    [[ $package ]] || skip "the mirror's $suite has no linux-image-cloud-amd64"
+    (cd "$place" && apt-get -qq "${apt[@]}" download "$package" >&2) ||
+      skip "$package cannot be fetched"
     dpkg-deb -x "$place"/linux-image-*.deb "$place/unpacked"
     rm -rf "$place"/{lists,cache,parts,sources.list} "$place"/*.deb
     touch "$place/complete"
@@ -103,8 +111,8 @@ make_root() {
   for directory in bin sbin lib lib64; do ln -s "usr/$directory" "$tree/$directory"; done
   chmod 1777 "$tree/tmp" "$tree/var/tmp"
   "$root/scripts/list_packages_files.py" bash coreutils debianutils findutils gawk gdb grep gzip \
-    hostname libc-bin libelf1 libfmt9 libgcc-s1 libxxhash0 mawk mount procps python3 \
-    python3-pexpect python3-pytest python3-pytest-xdist sed tar util-linux >"$work/files"
+    libc-bin libelf1 libfmt9 libfmt10 libgcc-s1 libxxhash0 mawk mount procps python3 \
+    python3-pexpect sed tar util-linux >"$work/files"
   tar -C / -c --no-recursion --null -T "$work/files" 2>/dev/null |
     tar -C "$tree" -x --keep-directory-symlink
   cp -a /etc/{passwd,group,nsswitch.conf,ld.so.conf,ld.so.conf.d,alternatives} "$tree/etc/"
@@ -152,7 +160,7 @@ boot() {
   make_initrd "$unpacked" "$work/$name.initrd"
   timeout -k 5 "$limit_s" qemu-system-x86_64 "${accelerator[@]}" -m 1536 -smp 2 -nographic -no-reboot \
     -nic none -kernel "$unpacked"/boot/vmlinuz-* -initrd "$work/$name.initrd" \
-    -append "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on" \
+    -append "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on no_timer_check nowatchdog" \
     -drive "file=$work/disk,format=raw,if=virtio,cache=unsafe" </dev/null >"$work/$name.log" 2>&1 ||
     status=$?
   tr -d '\r' <"$work/$name.log" | grep -E '^(ok|not ok|--) ' | sed "s/^/  $name: /" || true
@@ -169,7 +177,7 @@ run_exchange() { PYTHONPATH=$root/tests:$root /usr/bin/python3 "$root/tests/kern
 
 began=$SECONDS
 failed=0
-for suite in "${suites[@]}"; do fetch "$suite" >/dev/null; done
+for suite in "${suites[@]}"; do fetch "$suite" >/dev/null || exit; done
 echo "kernels fetched after $((SECONDS - began)) s"
 find_accelerator "$(fetch "${suites[0]}")"
 echo "qemu: ${accelerator[*]}"
@@ -190,10 +198,6 @@ status=0
 \$exchange save $suite || status=1
 \$exchange restore $known || status=1
 \$exchange again $known $suite || status=1
-cd $root
-/usr/bin/python3 -m pytest -q -p no:cacheprovider -n 2 $(tr "\n" " " <"$root/tests/kernels/selection") 2>&1 |
-  tail -n 15 | sed 's/^/-- /'
-[[ \${PIPESTATUS[0]} == 0 ]] || status=1
 exit \$status
 END
   boot "$suite" "$(fetch "$suite")" || failed=1
