@@ -237,11 +237,15 @@ void restore_own_attributes(tracee::RemoteThread& thread, const tracee::Scratch&
   if (attributes.machine_check != now.machine_check)
     set("way to die of memory errors (PR_MCE_KILL)",
         {PR_MCE_KILL, PR_MCE_KILL_SET, static_cast<std::uint64_t>(attributes.machine_check), 0, 0});
-  for (std::size_t i = 0; i < attributes.speculation.size(); ++i)
-    if (const int wanted = attributes.speculation.at(i);
-        (wanted & PR_SPEC_PRCTL) != 0 && wanted != now.speculation.at(i))
+  for (std::size_t i = 0; i < attributes.speculation.size(); ++i) {
+    const int wanted = attributes.speculation.at(i);
+    // Another processor has other kinds. Where nothing was restricted, nothing is missing.
+    const bool no_matter =
+        (wanted & ~PR_SPEC_PRCTL) == PR_SPEC_ENABLE && (now.speculation.at(i) & PR_SPEC_PRCTL) == 0;
+    if ((wanted & PR_SPEC_PRCTL) != 0 && wanted != now.speculation.at(i) && !no_matter)
       set("control of speculation",
           {PR_SET_SPECULATION_CTRL, i, static_cast<std::uint64_t>(wanted & ~PR_SPEC_PRCTL), 0, 0});
+  }
   if (attributes.timestamp_counter != 0 && attributes.timestamp_counter != now.timestamp_counter)
     set("use of the time stamp counter",
         {PR_SET_TSC, static_cast<std::uint64_t>(attributes.timestamp_counter)});
