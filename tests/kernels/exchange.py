@@ -30,7 +30,7 @@ SUBJECTS: dict[str, Sequence[str]] = {
     "spin": ("vdso", "spin"),
     "handler": ("in_handler", "plain"),
     "interrupted": ("vdso", "interrupted", "3"),
-    "guards": ("guards", "install"),
+    "guards": ("guards", "kept"),
     "locks": ("robust_list",),
     "timers": ("proc_timers", "thread_id"),
     "unix": ("fd_unix", "stream"),
@@ -123,7 +123,7 @@ class Exchange:
     def usable(self, name: str, subject: str) -> Path:
         """The snapshot, without the instructions in its record that this processor lacks: its program uses none of them."""
         image = self.image(name, subject)
-        forgery = Forgery(self.build, image)
+        forgery = Forgery(image)
         here = Path("/proc/cpuinfo").read_text().partition("\nflags")[2].partition("\n")[0].split()
         flags: list[str] = forgery.record["host"]["cpu_flags"]
         if set(flags) <= set(here):
