@@ -30,7 +30,7 @@ _DYING_S = 20.0
 
 # The same examples each time, so that a change is judged by what it changes; others are tried on demand, with
 # --hypothesis-profile=random.
-hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.register_profile("same", derandomize=True, database=None)
 hypothesis.settings.register_profile("random", print_blob=True)
 hypothesis.settings.load_profile("same")
 
