@@ -216,7 +216,8 @@ def test_tab_completion(scene: Scene) -> None:
     # Expressions, wherever they stand.
     for before in ("ckpt print ", "ckpt print -json ", "ckpt find ", "ckpt restore -set ", "ckpt diff zebra zebra "):
         assert gdb.complete(f"{before}watch") == [f"{before}watched"], before
-    assert gdb.complete('ckpt print "step + count') == ['ckpt print "step + counter']
+    # GDB 16 shows the quotation mark with which TAB closes it.
+    assert gdb.complete('ckpt print "step + count') in (['ckpt print "step + counter'], ['ckpt print "step + counter"'])
     assert gdb.complete("ckpt restore -set step=count") == ["ckpt restore -set step=counter"]
     assert gdb.complete("ckpt restore zebra -files str") == ["ckpt restore zebra -files strict"]
     scene.write("unmistakable.txt", "")
