@@ -148,10 +148,17 @@ static void* wait_for_timer(void* unused) {
   return (void*)(long)take();
 }
 static void blocked_timer(void) {
-  arm(CLOCK_MONOTONIC, 0, 1, 0);
+  arm(CLOCK_MONOTONIC, 0, 1000, 0);
   begin_helper(wait_for_timer);
 }
-static void check_blocked_timer(void) { CHECK(end_helper() == 1, "the waiting thread"); }
+static void check_blocked_timer(void) {
+  struct itimerspec left, soon = {.it_value = {.tv_nsec = 1}};
+  MUST(timerfd_gettime(fd, &left));
+  CHECK(left.it_value.tv_sec > 0 && left.it_value.tv_sec < 1000, "%ld s", left.it_value.tv_sec);
+  // What the thread waits for is this timer, whenever it expires.
+  MUST(timerfd_settime(fd, 0, &soon, NULL));
+  CHECK(end_helper() == 1, "the waiting thread");
+}
 
 // ---- signalfd
 static void block(int first, int second) {
