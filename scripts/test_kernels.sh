@@ -9,6 +9,8 @@
 # Exits with 77 and a reason if something that is not of this tree cannot be had.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source "$root/scripts/common.sh"
+source "$root/scripts/clean_root.sh"
 build=$(cd "${1:-$root/build}" && pwd)
 kept=$build/kernels
 suites=(bookworm trixie)      # Debian 12: Linux 6.1; Debian 13: Linux 6.12
@@ -30,11 +32,6 @@ mkdir "$exchange"
 
 # --- kernels --------------------------------------------------------------------------------------
 
-mirror() {
-  apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' |
-    awk '$1 !~ /-/ { print $2; exit }'
-}
-
 # fetch SUITE: the newest cloud kernel of a suite, unpacked; prints where. apt gets lists of its own:
 # this system's sources stay as they are.
 fetch() {
@@ -42,8 +39,7 @@ fetch() {
   if [[ ! -e $place/complete ]]; then
     rm -rf "$place"
     mkdir -p "$place"/{lists/partial,cache/archives/partial,parts,unpacked}
-    from=$(mirror)
-    [[ $from ]] || { apt-get -qq update >&2; from=$(mirror); }
+    from=$(debian_mirror)
     [[ $from ]] || skip "apt's sources name no Debian mirror"
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $from $suite main" \
       >"$place/sources.list"
