@@ -8,7 +8,7 @@ from typing import Any, Callable, Optional, Tuple
 
 import gdb
 
-from . import positions
+from . import positions, settings
 
 _connected = False
 
@@ -30,7 +30,8 @@ def update(event: Any = None) -> None:
 
 def found(name: Optional[str]) -> None:
     """Have $_ckpt_found be what `ckpt find` has found."""
-    gdb.set_convenience_variable("_ckpt_found", name)
+    with settings.language():
+        gdb.set_convenience_variable("_ckpt_found", name)
 
 
 # What we have set last, and what kind of type GDB gave it. Not its text: GDB 13 dies of the name that
@@ -45,7 +46,9 @@ def _type_of(value: Any) -> Optional[Tuple[int, int]]:
 
 def _set(name: Optional[str]) -> None:
     global _name, _type
-    gdb.set_convenience_variable("_ckpt", name)
+    # GDB 16 gives it the type of a text in the present language, and cannot show a Fortran one in Pascal.
+    with settings.language():
+        gdb.set_convenience_variable("_ckpt", name)
     _name, _type = name, _type_of(gdb.convenience_variable("_ckpt"))
 
 
@@ -57,7 +60,7 @@ def _text_of_ours() -> Optional[str]:
     try:
         return str(value.string())
     except gdb.error:
-        # A text of another language than C (Fortran's, in GDB 16), which has no such method.
+        # Not a text, or one that the user has set in another language than C, which has no such method.
         return _name if _type_of(value) == _type else None
 
 
