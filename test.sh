@@ -119,7 +119,8 @@ users() { user_follows && echo 2 || echo 1; }
 user_follows() { [[ $(id -u) == 0 && " ${steps[*]} " == *" pytest-user "* ]]; }
 
 # What needs to be done by one of the two users only is left to the ordinary one: what knows nothing of
-# users, and what runs replays for other purposes than what becomes of the program in them.
+# users, what runs replays for other purposes than what becomes of the program in them, and what a user
+# sees and types in GDB.
 step_pytest() {
   local follows=() once=()
   if user_follows; then
@@ -127,6 +128,8 @@ step_pytest() {
     once=(
       --ignore=tests/unit/python --ignore=tests/offline --ignore=tests/bughunt
       --ignore=tests/replay/test_plugin.py --ignore=tests/replay/test_other_program.py
+      --ignore=tests/e2e/test_gdb_{auto,commands,dap,editing,hardware,history,image,libraries}.py
+      --ignore=tests/e2e/test_gdb_{library_names,mi,odd_names,postmortem,scripting}.py
     )
   fi
   timeout -k 30 1800 "${follows[@]}" "${pytest[@]}" --ways "$ways" --users "$(users)" "${once[@]}" \
