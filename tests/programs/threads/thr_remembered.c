@@ -72,7 +72,7 @@ static void scheduling(void) {
   CHECK(CPU_COUNT(&set) >= 1, "sched_getaffinity");
   MUST(sched_setaffinity(worker_tid, sizeof set, &set));
   errno = 0;
-  int own = getpriority(PRIO_PROCESS, 0), raised = own + 3;
+  int own = getpriority(PRIO_PROCESS, 0), raised = own + 3 < 19 ? own + 3 : 19;
   MUST(setpriority(PRIO_PROCESS, (id_t)worker_tid, raised));
   CHECK(getpriority(PRIO_PROCESS, (id_t)worker_tid) == raised && !errno, "getpriority");
   CHECK(getpriority(PRIO_PROCESS, (id_t)main_tid) == own && !errno, "the main thread's nice value");
