@@ -24,20 +24,21 @@ def update(event: Any = None) -> None:
         gdb.events.exited.connect(update)
     origin = positions.origin()
     name = origin.name if origin is not None else None
-    if _text_of_ours() != name:
+    if _text_of_ours() != name or (name is not None and settings.present_language() != _language):
         _set(name)
 
 
 def found(name: Optional[str]) -> None:
     """Have $_ckpt_found be what `ckpt find` has found."""
-    with settings.language():
-        gdb.set_convenience_variable("_ckpt_found", name)
+    gdb.set_convenience_variable("_ckpt_found", name)
 
 
 # What we have set last, and what kind of type GDB gave it. Not its text: GDB 13 dies of the name that
 # this type has not, when the language is Pascal.
 _name: Optional[str] = None
 _type: Optional[Tuple[int, int]] = None
+# GDB 16 makes it a text of the present language, and shows it in another as numbers, or not at all.
+_language: Optional[str] = None
 
 
 def _type_of(value: Any) -> Optional[Tuple[int, int]]:
@@ -45,11 +46,10 @@ def _type_of(value: Any) -> Optional[Tuple[int, int]]:
 
 
 def _set(name: Optional[str]) -> None:
-    global _name, _type
-    # GDB 16 gives it the type of a text in the present language, and cannot show a Fortran one in Pascal.
-    with settings.language():
-        gdb.set_convenience_variable("_ckpt", name)
+    global _name, _type, _language
+    gdb.set_convenience_variable("_ckpt", name)
     _name, _type = name, _type_of(gdb.convenience_variable("_ckpt"))
+    _language = settings.present_language()
 
 
 def _text_of_ours() -> Optional[str]:

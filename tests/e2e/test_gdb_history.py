@@ -131,8 +131,8 @@ def test_back_and_forward(scene: Scene) -> None:
         assert "Exception" not in gdb.execute(f"set language {language}")
         assert "Exception" not in gdb.execute("set variable $_ckpt = 5")
         shown = gdb.execute("output $_ckpt").strip("'\"")
-        # In Pascal GDB 16 shows any text that is not Pascal's by its numbers.
-        assert shown == "s5" or (language == "pascal" and shown == "(115, 53, 0)"), language
+        # What Python sets in Pascal GDB shows by its numbers there.
+        assert shown == "s5" or (language == "pascal" and re.fullmatch(r".115, 53(, 0)?.", shown)), language
     assert 'Restored "s4"' in gdb.execute("ckpt b")
     assert 'Restored "s2"' in gdb.execute("ckpt back 2")
     assert at(gdb) == ("s2", "1")
