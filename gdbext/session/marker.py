@@ -60,7 +60,7 @@ def _text_of_ours() -> Optional[str]:
     try:
         return str(value.string())
     except gdb.error:
-        # Not a text, or one that the user has set in another language than C, which has no such method.
+        # A text of another language than C (Fortran's, in GDB 16), which has no such method.
         return _name if _type_of(value) == _type else None
 
 
