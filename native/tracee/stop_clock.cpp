@@ -14,7 +14,7 @@ namespace ckpt::tracee {
 
 namespace {
 
-bool stop_thread(Tid pid, Tid tid) { return ::syscall(SYS_tgkill, pid, tid, SIGSTOP) == 0; }
+constexpr std::chrono::milliseconds kLookAgain(50);
 
 }  // namespace
 
@@ -39,8 +39,11 @@ StopClock::~StopClock() {
 void StopClock::run() {
   std::unique_lock lock(mutex_);
   while (!ended_) {
-    if (pid_ == 0 || sent_) {
+    if (pid_ == 0 || (sent_ && !on_its_way_)) {
       changed_.wait(lock);
+    } else if (sent_) {
+      changed_.wait_for(lock, kLookAgain);
+      if (pid_ != 0 && on_its_way_ && !lives(receiver_)) sent_ = on_its_way_ = false;
     } else if (Time::now() < due_) {
       changed_.wait_until(lock, due_);
     } else {
@@ -50,15 +53,29 @@ void StopClock::run() {
   }
 }
 
-bool StopClock::send() const {
-  if (stop_thread(pid_, tid_)) return true;
+bool StopClock::send() {
+  if (send_to(tid_)) return true;
   try {
     const auto tids = proc::ProcessDir(pid_).threads();
-    // Not the main thread: when it has ended it takes signals and never shows them.
-    return std::any_of(tids.begin(), tids.end(),
-                       [&](Tid tid) { return tid != pid_ && stop_thread(pid_, tid); });
+    return std::any_of(tids.begin(), tids.end(), [&](Tid tid) { return send_to(tid); });
   } catch (const Error&) {
     return false;  // the process is gone
+  }
+}
+
+bool StopClock::send_to(Tid tid) {
+  // One that has ended and is not waited for yet takes signals and never shows them.
+  if (!lives(tid) || ::syscall(SYS_tgkill, pid_, tid, SIGSTOP) != 0) return false;
+  receiver_ = tid;
+  return true;
+}
+
+bool StopClock::lives(Tid tid) const {
+  try {
+    const char state = proc::ProcessDir(pid_).stat(tid).state;
+    return state != 'Z' && state != 'X';
+  } catch (const Error&) {
+    return false;
   }
 }
 

@@ -11,7 +11,8 @@
 namespace ckpt::tracee {
 
 /// A thread that sends a SIGSTOP to one thread of a process when that process has run for a given
-/// time since begin_anew(). It does nothing else: who traces the process sees the signal.
+/// time since begin_anew(). It does nothing else: who traces the process sees the signal. When the
+/// thread ends instead of showing it, another one gets it.
 ///
 /// Native because its calls must be whole or not be: in GDB a Ctrl-C is an exception between any
 /// two instructions of Python code, also while a lock is being taken there.
@@ -39,7 +40,9 @@ class StopClock {
   using Time = std::chrono::steady_clock;
 
   void run();
-  bool send() const;
+  bool send();
+  bool send_to(Tid tid);
+  [[nodiscard]] bool lives(Tid tid) const;
 
   const std::chrono::nanoseconds every_;
   std::mutex mutex_;
@@ -48,6 +51,7 @@ class StopClock {
   Time::time_point due_;
   Tid pid_ = 0;  // 0: not armed
   Tid tid_ = 0;
+  Tid receiver_ = 0;
   bool sent_ = false;
   bool on_its_way_ = false;
   bool ended_ = false;
