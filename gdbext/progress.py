@@ -19,15 +19,21 @@ class Progress:
     works.
 
     Nothing is written when `fd` is no terminal, nor in the first half second. A call returns False
-    once the user has pressed Ctrl-C. Use it as a context manager: leaving wipes the line.
+    once the user has pressed Ctrl-C, or `cancelled` says so. Use it as a context manager: leaving
+    wipes the line.
     """
 
     def __init__(
-        self, label: str, fd: int = 2, clock: Callable[[], float] = time.monotonic
+        self,
+        label: str,
+        fd: int = 2,
+        clock: Callable[[], float] = time.monotonic,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self._label = label
         self._fd = fd
         self._clock = clock
+        self._cancelled = cancelled
         self._started_s = clock()
         self._shown_s = 0.0
         self._visible = False
@@ -56,10 +62,10 @@ class Progress:
             return False
         try:
             self._show(done_bytes, total_bytes)
+            self.interrupted = self._cancelled()
         except KeyboardInterrupt:
             self.interrupted = True
-            return False
-        return True
+        return not self.interrupted
 
     def _show(self, done_bytes: int, total_bytes: int) -> None:
         if not self._terminal:

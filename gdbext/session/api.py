@@ -19,7 +19,7 @@ from .. import native
 from ..errors import CkptError, one_line
 from ..events import failure
 from ..store import Entry
-from . import breakpoints, open_store, show
+from . import breakpoints, inferior, open_store, show
 from .firstcommand import FirstCommand
 from .restoring import Restored
 from .saving import Saved
@@ -51,6 +51,7 @@ class Deferred:
         except CkptError as error:
             self._fail(error)
         except KeyboardInterrupt:
+            inferior.flush_caches()  # as a command does
             self._fail(CkptError("interrupted"))
         except Exception as error:
             show(failure(f"the deferred {self._what}", error))

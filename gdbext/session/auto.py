@@ -44,8 +44,9 @@ FATAL = frozenset(
 _STEPPING = ("step", "next", "stepi", "nexti", "finish", "until", "advance")
 _MODULE = "__import__('gdbext.session.auto').session.auto"
 _HOOK = f"python {_MODULE}.note_stepping()"
+_OWN_STOP = "maintenance ckpt-auto-stop"
 _COMMANDS = f"""silent
-python {_MODULE}.at_own_stop()
+{_OWN_STOP}
 if $_ckpt_drops_signal
 signal 0
 end
@@ -66,10 +67,20 @@ class _Condition(gdb.Function):
 
     def __init__(self) -> None:
         super().__init__("_ckpt_auto")
+        self.invoke = native.module().uninterrupted(_auto.is_ours_to_stop)
 
-    def invoke(self, *arguments: Any) -> bool:
-        """Called by GDB."""
-        return _auto.is_ours_to_stop()
+
+class _OwnStop(gdb.Command):
+    """What the catchpoint does at a stop of `ckpt auto`. It is not for typing."""
+
+    # Not the command `python`: a Ctrl-C that was typed while GDB took the terminal would be raised in
+    # that before any code of ours, and GDB would show where.
+
+    def __init__(self) -> None:
+        super().__init__(_OWN_STOP, gdb.COMMAND_MAINTENANCE)
+        self.invoke = native.module().uninterrupted(
+            lambda argument, from_tty: _auto.at_own_stop()
+        )
 
 
 class _Auto:
@@ -84,7 +95,7 @@ class _Auto:
         self._catchpoint: Optional[Any] = None
         self._hooks_defined = False
         self._connected: List[Tuple[Any, Callable[..., None]]] = []
-        self._function: Optional[_Condition] = None
+        self._for_gdb: Optional[Tuple[_Condition, _OwnStop]] = None
         self._stepping = False
         self._calling = False
         self._in_own_stop = False
@@ -130,9 +141,9 @@ class _Auto:
         known: Any = gdb.events
         pairs: List[Tuple[Any, Callable[..., None]]] = [
             (known.stop, self._on_stop),
-            (known.cont, self._on_cont),
+            (known.cont, native.module().uninterrupted(self._on_cont)),
             (known.exited, self._on_exited),
-            (known.before_prompt, self._on_prompt),
+            (known.before_prompt, native.module().uninterrupted(self._on_prompt)),
             (known.inferior_call, self._on_call),
         ]
         if hasattr(known, "gdb_exiting"):
@@ -145,8 +156,8 @@ class _Auto:
         """Make what the user may have deleted meanwhile again: the catchpoint, the hooks."""
         if not self._is_catching():
             self._remove_catchpoint()
-            if self._function is None:
-                self._function = _Condition()
+            if self._for_gdb is None:
+                self._for_gdb = _Condition(), _OwnStop()
             with settings.convenience_kept("_"), settings.unasked():
                 settings.quietly("catch signal SIGSTOP")
             point = max(gdb.breakpoints(), key=lambda each: int(each.number))
@@ -317,8 +328,8 @@ class _Auto:
 
     def _stop_dropping(self) -> None:
         if self._dropping is not None:
-            before, self._dropping = self._dropping, None
-            settings.quietly(f"handle SIGSTOP {before}")
+            settings.quietly(f"handle SIGSTOP {self._dropping}")
+            self._dropping = None
 
     def _silence(self) -> None:
         """Keep the user's handlers and hooks from the stop that is about to come, and from the
@@ -326,7 +337,7 @@ class _Auto:
 
         No handlers of ours either: with the stop GDB takes the terminal, and Ctrl-C is a
         KeyboardInterrupt in whatever Python code runs next. In a handler GDB would drop that with a
-        message; among the catchpoint's commands it ends them, and the user has the prompt.
+        message; the catchpoint's first command has it wait.
         """
         self._give_handlers_back()
         self._give_hook_back()
@@ -342,17 +353,19 @@ class _Auto:
 
     def _give_hook_back(self) -> None:
         if self._hook_stop is not None:
-            body, self._hook_stop = self._hook_stop, None
-            settings.define("hook-stop", body)
+            settings.define("hook-stop", self._hook_stop)
+            self._hook_stop = None
 
     def _give_handlers_back(self) -> None:
         for name in list(self._silenced):
             self._give_back(name)
 
     def _give_back(self, name: str) -> None:
-        handlers, before = self._silenced.pop(name, ([], []))
+        # A Ctrl-C may end this anywhere, and then it is done again.
+        handlers, before = self._silenced.get(name, ([], []))
         # Those connected meanwhile stay connected.
-        handlers[:0] = before
+        handlers[:0] = [each for each in before if each not in handlers]
+        self._silenced.pop(name, None)
 
     @staticmethod
     def _watch_hits() -> Dict[int, int]:
@@ -364,7 +377,7 @@ class _Auto:
         }
 
     def at_own_stop(self) -> None:
-        """The first command of the catchpoint."""
+        """The first command of the catchpoint. A Ctrl-C waits meanwhile."""
         _forget_going_on()
         if self._foreign:
             self._show_foreign()
@@ -372,9 +385,13 @@ class _Auto:
         if self._clock is None:
             return
         if not self._in_own_stop:
-            # Ctrl-C has ended the condition.
+            # The condition has failed.
             gdb.execute("frame")
             self._stay()
+            return
+        core = native.module()
+        if core.take_interrupt():
+            self._present("interrupted")
             return
         # Every stop looks at software watchpoints, so this may be a stop of the user's as well.
         shared = self._watch_hits() != self._hits
@@ -383,13 +400,24 @@ class _Auto:
             tids = [inferior.thread_tid(thread) for thread in target.threads()]
             self._save(f"every {self.schedule.every_s:g} s")
             if not shared:
-                native.module().undo_interruptions(int(target.pid), tids)
-                self._go_on(target)
-                return
-        except (KeyboardInterrupt, native.error_type()) as error:
-            problem = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
-            show(f"ckpt auto: {one_line(problem)}")
-            gdb.execute("frame")
+                core.undo_interruptions(int(target.pid), tids)
+            interrupted = core.take_interrupt()
+        except KeyboardInterrupt:
+            interrupted = True
+        except native.error_type() as error:
+            self._present(one_line(str(error)))
+            return
+        if interrupted:
+            self._present("interrupted")
+        elif shared:
+            self._stay()
+        else:
+            self._go_on(target)
+
+    def _present(self, problem: str) -> None:
+        """Show the user why the program is stopped here."""
+        show(f"ckpt auto: {problem}")
+        gdb.execute("frame")
         self._stay()
 
     def _go_on(self, target: Any) -> None:
@@ -429,25 +457,26 @@ class _Auto:
 
         self._at_catch.take_back()  # the snapshot has the user's breakpoints
 
-        store = open_store()
-        try:
-            request = SaveRequest(
-                None, f"auto: {reason}", None, False, params.file_limit_bytes(), kind="auto"
-            )
-            done = save(store, request)
-            self._saved_here = True
-            self._problem = ""
-            if self._clock is not None:
-                self._clock.begin_anew()
-            self.trail.append(Kept(done.name, done.created, done.file_bytes))
-            show(told_of(done))
-            self.trim()
-        except (CkptError, gdb.error, native.error_type()) as error:
-            if getattr(error, "kind", "") == "interrupted":
-                raise KeyboardInterrupt from None
-            if self._clock is not None:
-                self._clock.begin_anew()
-            self._tell(one_line(str(error)))
+        with native.module().InterruptsHeld():
+            try:
+                store = open_store()
+                request = SaveRequest(
+                    None, f"auto: {reason}", None, False, params.file_limit_bytes(), kind="auto"
+                )
+                done = save(store, request)
+                self._saved_here = True
+                self._problem = ""
+                if self._clock is not None:
+                    self._clock.begin_anew()
+                self.trail.append(Kept(done.name, done.created, done.file_bytes))
+                show(told_of(done))
+                self.trim()
+            except (CkptError, gdb.error, native.error_type()) as error:
+                if getattr(error, "kind", "") == "interrupted":
+                    raise KeyboardInterrupt from None
+                if self._clock is not None:
+                    self._clock.begin_anew()
+                self._tell(one_line(str(error)))
 
     def _tell(self, problem: str) -> None:
         # Once: every few seconds the same line helps nobody.
@@ -507,8 +536,3 @@ def at_catch() -> None:
 def note_stepping() -> None:
     """For the hooks on stepping commands."""
     _auto.note_stepping()
-
-
-def at_own_stop() -> None:
-    """For the commands of the catchpoint."""
-    _auto.at_own_stop()

@@ -259,3 +259,19 @@ def select_thread(tid: int) -> bool:
             thread.switch()
             return True
     return False
+
+
+def flush_caches() -> None:
+    """Have GDB read registers and memory again: the native module changed them behind its back."""
+    for command, older in (
+        ("maintenance flush register-cache", "flushregs"),
+        ("maintenance flush dcache", "set stack-cache off"),
+    ):
+        try:
+            quietly(command)
+        except gdb.error:
+            if older == "flushregs":
+                quietly(older)
+            else:
+                with setting("stack-cache", "off"):
+                    pass  # switching it off drops it

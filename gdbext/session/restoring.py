@@ -395,7 +395,7 @@ class _Restore:
                 raise _OtherNumbers("GDB numbers threads now in one order and now in the other")
             self._show_stop(parked)
             finished = Finished.of(native.module().finish(str(self._path), list(parked.tids)))
-            flush_caches()
+            inferior.flush_caches()
         return finished
 
     def _show_stop(self, parked: launch.Parked) -> None:
@@ -522,22 +522,6 @@ def _number_map(finished: Finished) -> Dict[int, int]:
         for thread in finished.threads
         if thread.number and thread.tid in present
     }
-
-
-def flush_caches() -> None:
-    """Have GDB read registers and memory again: the native module changed them behind its back."""
-    for command, older in (
-        ("maintenance flush register-cache", "flushregs"),
-        ("maintenance flush dcache", "set stack-cache off"),
-    ):
-        try:
-            settings.quietly(command)
-        except gdb.error:
-            if older == "flushregs":
-                settings.quietly(older)
-            else:
-                with settings.setting("stack-cache", "off"):
-                    pass  # switching it off drops it
 
 
 def _kill_attached(pid: int) -> None:

@@ -89,7 +89,7 @@ def save(store: Store, request: SaveRequest) -> Saved:
     with store.in_use():
         with settings.selection_kept():
             table, notes = _request(store, request, name, output)
-        with Progress("Saving") as progress:
+        with Progress("Saving", cancelled=native.module().take_interrupt) as progress:
             done = native.module().capture(table, progress, inferior.read_code)
         store.register(name, output)
     saved = Saved(

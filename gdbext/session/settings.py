@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
 
 import gdb
 
-from .. import gdbtext
+from .. import gdbtext, native
 from ..errors import one_line
 from .output import unnoticed
 
@@ -134,11 +134,12 @@ def setting(name: str, value: str) -> Iterator[None]:
     if before == value:
         yield
         return
-    assign(name, value)
     try:
+        assign(name, value)
         yield
     finally:
-        assign(name, before)
+        with native.module().InterruptsHeld():
+            assign(name, before)
 
 
 def assign(name: str, value: str) -> None:
@@ -243,8 +244,9 @@ def convenience_kept(*names: str) -> Iterator[None]:
     try:
         yield
     finally:
-        for name, value in before.items():
-            gdb.set_convenience_variable(name, value)
+        with native.module().InterruptsHeld():
+            for name, value in before.items():
+                gdb.set_convenience_variable(name, value)
 
 
 # -- hooks and handlers of the user ----------------------------------------------------------------
@@ -252,6 +254,10 @@ def convenience_kept(*names: str) -> Iterator[None]:
 
 def user_command(name: str) -> Optional[List[str]]:
     """The body of the user-defined command `name`, or None when there is no such command."""
+    # Asked first: a command that fails has GDB take the terminal, for good, and this is also called
+    # in the midst of stops. A Ctrl-C would then end in GDB's own work on the stop.
+    if not re.search(rf"(?m)^{re.escape(name)}(,.*)? -- ", quietly("help user-defined")):
+        return None
     try:
         text = quietly(f"show user {name}")
     except gdb.error:

@@ -54,17 +54,4 @@ class Callback {
   std::exception_ptr problem_;
 };
 
-// No code in Python may run between the interrupt and the return to GDB, or it would be raised
-// there.
-inline py::object keeping_interrupts(py::function handler) {
-  return py::cpp_function([handler = std::move(handler)](const py::args& arguments) {
-    try {
-      handler(*arguments);
-    } catch (const py::error_already_set& error) {
-      if (!error.matches(PyExc_KeyboardInterrupt)) throw;
-      PyErr_SetInterrupt();
-    }
-  });
-}
-
 }  // namespace ckpt::bindings

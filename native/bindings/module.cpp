@@ -12,6 +12,7 @@
 #include "base/fault.hpp"
 #include "bindings/callback.hpp"
 #include "bindings/convert.hpp"
+#include "bindings/interrupts.hpp"
 #include "bindings/offline.hpp"
 #include "snapshot/capture.hpp"
 #include "snapshot/describe.hpp"
@@ -311,11 +312,8 @@ PYBIND11_MODULE(_native, module) {
       "debug_registers", &debug_registers,
       "Whether watchpoints and breakpoints of the hardware stop a program on this machine, found "
       "out by trying in a child: a pair of bools, or None when it could not be found out.");
-  module.def(
-      "keeping_interrupts", &ckpt::bindings::keeping_interrupts, py::arg("handler"),
-      "A function that calls `handler`, and leaves a Ctrl-C in it (KeyboardInterrupt) pending "
-      "for GDB, which prints and forgets what a handler of events raises.");
   define_stop_clock(module);
+  ckpt::bindings::define_interrupts(module);
   ckpt::bindings::define_offline(module);
   module.def(
       "fault_arm",

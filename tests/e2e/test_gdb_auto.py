@@ -489,7 +489,75 @@ def test_ctrl_c_leaves_the_clock_whole(scene: Scene) -> None:
         gdb.execute(f"ckpt auto every {50 + turn}ms -keep 100")
         gdb.start("continue")
         gdb.expect('Saved "waiting-auto-')
-        assert "Error" not in gdb.interrupt()
+        said = gdb.interrupt()
+        assert "Error" not in said and "Traceback" not in said, said
+    gdb.execute("detach")
+    program.child.sendline("end")
+    program.expect("PASS")
+    assert program.finish()[1] == 7
+    gdb.quit()
+
+
+# Python for GDB: what fails of the commands that are run from now on is kept in `failed`.
+NOTING = """failed = []
+def execute(*arguments, original=gdb.execute, **named):
+    try:
+        return original(*arguments, **named)
+    except gdb.error as error:
+        failed.append((arguments, error))
+        raise
+gdb.execute = execute"""
+
+
+@pytest.mark.parametrize("hook", [False, True], ids=["no_hook", "hook_stop"])
+def test_no_command_fails_in_the_midst_of_a_stop(scene: Scene, hook: bool) -> None:
+    """One that fails has GDB take the terminal, and a Ctrl-C that comes while it stops the threads one by one ends that
+    halfway: GDB then waits for ever for those that it believes to be running."""
+    hooks = ["define hook-stop\necho hooked\\n\nend"] if hook else []
+    gdb = waiting(scene, *hooks, "ckpt auto every 100ms", f"python exec({NOTING!r})")
+    for _ in range(3):
+        gdb.expect('Saved "waiting-auto-')
+        assert "hooked" not in (gdb.child.before or "")
+    gdb.interrupt()
+    assert gdb.execute("python print(failed)") == "[]"
+    gdb.quit()
+
+
+# Python for GDB: a Ctrl-C right before the command whose turn it is, counted from when the program goes on.
+PRESSING = """import os
+wanted, left = [0], [0]
+def execute(*arguments, original=gdb.execute, **named):
+    left[0] -= 1
+    if left[0] == 0:
+        os.kill(os.getpid(), 2)
+    return original(*arguments, **named)
+gdb.execute = execute
+def going(event):
+    wanted[0], left[0] = 0, wanted[0]
+gdb.events.cont.connect(going)"""
+
+
+def test_a_ctrl_c_at_any_command_of_a_save(scene: Scene) -> None:
+    """It stops the program, and nothing of the user's is lost or left changed."""
+    program = scene.spawn(str(scene.compile(WAITING, "waiting", "-pthread")))
+    program.expect("READY")
+    gdb = scene.gdb("-p", str(program.pid))  # with a terminal of its own: Ctrl-C is always GDB's
+    gdb.execute("define hook-stop\necho hooked\\n\nend")
+    gdb.execute(f"python exec({PRESSING!r})")
+
+    def state() -> list[str]:
+        shown = ("confirm", "pagination", "language", "user hook-stop", "user hook-step")
+        return [gdb.execute(each) for each in (*(f"show {name}" for name in shown), "info signals SIGSTOP")]
+
+    gdb.execute("ckpt auto every 50ms -keep 3")
+    before = state()
+    for turn in range(1, 64, 2):
+        gdb.execute(f"python wanted[0] = {turn}")
+        printed = gdb.execute("continue")
+        assert "interrupted" in printed or "SIGINT" in printed, gdb.report()
+        assert "Traceback" not in printed and "Error" not in printed and "Exception" not in printed, printed
+        assert state() == before
+    gdb.execute("ckpt auto off")
     gdb.execute("detach")
     program.child.sendline("end")
     program.expect("PASS")

@@ -104,3 +104,17 @@ def test_a_terminal_that_goes_away_is_left_alone() -> None:
     assert progress(1, 2)
     assert progress(1, 2)
     os.close(slave)
+
+
+def test_it_can_be_cancelled_from_elsewhere() -> None:
+    asked = []
+
+    def cancelled() -> bool:
+        asked.append(True)
+        return len(asked) == 2
+
+    progress = Progress("Saving", cancelled=cancelled)
+    assert progress(1, 3)
+    assert not progress(2, 3)
+    assert progress.interrupted
+    assert not progress(3, 3)
