@@ -29,6 +29,7 @@ from .. import native
 from ..errors import CkptError, one_line
 from ..options import Completion, Grammar, Parsed, Words
 from ..report import printable
+from ..session import inferior
 
 if TYPE_CHECKING:
     from .prefix import Prefix
@@ -71,6 +72,9 @@ def _failures_of(command: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        # Of a frame in the unwinding of which a Ctrl-C came GDB believes that it is the last one, and
+        # it dies of that when it prints an inlined function.
+        inferior.flush_caches()
         raise gdb.GdbError(f"{command}: interrupted") from None
     except (CkptError, gdb.error, native.error_type()) as error:
         interrupted = getattr(error, "kind", "") == "interrupted"

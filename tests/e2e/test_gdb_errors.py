@@ -15,7 +15,7 @@ import processes
 import pytest
 from gdbsession import GdbSession
 from scene import ORDINARY_USER, SOURCES, Scene, line_of, refuse, restore, save
-from steps import READ, assert_same, continue_to_end, run_to_work, view
+from steps import READ, assert_same, continue_to_end, run_to_work, run_until_blocked, view
 from support import probes
 
 ROOT = os.getuid() == 0
@@ -447,3 +447,37 @@ def test_every_fault_point_undoes_everything(scene: Scene) -> None:
     assert continue_to_end(again, 7)[-1] == "PASS"
     again.quit()
     assert fired == set(names), f"never fired: {sorted(set(names) - fired)}"
+
+
+# Python for GDB: a Ctrl-C when it unwinds the frame whose turn it is.
+CTRL_C = """import gdb.unwinder
+class CtrlC(gdb.unwinder.Unwinder):
+    left = 0
+    def __call__(self, frame):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return None
+ctrl_c = CtrlC('ctrl-c')
+gdb.unwinder.register_unwinder(None, ctrl_c)"""
+
+
+def test_a_ctrl_c_while_gdb_unwinds_a_frame(scene: Scene) -> None:
+    """GDB keeps such a frame as the last one, and died of that when it showed an inlined function (as libc's `read` is
+    one)."""
+    gdb = run_until_blocked(scene, "read")
+    gdb.execute(f"python exec({CTRL_C!r})")
+    before = gdb.execute("bt")
+    assert "main" in before
+    interrupted = 0
+    for turn in range(1, 20):
+        gdb.execute("maintenance flush register-cache")
+        gdb.execute(f"python ctrl_c.left = {turn}")
+        printed = gdb.execute(f"ckpt save turn{turn}")
+        if "Saved" in printed:
+            break
+        assert "ckpt save: interrupted" in printed, gdb.report()
+        assert gdb.execute("bt") == before
+        interrupted += 1
+    assert interrupted > 0 and "Saved" in printed
+    gdb.quit()
