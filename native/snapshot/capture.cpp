@@ -68,6 +68,14 @@ bool stopped_under_us(const CaptureContext& context, Tid lwp) {
   return status.state == 't' && status.tracer == ::gettid();
 }
 
+ThreadState look_at_thread(const CaptureContext& context, Tid lwp) {
+  ThreadState state = state::look(context, lwp);
+  if (state.registers.cs != 0x33)
+    fail(ErrorKind::refused, "thread {}: it runs 32-bit code; only 64-bit programs can be saved",
+         lwp);
+  return state;
+}
+
 // Adds the threads that the caller does not know of: they would be missing after the restore. When
 // GDB 15 or newer stops a program while one of its threads is in clone, it keeps that event for
 // later. It has stopped the new thread, before its first instruction, but does not list it until
@@ -84,7 +92,7 @@ void add_newborn_threads(const CaptureContext& context, std::vector<ThreadState>
     if (context.process.comm(lwp).starts_with("iou-")) continue;  // a worker of io_uring
     if (!stopped_under_us(context, lwp))
       fail(ErrorKind::refused, "thread {}: it is not stopped under this debugger", lwp);
-    ThreadState state = state::look(context, lwp);
+    ThreadState state = look_at_thread(context, lwp);
     if (glibc) state.pthread = state.registers.fs_base;
     threads.push_back(std::move(state));
   }
@@ -94,10 +102,7 @@ std::vector<ThreadState> look_at_threads(const CaptureContext& context,
                                          const CaptureRequest& request) {
   std::vector<ThreadState> threads;
   for (const auto& wanted : request.threads) {
-    ThreadState state = state::look(context, wanted.lwp);
-    if (state.registers.cs != 0x33)
-      fail(ErrorKind::refused, "thread {}: it runs 32-bit code; only 64-bit programs can be saved",
-           wanted.lwp);
+    ThreadState state = look_at_thread(context, wanted.lwp);
     state.number = wanted.number;
     state.pthread = wanted.pthread;
     if (wanted.held_signal != 0 && state.stop_info &&
