@@ -2,7 +2,8 @@
 #pragma once
 
 #include <pybind11/pybind11.h>
-#include <signal.h>
+
+#include <csignal>
 
 namespace ckpt::bindings {
 
