@@ -53,6 +53,13 @@ can_enter() {
   return $status
 }
 
+# What comes from the mirror. That it cannot be had is no fault of gdb-ckpt: the script that sourced this
+# ends with 77 then.
+not_fetched() {
+  echo "$(basename "$0"): the mirror does not deliver $1: see above" >&2
+  exit 77
+}
+
 # Makes the tar file if it is not there.
 clean_root_base() {
   local release mirror base=$clean_roots/base
@@ -63,7 +70,7 @@ clean_root_base() {
   mkdir -p "$clean_roots/archives/partial"
   rm -rf --one-file-system "$base"
   nice debootstrap --variant=minbase "$release" "$base" "$mirror" >"$base.log" 2>&1 ||
-    { tail -n 20 "$base.log" >&2; return 1; }
+    { tail -n 20 "$base.log" >&2; not_fetched "Debian $release"; }
   clean_root_sources >"$base/etc/apt/sources.list"
   apt-config dump | sed -n '/^Acquire::.*Proxy/Ip' >"$base/etc/apt/apt.conf.d/90proxy"
   printf '#!/bin/sh\nexit 101\n' >"$base/usr/sbin/policy-rc.d" # no service is to start
@@ -104,9 +111,20 @@ in_clean_root() {
 clean_root_install() {
   local name=$1 log=$clean_roots/$1.log
   shift
-  in_clean_root "$name" root sh -c 'apt-get -qq update && apt-get -qq -o Dpkg::Use-Pty=0 \
-    -o APT::Keep-Downloaded-Packages=true install -y --no-install-recommends "$@"' sh "$@" \
-    >"$log" 2>&1 || { tail -n 30 "$log" >&2; return 1; }
+  in_clean_root "$name" root sh -c '
+    apt() {
+      apt-get -qq -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 -o APT::Keep-Downloaded-Packages=true "$@"
+    }
+    apt update || exit 77
+    # A package that there is not is our fault.
+    apt install -y --no-install-recommends --simulate "$@" || exit 1
+    apt install -y --no-install-recommends --download-only "$@" || exit 77
+    apt install -y --no-install-recommends "$@"' sh "$@" >"$log" 2>&1 || {
+    local status=$?
+    tail -n 30 "$log" >&2
+    ((status != 77)) || not_fetched "$*"
+    return 1
+  }
   rm -f "$log"
 }
 

@@ -40,7 +40,7 @@ make_root() {
   rm -rf --one-file-system "$place"
   mkdir -p "${place%/*}"
   nice debootstrap --variant=minbase --include=ca-certificates "$release" "$place" "$from" \
-    >"$place.log" 2>&1 || { tail -n 20 "$place.log" >&2; fail "debootstrap failed"; }
+    >"$place.log" 2>&1 || { tail -n 20 "$place.log" >&2; not_fetched "Debian $release"; }
   # Of packages only what is used; and no service is to start.
   printf 'path-exclude=/usr/share/%s/*\n' man doc info locale >"$place/etc/dpkg/dpkg.cfg.d/small"
   printf '#!/bin/sh\nexit 101\n' >"$place/usr/sbin/policy-rc.d"
