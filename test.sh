@@ -17,11 +17,12 @@ cd "$root" || exit 1
 source scripts/common.sh
 source scripts/clean_root.sh
 
-all_steps=(packages build format types unit pytest pytest-user tidy sanitized fuzz)
+# The unit tests are those of the step sanitized.
+all_steps=(packages build format types pytest pytest-user tidy sanitized fuzz)
 quick_steps=(build format types unit quick)
 # These come after all others, in the order of worth, each while that many minutes of `minutes` remain.
-long_steps=(kernels)
-declare -A needs_minutes=([kernels]=15)
+long_steps=(kernels deb debian13)
+declare -A needs_minutes=([kernels]=15 [deb]=35 [debian13]=60)
 minutes=${CKPT_TEST_MINUTES:-80}
 ordinary_user=ckpt-test
 fuzz_seconds=${CKPT_FUZZ_SECONDS:-5}
@@ -31,7 +32,7 @@ step_packages() { need_packages "${packages_build[@]}" "${packages_demo[@]}" "${
 
 # demo.sh builds without the tests in the same place. An installation has its Python compiled, too; without that
 # each of some thousand GDBs would do it.
-step_build() { build tests && /usr/bin/python3 -m compileall -q gdbext; }
+step_build() { build tests test-programs && /usr/bin/python3 -m compileall -q gdbext; }
 
 step_format() {
   find native restart tests/unit -name '*.[ch]pp' -print0 | xargs -0r clang-format --dry-run -Werror
@@ -82,7 +83,7 @@ step_tidy() {
 
 step_types() { mypy --config-file pyproject.toml; }
 
-step_unit() { build/bin/ckpt-unit-tests --gtest_brief=1; }
+step_unit() { build tests && build/bin/ckpt-unit-tests --gtest_brief=1; }
 
 # One build of clang's serves the sanitizers and the fuzz targets.
 step_sanitized() {
@@ -90,25 +91,25 @@ step_sanitized() {
   build-asan/bin/ckpt-unit-tests --gtest_brief=1
 }
 
+# fuzz TARGET : new inputs go to a directory of the build; the seeds are only read.
+fuzz() {
+  local name=${1##*/fuzz-}
+  mkdir -p "build-asan/corpus/$name" "tests/unit/fuzz/corpus/$name"
+  if "$1" -max_total_time="$fuzz_seconds" -max_len=65536 -timeout=10 -rss_limit_mb=2048 \
+    -print_final_stats=1 -artifact_prefix="build-asan/crash-$name-" \
+    "build-asan/corpus/$name" "tests/unit/fuzz/corpus/$name" >"build-asan/$name.log" 2>&1; then
+    printf '%-12s %s runs\n' "$name" "$(sed -n 's/^stat::number_of_executed_units: *//p' "build-asan/$name.log")"
+  else
+    printf 'fuzz target %s failed:\n%s\n' "$name" "$(tail -n 60 "build-asan/$name.log")"
+    return 1
+  fi
+}
+
 step_fuzz() {
-  local target name status=0
-  for target in build-asan/fuzz/fuzz-*; do
-    [[ -x $target ]] || { echo "$target: not built; run ./test.sh sanitized first"; return 1; }
-    name=${target##*/fuzz-}
-    # New inputs go to a directory of the build; the seeds are only read.
-    mkdir -p "build-asan/corpus/$name" "tests/unit/fuzz/corpus/$name"
-    if "$target" -max_total_time="$fuzz_seconds" -max_len=65536 -timeout=10 -rss_limit_mb=2048 \
-      -print_final_stats=1 -artifact_prefix="build-asan/crash-$name-" \
-      "build-asan/corpus/$name" "tests/unit/fuzz/corpus/$name" >"build-asan/$name.log" 2>&1; then
-      printf '%-12s %s runs\n' "$name" \
-        "$(sed -n 's/^stat::number_of_executed_units: *//p' "build-asan/$name.log")"
-    else
-      echo "fuzz target $name failed:"
-      tail -n 60 "build-asan/$name.log"
-      status=1
-    fi
-  done
-  return $status
+  compgen -G 'build-asan/fuzz/fuzz-*' >/dev/null || { echo "nothing is built; run ./test.sh sanitized first"; return 1; }
+  export -f fuzz
+  export fuzz_seconds
+  printf '%s\0' build-asan/fuzz/fuzz-* | xargs -0 -n 1 -P "$(nproc)" bash -c 'fuzz "$1"' bash
 }
 
 read -ra tests <<<"${CKPT_TESTS:-tests}" # which of them, e.g. tests/e2e
@@ -119,22 +120,21 @@ pytest=(/usr/bin/python3 -m pytest -q --durations=5 -n $((2 * $(nproc))))
 users() { user_follows && echo 2 || echo 1; }
 user_follows() { [[ $(id -u) == 0 && " ${steps[*]} " == *" pytest-user "* ]]; }
 
-# What needs to be done by one of the two users only is left to the ordinary one: what knows nothing of
-# users, what runs replays for other purposes than what becomes of the program in them, and what a user
+# Where two users run the tests, what needs one of them only is left to the ordinary one: what knows nothing
+# of users, what runs replays for other purposes than what becomes of the program in them, and what a user
 # sees and types in GDB.
+for_the_ordinary_user=(
+  tests/unit/python tests/offline tests/replay/test_{plugin,other_program,replay}.py tests/e2e/test_{install,languages,typed}.py
+  tests/e2e/test_gdb_{auto,commands,dap,editing,hardware,history,image,libraries,library_names,mi,odd_names,postmortem}.py
+  tests/e2e/test_gdb_scripting.py
+)
+# This has a user of its own on each of two machines, where root makes them.
+for_root=(tests/bughunt)
+
 step_pytest() {
-  local follows=() once=()
-  if user_follows; then
-    follows=(env CKPT_TEST_USER_FOLLOWS=yes)
-    once=(
-      --ignore=tests/unit/python --ignore=tests/offline --ignore=tests/bughunt
-      --ignore=tests/replay/test_plugin.py --ignore=tests/replay/test_other_program.py
-      --ignore=tests/e2e/test_gdb_{auto,commands,dap,editing,hardware,history,image,libraries}.py
-      --ignore=tests/e2e/test_gdb_{library_names,mi,odd_names,postmortem,scripting}.py
-    )
-  fi
-  timeout -k 30 1800 "${follows[@]}" "${pytest[@]}" --ways "$ways" --users "$(users)" "${once[@]}" \
-    "${tests[@]}"
+  local left=()
+  user_follows && left=("${for_the_ordinary_user[@]/#/--ignore=}")
+  timeout -k 30 1800 "${pytest[@]}" --ways "$ways" --users "$(users)" "${left[@]}" "${tests[@]}"
 }
 
 step_quick() { timeout -k 30 600 "${pytest[@]}" --ways 1 -m "not slow" tests/unit/python tests/integration; }
@@ -144,7 +144,8 @@ step_pytest-user() {
     echo "Not root: the step pytest has done this already."
     return 0
   fi
-  local place status
+  local place status left=()
+  [[ " ${steps[*]} " == *" pytest "* ]] && left=("${for_root[@]/#/--ignore=}")
   place=$(mktemp -d /tmp/ckpt-test.XXXXXX)
   mkdir -p "$place"/{home,tmp}
   local as_user=(
@@ -152,10 +153,19 @@ step_pytest-user() {
     TERM="${TERM:-xterm}" HOME="$place/home" TMPDIR="$place/tmp" PYTHONDONTWRITEBYTECODE=1
   )
   chown -R "$ordinary_user:" "$place"
-  timeout -k 30 1800 "${as_user[@]}" "${pytest[@]}" --ways "$ways" --users "$(users)" "${tests[@]}"
+  timeout -k 30 1800 "${as_user[@]}" "${pytest[@]}" --ways "$ways" --users "$(users)" "${left[@]}" \
+    "${tests[@]}"
   status=$?
   rm -rf "$place"
   return $status
+}
+
+# skippable SCRIPT : what cannot be had is said by the script, which ends with 77 then, and is no failure.
+skippable() {
+  "$1"
+  local status=$?
+  ((status == 77)) || return $status
+  skipped="something that it needs cannot be had: see above"
 }
 
 # in_root_of RELEASE SCRIPT : where there can be no root of another system, that is said, and is no failure.
@@ -164,7 +174,7 @@ in_root_of() {
   if [[ $skipped ]]; then
     echo "Skipped: $skipped"
   else
-    "$2"
+    skippable "$2"
   fi
 }
 
@@ -174,19 +184,16 @@ step_debian13() { in_root_of trixie scripts/test_debian13.sh; }
 # The build with README.md's packages, and the Debian package, on systems that have nothing else.
 step_deb() { in_root_of "$(this_release)" scripts/test_deb.sh; }
 
-# Installs what it takes to boot kernels. What cannot be had is said by the script, and is no failure.
+# Installs what it takes to boot kernels.
 step_kernels() {
   [[ $(id -u) != 0 ]] || need_packages "${packages_kernels[@]}"
-  scripts/test_kernels.sh
-  local status=$?
-  ((status == 77)) || return $status
-  skipped="something that it needs cannot be had: see above"
+  skippable scripts/test_kernels.sh
 }
 
 case $* in
   "") steps=("${all_steps[@]}" "${long_steps[@]}") ;;
   quick) steps=("${quick_steps[@]}") ;;
-  full) steps=("${all_steps[@]}" "${long_steps[@]}") ways=all minutes=1000000 ;;
+  full) steps=("${all_steps[@]}" unit "${long_steps[@]}") ways=all minutes=1000000 ;;
   *) steps=("$@") minutes=1000000 ;;
 esac
 

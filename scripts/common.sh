@@ -53,5 +53,5 @@ configure() {
   log=$(cmake --preset "$1" 2>&1) || { echo "$log" >&2; return 1; }
 }
 
-# build PRESET : configures and builds, at low priority.
-build() { configure "$1" && nice -n 10 cmake --build --preset "$1" -j "$(nproc)"; }
+# build PRESET [BUILD-PRESET] : configures and builds, at low priority.
+build() { configure "$1" && nice -n 10 cmake --build --preset "${2:-$1}" -j "$(nproc)"; }

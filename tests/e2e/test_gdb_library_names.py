@@ -116,6 +116,8 @@ class App:
 
 @pytest.fixture
 def app(scene: Scene) -> App:
+    # With an index GDB reads of a library when it is asked, and opens it again by its name, relative or not.
+    scene.index_cache = False
     return App(scene)
 
 

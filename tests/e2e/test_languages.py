@@ -84,6 +84,12 @@ def build() -> Iterator[Callable[[Subject], str]]:
         yield made
 
 
+@pytest.fixture(autouse=True)
+def no_index_cache(scene: Scene) -> None:
+    """GDB reads the symbols of these languages itself, as it does for users: it does so differently for some."""
+    scene.index_cache = False
+
+
 def stack(gdb: GdbSession) -> str:
     """The backtrace as far as the caller. What is further out depends on whether GDB has learned what main is."""
     return gdb.execute("bt 2").replace("\n(More stack frames follow...)", "")

@@ -11,13 +11,7 @@ import pexpect
 import pytest
 from scene import BUILD, Scene
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(
-        bool(os.environ.get("CKPT_TEST_USER_FOLLOWS")), reason="the ordinary user's run, which follows, types them"
-    ),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PROMPT = r"<=<(?P<status>\d+)>\$ $"
 GDB_PROMPT = r"\(gdb\) $"

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pexpect
 import pytest
-from support.processes import children_of, read_text, wait_until
-from support.replay import ROOT, Lab
+from support.processes import children_of, wait_until
+from support.replay import ROOT, Lab, recorded
 
 SCRIPT = """\
 handle SIGUSR1 nostop noprint
@@ -24,14 +23,6 @@ print total
 info breakpoints
 finish
 """
-
-
-def recorded(lab: Lab, *words: str, name: str = "one") -> Path:
-    """Record an expectation; where it is."""
-    printed = lab.ckpt("replay", name, *words, "--update")
-    match = re.search(r"recorded in (\S+):", printed)
-    assert match, printed
-    return lab.work / match.group(1)
 
 
 @pytest.fixture
@@ -361,47 +352,6 @@ def test_a_terminal_stays_one(lab: Lab) -> None:
     assert "    $1 = 3\n" in text, text
     # It is out although the program has not ended.
     assert "stdout:\n    file: 3, total 6\nstderr: nothing\n" in text
-
-
-@pytest.mark.parametrize("variant", ["", ".nopie", ".static"])
-@pytest.mark.parametrize("ids", ["auto", "virtual"])
-def test_ways_to_build_and_to_restore(lab: Lab, variant: str, ids: str) -> None:
-    """Whatever the addresses, and whichever ids it gets."""
-    program = lab.program(f"ledger{variant}")
-    (lab.work / "look.gdb").write_text("print &total\nprint total\ninfo threads\nbacktrace\ninfo symbol enter\n")
-    printed = lab.gdb(f"file {program}", "break enter if entry->value == 3", "run numbers < input", "ckpt save one", "kill")
-    assert 'Saved "one"' in printed, printed
-    text = recorded(lab, "--script", "look.gdb").read_text()
-    assert "(long *) <address> <total>" in text and not re.search(r"0x[0-9a-f]{5}|\d{4}\)", text), text
-    if ids == "virtual":
-        lab.gdb("ckpt restore one -ids virtual", "ckpt save one -force", "kill")
-    for _ in range(3):
-        lab.ckpt("replay", "one", "--script", "look.gdb")
-    lab.ckpt("replay", "one", "--update")
-    assert "occurs again" in lab.ckpt("replay", "one", "--program", str(program))
-
-
-def test_saved_without_gdb(lab: Lab) -> None:
-    """By `ckpt save`, while it waited for input, in the C library."""
-    program = lab.program()
-    running = subprocess.Popen(
-        [program, "numbers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=lab.work,
-        env=lab.environment, text=True,
-    )  # fmt: skip
-    try:
-        # Before it asks for its input it has read the numbers.
-        numbers = f"/proc/{running.pid}/fdinfo/3"
-        wait_until(lambda: read_text(numbers).startswith("pos:\t8\n"), "the numbers are read")
-        lab.ckpt("save", str(running.pid), "one")
-        output, _ = running.communicate("10\n", timeout=30)
-    finally:
-        running.kill()
-        running.communicate()
-    assert "input: 10, total 20" in output
-    text = recorded(lab).read_text()
-    assert "    file: 4, total 10\n" in text and "input" not in text and "exited with status 0" in text
-    (lab.work / "more").write_text("10\n")
-    assert "+ input: 10, total 20" in lab.ckpt("replay", "one", "--stdin", "more", status=1)
 
 
 def test_interrupted_inside_gdb(lab: Lab) -> None:

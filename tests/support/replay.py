@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -103,3 +104,11 @@ class Lab:
     def pytest_command(self, *words: str) -> Sequence[str]:
         plugin = ("-p", "gdbext.pytest_plugin", "-p", "no:cacheprovider")
         return [sys.executable, "-m", "pytest", *plugin, "-q", *words, "test_it.py"]
+
+
+def recorded(lab: Lab, *words: str, name: str = "one") -> Path:
+    """Record an expectation; where it is."""
+    printed = lab.ckpt("replay", name, *words, "--update")
+    match = re.search(r"recorded in (\S+):", printed)
+    assert match, printed
+    return lab.work / match.group(1)
