@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdlib>
+
+#include <fmt/format.h>
 
 #include "base/error.hpp"
 
@@ -37,7 +40,9 @@ void arm_fault(const std::string& name) {
 }
 
 void fault_point(std::string_view name) {
-  if (armed() == name) fail(ErrorKind::fault, "fault point {} fired", name);
+  if (armed() != name) return;
+  armed().clear();
+  throw Error(ErrorKind::fault, fmt::format("fault point {} fired", name), EPERM);
 }
 
 }  // namespace ckpt

@@ -26,6 +26,11 @@ Json pack_bytes(const void* data, std::size_t size_bytes) {
   return Json::binary(std::vector<std::uint8_t>(first, first + size_bytes));
 }
 
+std::string unpack_string(const Json& value) {
+  const auto bytes = unpack_bytes(value);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 std::vector<std::byte> unpack_bytes(const Json& value) {
   if (!value.is_binary()) damaged("a field of bytes");
   const auto& bytes = value.get_binary();

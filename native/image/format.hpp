@@ -64,6 +64,8 @@ std::vector<Extent> unpack_extents(const std::vector<std::uint8_t>& bytes);
 Json pack_bytes(const void* data, std::size_t size_bytes);
 /// Throws Error (damaged) when the value holds something else.
 std::vector<std::byte> unpack_bytes(const Json& value);
+/// The same, where they are kept as a string.
+std::string unpack_string(const Json& value);
 
 /// A plain struct that went through pack_bytes. Throws Error (damaged) on a wrong length.
 template <typename T>

@@ -24,6 +24,7 @@
 #include "snapshot/ids.hpp"
 #include "snapshot/kernel_pages.hpp"
 #include "snapshot/machine.hpp"
+#include "state/creation.hpp"
 #include "state/huge_pages.hpp"
 #include "state/name_cache.hpp"
 #include "state/terminal.hpp"
@@ -188,12 +189,9 @@ Tid start_program(const Snapshot& snapshot, const std::string& program,
   const UniqueFd reader(report[0]);
   UniqueFd writer(report[1]);
   const Tid parent = ::getpid();
-  const Tid pid = fork_with_id(keep_ids ? snapshot.process.remembered.pid : 0);
-  if (pid < 0)
-    throw_errno(
-        keep_ids ? fmt::format("create a process with the id {}", snapshot.process.remembered.pid)
-                 : std::string("create a process"),
-        errno);
+  const Tid wanted = keep_ids ? snapshot.process.remembered.pid : 0;
+  const Tid pid = fork_with_id(wanted);
+  if (pid < 0) state::throw_not_created("a process", wanted, errno);
   if (pid == 0) become(program, layout, options, inherited, writer.get(), parent);
   writer.reset();
   Child child(pid);
@@ -430,13 +428,11 @@ Transplanted transplant(const Snapshot& snapshot, state::FileSource& files,
   if (options.ids == IdMode::saved || (options.ids == IdMode::automatic && may_choose_ids())) {
     try {
       return transplant_with_pages(snapshot, files, options, true);
-    } catch (const Error& error) {
-      const bool about_ids = error.error_number() == EEXIST || error.error_number() == EPERM ||
-                             error.error_number() == EINVAL;
+    } catch (const state::IdRefused& error) {
       if (options.ids == IdMode::saved && error.error_number() == EEXIST)
         throw Error(ErrorKind::refused,
                     fmt::format("{}: another process has it: use -ids auto", error.what()), EEXIST);
-      if (options.ids == IdMode::saved || !about_ids) throw;
+      if (options.ids == IdMode::saved) throw;
     }
   }
   return transplant_with_pages(snapshot, files, options, false);

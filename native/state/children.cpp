@@ -14,6 +14,7 @@
 #include <map>
 
 #include "base/error.hpp"
+#include "state/creation.hpp"
 #include "state/signals.hpp"
 #include "tracee/loop.hpp"
 
@@ -220,9 +221,7 @@ std::vector<Tid> make_ended_children(tracee::RemoteThread& thread, const tracee:
     const std::int64_t result =
         thread.call_clone(SYS_clone3, {scratch.data.value, sizeof arguments});
     if (result < 0)
-      throw_errno(keep_ids ? fmt::format("create a child with the id {}", child.remembered)
-                           : std::string("create a child"),
-                  static_cast<int>(-result));
+      throw_not_created("a child", keep_ids ? child.remembered : 0, static_cast<int>(-result));
     const auto pid = static_cast<Tid>(result);
     made[i] = pid;
     if (child.group == child.pid) groups[child.pid] = pid;

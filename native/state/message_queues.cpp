@@ -138,12 +138,8 @@ MessageQueue message_queue_from_json(const Json& json) {
   queue.mode = json.at("mode");
   queue.most_messages = json.at("most_messages");
   queue.most_bytes = json.at("most_bytes");
-  for (const Json& item : json.at("messages")) {
-    const auto bytes = image::unpack_bytes(item.at("bytes"));
-    queue.messages.push_back(
-        {item.at("priority"),
-         std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())});
-  }
+  for (const Json& item : json.at("messages"))
+    queue.messages.push_back({item.at("priority"), image::unpack_string(item.at("bytes"))});
   if (queue.most_messages <= 0 || queue.most_bytes <= 0 ||
       queue.messages.size() > static_cast<std::size_t>(queue.most_messages))
     image::damaged("a message queue");

@@ -78,10 +78,7 @@ Pipe pipe_from_json(const Json& json) {
   pipe.capacity_bytes = json.at("capacity");
   pipe.named = json.at("named");
   pipe.device = json.at("device");
-  for (const Json& piece : json.at("content")) {
-    const auto bytes = image::unpack_bytes(piece);
-    pipe.content.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  }
+  for (const Json& piece : json.at("content")) pipe.content.push_back(image::unpack_string(piece));
   return pipe;
 }
 

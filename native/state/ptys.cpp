@@ -102,11 +102,6 @@ void put_content(int master, int slave, const Pty& pty) {
   set_packets(master, pty.packets);
 }
 
-std::string bytes_from_json(const Json& json) {
-  const auto bytes = image::unpack_bytes(json);
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 }  // namespace
 
 UniqueFd open_slave(int master, int flags) {
@@ -159,8 +154,8 @@ Pty pty_from_json(const Json& json) {
   pty.locked = json.at("locked");
   pty.packets = json.at("packets");
   pty.slave_open = json.at("slave_open");
-  pty.input = bytes_from_json(json.at("input"));
-  pty.output = bytes_from_json(json.at("output"));
+  pty.input = image::unpack_string(json.at("input"));
+  pty.output = image::unpack_string(json.at("output"));
   return pty;
 }
 

@@ -39,13 +39,8 @@ Json bytes_to_json(const std::string& bytes) {
   return image::pack_bytes(bytes.data(), bytes.size());
 }
 
-std::string bytes_from_json(const Json& json) {
-  const auto bytes = image::unpack_bytes(json);
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 std::string address_from_json(const Json& json) {
-  std::string address = bytes_from_json(json);
+  std::string address = image::unpack_string(json);
   if (address.size() > kLongestAddress) image::damaged("the address of a socket");
   return address;
 }
@@ -141,12 +136,13 @@ Socket socket_from_json(const Json& json) {
   socket.ended = json.at("ended");
   socket.path_mode = json.at("path_mode");
   for (const Json& item : json.at("options")) {
-    SocketOption option{item.at("level"), item.at("name"), bytes_from_json(item.at("value"))};
+    SocketOption option{item.at("level"), item.at("name"), image::unpack_string(item.at("value"))};
     if (option.value.size() > kLongestOption) image::damaged("an option of a socket");
     socket.options.push_back(std::move(option));
   }
   for (const Json& item : json.at("queue"))
-    socket.queue.push_back({bytes_from_json(item.at("bytes")), address_from_json(item.at("from")),
+    socket.queue.push_back({image::unpack_string(item.at("bytes")),
+                            address_from_json(item.at("from")),
                             item.at("descriptors").get<std::vector<std::size_t>>()});
   return socket;
 }

@@ -16,6 +16,7 @@
 
 #include "base/error.hpp"
 #include "base/fault.hpp"
+#include "state/creation.hpp"
 #include "state/signals.hpp"
 
 #ifndef NT_SIGINFO
@@ -396,9 +397,8 @@ std::vector<Tid> create_threads(tracee::RemoteThread& main, const tracee::Scratc
     memory.write_value(arguments_at, arguments);
     const std::int64_t result = main.call_clone(SYS_clone3, {arguments_at.value, sizeof arguments});
     if (result < 0)
-      throw_errno(how.keep_ids ? fmt::format("create a thread with the id {}", states[i].remembered)
-                               : std::string("create a thread"),
-                  static_cast<int>(-result));
+      throw_not_created("a thread", how.keep_ids ? states[i].remembered : 0,
+                        static_cast<int>(-result));
     created[i - 1] = static_cast<Tid>(result);
   }
   return created;
