@@ -38,16 +38,16 @@ step_format() {
   find native restart tests/unit -name '*.[ch]pp' -print0 | xargs -0r clang-format --dry-run -Werror
 }
 
-# The last commit before the last day of the history; nothing where there is none.
-day_before() {
+# The last commit before the last eight hours of the history; nothing where there is none.
+hours_before() {
   local newest
-  newest=$(git log -1 --format=%ct 2>/dev/null) && git rev-list -1 --before=$((newest - 86400)) HEAD
+  newest=$(git log -1 --format=%ct 2>/dev/null) && git rev-list -1 --before=$((newest - 8 * 3600)) HEAD
 }
 
 # What clang-tidy is to read: the sources that have changed since, and for a header one that includes it.
 tidy_sources() {
   local base changed file
-  base=$(day_before)
+  base=$(hours_before)
   if [[ $ways == all || -z $base ]] || ! git diff --quiet "$base" -- .clang-tidy; then
     find native restart -name '*.cpp'
     return

@@ -46,6 +46,18 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests are spread over the first half. Workers get their tests in consecutive pieces: else one of them has most
+    of these and is still at it when the others have nothing left.
+    """
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    rest = [item for item in items if not item.get_closest_marker("slow")]
+    for number, item in enumerate(slow):
+        rest.insert(number * (1 + len(rest) // (2 * len(slow))), item)
+    items[:] = rest
+
+
 @pytest.fixture(scope="session")
 def project_root() -> Path:
     """The top of the source tree."""

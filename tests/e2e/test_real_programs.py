@@ -18,6 +18,8 @@ from gdbsession import GdbSession
 from scene import Program, Scene, restore, save
 from steps import POLL, READ
 
+pytestmark = pytest.mark.slow
+
 PYTHON = "/usr/bin/python3"
 # How bc may wait for a key, depending on its libedit.
 SELECT, PSELECT = 23, 270
