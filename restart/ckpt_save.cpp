@@ -5,7 +5,6 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
-#include <optional>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -37,7 +36,10 @@ bool show_progress(std::uint64_t done, std::uint64_t total) {
 }
 
 ckpt::snapshot::CaptureResult save(ckpt::snapshot::CaptureRequest request) {
-  const ckpt::tracee::Seized seized(request.pid);
+  // At once: should we be killed, no thread is to find that it was stopped.
+  const ckpt::tracee::Seized seized(request.pid, [&](ckpt::Tid tid) {
+    ckpt::snapshot::undo_needless_interruptions(request.pid, {tid});
+  });
   for (const auto tid : seized.threads())
     request.threads.push_back({tid, 0, 0, seized.held_signal(tid)});
   for (const auto& handle : ckpt::threads::thread_handles(request.pid, seized.threads()))
@@ -46,20 +48,7 @@ ckpt::snapshot::CaptureResult save(ckpt::snapshot::CaptureRequest request) {
   request.selected_lwp = ckpt::proc::ProcessDir(request.pid).through();
   request.terminal = ckpt::state::read_terminal(ckpt::proc::ProcessDir(request.pid));
   request.tracer_options = PTRACE_O_TRACESYSGOOD;  // as Seized has set them
-  std::optional<ckpt::Error> problem;
-  ckpt::snapshot::CaptureResult result;
-  try {
-    result = ckpt::snapshot::capture(request);
-  } catch (const ckpt::Error& error) {
-    problem = error;
-  }
-  try {
-    ckpt::snapshot::undo_needless_interruptions(request.pid, seized.threads());
-  } catch (const ckpt::Error& error) {
-    if (!problem) problem = error;
-  }
-  if (problem) throw ckpt::Error(*problem);
-  return result;
+  return ckpt::snapshot::capture(request);
 }
 
 ckpt::snapshot::CaptureResult save_as(ckpt::snapshot::CaptureRequest request,

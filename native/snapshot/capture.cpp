@@ -205,11 +205,16 @@ Answers interrogate(CaptureContext& context, Captured& captured,
       fail(ErrorKind::refused, "process {}: it runs under a seccomp filter", group);
     suspend_filter = tracer_options;
   }
+  const auto go_on = [&context](Tid lwp) {
+    return [&context, lwp](const tracee::Registers& registers, std::uint64_t mask) {
+      return state::going_on(context, lwp, registers, mask);
+    };
+  };
   Answers answers;
   const std::size_t first_index = captured.threads.front().ended ? 1 : 0;
   ThreadState& first = captured.threads.at(first_index);
   tracee::RemoteThread main(group, first.lwp, inner_ids(first), context.memory, instruction,
-                            suspend_filter);
+                            suspend_filter, go_on(first.lwp));
   const tracee::Scratch scratch = main.make_scratch(kScratchBytes);
   try {
     fault_point("save-scratch");
@@ -217,8 +222,12 @@ Answers interrogate(CaptureContext& context, Captured& captured,
     for (std::size_t i = first_index + 1; i < captured.threads.size(); ++i) {
       ThreadState& state = captured.threads[i];
       tracee::RemoteThread thread(group, state.lwp, inner_ids(state), context.memory, instruction,
-                                  suspend_filter);
-      state::ask(context, state, thread, scratch);
+                                  suspend_filter, go_on(state.lwp));
+      try {
+        state::ask(context, state, thread, scratch);
+      } catch (...) {
+        thread.undo();
+      }
       thread.restore();
     }
     fault_point("save-threads");
@@ -232,11 +241,7 @@ Answers interrogate(CaptureContext& context, Captured& captured,
     answers.brk = current_break(main, scratch);
     fault_point("save-process");
   } catch (...) {
-    try {
-      main.drop_scratch(scratch);
-    } catch (const Error&) {  // NOLINT(bugprone-empty-catch): the first error is the one to tell
-    }
-    throw;
+    main.undo(&scratch);
   }
   main.drop_scratch(scratch);
   main.restore();
@@ -489,13 +494,14 @@ void undo_needless_interruptions(Tid pid, const std::vector<Tid>& threads) {
     ThreadState state;
     state.registers = tracee::get_registers(lwp);
     const auto before = state.registers.rax;
+    state::prepare_restart(state, false, true);
+    if (state.registers.rax == before) continue;
     const proc::Status status = process.status(lwp);
-    const std::uint64_t deliverable = (status.pending | status.shared_pending) & ~status.blocked;
-    const auto info = tracee::get_siginfo(lwp);
+    if (((status.pending | status.shared_pending) & ~status.blocked) != 0) continue;
     // At a signal's own delivery stop the signal is no longer pending, and is about to be handled.
+    const auto info = tracee::get_siginfo(lwp);
     const bool at_signal = info && info->si_code <= 0xff && info->si_signo != SIGSTOP;
-    state::prepare_restart(state, deliverable != 0 || at_signal, true);
-    if (state.registers.rax != before) tracee::set_registers(lwp, state.registers);
+    if (!at_signal) tracee::set_registers(lwp, state.registers);
   }
 }
 

@@ -102,6 +102,7 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
     state::start_timers(main, scratch, memory, snapshot.timers, all_queued(snapshot));
     tracee::RemoteCalls calls(main, memory, scratch.data, scratch.data_bytes, 0);
     state::start_timerfds(calls, snapshot.descriptors);
+    fault_point("restore-timers");
     finish_privileges(snapshot, 0, main, scratch, memory);
     main.checked_call(
         "prctl(PR_SET_PDEATHSIG)", SYS_prctl,
@@ -112,8 +113,10 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
     main.land();
     main.abandon();
   }
+  fault_point("restore-landed");
   std::vector<Held> held;
   for (std::size_t i = 0; i < tids.size(); ++i) {
+    if (i + 1 == tids.size()) fault_point("restore-thread");  // some have their final state
     const ThreadState thread = final_state(i);
     state::finish_thread(tids[i], memory, thread, snapshot.xstate_layout);
     if (thread.held_signal != 0 && thread.stop_info) {

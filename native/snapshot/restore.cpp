@@ -440,6 +440,8 @@ Transplanted transplant(const Snapshot& snapshot, state::FileSource& files,
 
 void release(const Transplanted& transplanted) {
   for (const Tid tid : transplanted.tids) {
+    // In the midst of it, if there is more than one.
+    if (tid == transplanted.tids.back()) fault_point("restore-release");
     try {
       tracee::detach(tid);
     } catch (const Error& error) {

@@ -31,6 +31,7 @@ using image::Json;
 using tracee::LoopEntry;
 
 // Answers of the kernel to an interrupted call, seen only by a tracer (include/linux/errno.h).
+constexpr std::int64_t kRestartSystem = -512;
 constexpr std::int64_t kRestartNoHand = -514;
 constexpr std::int64_t kRestartBlock = -516;
 
@@ -220,6 +221,28 @@ void prepare_restart(ThreadState& state, bool deliverable, bool same_process) {
   if (result == -EINTR && !deliverable &&
       std::find(kHarmless.begin(), kHarmless.end(), registers.orig_rax) != kHarmless.end())
     registers.rax = static_cast<std::uint64_t>(kRestartNoHand);
+}
+
+tracee::GoingOn going_on(const CaptureContext& context, Tid lwp, const tracee::Registers& registers,
+                         std::uint64_t mask) {
+  const proc::Status status = context.process.status(lwp);
+  const std::uint64_t handled = status.caught & ~mask;
+  ThreadState state;
+  state.registers = registers;
+  find_restarted_call(context.memory, state);
+  prepare_restart(state, ((status.pending | status.shared_pending) & handled) != 0, false);
+  tracee::GoingOn to;
+  to.registers = state.registers;
+  const auto result = static_cast<std::int64_t>(to.registers.rax);
+  const bool interrupted = static_cast<std::int64_t>(to.registers.orig_rax) >= 0 &&
+                           result <= kRestartSystem && result >= kRestartNoHand;
+  if (!interrupted) return to;
+  constexpr std::uint64_t kSyscallBytes = 2;
+  to.behind_call = Addr{to.registers.rip};
+  to.registers.rip -= kSyscallBytes;
+  to.registers.rax = to.registers.orig_rax;
+  if (result == kRestartNoHand) to.interrupting = handled;
+  return to;
 }
 
 std::vector<Addr> pointers_of(const tracee::Registers& registers) {

@@ -79,6 +79,10 @@ void ask(CaptureContext& context, ThreadState& state, tracee::RemoteThread& thre
 /// knows how to go on by itself with calls that have a time-out.
 void prepare_restart(ThreadState& state, bool deliverable, bool same_process);
 
+/// How a stopped thread goes on if nobody holds it any more after it has run calls for us.
+tracee::GoingOn going_on(const CaptureContext& context, Tid lwp, const tracee::Registers& registers,
+                         std::uint64_t mask);
+
 /// The values of the general registers.
 std::vector<Addr> pointers_of(const tracee::Registers& registers);
 

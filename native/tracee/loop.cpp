@@ -3,17 +3,17 @@
 #include <algorithm>
 #include <iterator>
 
-// Why the run ends with a SIGSTOP that the thread sends to itself, and not with int3: the kernel
+// Why the run ends with a signal that the thread sends to itself, and not with int3: the kernel
 // answers a breakpoint with a forced SIGTRAP, which resets the program's SIGTRAP handler when it
-// is blocked or ignored. SIGSTOP has no handler, and its delivery stop is the place from which the
-// kernel makes pending restarts of system calls when the thread goes on.
+// is blocked or ignored. A signal's delivery stop is the place from which the kernel makes pending
+// restarts of system calls when the thread goes on.
 asm(R"(
     .pushsection .rodata
     .balign 16
     .globl ckpt_loop_begin, ckpt_loop_run, ckpt_loop_tiles, ckpt_loop_end, ckpt_loop_park
-    .globl ckpt_loop_limit, ckpt_loop_syscall
+    .globl ckpt_loop_limit, ckpt_loop_syscall, ckpt_loop_once, ckpt_loop_back_limit
     .hidden ckpt_loop_begin, ckpt_loop_run, ckpt_loop_tiles, ckpt_loop_end, ckpt_loop_park
-    .hidden ckpt_loop_limit, ckpt_loop_syscall
+    .hidden ckpt_loop_limit, ckpt_loop_syscall, ckpt_loop_once, ckpt_loop_back_limit
 ckpt_loop_begin:
 ckpt_loop_run:
     test    %r12, %r12
@@ -38,10 +38,31 @@ ckpt_loop_syscall:
 2:  mov     $234, %eax
     mov     %r13, %rdi
     mov     %r14, %rsi
-    mov     $19, %edx
+    mov     %ebp, %edx
+ckpt_loop_once:
     syscall
 ckpt_loop_end:
-    jmp     ckpt_loop_end
+    mov     -32(%rsp), %rdx
+    test    %edx, %edx
+    jz      4f
+    mov     $297, %eax
+    mov     -48(%rsp), %rdi
+    mov     -40(%rsp), %rsi
+    lea     -176(%rsp), %r10
+    syscall
+4:  mov     $127, %eax
+    lea     -16(%rsp), %rdi
+    mov     $8, %esi
+    syscall
+    mov     -16(%rsp), %rax
+    and     -8(%rsp), %rax
+    jz      5f
+    mov     -24(%rsp), %rax
+    mov     %rax, 168(%rsp)
+    movq    $-4, 144(%rsp)
+5:  mov     $15, %eax
+    syscall
+ckpt_loop_back_limit:
 ckpt_loop_tiles:
     ldtilecfg (%rbx)
     tilezero  %tmm0
@@ -64,6 +85,8 @@ extern const std::byte ckpt_loop_end[];
 extern const std::byte ckpt_loop_park[];
 extern const std::byte ckpt_loop_limit[];
 extern const std::byte ckpt_loop_syscall[];
+extern const std::byte ckpt_loop_once[];
+extern const std::byte ckpt_loop_back_limit[];
 // NOLINTEND(modernize-avoid-c-arrays)
 }
 
@@ -80,6 +103,13 @@ std::span<const std::byte> loop_code() noexcept {
   return {ckpt_loop_begin, static_cast<std::size_t>(ckpt_loop_limit - ckpt_loop_begin)};
 }
 
+std::span<const std::byte> back_code() noexcept {
+  return {ckpt_loop_once, static_cast<std::size_t>(ckpt_loop_back_limit - ckpt_loop_once)};
+}
+
+std::size_t loop_once_offset() noexcept {
+  return static_cast<std::size_t>(ckpt_loop_once - ckpt_loop_begin);
+}
 std::size_t loop_run_offset() noexcept {
   return static_cast<std::size_t>(ckpt_loop_run - ckpt_loop_begin);
 }

@@ -25,7 +25,9 @@ std::span<const std::byte> loop_code() noexcept;
 
 /// Runs the table. rbx = table, r12 = rows, r13 = thread group id, r14 = thread id (both as the
 /// process itself sees them), r15 = 1 to end at the first row that fails. Ends with the thread
-/// sending itself SIGSTOP: the tracer sees a signal-delivery stop at loop_end_offset().
+/// sending itself the signal in rbp: the tracer sees a signal-delivery stop at loop_end_offset().
+/// If there is no tracer any more, the thread goes on from there to where the frame at rsp leads
+/// (see way_back.hpp).
 std::size_t loop_run_offset() noexcept;
 /// Touches the AMX tile state, so that the kernel makes room for it. rbx = a tile configuration of
 /// 64 bytes; r13, r14 as above. Ends as a run does.
@@ -33,6 +35,10 @@ std::size_t loop_tiles_offset() noexcept;
 std::size_t loop_end_offset() noexcept;
 /// A `syscall` instruction, for calls that are made one by one.
 std::size_t loop_syscall_offset() noexcept;
+/// A `syscall` instruction, for one call, behind which the thread would go back, too.
+std::size_t loop_once_offset() noexcept;
+/// That call and the way back, by themselves; position independent as well.
+std::span<const std::byte> back_code() noexcept;
 /// Waits in pause() for ever. The safe place for a thread that a debugger is about to attach to.
 std::size_t loop_park_offset() noexcept;
 

@@ -8,8 +8,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <exception>
+#include <string>
+#include <utility>
 
 #include "base/error.hpp"
+#include "base/fault.hpp"
+#include "proc/process_dir.hpp"
 
 namespace ckpt::tracee {
 
@@ -26,6 +31,88 @@ int event_of(const siginfo_t& info) {
 }
 
 int stop_event(int status) { return status >> 16; }
+
+constexpr unsigned long long kSteppingAndDirection = 0x500;  // of eflags
+
+// One that the thread would not notice if we were not there to see it: it is ignored where there is
+// no handler. If it blocks it, it may wait for it. SIGSTOP if there is none.
+int harmless_signal(const proc::Status& status) {
+  const auto is_in = [](std::uint64_t set, int signal) {
+    return (set >> (static_cast<unsigned>(signal) - 1U) & 1U) != 0;
+  };
+  const std::uint64_t busy = status.caught | status.pending | status.shared_pending;
+  for (const std::uint64_t avoided : {busy | status.blocked, busy})
+    for (const int signal : {SIGURG, SIGWINCH, SIGCHLD})
+      if (!is_in(avoided, signal)) return signal;
+  for (int signal = 1; signal < SIGRTMAX; ++signal)
+    if (signal != SIGCONT && is_in(status.ignored, signal) && !is_in(busy, signal)) return signal;
+  return SIGSTOP;
+}
+
+// Not what the thread's next instruction causes again, nor what stops or traps it for a tracer.
+bool was_sent(const siginfo_t& info) {
+  constexpr std::array<int, 5> kFaults = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGSYS};
+  const bool fault =
+      info.si_code > 0 && std::find(kFaults.begin(), kFaults.end(), info.si_signo) != kFaults.end();
+  return !fault && info.si_signo != SIGTRAP && info.si_signo != SIGSTOP;
+}
+
+// As the kernel does it when it interrupts a restartable sequence (struct rseq_cs, <linux/rseq.h>).
+void leave_critical_section(GoingOn& going_on, const Memory& memory, Addr description) {
+  struct Section {
+    std::uint32_t version;
+    std::uint32_t flags;
+    std::uint64_t start;
+    std::uint64_t length;
+    std::uint64_t abort;
+  };
+  Section section{};
+  if (memory.read_some(description, std::as_writable_bytes(std::span(&section, 1))) !=
+      sizeof section)
+    return;
+  auto& rip = going_on.registers.rip;
+  if (rip >= section.start && rip - section.start < section.length) rip = section.abort;
+}
+
+// The place of `code` from the last time, or of zeros behind a mapping's code; not in `except`.
+std::optional<Addr> find_room_for_code(const std::vector<proc::Mapping>& mappings,
+                                       const Memory& memory, std::span<const std::byte> code,
+                                       Addr except) {
+  std::vector<std::byte> page(kPageSize);
+  const auto room_in = [&](const proc::Mapping& mapping) -> std::optional<Addr> {
+    const Addr last = mapping.end - kPageSize;
+    if (memory.read_some(last, page) != page.size()) return std::nullopt;
+    auto found = std::search(page.begin(), page.end(), code.begin(), code.end());
+    if (found == page.end()) {
+      found = page.end() - static_cast<std::ptrdiff_t>(code.size());
+      if (std::any_of(found, page.end(), [](std::byte b) { return b != std::byte{0}; }))
+        return std::nullopt;
+    }
+    return last + static_cast<std::uint64_t>(found - page.begin());
+  };
+  for (const bool vdso : {true, false})
+    for (const auto& mapping : mappings)
+      if (mapping.exec && !mapping.shared && (mapping.path == "[vdso]") == vdso &&
+          mapping.path != "[vsyscall]" && !mapping.contains(except))
+        if (const auto found = room_in(mapping)) return found;
+  return std::nullopt;
+}
+
+std::optional<Addr> find_room_for_frame(const std::vector<proc::Mapping>& mappings, Addr stack,
+                                        std::uint64_t size) {
+  constexpr std::uint64_t kRedZone = 128;
+  constexpr std::uint64_t kAlignment = 64;
+  const auto is_own = [](const proc::Mapping& mapping) {
+    return mapping.write && mapping.read && !mapping.shared;
+  };
+  const Addr below{(stack.value - kRedZone - size) & -kAlignment};
+  for (const auto& mapping : mappings)
+    if (is_own(mapping) && mapping.start <= below && stack <= mapping.end) return below;
+  for (const auto& mapping : mappings)
+    if (is_own(mapping) && mapping.end - mapping.start >= size)
+      return Addr{(mapping.end.value - size) & -kAlignment};
+  return std::nullopt;
+}
 
 }  // namespace
 
@@ -71,12 +158,14 @@ Addr find_syscall_instruction(const std::vector<proc::Mapping>& mappings, const 
 }
 
 RemoteThread::RemoteThread(Tid group, Tid tid, Ids inner, const Memory& memory,
-                           Addr syscall_instruction, std::optional<unsigned long> tracer_options)
+                           Addr syscall_instruction, std::optional<unsigned long> tracer_options,
+                           const GoOn& go_on)
     : group_(group),
       tid_(tid),
       inner_(inner),
       memory_(memory),
       instruction_(syscall_instruction),
+      borrowed_instruction_(syscall_instruction),
       tracer_options_(tracer_options) {
   if (const auto reason = why_no_calls(tid))
     fail(ErrorKind::refused, "thread {}: no system call can be run in it: {}", tid, *reason);
@@ -100,7 +189,20 @@ RemoteThread::RemoteThread(Tid group, Tid tid, Ids inner, const Memory& memory,
     rseq_value_ = memory_.read_value<std::uint64_t>(*rseq_word_);
   }
   if (tracer_options_) set_options(tid, *tracer_options_ | PTRACE_O_SUSPEND_SECCOMP);
-  set_signal_mask(tid, kAllSignals);
+  if (!go_on) {
+    block_signals();
+    return;
+  }
+  stop_signal_ = harmless_signal(proc::ProcessDir(group).status(tid));
+  going_on_ = go_on(registers_, mask_);
+  if (siginfo_ && was_sent(*siginfo_)) {
+    going_on_->held = siginfo_;
+    going_on_->group = inner_.group;
+    going_on_->thread = inner_.thread;
+  }
+  if (rseq_word_ && rseq_value_ != 0)
+    leave_critical_section(*going_on_, memory_, Addr{rseq_value_});
+  xstate_ = get_xstate(tid);
 }
 
 RemoteThread::~RemoteThread() {
@@ -114,13 +216,71 @@ RemoteThread::~RemoteThread() {
 void RemoteThread::restore() {
   if (!active_) return;
   land();
-  set_registers(tid_, registers_);
   set_signal_mask(tid_, mask_);
+  set_registers(tid_, registers_);
   if (rseq_word_ && rseq_value_ != 0) memory_.write_value(*rseq_word_, rseq_value_);
   if (siginfo_) set_siginfo(tid_, *siginfo_);
   if (tracer_options_) set_options(tid_, *tracer_options_);
   if (owed_stops_ > 0) ::syscall(SYS_tgkill, group_, tid_, SIGSTOP);
+  if (owed_signal_) ::syscall(SYS_tgkill, group_, tid_, stop_signal_);
   active_ = false;
+  give_back();
+}
+
+void RemoteThread::block_signals() {
+  set_signal_mask(tid_, kAllSignals & ~(1ULL << (static_cast<unsigned>(stop_signal_) - 1U)));
+}
+
+// The thread has not run anything for us yet, or is on another way back.
+void RemoteThread::take_way_back(Addr frame, Addr code, Addr once) {
+  memory_.write(frame, way_back_frame(frame, *going_on_, mask_, xstate_));
+  Registers registers = registers_;
+  registers.rip = (once + 2).value;  // behind the call
+  registers.rsp = way_back_stack(frame).value;
+  registers.rax = 0;
+  registers.orig_rax = ~0ULL;
+  registers.eflags &= ~kSteppingAndDirection;
+  set_registers(tid_, registers);
+  block_signals();
+  way_back_ = frame;
+  scratch_ = code;
+  instruction_ = once;
+}
+
+void RemoteThread::take_way_back_in(const Scratch& scratch) {
+  if (!going_on_ || scratch.back_bytes == 0 || scratch_ == scratch.code) return;
+  const Addr frame = scratch.data + scratch.data_bytes + (maker_ ? 0 : scratch.back_bytes);
+  take_way_back(frame, scratch.code, scratch.code + loop_once_offset());
+  give_back();
+}
+
+// Code goes where a page of code ends in zeros, the frame below the stack, where a handler's would
+// lie, or at the end of any memory of its own.
+void RemoteThread::borrow() {
+  if (!going_on_) return;
+  const auto code = back_code();
+  const std::uint64_t frame_bytes = way_back_bytes(xstate_.size());
+  const auto mappings = proc::ProcessDir(group_).mappings();
+  const auto code_at = find_room_for_code(mappings, memory_, code, scratch_);
+  const auto frame_at = find_room_for_frame(mappings, Addr{registers_.rsp}, frame_bytes);
+  if (!code_at || !frame_at) {  // then it does not survive this one call
+    way_back_ = scratch_ = Addr{};
+    instruction_ = borrowed_instruction_;
+    block_signals();
+    return;
+  }
+  for (const auto& [at, size] :
+       {std::pair(*code_at, code.size()), std::pair(*frame_at, frame_bytes)}) {
+    borrowed_.push_back({at, std::vector<std::byte>(size)});
+    memory_.read(at, borrowed_.back().bytes);
+  }
+  memory_.write(*code_at, code);
+  take_way_back(*frame_at, *code_at, *code_at);
+}
+
+void RemoteThread::give_back() {
+  for (const auto& each : borrowed_) memory_.write(each.at, each.bytes);
+  borrowed_.clear();
 }
 
 // Resumes and waits; SIGSTOPs of others that arrive before the thread runs anything are set aside.
@@ -130,6 +290,10 @@ int RemoteThread::next_stop(Resume how) {
     const int status = wait_stop(tid_);
     if (stop_event(status) == 0 && WSTOPSIG(status) == SIGSTOP) {
       ++owed_stops_;
+      continue;
+    }
+    if (stop_event(status) == 0 && WSTOPSIG(status) == stop_signal_) {  // somebody else's
+      owed_signal_ = true;
       continue;
     }
     if (stop_event(status) == PTRACE_EVENT_STOP) continue;  // a group stop, seized: it stays
@@ -155,6 +319,7 @@ void RemoteThread::prepare_call(long number, const std::array<std::uint64_t, 6>&
   registers.r10 = arguments[3];
   registers.r8 = arguments[4];
   registers.r9 = arguments[5];
+  if (way_back_) registers.rsp = way_back_stack(way_back_).value;
   set_registers(tid_, registers);
   landed_ = false;
 }
@@ -197,7 +362,10 @@ std::int64_t RemoteThread::call_clone(long number, std::array<std::uint64_t, 6> 
 }
 
 Scratch RemoteThread::make_scratch(std::uint64_t data_bytes, Addr where) {
-  const std::uint64_t total_bytes = kPageSize + data_bytes;
+  maker_ = true;
+  borrow();
+  const std::uint64_t back_bytes = going_on_ ? page_up(way_back_bytes(xstate_.size())) : 0;
+  const std::uint64_t total_bytes = kPageSize + data_bytes + 2 * back_bytes;
   // MAP_FIXED_NOREPLACE: a place that is taken after all is an error, not a loss.
   const auto flags =
       static_cast<std::uint64_t>(MAP_PRIVATE | MAP_ANONYMOUS | (where ? MAP_FIXED_NOREPLACE : 0));
@@ -206,18 +374,41 @@ Scratch RemoteThread::make_scratch(std::uint64_t data_bytes, Addr where) {
   const Addr start{checked_call(
       "mmap (scratch)", SYS_mmap,
       {where.value, total_bytes, PROT_READ | PROT_EXEC, flags, static_cast<std::uint64_t>(-1), 0})};
-  Scratch scratch{start, start + kPageSize, data_bytes};
-  const std::int64_t protected_ =
-      call(SYS_mprotect, {scratch.data.value, data_bytes, PROT_READ | PROT_WRITE});
-  if (protected_ != 0) {
-    drop_scratch(scratch);
-    throw_errno(fmt::format("thread {}: mprotect (scratch)", tid_), static_cast<int>(-protected_));
+  Scratch scratch{start, start + kPageSize, data_bytes, back_bytes};
+  try {
+    checked_call("mprotect (scratch)", SYS_mprotect,
+                 {scratch.data.value, data_bytes + 2 * back_bytes, PROT_READ | PROT_WRITE});
+    if (going_on_) fault_point("save-map");
+    memory_.write(scratch.code, loop_code());
+    take_way_back_in(scratch);
+  } catch (...) {
+    undo(&scratch);
   }
-  memory_.write(scratch.code, loop_code());
   return scratch;
 }
 
+void RemoteThread::undo(const Scratch* scratch) {
+  const std::exception_ptr problem = std::current_exception();
+  std::string more;
+  try {
+    if (scratch != nullptr) drop_scratch(*scratch);
+    restore();
+  } catch (const Error& error) {
+    active_ = false;
+    more = fmt::format("thread {} could not be put back: {}", tid_, error.what());
+  }
+  if (more.empty()) std::rethrow_exception(problem);
+  try {
+    std::rethrow_exception(problem);
+  } catch (const Error& error) {
+    throw Error(error.kind(), fmt::format("{}; and {}", error.what(), more), error.error_number());
+  } catch (const std::exception& error) {
+    fail(ErrorKind::system, "{}; and {}", error.what(), more);
+  }
+}
+
 void RemoteThread::drop_scratch(const Scratch& scratch) {
+  if (scratch_ == scratch.code) borrow();
   checked_call("munmap (scratch)", SYS_munmap, {scratch.code.value, scratch.size()});
 }
 
@@ -232,24 +423,31 @@ void RemoteThread::run_at(Addr rip, Addr table, std::uint64_t rows, bool stop_at
   registers.r13 = static_cast<std::uint64_t>(inner_.group);
   registers.r14 = static_cast<std::uint64_t>(inner_.thread);
   registers.r15 = stop_at_failure ? 1 : 0;
-  registers.eflags &= ~0x500ULL;  // no single-stepping, forward string operations
+  registers.rbp = static_cast<std::uint64_t>(stop_signal_);
+  registers.eflags &= ~kSteppingAndDirection;
+  if (way_back_) registers.rsp = way_back_stack(way_back_).value;
   set_registers(tid_, registers);
   landed_ = false;
   for (;;) {
     resume(tid_, Resume::run);
     const int status = wait_stop(tid_);
     if (stop_event(status) == PTRACE_EVENT_STOP) continue;
-    if (stop_event(status) != 0 || WSTOPSIG(status) != SIGSTOP)
+    const int signal = WSTOPSIG(status);
+    if (stop_event(status) != 0 || (signal != SIGSTOP && signal != stop_signal_))
       fail(ErrorKind::refused, "thread {}: {} while running system calls for us", tid_,
            describe_status(status));
-    if (get_registers(tid_).rip == end.value) break;
-    ++owed_stops_;
+    if (signal == stop_signal_ && get_registers(tid_).rip == end.value) break;
+    if (signal == SIGSTOP)
+      ++owed_stops_;
+    else
+      owed_signal_ = true;
   }
   landed_ = true;
 }
 
 void RemoteThread::run(const Scratch& scratch, std::span<LoopEntry> table, bool stop_at_failure,
                        const char* what) {
+  take_way_back_in(scratch);
   const std::uint64_t capacity = scratch.data_bytes / sizeof(LoopEntry);
   const Addr entry = scratch.code + loop_run_offset();
   const Addr end = scratch.code + loop_end_offset();
@@ -286,12 +484,16 @@ void RemoteThread::touch_tiles(const Scratch& scratch) {
 
 void RemoteThread::land() {
   if (landed_) return;
-  if (::syscall(SYS_tgkill, group_, tid_, SIGSTOP) != 0)
+  if (::syscall(SYS_tgkill, group_, tid_, stop_signal_) != 0)
     throw_errno(fmt::format("thread {}: tgkill", tid_), errno);
   for (;;) {
     resume(tid_, Resume::run);
     const int status = wait_stop(tid_);
-    if (stop_event(status) == 0 && WSTOPSIG(status) == SIGSTOP) break;
+    if (stop_event(status) == 0 && WSTOPSIG(status) == stop_signal_) break;
+    if (stop_event(status) == 0 && WSTOPSIG(status) == SIGSTOP) {
+      ++owed_stops_;
+      continue;
+    }
     if (stop_event(status) == PTRACE_EVENT_STOP) continue;
     fail(ErrorKind::refused, "thread {}: {} on the way back", tid_, describe_status(status));
   }

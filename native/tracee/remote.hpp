@@ -7,10 +7,17 @@
 //      At a clone event (GDB leaves threads there) go on to the end of the clone call first.
 //   2. Save registers, siginfo, signal mask and the rseq word; block all signals.
 //   3. Run calls with orig_rax = -1, so that the kernel makes no restart of the interrupted call.
-//   4. End in a signal-delivery stop (of a SIGSTOP sent for this). From there, and only from there,
+//   4. End in a signal-delivery stop (of a signal sent for this). From there, and only from there,
 //      the kernel makes the pending restart (rax = -ERESTARTxxx) when the thread is resumed.
 //   5. Put everything back; SIGSTOPs that were not ours but met on the way are sent again, because
 //      GDB counts on seeing those it sent.
+//
+// A thread of a program that is to survive us, whatever becomes of us (`go_on`), is let go by the
+// kernel wherever it is when we are killed. So from the moment on that it has other registers or
+// another mask it has a way back (way_back.hpp), too: registers, which lead there, are set before
+// the mask, and put back after it. The signal of step 4 is one that the program ignores: SIGSTOP
+// would leave it stopped. The first call, which maps the scratch area with the way back in it, and
+// the last one, which unmaps it, find theirs in memory that is borrowed from the program meanwhile.
 #pragma once
 
 #include <array>
@@ -24,6 +31,7 @@
 #include "tracee/loop.hpp"
 #include "tracee/memory.hpp"
 #include "tracee/ptrace.hpp"
+#include "tracee/way_back.hpp"
 
 namespace ckpt::tracee {
 
@@ -33,13 +41,15 @@ std::optional<std::string> why_no_calls(Tid tid);
 /// The address of a `syscall` instruction in executable memory, in the vdso if it has one.
 Addr find_syscall_instruction(const std::vector<proc::Mapping>& mappings, const Memory& memory);
 
-/// A code page and a data area in the inferior, for runs of many calls.
+/// A code page and a data area in the inferior, for runs of many calls; behind them, where threads
+/// are to survive us, room for the way back of whoever made it and for that of another.
 struct Scratch {
   Addr code;
   Addr data;
   std::uint64_t data_bytes = 0;
+  std::uint64_t back_bytes = 0;  // of each way back
 
-  [[nodiscard]] std::uint64_t size() const { return kPageSize + data_bytes; }
+  [[nodiscard]] std::uint64_t size() const { return kPageSize + data_bytes + 2 * back_bytes; }
 };
 
 class RemoteThread {
@@ -52,15 +62,19 @@ class RemoteThread {
   /// Makes a stopped thread ready. Throws Error (refused) where no call can be run.
   /// `syscall_instruction`: see find_syscall_instruction(). `tracer_options`: for a thread under a
   /// seccomp filter, the ptrace options it has (they cannot be read, and must be set again to
-  /// suspend the filter and to put it back); nothing where there is no filter.
+  /// suspend the filter and to put it back); nothing where there is no filter. `go_on`: how the
+  /// thread goes on if we are killed; nothing for what is to be killed with us.
   RemoteThread(Tid group, Tid tid, Ids inner, const Memory& memory, Addr syscall_instruction,
-               std::optional<unsigned long> tracer_options = std::nullopt);
+               std::optional<unsigned long> tracer_options = std::nullopt, const GoOn& go_on = {});
   RemoteThread(RemoteThread&&) = delete;
   /// Puts the thread back as restore() does, but never throws.
   ~RemoteThread();
 
   /// Puts the thread back as it was. Throws if that fails.
   void restore();
+  /// For a handler of an exception: puts the thread back, its scratch area unmapped if there is
+  /// one, and throws the exception on; or an Error that tells as well what could not be put back.
+  [[noreturn]] void undo(const Scratch* scratch = nullptr);
   /// Forgets what is to be put back: for threads of our own making that get new registers anyway.
   void abandon() noexcept { active_ = false; }
 
@@ -97,6 +111,17 @@ class RemoteThread {
   [[nodiscard]] const Registers& saved_registers() const { return registers_; }
 
  private:
+  // Memory of the program that we use for a while, and what was there.
+  struct Borrowed {
+    Addr at;
+    std::vector<std::byte> bytes;
+  };
+
+  void take_way_back(Addr frame, Addr code, Addr once);
+  void take_way_back_in(const Scratch& scratch);
+  void borrow();
+  void give_back();
+  void block_signals();
   void run_at(Addr rip, Addr table, std::uint64_t rows, bool stop_at_failure, Addr end);
   void prepare_call(long number, const std::array<std::uint64_t, 6>& arguments);
   int next_stop(Resume how);
@@ -107,15 +132,25 @@ class RemoteThread {
   Ids inner_;
   const Memory& memory_;
   Addr instruction_;
+  Addr borrowed_instruction_;  // of the program
   std::optional<unsigned long> tracer_options_;
   bool active_ = true;
   bool landed_ = true;
   int owed_stops_ = 0;
+  bool owed_signal_ = false;  // the one that ends a run, of somebody else
   Registers registers_{};
   std::optional<siginfo_t> siginfo_;
   std::uint64_t mask_ = 0;
   std::optional<Addr> rseq_word_;
   std::uint64_t rseq_value_ = 0;
+
+  int stop_signal_ = SIGSTOP;  // that ends what the thread runs for us
+  std::optional<GoingOn> going_on_;
+  std::vector<std::byte> xstate_;
+  Addr way_back_;       // the frame that the thread would go back by
+  Addr scratch_;        // the one in which that is
+  bool maker_ = false;  // of that scratch area
+  std::vector<Borrowed> borrowed_;
 };
 
 }  // namespace ckpt::tracee

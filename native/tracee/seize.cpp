@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <utility>
 
 #include "base/error.hpp"
 #include "base/io.hpp"
@@ -48,7 +49,8 @@ bool has_ended(const proc::ProcessDir& process, Tid tid) {
 
 }  // namespace
 
-Seized::Seized(Tid pid) : pid_(pid) {
+Seized::Seized(Tid pid, std::function<void(Tid)> on_stop)
+    : pid_(pid), on_stop_(std::move(on_stop)) {
   try {
     while (seize_new_threads()) {
     }
@@ -105,6 +107,7 @@ void Seized::wait_until_stopped(Tid tid) {
         return;
       }
       if (status >> 16 == 0) held_[tid] = WSTOPSIG(status);  // NOLINT(hicpp-signed-bitwise)
+      if (on_stop_) on_stop_(tid);
       return;
     }
     if (got < 0 && errno != EINTR) throw_errno(fmt::format("thread {}: waitpid", tid), errno);

@@ -1,6 +1,7 @@
 // Stopping a process of which nobody is the tracer yet, and letting it go again.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <vector>
 
@@ -11,8 +12,9 @@ namespace ckpt::tracee {
 class Seized {
  public:
   /// Seizes and stops every thread. Throws Error when it may not be traced, is traced already or
-  /// cannot be stopped; then nothing has changed.
-  explicit Seized(Tid pid);
+  /// cannot be stopped; then nothing has changed. `on_stop` is called with each thread as soon as
+  /// it has stopped.
+  explicit Seized(Tid pid, std::function<void(Tid)> on_stop = {});
   Seized(Seized&&) = delete;
   /// Lets every thread go on; a signal that was just being delivered is delivered.
   ~Seized();
@@ -27,6 +29,7 @@ class Seized {
   void release() noexcept;
 
   Tid pid_;
+  std::function<void(Tid)> on_stop_;
   std::vector<Tid> threads_;
   std::map<Tid, int> held_;
 };

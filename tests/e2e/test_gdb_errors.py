@@ -303,6 +303,7 @@ def test_interrupting_a_save_of_several_gib(scene: Scene) -> None:
     gdb.quit()
 
 
+@pytest.mark.slow
 def test_interrupting_a_restore(scene: Scene) -> None:
     gdb = scene.gdb("--args", scene.program("e2e_memory"), "2048", "random")
     gdb.execute("break filled")
@@ -413,7 +414,8 @@ def test_every_fault_point_undoes_everything(scene: Scene) -> None:
     gdb = run_to_work(scene, threads=2)
     save(gdb, "good")
     before = view(gdb)
-    names = fault_names(gdb)
+    # Under GDB nobody lets the program go.
+    names = [name for name in fault_names(gdb) if name != "restore-release"]
     assert names
     fired = set()
     for name in names:

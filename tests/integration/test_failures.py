@@ -488,11 +488,11 @@ def test_killed_restart_leaves_no_program(workshop: Workshop) -> None:
 # --- fault points --------------------------------------------------------------------------------------------------------
 
 SAVE_FAULTS = """
-    save-begin save-scratch save-threads save-process save-files save-objects save-memory save-record save-publish
+    save-begin save-map save-scratch save-threads save-process save-files save-objects save-memory save-record save-publish
 """.split()
 RESTORE_FAULTS = """
     restore-validate restore-exec restore-scratch restore-clear restore-map restore-fill restore-threads restore-descriptions restore-files
-    restore-ids restore-park restore-finish
+    restore-ids restore-park restore-finish restore-timers restore-landed restore-thread restore-release
 """.split()
 
 
