@@ -132,11 +132,13 @@ def start(
     terminal: Optional[str] = None,
     progress: Optional[ProgressCallback] = None,
     newest_first: bool = False,
+    image_fd: Optional[int] = None,
 ) -> Parked:
     """Restore `image` with the helper `program` and park it.
 
     `terminal` is the path of a terminal for the program's standard streams; None gives it ours.
     `newest_first`: the debugger numbers the threads of what it attaches to from the newest on.
+    `image_fd`: the open file, where `image` is not to be opened by its path.
     `progress` is called at least ten times a second. Raises LaunchError (also for what the helper
     reports) and KeyboardInterrupt; no process is left then.
     """
@@ -153,10 +155,12 @@ def start(
             # The caller has just had every checksum looked at.
             "--no-verify",
             *(["--numbered-newest-first"] if newest_first else []),
+            *(["--image-fd", str(image_fd)] if image_fd is not None else []),
             *options.arguments(),
             str(image),
         ]
-        helper = _spawn(arguments, (report_write, control_read), terminal)
+        kept = [report_write, control_read, *([] if image_fd is None else [image_fd])]
+        helper = _spawn(arguments, kept, terminal)
     except BaseException:
         os.close(report_read)
         os.close(control_write)

@@ -188,6 +188,11 @@ class Snapshot:
             raise SnapshotError(f"{path}: {error.strerror}") from None
         return cls(fd, path, name, opened.root)
 
+    @classmethod
+    def of(cls, fd: int, path: Path, store: Path) -> "Snapshot":
+        """The snapshot in a file that is open, which has been found under `path`. Raises as `open`."""
+        return cls(os.dup(fd), path, path.stem, store)
+
     def close(self) -> None:
         """Let go of the file. Views of memory that were handed out stay good."""
         if self._fd < 0:

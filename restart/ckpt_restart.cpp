@@ -1,5 +1,6 @@
 // ckpt-restart: runs a snapshot. On its own, the program goes on in this terminal and its end
 // becomes ours. With --park it waits for a debugger that attaches and gives it its last registers.
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -38,6 +39,7 @@ constexpr int kFailed = 125;  // as env(1), nohup(1) and their like: not the pro
 
 struct Options {
   std::string image;
+  int image_fd = -1;  // the file of that name, already open; -1 to open it
   ckpt::state::RestoreOptions restore;
   ckpt::snapshot::TransplantOptions transplant;
   bool park = false;
@@ -178,8 +180,16 @@ struct Made {
   std::vector<std::string> notes;   // found while it was made
 };
 
+ckpt::image::Reader open_image(const Options& options) {
+  if (options.image_fd < 0) return ckpt::image::Reader::open(options.image);
+  // The program that is restored does not get it.
+  if (::fcntl(options.image_fd, F_SETFD, FD_CLOEXEC) != 0)
+    ckpt::throw_errno(fmt::format("the descriptor of {}", options.image), errno);
+  return ckpt::image::Reader::from_fd(ckpt::UniqueFd(options.image_fd), options.image);
+}
+
 Made make(const Options& options, ckpt::snapshot::TransplantOptions transplant_options) {
-  Made made{ckpt::snapshot::Snapshot(options.image), {}, {}, {}};
+  Made made{ckpt::snapshot::Snapshot(open_image(options)), {}, {}, {}};
   const auto& process = made.snapshot.process;
   if (!options.park)
     transplant_options.own_process_group = process.group == process.pid && Foreground::ours();
@@ -342,6 +352,7 @@ int main(int argc, char** argv) {
       ->type_name("FILE");
   app.add_flag("--park", options.park)->group("");
   app.add_flag("--numbered-newest-first", options.transplant.numbered_newest_first)->group("");
+  app.add_option("--image-fd", options.image_fd)->group("");
   app.add_option("--report-fd", options.report_fd)->group("");
   app.add_option("--control-fd", options.control_fd)->group("");
   app.add_flag("!--no-verify", options.verify)->group("");

@@ -73,7 +73,26 @@ def restore(store: Store, request: RestoreRequest) -> Restored:
     A failure before the old program is killed leaves it as it was; a later one leaves no program.
     """
     name, path = store.resolve(request.target)
-    record = Record.of(native.module().describe(str(path)))
+    with _opened(path) as image:
+        return _restore(store, request, name, path, image)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """A descriptor of the snapshot, for all that reads it: its name may lead to another one soon."""
+    try:
+        # Not to wait for the writer of a FIFO: the reader says that it is no regular file.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise CkptError(f"{path}: {error.strerror}") from None
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _restore(store: Store, request: RestoreRequest, name: str, path: Path, image: int) -> Restored:
+    record = Record.of(native.module().describe(str(path), fd=image))
     state = DebugState.of(record.session) if request.session else DebugState()
     helper = native.find_program("ckpt-restart")
     _check_session()
@@ -83,7 +102,7 @@ def restore(store: Store, request: RestoreRequest) -> Restored:
     with store.in_use() if store.check() else nullcontext():
         with Progress("Checking") as progress:
             checked = Checked.of(
-                native.module().validate(str(path), request.options.table(), progress)
+                native.module().validate(str(path), request.options.table(), progress, fd=image)
             )
         events.before_restore.emit(
             events.About(name, path, int(gdb.selected_inferior().pid)), show
@@ -96,7 +115,9 @@ def restore(store: Store, request: RestoreRequest) -> Restored:
                 undo.callback(symbols.release)
                 _end_old_program(request.ask)
                 life.forget_libraries()
-            made = _Restore(store, path, record, checked, state, request, helper, undo, place, symbols)
+            made = _Restore(
+                store, path, image, record, checked, state, request, helper, undo, place, symbols
+            )
             restored = made.run(name)
     plugins.call("after_restore", events.About(name, path, restored.pid), show)
     events.after_restore.emit(restored, show)
@@ -190,6 +211,7 @@ class _Restore:
         self,
         store: Store,
         path: Path,
+        image: int,
         record: Record,
         checked: Checked,
         state: DebugState,
@@ -201,6 +223,7 @@ class _Restore:
     ) -> None:
         self._store = store
         self._path = path
+        self._image = image
         self._record = record
         self._checked = checked
         self._state = state
@@ -322,7 +345,7 @@ class _Restore:
     def _show_libraries(self) -> None:
         """Let GDB find libraries that changed or vanished, or whose names lead elsewhere by now."""
         replaced = {library.path: library.copy for library in self._checked.libraries}
-        with Snapshot.open(self._path, store=self._store.root) as snapshot:
+        with Snapshot.of(self._image, self._path, self._store.root) as snapshot:
             names = dict(linkmap.libraries(snapshot))
         files = overlay.files_for(names, replaced)
         if not files:
@@ -361,6 +384,7 @@ class _Restore:
                 terminal,
                 progress,
                 numbering.newest_first(),
+                self._image,
             )
         self._undo.callback(parked.abandon)
         self._notes += parked.notes
@@ -394,7 +418,9 @@ class _Restore:
                 parked.abandon()
                 raise _OtherNumbers("GDB numbers threads now in one order and now in the other")
             self._show_stop(parked)
-            finished = Finished.of(native.module().finish(str(self._path), list(parked.tids)))
+            finished = Finished.of(
+                native.module().finish(str(self._path), list(parked.tids), fd=self._image)
+            )
             inferior.flush_caches()
         return finished
 

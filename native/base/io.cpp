@@ -22,6 +22,12 @@ UniqueFd open_file(const std::string& path, int flags, unsigned mode) {
   return UniqueFd(fd);
 }
 
+UniqueFd duplicate(int fd, std::string_view what) {
+  UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!copy) throw_errno(fmt::format("duplicate the descriptor of {}", what), errno);
+  return copy;
+}
+
 bool pread_exact(int fd, std::span<std::byte> into, std::uint64_t offset, std::string_view what) {
   while (!into.empty()) {
     const ssize_t n = ::pread(fd, into.data(), into.size(), static_cast<off_t>(offset));

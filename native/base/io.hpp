@@ -15,6 +15,9 @@ namespace ckpt {
 /// Opens a file with O_CLOEXEC added. Throws Error naming the path.
 UniqueFd open_file(const std::string& path, int flags, unsigned mode = 0);
 
+/// Another descriptor of an open file, with O_CLOEXEC. Throws Error naming the file by `what`.
+UniqueFd duplicate(int fd, std::string_view what);
+
 /// Reads exactly `into.size()` bytes at `offset`; returns false at a premature end of file.
 bool pread_exact(int fd, std::span<std::byte> into, std::uint64_t offset, std::string_view what);
 

@@ -7,9 +7,11 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "base/error.hpp"
 #include "base/fault.hpp"
+#include "base/io.hpp"
 #include "bindings/callback.hpp"
 #include "bindings/convert.hpp"
 #include "bindings/interrupts.hpp"
@@ -129,11 +131,18 @@ std::string proxied_vdso_kernel(const std::string& path) {
   return ckpt::snapshot::needs_vdso_proxy(snapshot) ? ckpt::snapshot::vdso_kernel(snapshot) : "";
 }
 
-py::object describe(const std::string& path) {
-  return to_python(ckpt::snapshot::describe(ckpt::image::Reader::open(path)));
+// Each call about one restore reads the same file, whoever gives its name to another one meanwhile.
+ckpt::image::Reader reader_of(const std::string& path, std::optional<int> fd) {
+  if (!fd) return ckpt::image::Reader::open(path);
+  return ckpt::image::Reader::from_fd(ckpt::duplicate(*fd, path), path);
 }
 
-py::object validate(const std::string& path, const py::dict& options_dict, py::object progress) {
+py::object describe(const std::string& path, std::optional<int> fd) {
+  return to_python(ckpt::snapshot::describe(reader_of(path, fd)));
+}
+
+py::object validate(const std::string& path, const py::dict& options_dict, py::object progress,
+                    std::optional<int> fd) {
   Callback on_progress(std::move(progress));
   const auto options = reading_request([&] { return restore_options(to_json(options_dict)); });
   using ckpt::snapshot::IdMode;
@@ -144,7 +153,7 @@ py::object validate(const std::string& path, const py::dict& options_dict, py::o
       reading_request([&] { return to_json(options_dict).value("clock", "auto") == "keep"; });
   using ckpt::state::ClockMode;
   ckpt::state::check_clocks(keep_clock ? ClockMode::keep : ClockMode::automatic);
-  const ckpt::snapshot::Snapshot snapshot(path);
+  const ckpt::snapshot::Snapshot snapshot(reader_of(path, fd));
   ckpt::snapshot::Checked checked;
   try {
     checked = ckpt::snapshot::check(snapshot, options, true, on_progress.progress());
@@ -161,8 +170,9 @@ py::object validate(const std::string& path, const py::dict& options_dict, py::o
                     {"notes", checked.notes}});
 }
 
-py::object finish(const std::string& path, const std::vector<ckpt::Tid>& tids) {
-  const ckpt::snapshot::Snapshot snapshot(path);
+py::object finish(const std::string& path, const std::vector<ckpt::Tid>& tids,
+                  std::optional<int> fd) {
+  const ckpt::snapshot::Snapshot snapshot(reader_of(path, fd));
   const auto held = ckpt::snapshot::finish(snapshot, tids);
   ckpt::snapshot::kill_with_tracer(tids.front());
   Json threads = Json::array();
@@ -254,19 +264,19 @@ PYBIND11_MODULE(_native, module) {
              "Precondition: every thread of the process is stopped and traced by this thread.\n"
              "Returns a dict: path, file_bytes, seconds, threads, fidelity. Raises NativeError; "
              "the process is then as it was and there is no file.");
-  module.def("describe", &describe, py::arg("path"),
+  module.def("describe", &describe, py::arg("path"), py::arg("fd") = py::none(),
              "The record of a snapshot as a dict. Checks header and notes, reads no memory. "
-             "Raises NativeError.");
+             "fd: the open file, where it is not to be opened by its path. Raises NativeError.");
   module.def(
       "proxied_vdso_kernel", &proxied_vdso_kernel, py::arg("path"),
       "The release of the kernel that a snapshot's vdso is of, if a restore here has it call "
       "this kernel's; else an empty text. Raises NativeError when no restore is possible.");
   module.def("validate", &validate, py::arg("path"), py::arg("options"),
-             py::arg("progress") = py::none(),
+             py::arg("progress") = py::none(), py::arg("fd") = py::none(),
              "Checks everything about a restore that can be checked without starting anything.\n\n"
              "Returns a dict: executable, executable_replaced, libraries, notes. "
              "Raises NativeError.");
-  module.def("finish", &finish, py::arg("path"), py::arg("tids"),
+  module.def("finish", &finish, py::arg("path"), py::arg("tids"), py::arg("fd") = py::none(),
              "Gives the threads of a parked process their saved registers, extended state, signal "
              "masks and held signals, and makes it die with the debugger.\n\n"
              "tids: the threads as the helper reported them.\n"

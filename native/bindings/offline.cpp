@@ -1,14 +1,13 @@
 #include "bindings/offline.hpp"
 
-#include <fcntl.h>
 #include <pybind11/stl.h>
 
-#include <cerrno>
 #include <optional>
 #include <span>
 
 #include "base/digest.hpp"
 #include "base/error.hpp"
+#include "base/io.hpp"
 #include "base/unique_fd.hpp"
 #include "bindings/callback.hpp"
 #include "bindings/convert.hpp"
@@ -29,12 +28,6 @@ Bytes bytes_of(const py::buffer_info& info) {
   if (info.ndim != 1 || info.itemsize != 1 || (info.size > 1 && info.strides.front() != 1))
     fail(ErrorKind::usage, "not a contiguous buffer of bytes");
   return {static_cast<const std::byte*>(info.ptr), static_cast<std::size_t>(info.size)};
-}
-
-UniqueFd duplicate(int fd, const std::string& path) {
-  UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
-  if (!copy) throw_errno(fmt::format("duplicate the descriptor of {}", path), errno);
-  return copy;
 }
 
 py::tuple read_record(int fd, const std::string& path) {

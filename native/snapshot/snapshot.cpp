@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <set>
 #include <system_error>
+#include <utility>
 
 #include "base/error.hpp"
 #include "base/fault.hpp"
@@ -37,8 +38,10 @@ auto reading(const std::string& path, Function function) {
 
 }  // namespace
 
-Snapshot::Snapshot(const std::string& path) : reader(image::Reader::open(path)) {
-  reading(path, [&] {
+Snapshot::Snapshot(const std::string& path) : Snapshot(image::Reader::open(path)) {}
+
+Snapshot::Snapshot(image::Reader opened) : reader(std::move(opened)) {
+  reading(reader.path(), [&] {
     const Json& record = reader.record();
     program = state::kept_file_from_json(record.at("program"));
     space = state::address_space_from_json(record.at("memory"));

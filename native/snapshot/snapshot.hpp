@@ -23,6 +23,8 @@ namespace ckpt::snapshot {
 struct Snapshot {
   /// Opens a file and converts its record. Throws Error (damaged, unsupported, not_found).
   explicit Snapshot(const std::string& path);
+  /// Of a file that is open: whatever its name leads to by now.
+  explicit Snapshot(image::Reader opened);
 
   image::Reader reader;
   state::KeptFile program;

@@ -8,7 +8,7 @@ import subprocess
 import processes
 from gdbsession import REPOSITORY
 from scene import Scene, restore, save
-from steps import READ, continue_to_end, run_to_work, run_until_blocked
+from steps import READ, assert_same, continue_to_end, run_to_work, run_until_blocked, view
 
 
 def test_quit_ends_the_restored_program(scene: Scene) -> None:
@@ -212,3 +212,29 @@ def test_settings_of_the_user_are_as_before(scene: Scene) -> None:
     restore(again, "one")
     assert [again.execute(f"show {name}") for name in settings] == before
     again.quit()
+
+
+def test_a_snapshot_that_is_replaced_during_its_restore(scene: Scene) -> None:
+    """By another GDB's `ckpt save -force`, say, when it has been checked: all of what comes back is of the one that was."""
+    gdb = run_to_work(scene, threads=2)
+    save(gdb, "first")
+    first = view(gdb)
+    gdb.execute("kill")
+    gdb.quit()
+    gdb = run_to_work(scene, threads=3, step=5)
+    save(gdb, "second")
+    gdb.execute("kill")
+    gdb.quit()
+    hook = scene.write(
+        "hook.py",
+        "import os, gdbext\n"
+        "def replace(about):\n"
+        "    os.replace(about.path.with_name('second.ckpt'), about.path)\n"
+        "gdbext.events.before_restore.connect(replace)\n",
+    )
+    again = scene.gdb()
+    again.execute(f"source {hook}")
+    restore(again, "first")
+    assert not (scene.store / "snapshots/second.ckpt").exists()
+    assert_same(view(again), first)
+    assert continue_to_end(again, 7)[-1] == "PASS"
