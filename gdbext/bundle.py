@@ -27,7 +27,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from . import __version__, native
+from . import __version__, native, opening
 from .buildids import debug_file, valid_build_id
 from .errors import CkptError, DamagedError, MissingContentError, SnapshotError, VersionError
 from .memory import object_path
@@ -246,7 +246,7 @@ class _Manifest(NamedTuple):
 def is_bundle(path: Path) -> bool:
     """Whether the file begins as a bundle does. Raises OSError."""
     name = _MANIFEST.encode() + b"\0"
-    with open(path, "rb") as stream:
+    with opening.regular(path) as stream:
         return stream.read(len(name)) == name
 
 

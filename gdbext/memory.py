@@ -11,12 +11,11 @@ from __future__ import annotations
 import mmap
 import os
 import re
-import stat
 from bisect import bisect_right
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from . import native
+from . import native, opening
 from .errors import DamagedError, MissingContentError, SnapshotError, UnmappedError, VersionError
 from .records import StoredObject
 from .saved import PAGE_BYTES, KeptFile, SavedMapping
@@ -89,9 +88,8 @@ class Contents:
         if path is not None:
             return path
         try:
-            with open(stored.path, "rb", buffering=0) as stream:
-                status = os.fstat(stream.fileno())
-                if stat.S_ISREG(status.st_mode) and status.st_size == stored.size:
+            with opening.regular(stored.path) as stream:
+                if os.fstat(stream.fileno()).st_size == stored.size:
                     if native.module().digest_file(stream.fileno(), stored.path) == stored.hash:
                         return Path(stored.path)
         except (OSError, ValueError):
@@ -115,7 +113,7 @@ class Contents:
             return known
         path = self.path(file)
         try:
-            with open(path, "rb", buffering=0) as stream:
+            with opening.regular(path) as stream:
                 if file.object is not None:
                     if native.module().digest_file(stream.fileno(), str(path)) != file.object[0]:
                         raise DamagedError(f"{file.path}: the store's copy {path} is damaged")

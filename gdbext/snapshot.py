@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Tuple, Type, Union
 
-from . import native
+from . import native, opening
 from .buildids import DEBUG_DIRECTORIES
 from .errors import (
     ClosedError,
@@ -555,7 +555,7 @@ class Snapshot:
         try:
             for each in self.objects:
                 path = self.content(each)
-                with open(path, "rb", buffering=0) as stream:
+                with opening.regular(path) as stream:
                     digest = native.module().digest_file(stream.fileno(), str(path))
                 if digest != each.hash:
                     raise DamagedError(f"{each.path}: the store's copy {path} is damaged")

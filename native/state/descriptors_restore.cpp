@@ -74,7 +74,15 @@ void split_streams(const DescriptorTable& table, OpenedDescriptions& opened) {
 
 UniqueFd open_again(const Description& description) {
   const int flags = static_cast<int>(description.flags) & ~kOnlyOnce;
-  return open_file(description.path, flags | O_NOCTTY);
+  // It may be another thing by now: nobody is to wait for the other end of a FIFO.
+  UniqueFd fd = open_file(description.path, flags | O_NOCTTY | O_NONBLOCK);
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) throw_errno(fmt::format("stat {}", description.path), errno);
+  if (S_ISFIFO(status.st_mode))
+    fail(ErrorKind::files, "{}: it is a FIFO by now, and was none at the save", description.path);
+  const int now = ::fcntl(fd.get(), F_GETFL);
+  if ((flags & (O_NONBLOCK | O_PATH)) == 0) ::fcntl(fd.get(), F_SETFL, now & ~O_NONBLOCK);
+  return fd;
 }
 
 PipeMaker make_pipes(const DescriptorTable& table) {

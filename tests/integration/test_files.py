@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support import oracle
 from support.checkpoint import Way, Workshop, notes, pairwise, passed, restored_pid, round_trip
+from support.forge import Forgery
 from support.oracle import fingerprint
 from support.processes import Running, as_root
 
@@ -428,6 +429,23 @@ def test_closed_standard_streams(workshop: Workshop) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_devices_and_directories(workshop: Workshop, way: Way) -> None:
     round_trip(workshop, "devices", way=way)
+
+
+def test_a_fifo_has_the_name_now(workshop: Workshop) -> None:
+    """Nobody waits for its other end."""
+    original = workshop.start_program("devices")
+    oracle.wait_asleep(original.pid)
+    forgery = Forgery(workshop.save(original.pid).image)
+    original.kill()
+    fifo = workshop.directory / "fifo"
+    os.mkfifo(fifo)
+    described = forgery.record["files"]["descriptions"]
+    only_read = [each for each in described if each["path"].startswith("/dev/") and each["flags"] & os.O_ACCMODE == os.O_RDONLY]
+    assert only_read
+    for each in only_read:
+        each["path"] = str(fifo)
+    line = workshop.refused(forgery.write(workshop.new_image()))
+    assert f"{fifo}: it is a FIFO by now" in line, line
 
 
 @pytest.mark.parametrize("way", WAYS)

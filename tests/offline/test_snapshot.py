@@ -28,6 +28,7 @@ from gdbext import (
 from gdbext import linkmap
 from support import oracle
 from support.checkpoint import Workshop
+from support.forge import Forgery
 from support.offline import Scene
 
 VARIANTS = pytest.mark.parametrize("variant", ["", ".nopie", ".static"])
@@ -312,6 +313,19 @@ def test_damage(scene: Callable[..., Scene], tmp_path: Path) -> None:
             snapshot.read(made.file, 1)
         with pytest.raises(DamagedError, match="is damaged"):
             snapshot.verify()
+
+
+def test_a_fifo_where_a_file_was(scene: Callable[..., Scene], tmp_path: Path) -> None:
+    """Looking for its content does not wait for a writer."""
+    made = scene()
+    forgery = Forgery(made.save())
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for each in forgery.record["objects"]:
+        each["path"], each["hash"] = str(fifo), "0" * 32
+    with Snapshot.open(forgery.write(tmp_path / "forged.ckpt")) as snapshot:
+        with pytest.raises(MissingContentError, match="is in no store"):
+            snapshot.content(snapshot.objects[0])
 
 
 def test_what_is_no_snapshot(workshop: object, tmp_path: Path) -> None:
