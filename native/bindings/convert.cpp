@@ -7,6 +7,17 @@ namespace ckpt::bindings {
 namespace py = pybind11;
 using image::Json;
 
+namespace {
+
+// Paths and arguments are bytes to the kernel, and whatever a snapshot holds may be any bytes: as
+// Python itself does, keep what is not UTF-8.
+py::object text_to_python(const std::string& text) {
+  return py::reinterpret_steal<py::object>(
+      PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "surrogateescape"));
+}
+
+}  // namespace
+
 py::object to_python(const Json& value) {
   switch (value.type()) {
     case Json::value_t::null: return py::none();
@@ -14,12 +25,7 @@ py::object to_python(const Json& value) {
     case Json::value_t::number_integer: return py::int_(value.get<std::int64_t>());
     case Json::value_t::number_unsigned: return py::int_(value.get<std::uint64_t>());
     case Json::value_t::number_float: return py::float_(value.get<double>());
-    case Json::value_t::string: {
-      // Paths and arguments are bytes to the kernel: as Python itself does, keep what is not UTF-8.
-      const auto& text = value.get_ref<const std::string&>();
-      return py::reinterpret_steal<py::object>(PyUnicode_DecodeUTF8(
-          text.data(), static_cast<Py_ssize_t>(text.size()), "surrogateescape"));
-    }
+    case Json::value_t::string: return text_to_python(value.get_ref<const std::string&>());
     case Json::value_t::array: {
       py::list list;
       for (const auto& item : value) list.append(to_python(item));
@@ -27,7 +33,7 @@ py::object to_python(const Json& value) {
     }
     case Json::value_t::object: {
       py::dict dict;
-      for (const auto& [key, item] : value.items()) dict[py::str(key)] = to_python(item);
+      for (const auto& [key, item] : value.items()) dict[text_to_python(key)] = to_python(item);
       return dict;
     }
     case Json::value_t::binary: {

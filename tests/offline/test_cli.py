@@ -15,6 +15,7 @@ import pytest
 from gdbext.completing import candidates
 from support import oracle
 from support.checkpoint import Workshop
+from support.forge import Forgery
 from support.offline import Scene
 from support.processes import Result
 
@@ -71,6 +72,12 @@ def test_save_list_info_delete(scene: Callable[..., Scene], ckpt: Ckpt) -> None:
     assert "already a snapshot" in ckpt("save", made.pid, "mine", status=125)
     assert ckpt("save", made.pid, "mine", "--force").startswith('Saved "mine": ')
     assert ckpt.json("info", "mine")["message"] == ""
+    # Looking at a file elsewhere changes nothing here.
+    copy = shutil.copy(saved["file"], ckpt.workshop.directory / "copy.ckpt")
+    before = sorted(ckpt.workshop.store.rglob("*"))
+    assert "keeper" in ckpt("info", copy)
+    ckpt("verify", copy)
+    assert sorted(ckpt.workshop.store.rglob("*")) == before
     deleted = ckpt.json("delete", "mine", "offline-1")
     assert deleted["names"] == ["mine", "offline-1"] and deleted["freed_bytes"] > 100_000
     assert "no snapshot" in ckpt("delete", "mine", status=125)
@@ -171,6 +178,19 @@ def test_verify(scene: Callable[..., Scene], ckpt: Ckpt) -> None:
     assert ckpt("verify", "good") == "good: good\n"
     assert ckpt.json("verify", "bad", status=1)[0]["good"] is False
     assert "no snapshot or file" in ckpt("verify", "nothing", status=125)
+
+
+def test_keys_that_are_no_text(scene: Callable[..., Scene], ckpt: Ckpt) -> None:
+    """A forged snapshot is one among others: nothing that is done to all of them fails for it."""
+    made = scene()
+    forgery = Forgery(Path(ckpt.json("save", made.pid, "mine")["file"]))
+    for table in (forgery.record, forgery.record["program"], forgery.record["process"]):
+        table["\udcff\x1b[2J"] = {"\udcfe": 1}
+    forgery.write(ckpt.workshop.store / "snapshots/forged.ckpt")
+    assert {each["name"] for each in ckpt.json("list")} == {"mine", "forged"}
+    assert "forged" in ckpt("list") and "\x1b" not in ckpt("list")
+    assert {each["name"]: each["good"] for each in ckpt.json("verify")} == {"mine": True, "forged": True}
+    assert "Snapshot:   forged" in ckpt("info", "forged")
 
 
 @pytest.mark.parametrize(
