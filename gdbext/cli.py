@@ -272,7 +272,6 @@ def _info(options: argparse.Namespace) -> int:
     store = _store(options)
     name, path = store.resolve(options.name)
     record = describe(path)
-    store.register_found(record.name or name, path, record)
     if options.json:
         print(report.info_json(name, str(path), record))
     else:

@@ -30,6 +30,15 @@ def check_name(name: str) -> None:
         )
 
 
+def is_name(name: str) -> bool:
+    """Whether `check_name` lets it pass."""
+    try:
+        check_name(name)
+    except StoreError:
+        return False
+    return True
+
+
 def matches(name: str, pattern: str) -> bool:
     """Whether `name` is what `pattern` says, or fits it as a file name fits a shell's."""
     return name == pattern or fnmatchcase(name, pattern)

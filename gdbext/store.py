@@ -29,10 +29,12 @@ from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional
 
 from . import overlay
 from .errors import CkptError, StoreError
-from .naming import NAME_LIMIT, check_name, is_pattern, matches
+from .naming import NAME_LIMIT, check_name, is_name, is_pattern, matches
 from .records import Record
 
 SUFFIX = ".ckpt"
+# How the names of links in external/ begin that keep objects, and list nothing.
+_CLAIM = "claim-"
 # What is in scratch/ belongs to a process: of this machine, or of another one with the same store,
 # whose ids mean nothing here.
 _SCRATCH_S = 7 * 86400
@@ -65,6 +67,8 @@ class Entry(NamedTuple):
     external: bool
     record: Optional[Record]
     problem: str
+    # When this store has learned of it, in Unix seconds; None for one of its own.
+    noted: Optional[float] = None
 
     @property
     def target(self) -> str:
@@ -73,9 +77,12 @@ class Entry(NamedTuple):
 
     @property
     def created(self) -> float:
-        """When it was saved, in Unix seconds; the file's time when the image cannot be read."""
+        """When it was saved, in Unix seconds; the file's time when the image cannot be read. Of a
+        file elsewhere its own word is taken for times up to when the store learned of it.
+        """
         if self.record is not None:
-            return self.record.created
+            created = self.record.created
+            return created if self.noted is None else min(created, self.noted)
         try:
             return self.path.stat().st_mtime
         except OSError:
@@ -207,12 +214,8 @@ class Store:
         """All snapshots, oldest first; those written elsewhere as long as their file is there."""
         if not self.check():
             return []
-        found = [self._entry(path, path.stem, external=False) for path in self._images()]
-        for link, target in self._links():
-            if not target.exists():
-                continue
-            entry = self._entry(target, link.stem, external=True)
-            found.append(entry)
+        found = [self._entry(path, path.stem) for path in self._images()]
+        found += self._external_entries()
         return sorted(found, key=lambda entry: (entry.created, entry.name))
 
     def names(self) -> List[str]:
@@ -234,28 +237,34 @@ class Store:
             return []
 
     def _links(self) -> List[Tuple[Path, Path]]:
-        """Each link in external/ with the path it leads to."""
+        """Each link in external/ with the path it leads to, in the order in which they were made."""
         try:
-            links = sorted(path for path in (self.root / "external").iterdir() if path.is_symlink())
+            links = [path for path in (self.root / "external").iterdir() if path.is_symlink()]
         except FileNotFoundError:
             return []
+        links.sort(key=lambda link: (link.lstat().st_mtime_ns, link))
         return [(link, Path(os.path.join(link.parent, os.readlink(link)))) for link in links]
 
     def _external_entries(self) -> List[Entry]:
         return [
-            self._entry(target, link.stem, external=True)
+            self._external_entry(link, target)
             for link, target in self._links()
-            if target.exists()
+            if not link.name.startswith(_CLAIM) and target.exists()
         ]
 
-    def _entry(self, path: Path, stem: str, external: bool) -> Entry:
+    def _entry(self, path: Path, name: str) -> Entry:
         try:
-            record = self._describe(path)
+            return Entry(name, path, False, self._describe(path), "")
         except CkptError as error:
-            return Entry(stem, path, external, None, str(error))
+            return Entry(name, path, False, None, str(error))
+
+    def _external_entry(self, link: Path, target: Path) -> Entry:
+        entry = self._entry(target, target.stem)
         # A file in the store is called what it is called; one elsewhere is known by the name it was
-        # given.
-        return Entry((record.name or stem) if external else stem, path, external, record, "")
+        # given, if that is one.
+        names = (entry.record.name if entry.record is not None else "", target.stem)
+        name = next(filter(is_name, names), link.stem)
+        return entry._replace(name=name, external=True, noted=link.lstat().st_mtime)
 
     def find(self, name: str) -> Optional[Entry]:
         """The snapshot called `name`, or None."""
@@ -263,7 +272,7 @@ class Store:
             return None
         path = self.path_of(name)
         if "/" not in name and name and os.path.lexists(path):
-            return self._entry(path, name, external=False)
+            return self._entry(path, name)
         return next((entry for entry in self._external_entries() if entry.name == name), None)
 
     def path_of(self, name: str) -> Path:
@@ -362,41 +371,42 @@ class Store:
             self._forget_elsewhere(name)
             return
         for link, target in self._links():
-            if target == path or (
-                target.exists() and path.exists() and os.path.samefile(target, path)
-            ):
+            same = target.exists() and path.exists() and os.path.samefile(target, path)
+            if not link.name.startswith(_CLAIM) and (target == path or same):
                 return
-        import hashlib  # here, like shutil below: slow to import, and seldom needed
+        self._link(path, "")
 
-        # The path's hash keeps apart the links of files of one name in two directories.
-        link = (
-            self.root
-            / "external"
-            / f"{name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}{SUFFIX}"
-        )
-        link.parent.mkdir(mode=0o700, exist_ok=True)
-        link.unlink(missing_ok=True)
-        link.symlink_to(path)
-
-    def register_found(self, name: str, path: Path, record: Record) -> None:
-        """Note an image that was met outside `snapshots/`: one that was moved there keeps its claim
-        on the objects of this store. Nothing happens when the store is another one or cannot be
-        written to.
+    def claim(self, path: Path, record: Record) -> None:
+        """Note that an image outside `snapshots/` is used, so that one that was moved there keeps its
+        claim on the objects of this store. It is not listed: nobody here has given it its name and its
+        date. Nothing happens when the store is another one or cannot be written to.
         """
+        path = path.absolute()
         try:
             if not os.path.samefile(record.store, self.root):
                 return
-            if not os.path.samefile(path.absolute().parent, self.snapshots_directory):
-                self.register(name, path)
+            if os.path.samefile(path.parent, self.snapshots_directory):
+                return
+            if not any(target.exists() and target.samefile(path) for _, target in self._links()):
+                self._link(path, _CLAIM)
         except OSError:
-            pass  # reading a snapshot must not fail for it
+            pass  # using a snapshot must not fail for it
+
+    def _link(self, path: Path, prefix: str) -> None:
+        """Make a link in external/, with a name in which nothing is that a snapshot says."""
+        import hashlib  # here, like shutil below: slow to import, and seldom needed
+
+        link = self.root / "external" / (prefix + hashlib.sha256(os.fsencode(path)).hexdigest()[:32])
+        link.parent.mkdir(mode=0o700, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
 
     def _forget_elsewhere(self, name: str) -> None:
         """A name belongs to one snapshot: drop our link to an image elsewhere; the file is the
         user's and stays.
         """
         for link, target in self._links():
-            if target.exists() and self._entry(target, link.stem, external=True).name == name:
+            if target.exists() and self._external_entry(link, target).name == name:
                 link.unlink(missing_ok=True)
 
     def forget(self, path: Path) -> None:
@@ -462,7 +472,12 @@ class Store:
                     if not target.exists():
                         link.unlink(missing_ok=True)
                 needed: Set[str] = set()
-                for entry in self.entries():
+                claims = [
+                    self._external_entry(link, target)
+                    for link, target in self._links()
+                    if link.name.startswith(_CLAIM)
+                ]
+                for entry in self.entries() + claims:
                     if entry.record is None:
                         # Nobody knows what an unreadable image needs; a newer version may know how
                         # to read it.

@@ -56,7 +56,6 @@ def _found(options: Options) -> Tuple[str, str, Record, List[RestoredHere]]:
     store = session.open_store()
     name, path = store.resolve(options.name)
     record = session.describe(path)
-    store.register_found(record.name or name, path, record)
     return name, str(path), record, life.restores_of(path, record.created)
 
 

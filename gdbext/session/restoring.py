@@ -98,7 +98,7 @@ def _restore(store: Store, request: RestoreRequest, name: str, path: Path, image
     _check_session()
     # The store may not exist: a snapshot is a file like any other.
     if store.check():
-        store.register_found(record.name or name, path, record)
+        store.claim(path, record)
     with store.in_use() if store.check() else nullcontext():
         with Progress("Checking") as progress:
             checked = Checked.of(

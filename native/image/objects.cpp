@@ -27,6 +27,7 @@ namespace ckpt::image {
 namespace {
 
 constexpr std::size_t kHashDigits = 32;
+constexpr std::string_view kClaim = "claim-";
 
 bool is_hash(const std::string& text) {
   return text.size() == kHashDigits &&
@@ -233,16 +234,22 @@ std::string Objects::new_snapshot(const std::string& program) const {
   return fmt::format("{}/snapshots/{}{}.ckpt", directory_, stem, largest + 1);
 }
 
-void Objects::add_external(const std::string& image_path) const {
+void Objects::add_external(const std::string& image_path) const { link(image_path, ""); }
+
+void Objects::add_claim(const std::string& image_path) const { link(image_path, kClaim); }
+
+void Objects::link(const std::string& image_path, std::string_view prefix) const {
   namespace fs = std::filesystem;
   std::error_code unreadable;
   for (const auto& link : fs::directory_iterator(directory_ + "/external", unreadable)) {
     std::error_code gone;
+    // A claim is less than what lists it.
+    if (prefix.empty() && link.path().filename().string().starts_with(kClaim)) continue;
     if (fs::read_symlink(link, gone) == image_path || fs::equivalent(link, image_path, gone))
       return;
   }
   const std::string name =
-      fmt::format("{}/external/{}", directory_,
+      fmt::format("{}/external/{}{}", directory_, prefix,
                   digest_hex(std::as_bytes(std::span(image_path.data(), image_path.size()))));
   if (::symlink(image_path.c_str(), name.c_str()) != 0 && errno != EEXIST)
     throw_errno(fmt::format("create {}", name), errno);

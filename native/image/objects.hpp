@@ -57,6 +57,9 @@ class Objects {
   /// Remembers a snapshot that lies outside the store, so that its objects are kept. Nothing is
   /// done when a link leads to it already, whoever made it.
   void add_external(const std::string& image_path) const;
+  /// Notes that an image elsewhere is used, whoever has made it: its objects are kept as well, but
+  /// it is not listed.
+  void add_claim(const std::string& image_path) const;
 
  private:
   explicit Objects(std::string directory) : directory_(std::move(directory)) {}
@@ -65,6 +68,7 @@ class Objects {
   [[nodiscard]] std::string place(const std::string& hash, const std::string& name) const;
   [[nodiscard]] std::optional<std::string> indexed(const struct stat& status) const;
   void index(const struct stat& status, const std::string& hash) const;
+  void link(const std::string& image_path, std::string_view prefix) const;
 
   std::string directory_;
 };

@@ -84,7 +84,7 @@ void claim_contents(const Snapshot& snapshot, const image::Objects& store) {
       fs::equivalent(image.parent_path(), store.directory() + "/snapshots", other))
     return;
   try {
-    store.add_external(image);
+    store.add_claim(image);
   } catch (const Error&) {
     return;  // restoring a snapshot must not fail for it
   }

@@ -165,11 +165,17 @@ def test_an_image_elsewhere(scene: Scene) -> None:
     assert again.value("step") == "3"
     assert continue_to_end(again, 7)[-1] == "PASS"
     again.quit()
-    # In its new place it keeps its claim on what the store holds for it, once that place is known.
+    # In its new place it keeps its claim on what the store holds for it, once it has been restored from there.
     kept = sorted((scene.store / "objects").glob("*/*/*"))
     moved = image.rename(scene.directory / "moved.ckpt")
+    again = scene.gdb()
+    restore(again, str(moved))
+    again.execute("kill")
+    again.quit()
     again = run_to_work(scene)
+    # Nobody here has called it anything, so it is not listed; and looking at it changes nothing.
     assert "e2e_threads" in again.execute(f"ckpt info {moved}")
+    assert "No snapshots" in again.execute("ckpt list")
     save(again, "other")
     assert "Deleted" in again.execute("ckpt delete other")
     assert kept and sorted((scene.store / "objects").glob("*/*/*")) == kept

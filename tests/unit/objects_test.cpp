@@ -4,10 +4,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -212,6 +214,24 @@ TEST_F(Store, RemembersSnapshotsOutside) {
     ++links;
   }
   EXPECT_EQ(links, 3U);
+}
+
+TEST_F(Store, AClaimIsLessThanAListing) {
+  const auto names = [&] {
+    std::vector<std::string> found;
+    for (const auto& entry : fs::directory_iterator(place_ + "/external"))
+      found.push_back(entry.path().filename().string().substr(0, 6));
+    std::sort(found.begin(), found.end());
+    return found;
+  };
+  objects_.add_external("/elsewhere/a.ckpt");
+  objects_.add_claim("/elsewhere/a.ckpt");
+  EXPECT_EQ(names().size(), 1U);
+  objects_.add_claim("/elsewhere/b.ckpt");
+  ASSERT_EQ(names().size(), 2U);
+  EXPECT_EQ(names().back(), "claim-");
+  objects_.add_external("/elsewhere/b.ckpt");
+  EXPECT_EQ(names().size(), 3U);
 }
 
 TEST(ObjectName, IsALastComponentAndSafe) {

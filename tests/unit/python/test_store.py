@@ -236,6 +236,31 @@ def test_images_elsewhere(store: Store, tmp_path: Path) -> None:
     assert store.entries() == [] and store.find("far") is None
 
 
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "", "-rf", "a b", "x\x1b[2J", "y" * 300])
+def test_a_name_that_is_none(store: Store, tmp_path: Path, name: str) -> None:
+    """It is neither taken for one, nor does it lead anywhere."""
+    image = put(store, "far", path=tmp_path / "image.ckpt")
+    named = Store(store.root, lambda path: describe(path)._replace(name=name))
+    before = set(tmp_path.rglob("*"))
+    named.register(name, image)
+    added = set(tmp_path.rglob("*")) - before - {store.root / "external"}
+    assert [path.parent for path in added] == [store.root / "external"]
+    assert [entry.name for entry in named.entries()] == ["image"]
+
+
+def test_what_a_file_elsewhere_says_does_not_win(store: Store, tmp_path: Path) -> None:
+    """It has been registered once, and is another one now: with a name of the store's, and a date to come."""
+    image = put(store, "far", path=tmp_path / "image")
+    store.register("far", image)
+    (link,) = (store.root / "external").iterdir()
+    noted = link.lstat().st_mtime
+    put(store, "own", created=noted + 1)
+    put(store, "own", path=image, created=4e9)
+    assert store.resolve("own") == ("own", store.path_of("own"))
+    assert store.resolve(None) == ("own", store.path_of("own"))
+    assert [(entry.external, entry.created) for entry in store.entries()] == [(True, noted), (False, noted + 1)]
+
+
 def test_a_new_snapshot_takes_the_name_over(store: Store, tmp_path: Path) -> None:
     image = put(store, "far", path=tmp_path / "image")
     store.register("far", image)
@@ -308,14 +333,15 @@ def test_an_image_that_was_moved_keeps_its_objects(store: Store, tmp_path: Path)
     moved = image.rename(tmp_path / "moved")
     assert store.entries() == []
     record = describe(moved)
-    store.register_found("far", moved, record._replace(store=str(store.root)))
+    store.claim(moved, record._replace(store=str(store.root)))
     store.collect()
+    assert store.entries() == []
     assert objects(store) == ["cccc"]
     moved.unlink()
     # Another store's snapshot is none of ours.
     stranger = put(store, "stranger", objects=["dddd"], path=tmp_path / "stranger")
     record = describe(stranger)
-    store.register_found("stranger", stranger, record._replace(store="/elsewhere"))
+    store.claim(stranger, record._replace(store="/elsewhere"))
     store.collect()
     assert objects(store) == []
 
