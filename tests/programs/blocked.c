@@ -29,9 +29,9 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-enum {
-  SHORT_MS = 600
-};  // time-outs that are meant to expire: long enough for the save to fall into them
+// Time-outs that are meant to expire: long enough for the save to fall into them. On a slow machine
+// $CKPT_TEST_SHORT_MS is more.
+static long short_ms = 600;
 
 static int released;
 static volatile sig_atomic_t signals_seen;
@@ -128,19 +128,19 @@ static void drain_pipe(void) { RETURNS(read(ends[0], bytes, 8192), 8192); }
 // ---- sleeping
 // -------------------------------------------------------------------------------------------------------
 static void sleep_nanosleep(void) {
-  struct timespec span = span_ms(SHORT_MS), left;  // `left` is written even when the kernel restarts the call
+  struct timespec span = span_ms(short_ms), left;  // `left` is written even when the kernel restarts the call
   start();
   RETURNS(nanosleep(&span, &left), 0);
-  took(SHORT_MS);
+  took(short_ms);
 }
 static void sleep_relative(void) {
-  struct timespec span = span_ms(SHORT_MS);
+  struct timespec span = span_ms(short_ms);
   start();
   RETURNS(clock_nanosleep(CLOCK_MONOTONIC, 0, &span, NULL), 0);
-  took(SHORT_MS);
+  took(short_ms);
 }
 static void sleep_absolute_on(clockid_t clock) {
-  struct timespec deadline = in_ms(clock, SHORT_MS);
+  struct timespec deadline = in_ms(clock, short_ms);
   RETURNS(clock_nanosleep(clock, TIMER_ABSTIME, &deadline, NULL), 0);
   CHECK(now_ns(clock) >= (uint64_t)deadline.tv_sec * 1000000000ULL + (uint64_t)deadline.tv_nsec,
         "woke up early");
@@ -167,8 +167,8 @@ static void poll_stdin(void) {
 }
 static void poll_expires(void) {
   start();
-  RETURNS(poll(NULL, 0, SHORT_MS), 0);
-  took(SHORT_MS);
+  RETURNS(poll(NULL, 0, short_ms), 0);
+  took(short_ms);
 }
 static void ppoll_mask(void) {
   // SIGUSR1 is blocked but during the wait.
@@ -184,11 +184,11 @@ static void ppoll_mask(void) {
   CHECK(sigismember(&now, SIGUSR1), "ppoll did not put the mask back");
 }
 static void ppoll_expires(void) {
-  struct timespec span = span_ms(SHORT_MS);
+  struct timespec span = span_ms(short_ms);
   struct pollfd set = {ends[0], POLLIN, 0};
   start();
   RETURNS(ppoll(&set, 1, &span, NULL), 0);
-  took(SHORT_MS);
+  took(short_ms);
 }
 static void select_infinite(void) {
   fd_set set;
@@ -207,10 +207,10 @@ static void select_stdin(void) {
   wait_line();
 }
 static void select_expires(void) {
-  struct timeval span = {0, SHORT_MS * 1000};
+  struct timeval span = {short_ms / 1000, short_ms % 1000 * 1000};
   start();
   RETURNS(select(0, NULL, NULL, NULL, &span), 0);
-  took(SHORT_MS);
+  took(short_ms);
 }
 static void pselect_mask(void) {
   sigset_t none;
@@ -321,7 +321,7 @@ static void signal_condition(void) {
   pthread_mutex_unlock(&mutex);
 }
 static void wait_condition_expires(void) {
-  struct timespec deadline = in_ms(CLOCK_REALTIME, SHORT_MS);
+  struct timespec deadline = in_ms(CLOCK_REALTIME, short_ms);
   start();
   pthread_mutex_lock(&mutex);
   RETURNS(pthread_cond_timedwait(&condition, &mutex, &deadline), ETIMEDOUT);
@@ -342,7 +342,7 @@ static void wait_semaphore_long(void) {
   was_released();
 }
 static void wait_semaphore_expires(void) {
-  struct timespec deadline = in_ms(CLOCK_REALTIME, SHORT_MS);
+  struct timespec deadline = in_ms(CLOCK_REALTIME, short_ms);
   errno = 0;
   int got = sem_timedwait(&semaphore, &deadline);
   CHECK(got == -1 && errno == ETIMEDOUT, "sem_timedwait returned %d: %s", got, strerror(errno));
@@ -381,12 +381,12 @@ static void futex_relative(
   was_released();
 }
 static void futex_expires(void) {
-  struct timespec span = span_ms(SHORT_MS);
+  struct timespec span = span_ms(short_ms);
   start();
   errno = 0;
   long got = futex(&word, FUTEX_WAIT_PRIVATE, 0, &span);
   CHECK(got == -1 && errno == ETIMEDOUT, "futex returned %ld: %s", got, strerror(errno));
-  took(SHORT_MS);
+  took(short_ms);
 }
 static void futex_shared(void) {
   RETURNS(futex(&word, FUTEX_WAIT, 0, NULL), 0);
@@ -459,7 +459,7 @@ static void eventfd_write_five(void) {
 }
 static void make_timerfd(void) {
   MUST(other_fd = timerfd_create(CLOCK_MONOTONIC, 0));
-  struct itimerspec when = {.it_value = span_ms(SHORT_MS)};
+  struct itimerspec when = {.it_value = span_ms(short_ms)};
   start();
   MUST(timerfd_settime(other_fd, 0, &when, NULL));
 }
@@ -467,7 +467,7 @@ static void read_timerfd(void) {
   uint64_t value = 0;
   RETURNS(read(other_fd, &value, 8), 8);
   CHECK(value == 1, "timerfd: %llu", (unsigned long long)value);
-  took(SHORT_MS);
+  took(short_ms);
 }
 static void make_signalfd(void) {
   block_usr1();
@@ -663,6 +663,7 @@ int main(int argc, char** argv) {
   }
   if (!strcmp(argv[1], "--list")) return 0;
   CHECK(subject, "no case %s", argv[1]);
+  if (getenv("CKPT_TEST_SHORT_MS")) short_ms = atol(getenv("CKPT_TEST_SHORT_MS"));
   seed();
   main_thread = pthread_self();
   MUST(sem_init(&blocker_ready, 0, 0));
