@@ -22,7 +22,7 @@ all_steps=(packages build format types pytest pytest-user tidy sanitized fuzz)
 quick_steps=(build format types unit quick)
 # These come after all others, in the order of worth, each while that many minutes of `minutes` remain.
 long_steps=(kernels deb debian13)
-declare -A needs_minutes=([kernels]=15 [deb]=35 [debian13]=60)
+declare -A needs_minutes=([kernels]=15 [deb]=40 [debian13]=60)
 minutes=${CKPT_TEST_MINUTES:-80}
 ordinary_user=ckpt-test
 fuzz_seconds=${CKPT_FUZZ_SECONDS:-5}
