@@ -12,6 +12,7 @@
 #include "base/error.hpp"
 #include "base/io.hpp"
 #include "proc/text.hpp"
+#include "state/namespaces.hpp"
 
 namespace ckpt::state {
 
@@ -52,12 +53,6 @@ bool is_privileged() {
   return (proc::ProcessDir(::getpid()).status().effective_capabilities & kBoth) == kBoth;
 }
 
-bool is_zero_setting(const char* path) {
-  auto text = try_read_file(path);
-  if (text && text->ends_with('\n')) text->pop_back();
-  return text == "0";
-}
-
 struct Offsets {
   timespec monotonic{};
   timespec boottime{};
@@ -84,17 +79,6 @@ Offsets read_offsets() {
 void write_file(const char* path, const std::string& text) {
   const UniqueFd file = open_file(path, O_WRONLY);
   write_all(file.get(), text, path);
-}
-
-// A user namespace in which we are who we are, and may have a time namespace.
-void enter_user_namespace() {
-  const auto uid = ::geteuid();
-  const auto gid = ::getegid();
-  if (::unshare(CLONE_NEWUSER) != 0)
-    throw_errno("clocks: make a user namespace, as -clock keep needs (use -clock real)", errno);
-  write_file("/proc/self/setgroups", "deny");
-  write_file("/proc/self/uid_map", fmt::format("{} {} 1", uid, uid));
-  write_file("/proc/self/gid_map", fmt::format("{} {} 1", gid, gid));
 }
 
 void enter_time_namespace(const ClockState& saved) {
@@ -171,8 +155,7 @@ void check_clocks(ClockMode mode) {
          "-clock keep needs a time namespace, and user.max_time_namespaces allows none: use "
          "-clock real");
   if (is_privileged()) return;
-  if (is_zero_setting("/proc/sys/user/max_user_namespaces") ||
-      is_zero_setting("/proc/sys/kernel/unprivileged_userns_clone"))
+  if (!may_have_user_namespace())
     fail(ErrorKind::refused,
          "-clock keep needs a user namespace, which this system does not allow an ordinary user: "
          "use -clock real");
@@ -194,7 +177,7 @@ void enter_clocks(const std::optional<ClockState>& saved, ClockMode mode,
     return;
   }
   if (!is_privileged()) {
-    enter_user_namespace();
+    enter_user_namespace("clocks: make a user namespace, as -clock keep needs (use -clock real)");
     notes.emplace_back(
         "to keep its clocks the program runs in a user namespace: files of other users look as if "
         "they belonged to nobody");

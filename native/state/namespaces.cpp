@@ -1,0 +1,54 @@
+#include "state/namespaces.hpp"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+
+#include "base/error.hpp"
+#include "base/io.hpp"
+#include "proc/process_dir.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+void write_file(const char* path, const std::string& text) {
+  const UniqueFd file = open_file(path, O_WRONLY);
+  write_all(file.get(), text, path);
+}
+
+}  // namespace
+
+bool may_make_namespaces() {
+  constexpr unsigned kCapSysAdmin = 21;
+  return ((proc::ProcessDir(::getpid()).status().effective_capabilities >> kCapSysAdmin) & 1U) != 0;
+}
+
+bool is_zero_setting(const char* path) {
+  auto text = try_read_file(path);
+  if (text && text->ends_with('\n')) text->pop_back();
+  return text == "0";
+}
+
+bool may_have_user_namespace() {
+  return ::access("/proc/self/ns/user", F_OK) == 0 &&
+         !is_zero_setting("/proc/sys/user/max_user_namespaces") &&
+         !is_zero_setting("/proc/sys/kernel/unprivileged_userns_clone");
+}
+
+void enter_user_namespace(const std::string& what) {
+  static bool entered = false;
+  if (entered) return;
+  const auto uid = ::geteuid();
+  const auto gid = ::getegid();
+  if (::unshare(CLONE_NEWUSER) != 0) throw_errno(what, errno);
+  entered = true;
+  write_file("/proc/self/setgroups", "deny");
+  write_file("/proc/self/uid_map", fmt::format("{} {} 1", uid, uid));
+  write_file("/proc/self/gid_map", fmt::format("{} {} 1", gid, gid));
+}
+
+}  // namespace ckpt::state

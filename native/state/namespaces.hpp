@@ -1,0 +1,22 @@
+// Namespaces (namespaces(7)) that a restored program is put into by whoever starts it, which must
+// have one thread.
+#pragma once
+
+#include <string>
+
+namespace ckpt::state {
+
+/// Whether this process may make namespaces of other kinds without one for users (CAP_SYS_ADMIN).
+bool may_make_namespaces();
+
+/// Whether the system lets an ordinary user have a user namespace, as far as its settings tell.
+bool may_have_user_namespace();
+
+/// A user namespace in which we are who we are, and may make namespaces of other kinds. Only once.
+/// Throws Error; `what` says what it is for.
+void enter_user_namespace(const std::string& what);
+
+/// Whether a file of /proc holds "0".
+bool is_zero_setting(const char* path);
+
+}  // namespace ckpt::state
