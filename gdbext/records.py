@@ -294,11 +294,14 @@ class Library(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """What `_native.validate()` found: what GDB should load, and what the user should be told."""
+    """What `_native.validate()` found: what GDB should load, and what the user should be told. `hidden`:
+    the program will see files that GDB cannot look at as it does.
+    """
 
     executable: str
     executable_replaced: bool
     libraries: Tuple[Library, ...]
+    hidden: bool
     notes: Tuple[str, ...]
 
     @classmethod
@@ -311,6 +314,7 @@ class Checked(NamedTuple):
                 Library(read(each, "path", str), read(each, "copy", str))
                 for each in read_list(source, "libraries", dict)
             ),
+            read(source, "hidden", bool, False),
             read_list(source, "notes", str),
         )
 

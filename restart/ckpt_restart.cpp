@@ -311,6 +311,7 @@ int main(int argc, char** argv) {
       {"auto", ClockMode::automatic}, {"keep", ClockMode::keep}, {"real", ClockMode::real}};
   const std::map<std::string, FilesMode> file_modes = {{"auto", FilesMode::automatic},
                                                        {"real", FilesMode::real},
+                                                       {"sandbox", FilesMode::sandbox},
                                                        {"private", FilesMode::private_copies},
                                                        {"strict", FilesMode::strict}};
   CLI::App app(
@@ -330,7 +331,7 @@ int main(int argc, char** argv) {
       ->type_name("MODE")
       ->transform(CLI::CheckedTransformer(clock_modes).description(""));
   app.add_option("--files", options.restore.files,
-                 "auto, real, private or strict: how open files come back")
+                 "auto, real, sandbox, private or strict: how files come back")
       ->type_name("MODE")
       ->transform(CLI::CheckedTransformer(file_modes).description(""));
   std::vector<std::string> replaced;

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..session.restoring import Restored
     from ..store import Store
 
-FILES = ("auto", "real", "private", "strict")
+FILES = ("auto", "real", "sandbox", "private", "strict")
 
 
 class Options(Parsed):
@@ -39,8 +39,9 @@ class Options(Parsed):
     files: str = value(
         "files",
         "POLICY",
-        "auto: a file as it was is opened again, of another one a private copy (the default);\n"
-        "real: whatever is there now; private: private copies of all;\n"
+        "auto: real if the files are as they were and nobody else writes to them, else sandbox\n"
+        "(the default); real: whatever is there now; sandbox: the files as they were, by name,\n"
+        "too, and nothing reaches the user's; private: copies of open files only;\n"
         "strict: an error when anything has changed.",
         default="auto",
         choices=FILES,

@@ -102,7 +102,9 @@ def _restore(store: Store, request: RestoreRequest, name: str, path: Path, image
     with store.in_use() if store.check() else nullcontext():
         with Progress("Checking") as progress:
             checked = Checked.of(
-                native.module().validate(str(path), request.options.table(), progress, fd=image)
+                native.module().validate(
+                    str(path), {**request.options.table(), "ending": _ending()}, progress, fd=image
+                )
             )
         events.before_restore.emit(
             events.About(name, path, int(gdb.selected_inferior().pid)), show
@@ -137,6 +139,13 @@ def _check_session() -> None:
             raise CkptError("the program is running: stop it first")
         inferior.check_not_recording()
         inferior.check_no_checkpoints()
+
+
+def _ending() -> List[int]:
+    """Processes that the restore ends: they are nobody to be kept apart from."""
+    target = gdb.selected_inferior()
+    is_core = getattr(getattr(target, "connection", None), "type", "") == "core"
+    return [int(target.pid)] if target.pid and not is_core else []
 
 
 def _end_old_program(ask: bool) -> None:
@@ -348,6 +357,9 @@ class _Restore:
         with Snapshot.of(self._image, self._path, self._store.root) as snapshot:
             names = dict(linkmap.libraries(snapshot))
         files = overlay.files_for(names, replaced)
+        if not files and self._checked.hidden:
+            # GDB would look as the program does, which it may not.
+            files = {name: path for name, path in names.items() if os.path.isabs(name)}
         if not files:
             return
         root = str(settings.parameter("sysroot") or "")

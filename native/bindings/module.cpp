@@ -57,15 +57,18 @@ ckpt::state::RestoreOptions restore_options(const Json& json) {
     options.files = Mode::automatic;
   else if (files == "real")
     options.files = Mode::real;
+  else if (files == "sandbox")
+    options.files = Mode::sandbox;
   else if (files == "private")
     options.files = Mode::private_copies;
   else if (files == "strict")
     options.files = Mode::strict;
   else
-    throw Error(ErrorKind::usage, "files: one of auto, real, private, strict");
+    throw Error(ErrorKind::usage, "files: one of auto, real, sandbox, private, strict");
   if (json.contains("file"))
     for (const auto& pair : json.at("file")) options.replaced_files[pair.at(0)] = pair.at(1);
   if (json.contains("env")) options.environment = json.at("env").get<std::vector<std::string>>();
+  if (json.contains("ending")) options.ending = json.at("ending").get<std::set<ckpt::Tid>>();
   const char* const names[] = {"stdin", "stdout", "stderr"};  // NOLINT(modernize-avoid-c-arrays)
   for (int stream = 0; stream < 3; ++stream)
     if (json.contains(names[stream]) && !json.at(names[stream]).is_null())
@@ -167,6 +170,7 @@ py::object validate(const std::string& path, const py::dict& options_dict, py::o
   return to_python({{"executable", checked.executable},
                     {"executable_replaced", checked.executable_replaced},
                     {"libraries", std::move(libraries)},
+                    {"hidden", checked.hidden},
                     {"notes", checked.notes}});
 }
 

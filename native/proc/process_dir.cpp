@@ -49,6 +49,8 @@ bool has_ended(const std::string& directory) {
 
 }  // namespace
 
+std::vector<Tid> all_processes() { return numeric_entries<Tid>("/proc"); }
+
 ProcessDir::ProcessDir(Tid pid) : pid_(pid), through_(pid) {
   const std::string tasks = fmt::format("/proc/{}/task", pid);
   if (!has_ended(fmt::format("{}/{}", tasks, pid))) return;

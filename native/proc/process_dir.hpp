@@ -14,6 +14,9 @@
 
 namespace ckpt::proc {
 
+/// Ids of all processes that /proc shows.
+std::vector<Tid> all_processes();
+
 class ProcessDir {
  public:
   /// Names a process by the kernel id it has in our PID namespace. Reads only whether its main

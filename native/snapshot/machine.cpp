@@ -11,6 +11,7 @@
 #include "base/io.hpp"
 #include "proc/text.hpp"
 #include "snapshot/interrupted.hpp"
+#include "state/neighbours.hpp"
 #include "state/xstate.hpp"
 
 namespace ckpt::snapshot {
@@ -65,11 +66,9 @@ std::string kernel_release() {
 Json describe_machine() {
   utsname names{};
   ::uname(&names);
-  std::string boot = try_read_file("/proc/sys/kernel/random/boot_id").value_or("");
-  if (!boot.empty() && boot.back() == '\n') boot.pop_back();
   return {{"kernel", names.release},
           {"hostname", names.nodename},
-          {"boot_id", boot},
+          {"boot_id", state::boot_id()},
           {"cpu_flags", processor_features()},
           {"xstate", state::xstate_layout_to_json(state::own_xstate_layout())}};
 }

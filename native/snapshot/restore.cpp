@@ -281,6 +281,7 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   const int highest =
       snapshot.descriptors.descriptors.empty() ? 0 : snapshot.descriptors.descriptors.back().fd;
   InheritedBuilder builder(std::max(highest + 1, 16));
+  files.enter_sandbox();
   Opened opened = open_everything(snapshot, files, builder);
   const std::string program = files.content_path(snapshot.program);
   fault_point("restore-exec");
@@ -334,7 +335,7 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
                             opened.all.empty() ? highest + 1 : opened.all.back() + 1);
   const auto id_change = change_of_ids(snapshot, options, result);
   state::make_descriptions(calls, snapshot.descriptors, snapshot.process.directory, id_change,
-                           opened.descriptions, result.notes);
+                           files.original_runs(), opened.descriptions, result.notes);
   fault_point("restore-descriptions");
   state::place_descriptors(main, scratch, snapshot.descriptors, opened.table, opened.descriptions);
   state::link_descriptors(calls, snapshot.descriptors, id_change, result.notes);

@@ -1,5 +1,6 @@
 #include "snapshot/snapshot.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -12,6 +13,7 @@
 #include "snapshot/environment.hpp"
 #include "snapshot/kernel_pages.hpp"
 #include "snapshot/machine.hpp"
+#include "state/namespaces.hpp"
 #include "state/terminal_input.hpp"
 
 namespace ckpt::snapshot {
@@ -34,6 +36,48 @@ auto reading(const std::string& path, Function function) {
       error.add_context(path);
     throw;
   }
+}
+
+using Written = state::FileSource::Written;
+
+// In a sandbox that was asked for, all that the program has open is as it was, written to or not.
+Written written_files(const Snapshot& snapshot, const state::RestoreOptions& options) {
+  const bool all = options.files == state::FilesMode::sandbox;
+  Written written;
+  for (const auto& region : snapshot.space.regions) {
+    if (!region.file || region.backing != state::Backing::shared_file) continue;
+    // "mw": it may be made writable, as long as the file may be written to.
+    const bool writable = region.mapping.has_flag("mw") &&
+                          (region.mapping.write || ::access(region.file->path.c_str(), W_OK) == 0);
+    if (writable || all) written.files.push_back({&*region.file, writable});
+  }
+  for (const auto* description : state::files_in_use(snapshot.descriptors, options))
+    if ((description->flags & O_ACCMODE) != O_RDONLY || all)
+      written.files.push_back({&*description->file, false});
+  const auto add_directory = [&](const std::string& directory) {
+    if (directory.size() > 1 && ::access(directory.c_str(), W_OK) == 0)
+      written.directories.insert(directory);
+  };
+  for (const auto& description : snapshot.descriptors.descriptions)
+    if (const auto* pipe = std::get_if<state::Pipe>(&description.details); pipe && pipe->named)
+      add_directory(description.path.substr(0, description.path.rfind('/')));
+  if (all) add_directory(snapshot.process.directory);
+  return written;
+}
+
+state::Neighbours find_neighbours(const Snapshot& snapshot, const Written& written,
+                                  const state::RestoreOptions& options) {
+  state::Neighbours found;
+  const Tid pid = snapshot.threads.front().lwp;
+  const std::string boot = snapshot.reader.record().at("host").value("boot_id", "");
+  if (!options.ending.contains(pid) && state::still_runs({pid, snapshot.process.start_ticks, boot}))
+    found.original = pid;
+  std::vector<std::string> paths;
+  for (const auto& each : written.files)
+    if (!each.file->deleted) paths.push_back(each.file->path);
+  if (!found.original && options.files != state::FilesMode::real)
+    found.writer = state::find_writer(paths, options.ending);
+  return found;
 }
 
 }  // namespace
@@ -112,6 +156,9 @@ Checked check(const Snapshot& snapshot, state::FileSource& files, bool verify_me
       checked.notes.push_back(fmt::format("{} {} since the snapshot: using the snapshot's own copy",
                                           snapshot.program.path,
                                           state::found_text(state::look_for(snapshot.program))));
+    const auto written = written_files(snapshot, files.options());
+    files.decide_together(written, find_neighbours(snapshot, written, files.options()));
+    checked.hidden = files.wants_sandbox() && !state::may_make_namespaces();
     std::set<std::string> seen = {snapshot.program.path};
     for (const auto& region : snapshot.space.regions) {
       if (!region.file) continue;

@@ -12,7 +12,7 @@
 #include "state/clocks.hpp"
 #include "state/context.hpp"
 #include "state/descriptors.hpp"
-#include "state/kept_file.hpp"
+#include "state/file_source.hpp"
 #include "state/process.hpp"
 #include "state/signals.hpp"
 #include "state/threads.hpp"
@@ -58,6 +58,7 @@ struct Checked {
   std::string executable;  // the file a debugger should read symbols from
   bool executable_replaced = false;
   std::vector<Library> libraries;  // those whose file has changed or is gone
+  bool hidden = false;  // the program will see files that the debugger cannot look at as it does
   std::vector<std::string> notes;
 };
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -40,7 +41,7 @@ struct CaptureContext {
 };
 
 /// How open files come back.
-enum class FilesMode { automatic, real, private_copies, strict };
+enum class FilesMode { automatic, real, sandbox, private_copies, strict };
 
 struct RestoreOptions {
   std::string store;  // directory; empty = the default one
@@ -48,6 +49,7 @@ struct RestoreOptions {
   std::map<std::string, std::string> replaced_files;  // OLD=NEW
   std::map<int, std::string> streams;                 // 0, 1, 2 -> path
   std::vector<std::string> environment;               // NAME=VALUE, to be set
+  std::set<Tid> ending;  // processes that will be gone before the program goes on
 };
 
 }  // namespace ckpt::state

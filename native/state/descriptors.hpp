@@ -24,7 +24,7 @@
 #include "state/event_files.hpp"
 #include "state/file_locks.hpp"
 #include "state/inotify.hpp"
-#include "state/kept_file.hpp"
+#include "state/file_source.hpp"
 #include "state/message_queues.hpp"
 #include "state/pipes.hpp"
 #include "state/ptys.hpp"
@@ -95,6 +95,11 @@ DescriptorTable descriptors_from_json(const image::Json& json);
 /// Decides for every file how it comes back; throws where one cannot. Opens nothing for good.
 void check_descriptors(const DescriptorTable& table, FileSource& files);
 
+/// Regular files that the program will have open: not those in whose place a standard stream is
+/// given.
+std::vector<const Description*> files_in_use(const DescriptorTable& table,
+                                             const RestoreOptions& options);
+
 /// What the restoring program opens and the new one inherits, in the order of the table; empty for
 /// what is made in the process itself. Overridden streams (options) come last: stream -> index.
 struct OpenedDescriptions {
@@ -116,9 +121,10 @@ struct IdChange {
 };
 
 /// Makes in the process, at numbers that are in nobody's way, what it has not inherited: fills in
-/// `inherited`, which has -1 there. What could not be made as it was is said in `notes`.
+/// `inherited`, which has -1 there. What could not be made as it was is said in `notes`. `apart`:
+/// from the process that was saved, which still runs.
 void make_descriptions(tracee::RemoteCalls& calls, const DescriptorTable& table,
-                       const std::string& directory, const IdChange& ids,
+                       const std::string& directory, const IdChange& ids, bool apart,
                        std::vector<int>& inherited, std::vector<std::string>& notes);
 
 /// Puts all descriptions, which the program has at `inherited[i]`, where they belong, and closes

@@ -85,8 +85,8 @@ UniqueFd open_again(const Description& description) {
   return fd;
 }
 
-PipeMaker make_pipes(const DescriptorTable& table) {
-  PipeMaker pipes;
+PipeMaker make_pipes(const DescriptorTable& table, FileSource& files) {
+  PipeMaker pipes(files);
   std::set<std::uint64_t> in_packets;
   for (const Description& description : table.descriptions)
     if (const auto* pipe = std::get_if<Pipe>(&description.details))
@@ -114,19 +114,25 @@ std::map<int, UniqueFd> make_ptys(const DescriptorTable& table) {
 
 }  // namespace
 
-void check_descriptors(const DescriptorTable& table, FileSource& files) {
-  std::set<std::size_t> overridden;  // descriptions nobody refers to but an overridden stream
+std::vector<const Description*> files_in_use(const DescriptorTable& table,
+                                             const RestoreOptions& options) {
   std::set<std::size_t> used;
   for (const auto& descriptor : table.descriptors)
-    (files.options().streams.contains(descriptor.fd) ? overridden : used)
-        .insert(descriptor.description);
-  for (std::size_t i = 0; i < table.descriptions.size(); ++i) {
-    const Description& description = table.descriptions[i];
-    if (description.kind != DescriptionKind::file) continue;
-    if (overridden.contains(i) && !used.contains(i)) continue;
-    // A name that outlives the file is no use to a program that had already removed it.
-    files.check(*description.file, FileSource::Use::data);
-  }
+    if (!options.streams.contains(descriptor.fd)) used.insert(descriptor.description);
+  std::set<std::size_t> overridden;  // nobody refers to them but a stream
+  for (const auto& descriptor : table.descriptors)
+    if (!used.contains(descriptor.description)) overridden.insert(descriptor.description);
+  std::vector<const Description*> files;
+  for (std::size_t i = 0; i < table.descriptions.size(); ++i)
+    if (table.descriptions[i].kind == DescriptionKind::file && !overridden.contains(i))
+      files.push_back(&table.descriptions[i]);
+  return files;
+}
+
+void check_descriptors(const DescriptorTable& table, FileSource& files) {
+  // A name that outlives the file is no use to a program that had already removed it.
+  for (const Description* description : files_in_use(table, files.options()))
+    files.check(*description->file, FileSource::Use::data);
   for (const auto& [stream, path] : files.options().streams) {
     struct stat status {};
     const bool exists = ::stat(path.c_str(), &status) == 0;
@@ -141,7 +147,7 @@ void check_descriptors(const DescriptorTable& table, FileSource& files) {
 
 OpenedDescriptions open_descriptions(const DescriptorTable& table, FileSource& files) {
   OpenedDescriptions opened;
-  const PipeMaker pipes = make_pipes(table);
+  const PipeMaker pipes = make_pipes(table, files);
   std::map<int, UniqueFd> masters = make_ptys(table);
   for (const Description& description : table.descriptions) {
     UniqueFd fd;
@@ -175,8 +181,8 @@ OpenedDescriptions open_descriptions(const DescriptorTable& table, FileSource& f
       case DescriptionKind::message_queue: {
         std::vector<std::string> notes;
         fd = open_message_queue(std::get<MessageQueue>(description.details),
-                                static_cast<int>(description.flags), notes);
-        for (auto& note : notes) files.note(std::move(note));
+                                static_cast<int>(description.flags), files.apart(""), notes);
+        for (const auto& note : notes) files.note(note);
         break;
       }
       case DescriptionKind::lost: fd = open_file("/", O_PATH); break;
@@ -275,9 +281,9 @@ bool is_made_inside(DescriptionKind kind) {
 }  // namespace
 
 void make_descriptions(RemoteCalls& calls, const DescriptorTable& table,
-                       const std::string& directory, const IdChange& ids,
+                       const std::string& directory, const IdChange& ids, bool apart,
                        std::vector<int>& inherited, std::vector<std::string>& notes) {
-  SocketMaker sockets(calls, directory, notes);
+  SocketMaker sockets(calls, directory, apart, notes);
   bool has_sockets = false;
   for (std::size_t i = 0; i < table.descriptions.size(); ++i) {
     const Description& description = table.descriptions[i];

@@ -146,17 +146,19 @@ MessageQueue message_queue_from_json(const Json& json) {
   return queue;
 }
 
-UniqueFd open_message_queue(const MessageQueue& queue, int flags, std::vector<std::string>& notes) {
+UniqueFd open_message_queue(const MessageQueue& queue, int flags, bool apart,
+                            std::vector<std::string>& notes) {
   const int again = flags & (O_ACCMODE | O_NONBLOCK);
   if (!queue.name.empty()) {
     UniqueFd found(::mq_open(queue.name.c_str(), O_RDWR | O_CLOEXEC));
     const bool exists = static_cast<bool>(found) || errno != ENOENT;
-    if (found && is_as_it_was(found.get(), queue))
+    if (!apart && found && is_as_it_was(found.get(), queue))
       return open_file(fmt::format("/proc/self/fd/{}", found.get()), again);
-    notes.push_back(
-        fmt::format("message queue {} {} since the snapshot: the program gets a private "
-                    "copy of what it was",
-                    queue.name, exists ? "has changed" : "is gone"));
+    const std::string_view why = apart    ? "is used by the process that was saved"
+                                 : exists ? "has changed since the snapshot"
+                                          : "is gone since the snapshot";
+    notes.push_back(fmt::format(
+        "message queue {} {}: the program gets a private copy of what it was", queue.name, why));
   }
   mq_attr attributes{};
   attributes.mq_maxmsg = queue.most_messages;

@@ -32,8 +32,10 @@ MessageQueue read_message_queue(CaptureContext& context, const std::string& obje
 image::Json message_queue_to_json(const MessageQueue& queue);
 MessageQueue message_queue_from_json(const image::Json& json);
 
-/// Opens the queue itself if it is as it was, else a new one of no name; `flags` as in mq_open(3).
-/// Says in `notes` when it is another one.
-UniqueFd open_message_queue(const MessageQueue& queue, int flags, std::vector<std::string>& notes);
+/// Opens the queue itself if it is as it was and the program need not be kept `apart` from the one
+/// that was saved, else a new one of no name; `flags` as in mq_open(3). Says in `notes` when it is
+/// another one.
+UniqueFd open_message_queue(const MessageQueue& queue, int flags, bool apart,
+                            std::vector<std::string>& notes);
 
 }  // namespace ckpt::state

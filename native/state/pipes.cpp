@@ -36,11 +36,13 @@ std::vector<std::string> pipe_content(int reader, std::uint64_t capacity_bytes) 
   }
 }
 
-// The FIFO itself, if it is the one that it was and nothing is in it.
-bool open_named(const std::string& path, const Pipe& pipe, UniqueFd& reader, UniqueFd& writer) {
+// The FIFO itself, if it is the one that it was and nothing is in it. An overlay has another
+// device.
+bool open_named(const std::string& path, const Pipe& pipe, bool any_device, UniqueFd& reader,
+                UniqueFd& writer) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0 || !S_ISFIFO(status.st_mode) || status.st_ino != pipe.id ||
-      status.st_dev != pipe.device)
+      (status.st_dev != pipe.device && !any_device))
     return false;
   reader.reset(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   int waiting = 0;
@@ -85,7 +87,12 @@ Pipe pipe_from_json(const Json& json) {
 void PipeMaker::make(const Pipe& pipe, const std::string& path, bool packets) {
   if (made_.contains(pipe.id)) return;
   Ends ends;
-  if (!pipe.named || !open_named(path, pipe, ends.reader, ends.writer)) {
+  const bool apart = pipe.named && files_.apart(path);
+  if (apart)
+    files_.note(fmt::format(
+        "FIFO {} is used by the process that was saved: the program gets a pipe of its own", path));
+  if (!pipe.named || apart ||
+      !open_named(path, pipe, files_.in_sandbox(path), ends.reader, ends.writer)) {
     std::array<int, 2> both{};
     // pipe2(2) gives O_DIRECT (packets) to the writing end alone, so any end may ask for it.
     if (::pipe2(both.data(), O_CLOEXEC | (packets ? O_DIRECT : 0)) != 0)

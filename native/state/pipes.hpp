@@ -8,6 +8,7 @@
 
 #include "base/unique_fd.hpp"
 #include "image/format.hpp"
+#include "state/file_source.hpp"
 
 namespace ckpt::state {
 
@@ -28,6 +29,9 @@ Pipe pipe_from_json(const image::Json& json);
 /// All pipes of a program, made again in the restoring one.
 class PipeMaker {
  public:
+  /// `files` knows from whom the program must be kept apart.
+  explicit PipeMaker(FileSource& files) : files_(files) {}
+
   /// `path`: of a FIFO; one that is still there and empty is used again. Twice the same: no matter.
   void make(const Pipe& pipe, const std::string& path, bool packets);
   void fill(const Pipe& pipe);
@@ -40,6 +44,7 @@ class PipeMaker {
     UniqueFd writer;
     bool filled = false;
   };
+  FileSource& files_;
   std::map<std::uint64_t, Ends> made_;
 };
 

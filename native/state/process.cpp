@@ -16,6 +16,7 @@
 
 #include "base/error.hpp"
 #include "base/io.hpp"
+#include "state/sandbox.hpp"
 
 namespace ckpt::state {
 
@@ -195,7 +196,9 @@ void report_surroundings(CaptureContext& context) {
         Severity::changed, "process", "working directory",
         fmt::format("{} is deleted: the program comes back in the directory of the restore",
                     directory->substr(0, directory->size() - kDeleted.size())));
-  // Of time namespaces the clocks are kept; of the id namespace, the ids.
+  // Of time namespaces the clocks are kept; of the id namespace, the ids. A sandbox is made again
+  // where it is needed, with its files.
+  const bool ours = is_sandboxed(process);
   constexpr auto kNamespaces = std::to_array<std::pair<const char*, const char*>>({
       {"mnt", "mounts"},
       {"net", "network"},
@@ -208,6 +211,7 @@ void report_surroundings(CaptureContext& context) {
   const proc::ProcessDir own(::getpid());
   std::string names;
   for (const auto& [name, what] : kNamespaces) {
+    if (ours && (std::string_view(name) == "mnt" || std::string_view(name) == "user")) continue;
     const std::string file = fmt::format("ns/{}", name);
     const auto theirs = process.link(file);
     if (theirs && theirs != own.link(file))

@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -93,9 +94,11 @@ std::string address_text(const std::string& address);
 /// Makes all sockets of a program in the process being restored.
 class SocketMaker {
  public:
-  /// `directory`: the working directory of the program, for the names of local sockets.
-  SocketMaker(tracee::RemoteCalls& calls, std::string directory, std::vector<std::string>& notes)
-      : calls_(calls), directory_(std::move(directory)), notes_(notes) {}
+  /// `directory`: the working directory of the program, for the names of local sockets. `apart`:
+  /// the process that was saved still runs, and what is sent to its addresses is for that one.
+  SocketMaker(tracee::RemoteCalls& calls, std::string directory, bool apart,
+              std::vector<std::string>& notes)
+      : calls_(calls), directory_(std::move(directory)), apart_(apart), notes_(notes) {}
 
   void add(const Socket& socket, const std::string& object);
   /// Makes them; each then has a number. What cannot be made as it was is said in the notes.
@@ -123,12 +126,15 @@ class SocketMaker {
   void make_waiting(Made& made);
   void make_plain(Made& made);
   void make_dead(Made& made);
+  void find_taken();
   int create(const Socket& socket);
   bool bind(Made& made, int fd, const std::string& address, bool must);
+  bool bind_name(Made& made, int fd, const std::string& address, bool must);
   bool bind_path(Made& made, int fd, const std::string& address);
   std::int64_t connect(int fd, const std::string& address);
   int accept(int fd);
   std::string name_of(int fd, int domain);
+  void set_flag(int fd, int name, bool on);
   void set_options(int fd, const Socket& socket, bool late);
   void send(int from, const SocketMessage& message, const std::string& to,
             const std::function<int(std::size_t)>& number_of, const Made& receiver);
@@ -139,9 +145,12 @@ class SocketMaker {
 
   tracee::RemoteCalls& calls_;
   std::string directory_;
+  bool apart_;
   std::vector<std::string>& notes_;
   std::map<std::uint64_t, Made> made_;
   std::vector<std::uint64_t> order_;
+  std::set<std::string> taken_;               // addresses that another process has, too
+  std::map<std::string, std::string> moved_;  // what the program's sockets have in their place
 };
 
 }  // namespace ckpt::state

@@ -74,6 +74,20 @@ bool in_use(const std::string& path) {
   return table && (*table).find(" " + path + "\n") != std::string::npos;
 }
 
+bool is_on(const Socket& socket, int name) {
+  return std::any_of(socket.options.begin(), socket.options.end(), [&](const SocketOption& option) {
+    return option.level == SOL_SOCKET && option.name == name &&
+           option.value.find_first_not_of('\0') != std::string::npos;
+  });
+}
+
+// Whether it would get its address although another process has it, and some of what is sent there.
+bool would_share(const Socket& socket) {
+  return (socket.domain == AF_INET || socket.domain == AF_INET6) &&
+         (is_on(socket, SO_REUSEPORT) ||
+          (socket.protocol != IPPROTO_TCP && is_on(socket, SO_REUSEADDR)));
+}
+
 }  // namespace
 
 void SocketMaker::add(const Socket& socket, const std::string& object) {
@@ -94,6 +108,7 @@ void SocketMaker::make() {
       if (made.socket->role == role && made.fd < 0) (this->*maker)(made);
     }
   };
+  if (apart_) find_taken();
   each(SocketRole::listening, &SocketMaker::make_listening);
   for (const std::uint64_t id : order_) {
     Made& made = made_.at(id);
@@ -127,11 +142,32 @@ void SocketMaker::make() {
   }
 }
 
+// Before any of ours is there, which may share an address among themselves.
+void SocketMaker::find_taken() {
+  for (const std::uint64_t id : order_) {
+    const Socket& socket = *made_.at(id).socket;
+    if (socket.name.empty() || !would_share(socket) || taken_.contains(socket.name)) continue;
+    const int fd = create(socket);
+    set_flag(fd, SO_REUSEPORT, false);
+    // Connections that are still closing are nobody's.
+    set_flag(fd, SO_REUSEADDR, socket.protocol == IPPROTO_TCP);
+    const Addr at = calls_.put(std::string_view(socket.name));
+    if (calls_.attempt(SYS_bind, {word(fd), at.value, socket.name.size()}) == -EADDRINUSE)
+      taken_.insert(socket.name);
+    calls_.attempt(SYS_close, {word(fd)});
+  }
+}
+
 int SocketMaker::create(const Socket& socket) {
   const int fd = calls_.open("socket", SYS_socket,
                              {word(socket.domain), word(socket.type), word(socket.protocol)});
   set_options(fd, socket, false);
   return fd;
+}
+
+void SocketMaker::set_flag(int fd, int name, bool on) {
+  const Addr value = calls_.put_value(static_cast<int>(on));
+  calls_.attempt(SYS_setsockopt, {word(fd), SOL_SOCKET, word(name), value.value, sizeof(int)});
 }
 
 void SocketMaker::set_options(int fd, const Socket& socket, bool late) {
@@ -204,53 +240,49 @@ bool SocketMaker::bind_path(Made& made, int fd, const std::string& address) {
   return true;
 }
 
+// An address of a network, or an abstract name.
+bool SocketMaker::bind_name(Made& made, int fd, const std::string& address, bool must) {
+  const Socket& socket = *made.socket;
+  // Connections of the program that are still closing keep the port otherwise.
+  if (socket.protocol == IPPROTO_TCP) set_flag(fd, SO_REUSEADDR, true);
+  const auto try_to_bind = [&](const std::string& name) {
+    const Addr at = calls_.put(std::string_view(name));
+    return calls_.attempt(SYS_bind, {word(fd), at.value, name.size()});
+  };
+  const bool taken = taken_.contains(address);
+  std::int64_t result = taken ? -EADDRINUSE : try_to_bind(address);
+  if (result == -EADDRINUSE && !taken && socket.protocol == IPPROTO_TCP) {
+    forget_closed_connections(address);
+    result = try_to_bind(address);
+  }
+  if (result != 0 && must) {
+    const auto moved = moved_.find(address);
+    const std::string other = moved != moved_.end()      ? moved->second
+                              : socket.domain == AF_UNIX ? family_only(AF_UNIX)
+                                                         : with_any_port(address);
+    if (try_to_bind(other) != 0) try_to_bind(loopback(socket.domain));
+    const std::string now = name_of(fd, socket.domain);
+    if (taken) moved_.emplace(address, now);
+    note(made, fmt::format("{} is taken ({}): the program's socket is at {} instead",
+                           address_text(address), describe_errno(static_cast<int>(-result)),
+                           address_text(now)));
+  }
+  if (result != 0 && !must && socket.domain == AF_UNIX)
+    note(made, fmt::format("{} is taken ({}): the program's socket has no name",
+                           address_text(address), describe_errno(static_cast<int>(-result))));
+  if (socket.protocol == IPPROTO_TCP) set_flag(fd, SO_REUSEADDR, is_on(socket, SO_REUSEADDR));
+  return result == 0;
+}
+
 // `must`: it needs a name, whatever it is.
 bool SocketMaker::bind(Made& made, int fd, const std::string& address, bool must) {
   const Socket& socket = *made.socket;
   if (address.empty()) return true;
-  const std::string text = address_text(address);
   bool bound = false;
-  if (socket.domain == AF_UNIX && !text.starts_with('@')) {
+  if (socket.domain == AF_UNIX && !address_text(address).starts_with('@')) {
     bound = bind_path(made, fd, address);
   } else {
-    const int on = 1;
-    if (socket.protocol == IPPROTO_TCP) {
-      // Connections of the program that are still closing keep the port otherwise.
-      const Addr value = calls_.put_value(on);
-      calls_.attempt(SYS_setsockopt, {word(fd), SOL_SOCKET, SO_REUSEADDR, value.value, sizeof on});
-    }
-    const auto try_to_bind = [&] {
-      const Addr at = calls_.put(std::string_view(address));
-      return calls_.attempt(SYS_bind, {word(fd), at.value, address.size()});
-    };
-    std::int64_t result = try_to_bind();
-    if (result == -EADDRINUSE && socket.protocol == IPPROTO_TCP) {
-      forget_closed_connections(address);
-      result = try_to_bind();
-    }
-    bound = result == 0;
-    if (!bound && must) {
-      const std::string other =
-          socket.domain == AF_UNIX ? family_only(AF_UNIX) : with_any_port(address);
-      const Addr other_at = calls_.put(std::string_view(other));
-      if (calls_.attempt(SYS_bind, {word(fd), other_at.value, other.size()}) != 0) {
-        const std::string here = loopback(socket.domain);
-        const Addr here_at = calls_.put(std::string_view(here));
-        calls_.attempt(SYS_bind, {word(fd), here_at.value, here.size()});
-      }
-      note(made, fmt::format("{} is taken ({}): the program's socket is at {} instead", text,
-                             describe_errno(static_cast<int>(-result)),
-                             address_text(name_of(fd, socket.domain))));
-    }
-    if (socket.protocol == IPPROTO_TCP) {
-      const bool had =
-          std::any_of(socket.options.begin(), socket.options.end(), [](const SocketOption& option) {
-            return option.level == SOL_SOCKET && option.name == SO_REUSEADDR;
-          });
-      const int off = had ? 1 : 0;
-      const Addr value = calls_.put_value(off);
-      calls_.attempt(SYS_setsockopt, {word(fd), SOL_SOCKET, SO_REUSEADDR, value.value, sizeof off});
-    }
+    bound = bind_name(made, fd, address, must);
     return bound;
   }
   if (!bound && must) {

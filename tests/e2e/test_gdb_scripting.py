@@ -92,7 +92,7 @@ except AttributeError as error:
     lines = printed.splitlines()
     assert lines[0] == "refused: there is no program being debugged"
     assert lines[1].startswith('refused: there is no snapshot or file "nosuch"')
-    assert lines[2] == "refused: files is one of auto, real, private, strict, not 'sometimes'"
+    assert lines[2] == "refused: files is one of auto, real, sandbox, private, strict, not 'sometimes'"
     assert lines[3].startswith("refused: ") and "fails.py" in lines[3]
     assert "no attribute 'nosuch'" in lines[4]
     assert len(lines) == 5, printed

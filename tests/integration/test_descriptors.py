@@ -105,3 +105,28 @@ def test_not_disturbed(workshop: Workshop, program: str, subject: str) -> None:
     workshop.save(original.pid)
     original.send()
     passed(original.finish(), original.nonce)
+
+
+# What says that an address belongs to the original now; the program then finds itself at another one.
+TAKEN = ("is taken", "another process uses", "this end of the connection is at")
+
+
+# In these the program itself goes to something by a name that is the original's, too: it connects to the address, or makes
+# a file where the original looks for new ones.
+BY_NAME = {("fd_unix", "backlog"), ("fd_unix", "blocked_accept"), ("fd_inet", "blocked_accept"), ("fd_files", "inotify")}
+
+
+@pytest.mark.parametrize(("program", "subject"), [each for each in ALL if each not in BY_NAME])
+def test_beside_the_original(workshop: Workshop, program: str, subject: str) -> None:
+    """What was restored does its work, and the process that was saved, which still runs, then finds all as it was."""
+    original = workshop.start_program(program, subject)
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    oracle.wait_asleep(original.pid)
+    restart = workshop.restart(saved.image)
+    restart.send()
+    result = restart.finish()
+    if not any(word in line for line in notes(result) for word in TAKEN):
+        passed(result, original.nonce)
+    original.send()
+    passed(original.finish(), original.nonce)

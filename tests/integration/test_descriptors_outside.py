@@ -125,7 +125,7 @@ def test_lock_is_taken(workshop: Workshop) -> None:
     original = workshop.start_program("fd_files", "posix_lock")
     oracle.wait_asleep(original.pid)
     saved = workshop.save(original.pid)
-    restart = workshop.restart(saved.image)
+    restart = workshop.restart(saved.image, "--files", "real")
     restart.send()
     said = notes(restart.finish())
     # Two may read at once.

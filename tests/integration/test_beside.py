@@ -1,0 +1,217 @@
+"""A restored program beside the process that was saved, which still runs: neither finds traces of the other."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support import oracle
+from support.checkpoint import Way, Workshop, full, notes, passed, restored_pid
+from support.oracle import fingerprint
+from support.processes import Result, Running
+
+SUBJECTS = """
+    posix_memory mapped_file named_semaphore written_file two_files byte_fifo
+    reuse_port_udp reuse_address_udp reuse_port_tcp
+""".split()
+MOVED = [subject for subject in SUBJECTS if subject.startswith("reuse")]
+
+
+def test_list_is_complete(workshop: Workshop) -> None:
+    assert workshop.start([workshop.program("fd_shared"), "--list"]).finish().output.split() == SUBJECTS
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_alone(workshop: Workshop, subject: str) -> None:
+    """The test itself is right: the program passes without any checkpoint."""
+    running = workshop.start_program("fd_shared", subject)
+    running.send()
+    passed(running.finish(), running.nonce)
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_not_beside_anybody(workshop: Workshop, subject: str) -> None:
+    """With the original gone they are the program's own things, and nothing is said."""
+    original = workshop.start_program("fd_shared", subject)
+    oracle.wait_asleep(original.pid)
+    before = oracle.look(original.pid, workshop.register_dump)
+    saved = workshop.save(original.pid)
+    original.kill()
+    restart = workshop.restart(saved.image)
+    restored_pid(restart, before)
+    restart.send()
+    result = restart.finish()
+    passed(result, original.nonce)
+    assert not notes(result), f"{result}"
+
+
+@contextmanager
+def _both(workshop: Workshop, subject: str, way: Way, *options: str) -> Iterator[tuple[Running, Running]]:
+    """The process that was saved, and what was restored beside it, both waiting to be let go."""
+    original = workshop.start_program("fd_shared", subject, way=way)
+    oracle.wait_asleep(original.pid)
+    before = oracle.look(original.pid, workshop.register_dump)
+    saved = workshop.save(original.pid)
+    oracle.wait_asleep(original.pid)
+    # Its ids are taken.
+    restart = workshop.restart(saved.image, *options)
+    restored_pid(restart, before)
+    yield original, restart
+
+
+def _finish(running: Running) -> Result:
+    running.send()
+    return running.finish()
+
+
+def _said(result: Result, subject: str, original: Running) -> None:
+    said = notes(result)
+    if subject in MOVED:
+        assert len(said) == 2 and all("is taken" in line and "instead" in line for line in said), f"{result}"
+    elif subject == "named_semaphore":
+        # The C library has removed the name under which it made it: to the kernel it has none.
+        assert not said, f"{result}"
+    else:
+        assert len(said) == 1 and said[0].startswith(f"process {original.pid}, which was saved, still runs: "), f"{result}"
+        assert "(-files real: the files themselves)" in said[0], f"{result}"
+
+
+@pytest.mark.parametrize("way", full(threads=(1, 4), ids=("auto",)), ids=str)
+@pytest.mark.parametrize("first", ["copy", "original"])
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_neither_disturbs_the_other(workshop: Workshop, subject: str, first: str, way: Way) -> None:
+    with _both(workshop, subject, way) as (original, restart):
+        if first == "original":
+            passed(_finish(original), original.nonce)
+            result = _finish(restart)
+        else:
+            result = _finish(restart)
+            passed(_finish(original), original.nonce)
+        passed(result, original.nonce)
+        _said(result, subject, original)
+
+
+def test_files_real_shares_them(workshop: Workshop) -> None:
+    """Asked for, the two have their files in common, as two processes that opened them."""
+    with _both(workshop, "mapped_file", Way(), "--files", "real") as (original, restart):
+        result = _finish(restart)
+        passed(result, original.nonce)
+        assert not notes(result), f"{result}"
+        theirs = _finish(original)
+        assert theirs.status == 1 and "the variable is 42" in theirs.output, f"{theirs}"
+
+
+def test_files_strict_refuses(workshop: Workshop) -> None:
+    original = workshop.start_program("fd_shared", "written_file")
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    line = workshop.refused(saved.image, "--files", "strict")
+    assert "written would be written to" in line and f"process {original.pid}, which was saved, still runs" in line
+    passed(_finish(original), original.nonce)
+
+
+# --- somebody else writes to the files ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["descriptor", "mapping"])
+def test_somebody_else_writes_to_a_file(workshop: Workshop, how: str) -> None:
+    """Both files of the program come back as copies; the file is as the other one leaves it."""
+    original = workshop.start_program("fd_shared", "two_files")
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    original.kill()
+    data, journal = workshop.directory / "data", workshop.directory / "journal"
+    script = {
+        "descriptor": "f = open(sys.argv[1], 'r+b')",
+        "mapping": "f = open(sys.argv[1], 'r+b'); m = mmap.mmap(f.fileno(), 0); f.close()",
+    }[how]
+    writer = workshop.start(
+        ["/usr/bin/python3", "-c", f"import sys, mmap\n{script}\nprint('READY 0', flush=True)\nsys.stdin.readline()", data]
+    )
+    writer.ready()
+    before = fingerprint(data), fingerprint(journal)
+    result = _finish(workshop.restart(saved.image))
+    passed(result, original.nonce)
+    (said,) = notes(result)
+    assert re.match(rf"process {writer.pid} \(python3[^)]*\) can write to {re.escape(str(data))}: ", said), said
+    assert f"in a sandbox over {workshop.directory} (-files real: the files themselves)" in said, said
+    assert (fingerprint(data), fingerprint(journal)) == before
+
+
+def test_a_reader_is_nobody_to_be_kept_from(workshop: Workshop) -> None:
+    original = workshop.start_program("fd_shared", "two_files")
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    original.kill()
+    with (workshop.directory / "data").open("rb") as file:
+        result = _finish(workshop.restart(saved.image))
+        passed(result, original.nonce)
+        assert not notes(result), f"{result}"
+        assert file.read() == b"data!"
+
+
+# --- one program's files are decided together --------------------------------------------------------------------
+
+# There both kinds of namespaces that a sandbox takes are had from the system, but not the sandbox.
+NO_MOUNTS = "echo 0 > /proc/sys/user/max_mnt_namespaces; exec \"$@\""
+
+
+def _restart(workshop: Workshop, image: Path, sandbox: bool, *options: str) -> Running:
+    command = workshop.restart_command(image, *options)
+    return workshop.start(command if sandbox else ["unshare", "-U", "-r", "sh", "-c", NO_MOUNTS, "sh", *command])
+
+
+@pytest.mark.parametrize("sandbox", [True, False], ids=["sandbox", "private"])
+@pytest.mark.parametrize("changed", ["data", "journal"])
+def test_one_file_has_changed(workshop: Workshop, changed: str, sandbox: bool) -> None:
+    """What the program writes to comes back together, all of it: never half of a transaction."""
+    original = workshop.start_program("fd_shared", "two_files")
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    original.kill()
+    files = {name: workshop.directory / name for name in ("data", "journal")}
+    files[changed].write_text("other")
+    before = {name: fingerprint(path) for name, path in files.items()}
+    for _ in range(5):
+        result = _finish(_restart(workshop, saved.image, sandbox))
+        passed(result, original.nonce)
+        said = "\n".join(notes(result))
+        assert f"{files[changed]} has changed since the snapshot: " in said, said
+        if sandbox:
+            assert f"in a sandbox over {workshop.directory} " in said, said
+        else:
+            assert f"the program gets private copies of {files['data']}, {files['journal']}; by name" in said, said
+        assert {name: fingerprint(path) for name, path in files.items()} == before
+
+
+def test_one_file_may_not_be_written_to_any_more(workshop: Workshop) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write to any file; the ordinary user runs this")
+    original = workshop.start_program("fd_shared", "two_files")
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    original.kill()
+    (workshop.directory / "journal").chmod(0o400)
+    result = _finish(workshop.restart(saved.image))
+    passed(result, original.nonce)
+    assert any("journal may not be opened any more" in line for line in notes(result)), f"{result}"
+    assert (workshop.directory / "data").read_bytes() == b"data"
+
+
+@pytest.mark.parametrize("sandbox", [True, False], ids=["sandbox", "private"])
+def test_a_file_too_large_to_be_kept_is_copied_as_it_is(workshop: Workshop, sandbox: bool) -> None:
+    """It is as it was, which is as good as a copy in the store."""
+    original = workshop.start_program("fd_shared", "two_files")
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid, None, "--file-limit", "5")
+    original.kill()
+    journal = workshop.directory / "journal"
+    (workshop.directory / "data").write_text("other")
+    before = fingerprint(journal)
+    result = _finish(_restart(workshop, saved.image, sandbox))
+    passed(result, original.nonce)
+    assert fingerprint(journal) == before
