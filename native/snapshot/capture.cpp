@@ -30,6 +30,7 @@
 #include "state/huge_pages.hpp"
 #include "state/process.hpp"
 #include "state/signals.hpp"
+#include "state/sysv_ipc.hpp"
 #include "state/terminal.hpp"
 #include "state/terminal_input.hpp"
 #include "state/threads.hpp"
@@ -56,6 +57,7 @@ struct Captured {
   state::SignalState signals;
   state::TimerState timers;
   std::vector<state::EndedChild> children;
+  state::SysvObjects sysv;
   state::ClockState clocks;
   state::AddressSpace space;
   state::DescriptorTable descriptors;
@@ -234,6 +236,7 @@ Answers interrogate(CaptureContext& context, Captured& captured,
     captured.signals = state::capture_signals(context, main, scratch);
     captured.process = state::capture_process(context, main, scratch);
     captured.children = state::capture_children(context, main, scratch);
+    captured.sysv = state::capture_sysv_objects(context);
     captured.clocks = state::capture_clocks(context, main, scratch);
     capture_timers_and_queues(context, captured, main, scratch);
     state::report_process(context, main, scratch);
@@ -384,6 +387,7 @@ Json make_record(const CaptureRequest& request, const CaptureContext& context,
           {"signals", state::signals_to_json(captured.signals)},
           {"timers", state::timers_to_json(captured.timers)},
           {"children", state::children_to_json(captured.children)},
+          {"sysv", state::sysv_objects_to_json(captured.sysv)},
           {"clocks", state::clocks_to_json(captured.clocks)},
           {"terminal", request.terminal},
           {"terminal_size", state::read_terminal_size(context.process)},

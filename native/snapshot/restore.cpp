@@ -275,6 +275,16 @@ state::IdChange change_of_ids(const Snapshot& snapshot, const TransplantOptions&
   return change;
 }
 
+// A number that the program remembers must not lead to somebody else's object.
+bool needs_own_ipc(const Snapshot& snapshot, bool original_runs) {
+  const auto& regions = snapshot.space.regions;
+  const auto is_in_the_way = [&](const state::Region& region) {
+    return region.segment && (original_runs || state::is_taken(*region.segment));
+  };
+  return std::any_of(regions.begin(), regions.end(), is_in_the_way) ||
+         (original_runs && !snapshot.sysv.empty()) || state::is_missing(snapshot.sysv);
+}
+
 Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
                              const TransplantOptions& options, bool keep_ids) {
   raise_file_limit();
@@ -287,6 +297,8 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   fault_point("restore-exec");
 
   Transplanted result;
+  if (needs_own_ipc(snapshot, files.original_runs()))
+    files.note(state::enter_ipc_namespace(snapshot.sysv));
   state::enter_clocks(snapshot.clocks, options.clock, result.notes);
   Child child(start_program(snapshot, program, options, opened.all, keep_ids));
   const Tid pid = child.pid();

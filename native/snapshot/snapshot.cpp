@@ -102,6 +102,7 @@ Snapshot::Snapshot(image::Reader opened) : reader(std::move(opened)) {
     if (record.contains("terminal_input"))
       terminal_input = state::input_from_json(record.at("terminal_input"));
     if (record.contains("children")) children = state::children_from_json(record.at("children"));
+    if (record.contains("sysv")) sysv = state::sysv_objects_from_json(record.at("sysv"));
     descriptors = state::descriptors_from_json(record.at("files"));
     return 0;
   });

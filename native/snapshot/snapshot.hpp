@@ -15,6 +15,7 @@
 #include "state/file_source.hpp"
 #include "state/process.hpp"
 #include "state/signals.hpp"
+#include "state/sysv_ipc.hpp"
 #include "state/threads.hpp"
 #include "state/timers.hpp"
 
@@ -35,6 +36,7 @@ struct Snapshot {
   state::SignalState signals;
   state::TimerState timers;
   std::vector<state::EndedChild> children;
+  state::SysvObjects sysv;
   std::optional<state::ClockState> clocks;
   state::DescriptorTable descriptors;
   std::string terminal_input;  // typed and not read

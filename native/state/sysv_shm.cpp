@@ -12,16 +12,13 @@
 #include "base/error.hpp"
 #include "base/io.hpp"
 #include "proc/process_dir.hpp"
+#include "state/sysv_ipc.hpp"
 
 namespace ckpt::state {
 
 namespace {
 
 using image::Json;
-
-bool is_in_our_namespace(const CaptureContext& context) {
-  return context.process.link("ns/ipc") == proc::ProcessDir(::getpid()).link("ns/ipc");
-}
 
 // The id for the next segment that anybody makes. Needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN.
 void choose_next_id(int id) {
@@ -33,7 +30,9 @@ void choose_next_id(int id) {
 }  // namespace
 
 std::optional<SysvSegment> look_at_segment(CaptureContext& context, const proc::Mapping& mapping) {
-  if (!mapping.path.starts_with("/SYSV") || !is_in_our_namespace(context)) return std::nullopt;
+  if (!mapping.path.starts_with("/SYSV")) return std::nullopt;
+  const IpcVisit visit(context.process);
+  if (!visit.there()) return std::nullopt;
   // ipc/shm.c: the inode's number is the id.
   if (mapping.inode > static_cast<std::uint64_t>(std::numeric_limits<int>::max()))
     return std::nullopt;
@@ -80,10 +79,14 @@ SysvSegment sysv_segment_from_json(const Json& json) {
   return segment;
 }
 
+bool is_taken(const SysvSegment& segment) {
+  shmid_ds status{};
+  return ::shmctl(segment.id, IPC_STAT, &status) == 0 || errno != EINVAL;
+}
+
 void attach_segment(tracee::RemoteThread& thread, const SysvSegment& segment, Addr place,
                     std::vector<std::string>& notes) {
-  shmid_ds status{};
-  if (::shmctl(segment.id, IPC_STAT, &status) != 0 && errno == EINVAL) choose_next_id(segment.id);
+  if (!is_taken(segment)) choose_next_id(segment.id);
   const int id = static_cast<int>(thread.checked_call(
       "shmget", SYS_shmget, {IPC_PRIVATE, segment.size_bytes, IPC_CREAT | segment.mode | 0600U}));
   const std::int64_t attached =

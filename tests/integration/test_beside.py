@@ -16,8 +16,9 @@ from support.processes import Result, Running
 
 SUBJECTS = """
     posix_memory mapped_file named_semaphore written_file two_files byte_fifo
-    reuse_port_udp reuse_address_udp reuse_port_tcp
+    reuse_port_udp reuse_address_udp reuse_port_tcp segment semaphores queue
 """.split()
+SYSTEM_V = "the program's System V objects are its own, under their old ids: others do not see them"
 MOVED = [subject for subject in SUBJECTS if subject.startswith("reuse")]
 
 
@@ -46,7 +47,30 @@ def test_not_beside_anybody(workshop: Workshop, subject: str) -> None:
     restart.send()
     result = restart.finish()
     passed(result, original.nonce)
-    assert not notes(result), f"{result}"
+    # The dead one's segment is still there, by the number that the program knows.
+    assert notes(result) == ([SYSTEM_V] if subject == "segment" else []), f"{result}"
+
+
+@pytest.mark.parametrize("subject", ["segment", "semaphores", "queue"])
+def test_numbers_are_good_for_many_restores(workshop: Workshop, subject: str) -> None:
+    """The program removes what it has at its end; the next restore has it again, also one from a save of the restored."""
+    original = workshop.start_program("fd_shared", subject)
+    oracle.wait_asleep(original.pid)
+    before = oracle.look(original.pid, workshop.register_dump)
+    image = workshop.save(original.pid).image
+    original.send()
+    passed(original.finish(), original.nonce)
+    for _ in range(3):
+        restart = workshop.restart(image)
+        pid = restored_pid(restart, before)
+        oracle.wait_asleep(pid)
+        image = workshop.save(pid).image
+        result = _finish(restart)
+        if subject == "segment" and os.geteuid() != 0:
+            # Nobody has the number, and an ordinary user may not choose it.
+            assert "System V shared memory" in "\n".join(notes(result)), f"{result}"
+        else:
+            passed(result, original.nonce)
 
 
 @contextmanager
@@ -72,6 +96,8 @@ def _said(result: Result, subject: str, original: Running) -> None:
     said = notes(result)
     if subject in MOVED:
         assert len(said) == 2 and all("is taken" in line and "instead" in line for line in said), f"{result}"
+    elif subject in ("segment", "semaphores", "queue"):
+        assert said == [SYSTEM_V], f"{result}"
     elif subject == "named_semaphore":
         # The C library has removed the name under which it made it: to the kernel it has none.
         assert not said, f"{result}"

@@ -17,6 +17,7 @@
 #include "state/report.hpp"
 #include "state/signals.hpp"
 #include "state/threads.hpp"
+#include "state/sysv_ipc.hpp"
 #include "state/timers.hpp"
 
 namespace ckpt::test {
@@ -29,6 +30,9 @@ inline state::KeptFile sample_file(const std::string& path) {
   file.size_bytes = 100'000;
   file.mtime_ns = 1'700'000'000'123'456'789;
   file.ctime_ns = 1'700'000'000'987'654'321;
+  file.mode = 0640;
+  file.uid = 1000;
+  file.gid = 100;
   file.object = image::ObjectRef{"0123456789abcdef0123456789abcdef", 100'000, "server"};
   return file;
 }
@@ -141,6 +145,8 @@ inline image::Json sample_record() {
   process.limits.assign(16, {1024, 4096});
   const std::vector<state::EndedChild> children = {{77, 78, 77, CLD_EXITED, 3, SIGCHLD, 0},
                                                    {79, 79, 0, CLD_KILLED, SIGKILL, 0, 1000}};
+  const state::SysvObjects sysv = {{{5, 0x1234, 0600, {1, 0, 65535}}},
+                                   {{6, 0, 0666, 16384, {{3, std::string("a\0b", 3)}, {1, ""}}}}};
   state::TimerState timers;
   timers.interval[ITIMER_PROF] = {{3, 4}, {5, 999'999}};
   timers.posix.push_back({0, CLOCK_MONOTONIC, SIGEV_SIGNAL, SIGALRM, 7, 0, {{1, 2}, {3, 4}}});
@@ -176,6 +182,7 @@ inline image::Json sample_record() {
       {"signals", state::signals_to_json(signals)},
       {"timers", state::timers_to_json(timers)},
       {"children", state::children_to_json(children)},
+      {"sysv", state::sysv_objects_to_json(sysv)},
       {"clocks", state::clocks_to_json({{5, 6}, {7, 999'999'999}})},
       {"terminal", nullptr},
       {"terminal_input", {104, 105, 0}},

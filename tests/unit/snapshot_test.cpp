@@ -53,6 +53,7 @@ TEST(Record, ComesBackAsItWas) {
   EXPECT_EQ(record.at("files"), state::descriptors_to_json(snapshot.descriptors));
   EXPECT_EQ(record.at("signals"), state::signals_to_json(snapshot.signals));
   EXPECT_EQ(record.at("children"), state::children_to_json(snapshot.children));
+  EXPECT_EQ(record.at("sysv"), state::sysv_objects_to_json(snapshot.sysv));
   EXPECT_EQ(record.at("clocks"), state::clocks_to_json(snapshot.clocks.value()));
   EXPECT_EQ(record.at("timers"), state::timers_to_json(snapshot.timers));
   EXPECT_EQ(record.at("terminal_input"), state::input_to_json(snapshot.terminal_input));
@@ -198,6 +199,12 @@ TEST(Record, WhatCannotBeIsDamage) {
            {"/children/0/status", 256},
            {"/children/0/exit_signal", 65},
            {"/children/1/status", SIGCONT},
+           {"/program/mode", 04755},
+           {"/sysv/semaphores/0/id", -1},
+           {"/sysv/semaphores/0/mode", 01777},
+           {"/sysv/semaphores/0/values", Json::array()},
+           {"/sysv/queues/0/messages/0/type", 0},
+           {"/sysv/queues/0/id", -1},
            {"/timers/interval/2/0/0", -1},
            {"/timers/interval/0/0/1", 1'000'000},
            {"/timers/posix/0/id", -1},

@@ -6,6 +6,10 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <semaphore.h>
+#include <sys/ipc.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 
 enum { SIZE = 4096 };
@@ -185,6 +189,56 @@ static void check_reuse_port_tcp(void) {
   }
 }
 
+// ---- System V objects, known by number
+static int id;
+static void segment(void) {
+  MUST(id = shmget(IPC_PRIVATE, SIZE, IPC_CREAT | 0600));
+  shared = shmat(id, NULL, 0);
+  CHECK(shared != (void*)-1, "set-up: shmat");
+  *shared = 1;
+}
+static void check_segment(void) {
+  check_shared();
+  struct shmid_ds status;
+  MUST(shmctl(id, IPC_STAT, &status));
+  CHECK(status.shm_nattch == 1, "attached %d times", (int)status.shm_nattch);
+  MUST(shmctl(id, IPC_RMID, NULL));
+}
+static void semaphores(void) {
+  MUST(id = semget(IPC_PRIVATE, 2, IPC_CREAT | 0600));
+  struct sembuf up[] = {{.sem_num = 0, .sem_op = 3}, {.sem_num = 1, .sem_op = 7}};
+  MUST(semop(id, up, 2));
+}
+static void check_semaphores(void) {
+  CHECK(semctl(id, 0, GETVAL) == 3, "the first is %d", semctl(id, 0, GETVAL));
+  CHECK(semctl(id, 1, GETVAL) == 7, "the second is %d", semctl(id, 1, GETVAL));
+  struct sembuf down = {.sem_num = 0, .sem_op = -3, .sem_flg = IPC_NOWAIT};
+  MUST(semop(id, &down, 1));
+  MUST(semctl(id, 0, IPC_RMID));
+}
+static void queue(void) {
+  struct {
+    long type;
+    char text[8];
+  } message = {.type = 5, .text = "first"};
+  MUST(id = msgget(IPC_PRIVATE, IPC_CREAT | 0600));
+  MUST(msgsnd(id, &message, sizeof message.text, 0));
+  message.type = 6;
+  MUST(msgsnd(id, &message, 0, 0));
+}
+static void check_queue(void) {
+  struct {
+    long type;
+    char text[8];
+  } message;
+  CHECK(msgrcv(id, &message, sizeof message.text, 6, IPC_NOWAIT) == 0, "the empty message");
+  CHECK(msgrcv(id, &message, sizeof message.text, 0, IPC_NOWAIT) == 8 && message.type == 5 &&
+            !strcmp(message.text, "first"),
+        "the message: %s", strerror(errno));
+  CHECK(msgrcv(id, &message, sizeof message.text, 0, IPC_NOWAIT) < 0 && errno == ENOMSG, "another");
+  MUST(msgctl(id, IPC_RMID, NULL));
+}
+
 int main(int argc, char** argv) {
   static const struct subject subjects[] = {
       {"posix_memory", posix_memory, check_posix_memory},
@@ -196,6 +250,9 @@ int main(int argc, char** argv) {
       {"reuse_port_udp", reuse_port_udp, check_reuse_port_udp},
       {"reuse_address_udp", reuse_address_udp, check_reuse_address_udp},
       {"reuse_port_tcp", reuse_port_tcp, check_reuse_port_tcp},
+      {"segment", segment, check_segment},
+      {"semaphores", semaphores, check_semaphores},
+      {"queue", queue, check_queue},
       {NULL, NULL, NULL}};
   return run_subject(argc, argv, subjects);
 }

@@ -1,0 +1,72 @@
+// System V semaphores and message queues (sysvipc(7)) that the process has used. They are the
+// system's, by numbers that the program remembers. As long as nobody else may notice, the restored
+// program goes on with the ones that there are; beside the process that was saved, or when they are
+// gone, it gets some of its own, under the same numbers, in an IPC namespace.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "image/format.hpp"
+#include "state/context.hpp"
+
+namespace ckpt::state {
+
+struct SysvSemaphores {
+  int id = 0;
+  std::int32_t key = 0;
+  std::uint32_t mode = 0;
+  std::vector<std::uint16_t> values;
+};
+
+struct SysvQueue {
+  struct Message {
+    std::int64_t type = 0;
+    std::string bytes;
+  };
+  int id = 0;
+  std::int32_t key = 0;
+  std::uint32_t mode = 0;
+  std::uint64_t most_bytes = 0;
+  std::vector<Message> messages;
+};
+
+struct SysvObjects {
+  std::vector<SysvSemaphores> semaphores;
+  std::vector<SysvQueue> queues;
+
+  [[nodiscard]] bool empty() const { return semaphores.empty() && queues.empty(); }
+};
+
+/// Those on which the process was the last to do something, as the kernel remembers it.
+SysvObjects capture_sysv_objects(CaptureContext& context);
+
+image::Json sysv_objects_to_json(const SysvObjects& objects);
+SysvObjects sysv_objects_from_json(const image::Json& json);
+
+/// Whether one of them is gone.
+bool is_missing(const SysvObjects& objects);
+
+/// Puts the calling process, which has one thread, and its children into an IPC namespace with
+/// these objects, the first time. Returns what the user is to know: that they are not others' any
+/// more, or why they are still.
+std::string enter_ipc_namespace(const SysvObjects& objects);
+
+/// While it lives, the calling thread is in the IPC namespace of a process, if it may.
+class IpcVisit {
+ public:
+  explicit IpcVisit(const proc::ProcessDir& process);
+  IpcVisit(const IpcVisit&) = delete;
+  IpcVisit& operator=(const IpcVisit&) = delete;
+  ~IpcVisit();
+  /// False in another namespace that could not be entered.
+  [[nodiscard]] bool there() const { return there_; }
+  [[nodiscard]] bool elsewhere() const { return static_cast<bool>(home_); }
+
+ private:
+  UniqueFd home_;
+  bool there_ = true;
+};
+
+}  // namespace ckpt::state
