@@ -43,6 +43,12 @@ _MANIFEST = "ckpt-bundle.json"
 _MANIFEST_LIMIT_BYTES = 64 << 20
 _MOST_OFFSET = (1 << 63) - 1
 _CHUNK = 1 << 24
+# Of an ELF file, in which its build id stands.
+_HEAD_BYTES = 1 << 20
+# A bundle of a few blocks and a hole of gigabytes would fill the store: as many times as what is
+# stored of it may it be long.
+_MOST_HOLES = 16
+_ALWAYS_GOOD_BYTES = 1 << 20
 
 # Called with (done, total) bytes now and then; False cancels.
 Progress = Callable[[int, int], bool]
@@ -217,7 +223,7 @@ def _debug_files(snapshot: Snapshot) -> Iterator[Tuple[str, Path]]:
         if mapping.file is None or mapping.offset != 0 or mapping.backing != "private-file":
             continue
         try:
-            size = min(mapping.size, mapping.file.size)
+            size = min(mapping.size, mapping.file.size, _HEAD_BYTES)
             named = debug_file(snapshot.view(mapping.start, size))
         except (MissingContentError, CkptError):
             continue
@@ -287,6 +293,10 @@ def _open_bundle(fd: int, path: Path) -> Tuple[_Manifest, List[int]]:
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         raise DamagedError(f"{path}: not a regular file")
+    if status.st_size > max(_MOST_HOLES * _stored_bytes(fd, status.st_size), _ALWAYS_GOOD_BYTES):
+        raise DamagedError(
+            f"{path}: most of it is a hole, which no bundle has (a copy without: cp --sparse=never)"
+        )
     head = os.pread(fd, _BLOCK, 0)
     match = re.fullmatch(rb"[0-7]{11}\0", head[124:136])
     size = int(head[124:135], 8) if match else -1
@@ -306,6 +316,10 @@ def _open_bundle(fd: int, path: Path) -> Tuple[_Manifest, List[int]]:
     if at + 2 * _BLOCK != status.st_size:
         raise DamagedError(f"{path}: the bundle is truncated or has something at its end")
     return manifest, places
+
+
+def _stored_bytes(fd: int, size: int) -> int:
+    return sum(length for _, length in _data_ranges(fd, size))
 
 
 def _parse(content: bytes, path: Path) -> _Manifest:

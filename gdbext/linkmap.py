@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import Iterator, NamedTuple, Optional, Set, Tuple
+from typing import Iterator, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .errors import SnapshotError, SymbolError
 from .snapshot import Snapshot
@@ -22,6 +22,8 @@ _DT_NULL, _DT_DEBUG = 0, 21
 # A damaged list has no end.
 _MOST = 1 << 16
 _MOST_NAME_BYTES = 1 << 14
+_MOST_BYTES = 1 << 24  # of all names: many entries may have one
+_MOST_HEADERS = 1 << 16  # e_phnum has 16 bits
 
 
 class Linked(NamedTuple):
@@ -38,9 +40,13 @@ def libraries(snapshot: Snapshot) -> Tuple[Linked, ...]:
     read ends the list.
     """
     found = []
+    room = _MOST_BYTES
     try:
         for name_at, dynamic_at in _entries(snapshot):
             name = os.fsdecode(snapshot.read_cstring(name_at, _MOST_NAME_BYTES))
+            room -= len(name)
+            if room < 0:
+                break
             mapping = snapshot.memory.mapping_at(dynamic_at)
             if name and mapping is not None and mapping.file is not None:
                 found.append(Linked(name, mapping.path))
@@ -68,13 +74,13 @@ def _entries(snapshot: Snapshot) -> Iterator[Tuple[int, int]]:
 def _debug_structure(snapshot: Snapshot) -> int:
     """The address of `struct r_debug`, or 0."""
     dynamic = _dynamic_section(snapshot)
-    while dynamic is not None:
-        tag, value = struct.unpack("<2Q", snapshot.read(dynamic, 16))
+    places: Sequence[int] = () if dynamic is None else range(dynamic, dynamic + 16 * _MOST, 16)
+    for place in places:
+        tag, value = struct.unpack("<2Q", snapshot.read(place, 16))
         if tag == _DT_DEBUG and value:
             return int(value)
         if tag == _DT_NULL:
             break
-        dynamic += 16
     # When the linker itself was executed, with the program as its argument, it is the program here.
     try:
         return snapshot.symbol("_r_debug").address
@@ -89,7 +95,7 @@ def _dynamic_section(snapshot: Snapshot) -> Optional[int]:
         return None
     mapping = snapshot.memory.mapping_at(headers)
     base = dynamic = beginning = None
-    for index in range(count):
+    for index in range(min(count, _MOST_HEADERS)):
         kind, _, offset, address = struct.unpack("<2I2Q", snapshot.read(headers + index * size, 24))
         if kind == _PT_PHDR:
             base = headers - address

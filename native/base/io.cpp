@@ -42,6 +42,21 @@ bool pread_exact(int fd, std::span<std::byte> into, std::uint64_t offset, std::s
   return true;
 }
 
+std::uint64_t stored_bytes(int fd, std::uint64_t offset, std::uint64_t size_bytes) {
+  const auto end = static_cast<off_t>(offset + size_bytes);
+  std::uint64_t stored = 0;
+  for (auto at = static_cast<off_t>(offset); at < end;) {
+    const off_t data = ::lseek(fd, at, SEEK_DATA);
+    if (data < 0 && errno == ENXIO) return stored;  // a hole to the end
+    const off_t hole = data < 0 ? -1 : ::lseek(fd, data, SEEK_HOLE);
+    if (hole <= data) return stored + static_cast<std::uint64_t>(end - at);
+    if (data >= end) return stored;
+    stored += static_cast<std::uint64_t>(std::min(hole, end) - data);
+    at = hole;
+  }
+  return stored;
+}
+
 void pwrite_all(int fd, std::span<const std::byte> bytes, std::uint64_t offset,
                 std::string_view what) {
   while (!bytes.empty()) {

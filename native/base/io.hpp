@@ -21,6 +21,10 @@ UniqueFd duplicate(int fd, std::string_view what);
 /// Reads exactly `into.size()` bytes at `offset`; returns false at a premature end of file.
 bool pread_exact(int fd, std::span<std::byte> into, std::uint64_t offset, std::string_view what);
 
+/// How many of the bytes from `offset` on are stored, and no hole in the file. All of them where
+/// the file system knows no holes. Moves the file's position.
+std::uint64_t stored_bytes(int fd, std::uint64_t offset, std::uint64_t size_bytes);
+
 /// Writes everything at `offset`.
 void pwrite_all(int fd, std::span<const std::byte> bytes, std::uint64_t offset,
                 std::string_view what);

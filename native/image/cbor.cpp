@@ -12,17 +12,19 @@ enum class Major : unsigned { number, negative, bytes, text, array, map, tag, si
 
 }  // namespace
 
-bool is_plain_cbor(std::span<const std::byte> bytes, std::size_t deepest) {
+bool is_plain_cbor(std::span<const std::byte> bytes, const CborLimits& limits) {
   // How many items are still to come, at each level that is open; the whole is one item.
   std::vector<std::uint64_t> open = {1};
   std::size_t at = 0;
+  std::uint64_t items = 0;
+  std::uint64_t containers = 0;
   while (!open.empty()) {
     if (open.back() == 0) {
       open.pop_back();
       continue;
     }
     --open.back();
-    if (at == bytes.size()) return false;
+    if (at == bytes.size() || ++items > limits.most_items) return false;
     const auto first = std::to_integer<unsigned>(bytes[at++]);
     const auto major = static_cast<Major>(first >> 5U);
     const unsigned info = first & 0x1fU;
@@ -48,7 +50,8 @@ bool is_plain_cbor(std::span<const std::byte> bytes, std::size_t deepest) {
         break;
       case Major::array:
       case Major::map:
-        if (value > left || open.size() > deepest) return false;
+        if (value > left || open.size() > limits.deepest) return false;
+        if (++containers > limits.most_containers) return false;
         open.push_back(major == Major::map ? 2 * value : value);
         break;
       case Major::tag: return false;

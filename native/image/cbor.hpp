@@ -7,12 +7,20 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 namespace ckpt::image {
 
+/// What a parser may be given. An item of one byte takes a hundred when it is parsed.
+struct CborLimits {
+  std::size_t deepest = 64;                    // levels of arrays and maps
+  std::uint64_t most_items = UINT64_MAX;       // of any kind, keys among them
+  std::uint64_t most_containers = UINT64_MAX;  // arrays and maps
+};
+
 /// Whether `bytes` are exactly one CBOR item, complete, all lengths definite, without tags, and
-/// arrays and maps nested at most `deepest` levels.
-bool is_plain_cbor(std::span<const std::byte> bytes, std::size_t deepest);
+/// within the limits.
+bool is_plain_cbor(std::span<const std::byte> bytes, const CborLimits& limits);
 
 }  // namespace ckpt::image

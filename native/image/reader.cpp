@@ -28,7 +28,15 @@ namespace {
 
 constexpr std::uint64_t kMostHeaders = 4U << 20U;        // program headers
 constexpr std::uint64_t kMostNoteBytes = 0xffffffffULL;  // n_descsz has 32 bits
-constexpr std::size_t kDeepest = 64;                     // nesting in the record
+
+// A file of a few blocks and a hole of gigabytes is cheap to make, and must not be dear to read:
+// what is read of it is bounded by what is stored. Copies of snapshots may have holes where there
+// were pages of zeros, in extended state above all.
+constexpr std::uint64_t kMostHoles = 16;           // times what is stored
+constexpr std::uint64_t kAlwaysGood = 64U << 10U;  // whatever is stored of it
+constexpr std::uint64_t kMostExtentBytes = 64U << 20U;
+constexpr std::size_t kDeepest = 64;            // nesting in the record
+constexpr std::uint64_t kBytesOfContainer = 8;  // at the least, with its key and its items
 
 template <typename T>
 T read_struct(int fd, std::uint64_t offset, const std::string& path) {
@@ -38,10 +46,20 @@ T read_struct(int fd, std::uint64_t offset, const std::string& path) {
   return value;
 }
 
+bool is_worth(std::uint64_t size_bytes, std::uint64_t stored) {
+  return size_bytes <= kAlwaysGood || size_bytes / kMostHoles <= stored;
+}
+
+[[noreturn]] void refuse_holes(const std::string& path) {
+  fail(ErrorKind::damaged,
+       "{}: most of it is a hole, which no snapshot has (a copy without: cp --sparse=never)", path);
+}
+
 std::vector<std::byte> read_bytes(int fd, std::uint64_t offset, std::uint64_t size_bytes,
                                   std::uint64_t file_bytes, const std::string& path) {
   if (size_bytes > file_bytes || offset > file_bytes - size_bytes)
     fail(ErrorKind::damaged, "{}: the file is truncated", path);
+  if (!is_worth(size_bytes, stored_bytes(fd, offset, size_bytes))) refuse_holes(path);
   std::vector<std::byte> bytes(size_bytes);
   if (!pread_exact(fd, bytes, offset, path))
     fail(ErrorKind::damaged, "{}: the file is truncated", path);
@@ -78,6 +96,10 @@ std::optional<FoundRecord> find_record(std::span<const std::byte> notes) {
     at = name_at + name_room + desc_room;
   }
   return std::nullopt;
+}
+
+CborLimits limits_for(std::uint64_t stored) {
+  return {kDeepest, stored + kAlwaysGood, (stored + kAlwaysGood) / kBytesOfContainer};
 }
 
 }  // namespace
@@ -130,7 +152,9 @@ Reader::Reader(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::m
     fail(ErrorKind::damaged, "{}: the snapshot is damaged: its record has changed", path_);
 
   try {
-    if (!is_plain_cbor(found->cbor, kDeepest))
+    const auto at = static_cast<std::uint64_t>(found->cbor.data() - notes.data());
+    const auto stored = stored_bytes(fd_.get(), notes_offset_ + at, found->cbor.size());
+    if (!is_plain_cbor(found->cbor, limits_for(stored)))
       fail(ErrorKind::damaged, "{}: the snapshot is damaged: its record is malformed", path_);
     const auto* cbor = reinterpret_cast<const std::uint8_t*>(found->cbor.data());
     record_ = Json::from_cbor(cbor, cbor + found->cbor.size());
@@ -140,16 +164,29 @@ Reader::Reader(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::m
   } catch (const Json::exception& error) {
     fail(ErrorKind::damaged, "{}: the snapshot is damaged: {}", path_, error.what());
   }
+  check_extents();
+}
+
+void Reader::check_extents() const {
   Addr last{0};
+  std::uint64_t last_in_file = 0;
+  std::uint64_t bytes = 0;
   for (const Extent& extent : extents_) {
     if (extent.size_bytes == 0 || extent.size_bytes % kPageSize != 0 ||
-        extent.start.value % kPageSize != 0 || extent.start < last ||
-        extent.start.value + extent.size_bytes < extent.start.value ||
-        extent.file_offset > file_bytes_ || extent.size_bytes > file_bytes_ - extent.file_offset)
+        extent.size_bytes > kMostExtentBytes || extent.start.value % kPageSize != 0 ||
+        extent.start < last || extent.start.value + extent.size_bytes < extent.start.value ||
+        extent.file_offset > file_bytes_ || extent.size_bytes > file_bytes_ - extent.file_offset ||
+        extent.file_offset < last_in_file)
       fail(ErrorKind::damaged, "{}: the snapshot is damaged or truncated: memory at {}", path_,
            extent.start);
     last = extent.start + extent.size_bytes;
+    last_in_file = extent.file_offset + extent.size_bytes;
+    bytes += extent.size_bytes;
   }
+  // What the file takes on disk is known already, but is less than what is stored where the file
+  // system compresses.
+  if (!is_worth(bytes, disk_bytes_) && !is_worth(bytes, stored_bytes(fd_.get(), 0, file_bytes_)))
+    refuse_holes(path_);
 }
 
 Reader Reader::open(const std::string& path) {
@@ -181,10 +218,6 @@ void Reader::verify_memory(
       std::vector<std::byte> buffer;
       for (std::size_t i = next++; i < extents_.size() && !stop; i = next++) {
         const Extent& extent = extents_[i];
-        constexpr std::uint64_t kMostBytes = 64U << 20U;
-        if (extent.size_bytes > kMostBytes)
-          fail(ErrorKind::damaged, "{}: the snapshot is damaged: memory at {}", path_,
-               extent.start);
         buffer.resize(extent.size_bytes);
         if (!pread_exact(fd_.get(), buffer, extent.file_offset, path_))
           fail(ErrorKind::damaged, "{}: the file is truncated", path_);
@@ -218,17 +251,18 @@ void Reader::verify_memory(
     std::exception_ptr thrown;  // by progress(): the threads must end before anybody sees it
     std::unique_lock lock(mutex);
     while (running > 0) {
-      finished.wait_for(lock, std::chrono::milliseconds(100));
-      if (!progress || running == 0 || cancelled) continue;
-      lock.unlock();
-      try {
-        cancelled = !progress(done, total);
-      } catch (...) {
-        cancelled = true;
-        thrown = std::current_exception();
+      if (progress && !cancelled) {
+        lock.unlock();
+        try {
+          cancelled = !progress(done, total);
+        } catch (...) {
+          cancelled = true;
+          thrown = std::current_exception();
+        }
+        if (cancelled) stop = true;
+        lock.lock();
       }
-      if (cancelled) stop = true;
-      lock.lock();
+      if (running > 0) finished.wait_for(lock, std::chrono::milliseconds(100));
     }
     lock.unlock();
     for (auto& thread : threads) thread.join();

@@ -1,5 +1,6 @@
 // Reads a snapshot file. A snapshot is untrusted input: every number is checked before it is used,
-// and whatever is wrong is an Error (damaged or unsupported), never a crash.
+// and whatever is wrong is an Error (damaged or unsupported), never a crash. A file costs no more
+// memory and time than is in proportion to what is stored of it: holes do not count.
 #pragma once
 
 #include <functional>
@@ -40,6 +41,7 @@ class Reader {
 
  private:
   Reader(UniqueFd fd, std::string path);
+  void check_extents() const;
 
   UniqueFd fd_;
   std::string path_;

@@ -30,7 +30,7 @@ std::vector<std::byte> bytes_at(const Reader& reader, std::uint64_t offset, std:
 }
 
 /// The first page behind the last segment's bytes.
-std::uint64_t behind_segments(std::span<const std::byte> front) {
+std::uint64_t behind_segments(const Reader& reader, std::span<const std::byte> front) {
   std::uint64_t end = front.size();
   // A section header may follow, which begins with a 0 and so is no PT_LOAD.
   const std::size_t count = (front.size() - sizeof(Elf64_Ehdr)) / sizeof(Elf64_Phdr);
@@ -38,8 +38,11 @@ std::uint64_t behind_segments(std::span<const std::byte> front) {
     const std::size_t at = sizeof(Elf64_Ehdr) + i * sizeof(Elf64_Phdr);
     Elf64_Phdr header{};
     std::memcpy(&header, front.data() + at, sizeof header);
-    if (header.p_type == PT_LOAD && header.p_filesz > 0)
-      end = std::max(end, header.p_offset + header.p_filesz);
+    if (header.p_type != PT_LOAD || header.p_filesz == 0) continue;
+    if (header.p_offset > reader.file_bytes() ||
+        header.p_filesz > reader.file_bytes() - header.p_offset)
+      fail(ErrorKind::damaged, "{}: the snapshot is damaged: its headers", reader.path());
+    end = std::max(end, header.p_offset + header.p_filesz);
   }
   return page_up(end);
 }
@@ -58,7 +61,7 @@ void relabel(const std::string& path, const Label& label) {
   auto ours = make_record_note(record, path);
   const std::uint64_t size = others.size() + ours.size();
 
-  const std::uint64_t free_at = behind_segments(front);
+  const std::uint64_t free_at = behind_segments(reader, front);
   Elf64_Phdr header{};
   std::memcpy(&header, front.data() + sizeof(Elf64_Ehdr), sizeof header);
   const bool fits_before = free_at + size <= header.p_offset;

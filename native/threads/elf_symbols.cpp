@@ -96,6 +96,12 @@ ElfSymbols read_symbols(const std::string& path, SymbolTables tables) {
       dynamic ? find_section(elf.get(), SHT_GNU_versym, version_header) : nullptr;
   Elf_Data* versions = version_section != nullptr ? elf_getdata(version_section, nullptr) : nullptr;
 
+  // Names may share their ends, and in a file that somebody has made for it all of a long one: no
+  // more is copied than many times what there is.
+  constexpr std::uint64_t kMostTimes = 16;
+  std::size_t file_bytes = 0;
+  static_cast<void>(elf_rawfile(elf.get(), &file_bytes));
+  std::uint64_t name_bytes = 0;
   const auto count = static_cast<int>(header.sh_size / header.sh_entsize);
   for (int i = 0; i < count; ++i) {
     GElf_Sym symbol;
@@ -109,6 +115,8 @@ ElfSymbols read_symbols(const std::string& path, SymbolTables tables) {
     const char* name = elf_strptr(elf.get(), header.sh_link, symbol.st_name);
     if (name == nullptr || *name == 0) continue;
     std::string plain = name;
+    name_bytes += plain.size();
+    if (name_bytes > kMostTimes * file_bytes) break;
     if (!dynamic) {
       // A full table writes versions into the names: "@@" for the default one.
       const auto at = plain.find('@');

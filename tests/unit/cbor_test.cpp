@@ -54,19 +54,19 @@ TEST(Cbor, WhatTheWriterEmitsPasses) {
                             nested(kDeepest)}) {
     const auto cbor = Json::to_cbor(value);
     const auto bytes = std::as_bytes(std::span(cbor));
-    EXPECT_TRUE(is_plain_cbor(bytes, kDeepest)) << value.dump().substr(0, 80);
+    EXPECT_TRUE(is_plain_cbor(bytes, {kDeepest})) << value.dump().substr(0, 80);
     // Neither less nor more.
     for (std::size_t size = 0; size < bytes.size(); size += 1 + bytes.size() / 200)
-      EXPECT_FALSE(is_plain_cbor(bytes.first(size), kDeepest)) << value.dump().substr(0, 80);
+      EXPECT_FALSE(is_plain_cbor(bytes.first(size), {kDeepest})) << value.dump().substr(0, 80);
     auto longer = cbor;
     longer.push_back(0);
-    EXPECT_FALSE(is_plain_cbor(std::as_bytes(std::span(longer)), kDeepest));
+    EXPECT_FALSE(is_plain_cbor(std::as_bytes(std::span(longer)), {kDeepest}));
   }
 }
 
 TEST(Cbor, NestingHasALimit) {
   const auto cbor = Json::to_cbor(nested(kDeepest + 1));
-  EXPECT_FALSE(is_plain_cbor(std::as_bytes(std::span(cbor)), kDeepest));
+  EXPECT_FALSE(is_plain_cbor(std::as_bytes(std::span(cbor)), {kDeepest}));
 }
 
 TEST(Cbor, AllElseIsRefused) {
@@ -95,7 +95,7 @@ TEST(Cbor, AllElseIsRefused) {
            "\x9b\xff\xff\xff\xff\xff\xff\xff\xff"s,
            "\xbb\x80\0\0\0\0\0\0\0"s,
        }) {
-    EXPECT_FALSE(is_plain_cbor(bytes_of(text), kDeepest)) << testing::PrintToString(text);
+    EXPECT_FALSE(is_plain_cbor(bytes_of(text), {kDeepest})) << testing::PrintToString(text);
   }
 }
 
