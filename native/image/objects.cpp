@@ -20,6 +20,7 @@
 #include "base/error.hpp"
 #include "base/fault.hpp"
 #include "base/io.hpp"
+#include "image/reader.hpp"
 #include "image/writer.hpp"
 
 namespace ckpt::image {
@@ -137,13 +138,14 @@ std::optional<std::string> Objects::indexed(const struct stat& status) const {
   return text;
 }
 
-void Objects::index(const struct stat& status, const std::string& hash) const {
+void Objects::index(const struct stat& status, const std::string& hash) {
   PendingFile entry(fmt::format("{}/index/{}", directory_, index_name(identity_key(status))), true);
   write_all(entry.fd(), hash, entry.path());
   entry.publish();
+  index_added_[entry.path()] = hash;
 }
 
-ObjectRef Objects::keep(int fd, const std::string& path, bool executable) const {
+ObjectRef Objects::keep(int fd, const std::string& path, bool executable) {
   struct stat status {};
   if (::fstat(fd, &status) != 0) throw_errno(fmt::format("stat {}", path), errno);
   ObjectRef object;
@@ -165,6 +167,7 @@ ObjectRef Objects::keep(int fd, const std::string& path, bool executable) const 
   }
   object.hash = digest_file(fd, path, object.size_bytes);
   if (!present()) {
+    added_.insert(object.hash);
     fault_point("save-objects");
     // The name must be the digest of what is in the store, even if the file changes meanwhile.
     PendingFile copy(place(object.hash, object.name), true, mode);
@@ -178,17 +181,60 @@ ObjectRef Objects::keep(int fd, const std::string& path, bool executable) const 
   return object;
 }
 
-ObjectRef Objects::keep_bytes(const std::string& content, const std::string& name) const {
+ObjectRef Objects::keep_bytes(const std::string& content, const std::string& name) {
   ObjectRef object;
   object.name = object_name(name);
   object.size_bytes = content.size();
   object.hash = digest_hex(std::as_bytes(std::span(content.data(), content.size())));
   if (!find(object)) {
+    added_.insert(object.hash);
     PendingFile copy(place(object.hash, object.name), true);
     write_all(copy.fd(), content, copy.path());
     copy.publish();
   }
   return object;
+}
+
+namespace {
+
+/// The hashes that the snapshots in a store, and those that it has links to, need. Throws Error
+/// when one cannot be read: nobody knows what it needs.
+std::set<std::string> needed_by_snapshots(const std::string& directory) {
+  namespace fs = std::filesystem;
+  std::set<std::string> needed;
+  for (const char* part : {"snapshots", "external"}) {
+    for (const auto& entry : fs::directory_iterator(directory + "/" + part)) {
+      const bool link = fs::is_symlink(entry.symlink_status());
+      if (link ? !fs::exists(entry.path()) : entry.path().extension() != ".ckpt") continue;
+      const Reader reader = Reader::open(entry.path());
+      for (const auto& object : reader.record().at("objects")) needed.insert(object.at("hash"));
+    }
+  }
+  return needed;
+}
+
+}  // namespace
+
+void Objects::take_back(UniqueFd held) noexcept {
+  namespace fs = std::filesystem;
+  try {
+    std::error_code ignored;
+    if (!link_added_.empty()) fs::remove(link_added_, ignored);
+    // Who else saves or restores now may have found here what we have put there.
+    if (added_.empty() || !held || ::flock(held.get(), LOCK_EX | LOCK_NB) != 0) return;
+    const auto needed = needed_by_snapshots(directory_);
+    for (const std::string& hash : added_) {
+      if (needed.contains(hash)) continue;
+      const fs::path place = object_directory(hash);
+      fs::remove_all(place, ignored);
+      fs::remove(place.parent_path(), ignored);  // if that was the last one there
+      for (const auto& [path, content] : index_added_)
+        if (content == hash) fs::remove(path, ignored);
+    }
+  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): `ckpt gc` takes them
+  }
+  added_.clear();
+  index_added_.clear();
 }
 
 std::optional<std::string> Objects::find(const ObjectRef& object) const {
@@ -234,11 +280,13 @@ std::string Objects::new_snapshot(const std::string& program) const {
   return fmt::format("{}/snapshots/{}{}.ckpt", directory_, stem, largest + 1);
 }
 
-void Objects::add_external(const std::string& image_path) const { link(image_path, ""); }
+void Objects::add_external(const std::string& image_path) { link_added_ = link(image_path, ""); }
 
-void Objects::add_claim(const std::string& image_path) const { link(image_path, kClaim); }
+void Objects::add_claim(const std::string& image_path) const {
+  static_cast<void>(link(image_path, kClaim));
+}
 
-void Objects::link(const std::string& image_path, std::string_view prefix) const {
+std::string Objects::link(const std::string& image_path, std::string_view prefix) const {
   namespace fs = std::filesystem;
   std::error_code unreadable;
   for (const auto& link : fs::directory_iterator(directory_ + "/external", unreadable)) {
@@ -246,13 +294,14 @@ void Objects::link(const std::string& image_path, std::string_view prefix) const
     // A claim is less than what lists it.
     if (prefix.empty() && link.path().filename().string().starts_with(kClaim)) continue;
     if (fs::read_symlink(link, gone) == image_path || fs::equivalent(link, image_path, gone))
-      return;
+      return "";
   }
   const std::string name =
       fmt::format("{}/external/{}{}", directory_, prefix,
                   digest_hex(std::as_bytes(std::span(image_path.data(), image_path.size()))));
   if (::symlink(image_path.c_str(), name.c_str()) != 0 && errno != EEXIST)
     throw_errno(fmt::format("create {}", name), errno);
+  return name;
 }
 
 }  // namespace ckpt::image

@@ -5,7 +5,9 @@
 #include <sys/stat.h>
 
 #include <cstdint>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "base/unique_fd.hpp"
@@ -39,10 +41,15 @@ class Objects {
   /// Keeps the content of an open file, unless it is here already, and returns its name.
   /// `path` gives the object's last path component. An executable or library that was kept before
   /// and has not changed since (device, inode, size, mtime, ctime) is not read again.
-  ObjectRef keep(int fd, const std::string& path, bool executable) const;
+  ObjectRef keep(int fd, const std::string& path, bool executable);
 
   /// The same for content that is in memory only.
-  ObjectRef keep_bytes(const std::string& content, const std::string& name) const;
+  ObjectRef keep_bytes(const std::string& content, const std::string& name);
+
+  /// Undoes keep(), keep_bytes() and add_external() for a save that has failed: removes what they
+  /// have added and no snapshot needs. Nothing is removed while somebody else holds the store, who
+  /// may count on it. `held`: what hold() has returned, which ends. Throws nothing.
+  void take_back(UniqueFd held) noexcept;
 
   /// Where an object is; nothing when the store does not have it. Checks the size only.
   [[nodiscard]] std::optional<std::string> find(const ObjectRef& object) const;
@@ -56,7 +63,7 @@ class Objects {
 
   /// Remembers a snapshot that lies outside the store, so that its objects are kept. Nothing is
   /// done when a link leads to it already, whoever made it.
-  void add_external(const std::string& image_path) const;
+  void add_external(const std::string& image_path);
   /// Notes that an image elsewhere is used, whoever has made it: its objects are kept as well, but
   /// it is not listed.
   void add_claim(const std::string& image_path) const;
@@ -67,10 +74,14 @@ class Objects {
   [[nodiscard]] std::string object_directory(const std::string& hash) const;
   [[nodiscard]] std::string place(const std::string& hash, const std::string& name) const;
   [[nodiscard]] std::optional<std::string> indexed(const struct stat& status) const;
-  void index(const struct stat& status, const std::string& hash) const;
-  void link(const std::string& image_path, std::string_view prefix) const;
+  void index(const struct stat& status, const std::string& hash);
+  /// The link that was made, or nothing.
+  [[nodiscard]] std::string link(const std::string& image_path, std::string_view prefix) const;
 
   std::string directory_;
+  std::set<std::string> added_;  // hashes
+  std::string link_added_;
+  std::map<std::string, std::string> index_added_;  // files of the index, and the hashes in them
 };
 
 /// The last component of a path, made safe to be a file name.

@@ -415,23 +415,8 @@ bool is_inside(const std::string& path, const std::string& directory) {
   return path.starts_with(directory + "/");
 }
 
-}  // namespace
-
-CaptureResult capture(const CaptureRequest& request) {
+CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request) {
   const auto begin = std::chrono::steady_clock::now();
-  fault_point("save-begin");
-  if (request.threads.empty()) fail(ErrorKind::usage, "no threads to save");
-  if (!request.overwrite && ::access(request.output.c_str(), F_OK) == 0)
-    fail(ErrorKind::exists, "{} exists already", request.output);
-  const proc::ProcessDir process(request.pid);
-  state::refuse_impossible(process);
-
-  CaptureContext context(request.pid, image::Objects::open_or_create(request.store));
-  const UniqueFd store = context.objects.hold();
-  context.file_limit_bytes = request.file_limit_bytes;
-  context.progress = request.progress;
-  context.read_code = request.read_code;
-
   Captured captured;
   const auto boundary = hide_boundary(context);
   const auto mappings = context.process.mappings();
@@ -479,11 +464,35 @@ CaptureResult capture(const CaptureRequest& request) {
   result.path = request.output;
   result.threads = captured.threads.size();
   result.fidelity = context.report.sorted();
-  result.file_bytes = writer.finish(notes, make_record(request, context, captured, extents));
+  // Before there is the file: what fails now leaves a link that leads nowhere, which nobody sees.
   if (!is_inside(request.output, context.objects.directory() + "/snapshots"))
     context.objects.add_external(request.output);
+  result.file_bytes = writer.finish(notes, make_record(request, context, captured, extents));
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return result;
+}
+
+}  // namespace
+
+CaptureResult capture(const CaptureRequest& request) {
+  fault_point("save-begin");
+  if (request.threads.empty()) fail(ErrorKind::usage, "no threads to save");
+  if (!request.overwrite && ::access(request.output.c_str(), F_OK) == 0)
+    fail(ErrorKind::exists, "{} exists already", request.output);
+  const proc::ProcessDir process(request.pid);
+  state::refuse_impossible(process);
+
+  CaptureContext context(request.pid, image::Objects::open_or_create(request.store));
+  UniqueFd store = context.objects.hold();
+  context.file_limit_bytes = request.file_limit_bytes;
+  context.progress = request.progress;
+  context.read_code = request.read_code;
+  try {
+    return capture_in(context, request);
+  } catch (...) {
+    context.objects.take_back(std::move(store));
+    throw;
+  }
 }
 
 unsigned long debugger_options(bool attached) {
