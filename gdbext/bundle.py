@@ -420,6 +420,8 @@ def _import(
                 _copy_in(fd, next(at), out, 0, each.size, path)
                 if digest_file(out, str(target)) != each.hash:
                     raise DamagedError(f"{path}: the bundle is damaged: {_debug_member(each)}")
+        # Before it is there: somebody else has written its session.
+        store.marks.note_imported(name)
         with new_file(image, force=force) as out:
             os.ftruncate(out, manifest.size)
             for offset, length in manifest.ranges:
@@ -431,7 +433,7 @@ def _import(
                 os.replace(fresh, debug)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    store.register(name, image)
+    store.register(name, image, own=False)
     return image
 
 

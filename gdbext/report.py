@@ -125,7 +125,7 @@ def saved(
 def fidelity(found: Iterable[Fidelity]) -> List[str]:
     """The fidelity report, worst first; empty when everything will come back as it was."""
     lines = [
-        f"  {each.severity}: " + printable(f"{each.object}: {each.kind}: {each.text}")
+        "  " + printable(f"{each.severity}: {each.object}: {each.kind}: {each.text}")
         for each in sorted(found, key=lambda each: each.rank)
     ]
     return ["Will not come back as it was:", *lines] if lines else []
@@ -326,10 +326,15 @@ class RestoredHere(NamedTuple):
 
 
 def info(
-    name: str, path: str, record: Record, here: Sequence[RestoredHere] = (), vdso: str = ""
+    name: str,
+    path: str,
+    record: Record,
+    here: Sequence[RestoredHere] = (),
+    vdso: str = "",
+    strange: Sequence[str] = (),
 ) -> List[str]:
     """`ckpt info NAME`. `here`: what was restored from it and is still there. `vdso`: what a restore
-    here does about its vdso, if anything.
+    here does about its vdso, if anything. `strange`: what it would leave out of the session.
     """
     main = record.threads[0]
     facts = [
@@ -373,6 +378,7 @@ def info(
             f"  {each.fd:<4} {printable(each.kind)}: {printable(each.path)}"
             for each in record.files
         ]
+    lines += [f"note: {printable(line)}" for line in strange]
     return lines + fidelity(record.fidelity)
 
 
@@ -381,19 +387,30 @@ def _both_ids(kernel: int, remembered: int) -> str:
 
 
 def info_table(
-    name: str, path: str, record: Record, here: Sequence[RestoredHere] = ()
+    name: str,
+    path: str,
+    record: Record,
+    here: Sequence[RestoredHere] = (),
+    strange: Sequence[str] = (),
 ) -> Dict[str, Any]:
-    """`ckpt info NAME -json`: the whole record, with the name and the file it is under now, and
-    what was restored from it and is still there.
+    """`ckpt info NAME -json`: the whole record, with the name and the file it is under now, what was
+    restored from it and is still there, and lines about what a restore would leave out.
     """
     return {
         **record.raw,
         "name": name,
         "file": path,
         "restored": [each._asdict() for each in here],
+        "left_out": list(strange),
     }
 
 
-def info_json(name: str, path: str, record: Record, here: Sequence[RestoredHere] = ()) -> str:
+def info_json(
+    name: str,
+    path: str,
+    record: Record,
+    here: Sequence[RestoredHere] = (),
+    strange: Sequence[str] = (),
+) -> str:
     """The same as text."""
-    return as_json(info_table(name, path, record, here))
+    return as_json(info_table(name, path, record, here, strange))

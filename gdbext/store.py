@@ -6,6 +6,7 @@
     index/                 the native module's cache
     debug/NAME/            separate debug information that came with the imported snapshot NAME
     scratch/               what a running restore needs for a while
+    sessions/, imported/   whose words the sessions of snapshots are (`trust`)
 
 Everything in it is the user's own: directories 0700, files 0600. Snapshots hold a program's memory,
 with its secrets, and the objects are executed; so a store that somebody else could write to is
@@ -22,12 +23,11 @@ import fcntl
 import os
 import re
 import stat
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from . import overlay
+from . import sweeping, trust
 from .errors import CkptError, StoreError
 from .naming import NAME_LIMIT, check_name, is_name, is_pattern, matches
 from .records import Record
@@ -35,10 +35,7 @@ from .records import Record
 SUFFIX = ".ckpt"
 # How the names of links in external/ begin that keep objects, and list nothing.
 _CLAIM = "claim-"
-# What is in scratch/ belongs to a process: of this machine, or of another one with the same store,
-# whose ids mean nothing here.
-_SCRATCH_S = 7 * 86400
-_SCRATCH = re.compile(r"(?:sysroot|overlay|core|live)-(\d+)(?:-\d+)?(?:\.ckpt)?")
+_PARTS = ("snapshots", "objects", "external", "debug", "scratch", *trust.DIRECTORIES)
 
 Describe = Callable[[Path], Record]
 
@@ -116,6 +113,7 @@ class Store:
 
     def __init__(self, root: Path, describe: Describe) -> None:
         self.root = root
+        self.marks = trust.Marks(root)
         self._describe = describe
 
     @property
@@ -145,7 +143,7 @@ class Store:
         except OSError as error:
             raise StoreError(f"the store {self.root}: {error.strerror}") from None
         self._check_owned(self.root, found)
-        for name in ("snapshots", "objects", "external", "debug", "scratch"):
+        for name in _PARTS:
             try:
                 self._check_owned(self.root / name, (self.root / name).stat())
             except FileNotFoundError:
@@ -173,10 +171,7 @@ class Store:
             self.root.parent.mkdir(parents=True, exist_ok=True)
             for path in (
                 self.root,
-                *(
-                    self.root / name
-                    for name in ("snapshots", "objects", "external", "debug", "scratch")
-                ),
+                *(self.root / name for name in _PARTS),
             ):
                 # The mode is given at creation, so there is no moment in which others could look
                 # in.
@@ -341,6 +336,21 @@ class Store:
                 found.append(word)
         return list(dict.fromkeys(found))
 
+    def is_own_session(self, path: Path, record: Record, fd: Optional[int] = None) -> bool:
+        """Whether this user's GDB has saved the session in the image at `path`, with this store. One
+        without a session says nothing that could be another's. `fd`: the image, if it is open.
+        """
+        if not record.session:
+            return True
+        try:
+            owner = os.stat(path if fd is None else fd).st_uid
+        except OSError:
+            return False
+        imported = self.marks.is_imported(path.stem) and os.path.samefile(
+            path.parent, self.snapshots_directory
+        )
+        return owner == os.geteuid() and not imported and self.marks.knows_session(record.session)
+
     # -- naming ------------------------------------------------------------------------------------
 
     def default_name(self, program: str, kind: str = "") -> str:
@@ -363,12 +373,15 @@ class Store:
 
     # -- changing ----------------------------------------------------------------------------------
 
-    def register(self, name: str, path: Path) -> None:
+    def register(self, name: str, path: Path, own: bool = True) -> None:
         """Note that the image `path` needs objects of the store, when it lies outside `snapshots/`.
+        `own`: this user has saved it.
         """
         path = path.absolute()
         if path.parent == self.snapshots_directory.absolute():
             self._forget_elsewhere(name)
+            if own:
+                self.marks.forget_imported(name)
             return
         for link, target in self._links():
             same = target.exists() and path.exists() and os.path.samefile(target, path)
@@ -427,6 +440,7 @@ class Store:
             raise StoreError(f'there is already a snapshot "{name}"') from None
         except OSError as error:
             raise StoreError(f'"{entry.name}" cannot be renamed: {error.strerror}') from None
+        self.marks.rename(entry.name, name)
         entry.path.unlink()
         debug = self.debug_directory_of(entry.name)
         if debug.is_dir():
@@ -471,84 +485,28 @@ class Store:
                 for link, target in self._links():
                     if not target.exists():
                         link.unlink(missing_ok=True)
-                needed: Set[str] = set()
+                needed: Dict[str, Set[str]] = {}
+                sessions: Set[str] = set()
                 claims = [
                     self._external_entry(link, target)
                     for link, target in self._links()
                     if link.name.startswith(_CLAIM)
                 ]
-                for entry in self.entries() + claims:
+                entries = self.entries()
+                for entry in entries + claims:
                     if entry.record is None:
                         # Nobody knows what an unreadable image needs; a newer version may know how
                         # to read it.
                         return Collected(0, 0, f'kept files stay: "{entry.name}" cannot be read')
-                    needed.update(stored.hash for stored in entry.record.objects)
-                self._sweep_scratch()
-                objects, freed = self._sweep(needed)
-                return Collected(objects, freed + self._sweep_index(needed), "")
+                    for stored in entry.record.objects:
+                        needed.setdefault(stored.hash, set()).add(stored.name)
+                    sessions.add(trust.digest(entry.record.session))
+                self.marks.keep_only(sessions, {each.name for each in entries if not each.external})
+                sweeping.scratch(self.scratch_directory)
+                objects, freed = sweeping.objects(self.root / "objects", needed)
+                freed += sweeping.index(self.root / "index", needed.keys())
+                return Collected(objects, freed, "")
         except BlockingIOError:
             return Collected(
                 0, 0, "kept files stay: the store is in use by another save or restore"
             )
-
-    def _sweep_scratch(self) -> None:
-        """Remove what processes that are gone have left in scratch/."""
-        for path in _entries(self.scratch_directory):
-            match = _SCRATCH.fullmatch(path.name)
-            if match is None or os.path.exists(f"/proc/{match[1]}"):
-                continue
-            if path.lstat().st_mtime > time.time() - _SCRATCH_S:
-                continue
-            if path.is_dir() and not path.is_symlink():
-                overlay.remove(path)
-            else:
-                path.unlink(missing_ok=True)
-
-    def _sweep(self, needed: Set[str]) -> Tuple[int, int]:
-        """The number of objects removed, and the bytes freed."""
-        import shutil
-
-        count = freed = 0
-        for group in _directories(self.root / "objects"):
-            for directory in _directories(group):
-                if directory.name in needed:
-                    continue
-                freed += sum(
-                    path.lstat().st_blocks * 512
-                    for path in directory.rglob("*")
-                    if not path.is_dir()
-                )
-                shutil.rmtree(directory, ignore_errors=True)
-                count += 1
-            try:
-                group.rmdir()
-            except OSError:
-                pass  # not empty: others in this group are still needed
-        return count, freed
-
-    def _sweep_index(self, needed: Set[str]) -> int:
-        """Remove what the native module noted of files whose content is no longer kept."""
-        freed = 0
-        try:
-            entries = sorted((self.root / "index").iterdir())
-        except FileNotFoundError:
-            return 0
-        for entry in entries:
-            try:
-                if entry.read_text(encoding="ascii", errors="replace") not in needed:
-                    freed += entry.lstat().st_blocks * 512
-                    entry.unlink()
-            except OSError:
-                pass  # a file that is not ours to read: it stays
-        return freed
-
-
-def _directories(path: Path) -> List[Path]:
-    return [each for each in _entries(path) if each.is_dir() and not each.is_symlink()]
-
-
-def _entries(path: Path) -> List[Path]:
-    try:
-        return sorted(path.iterdir())
-    except FileNotFoundError:
-        return []

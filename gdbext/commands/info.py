@@ -28,12 +28,12 @@ def run(options: Options) -> None:
     from ..session import hardware
     from ..snapshot import foreign_vdso
 
-    found = _found(options)
+    name, path, record, here, strange = _found(options)
     if options.json:
-        session.show(report.info_json(*found))
+        session.show(report.info_json(name, path, record, here, strange))
     else:
-        session.show(*report.info(*found, foreign_vdso(Path(found[1]))))
-        session.show(*(f"note: {note}" for note in hardware.notes_before_restore(found[2])))
+        session.show(*report.info(name, path, record, here, foreign_vdso(Path(path)), strange))
+        session.show(*(f"note: {note}" for note in hardware.notes_before_restore(record)))
 
 
 def answer(options: Options) -> Dict[str, Any]:
@@ -49,14 +49,15 @@ def answer(options: Options) -> Dict[str, Any]:
     return {**table, "session": session}
 
 
-def _found(options: Options) -> Tuple[str, str, Record, List[RestoredHere]]:
-    from .. import session
+def _found(options: Options) -> Tuple[str, str, Record, List[RestoredHere], Tuple[str, ...]]:
+    from .. import session, sessions
     from ..session import life
 
     store = session.open_store()
     name, path = store.resolve(options.name)
     record = session.describe(path)
-    return name, str(path), record, life.restores_of(path, record.created)
+    strange = sessions.told(store, path, record)
+    return name, str(path), record, life.restores_of(path, record.created), strange
 
 
 VERB = Verb(

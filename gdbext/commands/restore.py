@@ -61,6 +61,10 @@ class Options(Parsed):
     no_session: bool = flag(
         "no-session", "Leave out breakpoints, displays, arguments and environment."
     )
+    trust: bool = flag(
+        "trust",
+        "Take the commands, conditions and displays of a snapshot that was not saved here, too.",
+    )
     ids: Optional[str] = value(
         "ids",
         "WHICH",
@@ -119,7 +123,9 @@ def _restore(options: Options, ask: bool) -> Restored:
     changes = tuple(_assignment(text) for text in options.set)
     return restoring.restore(
         store,
-        restoring.RestoreRequest(options.target, restart, not options.no_session, ask, changes),
+        restoring.RestoreRequest(
+            options.target, restart, not options.no_session, ask, changes, options.trust
+        ),
     )
 
 

@@ -18,11 +18,12 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 import gdb
 
-from .. import bundle, linkmap, native, overlay
+from .. import bundle, linkmap, native, overlay, sessions, trust
 from ..debugstate import DebugState
 from ..errors import CkptError, MissingContentError
 from ..saved import SavedDescriptor
 from ..snapshot import Snapshot, open_store
+from . import describe as record_of
 from . import life, settings, store_directory, whereabouts
 
 _BREAKS = frozenset({"break", "hbreak", "tbreak", "thbreak"})
@@ -84,7 +85,7 @@ def post_mortem(path: str, store: str, scratch: str) -> Dict[str, Any]:
         executable = copies.get(snapshot.program, snapshot.program)
         held = next((each.held_signal for each in snapshot.threads if each.held_signal), 0)
         caught = snapshot.signals.actions.get(held)
-        session = snapshot.session
+        session = _own_session(path, store)
         replaced = {
             name: copy for name, copy in copies.items() if name != snapshot.program and copy != name
         }
@@ -101,14 +102,34 @@ def post_mortem(path: str, store: str, scratch: str) -> Dict[str, Any]:
     }
 
 
-def _condition_here(session: Mapping[str, Any]) -> str:
+def _own_session(path: str, store: str) -> DebugState:
+    """The session in a snapshot, as far as GDB may evaluate it."""
+    try:
+        record = record_of(Path(path))
+        return sessions.taken(open_store(Path(store)), Path(path), record).state
+    except CkptError:
+        return DebugState()  # of a format that we do not know
+
+
+def conditions_left_out(path: str, store: str) -> List[str]:
+    """Notes about the conditions of a stranger's breakpoints, one of which may have been met where the
+    snapshot was made.
+    """
+    try:
+        left = sessions.taken(open_store(Path(store)), Path(path), record_of(Path(path))).left
+    except CkptError:
+        return []  # of a format that we do not know
+    conditions = [each for each in left if each.kind == trust.CONDITION]
+    return list(trust.told(conditions, '-at "LOCATION if CONDITION" gives one'))
+
+
+def _condition_here(session: DebugState) -> str:
     """The condition of the saved session's breakpoint at which the program had stopped, or ""."""
     try:
         pc = int(gdb.newest_frame().pc())
-        saved = DebugState.of(session).breakpoints
-    except (CkptError, gdb.error):
-        return ""  # a session of another format, or a core file without a stack
-    for each in saved:
+    except gdb.error:
+        return ""  # a core file without a stack
+    for each in session.breakpoints:
         if each.enabled and each.condition and each.command in _BREAKS and pc in _places(each.spec):
             return each.condition
     return ""

@@ -109,10 +109,12 @@ def restore(
     clock: Optional[str] = None,
     set: Optional[Mapping[str, object]] = None,
     env: Optional[Mapping[str, str]] = None,
+    trust: bool = False,
 ) -> Union[Restored, Deferred]:
     """Replace the selected inferior by a snapshot, as `ckpt restore` does; nothing is asked or
     printed. `name` is a name or a file, None the newest snapshot. `set` maps expressions to the
     values they are to have, as text that GDB reads or as numbers; `env` maps names to values.
+    `trust`: the session's commands, conditions and displays are taken whoever has saved it.
 
     Returns the record of the restore: name, record (of the snapshot), pid, ids, notes. In a
     breakpoint's `stop` method, or while the program runs: a Deferred, at once; when it is done, GDB
@@ -146,7 +148,12 @@ def restore(
     )
     changes = tuple((expression, str(value)) for expression, value in (set or {}).items())
     request = restoring.RestoreRequest(
-        os.fspath(name) if name is not None else None, options, session, ask=False, set=changes
+        os.fspath(name) if name is not None else None,
+        options,
+        session,
+        ask=False,
+        set=changes,
+        trust=trust,
     )
 
     def action() -> Restored:

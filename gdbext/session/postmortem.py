@@ -25,7 +25,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import gdb
 
-from .. import linkmap, overlay
+from .. import linkmap, overlay, sessions
 from ..debugstate import DebugState
 from ..errors import CkptError, MissingContentError, SnapshotError
 from ..finding import Found, find
@@ -134,8 +134,7 @@ class Core:
         with self._shown(files):
             # It takes the rest of its line as it is, quotes and spaces included.
             settings.quietly(f"core-file {snapshot.path}")
-        with _state_of(record) as state:
-            debugger.apply_symbol_files(state)
+        debugger.apply_symbol_files(_state_of(self._store, snapshot.path, record))
         if inferior.select_thread(record.selected_tid):
             settings.select_level(record.selected_frame)
 
@@ -218,13 +217,11 @@ def _set_nowhere(name: str, value: str) -> None:
         settings.quietly(f"remove-inferiors {number}")
 
 
-@contextmanager
-def _state_of(record: Record) -> Iterator[DebugState]:
+def _state_of(store: Store, path: Path, record: Record) -> DebugState:
     try:
-        state = DebugState.of(record.session)
+        return sessions.taken(store, path, record).state
     except CkptError:
-        state = DebugState()  # of a format that we do not know: it can be done without
-    yield state
+        return DebugState()  # of a format that we do not know: it can be done without
 
 
 def files_of(snapshot: Snapshot, record: Record, store: Store) -> Files:
@@ -248,8 +245,7 @@ def files_of(snapshot: Snapshot, record: Record, store: Store) -> Files:
             continue
         if path != mapping.path:
             replaced[mapping.path] = path
-    with _state_of(record) as state:
-        symbols: Optional[str] = state.symbol_file
+    symbols: Optional[str] = _state_of(store, snapshot.path, record).symbol_file
     if not symbols or executable != record.program or not os.path.exists(symbols):
         symbols = None
     elif os.stat(symbols).st_mtime > record.created:

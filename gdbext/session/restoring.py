@@ -15,7 +15,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import gdb
 
-from .. import events, launch, linkmap, mi, native, overlay, plugins
+from .. import events, launch, linkmap, mi, native, overlay, plugins, sessions, trust
 from ..debugstate import DebugState, Stop
 from ..errors import CkptError, LaunchError
 from ..progress import Progress
@@ -45,7 +45,8 @@ from . import (
 class RestoreRequest(NamedTuple):
     """What `ckpt restore` was asked for. `target` is a name, a file, or None for the newest
     snapshot; with `ask` GDB's own question comes before the present program is killed. `set` are
-    expressions with the values they are to have, as GDB reads them.
+    expressions with the values they are to have, as GDB reads them. `trust`: all of the session is
+    taken, whoever has saved it.
     """
 
     target: Optional[str]
@@ -53,6 +54,7 @@ class RestoreRequest(NamedTuple):
     session: bool
     ask: bool = True
     set: Tuple[Tuple[str, str], ...] = ()
+    trust: bool = False
 
 
 class Restored(NamedTuple):
@@ -93,7 +95,9 @@ def _opened(path: Path) -> Iterator[int]:
 
 def _restore(store: Store, request: RestoreRequest, name: str, path: Path, image: int) -> Restored:
     record = Record.of(native.module().describe(str(path), fd=image))
-    state = DebugState.of(record.session) if request.session else DebugState()
+    session = sessions.NOTHING
+    if request.session:
+        session = sessions.taken(store, path, record, image, request.trust)
     helper = native.find_program("ckpt-restart")
     _check_session()
     # The store may not exist: a snapshot is a file like any other.
@@ -106,6 +110,8 @@ def _restore(store: Store, request: RestoreRequest, name: str, path: Path, image
                     str(path), {**request.options.table(), "ending": _ending()}, progress, fd=image
                 )
             )
+        told = tuple(trust.told(session.left, "-trust takes it"))
+        checked = checked._replace(notes=checked.notes + told)
         events.before_restore.emit(
             events.About(name, path, int(gdb.selected_inferior().pid)), show
         )
@@ -118,8 +124,9 @@ def _restore(store: Store, request: RestoreRequest, name: str, path: Path, image
                 _end_old_program(request.ask)
                 life.forget_libraries()
             made = _Restore(
-                store, path, image, record, checked, state, request, helper, undo, place, symbols
-            )
+                store, path, image, record, checked, session.state, request, helper, undo, place,
+                symbols,
+            )  # fmt: skip
             restored = made.run(name)
     plugins.call("after_restore", events.About(name, path, restored.pid), show)
     events.after_restore.emit(restored, show)

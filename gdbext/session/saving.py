@@ -86,12 +86,18 @@ def save(store: Store, request: SaveRequest) -> Saved:
     told = events.before_save.emit(about, show)
     if plugins.call("before_save", about, show) or told:
         inferior.check_target()  # they may have let the program go on
+    with settings.selection_kept():
+        table, notes = _request(store, request, name, output)
+    # The native module holds the store meanwhile; with a lock of ours it could not take back what a
+    # save has put there that fails.
+    with Progress("Saving", cancelled=native.module().take_interrupt) as progress:
+        done = native.module().capture(table, progress, inferior.read_code)
     with store.in_use():
-        with settings.selection_kept():
-            table, notes = _request(store, request, name, output)
-        with Progress("Saving", cancelled=native.module().take_interrupt) as progress:
-            done = native.module().capture(table, progress, inferior.read_code)
         store.register(name, output)
+        try:
+            store.marks.note_session(table["session"])
+        except OSError as error:
+            notes.append(f"a restore will take the session for a stranger's: {error.strerror}")
     saved = Saved(
         name=name,
         path=output,
@@ -121,11 +127,10 @@ def glimpse(store: Store) -> Iterator[Path]:
     # Data files are not kept: they are looked at as they are.
     request = SaveRequest("live", "", None, False, 0, kind="live")
     try:
-        with store.in_use():
-            with settings.selection_kept():
-                table, _ = _request(store, request, "live", path)
-            with Progress("Looking") as progress:
-                native.module().capture(table, progress, inferior.read_code)
+        with settings.selection_kept():
+            table, _ = _request(store, request, "live", path)
+        with Progress("Looking") as progress:
+            native.module().capture(table, progress, inferior.read_code)
         yield path
     finally:
         path.unlink(missing_ok=True)

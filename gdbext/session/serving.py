@@ -181,7 +181,7 @@ class Server:
         """Bring the snapshot back, with private copies of its files, and without its breakpoints.
         The notes.
         """
-        from ..debugstate import DebugState
+        from .. import sessions, trust
         from ..launch import RestartOptions
         from ..snapshot import open_store
         from . import debugger, restoring
@@ -201,7 +201,8 @@ class Server:
         request = restoring.RestoreRequest(path, options, session=False, ask=False)
         done = restoring.restore(opened, request)
         notes = list(done.notes)
-        state = DebugState.of(done.record.session)
+        state, left = sessions.taken(opened, Path(path), done.record)
+        notes += trust.told([each for each in left if each.kind == trust.SYMBOL_FILE], "a replay never does")
         notes += debugger.apply_symbol_files(state)
         notes += debugger.apply_sources(state)
         held = next((t.held_signal for t in done.record.threads if t.held_signal), 0)
@@ -232,6 +233,8 @@ class Server:
         end when there is no such place in it, unless there `must` be, or when none is given.
         """
         notes = afresh.prepare(path, store, Path(scratch), Path(program), streams)
+        if not must:
+            notes += afresh.conditions_left_out(path, store)
         self._fatal = self._stopped_by = None
         location, _, condition = location.partition(" if ")
         place = afresh.resolve(location) if location else None

@@ -1,0 +1,167 @@
+"""Whose words the session in a snapshot is, and what of a stranger's is left out.
+
+GDB evaluates and runs what a session holds: the commands of breakpoints at a stop, displays and
+watched expressions at the restore itself, and an expression can run a shell. So it is taken from
+snapshots that this user's own GDB has saved, and from others when asked for.
+
+A file can say of itself what it likes. What is known stands in the store, which nobody else can write
+to:
+
+    sessions/DIGEST    a session that was saved with this store: the SHA-256 of all of it. Whoever
+                       has a file with the same session, changed in nothing, has the user's own words
+    imported/NAME      the snapshot NAME came in a bundle
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import AbstractSet, Any, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
+
+from .debugstate import Breakpoint, DebugState
+
+DIRECTORIES = ("sessions", "imported")
+
+SYMBOL_FILE = "symbol file"
+CONDITION = "breakpoint's condition"
+# So many of a kind are named, in so many characters each.
+_MOST_NAMED = 3
+_MOST_SHOWN = 60
+
+
+def digest(session: Mapping[str, Any]) -> str:
+    """What names a session: all of it, in one way of writing it."""
+    text = json.dumps(session, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+class Marks:
+    """What the store in the directory `root` knows of who has saved what. Looking raises nothing."""
+
+    def __init__(self, root: Path) -> None:
+        self._sessions, self._imported = (root / name for name in DIRECTORIES)
+
+    def note_session(self, session: Mapping[str, Any]) -> None:
+        """This user's GDB saves this session. Raises OSError."""
+        _touch(self._sessions / digest(session))
+
+    def knows_session(self, session: Mapping[str, Any]) -> bool:
+        """Whether this user's GDB has saved just this session."""
+        return (self._sessions / digest(session)).is_file()
+
+    def note_imported(self, name: str) -> None:
+        """The snapshot `name` comes from elsewhere. Raises OSError."""
+        _touch(self._imported / name)
+
+    def is_imported(self, name: str) -> bool:
+        """Whether the snapshot `name` came from elsewhere."""
+        return (self._imported / name).exists()
+
+    def forget_imported(self, name: str) -> None:
+        """There is another snapshot `name`, or none."""
+        (self._imported / name).unlink(missing_ok=True)
+
+    def rename(self, old: str, new: str) -> None:
+        """The snapshot `old` is called `new` now."""
+        if self.is_imported(old):
+            self.note_imported(new)
+            self.forget_imported(old)
+
+    def keep_only(self, sessions: AbstractSet[str], names: AbstractSet[str]) -> None:
+        """Forget all other sessions, and the imports of snapshots with other names."""
+        for directory, kept in ((self._sessions, sessions), (self._imported, names)):
+            for path in directory.iterdir() if directory.is_dir() else ():
+                if path.name not in kept:
+                    path.unlink(missing_ok=True)
+
+
+def _touch(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+# -- what is left out ------------------------------------------------------------------------------
+
+
+class LeftOut(NamedTuple):
+    """A kind of what was left out, in the singular, and each of it in a few words."""
+
+    kind: str
+    items: Tuple[str, ...]
+
+
+# What a place may not hold: a condition, what must be evaluated, or an option that GDB has for one.
+# GDB ends a place at some words, and writes explicit ones as options.
+_NOT_PLAIN = re.compile(
+    r"\bif\b|\b(?:thread|task|inferior)\s|[$@=;]|(?:^|\s)-(?!(?:function|source|line|label|qualified)\b)"
+)
+_ADDRESS = re.compile(r"\*\s*0x[0-9a-fA-F]+")
+
+
+def is_plain_place(spec: str) -> bool:
+    """Whether GDB stops at `spec` without evaluating anything of it."""
+    spec = spec.strip()
+    if spec.startswith("*"):
+        return _ADDRESS.fullmatch(spec) is not None
+    return _NOT_PLAIN.search(spec) is None
+
+
+def without_code(state: DebugState) -> Tuple[DebugState, Tuple[LeftOut, ...]]:
+    """A session without what GDB would evaluate, run or load of it; and that.
+
+    Kept are the places of breakpoints, the table of signals, where sources are looked for and the
+    language; and arguments, environment and directory, which only a `run` of the program itself is
+    given.
+    """
+    kept: List[Breakpoint] = []
+    points: List[str] = []
+    conditions: List[str] = []
+    commands: List[str] = []
+    for each in state.breakpoints:
+        name = f"{each.number} ({each.command} {each.spec})"
+        if each.is_watchpoint or each.command == "dprintf" or not is_plain_place(each.spec):
+            points.append(name)
+            continue
+        if each.condition:
+            conditions.append(f"{name}: {each.condition}")
+        if each.commands:
+            commands.append(f"{name}: {'; '.join(each.commands.splitlines())}")
+        kept.append(each._replace(condition="", commands=""))
+    files = [state.symbol_file] if state.symbol_file else []
+    files += [each.path for each in state.symbol_files]
+    found = (
+        LeftOut("breakpoint", tuple(points)),
+        LeftOut(CONDITION, tuple(conditions)),
+        LeftOut("breakpoint's commands", tuple(commands)),
+        LeftOut("display", tuple(each.expression for each in state.displays)),
+        LeftOut(SYMBOL_FILE, tuple(files)),
+    )
+    harmless = state._replace(
+        breakpoints=tuple(kept), displays=(), symbol_files=(), symbol_file=""
+    )
+    return harmless, tuple(each for each in found if each.items)
+
+
+def told(left: Iterable[LeftOut], how: str) -> Iterator[str]:
+    """Lines about what was left out, and `how` it is to be had; none for nothing."""
+    left = tuple(left)
+    if not left:
+        return
+    yield f"the session was not saved here: what GDB would evaluate or run of it is left out ({how})"
+    for kind, items in left:
+        named = "; ".join(_shortened(each) for each in items[:_MOST_NAMED])
+        more = f"; and {len(items) - _MOST_NAMED} more" if len(items) > _MOST_NAMED else ""
+        yield f"left out: {_counted(len(items), kind)}: {named}{more}"
+
+
+def _counted(count: int, kind: str) -> str:
+    if count == 1 or kind.endswith("s"):
+        return f"{count} {kind}"
+    return f"{count} {kind}s"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 3] + "..."
