@@ -76,7 +76,9 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        from . import report
+
+        print(f"{self.prog}: {report.printable(message)} (see {self.prog} --help)", file=sys.stderr)
         sys.exit(USAGE)
 
 
@@ -222,6 +224,14 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _show(*lines: str) -> None:
+    """Print lines. Nothing in them drives the terminal, wherever it came from."""
+    from . import report
+
+    for line in lines:
+        print(report.shown(line))
+
+
 def _print_json(value: Any) -> None:
     from . import report
 
@@ -254,9 +264,9 @@ def _list(options: argparse.Namespace) -> int:
     if options.json:
         print(listing.as_json(rows))
     elif rows:
-        print(*listing.table(rows, _width()), sep="\n")
+        _show(*listing.table(rows, _width()))
     else:
-        print(listing.nothing(str(store.root), bool(options.names or options.program)))
+        _show(listing.nothing(str(store.root), bool(options.names or options.program)))
     return DONE
 
 
@@ -266,16 +276,17 @@ def _width() -> Optional[int]:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from . import report
+    from . import report, sessions
     from .snapshot import describe, foreign_vdso
 
     store = _store(options)
     name, path = store.resolve(options.name)
     record = describe(path)
+    strange = sessions.told(store, path, record)
     if options.json:
-        print(report.info_json(name, str(path), record))
+        print(report.info_json(name, str(path), record, (), strange))
     else:
-        print(*report.info(name, str(path), record, (), foreign_vdso(path)), sep="\n")
+        _show(*report.info(name, str(path), record, (), foreign_vdso(path), strange))
     return DONE
 
 
@@ -289,7 +300,7 @@ def _diff(options: argparse.Namespace) -> int:
             _print_json(difference.table(old, new, found, options.limit))
         else:
             for line in difference.lines(old, new, found, options.limit):
-                print(line)
+                _show(line)
     return DIFFERENT if found else DONE
 
 
@@ -302,7 +313,7 @@ def _export(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(done._asdict())
     else:
-        print(*report.exported(str(done.path), done.disk_bytes, done.missing), sep="\n")
+        _show(*report.exported(str(done.path), done.disk_bytes, done.missing))
     return DONE
 
 
@@ -318,7 +329,7 @@ def _bundle(options: argparse.Namespace) -> int:
         lines = report.bundled(
             str(done.path), done.size_bytes, done.objects, done.debug_files, done.missing
         )
-        print(*lines, sep="\n")
+        _show(*lines)
     return DONE
 
 
@@ -329,7 +340,7 @@ def _import(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(done._asdict())
     else:
-        print(f'Imported "{done.name}"')
+        _show(f'Imported "{done.name}"')
     return DONE
 
 
@@ -342,7 +353,7 @@ def _verify(options: argparse.Namespace) -> int:
     if options.json:
         _print_json([each._asdict() for each in results])
     elif results:
-        print(*report.verified(results), sep="\n")
+        _show(*report.verified(results))
     return DONE if all(each.good for each in results) else DIFFERENT
 
 
@@ -359,9 +370,9 @@ def _note(options: argparse.Namespace) -> int:
     if options.json:
         _print_json({"name": name, "message": message})
     elif options.text:
-        print(f'Noted in "{name}".')
+        _show(f'Noted in "{name}".')
     else:
-        print(report.printable(message) if message else f'"{name}" has no remark.')
+        _show(report.printable(message) if message else f'"{name}" has no remark.')
     return DONE
 
 
@@ -372,7 +383,7 @@ def _rename(options: argparse.Namespace) -> int:
     if options.json:
         _print_json({"old": done.old, "name": done.new, "file": done.path})
     else:
-        print(f'Renamed "{done.old}" to "{done.new}".')
+        _show(f'Renamed "{done.old}" to "{done.new}".')
     return DONE
 
 
@@ -388,7 +399,7 @@ def _gc(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(done._asdict())
     else:
-        print(report.collected(done))
+        _show(report.collected(done))
     return DONE
 
 
@@ -403,7 +414,7 @@ def _delete(options: argparse.Namespace) -> int:
     if not set(names) <= set(options.names) and not options.yes:
         if not sys.stdin.isatty():
             return _fail("delete", f"{report.named(names)}: --yes deletes without asking", USAGE)
-        print(f"Delete {report.named(names)}? (y or n) ", end="", flush=True)
+        print(report.shown(f"Delete {report.named(names)}? (y or n) "), end="", flush=True)
         if not sys.stdin.readline().strip().lower().startswith("y"):
             return _fail("delete", "not confirmed: nothing was deleted", FAILED)
     if not names:
@@ -413,7 +424,7 @@ def _delete(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(done._asdict())
     else:
-        print(*report.deleted(done), sep="\n")
+        _show(*report.deleted(done))
     return DONE
 
 
@@ -443,9 +454,9 @@ def _save(options: argparse.Namespace) -> int:
         )
         return DONE
     threads = report.counted(len(record.threads), "thread")
-    print(f'Saved "{name}": {report.size(record.file_bytes)}, {threads}')
+    _show(f'Saved "{name}": {report.size(record.file_bytes)}, {threads}')
     for line in report.fidelity(record.fidelity):
-        print(line)
+        _show(line)
     return DONE
 
 
@@ -485,7 +496,7 @@ def _replay(options: argparse.Namespace) -> int:
     elif result.status == replaying.NOT_RUN:
         return _fail("replay", result.headline, result.status)
     else:
-        print(result.headline, *result.lines, sep="\n")
+        _show(result.headline, *result.lines)
     return result.status
 
 

@@ -99,7 +99,8 @@ def lines(old: Snapshot, new: Snapshot, found: Difference, limit: int) -> Iterat
     for each in found.unknown:
         yield f"Memory: {each.address:#x}, {each.length} bytes: cannot be compared"
     for change in found.registers:
-        yield f"Thread {change.thread}: {change.name} {change.old:#x} -> {change.new:#x}"
+        name = printable(change.name)
+        yield f"Thread {change.thread}: {name} {change.old:#x} -> {change.new:#x}"
     yield from other_lines(found)
 
 
@@ -133,12 +134,13 @@ def _change(old: str, new: str) -> str:
 def _mapping_text(mapping: Optional[SavedMapping]) -> str:
     if mapping is None:
         return ""
-    return f"{mapping.start:#x}-{mapping.end:#x} {mapping.prot} " + printable(
-        mapping.path or mapping.backing
+    return printable(
+        f"{mapping.start:#x}-{mapping.end:#x} {mapping.prot} {mapping.path or mapping.backing}"
     )
 
 
 def _descriptor_text(descriptor: Optional[SavedDescriptor]) -> str:
     if descriptor is None:
         return ""
-    return f"{descriptor.fd} {descriptor.kind} {printable(descriptor.path)} at {descriptor.offset}"
+    place = printable(f"{descriptor.kind} {descriptor.path}")
+    return f"{descriptor.fd} {place} at {descriptor.offset}"

@@ -103,7 +103,8 @@ class TerminalModes {
     } catch (const ckpt::Error& error) {
       why = fmt::format(": {}", error.what());
     }
-    fmt::print(stderr, "ckpt-restart: note: {}{}\n", ckpt::state::cannot_type(input, fd_ < 0), why);
+    fmt::print(stderr, "ckpt-restart: note: {}{}\n",
+               ckpt::printable(ckpt::state::cannot_type(input, fd_ < 0)), ckpt::printable(why));
   }
 
  private:
