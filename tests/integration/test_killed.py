@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support import oracle
 from support.checkpoint import Workshop, passed
-from support.processes import Running, read_text, state_of, threads_of, wait_until
+from support.processes import let_go, state_of, wait_until
 
 # What changes the program or its threads, call by call; between two of them nothing does.
 CALLS = ("ptrace", "pwrite64", "tgkill")
@@ -46,21 +46,6 @@ def kill_at(workshop: Workshop, pid: int, call: str, number: int) -> None:
     status, log = save_under_strace(workshop, pid, "-e", f"trace={call}", "-e", inject)
     # Two saves of one program need not make quite the same calls.
     assert status in (-signal.SIGKILL, 0), f"{status}\n{log.read_text()[-2000:]}"
-
-
-def stopped_or_traced(pid: int) -> list[str]:
-    """Threads that do not run, with what the kernel says of them."""
-    found = []
-    for tid in threads_of(pid):
-        status = read_text(f"/proc/{pid}/task/{tid}/status")
-        if re.search(r"^State:\s+[tT]|^TracerPid:\s+[1-9]", status, re.MULTILINE):
-            found.append(f"{tid}: {status}")
-    return found
-
-
-def let_go(running: Running) -> None:
-    """Wait until the kernel has let go of it; AssertionError if a thread stays stopped."""
-    wait_until(lambda: not stopped_or_traced(running.pid), "no thread is stopped or traced")
 
 
 def changed_memory(before: oracle.Look, after: oracle.Look) -> list[str]:
@@ -101,7 +86,7 @@ def test_threads_that_wait(workshop: Workshop, thorough: bool) -> None:
     before = oracle.look(running.pid, workshop.register_dump)
     for call, number in every:
         kill_at(workshop, running.pid, call, number)
-        let_go(running)
+        let_go(running.pid)
         oracle.wait_asleep(running.pid)
         after = oracle.look(running.pid, workshop.register_dump)
         when = f"killed at {call} {number}"
@@ -125,7 +110,7 @@ def test_a_call_that_waits(workshop: Workshop, thorough: bool, case: str) -> Non
     after = "PTRACE_SETREGS" if case in INTERRUPTED_WAITS else ""
     for call, number in moments(workshop, running.pid, thorough, after)[:: 1 if thorough else 4]:
         kill_at(workshop, running.pid, call, number)
-        let_go(running)
+        let_go(running.pid)
     running.send()
     passed(running.finish(), running.nonce)
 
@@ -135,7 +120,7 @@ def test_threads_that_run(workshop: Workshop, thorough: bool) -> None:
     running = workshop.start_program("thr_hammer")
     for call, number in moments(workshop, running.pid, thorough):
         kill_at(workshop, running.pid, call, number)
-        let_go(running)
+        let_go(running.pid)
     running.send()
     passed(running.finish(), running.nonce)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import select
 import signal
 import subprocess
@@ -93,6 +94,21 @@ def kill_now(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         pass
+
+
+def stopped_or_traced(pid: int) -> list[str]:
+    """Threads that do not run, with what the kernel says of them."""
+    found = []
+    for tid in threads_of(pid):
+        status = read_text(f"/proc/{pid}/task/{tid}/status")
+        if re.search(r"^State:\s+[tT]|^TracerPid:\s+[1-9]", status, re.MULTILINE):
+            found.append(f"{tid}: {status}")
+    return found
+
+
+def let_go(pid: int) -> None:
+    """Wait until the kernel has let go of it; AssertionError if a thread stays stopped."""
+    wait_until(lambda: not stopped_or_traced(pid), "no thread is stopped or traced")
 
 
 def system_call_of(pid: int, tid: int) -> tuple[int, list[int]] | None:
