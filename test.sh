@@ -5,7 +5,10 @@
 #                         which one is each user's where there are two
 #   ./test.sh quick       while working: unit tests, layers, types, and each subject of the
 #                         integration tests in one way
-#   ./test.sh full        every subject in every way, and clang-tidy on every source
+#   ./test.sh full        every subject in every way, clang-tidy on every source, and the attacks with
+#                         large numbers
+#   ./test.sh attack      those alone: CKPT_ATTACK_TIMES times as many as among the other tests, with
+#                         the random numbers of CKPT_ATTACK_SEED
 #   ./test.sh STEP...     some of it: see the lists of steps below (`packages` and `build` are quick
 #                         when there is nothing to do)
 #
@@ -137,6 +140,11 @@ step_pytest() {
   timeout -k 30 1800 "${pytest[@]}" --ways "$ways" --users "$(users)" "${left[@]}" "${tests[@]}"
 }
 
+# A thousand kills, a thousand restores and a million mutants, or as many as one likes.
+step_attack() {
+  CKPT_ATTACK_TIMES=${CKPT_ATTACK_TIMES:-50} timeout -k 30 14400 "${pytest[@]}" -rP tests/attack
+}
+
 step_quick() { timeout -k 30 600 "${pytest[@]}" --ways 1 -m "not slow" tests/unit/python tests/integration; }
 
 step_pytest-user() {
@@ -193,7 +201,7 @@ step_kernels() {
 case $* in
   "") steps=("${all_steps[@]}" "${long_steps[@]}") ;;
   quick) steps=("${quick_steps[@]}") ;;
-  full) steps=("${all_steps[@]}" unit "${long_steps[@]}") ways=all minutes=1000000 ;;
+  full) steps=("${all_steps[@]}" unit attack "${long_steps[@]}") ways=all minutes=1000000 ;;
   *) steps=("$@") minutes=1000000 ;;
 esac
 

@@ -23,8 +23,24 @@ def _head(major: int, value: int) -> bytes:
     raise ValueError(value)
 
 
+class Encoded(bytes):
+    """An item that is CBOR already."""
+
+    @classmethod
+    def many(cls, item: bytes, count: int) -> Encoded:
+        """A list of `count` items that are all the same."""
+        return cls(_head(4, count) + item * count)
+
+    @classmethod
+    def of(cls, items: list[bytes]) -> Encoded:
+        """A list of items."""
+        return cls(_head(4, len(items)) + b"".join(items))
+
+
 def encode(value: Any) -> bytes:
     """CBOR (RFC 8949), of what a record holds. Texts are bytes that need not be UTF-8: surrogates stand for those."""
+    if isinstance(value, Encoded):
+        return bytes(value)
     if value is None or isinstance(value, bool):
         return {None: b"\xf6", True: b"\xf5", False: b"\xf4"}[value]
     if isinstance(value, int):
