@@ -3,10 +3,9 @@
     snapshots/NAME.ckpt    the images
     external/              symbolic links to images written elsewhere (`ckpt save -o FILE`)
     objects/<hh>/<hash>/   executables, libraries and data files, kept once per content
-    index/                 the native module's cache
+    index/                 the native module's cache; whose words the sessions of snapshots are (`trust`)
     debug/NAME/            separate debug information that came with the imported snapshot NAME
     scratch/               what a running restore needs for a while
-    sessions/, imported/   whose words the sessions of snapshots are (`trust`)
 
 Everything in it is the user's own: directories 0700, files 0600. Snapshots hold a program's memory,
 with its secrets, and the objects are executed; so a store that somebody else could write to is
@@ -35,7 +34,7 @@ from .records import Record
 SUFFIX = ".ckpt"
 # How the names of links in external/ begin that keep objects, and list nothing.
 _CLAIM = "claim-"
-_PARTS = ("snapshots", "objects", "external", "debug", "scratch", *trust.DIRECTORIES)
+_PARTS = ("snapshots", "objects", "external", "debug", "scratch")
 
 Describe = Callable[[Path], Record]
 
@@ -143,7 +142,7 @@ class Store:
         except OSError as error:
             raise StoreError(f"the store {self.root}: {error.strerror}") from None
         self._check_owned(self.root, found)
-        for name in _PARTS:
+        for name in (*_PARTS, *trust.DIRECTORIES):
             try:
                 self._check_owned(self.root / name, (self.root / name).stat())
             except FileNotFoundError:

@@ -7,9 +7,9 @@ snapshots that this user's own GDB has saved, and from others when asked for.
 A file can say of itself what it likes. What is known stands in the store, which nobody else can write
 to:
 
-    sessions/DIGEST    a session that was saved with this store: the SHA-256 of all of it. Whoever
-                       has a file with the same session, changed in nothing, has the user's own words
-    imported/NAME      the snapshot NAME came in a bundle
+    index/sessions/DIGEST    a session that was saved with this store: the SHA-256 of all of it. A
+                             file with the same session, changed in nothing, has the user's own words
+    index/imported/NAME      the snapshot NAME came in a bundle
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import AbstractSet, Any, Iterable, Iterator, List, Mapping, NamedTup
 
 from .debugstate import Breakpoint, DebugState
 
-DIRECTORIES = ("sessions", "imported")
+DIRECTORIES = ("index", "index/sessions", "index/imported")
 
 SYMBOL_FILE = "symbol file"
 CONDITION = "breakpoint's condition"
@@ -42,7 +42,7 @@ class Marks:
     """What the store in the directory `root` knows of who has saved what. Looking raises nothing."""
 
     def __init__(self, root: Path) -> None:
-        self._sessions, self._imported = (root / name for name in DIRECTORIES)
+        self._sessions, self._imported = (root / name for name in DIRECTORIES[1:])
 
     def note_session(self, session: Mapping[str, Any]) -> None:
         """This user's GDB saves this session. Raises OSError."""
@@ -79,7 +79,8 @@ class Marks:
 
 
 def _touch(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, exist_ok=True)
+    for directory in (path.parent.parent, path.parent):
+        directory.mkdir(mode=0o700, exist_ok=True)
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
