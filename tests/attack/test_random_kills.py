@@ -16,7 +16,7 @@ from time import monotonic
 import pytest
 from support.attack import TIMES
 from support.checkpoint import Workshop, passed
-from support.processes import Running, exists, kill_now, let_go
+from support.processes import Running, exists, kill_now, let_go, wait_until
 
 pytestmark = pytest.mark.timeout(400 * TIMES)
 
@@ -92,20 +92,29 @@ def test_restorers(workshop: Workshop, times: Callable[[int], int], chance: rand
 
 
 def test_debuggers(workshop: Workshop, times: Callable[[int], int], chance: random.Random) -> None:
-    """A GDB that has attached to the program and is saving it."""
+    """A GDB that is saving the program. Not while it attaches: then one without us leaves SIGSTOPs behind, too."""
     if not shutil.which("gdb"):
         pytest.skip("no gdb")
     running = workshop.start_program("storm")
     image = workshop.directory / "by-gdb.ckpt"
-    gdb = [
-        "gdb", "-nx", "-q", "-batch", "-iex", "set auto-load off", "-iex", f"source {ROOT / 'gdbext' / 'load.py'}",
-        "-p", str(running.pid), "-ex", f"ckpt save storm -o {image} -force",
+    words = [
+        "gdb", "-nx", "-q", "-batch", "-iex", "set auto-load off", "-iex", "set print thread-events off",
+        "-iex", f"source {ROOT / 'gdbext' / 'load.py'}", "-ex", "python print('BEGUN', flush=True)",
+        "-ex", f"attach {running.pid}", "-ex", "python print('\\nATTACHED', flush=True)", "-ex", f"ckpt save storm -o {image} -force",
     ]  # fmt: skip
-    took_ms = duration_ms(lambda: workshop.start(gdb, stdin=None).finish())
+
+    def attached() -> Running:
+        gdb = workshop.start(words)
+        wait_until(lambda: gdb.has_printed("ATTACHED"), lambda: f"GDB has attached\n{gdb.transcript()}")
+        return gdb
+
+    took_ms = duration_ms(attached().finish)
     assert image.exists()
     for _ in range(times(4)):
-        # The attaching takes most of the time.
-        kill_at_random(workshop, gdb, 1.1 * took_ms, chance)
+        gdb = attached()
+        wait_at_most(gdb.pid, chance.uniform(0, took_ms))
+        kill_now(gdb.pid)
+        gdb.finish()
         lives_on(running)
     running.send()
     passed(running.finish(), running.nonce)

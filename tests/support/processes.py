@@ -216,6 +216,16 @@ class Running:
         assert text.startswith(prefix), f"{self}: expected {prefix}, got {text}\n{self.transcript()}"
         return text[len(prefix) :].strip()
 
+    def has_printed(self, line: str, wait_s: float = 1.0) -> bool:
+        """Whether that line is on stdout by now, with what comes within a while; AssertionError when it has ended without."""
+        if line not in self._text["out"].decode(errors="replace").splitlines():
+            assert self._open["out"], f"{self}: ended instead of printing {line}\n{self.transcript()}"
+            try:
+                self._pump(monotonic() + wait_s, line)
+            except AssertionError:
+                return False
+        return line in self._text["out"].decode(errors="replace").splitlines()
+
     def first_error_line(self, timeout_s: float = DEADLINE_S) -> str:
         """The first line of stderr, waited for."""
         deadline = monotonic() + timeout_s
