@@ -57,7 +57,8 @@ def duration_ms(action: Callable[[], object]) -> float:
 
 def test_savers(workshop: Workshop, times: Callable[[int], int], chance: random.Random) -> None:
     running = workshop.start_program("storm")
-    took_ms = duration_ms(lambda: workshop.save(running.pid))
+    # The first one also fills the store.
+    took_ms = min(duration_ms(lambda: workshop.save(running.pid)) for _ in range(3))
     killed = 0
     for _ in range(times(20)):
         image = workshop.new_image()
@@ -81,7 +82,7 @@ def test_restorers(workshop: Workshop, times: Callable[[int], int], chance: rand
         tool.send()
         passed(tool.finish(), running.nonce)
 
-    took_ms = duration_ms(whole)
+    took_ms = min(duration_ms(whole) for _ in range(3))
     for _ in range(times(20)):
         tool = workshop.start(restart)
         wait_at_most(tool.pid, chance.uniform(0, took_ms))
