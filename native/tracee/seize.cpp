@@ -96,22 +96,31 @@ bool Seized::seize_new_threads() {
 
 void Seized::wait_until_stopped(Tid tid) {
   for (int waited = 0; waited < kPatienceMilliseconds; ++waited) {
+    siginfo_t seen{};
+    if (::waitid(P_PID, static_cast<id_t>(tid), &seen,
+                 WSTOPPED | WEXITED | WNOHANG | WNOWAIT | __WALL) != 0 &&
+        errno != EINTR)
+      throw_errno(fmt::format("thread {}: waitid", tid), errno);
+    if (seen.si_pid != tid) {
+      ::usleep(1000);
+      continue;
+    }
+    const bool stopped = seen.si_code == CLD_TRAPPED || seen.si_code == CLD_STOPPED;
+    // Who has waited for a signal's stop has taken the signal: should we be killed, it would be
+    // lost. As long as the thread is not let go, a look is enough.
+    const bool has_signal = stopped && seen.si_status >> 8 == 0;  // NOLINT(hicpp-signed-bitwise)
     int status = 0;
-    const pid_t got = ::waitpid(tid, &status, __WALL | WNOHANG);
-    if (got == tid) {
-      if (!WIFSTOPPED(status)) {
-        std::erase(threads_, tid);
-        if (tid == pid_)
-          throw Error(ErrorKind::process_gone,
-                      fmt::format("process {}: it {}", pid_, describe_status(status)), ESRCH);
-        return;
-      }
-      if (status >> 16 == 0) held_[tid] = WSTOPSIG(status);  // NOLINT(hicpp-signed-bitwise)
-      if (on_stop_) on_stop_(tid);
+    if (!has_signal && ::waitpid(tid, &status, __WALL | WNOHANG) != tid) continue;
+    if (!stopped) {
+      std::erase(threads_, tid);
+      if (tid == pid_)
+        throw Error(ErrorKind::process_gone,
+                    fmt::format("process {}: it {}", pid_, describe_status(status)), ESRCH);
       return;
     }
-    if (got < 0 && errno != EINTR) throw_errno(fmt::format("thread {}: waitpid", tid), errno);
-    ::usleep(1000);
+    if (has_signal) held_[tid] = seen.si_status;
+    if (on_stop_) on_stop_(tid);
+    return;
   }
   const auto call = try_read_file(fmt::format("/proc/{}/task/{}/syscall", pid_, tid));
   const bool vfork = call && (call->starts_with("58 ") || call->starts_with("56 "));
