@@ -16,8 +16,8 @@
 #include "state/process.hpp"
 #include "state/report.hpp"
 #include "state/signals.hpp"
-#include "state/threads.hpp"
 #include "state/sysv_ipc.hpp"
+#include "state/threads.hpp"
 #include "state/timers.hpp"
 
 namespace ckpt::test {
