@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from gdbsession import GdbSession
 from scene import Scene, restore, save
 from steps import continue_to_end
+from support import probes
 from test_gdb_files import EXPECTED, run_to_middle, shape
+
+
+@pytest.fixture
+def overlays() -> None:
+    """Without, there are no sandboxes."""
+    probes.need_overlays()
+
+
+pytestmark = pytest.mark.usefixtures("overlays")
 
 
 def _sees_libraries(gdb: GdbSession) -> None:

@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from support import probes
 from support.checkpoint import Workshop, notes
 from support.oracle import fingerprint
 from support.processes import Running
@@ -35,7 +36,14 @@ again.close()
 # 1 to 2000, and 0 to 1999.
 COMMITTED = f"COMMITTED 4000 {2000 * 2001 // 2 + 1999 * 2000 // 2}"
 ROLLED_BACK = (2000, 1999 * 2000 // 2)
+pytestmark = pytest.mark.usefixtures("overlays")
 MODES = ["delete", "truncate", "persist", "wal"]
+
+
+@pytest.fixture
+def overlays() -> None:
+    """By name the databases find their journals, which private copies have none of."""
+    probes.need_overlays()
 
 
 def _in_transaction(workshop: Workshop, mode: str) -> tuple[Running, Path]:

@@ -81,3 +81,34 @@ def may_type() -> bool:
     finally:
         os.close(master)
         os.close(terminal)
+
+
+# In the temporary directory, as is the tests' own.
+_OVERLAY = """
+set -e
+mount -t tmpfs tmpfs "$1/memory"
+mkdir "$1/memory/upper" "$1/memory/work"
+mount -t overlay overlay -o "lowerdir=$1/lower,upperdir=$1/memory/upper,workdir=$1/memory/work$2" "$1/lower"
+rm "$1/lower/directory/file"
+rmdir "$1/lower/directory"
+mkdir "$1/lower/directory"
+"""
+
+
+@functools.cache
+def overlays() -> bool:
+    """Whether this user can have a mount namespace with an overlay over a directory of the tests: a sandbox."""
+    namespaces_too = [] if as_root() else ["-U", "-r"]
+    option = "" if as_root() else ",userxattr"
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory, "memory").mkdir()
+        Path(directory, "lower", "directory").mkdir(parents=True)
+        Path(directory, "lower", "directory", "file").write_text("")
+        command = ["unshare", *namespaces_too, "-m", "--propagation", "slave", "sh", "-c", _OVERLAY, "sh", directory, option]
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
+
+
+def need_overlays() -> None:
+    """Skip the test where there are none."""
+    if not overlays():
+        pytest.skip("this user cannot have a mount namespace with an overlay (overlayfs, user namespaces)")
