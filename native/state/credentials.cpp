@@ -14,6 +14,7 @@
 
 #include "base/error.hpp"
 #include "proc/process_dir.hpp"
+#include "state/namespaces.hpp"
 
 namespace ckpt::state {
 
@@ -147,7 +148,10 @@ void restore_credentials(tracee::RemoteThread& thread, const tracee::Scratch& sc
           fmt::format("thread {}: its securebits cannot be set again by this user", thread.tid()));
     // That the user is another one is told before anything is started.
     if (credentials.uids != now.uids) return;
-    if (credentials.gids != now.gids || credentials.groups != now.groups)
+    const bool same_groups =
+        credentials.groups == now.groups ||
+        (in_own_user_namespace() && credentials.groups.size() == now.groups.size());
+    if (credentials.gids != now.gids || !same_groups)
       notes.push_back(fmt::format("thread {}: its groups are those of this user, not those it had",
                                   thread.tid()));
     if ((credentials.permitted & ~now.permitted) != 0)

@@ -15,6 +15,8 @@ namespace ckpt::state {
 
 namespace {
 
+bool in_user_namespace = false;
+
 void write_file(const char* path, const std::string& text) {
   const UniqueFd file = open_file(path, O_WRONLY);
   write_all(file.get(), text, path);
@@ -39,13 +41,14 @@ bool may_have_user_namespace() {
          !is_zero_setting("/proc/sys/kernel/unprivileged_userns_clone");
 }
 
+bool in_own_user_namespace() { return in_user_namespace; }
+
 void enter_user_namespace(const std::string& what) {
-  static bool entered = false;
-  if (entered) return;
+  if (in_user_namespace) return;
   const auto uid = ::geteuid();
   const auto gid = ::getegid();
   if (::unshare(CLONE_NEWUSER) != 0) throw_errno(what, errno);
-  entered = true;
+  in_user_namespace = true;
   write_file("/proc/self/setgroups", "deny");
   write_file("/proc/self/uid_map", fmt::format("{} {} 1", uid, uid));
   write_file("/proc/self/gid_map", fmt::format("{} {} 1", gid, gid));

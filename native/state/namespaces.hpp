@@ -16,6 +16,9 @@ bool may_have_user_namespace();
 /// Throws Error; `what` says what it is for.
 void enter_user_namespace(const std::string& what);
 
+/// Whether that was done: groups of ours that are not the first look like nobody's then.
+bool in_own_user_namespace();
+
 /// Whether a file of /proc holds "0".
 bool is_zero_setting(const char* path);
 
