@@ -296,7 +296,7 @@ std::string Objects::link(const std::string& image_path, std::string_view prefix
     if (fs::read_symlink(link, gone) == image_path || fs::equivalent(link, image_path, gone))
       return "";
   }
-  const std::string name =
+  std::string name =
       fmt::format("{}/external/{}{}", directory_, prefix,
                   digest_hex(std::as_bytes(std::span(image_path.data(), image_path.size()))));
   if (::symlink(image_path.c_str(), name.c_str()) != 0 && errno != EEXIST)

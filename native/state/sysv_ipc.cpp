@@ -229,10 +229,10 @@ bool is_missing(const SysvObjects& objects) {
 }
 
 std::string enter_ipc_namespace(const SysvObjects& objects) {
-  const std::string done =
+  constexpr const char* kDone =
       "the program's System V objects are its own, under their old ids: others do not see them";
   static bool entered = false;
-  if (entered) return done;
+  if (entered) return kDone;
   try {
     if (!may_make_namespaces()) enter_user_namespace("make a user namespace");
     if (::unshare(CLONE_NEWIPC) != 0) throw_errno("make an IPC namespace", errno);
@@ -246,7 +246,7 @@ std::string enter_ipc_namespace(const SysvObjects& objects) {
   entered = true;
   for (const auto& set : objects.semaphores) make(set);
   for (const auto& queue : objects.queues) make(queue);
-  return done;
+  return kDone;
 }
 
 }  // namespace ckpt::state
