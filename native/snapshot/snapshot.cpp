@@ -72,11 +72,14 @@ state::Neighbours find_neighbours(const Snapshot& snapshot, const Written& writt
   const std::string boot = snapshot.reader.record().at("host").value("boot_id", "");
   if (!options.ending.contains(pid) && state::still_runs({pid, snapshot.process.start_ticks, boot}))
     found.original = pid;
+  // With these modes it makes no difference who writes to the files.
+  if (found.original || options.files == state::FilesMode::real ||
+      options.files == state::FilesMode::private_copies)
+    return found;
   std::vector<std::string> paths;
   for (const auto& each : written.files)
     if (!each.file->deleted) paths.push_back(each.file->path);
-  if (!found.original && options.files != state::FilesMode::real)
-    found.writer = state::find_writer(paths, options.ending);
+  found.writer = state::find_writer(paths, options.ending);
   return found;
 }
 
