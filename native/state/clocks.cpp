@@ -76,11 +76,6 @@ Offsets read_offsets() {
   return offsets;
 }
 
-void write_file(const char* path, const std::string& text) {
-  const UniqueFd file = open_file(path, O_WRONLY);
-  write_all(file.get(), text, path);
-}
-
 void enter_time_namespace(const ClockState& saved) {
   // What we see has offsets as well if we are in such a namespace ourselves. A second attempt at a
   // restore finds those of the first.
@@ -89,8 +84,8 @@ void enter_time_namespace(const ClockState& saved) {
     throw_errno("clocks: make a time namespace, as -clock keep needs (use -clock real)", errno);
   const timespec monotonic = sum(ours.monotonic, difference(saved.monotonic, now(CLOCK_MONOTONIC)));
   const timespec boottime = sum(ours.boottime, difference(saved.boottime, now(CLOCK_BOOTTIME)));
-  write_file(kOffsets, fmt::format("monotonic {} {}\nboottime {} {}\n", monotonic.tv_sec,
-                                   monotonic.tv_nsec, boottime.tv_sec, boottime.tv_nsec));
+  write_setting(kOffsets, fmt::format("monotonic {} {}\nboottime {} {}\n", monotonic.tv_sec,
+                                      monotonic.tv_nsec, boottime.tv_sec, boottime.tv_nsec));
 }
 
 std::string span_text(std::int64_t seconds) {

@@ -17,16 +17,16 @@ namespace {
 
 bool in_user_namespace = false;
 
-void write_file(const char* path, const std::string& text) {
-  const UniqueFd file = open_file(path, O_WRONLY);
-  write_all(file.get(), text, path);
-}
-
 }  // namespace
 
 bool may_make_namespaces() {
   constexpr unsigned kCapSysAdmin = 21;
   return ((proc::ProcessDir(::getpid()).status().effective_capabilities >> kCapSysAdmin) & 1U) != 0;
+}
+
+void write_setting(const char* path, const std::string& text) {
+  const UniqueFd file = open_file(path, O_WRONLY);
+  write_all(file.get(), text, path);
 }
 
 bool is_zero_setting(const char* path) {
@@ -49,9 +49,9 @@ void enter_user_namespace(const std::string& what) {
   const auto gid = ::getegid();
   if (::unshare(CLONE_NEWUSER) != 0) throw_errno(what, errno);
   in_user_namespace = true;
-  write_file("/proc/self/setgroups", "deny");
-  write_file("/proc/self/uid_map", fmt::format("{} {} 1", uid, uid));
-  write_file("/proc/self/gid_map", fmt::format("{} {} 1", gid, gid));
+  write_setting("/proc/self/setgroups", "deny");
+  write_setting("/proc/self/uid_map", fmt::format("{} {} 1", uid, uid));
+  write_setting("/proc/self/gid_map", fmt::format("{} {} 1", gid, gid));
 }
 
 }  // namespace ckpt::state

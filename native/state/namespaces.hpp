@@ -19,6 +19,9 @@ void enter_user_namespace(const std::string& what);
 /// Whether that was done: groups of ours that are not the first look like nobody's then.
 bool in_own_user_namespace();
 
+/// Writes to a file of /proc. Throws Error.
+void write_setting(const char* path, const std::string& text);
+
 /// Whether a file of /proc holds "0".
 bool is_zero_setting(const char* path);
 

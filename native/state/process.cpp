@@ -16,6 +16,7 @@
 
 #include "base/error.hpp"
 #include "base/io.hpp"
+#include "state/namespaces.hpp"
 #include "state/sandbox.hpp"
 
 namespace ckpt::state {
@@ -33,10 +34,8 @@ bool shares_memory(Tid a, Tid b) { return ::syscall(SYS_kcmp, a, b, KCMP_VM, 0UL
 
 }  // namespace
 
-bool may_suspend_seccomp() {
-  constexpr unsigned kCapSysAdmin = 21;  // as PTRACE_O_SUSPEND_SECCOMP wants
-  return ((proc::ProcessDir(::getpid()).status().effective_capabilities >> kCapSysAdmin) & 1U) != 0;
-}
+// PTRACE_O_SUSPEND_SECCOMP wants CAP_SYS_ADMIN, as namespaces do.
+bool may_suspend_seccomp() { return may_make_namespaces(); }
 
 void refuse_impossible(const proc::ProcessDir& process) {
   const Tid pid = process.pid();

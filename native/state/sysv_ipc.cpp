@@ -91,15 +91,8 @@ std::optional<SysvQueue> look_at_queue(int id) {
   return queue;
 }
 
-// The id for the next object that anybody makes.
-void choose_next_id(const char* kind, int id) {
-  const UniqueFd setting(
-      ::open(fmt::format("/proc/sys/kernel/{}_next_id", kind).c_str(), O_WRONLY | O_CLOEXEC));
-  if (setting) write_all(setting.get(), std::to_string(id), "the next id");
-}
-
 void make(const SysvSemaphores& set) {
-  choose_next_id("sem", set.id);
+  if (!choose_next_id("sem", set.id)) throw_errno("choose the id of System V semaphores", errno);
   std::vector<unsigned short> values(set.values.begin(), set.values.end());
   SemaphoreArgument argument{};
   argument.values = values.data();
@@ -110,7 +103,7 @@ void make(const SysvSemaphores& set) {
 }
 
 void make(const SysvQueue& queue) {
-  choose_next_id("msg", queue.id);
+  if (!choose_next_id("msg", queue.id)) throw_errno("choose the id of a message queue", errno);
   const int id = ::msgget(queue.key, static_cast<int>(IPC_CREAT | IPC_EXCL | queue.mode | 0600U));
   if (id < 0) throw_errno(fmt::format("make System V message queue {}", queue.id), errno);
   msqid_ds status{};
@@ -127,6 +120,13 @@ void make(const SysvQueue& queue) {
 }
 
 }  // namespace
+
+bool choose_next_id(std::string_view kind, int id) {
+  const UniqueFd setting(
+      ::open(fmt::format("/proc/sys/kernel/{}_next_id", kind).c_str(), O_WRONLY | O_CLOEXEC));
+  const std::string text = std::to_string(id);
+  return !setting || ::write(setting.get(), text.data(), text.size()) >= 0;
+}
 
 IpcVisit::IpcVisit(const proc::ProcessDir& process) {
   const proc::ProcessDir own(::getpid());

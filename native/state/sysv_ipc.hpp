@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "image/format.hpp"
@@ -52,6 +53,11 @@ bool is_missing(const SysvObjects& objects);
 /// these objects, the first time. Returns what the user is to know: that they are not others' any
 /// more, or why they are still.
 std::string enter_ipc_namespace(const SysvObjects& objects);
+
+/// Has the next object of a kind ("shm", "sem", "msg") that anybody makes in this IPC namespace get
+/// this id, where the user may choose it (CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN). False, with
+/// errno, when the kernel refuses what it should allow.
+[[nodiscard]] bool choose_next_id(std::string_view kind, int id);
 
 /// While it lives, the calling thread is in the IPC namespace of a process, if it may.
 class IpcVisit {

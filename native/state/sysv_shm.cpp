@@ -20,13 +20,6 @@ namespace {
 
 using image::Json;
 
-// The id for the next segment that anybody makes. Needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN.
-void choose_next_id(int id) {
-  const UniqueFd setting(::open("/proc/sys/kernel/shm_next_id", O_WRONLY | O_CLOEXEC));
-  const std::string text = std::to_string(id);
-  if (setting && ::write(setting.get(), text.data(), text.size()) < 0) return;
-}
-
 }  // namespace
 
 std::optional<SysvSegment> look_at_segment(CaptureContext& context, const proc::Mapping& mapping) {
@@ -86,7 +79,8 @@ bool is_taken(const SysvSegment& segment) {
 
 void attach_segment(tracee::RemoteThread& thread, const SysvSegment& segment, Addr place,
                     std::vector<std::string>& notes) {
-  if (!is_taken(segment)) choose_next_id(segment.id);
+  // As an ordinary user may not: then the segment has another id, which is said.
+  if (!is_taken(segment)) static_cast<void>(choose_next_id("shm", segment.id));
   const int id = static_cast<int>(thread.checked_call(
       "shmget", SYS_shmget, {IPC_PRIVATE, segment.size_bytes, IPC_CREAT | segment.mode | 0600U}));
   const std::int64_t attached =
