@@ -221,6 +221,7 @@ Answers interrogate(CaptureContext& context, Captured& captured,
   try {
     fault_point("save-scratch");
     state::ask(context, first, main, scratch);
+    if (main.has_queued_signal()) first.held_signal = 0;  // its queue is looked at later
     for (std::size_t i = first_index + 1; i < captured.threads.size(); ++i) {
       ThreadState& state = captured.threads[i];
       tracee::RemoteThread thread(group, state.lwp, inner_ids(state), context.memory, instruction,
@@ -231,6 +232,7 @@ Answers interrogate(CaptureContext& context, Captured& captured,
         thread.undo();
       }
       thread.restore();
+      if (thread.has_queued_signal()) state.held_signal = 0;
     }
     fault_point("save-threads");
     captured.signals = state::capture_signals(context, main, scratch);

@@ -183,6 +183,13 @@ int wait_stop(Tid tid) {
   return status;
 }
 
+bool has_untaken_stop(Tid tid) {
+  siginfo_t seen{};
+  return ::waitid(P_PID, static_cast<id_t>(tid), &seen, WSTOPPED | WNOHANG | WNOWAIT | __WALL) ==
+             0 &&
+         seen.si_pid == tid;
+}
+
 std::string describe_status(int status) {
   if (WIFEXITED(status)) return fmt::format("exited with status {}", WEXITSTATUS(status));
   if (WIFSIGNALED(status))

@@ -34,12 +34,13 @@ int stop_event(int status) { return status >> 16; }
 
 constexpr unsigned long long kSteppingAndDirection = 0x500;  // of eflags
 
+bool is_in(std::uint64_t set, int signal) {
+  return (set >> (static_cast<unsigned>(signal) - 1U) & 1U) != 0;
+}
+
 // One that the thread would not notice if we were not there to see it: it is ignored where there is
 // no handler. If it blocks it, it may wait for it. SIGSTOP if there is none.
 int harmless_signal(const proc::Status& status) {
-  const auto is_in = [](std::uint64_t set, int signal) {
-    return (set >> (static_cast<unsigned>(signal) - 1U) & 1U) != 0;
-  };
   const std::uint64_t busy = status.caught | status.pending | status.shared_pending;
   for (const std::uint64_t avoided : {busy | status.blocked, busy})
     for (const int signal : {SIGURG, SIGWINCH, SIGCHLD})
@@ -49,12 +50,18 @@ int harmless_signal(const proc::Status& status) {
   return SIGSTOP;
 }
 
-// Not what the thread's next instruction causes again, nor what stops or traps it for a tracer.
-bool was_sent(const siginfo_t& info) {
+// What the thread's next instruction causes again.
+bool is_fault(const siginfo_t& info) {
   constexpr std::array<int, 5> kFaults = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGSYS};
-  const bool fault =
-      info.si_code > 0 && std::find(kFaults.begin(), kFaults.end(), info.si_signo) != kFaults.end();
-  return !fault && info.si_signo != SIGTRAP && info.si_signo != SIGSTOP;
+  return info.si_code > 0 &&
+         std::find(kFaults.begin(), kFaults.end(), info.si_signo) != kFaults.end();
+}
+
+// What it does where one of the signals that have the call fail is pending, beforehand.
+void fail_call(GoingOn& going_on) {
+  going_on.registers.rip = going_on.behind_call.value;
+  going_on.registers.rax = static_cast<std::uint64_t>(-EINTR);
+  going_on.interrupting = 0;
 }
 
 // As the kernel does it when it interrupts a restartable sequence (struct rseq_cs, <linux/rseq.h>).
@@ -170,6 +177,7 @@ RemoteThread::RemoteThread(Tid group, Tid tid, Ids inner, const Memory& memory,
   if (const auto reason = why_no_calls(tid))
     fail(ErrorKind::refused, "thread {}: no system call can be run in it: {}", tid, *reason);
   siginfo_ = get_siginfo(tid);
+  const bool untaken = has_untaken_stop(tid);
   if (siginfo_ && event_of(*siginfo_) == PTRACE_EVENT_CLONE) {
     // The kernel is still inside clone and will write its result over rax: let it.
     const int status = next_stop(Resume::to_syscall);
@@ -193,13 +201,14 @@ RemoteThread::RemoteThread(Tid group, Tid tid, Ids inner, const Memory& memory,
     block_signals();
     return;
   }
-  stop_signal_ = harmless_signal(proc::ProcessDir(group).status(tid));
+  const proc::Status status = proc::ProcessDir(group).status(tid);
+  stop_signal_ = harmless_signal(status);
   going_on_ = go_on(registers_, mask_);
-  if (siginfo_ && was_sent(*siginfo_)) {
-    going_on_->held = siginfo_;
-    going_on_->group = inner_.group;
-    going_on_->thread = inner_.thread;
-  }
+  // In sigsuspend and its like another mask is in force, which would let signals in on the way
+  // back. With this one they stay pending, and the call, made again, lets them in.
+  set_signal_mask(tid, mask_);
+  if ((status.pending & going_on_->interrupting) != 0) fail_call(*going_on_);
+  if (siginfo_) keep_signal_of_stop(untaken, status.pending);
   if (rseq_word_ && rseq_value_ != 0)
     leave_critical_section(*going_on_, memory_, Addr{rseq_value_});
   xstate_ = get_xstate(tid);
@@ -219,12 +228,39 @@ void RemoteThread::restore() {
   set_signal_mask(tid_, mask_);
   set_registers(tid_, registers_);
   if (rseq_word_ && rseq_value_ != 0) memory_.write_value(*rseq_word_, rseq_value_);
-  if (siginfo_) set_siginfo(tid_, *siginfo_);
+  if (siginfo_ && !queued_signal_) set_siginfo(tid_, *siginfo_);
   if (tracer_options_) set_options(tid_, *tracer_options_);
   if (owed_stops_ > 0) ::syscall(SYS_tgkill, group_, tid_, SIGSTOP);
   if (owed_signal_) ::syscall(SYS_tgkill, group_, tid_, stop_signal_);
   active_ = false;
   give_back();
+}
+
+// Whether we are killed before or after the thread has run something: the signal is delivered,
+// once.
+void RemoteThread::keep_signal_of_stop(bool untaken, std::uint64_t pending) {
+  const int signal = siginfo_->si_signo;
+  if (signal == SIGSTOP) return;
+  if (is_fault(*siginfo_)) {
+    // It must not be delivered on the way back. Whoever waits for the stop takes it.
+    if (untaken) wait_stop(tid_);
+    return;
+  }
+  // Behind another one of its kind it would come in a wrong order, or be one with it.
+  if (untaken && !is_in(pending, signal)) {
+    unqueued_signal_ = signal;
+    if (is_in(going_on_->interrupting, signal)) fail_call(*going_on_);
+    return;
+  }
+  if (signal == SIGTRAP) return;  // a debugger's business
+  going_on_->held = siginfo_;
+  going_on_->group = inner_.group;
+  going_on_->thread = inner_.thread;
+}
+
+void RemoteThread::resume_once(Resume how) {
+  if (unqueued_signal_ != 0) queued_signal_ = true;
+  resume(tid_, how, std::exchange(unqueued_signal_, 0));
 }
 
 void RemoteThread::block_signals() {
@@ -286,7 +322,7 @@ void RemoteThread::give_back() {
 // Resumes and waits; SIGSTOPs of others that arrive before the thread runs anything are set aside.
 int RemoteThread::next_stop(Resume how) {
   for (;;) {
-    resume(tid_, how);
+    resume_once(how);
     const int status = wait_stop(tid_);
     if (stop_event(status) == 0 && WSTOPSIG(status) == SIGSTOP) {
       ++owed_stops_;
@@ -429,7 +465,7 @@ void RemoteThread::run_at(Addr rip, Addr table, std::uint64_t rows, bool stop_at
   set_registers(tid_, registers);
   landed_ = false;
   for (;;) {
-    resume(tid_, Resume::run);
+    resume_once(Resume::run);
     const int status = wait_stop(tid_);
     if (stop_event(status) == PTRACE_EVENT_STOP) continue;
     const int signal = WSTOPSIG(status);

@@ -18,6 +18,11 @@
 // the mask, and put back after it. The signal of step 4 is one that the program ignores: SIGSTOP
 // would leave it stopped. The first call, which maps the scratch area with the way back in it, and
 // the last one, which unmaps it, find theirs in memory that is borrowed from the program meanwhile.
+//
+// The kernel delivers the signal of a signal-delivery stop if the tracer dies, until somebody has
+// waited for the stop. One that nobody has waited for yet is given to the thread when it runs its
+// first call, which has all signals blocked: the kernel puts it back among the pending ones, where
+// it stays. Until then it may meet the thread on its way back, or before.
 #pragma once
 
 #include <array>
@@ -75,6 +80,9 @@ class RemoteThread {
   /// For a handler of an exception: puts the thread back, its scratch area unmapped if there is
   /// one, and throws the exception on; or an Error that tells as well what could not be put back.
   [[noreturn]] void undo(const Scratch* scratch = nullptr);
+  /// Whether the signal that the thread was stopped with is a pending one by now: nobody has to
+  /// deliver it any more.
+  [[nodiscard]] bool has_queued_signal() const { return queued_signal_; }
   /// Forgets what is to be put back: for threads of our own making that get new registers anyway.
   void abandon() noexcept { active_ = false; }
 
@@ -122,6 +130,8 @@ class RemoteThread {
   void borrow();
   void give_back();
   void block_signals();
+  void keep_signal_of_stop(bool untaken, std::uint64_t pending);
+  void resume_once(Resume how);
   void run_at(Addr rip, Addr table, std::uint64_t rows, bool stop_at_failure, Addr end);
   void prepare_call(long number, const std::array<std::uint64_t, 6>& arguments);
   int next_stop(Resume how);
@@ -138,6 +148,8 @@ class RemoteThread {
   bool landed_ = true;
   int owed_stops_ = 0;
   bool owed_signal_ = false;  // the one that ends a run, of somebody else
+  int unqueued_signal_ = 0;   // of a stop that nobody has waited for; see the head of this file
+  bool queued_signal_ = false;
   Registers registers_{};
   std::optional<siginfo_t> siginfo_;
   std::uint64_t mask_ = 0;

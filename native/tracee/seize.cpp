@@ -67,6 +67,15 @@ int Seized::held_signal(Tid tid) const {
   return found == held_.end() ? 0 : found->second;
 }
 
+// A thread that has run something for us may have the signal among its pending ones by now.
+int Seized::still_held(Tid tid) const noexcept {
+  const int signal = held_signal(tid);
+  siginfo_t now{};
+  const bool same = signal != 0 && ::ptrace(PTRACE_GETSIGINFO, tid, nullptr, &now) == 0 &&
+                    now.si_signo == signal && now.si_code >> 8 != PTRACE_EVENT_STOP;
+  return same ? signal : 0;
+}
+
 // A thread that is not stopped yet may make new ones: look again until there are none.
 bool Seized::seize_new_threads() {
   const proc::ProcessDir process(pid_);
@@ -131,7 +140,7 @@ void Seized::wait_until_stopped(Tid tid) {
 
 void Seized::release() noexcept {
   for (const Tid tid : threads_) {
-    const auto signal = static_cast<std::uintptr_t>(held_signal(tid));
+    const auto signal = static_cast<std::uintptr_t>(still_held(tid));
     // NOLINTNEXTLINE(performance-no-int-to-ptr): ptrace's ABI
     ::ptrace(PTRACE_DETACH, tid, nullptr, reinterpret_cast<void*>(signal));
   }

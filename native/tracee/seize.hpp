@@ -26,6 +26,7 @@ class Seized {
  private:
   bool seize_new_threads();
   void wait_until_stopped(Tid tid);
+  [[nodiscard]] int still_held(Tid tid) const noexcept;
   void release() noexcept;
 
   Tid pid_;

@@ -125,6 +125,16 @@ def test_threads_that_run(workshop: Workshop, thorough: bool) -> None:
     passed(running.finish(), running.nonce)
 
 
+def test_signals_on_their_way(workshop: Workshop, thorough: bool) -> None:
+    """A signal that a save finds just being delivered is neither lost nor delivered twice, in its order with its value."""
+    running = workshop.start_program("thr_signals")
+    for call, number in moments(workshop, running.pid, thorough):
+        kill_at(workshop, running.pid, call, number)
+        let_go(running.pid)
+    running.send()
+    passed(running.finish(), running.nonce)
+
+
 def test_a_restore_is_killed(workshop: Workshop, thorough: bool) -> None:
     """No process stays behind: that is looked for after each test."""
     running = workshop.start_program("threads", "4")

@@ -108,7 +108,7 @@ def stopped_or_traced(pid: int) -> list[str]:
 
 def let_go(pid: int) -> None:
     """Wait until the kernel has let go of it; AssertionError if a thread stays stopped."""
-    wait_until(lambda: not stopped_or_traced(pid), "no thread is stopped or traced")
+    wait_until(lambda: not stopped_or_traced(pid), lambda: f"no thread is stopped or traced\n{describe(pid)}")
 
 
 def system_call_of(pid: int, tid: int) -> tuple[int, list[int]] | None:

@@ -2,9 +2,8 @@
 // end, children are forked and waited for, memory is mapped, protected and unmapped, and signals
 // fly, of a timer and queued ones that are counted. Each part checks itself all the time.
 //
-// `strict`: no queued signal may be lost. One that a saver has taken out of the queue when it is
-// killed is; so is one that a restored program was just sending when it was saved, if its ids are
-// new (docs/limits.md).
+// `strict`: no queued signal may be lost. One that GDB has taken when it is killed is; so is one that
+// a restored program was just sending when it was saved, if its ids are new (docs/limits.md).
 //
 // A restored program has no children: a wait that was under way then says ECHILD, once.
 #include "selfcheck.h"
