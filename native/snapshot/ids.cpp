@@ -8,6 +8,7 @@
 #include "threads/frames.hpp"
 #include "threads/go_runtime.hpp"
 #include "threads/library.hpp"
+#include "threads/musl.hpp"
 #include "threads/signal_frames.hpp"
 #include "tracee/stepping.hpp"
 
@@ -100,7 +101,10 @@ void put_boundary(const Snapshot& snapshot, const threads::Library& library,
   constexpr std::string_view kEffect =
       "ids that the program remembers are the old ones, which the kernel does not know";
   if (!library.found()) {
-    notes.push_back(fmt::format("new ids: no C library with symbols was found: {}", kEffect));
+    notes.push_back(fmt::format("new ids: {}: {}",
+                                library.is_static ? "a statically linked program without symbols"
+                                                  : "no C library that is known was found",
+                                kEffect));
     return;
   }
   const auto ids = boundary_ids(snapshot, fresh);
@@ -154,6 +158,47 @@ void note_copies(const tracee::Memory& memory, const threads::Library& library,
   }
 }
 
+// What a program is in which ids cannot be translated.
+std::string kind_of_program(const threads::Library& library, const tracee::Memory& memory,
+                            std::span<const state::ThreadState> threads) {
+  const auto any = [&](const auto& find) {
+    return std::any_of(threads.begin(), threads.end(), [&](const state::ThreadState& thread) {
+      return !thread.ended && find(memory, Addr{thread.registers.fs_base}, thread.tid);
+    });
+  };
+  if (any(threads::find_go_id)) return "it is a program of Go's runtime without a C library";
+  if (!library.is_static) return "no C library that is known was found in it";
+  if (any(threads::find_musl_id)) return "it is statically linked with musl, without symbols";
+  return "it is statically linked, and no C library with symbols was found in it";
+}
+
+// Whether the C library's own word for the thread's id is one that a restore can renew.
+bool is_id_known(const tracee::Memory& memory, const state::ThreadState& thread) {
+  return thread.ended || thread.id_field ||
+         (thread.tid_address && holds(memory, thread.tid_address, thread.tid));
+}
+
+void note_library(state::CaptureContext& context, const threads::Library& library,
+                  std::span<const state::ThreadState> threads) {
+  const auto add = [&](const std::string& what) {
+    context.report.add(state::Severity::changed, "process", "ids", what);
+  };
+  if (!library.found()) {
+    add(kind_of_program(library, context.memory, threads) +
+        ": if it must come back with new ids, getpid(), kill() and the like take and give those, "
+        "not the ones that the program remembers");
+    return;
+  }
+  const auto unknown = std::count_if(threads.begin(), threads.end(), [&](const auto& thread) {
+    return !is_id_known(context.memory, thread);
+  });
+  if (unknown > 0)
+    add(fmt::format(
+        "where its C library keeps the ids of {} of its {} threads is not known: if they must come "
+        "back with new ids, raise(), pthread_kill() and locks that know their owner go by the old",
+        unknown, threads.size()));
+}
+
 }  // namespace
 
 std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& context) {
@@ -189,14 +234,12 @@ void note_ids(state::CaptureContext& context, const state::KeptFile& program,
   for (auto& thread : threads) {
     note_copies(context.memory, library, frames, restorers, stacks, thread);
     const Addr descriptor{thread.pthread != 0 ? thread.pthread : thread.registers.fs_base};
-    const auto field = thread.ended ? std::nullopt : library.id_field(context.memory, descriptor);
+    auto field = thread.ended ? std::nullopt : library.id_field(context.memory, descriptor);
+    if (!field && !thread.ended)
+      field = threads::find_musl_id(context.memory, Addr{thread.registers.fs_base}, thread.tid);
     if (field && holds(context.memory, *field, thread.tid)) thread.id_field = *field;
   }
-  if (!library.found())
-    context.report.add(state::Severity::changed, "process", "ids",
-                       "no C library with symbols was found in it: if it must come back with new "
-                       "ids, getpid(), kill() and the like take and give those, not the ones that "
-                       "the program remembers");
+  note_library(context, library, threads);
   if (!boundary) return;
   for (auto& thread : threads) thread.remembered = boundary->remembered(thread.tid);
   for (auto& child : children) child.remembered = boundary->remembered(child.pid);
@@ -235,6 +278,25 @@ std::unordered_set<std::uint64_t> words_in_use(const Snapshot& snapshot,
   return words;
 }
 
+// musl's locks; a file that a thread was using is in the frames that called for its bytes.
+void renew_musl(const Snapshot& snapshot, const tracee::Memory& memory, const FreshIds& fresh) {
+  constexpr std::size_t kFramesBytes = 4096;
+  std::vector<threads::MuslThread> threads;
+  for (std::size_t i = 0; i < snapshot.threads.size(); ++i) {
+    const auto& thread = snapshot.threads[i];
+    const Addr base{thread.registers.fs_base};
+    if (thread.ended || !threads::find_musl_id(memory, base, thread.tid)) continue;
+    auto& found = threads.emplace_back(threads::MuslThread{
+        base, thread.tid, fresh.tids[i], std::vector<std::uint64_t>(kFramesBytes / 8)});
+    const Addr top{thread.registers.rsp & ~(sizeof(std::uint64_t) - 1)};
+    const auto got = memory.read_some(top, std::as_writable_bytes(std::span(found.words)));
+    found.words.resize(got / sizeof(std::uint64_t));
+    for (const Addr value : state::pointers_of(thread.registers))
+      found.words.push_back(value.value);
+  }
+  threads::renew_musl_owners(memory, threads);
+}
+
 }  // namespace
 
 RenewedIds renew_ids(const Snapshot& snapshot, state::FileSource& files, tracee::RemoteThread& main,
@@ -256,6 +318,7 @@ RenewedIds renew_ids(const Snapshot& snapshot, state::FileSource& files, tracee:
       memory, snapshot.reader, lock_places(snapshot.space), robust_lists, inside,
       [&] { return words_in_use(snapshot, memory); }, changed);
   threads::renew_go_ids(memory, go_threads);
+  renew_musl(snapshot, memory, fresh);
   if (ids_kept(snapshot, fresh)) return renewed;
   const auto objects =
       mapped_objects(snapshot.space, snapshot.program,

@@ -83,7 +83,11 @@ ElfSymbols read_symbols(const std::string& path, SymbolTables tables) {
   const bool linking = tables == SymbolTables::linking;
   Elf_Scn* section = find_section(elf.get(), linking ? SHT_DYNSYM : SHT_SYMTAB, header);
   bool dynamic = linking && section != nullptr && !result.is_static;
-  if (linking && !dynamic) section = find_section(elf.get(), SHT_SYMTAB, header);
+  if (linking && !dynamic) {
+    section = find_section(elf.get(), SHT_SYMTAB, header);
+    // A library that needs no interpreter, being one itself (musl's).
+    if (section == nullptr) section = find_section(elf.get(), SHT_DYNSYM, header);
+  }
   if (!linking && section == nullptr) {
     section = find_section(elf.get(), SHT_DYNSYM, header);
     dynamic = true;

@@ -90,6 +90,7 @@ bool is_static_libc(const ElfSymbols& elf) {
 
 bool is_library_name(std::string_view path) {
   const std::string_view name = path.substr(path.rfind('/') + 1);
+  if (name == "libc.so") return true;  // musl's, where its dynamic linker is a link to it
   constexpr std::array<std::string_view, 5> kBegins = {"libc.so.", "libc-2.", "libpthread.so.",
                                                        "libpthread-2.", "ld-musl-"};
   return std::any_of(kBegins.begin(), kBegins.end(),
@@ -119,6 +120,7 @@ Library find_library(std::span<const MappedObject> objects) {
     if (!object.is_program && !is_library_name(object.name)) continue;
     try {
       const ElfSymbols elf = read_symbols(object.path);
+      if (object.is_program) library.is_static = elf.is_static;
       if (!object.is_program || is_static_libc(elf)) add_object(object, elf, library);
     } catch (const Error&) {  // NOLINT(bugprone-empty-catch): as if it were not there
     }

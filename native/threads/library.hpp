@@ -44,6 +44,7 @@ struct Library {
   Addr errno_location;                     // the function, if there is one,
   std::int64_t errno_offset = 0;           // else where errno is from the FS base; 0: unknown
   Addr id_descriptor;                      // what glibc tells debuggers of struct pthread's tid
+  bool is_static = false;                  // the program needs no interpreter
 
   /// Whether ids that the program remembers can be translated.
   [[nodiscard]] bool found() const {
