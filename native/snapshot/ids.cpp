@@ -9,6 +9,7 @@
 #include "threads/go_runtime.hpp"
 #include "threads/library.hpp"
 #include "threads/musl.hpp"
+#include "threads/own_calls.hpp"
 #include "threads/signal_frames.hpp"
 #include "tracee/stepping.hpp"
 
@@ -199,6 +200,22 @@ void note_library(state::CaptureContext& context, const threads::Library& librar
         unknown, threads.size()));
 }
 
+void note_own_calls(state::CaptureContext& context, std::span<const threads::MappedObject> objects,
+                    bool is_static) {
+  for (const auto& own : threads::find_own_calls(context.memory, objects, is_static)) {
+    std::string calls;
+    for (const auto& name : own.calls) calls.append(calls.empty() ? "" : ", ").append(name);
+    context.report.add(
+        state::Severity::changed, "process", "ids",
+        fmt::format("{} makes system calls with ids by itself ({}): if it must come back with new "
+                    "ids, {}",
+                    own.file, calls,
+                    own.is_go ? "Go's runtime goes by the new ones, and os.Getpid() gives them"
+                              : "these take and give the new ones, not those that the program "
+                                "remembers"));
+  }
+}
+
 }  // namespace
 
 std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& context) {
@@ -240,6 +257,7 @@ void note_ids(state::CaptureContext& context, const state::KeptFile& program,
     if (field && holds(context.memory, *field, thread.tid)) thread.id_field = *field;
   }
   note_library(context, library, threads);
+  if (library.found()) note_own_calls(context, objects, library.is_static);
   if (!boundary) return;
   for (auto& thread : threads) thread.remembered = boundary->remembered(thread.tid);
   for (auto& child : children) child.remembered = boundary->remembered(child.pid);
