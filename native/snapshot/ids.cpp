@@ -96,6 +96,28 @@ threads::BoundaryIds boundary_ids(const Snapshot& snapshot, const FreshIds& fres
   return ids;
 }
 
+std::vector<std::uint64_t> restorers_of(const state::SignalState& signals) {
+  std::vector<std::uint64_t> restorers;
+  for (const auto& action : signals.actions)
+    if (action.restorer != 0) restorers.push_back(action.restorer);
+  return restorers;
+}
+
+// Where threads are, and where they return to from signal handlers.
+std::vector<Addr> places_in_code(const Snapshot& snapshot, const tracee::Memory& memory) {
+  const auto restorers = restorers_of(snapshot.signals);
+  const auto stacks = lock_places(snapshot.space);
+  std::vector<Addr> places;
+  for (const auto& thread : snapshot.threads) {
+    places.emplace_back(thread.registers.rip);
+    if (restorers.empty() || thread.ended) continue;
+    for (const auto& before :
+         threads::find_interrupted(thread.registers, memory, restorers, stacks))
+      places.emplace_back(before.registers.rip);
+  }
+  return places;
+}
+
 void put_boundary(const Snapshot& snapshot, const threads::Library& library,
                   tracee::RemoteThread& main, const tracee::Memory& memory, const FreshIds& fresh,
                   std::vector<std::string>& notes) {
@@ -124,8 +146,7 @@ void put_boundary(const Snapshot& snapshot, const threads::Library& library,
     notes.push_back(fmt::format("new ids: no room near the C library: {}", kEffect));
     return;
   }
-  std::vector<Addr> stopped;
-  for (const auto& thread : snapshot.threads) stopped.emplace_back(thread.registers.rip);
+  const auto stopped = places_in_code(snapshot, memory);
   for (const auto& name : threads::install_boundary(main, memory, library, ids, *place, stopped))
     notes.push_back(
         fmt::format("new ids: {}() could not be changed: it takes and gives the new ids", name));
@@ -245,9 +266,7 @@ void note_ids(state::CaptureContext& context, const state::KeptFile& program,
   const auto library = threads::find_library(objects);
   threads::Frames frames(library);
   const auto stacks = lock_places(space);
-  std::vector<std::uint64_t> restorers;
-  for (const auto& action : signals.actions)
-    if (action.restorer != 0) restorers.push_back(action.restorer);
+  const auto restorers = restorers_of(signals);
   for (auto& thread : threads) {
     note_copies(context.memory, library, frames, restorers, stacks, thread);
     const Addr descriptor{thread.pthread != 0 ? thread.pthread : thread.registers.fs_base};

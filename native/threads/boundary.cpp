@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/error.hpp"
+#include "threads/result_sites.hpp"
 
 extern "C" {
 // NOLINTBEGIN: the linker's names of the section's ends; the functions are only ever copied
@@ -142,6 +143,7 @@ constexpr std::size_t kMostMovedBytes = 32;
 
 struct Layout {
   std::uint64_t trampolines;
+  std::uint64_t stubs;
   std::uint64_t tables;
   std::uint64_t total;
 };
@@ -149,9 +151,10 @@ struct Layout {
 Layout lay_out(std::size_t pairs, std::size_t ranges, std::size_t functions) {
   Layout layout{};
   layout.trampolines = kBoundaryCodeAt + page_up(injected_code().size());
-  layout.tables = layout.trampolines + page_up(kOriginals * kTrampolineBytes);
+  layout.stubs = layout.trampolines + page_up(kOriginals * kTrampolineBytes);
+  layout.tables = layout.stubs + page_up(kResultStubsBytes);
   layout.total = layout.tables + page_up(pairs * sizeof(IdPair) + ranges * sizeof(CodeRange) +
-                                         functions * sizeof(BoundaryPatch));
+                                         (functions + kMostResultStubs) * sizeof(BoundaryPatch));
   return layout;
 }
 
@@ -197,6 +200,9 @@ constexpr auto kCallsWithIds = std::to_array<int>({
     SYS_clock_settime,
     SYS_clock_nanosleep,
     SYS_timer_create,
+    SYS_fork,
+    SYS_clone,
+    SYS_clone3,
 });
 
 template <typename T>
@@ -204,16 +210,17 @@ void put(std::vector<std::byte>& image, std::uint64_t at, const T& value) {
   std::memcpy(image.data() + at, &value, sizeof value);
 }
 
-// A jump over any distance that a page placed by find_boundary_place() can have.
-std::array<std::byte, kPatchBytes> jump(Addr from, Addr to) {
+}  // namespace
+
+bool is_boundary_function(std::string_view name) { return function_named(name) != nullptr; }
+
+std::array<std::byte, kPatchBytes> jump_to(Addr from, Addr to) {
   std::array<std::byte, kPatchBytes> bytes{std::byte{0xe9}};
   const auto distance = static_cast<std::int32_t>(to.value - (from.value + kPatchBytes));
   std::memcpy(bytes.data() + 1, &distance, sizeof distance);
   return bytes;
 }
 
-// The instructions under the patch, made to run at `to`, and a jump to what follows them. Nothing
-// if they cannot be moved.
 std::optional<std::vector<std::byte>> move_instructions(std::span<const std::byte> code, Addr from,
                                                         Addr to, std::size_t& moved_bytes) {
   std::vector<std::byte> moved;
@@ -248,14 +255,10 @@ std::optional<std::vector<std::byte>> move_instructions(std::span<const std::byt
     }
     moved_bytes += one->length;
   }
-  const auto back = jump(to + moved.size(), from + moved_bytes);
+  const auto back = jump_to(to + moved.size(), from + moved_bytes);
   moved.insert(moved.end(), back.begin(), back.end());
   return moved;
 }
-
-}  // namespace
-
-bool is_boundary_function(std::string_view name) { return function_named(name) != nullptr; }
 
 std::optional<Movable> movable_instruction(std::span<const std::byte> code) {
   std::size_t at = 0;
@@ -278,6 +281,8 @@ std::optional<Movable> movable_instruction(std::span<const std::byte> code) {
   if (opcode >= 0x50 && opcode <= 0x57) return Movable{at, 0};  // push
   if (opcode >= 0xb8 && opcode <= 0xbf)                         // mov register, immediate
     return (rex & 8U) != 0 ? Movable{at + 8, 0} : Movable{at + 4, 0};
+  if (opcode == 0x3d)
+    return at + 4 <= code.size() ? std::optional(Movable{at + 4, 0}) : std::nullopt;
   switch (opcode) {
     case 0x80:  // arithmetic with an immediate byte
     case 0x83:
@@ -445,9 +450,20 @@ std::vector<std::string> install_boundary(tracee::RemoteThread& thread,
     ++header.patches;
     changes.emplace_back(
         target.address,
-        jump(target.address, place + kBoundaryCodeAt +
-                                 static_cast<std::uint64_t>(function.code - __start_ckpt_ids)));
+        jump_to(target.address, place + kBoundaryCodeAt +
+                                    static_cast<std::uint64_t>(function.code - __start_ckpt_ids)));
   }
+  const auto results =
+      make_result_stubs(memory, library, place + kBoundaryCodeAt, place + layout.stubs, stopped);
+  std::copy(results.code.begin(), results.code.end(),
+            image.begin() + static_cast<std::ptrdiff_t>(layout.stubs));
+  for (const auto& [patch, stub] : results.patches) {
+    put(image, at, patch);
+    at += sizeof patch;
+    ++header.patches;
+    changes.emplace_back(Addr{patch.address}, jump_to(Addr{patch.address}, stub));
+  }
+  header.translates_results = results.patches.empty() ? 0 : 1;
   put(image, 0, header);
 
   thread.checked_call(

@@ -7,6 +7,7 @@
 // The next snapshot of the process has the C library's own code back, and the remembered ids.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -41,6 +42,14 @@ struct Movable {
   bool is_short_jump = false;
 };
 std::optional<Movable> movable_instruction(std::span<const std::byte> code);
+
+/// A jump from one address to another, over any distance that find_boundary_place() leads to.
+std::array<std::byte, kPatchBytes> jump_to(Addr from, Addr to);
+
+/// The instructions under a patch at `from`, made to run at `to`, and a jump to what follows them;
+/// `moved_bytes` is how long they were. Nothing if they cannot be moved.
+std::optional<std::vector<std::byte>> move_instructions(std::span<const std::byte> code, Addr from,
+                                                        Addr to, std::size_t& moved_bytes);
 
 /// Where the translation can lie: free now, not in the way of heap and stacks, and within reach of
 /// a jump from all functions. Nothing if there is no such place.

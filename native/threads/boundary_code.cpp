@@ -462,6 +462,7 @@ CKPT_INJECTED long ckpt_ids_translated_clock_gettime(int clock, long time) {
 CKPT_INJECTED long ckpt_ids_translated_clock_getres(int clock, long time) {
   return answer(translate(SYS_clock_getres, clock, time, 0, 0, 0));
 }
+CKPT_INJECTED int ckpt_ids_shown(int id) { return to_remembered(id); }
 CKPT_INJECTED int ckpt_ids_real_clock(int clock) { return clock_to_real(clock); }
 
 // The child's id is free for others from now on.
@@ -476,22 +477,41 @@ CKPT_INJECTED_LOCAL int collected(int id) {
   return id;
 }
 
+// What a wait has given, with or without blocking.
+CKPT_INJECTED int ckpt_ids_shown_wait4(int id) {
+  const int known = collected(id);
+  if (known != id || header()->translates_results == 0) return known;
+  return to_remembered(id);
+}
+CKPT_INJECTED void ckpt_ids_shown_waitid(siginfo_t* info, int options) {
+  const int id = info->si_pid;
+  if (id <= 0) return;
+  info->si_pid = (options & WNOWAIT) == 0 ? ckpt_ids_shown_wait4(id) : child_to_remembered(id);
+  if (info->si_pid == id && header()->translates_results != 0) info->si_pid = to_remembered(id);
+}
+
+// A child to wait for. Where new ones are made without a translation, they are called by the
+// kernel's ids.
+CKPT_INJECTED_LOCAL int child_waited_for(int id) {
+  return header()->translates_results != 0 ? to_real(id) : child_to_real(id);
+}
+
 // Children that had ended at the save have ended since the restore, so a wait that would give one
 // of them gives it at once. `*real` becomes the target that the kernel knows, for going on when
-// there is none: the id of a child that was made since is the kernel's.
+// there is none.
 CKPT_INJECTED long ckpt_ids_first_wait4(int target, int* status, int options, void* usage,
                                         long* real) {
-  *real = target > 0 ? child_to_real(target) : target_to_real(target);
+  *real = target > 0 ? child_waited_for(target) : target_to_real(target);
   if (__atomic_load_n(&header()->children_left, __ATOMIC_SEQ_CST) == 0) return 0;
   const long got = raw(SYS_wait4, *real, reinterpret_cast<long>(status), options | WNOHANG,
                        reinterpret_cast<long>(usage));
-  return got > 0 ? collected(static_cast<int>(got)) : 0;
+  return got > 0 ? ckpt_ids_shown_wait4(static_cast<int>(got)) : 0;
 }
 
 CKPT_INJECTED long ckpt_ids_first_waitid(int kind, int id, siginfo_t* info, int options,
                                          void* usage, long* real) {
   *real = id;
-  if (id > 0 && kind == P_PID) *real = child_to_real(id);
+  if (id > 0 && kind == P_PID) *real = child_waited_for(id);
   if (id > 0 && kind == P_PGID) *real = group_to_real(id);
   if (__atomic_load_n(&header()->children_left, __ATOMIC_SEQ_CST) == 0) return 0;
   siginfo_t found;
@@ -499,13 +519,12 @@ CKPT_INJECTED long ckpt_ids_first_waitid(int kind, int id, siginfo_t* info, int 
   const long result = raw(SYS_waitid, kind, *real, reinterpret_cast<long>(&found),
                           options | WNOHANG, reinterpret_cast<long>(usage));
   if (result != 0 || found.si_pid == 0) return 0;
-  const int child =
-      (options & WNOWAIT) != 0 ? child_to_remembered(found.si_pid) : collected(found.si_pid);
+  ckpt_ids_shown_waitid(&found, options);
   if (info != nullptr) {
     info->si_signo = found.si_signo;
     info->si_errno = found.si_errno;
     info->si_code = found.si_code;
-    info->si_pid = child;
+    info->si_pid = found.si_pid;
     info->si_uid = found.si_uid;
     info->si_status = found.si_status;
   }

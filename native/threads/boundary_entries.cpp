@@ -50,10 +50,23 @@ ckpt_ids_syscall_with_id:
     je      5f
     cmp     $247, %rdi               # waitid
     je      6f
+    mov     $0x636b7001, %r11d       # marks for what stands behind the call (boundary_results.cpp)
+    shl     $32, %r11
+    cmp     $57, %rdi                # fork
+    je      10f
+    cmp     $56, %rdi                # clone
+    je      10f
+    cmp     $435, %rdi               # clone3
+    je      11f
     lea     -227(%rdi), %eax         # clock_settime, _gettime, _getres, _nanosleep
     cmp     $3, %eax
     jbe     9f
 2:  jmp     ckpt_ids_translated_syscall
+10: mov     %esi, %esi
+    or      %r11, %rsi
+    jmp     1b
+11: mov     %r11, %rcx
+    jmp     1b
 3:  mov     %edx, %eax
     jmp     7f
 4:  mov     %edx, %eax
@@ -74,8 +87,10 @@ ckpt_ids_syscall_with_id:
     pop     %rdx
     pop     %rsi
     pop     %rdi
+    mov     $0x636b7002, %r11d
+    shl     $32, %r11
     test    %rax, %rax
-    jz      1b
+    jz      10b
     ret
 6:  push    %rdi
     push    %rsi
@@ -98,8 +113,10 @@ ckpt_ids_syscall_with_id:
     pop     %rdx
     pop     %rsi
     pop     %rdi
+    mov     $0x636b7003, %r11d
+    shl     $32, %r11
     test    %rax, %rax
-    jz      1b
+    jz      10b
     xor     %eax, %eax
     ret
 7:  cmp     $8, %eax                 # F_SETOWN, F_GETOWN, F_SETOWN_EX, F_GETOWN_EX, F_GETLK
@@ -244,7 +261,8 @@ static_assert(ckpt::threads::kSyscall == 0 && ckpt::threads::kIoctl == 1 &&
               ckpt::threads::kClockGetres == 6 && ckpt::threads::kClockNanosleep == 7);
 static_assert(SYS_clock_settime == 227 && SYS_clock_gettime == 228 && SYS_clock_getres == 229 &&
               SYS_clock_nanosleep == 230);
-static_assert(SYS_fcntl == 72 && SYS_ioctl == 16 && SYS_wait4 == 61 && SYS_waitid == 247);
+static_assert(SYS_fcntl == 72 && SYS_ioctl == 16 && SYS_wait4 == 61 && SYS_waitid == 247 &&
+              SYS_fork == 57 && SYS_clone == 56 && SYS_clone3 == 435);
 static_assert(F_SETOWN == 8 && F_GETOWN == 9 && F_SETOWN_EX == 15 && F_GETOWN_EX == 16 &&
               F_GETLK == 5 && F_OFD_GETLK == 36);
 static_assert(TIOCGPGRP == 0x540f && TIOCSPGRP == 0x5410 && TIOCGSID == 0x5429 &&

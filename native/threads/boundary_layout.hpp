@@ -2,7 +2,8 @@
 // (boundary_code.cpp) and the installer must agree on.
 //
 //   +0        BoundaryHeader, writable: the code changes it when the program changes its group
-//   +4 KiB    the code, then one trampoline for each Original; readable and executable
+//   +4 KiB    the code, then one trampoline for each Original, then the stubs behind system calls
+//             (result_sites.hpp); readable and executable
 //   ...       IdPair[pairs], CodeRange[ranges], BoundaryPatch[patches]; readable
 //
 // The whole lies at a multiple of kBoundaryAlignment, so that the code finds the header from its
@@ -30,6 +31,10 @@ struct IdPair {
   std::int32_t remembered;
   std::int32_t real;
 };
+
+/// The room for the stubs behind system calls, and how many of them there can be.
+inline constexpr std::size_t kResultStubsBytes = 0x1000;
+inline constexpr std::size_t kMostResultStubs = 32;
 
 struct CodeRange {
   std::uint64_t begin;
@@ -81,6 +86,8 @@ struct BoundaryHeader {
   std::uint32_t children;
   std::uint32_t children_left;
   IdPair child[kMostBoundaryChildren];
+  // Whether the ids of new processes are translated where they are made and waited for.
+  std::uint32_t translates_results;
 };
 // NOLINTEND(modernize-avoid-c-arrays)
 static_assert(sizeof(BoundaryHeader) <= kBoundaryCodeAt);

@@ -7,6 +7,7 @@
 #include "base/error.hpp"
 #include "threads/boundary.hpp"
 #include "threads/elf_symbols.hpp"
+#include "threads/result_sites.hpp"
 
 namespace ckpt::threads {
 
@@ -72,6 +73,8 @@ void add_object(const MappedObject& object, const ElfSymbols& elf, Library& libr
     if (symbol.name == "__errno_location") library.errno_location = address;
     if (is_boundary_function(symbol.name))
       library.functions.push_back({symbol.name, address, symbol.size_bytes});
+    if (is_result_function(symbol.name))
+      library.resulting.push_back({symbol.name, address, symbol.size_bytes});
     if (object.is_program && is_internal_name(symbol.name))
       library.internal.push_back({address, address + symbol.size_bytes});
   }

@@ -39,6 +39,7 @@ struct LibraryObject {
 struct Library {
   std::vector<LibraryObject> objects;
   std::vector<LibraryFunction> functions;  // those of the boundary, see boundary.cpp
+  std::vector<LibraryFunction> resulting;  // see result_sites.hpp
   std::vector<proc::PageRun> internal;     // ascending
   std::vector<proc::PageRun> locking;      // ascending
   Addr errno_location;                     // the function, if there is one,
