@@ -55,6 +55,8 @@ CKPT_ENTRY(clock_settime);
 CKPT_ENTRY(clock_nanosleep);
 CKPT_ENTRY(timer_create);
 CKPT_ENTRY(pthread_getcpuclockid);
+CKPT_ENTRY(sendmsg);
+CKPT_ENTRY(sendmmsg);
 #undef CKPT_ENTRY
 // NOLINTEND
 }
@@ -123,6 +125,10 @@ std::span<const Function> boundary_functions() {
       {"clock_nanosleep", ckpt_ids_clock_nanosleep, kClockNanosleep},
       {"timer_create", ckpt_ids_timer_create, kTimerCreate},
       {"pthread_getcpuclockid", ckpt_ids_pthread_getcpuclockid, kThreadClock},
+      {"sendmsg", ckpt_ids_sendmsg, kSendmsg},
+      {"__sendmsg", ckpt_ids_sendmsg, kSendmsg},
+      {"sendmmsg", ckpt_ids_sendmmsg, kSendmmsg},
+      {"__sendmmsg", ckpt_ids_sendmmsg, kSendmmsg},
   });
   return functions;
 }
@@ -140,6 +146,11 @@ std::span<const std::byte> injected_code() {
 // Room for the moved instructions of one function and the jump behind them.
 constexpr std::size_t kTrampolineBytes = 64;
 constexpr std::size_t kMostMovedBytes = 32;
+
+std::uint64_t& original_of(BoundaryHeader& header, int which) {
+  return which < kFirstOriginals ? header.originals[which]
+                                 : header.more_originals[which - kFirstOriginals];
+}
 
 struct Layout {
   std::uint64_t trampolines;
@@ -203,6 +214,10 @@ constexpr auto kCallsWithIds = std::to_array<int>({
     SYS_fork,
     SYS_clone,
     SYS_clone3,
+    SYS_sendmsg,
+    SYS_sendmmsg,
+    SYS_recvmsg,
+    SYS_recvmmsg,
 });
 
 template <typename T>
@@ -426,12 +441,12 @@ std::vector<std::string> install_boundary(tracee::RemoteThread& thread,
           layout.trampolines + static_cast<std::uint64_t>(function.original) * kTrampolineBytes;
       const auto moved =
           move_instructions(begin, target.address, place + trampoline, changed_bytes);
-      possible =
-          moved && moved->size() <= kTrampolineBytes && header.originals[function.original] == 0;
+      std::uint64_t& original = original_of(header, function.original);
+      possible = moved && moved->size() <= kTrampolineBytes && original == 0;
       if (possible) {
         std::copy(moved->begin(), moved->end(),
                   image.begin() + static_cast<std::ptrdiff_t>(trampoline));
-        header.originals[function.original] = place.value + trampoline;
+        original = place.value + trampoline;
       }
     }
     // Nobody may wake up in the middle of what was replaced.

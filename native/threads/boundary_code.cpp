@@ -463,6 +463,9 @@ CKPT_INJECTED long ckpt_ids_translated_clock_getres(int clock, long time) {
   return answer(translate(SYS_clock_getres, clock, time, 0, 0, 0));
 }
 CKPT_INJECTED int ckpt_ids_shown(int id) { return to_remembered(id); }
+CKPT_INJECTED int ckpt_ids_real(int id) { return to_real(id); }
+CKPT_INJECTED bool ckpt_ids_is_internal(const void* caller) { return is_internal(caller); }
+CKPT_INJECTED long ckpt_ids_answer(long result) { return answer(result); }
 CKPT_INJECTED int ckpt_ids_real_clock(int clock) { return clock_to_real(clock); }
 
 // The child's id is free for others from now on.

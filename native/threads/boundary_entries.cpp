@@ -58,6 +58,18 @@ ckpt_ids_syscall_with_id:
     je      10f
     cmp     $435, %rdi               # clone3
     je      11f
+    cmp     $46, %rdi                # sendmsg
+    je      12f
+    cmp     $307, %rdi               # sendmmsg
+    je      13f
+    mov     $0x636b7004, %r11d
+    shl     $32, %r11
+    cmp     $47, %rdi                # recvmsg
+    je      10f
+    mov     $0x636b7005, %r11d
+    shl     $32, %r11
+    cmp     $299, %rdi               # recvmmsg
+    je      10f
     lea     -227(%rdi), %eax         # clock_settime, _gettime, _getres, _nanosleep
     cmp     $3, %eax
     jbe     9f
@@ -67,6 +79,43 @@ ckpt_ids_syscall_with_id:
     jmp     1b
 11: mov     %r11, %rcx
     jmp     1b
+12: push    %rdi
+    push    %rsi
+    push    %rdx
+    push    %rcx
+    mov     %rdx, %rdi
+    call    ckpt_ids_names_sender
+    pop     %rcx
+    pop     %rdx
+    pop     %rsi
+    pop     %rdi
+    test    %al, %al
+    jz      1b
+    mov     %esi, %edi
+    mov     %rdx, %rsi
+    mov     %rcx, %rdx
+    jmp     ckpt_ids_translated_sendmsg
+13: push    %rdi
+    push    %rsi
+    push    %rdx
+    push    %rcx
+    push    %r8
+    xor     %edi, %edi               # by nobody within the library
+    mov     %rdx, %rsi
+    mov     %ecx, %edx
+    call    ckpt_ids_sendmmsg_names
+    pop     %r8
+    pop     %rcx
+    pop     %rdx
+    pop     %rsi
+    pop     %rdi
+    test    %al, %al
+    jz      1b
+    mov     %esi, %edi
+    mov     %rdx, %rsi
+    mov     %ecx, %edx
+    mov     %r8, %rcx
+    jmp     ckpt_ids_translated_sendmmsg
 3:  mov     %edx, %eax
     jmp     7f
 4:  mov     %edx, %eax
@@ -262,7 +311,8 @@ static_assert(ckpt::threads::kSyscall == 0 && ckpt::threads::kIoctl == 1 &&
 static_assert(SYS_clock_settime == 227 && SYS_clock_gettime == 228 && SYS_clock_getres == 229 &&
               SYS_clock_nanosleep == 230);
 static_assert(SYS_fcntl == 72 && SYS_ioctl == 16 && SYS_wait4 == 61 && SYS_waitid == 247 &&
-              SYS_fork == 57 && SYS_clone == 56 && SYS_clone3 == 435);
+              SYS_fork == 57 && SYS_clone == 56 && SYS_clone3 == 435 && SYS_sendmsg == 46 &&
+              SYS_sendmmsg == 307 && SYS_recvmsg == 47 && SYS_recvmmsg == 299);
 static_assert(F_SETOWN == 8 && F_GETOWN == 9 && F_SETOWN_EX == 15 && F_GETOWN_EX == 16 &&
               F_GETLK == 5 && F_OFD_GETLK == 36);
 static_assert(TIOCGPGRP == 0x540f && TIOCSPGRP == 0x5410 && TIOCGSID == 0x5429 &&

@@ -20,7 +20,7 @@ inline constexpr std::uint64_t kBoundaryAlignment = 0x10000;
 inline constexpr std::uint64_t kBoundaryCodeAt = 0x1000;
 
 /// What fits into the header's page.
-inline constexpr std::size_t kMostBoundaryChildren = 480;
+inline constexpr std::size_t kMostBoundaryChildren = 470;
 
 /// No kernel id is as large (PID_MAX_LIMIT): what a new thread shows whose id the program remembers
 /// as somebody else's.
@@ -61,6 +61,9 @@ enum Original : std::uint8_t {
   kClockNanosleep,
   kTimerCreate,
   kThreadClock,
+  kFirstOriginals,
+  kSendmsg = kFirstOriginals,  // from here on in BoundaryHeader::more_originals
+  kSendmmsg,
   kOriginals
 };
 
@@ -68,7 +71,7 @@ enum Original : std::uint8_t {
 struct BoundaryHeader {
   std::uint64_t magic;
   std::uint64_t self;  // its own address
-  std::uint64_t originals[kOriginals];
+  std::uint64_t originals[kFirstOriginals];
   std::uint64_t errno_location;  // address of the function __errno_location; 0 if there is none,
   std::int64_t errno_offset;     // then errno is at this offset from the FS base
   IdPair group;                  // the process group and session at the save; 0, 0 for none
@@ -86,6 +89,7 @@ struct BoundaryHeader {
   std::uint32_t children;
   std::uint32_t children_left;
   IdPair child[kMostBoundaryChildren];
+  std::uint64_t more_originals[kOriginals - kFirstOriginals];
   // Whether the ids of new processes are translated where they are made and waited for.
   std::uint32_t translates_results;
 };

@@ -80,12 +80,20 @@ asm(R"(
     je      3b
     cmp     $0x636b7003, %r11d
     je      5b
+    cmp     $0x636b7004, %r11d
+    je      7f
+    cmp     $0x636b7005, %r11d
+    je      8f
     mov     %rdx, %r11               # of clone3(), which takes two
     shr     $32, %r11
     cmp     $0x636b7001, %r11d
     je      1b
     popfq
     ret
+7:  popfq
+    jmp     ckpt_ids_result_recvmsg
+8:  popfq
+    jmp     ckpt_ids_result_recvmmsg
     .popsection
 )");
 // NOLINTEND

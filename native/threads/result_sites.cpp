@@ -18,6 +18,8 @@ CKPT_RESULT(new);
 CKPT_RESULT(wait4);
 CKPT_RESULT(waitid);
 CKPT_RESULT(syscall);
+CKPT_RESULT(recvmsg);
+CKPT_RESULT(recvmmsg);
 #undef CKPT_RESULT
 // NOLINTEND
 }
@@ -34,7 +36,6 @@ struct ResultFunction {
   std::string_view name;
   int call;
   const std::byte* code;
-  bool needed = true;  // in each C library that this is for
 };
 
 std::span<const ResultFunction> result_functions() {
@@ -42,9 +43,11 @@ std::span<const ResultFunction> result_functions() {
       {"_Fork", SYS_clone, ckpt_ids_result_new},
       {"vfork", SYS_vfork, ckpt_ids_result_new},
       {"clone", SYS_clone, ckpt_ids_result_new},
-      {"__clone3", SYS_clone3, ckpt_ids_result_new, false},
+      {"__clone3", SYS_clone3, ckpt_ids_result_new},
       {"wait4", SYS_wait4, ckpt_ids_result_wait4},
       {"waitid", SYS_waitid, ckpt_ids_result_waitid},
+      {"recvmsg", SYS_recvmsg, ckpt_ids_result_recvmsg},
+      {"recvmmsg", SYS_recvmmsg, ckpt_ids_result_recvmmsg},
       {"syscall", kAnyCall, ckpt_ids_result_syscall},
   });
   return functions;
@@ -212,11 +215,13 @@ ResultStubs make_result_stubs(const tracee::Memory& memory, const Library& libra
     std::optional<LibraryFunction> target;
     if (named != all.end()) {
       target = *named;
+    } else if (library.is_static) {
+      continue;  // what a static program does not call is not part of it
     } else if (function.call == SYS_clone3) {
       target = find_clone3(memory, library);
     }
     if (!target) return {};
-    if (target->size_bytes == 0 && !function.needed) continue;
+    if (target->size_bytes == 0) continue;  // older than clone3()
     if (!stubs.add(*target, function)) return {};
   }
   return std::move(stubs.result);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support import oracle
-from support.checkpoint import Way, Workshop, pairwise, passed, restored_pid
+from support.checkpoint import Way, Workshop, pairwise, passed, restored_pid, round_trip
 from support.processes import as_root, threads_of
 
 WAYS = [pytest.param(way, id=str(way)) for way in pairwise()]
@@ -60,3 +60,9 @@ def test_saved_while_it_waits_for_a_child(workshop: Workshop, way: Way) -> None:
     original.expect("WAITS")
     original.send()
     passed(original.finish(), original.nonce)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_credentials_in_messages(workshop: Workshop, way: Way) -> None:
+    """The process id in them is the one that getpid() gives, received or sent."""
+    round_trip(workshop, "proc_messages", way=way)
