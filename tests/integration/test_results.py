@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import platform
+
 import pytest
 from support import oracle
 from support.checkpoint import Way, Workshop, pairwise, passed, restored_pid, round_trip
 from support.processes import as_root, threads_of
 
 WAYS = [pytest.param(way, id=str(way)) for way in pairwise()]
+# In a newer glibc one function makes all calls that may block, and has no room behind its own.
+CALLS_BY_ITSELF = tuple(map(int, platform.libc_ver()[1].split("."))) < (2, 41)
+TRANSLATED = pytest.mark.skipif(not CALLS_BY_ITSELF, reason="results are not translated in this glibc (docs/limits.md)")
 
 
+@TRANSLATED
 @pytest.mark.parametrize("way", WAYS)
 def test_children_made_later(workshop: Workshop, way: Way) -> None:
     """Also as root with new ids, where a child gets the kernel id that the program remembers as its own."""
@@ -62,6 +68,7 @@ def test_saved_while_it_waits_for_a_child(workshop: Workshop, way: Way) -> None:
     passed(original.finish(), original.nonce)
 
 
+@TRANSLATED
 @pytest.mark.parametrize("way", WAYS)
 def test_credentials_in_messages(workshop: Workshop, way: Way) -> None:
     """The process id in them is the one that getpid() gives, received or sent."""
