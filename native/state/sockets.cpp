@@ -116,7 +116,6 @@ Json socket_to_json(const Socket& socket) {
 }
 
 Socket socket_from_json(const Json& json) {
-  constexpr std::size_t kLongestOption = 256;
   Socket socket;
   socket.id = json.at("id");
   socket.domain = json.at("domain");

@@ -17,6 +17,7 @@
 
 #include "image/format.hpp"
 #include "state/context.hpp"
+#include "state/socket_options.hpp"
 #include "tracee/remote_calls.hpp"
 
 namespace ckpt::state {
@@ -27,12 +28,6 @@ enum class SocketRole {
   connected,  // with a socket of the program
   waiting,    // connected to a listening socket of the program that has not accepted yet
   dead,       // connected to somebody else, or no longer at all
-};
-
-struct SocketOption {
-  int level = 0;
-  int name = 0;
-  std::string value;
 };
 
 /// What waits to be received.
@@ -64,6 +59,7 @@ struct Socket {
   std::size_t waiting_count = 0;
   std::string unsent;
   std::size_t unsent_bytes = 0;
+  std::vector<std::string> missing;  // what of it does not come back
 };
 
 /// Describes a descriptor that was passed along with a message; takes it over.
@@ -135,7 +131,6 @@ class SocketMaker {
   int accept(int fd);
   std::string name_of(int fd, int domain);
   void set_flag(int fd, int name, bool on);
-  void set_options(int fd, const Socket& socket, bool late);
   void send(int from, const SocketMessage& message, const std::string& to,
             const std::function<int(std::size_t)>& number_of, const Made& receiver);
   Made* find(std::uint64_t id);

@@ -2,6 +2,7 @@
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -22,95 +23,6 @@
 namespace ckpt::state {
 
 namespace {
-
-struct OptionName {
-  int level;
-  int name;
-};
-
-// What a program sets and the kernel tells again in the same form. Buffer sizes are told doubled.
-constexpr std::array kOptions = {
-    OptionName{SOL_SOCKET, SO_REUSEADDR},
-    OptionName{SOL_SOCKET, SO_REUSEPORT},
-    OptionName{SOL_SOCKET, SO_KEEPALIVE},
-    OptionName{SOL_SOCKET, SO_BROADCAST},
-    OptionName{SOL_SOCKET, SO_OOBINLINE},
-    OptionName{SOL_SOCKET, SO_LINGER},
-    OptionName{SOL_SOCKET, SO_SNDBUF},
-    OptionName{SOL_SOCKET, SO_RCVBUF},
-    OptionName{SOL_SOCKET, SO_RCVLOWAT},
-    OptionName{SOL_SOCKET, SO_RCVTIMEO},
-    OptionName{SOL_SOCKET, SO_SNDTIMEO},
-    OptionName{SOL_SOCKET, SO_DONTROUTE},
-    OptionName{SOL_SOCKET, SO_PRIORITY},
-    OptionName{SOL_SOCKET, SO_MARK},
-    OptionName{SOL_SOCKET, SO_PASSCRED},
-    OptionName{SOL_SOCKET, SO_TIMESTAMP},
-    OptionName{SOL_SOCKET, SO_TIMESTAMPNS},
-    OptionName{SOL_SOCKET, SO_RXQ_OVFL},
-    OptionName{SOL_SOCKET, SO_ZEROCOPY},
-    OptionName{SOL_SOCKET, SO_BUSY_POLL},
-    OptionName{SOL_SOCKET, SO_PEEK_OFF},
-    OptionName{IPPROTO_IP, IP_TOS},
-    OptionName{IPPROTO_IP, IP_TTL},
-    OptionName{IPPROTO_IP, IP_PKTINFO},
-    OptionName{IPPROTO_IP, IP_RECVTTL},
-    OptionName{IPPROTO_IP, IP_RECVTOS},
-    OptionName{IPPROTO_IP, IP_RECVERR},
-    OptionName{IPPROTO_IP, IP_MTU_DISCOVER},
-    OptionName{IPPROTO_IP, IP_FREEBIND},
-    OptionName{IPPROTO_IP, IP_TRANSPARENT},
-    OptionName{IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT},
-    OptionName{IPPROTO_IP, IP_MULTICAST_TTL},
-    OptionName{IPPROTO_IP, IP_MULTICAST_LOOP},
-    OptionName{IPPROTO_IPV6, IPV6_V6ONLY},
-    OptionName{IPPROTO_IPV6, IPV6_UNICAST_HOPS},
-    OptionName{IPPROTO_IPV6, IPV6_MULTICAST_HOPS},
-    OptionName{IPPROTO_IPV6, IPV6_MULTICAST_LOOP},
-    OptionName{IPPROTO_IPV6, IPV6_RECVPKTINFO},
-    OptionName{IPPROTO_IPV6, IPV6_RECVHOPLIMIT},
-    OptionName{IPPROTO_IPV6, IPV6_RECVTCLASS},
-    OptionName{IPPROTO_IPV6, IPV6_RECVERR},
-    OptionName{IPPROTO_IPV6, IPV6_TCLASS},
-    OptionName{IPPROTO_TCP, TCP_NODELAY},
-    OptionName{IPPROTO_TCP, TCP_CORK},
-    OptionName{IPPROTO_TCP, TCP_KEEPIDLE},
-    OptionName{IPPROTO_TCP, TCP_KEEPINTVL},
-    OptionName{IPPROTO_TCP, TCP_KEEPCNT},
-    OptionName{IPPROTO_TCP, TCP_SYNCNT},
-    OptionName{IPPROTO_TCP, TCP_LINGER2},
-    OptionName{IPPROTO_TCP, TCP_DEFER_ACCEPT},
-    OptionName{IPPROTO_TCP, TCP_USER_TIMEOUT},
-    OptionName{IPPROTO_TCP, TCP_FASTOPEN},
-    OptionName{IPPROTO_TCP, TCP_NOTSENT_LOWAT},
-    OptionName{IPPROTO_TCP, TCP_CONGESTION},
-};
-
-std::optional<std::string> option_of(int fd, const OptionName& option) {
-  std::string value(64, '\0');
-  auto length = static_cast<socklen_t>(value.size());
-  if (::getsockopt(fd, option.level, option.name, value.data(), &length) != 0) return std::nullopt;
-  value.resize(length);
-  return value;
-}
-
-// Those that differ from what a new socket of this kind has.
-std::vector<SocketOption> changed_options(int own, const Socket& socket) {
-  std::vector<SocketOption> options;
-  const UniqueFd fresh(::socket(socket.domain, socket.type | SOCK_CLOEXEC, socket.protocol));
-  for (const OptionName& option : kOptions) {
-    const bool fits =
-        option.level == SOL_SOCKET ||
-        (option.level == IPPROTO_IP && (socket.domain == AF_INET || socket.domain == AF_INET6)) ||
-        (option.level == IPPROTO_IPV6 && socket.domain == AF_INET6) ||
-        (option.level == IPPROTO_TCP && socket.protocol == IPPROTO_TCP);
-    if (!fits) continue;
-    const auto now = option_of(own, option);
-    if (!now || (fresh && option_of(fresh.get(), option) == now)) continue;
-    options.push_back({option.level, option.name, *now});
-  }
-  return options;
-}
 
 std::string address_of(int own, int (*ask)(int, sockaddr*, socklen_t*)) {
   sockaddr_storage storage{};
@@ -296,6 +208,23 @@ std::size_t bytes_in(const std::vector<SocketMessage>& queue) {
 
 }  // namespace
 
+namespace {
+
+void read_udp(Socket& socket, int own) {
+  // One that may not send alone shows nowhere.
+  pollfd state{own, POLLRDHUP, 0};
+  if (::poll(&state, 1, 0) == 1) {
+    socket.no_receiving = (state.revents & POLLRDHUP) != 0;
+    socket.no_sending = (state.revents & POLLHUP) != 0;
+  }
+  int unsent = 0;
+  if (::ioctl(own, SIOCOUTQ, &unsent) == 0 && unsent > 0)
+    socket.missing.emplace_back(
+        "the datagram that it was putting together (MSG_MORE, UDP_CORK) is gone");
+}
+
+}  // namespace
+
 std::optional<Socket> read_socket(CaptureContext& context, int own, std::uint64_t inode,
                                   const DescribePassed& describe_passed, std::string& why_not) {
   Socket socket;
@@ -328,7 +257,9 @@ std::optional<Socket> read_socket(CaptureContext& context, int own, std::uint64_
     read_tcp(socket, own);
     if (socket.role == SocketRole::connected) read_unsent(socket, own);
   }
-  socket.options = changed_options(own, socket);
+  socket.options = changed_options(context.process, own,
+                                   {socket.domain, socket.type, socket.protocol}, socket.missing);
+  if (socket.protocol == IPPROTO_UDP) read_udp(socket, own);
   // Asked for again, the kernel would answer again: what waits cannot be put back.
   char any = 0;
   if (socket.domain == AF_NETLINK && ::recv(own, &any, 1, MSG_PEEK | MSG_DONTWAIT) >= 0)
@@ -419,7 +350,9 @@ class Settler {
     Socket& socket = *named.socket;
     const auto peer = by_id_.find(socket.peer);
     if (peer == by_id_.end()) return cut(named);
-    if (peer->second->peer != socket.id) socket.role = SocketRole::plain;
+    // One that is connected with itself is so by its name.
+    if (peer->second->peer != socket.id || socket.peer == socket.id)
+      socket.role = SocketRole::plain;
   }
 
   static bool listens_at(const Socket& listening, const std::string& address) {
@@ -474,6 +407,8 @@ class Settler {
     const Socket& socket = *named.socket;
     if (named.is_stream) return;
     const auto kind = std::string(family_name(socket));
+    for (const auto& missing : socket.missing)
+      context_.report.add(Severity::changed, named.object, kind, missing);
     // A local connection at its end comes back so, a TCP one with other addresses.
     if (socket.role == SocketRole::dead && !(socket.ended && socket.domain == AF_UNIX)) {
       const std::string what =

@@ -27,22 +27,16 @@ constexpr int kSend = SHUT_WR;
 
 std::uint64_t word(int value) { return static_cast<std::uint64_t>(value); }
 
-// Set when all else is done: they change what sending and receiving do.
-bool is_late(const SocketOption& option) {
-  const bool socket_level =
-      option.level == SOL_SOCKET &&
-      (option.name == SO_PEEK_OFF || option.name == SO_RCVLOWAT || option.name == SO_LINGER ||
-       option.name == SO_RCVTIMEO || option.name == SO_SNDTIMEO || option.name == SO_SNDBUF);
-  return socket_level || (option.level == IPPROTO_TCP && option.name == TCP_CORK);
-}
-
-bool is_buffer_size(const SocketOption& option) {
-  return option.level == SOL_SOCKET && (option.name == SO_SNDBUF || option.name == SO_RCVBUF);
-}
-
 std::string family_only(int domain) {
   const auto family = static_cast<sa_family_t>(domain);
   return {reinterpret_cast<const char*>(&family), sizeof family};
+}
+
+// What getsockname(2) gives for a socket that has never been bound: bound to it, it would get a
+// port, and could be bound no more.
+bool is_of_no_port(const std::string& address) {
+  const std::string text = address_text(address);
+  return text == "0.0.0.0:0" || text == "[::]:0";
 }
 
 // An address of this family that means the machine itself, at a port of the kernel's choice.
@@ -161,35 +155,13 @@ void SocketMaker::find_taken() {
 int SocketMaker::create(const Socket& socket) {
   const int fd = calls_.open("socket", SYS_socket,
                              {word(socket.domain), word(socket.type), word(socket.protocol)});
-  set_options(fd, socket, false);
+  set_options(calls_, fd, socket.options, false);
   return fd;
 }
 
 void SocketMaker::set_flag(int fd, int name, bool on) {
   const Addr value = calls_.put_value(static_cast<int>(on));
   calls_.attempt(SYS_setsockopt, {word(fd), SOL_SOCKET, word(name), value.value, sizeof(int)});
-}
-
-void SocketMaker::set_options(int fd, const Socket& socket, bool late) {
-  for (const SocketOption& option : socket.options) {
-    if (is_late(option) != late) continue;
-    std::string value = option.value;
-    if (is_buffer_size(option) && value.size() == sizeof(int)) {
-      int doubled = 0;
-      std::memcpy(&doubled, value.data(), sizeof doubled);
-      doubled /= 2;
-      std::memcpy(value.data(), &doubled, sizeof doubled);
-      // The first needs a privilege and knows no limit.
-      const int force = option.name == SO_SNDBUF ? SO_SNDBUFFORCE : SO_RCVBUFFORCE;
-      const Addr at = calls_.put(std::string_view(value));
-      if (calls_.attempt(SYS_setsockopt,
-                         {word(fd), SOL_SOCKET, word(force), at.value, value.size()}) == 0)
-        continue;
-    }
-    const Addr at = calls_.put(std::string_view(value));
-    calls_.attempt(SYS_setsockopt,
-                   {word(fd), word(option.level), word(option.name), at.value, value.size()});
-  }
 }
 
 std::string SocketMaker::name_of(int fd, int domain) {
@@ -277,7 +249,7 @@ bool SocketMaker::bind_name(Made& made, int fd, const std::string& address, bool
 // `must`: it needs a name, whatever it is.
 bool SocketMaker::bind(Made& made, int fd, const std::string& address, bool must) {
   const Socket& socket = *made.socket;
-  if (address.empty()) return true;
+  if (address.empty() || is_of_no_port(address)) return true;
   bool bound = false;
   if (socket.domain == AF_UNIX && !address_text(address).starts_with('@')) {
     bound = bind_path(made, fd, address);
@@ -319,8 +291,8 @@ void SocketMaker::make_pair(Made& one, Made& other) {
       bind(other, other.fd, other.socket->name, false);
     }
   }
-  set_options(one.fd, *one.socket, false);
-  set_options(other.fd, *other.socket, false);
+  set_options(calls_, one.fd, one.socket->options, false);
+  set_options(calls_, other.fd, other.socket->options, false);
 }
 
 // A connection that was made to a listening socket of the program has that one's name.
@@ -428,7 +400,7 @@ void SocketMaker::make_dead(Made& made) {
     const int second = calls_.read<int>(ends_at + sizeof(int));
     made.fd = calls_.move_away(first);
     made.far_end = calls_.move_away(second);
-    set_options(made.fd, socket, false);
+    set_options(calls_, made.fd, socket.options, false);
     return;
   }
   const int listening = calls_.open("socket", SYS_socket, {AF_INET, SOCK_STREAM, IPPROTO_TCP});
@@ -566,7 +538,7 @@ void SocketMaker::fill(const std::function<int(std::size_t)>& number_of) {
     }
     if (socket.no_sending) calls_.attempt(SYS_shutdown, {word(made.fd), kSend});
     if (socket.no_receiving) calls_.attempt(SYS_shutdown, {word(made.fd), kReceive});
-    set_options(made.fd, socket, true);
+    set_options(calls_, made.fd, socket.options, true);
   }
 }
 

@@ -59,6 +59,25 @@ def test_lost_peer(workshop: Workshop, subject: str) -> None:
         assert not notes(result)
 
 
+MISSING = {
+    "corked": "changed: fd 4: UDP socket: the datagram that it was putting together (MSG_MORE, UDP_CORK) is gone",
+}
+
+
+@pytest.mark.parametrize("subject", MISSING)
+def test_what_does_not_come_back_is_named(workshop: Workshop, subject: str) -> None:
+    """It is said when the program is saved, and the rest of it comes back: a snapshot of it can be restored."""
+    original = workshop.start_program("fd_missing", subject)
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    assert sum(MISSING[subject] in line for line in saved.fidelity) == 1, saved.result.output
+    original.kill()
+    for _ in range(2):
+        restart = workshop.restart(saved.image)
+        restart.send()
+        passed(restart.finish(), original.nonce)
+
+
 def test_port_is_taken(workshop: Workshop) -> None:
     """The original still listens there: the restored program listens elsewhere, and the user is told where."""
     original = workshop.start_program("fd_inet", "bound")

@@ -2,8 +2,10 @@
 #include "fd.h"
 
 #include <arpa/inet.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sys/socket.h>
 
 static int listening = -1, client = -1, server = -1;
@@ -244,17 +246,135 @@ static void check_udp(void) {
   put_bytes(client, "three");
   expect_bytes(server, "three");
 }
+// What setsockopt has changed, as getsockopt tells it. Some may not be had here: it is as it was
+// then.
+static const struct {
+  int domain, level, name, value;
+  const char* text;
+} udp_set[] = {
+#define OPTION(domain, level, name, value) \
+  { domain, level, name, value, #name }
+    OPTION(AF_INET, SOL_SOCKET, SO_BROADCAST, 1),
+    OPTION(AF_INET, SOL_SOCKET, SO_NO_CHECK, 1),
+    OPTION(AF_INET, SOL_SOCKET, SO_RCVBUF, 50000),
+    OPTION(AF_INET, SOL_SOCKET, SO_RXQ_OVFL, 1),
+    OPTION(AF_INET, SOL_SOCKET, SO_TIMESTAMPING, 0x10),
+    OPTION(AF_INET, IPPROTO_IP, IP_TOS, 0x10),
+    OPTION(AF_INET, SOL_SOCKET, SO_PRIORITY, 5),
+    OPTION(AF_INET, IPPROTO_IP, IP_TTL, 9),
+    OPTION(AF_INET, IPPROTO_IP, IP_MINTTL, 3),
+    OPTION(AF_INET, IPPROTO_IP, IP_PKTINFO, 1),
+    OPTION(AF_INET, IPPROTO_IP, IP_RECVORIGDSTADDR, 1),
+    OPTION(AF_INET, IPPROTO_IP, IP_RECVOPTS, 1),
+    OPTION(AF_INET, IPPROTO_IP, IP_MULTICAST_ALL, 0),
+    OPTION(AF_INET, IPPROTO_IP, IP_MULTICAST_TTL, 4),
+    OPTION(AF_INET, IPPROTO_IP, IP_UNICAST_IF, 0x01000000),
+    OPTION(AF_INET, IPPROTO_UDP, UDP_SEGMENT, 500),
+    OPTION(AF_INET, IPPROTO_UDP, UDP_GRO, 1),
+    OPTION(AF_INET6, IPPROTO_IPV6, IPV6_V6ONLY, 1),
+    OPTION(AF_INET6, IPPROTO_IPV6, IPV6_DONTFRAG, 1),
+    OPTION(AF_INET6, IPPROTO_IPV6, IPV6_MTU_DISCOVER, 2),
+    OPTION(AF_INET6, IPPROTO_IPV6, IPV6_RECVPATHMTU, 1),
+    OPTION(AF_INET6, IPPROTO_IPV6, IPV6_TCLASS, 8),
+#undef OPTION
+};
+enum { UDP_SET = sizeof udp_set / sizeof *udp_set };
+static int udp_had[UDP_SET], udp6 = -1;
+static int udp_of(int i) { return udp_set[i].domain == AF_INET ? client : udp6; }
 static void udp_options(void) {
   MUST(client = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0));
-  set(client, SOL_SOCKET, SO_BROADCAST, 1);
-  set(client, IPPROTO_IP, IP_TTL, 9);
-  set(client, IPPROTO_IP, IP_PKTINFO, 1);
+  udp6 = socket(AF_INET6, SOCK_DGRAM, 0);
+  for (int i = 0; i < UDP_SET; i++)
+    if (udp_of(i) >= 0)
+      setsockopt(udp_of(i), udp_set[i].level, udp_set[i].name, &udp_set[i].value, sizeof(int));
+  int set = 0;
+  for (int i = 0; i < UDP_SET; i++) {
+    if (udp_of(i) < 0) continue;
+    udp_had[i] = option(udp_of(i), udp_set[i].level, udp_set[i].name);
+    set += udp_had[i] == udp_set[i].value;
+  }
+  CHECK(set > 12, "set-up: %d of %d options", set, UDP_SET);
 }
 static void check_udp_options(void) {
-  CHECK(option(client, SOL_SOCKET, SO_BROADCAST) == 1, "SO_BROADCAST");
-  CHECK(option(client, IPPROTO_IP, IP_TTL) == 9, "IP_TTL");
-  CHECK(option(client, IPPROTO_IP, IP_PKTINFO) == 1, "IP_PKTINFO");
+  for (int i = 0; i < UDP_SET; i++) {
+    if (udp_of(i) < 0) continue;
+    const int has = option(udp_of(i), udp_set[i].level, udp_set[i].name);
+    CHECK(has == udp_had[i], "%s is %d, not %d", udp_set[i].text, has, udp_had[i]);
+  }
   CHECK(recv(client, now, 1, 0) == -1 && errno == EAGAIN, "O_NONBLOCK");
+}
+static void on_device(void) {
+  MUST(client = socket(AF_INET, SOCK_DGRAM, 0));
+  MUST(setsockopt(client, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3));
+}
+static void check_on_device(void) {
+  char name[16] = "";
+  socklen_t bytes = sizeof name;
+  MUST(getsockopt(client, SOL_SOCKET, SO_BINDTODEVICE, name, &bytes));
+  CHECK(!strcmp(name, "lo"), "bound to \"%s\"", name);
+}
+// Only datagrams that begin with "a" pass.
+static void filter(void) {
+  struct sock_filter code[] = {BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 8),
+                               BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 'a', 0, 1),
+                               BPF_STMT(BPF_RET | BPF_K, 0xffff), BPF_STMT(BPF_RET | BPF_K, 0)};
+  struct sock_fprog program = {4, code};
+  loopback(AF_INET);
+  MUST(server = socket(AF_INET, SOCK_DGRAM, 0));
+  MUST(bind(server, (struct sockaddr*)&at, at_bytes));
+  name_of(server);
+  MUST(setsockopt(server, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program));
+}
+static void check_filter(void) {
+  name_of(server);  // beside the original it has another
+  MUST(client = socket(AF_INET, SOCK_DGRAM, 0));
+  MUST(connect(client, (struct sockaddr*)&at, at_bytes));
+  put_bytes(client, "bad");
+  put_bytes(client, "all right");
+  expect_bytes(server, "all right");
+  expect_nothing(server);
+}
+static struct ip_mreqn group;
+static void multicast(void) {
+  group.imr_multiaddr.s_addr = htonl(0xef010203);
+  group.imr_ifindex = 1;  // lo
+  loopback(AF_INET);
+  ((struct sockaddr_in*)&at)->sin_addr.s_addr = 0;
+  MUST(server = socket(AF_INET, SOCK_DGRAM, 0));
+  MUST(setsockopt(server, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof group));
+  MUST(bind(server, (struct sockaddr*)&at, at_bytes));
+  name_of(server);
+}
+static void check_multicast(void) {
+  name_of(server);
+  MUST(client = socket(AF_INET, SOCK_DGRAM, 0));
+  MUST(setsockopt(client, IPPROTO_IP, IP_MULTICAST_IF, &group, sizeof group));
+  ((struct sockaddr_in*)&at)->sin_addr = group.imr_multiaddr;
+  MUST(sendto(client, "to all", 6, 0, (struct sockaddr*)&at, at_bytes));
+  struct pollfd ready = {.fd = server, .events = POLLIN};
+  CHECK(poll(&ready, 1, 5000) == 1, "nothing arrives");
+  expect_bytes(server, "to all");
+  CHECK(setsockopt(server, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof group) == -1 &&
+            errno == EADDRINUSE,
+        "it is no member");
+}
+static void udp_shut(void) {
+  loopback(AF_INET);
+  MUST(server = socket(AF_INET, SOCK_DGRAM, 0));
+  MUST(bind(server, (struct sockaddr*)&at, at_bytes));
+  name_of(server);
+  MUST(client = socket(AF_INET, SOCK_DGRAM, 0));
+  MUST(connect(client, (struct sockaddr*)&at, at_bytes));
+  MUST(shutdown(client, SHUT_RDWR));
+}
+static void check_udp_shut(void) {
+  CHECK(recv(client, now, 1, 0) == 0, "recv: %s", strerror(errno));
+  CHECK(send(client, "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE, "send: %s", strerror(errno));
+}
+static void udp_unbound(void) { MUST(client = socket(AF_INET, SOCK_DGRAM, 0)); }
+static void check_udp_unbound(void) {
+  loopback(AF_INET);
+  CHECK(!bind(client, (struct sockaddr*)&at, at_bytes), "bind: %s", strerror(errno));
 }
 static void unbound(void) { MUST(client = socket(AF_INET, SOCK_STREAM, 0)); }
 static void check_unbound(void) {
@@ -316,6 +436,11 @@ int main(int argc, char** argv) {
       {"corked", corked, check_corked},
       {"udp", udp, check_udp},
       {"udp_options", udp_options, check_udp_options},
+      {"on_device", on_device, check_on_device},
+      {"filter", filter, check_filter},
+      {"multicast", multicast, check_multicast},
+      {"udp_shut", udp_shut, check_udp_shut},
+      {"udp_unbound", udp_unbound, check_udp_unbound},
       {"unbound", unbound, check_unbound},
       {"bound", bound, check_bound},
       {"blocked_accept", blocked_accept, check_blocked_accept},

@@ -302,6 +302,22 @@ static void check_named_datagrams(void) {
   expect_bytes(server, "again");
 }
 
+// Connected with itself.
+static void own_name(void) {
+  seed();
+  MUST(server = socket(AF_UNIX, SOCK_DGRAM, 0));
+  name("-own", 1);
+  MUST(bind(server, (struct sockaddr*)&address, address_bytes));
+  MUST(connect(server, (struct sockaddr*)&address, address_bytes));
+  put_bytes(server, "to itself");
+}
+static void check_own_name(void) {
+  expect_name(server);
+  expect_bytes(server, "to itself");
+  put_bytes(server, "again");
+  expect_bytes(server, "again");
+}
+
 // ---- options
 static void options(void) {
   int on = 1, size = 50000, low = 3;
@@ -403,6 +419,7 @@ int main(int argc, char** argv) {
       {"peek_offset", peek_offset, check_peek_offset},
       {"blocked_reader", blocked_reader, check_blocked_reader},
       {"blocked_accept", blocked_accept, check_blocked_accept},
+      {"own_name", own_name, check_own_name},
       {"unconnected", unconnected, check_unconnected},
       {NULL, NULL, NULL}};
   return run_subject(argc, argv, subjects);

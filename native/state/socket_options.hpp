@@ -1,0 +1,40 @@
+// What setsockopt(2) has changed in a socket: plain values, socket filters, multicast memberships.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "proc/process_dir.hpp"
+#include "tracee/remote_calls.hpp"
+
+namespace ckpt::state {
+
+struct SocketOption {
+  int level = 0;
+  int name = 0;
+  /// As getsockopt(2) gives it. For SO_ATTACH_FILTER the instructions (struct sock_filter), for
+  /// MCAST_MSFILTER one for each membership (struct group_filter).
+  std::string value;
+};
+
+/// The most that an option in a snapshot may have, in bytes.
+inline constexpr std::size_t kLongestOption = 64U << 10U;
+
+struct SocketKind {
+  int domain = 0;
+  int type = 0;
+  int protocol = 0;
+};
+
+/// Those that differ from what a new socket of this kind has, in the order in which they are to be
+/// set. `own`: our duplicate of the descriptor. `missing`: gets in words what cannot be read.
+std::vector<SocketOption> changed_options(const proc::ProcessDir& process, int own,
+                                          const SocketKind& kind,
+                                          std::vector<std::string>& missing);
+
+/// Sets them in the process. `late`: those that change what sending and receiving do, or all
+/// others.
+void set_options(tracee::RemoteCalls& calls, int fd, const std::vector<SocketOption>& options,
+                 bool late);
+
+}  // namespace ckpt::state
