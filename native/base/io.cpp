@@ -151,6 +151,12 @@ void copy_content(int from, int to, std::uint64_t size_bytes, std::string_view w
   }
 }
 
+void copy_content_in_place(int from, int to, std::uint64_t size_bytes, std::string_view what) {
+  const auto size = static_cast<off_t>(size_bytes);
+  if (::ftruncate(to, size) != 0) throw_errno(fmt::format("copy {}", what), errno);
+  copy_by_hand(from, to, 0, size, what);
+}
+
 std::string read_file(const std::string& path, std::size_t limit_bytes) {
   const UniqueFd fd = open_file(path, O_RDONLY);
   return read_to_end(fd.get(), limit_bytes, path);

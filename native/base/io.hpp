@@ -34,6 +34,8 @@ void write_all(int fd, std::string_view bytes, std::string_view what);
 /// Copies the content of a file into an empty one; holes stay holes. The position of `from` is
 /// lost.
 void copy_content(int from, int to, std::uint64_t size_bytes, std::string_view what);
+/// The same, slower, but the position of `from` stays as it is.
+void copy_content_in_place(int from, int to, std::uint64_t size_bytes, std::string_view what);
 
 /// The whole of a (small) file, at most `limit_bytes`.
 std::string read_file(const std::string& path, std::size_t limit_bytes = 64U << 20U);

@@ -29,6 +29,7 @@
 #include "state/descriptors.hpp"
 #include "state/huge_pages.hpp"
 #include "state/process.hpp"
+#include "state/quiet_open.hpp"
 #include "state/signals.hpp"
 #include "state/sysv_ipc.hpp"
 #include "state/terminal.hpp"
@@ -257,10 +258,7 @@ state::KeptFile keep_program(CaptureContext& context) {
   const UniqueFd exe = context.process.open("exe", O_RDONLY);
   struct stat status {};
   if (::fstat(exe.get(), &status) != 0) throw_errno("stat the executable", errno);
-  std::string path = context.process.link("exe").value_or("");
-  constexpr std::string_view kDeleted = " (deleted)";
-  const bool deleted = status.st_nlink == 0 && path.ends_with(kDeleted);
-  if (deleted) path.resize(path.size() - kDeleted.size());
+  const auto [path, deleted] = state::name_of(status, context.process.link("exe").value_or(""));
   state::KeptFile file = state::describe_file(status, path, deleted);
   file.object = context.objects.keep(exe.get(), path, true);
   return file;

@@ -16,6 +16,7 @@
 #include "state/address_space.hpp"
 #include "state/huge_pages.hpp"
 #include "state/name_cache.hpp"
+#include "state/quiet_open.hpp"
 
 namespace ckpt::state {
 
@@ -34,20 +35,21 @@ bool same_object(const struct stat& status, const proc::Mapping& mapping) {
   return status.st_ino == mapping.inode;
 }
 
+std::string shown_path(const proc::Mapping& mapping) {
+  return mapping.path + (mapping.deleted ? " (deleted)" : "");
+}
+
 // The file behind a mapping: by name if that is still the same file, else through the links that
 // /proc keeps to files without a name.
 std::optional<OpenedFile> open_mapped(const CaptureContext& context, const proc::Mapping& mapping) {
   const auto try_open = [&](const std::string& path) -> std::optional<OpenedFile> {
-    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) return std::nullopt;
-    OpenedFile file{UniqueFd(fd), {}};
-    if (::fstat(fd, &file.status) != 0 || !S_ISREG(file.status.st_mode) ||
+    OpenedFile file{open_quietly(path), {}};
+    if (!file.fd || ::fstat(file.fd.get(), &file.status) != 0 || !S_ISREG(file.status.st_mode) ||
         !same_object(file.status, mapping))
       return std::nullopt;
     return file;
   };
-  if (!mapping.deleted)
-    if (auto file = try_open(context.process.path("root") + mapping.path)) return file;
+  if (auto file = try_open(context.process.path("root") + shown_path(mapping))) return file;
   // Needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE.
   if (auto file = try_open(context.process.path(
           fmt::format("map_files/{:x}-{:x}", mapping.start.value, mapping.end.value))))
@@ -192,7 +194,8 @@ class Examiner {
     const proc::Mapping& map = region.mapping;
     const bool in_memory = is_memory_file(map);
     const bool elf = !in_memory && is_elf(opened.fd.get());
-    KeptFile file = describe_file(opened.status, map.path, map.deleted || in_memory);
+    const FileName name = name_of(opened.status, shown_path(map));
+    KeptFile file = describe_file(opened.status, name.path, name.deleted || in_memory);
     file.in_memory = in_memory;
     file.huge_page_bytes = huge_page_bytes_of(opened.fd.get());
     const std::string key = fmt::format("{}:{}", opened.status.st_dev, opened.status.st_ino);

@@ -3,6 +3,7 @@
 #include <linux/kcmp.h>
 #include <linux/magic.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -19,6 +20,7 @@
 #include "base/io.hpp"
 #include "proc/text.hpp"
 #include "state/descriptors.hpp"
+#include "state/quiet_open.hpp"
 
 namespace ckpt::state {
 
@@ -204,7 +206,7 @@ class Capturer {
       return description;
     }
     if ((description.flags & O_PATH) != 0) {
-      description.kind = DescriptionKind::path;
+      describe_place(open, description);
       return description;
     }
     if (open.target.starts_with(kAnonymous)) {
@@ -213,7 +215,7 @@ class Capturer {
     }
     switch (open.status.st_mode & S_IFMT) {
       case S_IFREG: describe_regular(open, description); break;
-      case S_IFDIR: description.kind = DescriptionKind::path; break;
+      case S_IFDIR: describe_place(open, description); break;
       case S_IFCHR: describe_device(open, description); break;
       case S_IFIFO: describe_pipe(open, description); break;
       case S_IFSOCK: describe_socket(open, description); break;
@@ -273,6 +275,13 @@ class Capturer {
 
   // --- files
 
+  // What is opened again by its name.
+  void describe_place(const Open& open, Description& description) {
+    if (const auto [path, deleted] = name_of(open.status, open.target); deleted)
+      return lose(open, description, "name", fmt::format("{}, which is removed,", path));
+    description.kind = DescriptionKind::path;
+  }
+
   bool is_own_proc(const Open& open) const {
     return open.target.starts_with(fmt::format("/proc/{}/", context_.process.pid())) ||
            open.target == fmt::format("/proc/{}", context_.process.pid());
@@ -301,10 +310,7 @@ class Capturer {
     if (!open.target.starts_with('/')) return lose(open, description, kind_of_target(open.target));
     if (open.target.starts_with("/secretmem")) return lose(open, description, "secret memory");
     description.kind = DescriptionKind::file;
-    const bool deleted = open.status.st_nlink == 0 && open.target.ends_with(kDeleted);
-    std::string path = open.target;
-    if (deleted || path.starts_with(kMemoryFile))
-      path.resize(path.size() - (path.ends_with(kDeleted) ? kDeleted.size() : 0));
+    const auto [path, deleted] = name_of(open.status, open.target);
     const bool in_memory = path.starts_with(kMemoryFile);
     description.file = describe_file(open.status, path, deleted || in_memory);
     KeptFile& file = *description.file;
@@ -314,26 +320,38 @@ class Capturer {
       file.seals = seals > 0 ? static_cast<std::uint32_t>(seals) : 0;
     }
     if (magic == HUGETLBFS_MAGIC) file.huge_page_bytes = static_cast<std::uint64_t>(system.f_bsize);
+    keep_content(open, file);
+  }
+
+  void keep_content(const Open& open, KeptFile& file) {
     // What has no name is a part of the program, however large it is.
     if (!file.deleted && file.size_bytes > context_.file_limit_bytes) {
-      context_.report.add(Severity::note, open.object, "file",
+      const bool writes = (open.info.flags & O_ACCMODE) != O_RDONLY;
+      context_.report.add(writes ? Severity::lost : Severity::note, open.object, "file",
                           fmt::format("{} is larger than the limit for keeping files: it must be "
-                                      "unchanged at the restore",
-                                      path));
+                                      "unchanged at the restore{}",
+                                      file.path, writes ? ", and the program writes to it" : ""));
       return;
     }
-    if (const int fd = ::open(open.link.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); fd >= 0) {
-      const UniqueFd owned(fd);
-      file.object = context_.objects.keep(fd, path, false);
+    if (const UniqueFd fd = open_quietly(open.link)) {
+      file.object = context_.objects.keep(fd.get(), file.path, false);
+      return;
+    }
+    // Somebody's lease, or permissions that the program has given up since: it can still read.
+    if (open.own && (open.info.flags & O_ACCMODE) != O_WRONLY) {
+      const UniqueFd copy(::memfd_create("ckpt", MFD_CLOEXEC));
+      if (!copy) throw_errno("memfd_create", errno);
+      copy_content_in_place(open.own.get(), copy.get(), file.size_bytes, file.path);
+      file.object = context_.objects.keep(copy.get(), file.path, false);
       return;
     }
     context_.report.add(
         file.deleted ? Severity::lost : Severity::note, open.object, "file",
         file.deleted
-            ? fmt::format("{} has no name and may not be read: the restore will fail", path)
+            ? fmt::format("{} has no name and may not be read: the restore will fail", file.path)
             : fmt::format("{} may not be read, so its content is not kept: it must be "
                           "unchanged at the restore",
-                          path));
+                          file.path));
   }
 
   // --- devices

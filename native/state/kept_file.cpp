@@ -10,6 +10,7 @@
 #include "base/error.hpp"
 #include "base/io.hpp"
 #include "state/huge_pages.hpp"
+#include "state/quiet_open.hpp"
 
 namespace ckpt::state {
 
@@ -118,11 +119,11 @@ Found look_for(const KeptFile& file, bool by_content) {
   if (same_file && now.ctime_ns == file.ctime_ns && !(by_content && small)) return Found::same;
   // Touched, moved to another disk, or renamed: only the content can tell.
   if (!file.object) return same_file ? Found::same : Found::changed;
-  const int fd = ::open(file.path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return Found::unreadable;
-  const UniqueFd owned(fd);
+  const UniqueFd fd = open_quietly(file.path);
+  if (!fd) return Found::unreadable;
   std::uint64_t size_bytes = 0;
-  return digest_file(fd, file.path, size_bytes) == file.object->hash ? Found::same : Found::changed;
+  return digest_file(fd.get(), file.path, size_bytes) == file.object->hash ? Found::same
+                                                                           : Found::changed;
 }
 
 std::string_view found_text(Found found) noexcept {

@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "base/io.hpp"
 #include "proc/process_dir.hpp"
+#include "state/quiet_open.hpp"
 
 namespace ckpt::state {
 
@@ -38,8 +39,8 @@ enum class Open { no, yes, unknown };
 // descriptor (fcntl(2)), by its owner: the kernel tells in one call what a look at each process
 // would tell.
 Open open_for_writing(const Target& target) {
-  const UniqueFd fd(::open(target.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) return Open::unknown;
+  const UniqueFd fd = open_quietly(target.path);
+  if (!fd) return errno == EBUSY ? Open::yes : Open::unknown;  // or who has a lease, has it open
   // The signal for a holder whose lease somebody wants would end us; this one is ignored.
   if (::fcntl(fd.get(), F_SETSIG, SIGURG) != 0) return Open::unknown;
   if (::fcntl(fd.get(), F_SETLEASE, F_RDLCK) != 0)

@@ -287,6 +287,44 @@ static void check_lease(void) {
   CHECK(fcntl(fd, F_GETLEASE) == F_RDLCK, "the lease is %d", fcntl(fd, F_GETLEASE));
 }
 
+// A lease for writing ends when anybody opens the file, also whoever saves the program.
+static volatile sig_atomic_t broken;
+static void on_broken(int number) { broken += number == SIGIO; }
+static void write_lease(void) {
+  MUST(signal(SIGIO, on_broken) == SIG_ERR ? -1 : 0);
+  make_file("leased for writing");
+  MUST(fcntl(fd, F_SETLEASE, F_WRLCK));
+}
+static void check_write_lease(void) {
+  char now[20] = "";
+  CHECK(!broken, "somebody has asked for it");
+  CHECK(fcntl(fd, F_GETLEASE) == F_WRLCK, "the lease is %d", fcntl(fd, F_GETLEASE));
+  CHECK(pread(fd, now, 18, 0) == 18 && !strcmp(now, "leased for writing"), "\"%s\"", now);
+}
+
+// ---- names
+static char other_path[sizeof path + 20];
+static void linked(void) {
+  make_file("linked");
+  snprintf(other_path, sizeof other_path, "%s.new", path);
+  MUST(link(path, other_path));
+  MUST(unlink(path));
+}
+static void check_linked(void) {
+  struct stat one, two;
+  MUST(fstat(fd, &one));
+  MUST(stat(other_path, &two));
+  CHECK(one.st_ino == two.st_ino && one.st_dev == two.st_dev, "it is another file");
+  char now[8] = "";
+  CHECK(pread(fd, now, 6, 0) == 6 && strstr("linked marked", now), "\"%s\"", now);
+}
+static void marked(void) {
+  make_file("marked");
+  snprintf(other_path, sizeof other_path, "%s (deleted)", path);
+  MUST(rename(path, other_path));
+}
+static void check_marked(void) { check_linked(); }
+
 // ---- owners
 static volatile sig_atomic_t told;
 static void note(int number, siginfo_t* info, void* context) {
@@ -363,6 +401,9 @@ int main(int argc, char** argv) {
       {"open_file_lock", open_file_lock, check_open_file_lock},
       {"whole_lock", whole_lock, check_whole_lock},
       {"lease", lease, check_lease},
+      {"write_lease", write_lease, check_write_lease},
+      {"linked", linked, check_linked},
+      {"marked", marked, check_marked},
       {"owner", owner, check_owner},
       {"inotify", inotify, check_inotify},
       {NULL, NULL, NULL}};

@@ -27,9 +27,27 @@ static void check_corked(void) {
   expect_bytes(server, "all of it");
 }
 
+static void open_removed(int flags) {
+  char path[300];
+  seed();
+  snprintf(path, sizeof path, "%s/d-%.8s", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp",
+           selfcheck_nonce);
+  MUST(mkdir(path, 0700));
+  MUST(client = open(path, flags | O_DIRECTORY));
+  MUST(rmdir(path));
+}
+static void removed_directory(void) { open_removed(O_RDONLY); }
+static void removed_place(void) { open_removed(O_PATH); }
+static void check_removed(void) {
+  char byte;
+  CHECK(read(client, &byte, 1) == -1 && errno == EBADF, "read: %s", strerror(errno));
+}
+
 int main(int argc, char** argv) {
   static const struct subject subjects[] = {
       {"corked", corked, check_corked},
+      {"removed_directory", removed_directory, check_removed},
+      {"removed_place", removed_place, check_removed},
       {NULL, NULL, NULL}};
   return run_subject(argc, argv, subjects);
 }
