@@ -59,7 +59,7 @@ struct Call {
   std::optional<int> number;
 };
 
-struct Walked {
+struct WalkedCalls {
   std::vector<Call> calls;
   std::vector<std::size_t> targets;  // of branches within the function
 };
@@ -71,8 +71,8 @@ std::optional<int> loaded_number(std::span<const std::byte> code) {
   return number;
 }
 
-std::optional<Walked> walk(std::span<const std::byte> function) {
-  Walked walked;
+std::optional<WalkedCalls> walk(std::span<const std::byte> function) {
+  WalkedCalls walked;
   std::optional<int> number;
   for (std::size_t at = 0; at < function.size();) {
     const auto code = function.subspan(at);
