@@ -424,6 +424,7 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
   captured.threads = look_at_threads(context, request);
   const Answers answers = interrogate(context, captured, request.tracer_options);
   look_beyond_vdso(context, mappings, proxy, captured.signals, captured.threads);
+  return_to_library(context, boundary, captured.signals, captured.threads);
   for (const auto& thread : captured.threads)
     if (!thread.ended && thread.filters.empty() && context.process.status(thread.lwp).seccomp != 0)
       context.report.add(state::Severity::changed, fmt::format("thread {}", thread.tid), "seccomp",

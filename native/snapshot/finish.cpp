@@ -77,6 +77,8 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
   for (const auto& info : snapshot.signals.queued) shared_queue |= 1ULL << (info.si_signo - 1U);
   const auto mappings = process.mappings();
   const auto proxy = find_vdso_proxy(mappings, memory);
+  const auto ids = changed_ids(snapshot, tids);
+  const auto boundary = threads::find_boundary(mappings, memory);
   const auto final_state = [&](std::size_t index) {
     ThreadState thread = snapshot.threads[index];
     leave_vdso(thread, proxy, memory);
@@ -84,7 +86,8 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
     for (const auto& info : thread.queued) queued |= 1ULL << (info.si_signo - 1U);
     state::prepare_restart(thread, (queued & ~thread.signal_mask) != 0 || thread.held_signal != 0,
                            false);
-    renew_arguments(thread, snapshot, tids);
+    renew_copies(thread, memory, ids);
+    enter_stub(thread, boundary);
     return thread;
   };
   {

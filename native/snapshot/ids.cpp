@@ -3,8 +3,10 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/error.hpp"
+#include "threads/flights.hpp"
 #include "threads/frames.hpp"
 #include "threads/go_runtime.hpp"
 #include "threads/library.hpp"
@@ -44,11 +46,14 @@ std::vector<threads::MappedObject> mapped_objects(const state::AddressSpace& spa
   return objects;
 }
 
-// Lets a thread run on, by single steps, until it is out of `code`.
-void step_out(Tid tid, const proc::PageRun& code) {
+// Lets a thread run on, by single steps, until it is out of the translation, or where that has an
+// instruction of the library's.
+void step_out(Tid tid, const threads::FoundBoundary& boundary) {
   constexpr int kMostSteps = 100'000;
   const auto inside = [&](const tracee::Registers& registers) {
-    return Addr{registers.rip} >= code.start && Addr{registers.rip} < code.end;
+    const Addr counter{registers.rip};
+    return counter >= boundary.code.start && counter < boundary.code.end &&
+           !threads::original_place(counter, boundary.moved);
   };
   if (!tracee::step_while(tid, inside, kMostSteps))
     fail(ErrorKind::refused, "thread {}: it does not leave the translation of its ids", tid);
@@ -103,19 +108,34 @@ std::vector<std::uint64_t> restorers_of(const state::SignalState& signals) {
   return restorers;
 }
 
-// Where threads are, and where they return to from signal handlers.
-std::vector<Addr> places_in_code(const Snapshot& snapshot, const tracee::Memory& memory) {
+// Where all threads go on, now and after their signal handlers.
+std::vector<threads::Stopped> stopped_places(const Snapshot& snapshot,
+                                             const tracee::Memory& memory) {
   const auto restorers = restorers_of(snapshot.signals);
   const auto stacks = lock_places(snapshot.space);
-  std::vector<Addr> places;
+  std::vector<threads::Stopped> stopped;
   for (const auto& thread : snapshot.threads) {
-    places.emplace_back(thread.registers.rip);
-    if (restorers.empty() || thread.ended) continue;
+    if (thread.ended) continue;
+    const std::uint64_t base = thread.registers.fs_base;
+    stopped.push_back({thread.remembered, thread.registers, base, {}});
+    if (restorers.empty()) continue;
     for (const auto& before :
          threads::find_interrupted(thread.registers, memory, restorers, stacks))
-      places.emplace_back(before.registers.rip);
+      stopped.push_back({thread.remembered, before.registers, base, before.place_of("rip")});
   }
-  return places;
+  return stopped;
+}
+
+// Handlers return to where the instructions are now.
+void move_interrupted(std::span<const threads::Stopped> stopped, const tracee::Memory& memory,
+                      Addr place) {
+  const auto boundary = threads::boundary_in(place, memory);
+  if (!boundary || boundary->moved.empty()) return;
+  for (const auto& one : stopped) {
+    const Addr counter{one.registers.rip};
+    const Addr now = threads::place_beside(counter, boundary->patches, boundary->moved);
+    if (one.counter_at && now != counter) memory.write_value(one.counter_at, now.value);
+  }
 }
 
 void put_boundary(const Snapshot& snapshot, const threads::Library& library,
@@ -134,7 +154,11 @@ void put_boundary(const Snapshot& snapshot, const threads::Library& library,
   if (ids.children.size() > threads::kMostBoundaryChildren)
     notes.push_back(fmt::format("new ids: {} of the children that have ended go by their new ids",
                                 ids.children.size() - threads::kMostBoundaryChildren));
-  const std::uint64_t bytes = threads::boundary_bytes(library, ids);
+  const auto places = stopped_places(snapshot, memory);
+  threads::Frames frames(library);
+  const auto flights = threads::plan_flights(memory, library, frames, places);
+  notes.insert(notes.end(), flights.notes.begin(), flights.notes.end());
+  const std::uint64_t bytes = threads::boundary_bytes(library, ids, flights);
   const auto mappings = proc::ProcessDir(main.tid()).mappings();
   auto place =
       threads::find_boundary_place(library, taken_places(snapshot.space, mappings, true), bytes);
@@ -146,10 +170,14 @@ void put_boundary(const Snapshot& snapshot, const threads::Library& library,
     notes.push_back(fmt::format("new ids: no room near the C library: {}", kEffect));
     return;
   }
-  const auto stopped = places_in_code(snapshot, memory);
-  for (const auto& name : threads::install_boundary(main, memory, library, ids, *place, stopped))
+  std::vector<Addr> stopped(places.size());
+  std::transform(places.begin(), places.end(), stopped.begin(),
+                 [](const threads::Stopped& one) { return Addr{one.registers.rip}; });
+  for (const auto& name :
+       threads::install_boundary(main, memory, library, ids, flights, *place, stopped))
     notes.push_back(
         fmt::format("new ids: {}() could not be changed: it takes and gives the new ids", name));
+  move_interrupted(places, memory, *place);
 }
 
 bool holds(const tracee::Memory& memory, Addr field, Tid id) {
@@ -158,26 +186,50 @@ bool holds(const tracee::Memory& memory, Addr field, Tid id) {
   return memory.read_some(field, bytes) == bytes.size() && found == id;
 }
 
-// What lock functions have of the id: those in which the thread has stopped, and those in which it
-// got signals whose handlers have not returned yet.
-void note_copies(const tracee::Memory& memory, const threads::Library& library,
-                 threads::Frames& frames, std::span<const std::uint64_t> restorers,
-                 std::span<const proc::PageRun> stacks, state::ThreadState& thread) {
-  const auto look = [&](const tracee::Registers& registers) {
-    auto copies = threads::find_own_copies(registers, memory, library, frames, thread.tid);
-    thread.id_words.insert(thread.id_words.end(), copies.words.begin(), copies.words.end());
-    const auto pointers = state::pointers_of(registers);
-    thread.lock_pointers.insert(thread.lock_pointers.end(), pointers.begin(), pointers.end());
-    return copies.registers;
-  };
-  if (library.is_locking(Addr{thread.registers.rip})) thread.id_registers = look(thread.registers);
-  if (restorers.empty() || thread.ended) return;
-  for (const auto& before :
-       threads::find_interrupted(thread.registers, memory, restorers, stacks)) {
-    if (!library.is_locking(Addr{before.registers.rip})) continue;
-    for (const auto& name : look(before.registers))
-      thread.id_words.push_back(before.place_of(name));
+// What the C library has of ids: lock functions of the thread's own, those that ask for ids of any.
+class OwnIds {
+ public:
+  OwnIds(const tracee::Memory& memory, const threads::Library& library,
+         std::span<const state::ThreadState> threads)
+      : memory_(memory), library_(library), frames_(library) {
+    for (const auto& thread : threads) all_.insert(thread.tid);
   }
+
+  /// Where a thread has stopped, or has got a signal whose handler has not returned yet. Returns
+  /// the registers.
+  std::vector<std::string> look(const tracee::Registers& registers, state::ThreadState& thread) {
+    const auto take_words = [&](const threads::OwnCopies& copies) {
+      thread.id_words.insert(thread.id_words.end(), copies.words.begin(), copies.words.end());
+    };
+    if (library_.is_locking(Addr{registers.rip})) {
+      const auto copies =
+          threads::find_own_copies(registers, memory_, library_, frames_, thread.tid);
+      const auto pointers = state::pointers_of(registers);
+      thread.lock_pointers.insert(thread.lock_pointers.end(), pointers.begin(), pointers.end());
+      take_words(copies);
+      return copies.registers;
+    }
+    if (!library_.may_ask(Addr{registers.rip})) return {};
+    const auto copies = threads::find_asked_copies(registers, memory_, library_, frames_, all_);
+    take_words(copies);
+    return copies.registers;
+  }
+
+ private:
+  const tracee::Memory& memory_;
+  const threads::Library& library_;
+  threads::Frames frames_;
+  std::set<Tid> all_;
+};
+
+void note_copies(const tracee::Memory& memory, OwnIds& own,
+                 std::span<const std::uint64_t> restorers, std::span<const proc::PageRun> stacks,
+                 state::ThreadState& thread) {
+  thread.id_registers = own.look(thread.registers, thread);
+  if (restorers.empty() || thread.ended) return;
+  for (const auto& before : threads::find_interrupted(thread.registers, memory, restorers, stacks))
+    for (const auto& name : own.look(before.registers, thread))
+      thread.id_words.push_back(before.place_of(name));
 }
 
 // What a program is in which ids cannot be translated.
@@ -243,8 +295,7 @@ std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& conte
   auto boundary = threads::find_boundary(context.process.mappings(), context.memory);
   if (!boundary) return boundary;
   for (const Tid tid : context.process.threads())
-    if (tid != context.process.pid() || !context.process.main_ended())
-      step_out(tid, boundary->code);
+    if (tid != context.process.pid() || !context.process.main_ended()) step_out(tid, *boundary);
   context.hidden.push_back(boundary->mapping);
   for (const auto& patch : boundary->patches) {
     const auto bytes = std::as_bytes(std::span(patch.original)).first(threads::kPatchBytes);
@@ -252,6 +303,32 @@ std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& conte
                                    std::vector<std::byte>(bytes.begin(), bytes.end()));
   }
   return boundary;
+}
+
+void return_to_library(state::CaptureContext& context,
+                       const std::optional<threads::FoundBoundary>& boundary,
+                       const state::SignalState& signals,
+                       std::vector<state::ThreadState>& threads) {
+  if (!boundary || boundary->moved.empty()) return;
+  const auto restorers = restorers_of(signals);
+  std::vector<proc::PageRun> stacks;
+  for (const auto& map : context.process.mappings())
+    if (map.read && map.write) stacks.push_back({map.start, map.end});
+  for (auto& thread : threads) {
+    if (thread.ended) continue;
+    if (!restorers.empty())
+      for (const auto& before :
+           threads::find_interrupted(thread.registers, context.memory, restorers, stacks)) {
+        const auto place = threads::original_place(Addr{before.registers.rip}, boundary->moved);
+        if (!place) continue;
+        const auto bytes = std::as_bytes(std::span(&place->value, 1));
+        context.unpatched.emplace_back(before.place_of("rip"),
+                                       std::vector<std::byte>(bytes.begin(), bytes.end()));
+      }
+    auto& counter = thread.registers.rip;
+    if (const auto place = threads::original_place(Addr{counter}, boundary->moved))
+      counter = place->value;
+  }
 }
 
 void note_ids(state::CaptureContext& context, const state::KeptFile& program,
@@ -263,12 +340,15 @@ void note_ids(state::CaptureContext& context, const state::KeptFile& program,
       space, program, [&](const state::KeptFile& file) -> std::optional<std::string> {
         return file.object ? context.objects.find(*file.object) : std::nullopt;
       });
-  const auto library = threads::find_library(objects);
-  threads::Frames frames(library);
+  auto library = threads::find_library(objects);
+  for (const auto& region : space.regions)
+    if (region.mapping.path == "[vdso]")
+      library.clocks.push_back({region.mapping.start, region.mapping.end});
+  OwnIds own(context.memory, library, threads);
   const auto stacks = lock_places(space);
   const auto restorers = restorers_of(signals);
   for (auto& thread : threads) {
-    note_copies(context.memory, library, frames, restorers, stacks, thread);
+    note_copies(context.memory, own, restorers, stacks, thread);
     const Addr descriptor{thread.pthread != 0 ? thread.pthread : thread.registers.fs_base};
     auto field = thread.ended ? std::nullopt : library.id_field(context.memory, descriptor);
     if (!field && !thread.ended)
@@ -370,21 +450,59 @@ RenewedIds renew_ids(const Snapshot& snapshot, state::FileSource& files, tracee:
   return renewed;
 }
 
-void renew_arguments(state::ThreadState& thread, const Snapshot& snapshot,
-                     const std::vector<Tid>& tids) {
-  auto& registers = thread.registers;
-  // A sleep on a CPU clock is the only such call; include/linux/posix-timers.h has these ids of
-  // clocks. Two lowest bits set: a descriptor's.
-  constexpr int kKindBits = 3;
-  constexpr unsigned kDescriptor = 3;
-  const auto clock = static_cast<std::int32_t>(registers.rdi);
-  const bool sleeping = registers.orig_rax == SYS_clock_nanosleep;
-  if (!sleeping || clock >= 0 || (registers.rdi & kDescriptor) == kDescriptor) return;
-  const Tid id = ~(clock >> kKindBits);  // NOLINT(hicpp-signed-bitwise): sign-extending
-  for (std::size_t i = 0; i < tids.size(); ++i)
-    if (snapshot.threads[i].tid == id)
-      registers.rdi -= static_cast<std::uint64_t>(static_cast<std::int64_t>(tids[i] - id))
-                       << static_cast<unsigned>(kKindBits);
+threads::IdMap changed_ids(const Snapshot& snapshot, const std::vector<Tid>& tids) {
+  threads::IdMap ids;
+  for (std::size_t i = 0; i < tids.size(); ++i) ids.add(snapshot.threads[i].tid, tids[i]);
+  return ids;
+}
+
+namespace {
+
+// What must be added to a word with an id; a lock word has flags beside it (futex(2)).
+std::uint32_t change_of(std::uint64_t word, const threads::IdMap& ids) {
+  constexpr std::uint64_t kFlags = 0xc0000000U;
+  constexpr unsigned kClockShift = 3;
+  if (const Tid id = threads::id_of_clock(word); id > 0) {
+    const auto now = ids.find(id);
+    return now ? static_cast<std::uint32_t>(id - *now) << kClockShift : 0;
+  }
+  const std::uint64_t id = word & ~kFlags;
+  if (id >> 31U != 0) return 0;
+  const auto now = ids.find(static_cast<Tid>(id));
+  return now ? static_cast<std::uint32_t>(*now) - static_cast<std::uint32_t>(id) : 0;
+}
+
+void renew_register(unsigned long long& value, const threads::IdMap& ids) {
+  constexpr std::uint64_t kLow = 0xffffffffU;
+  const auto low = static_cast<std::uint32_t>(value) + change_of(value, ids);
+  value = (value & ~kLow) | low;
+}
+
+}  // namespace
+
+void enter_stub(state::ThreadState& thread, const std::optional<threads::FoundBoundary>& boundary) {
+  if (!boundary) return;
+  auto& counter = thread.registers.rip;
+  counter = threads::place_beside(Addr{counter}, boundary->patches, boundary->moved).value;
+}
+
+void renew_copies(state::ThreadState& thread, const tracee::Memory& memory,
+                  const threads::IdMap& ids) {
+  if (!ids.changes()) return;
+  // A sleep on a CPU clock is a call with an id that is made again.
+  if (thread.registers.orig_rax == SYS_clock_nanosleep &&
+      std::find(thread.id_registers.begin(), thread.id_registers.end(), "rdi") ==
+          thread.id_registers.end() &&
+      threads::id_of_clock(thread.registers.rdi) > 0)
+    renew_register(thread.registers.rdi, ids);
+  for (const auto& name : thread.id_registers)
+    if (auto* value = threads::register_named(thread.registers, name)) renew_register(*value, ids);
+  // Once each: the new id of one thread may be the old one of another.
+  for (const Addr at : std::set<Addr>(thread.id_words.begin(), thread.id_words.end())) {
+    const auto word = memory.read_value<std::uint32_t>(at);
+    if (const auto change = change_of(word, ids); change != 0)
+      memory.write_value(at, word + change);
+  }
 }
 
 }  // namespace ckpt::snapshot

@@ -17,6 +17,12 @@ namespace ckpt::snapshot {
 /// threads are stopped and traced by the caller.
 std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& context);
 
+/// For a save, after hide_boundary(): threads that are at an instruction of the library's which has
+/// been moved, now or after a handler, are at the library's own in the snapshot.
+void return_to_library(state::CaptureContext& context,
+                       const std::optional<threads::FoundBoundary>& boundary,
+                       const state::SignalState& signals, std::vector<state::ThreadState>& threads);
+
 /// For a save: fills in which ids the program remembers, and what a restore with new ids must know
 /// of where the threads are; reports what it will not be able to do.
 void note_ids(state::CaptureContext& context, const state::KeptFile& program,
@@ -45,9 +51,15 @@ struct RenewedIds {
 RenewedIds renew_ids(const Snapshot& snapshot, state::FileSource& files, tracee::RemoteThread& main,
                      const tracee::Memory& memory, const FreshIds& fresh);
 
-/// For a restore: a thread that waits in a system call with an id among its arguments waits with
-/// the new one. `tids`: of all threads, in the order of the record.
-void renew_arguments(state::ThreadState& thread, const Snapshot& snapshot,
-                     const std::vector<Tid>& tids);
+/// The threads' ids in the snapshot, and what they are now. `tids`: in the order of the record.
+threads::IdMap changed_ids(const Snapshot& snapshot, const std::vector<Tid>& tids);
+
+/// For a restore: the contrary of return_to_library(), for a thread's own registers.
+void enter_stub(state::ThreadState& thread, const std::optional<threads::FoundBoundary>& boundary);
+
+/// For a restore: copies of ids that the C library has in the middle of its functions become the
+/// new ones, in `thread`'s registers and in memory; so does the clock of a sleep that goes on.
+void renew_copies(state::ThreadState& thread, const tracee::Memory& memory,
+                  const threads::IdMap& ids);
 
 }  // namespace ckpt::snapshot

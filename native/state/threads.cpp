@@ -487,37 +487,9 @@ void park(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const Th
   thread.abandon();
 }
 
-namespace {
-
-// Lock functions that have fetched the thread's id, and go on with it; a lock word has flags beside
-// the id (futex(2)).
-bool holds_id(std::uint64_t word, Tid id) {
-  constexpr std::uint64_t kFlags = 0xc0000000U;
-  return (word & ~kFlags) == static_cast<std::uint64_t>(id);
-}
-
-void renew_copies(const tracee::Memory& memory, const ThreadState& state, Tid now,
-                  tracee::Registers& registers) {
-  const auto difference = static_cast<std::uint64_t>(now) - static_cast<std::uint64_t>(state.tid);
-  for (const auto& [name, member] : kRegisterNames) {
-    const auto& wanted = state.id_registers;
-    if (std::find(wanted.begin(), wanted.end(), name) == wanted.end()) continue;
-    if (holds_id(registers.*member, state.tid)) registers.*member += difference;
-  }
-  for (const Addr at : state.id_words) {
-    const auto word = memory.read_value<std::uint32_t>(at);
-    if (holds_id(word, state.tid))
-      memory.write_value(at, word + static_cast<std::uint32_t>(difference));
-  }
-}
-
-}  // namespace
-
 void finish_thread(Tid lwp, const tracee::Memory& memory, const ThreadState& state,
                    const XstateLayout& layout) {
-  tracee::Registers registers = state.registers;
-  if (lwp != state.tid) renew_copies(memory, state, lwp, registers);
-  tracee::set_registers(lwp, registers);
+  tracee::set_registers(lwp, state.registers);
   tracee::set_xstate(
       lwp, convert_xstate(state.xstate, layout, tracee::get_xstate(lwp), own_xstate_layout()));
   tracee::set_signal_mask(lwp, state.signal_mask);

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/error.hpp"
+#include "threads/flights.hpp"
 #include "threads/result_sites.hpp"
 
 extern "C" {
@@ -57,6 +58,7 @@ CKPT_ENTRY(timer_create);
 CKPT_ENTRY(pthread_getcpuclockid);
 CKPT_ENTRY(sendmsg);
 CKPT_ENTRY(sendmmsg);
+CKPT_ENTRY(flight);
 #undef CKPT_ENTRY
 // NOLINTEND
 }
@@ -155,17 +157,24 @@ std::uint64_t& original_of(BoundaryHeader& header, int which) {
 struct Layout {
   std::uint64_t trampolines;
   std::uint64_t stubs;
+  std::uint64_t results;
   std::uint64_t tables;
+  std::uint64_t flights;
   std::uint64_t total;
 };
 
-Layout lay_out(std::size_t pairs, std::size_t ranges, std::size_t functions) {
+Layout lay_out(const Library& library, const BoundaryIds& ids, const FlightPlan& flights) {
   Layout layout{};
   layout.trampolines = kBoundaryCodeAt + page_up(injected_code().size());
   layout.stubs = layout.trampolines + page_up(kOriginals * kTrampolineBytes);
-  layout.tables = layout.stubs + page_up(kResultStubsBytes);
-  layout.total = layout.tables + page_up(pairs * sizeof(IdPair) + ranges * sizeof(CodeRange) +
-                                         (functions + kMostResultStubs) * sizeof(BoundaryPatch));
+  layout.results = layout.stubs + page_up(flights.stubs.size() * kStubBytes);
+  layout.tables = layout.results + page_up(kResultStubsBytes);
+  const std::size_t patches = library.functions.size() + flights.stubs.size() + kMostResultStubs;
+  layout.flights = layout.tables + page_up(ids.pairs.size() * sizeof(IdPair) +
+                                           library.internal.size() * sizeof(CodeRange) +
+                                           patches * sizeof(BoundaryPatch));
+  layout.total = layout.flights + page_up(flights.flights.size() * sizeof(Flight) +
+                                          flights.places * sizeof(MovedCode));
   return layout;
 }
 
@@ -235,6 +244,65 @@ std::array<std::byte, kPatchBytes> jump_to(Addr from, Addr to) {
   std::memcpy(bytes.data() + 1, &distance, sizeof distance);
   return bytes;
 }
+
+namespace {
+
+Addr place_of(const std::byte* code, Addr place) {
+  return place + kBoundaryCodeAt + static_cast<std::uint64_t>(code - __start_ckpt_ids);
+}
+
+using Change = std::pair<Addr, std::array<std::byte, kPatchBytes>>;
+
+BoundaryPatch patch_of(Addr address, std::span<const std::byte> original) {
+  BoundaryPatch patch{};
+  patch.address = address.value;
+  std::memcpy(patch.original, original.data(), kPatchBytes);
+  return patch;
+}
+
+// Writes the stubs and the tables of flights into `image`; returns what they change.
+std::vector<std::pair<BoundaryPatch, Change>> put_flights(const FlightPlan& plan,
+                                                          const ResultStubs& results, Addr place,
+                                                          const Layout& layout,
+                                                          BoundaryHeader& header,
+                                                          std::vector<std::byte>& image) {
+  std::vector<std::pair<BoundaryPatch, Change>> changes;
+  std::vector<MovedCode> moved;
+  std::vector<bool> leads_on;  // to the translation of the result
+  header.flights_at = place.value + layout.flights;
+  for (std::size_t i = 0; i < plan.stubs.size(); ++i) {
+    const PlannedStub& planned = plan.stubs[i];
+    const std::uint64_t at = layout.stubs + i * kStubBytes;
+    const auto result = results.behind(planned.from + kSyscallBytes);
+    leads_on.push_back(planned.is_call && result);
+    const auto stub = make_stub(planned, place + at, place_of(ckpt_ids_flight, place),
+                                planned.is_call ? result : std::nullopt);
+    if (!stub) fail(ErrorKind::refused, "no code near {} can be moved to {}", planned.from, place);
+    std::copy(stub->bytes.begin(), stub->bytes.end(),
+              image.begin() + static_cast<std::ptrdiff_t>(at));
+    moved.insert(moved.end(), stub->moved.begin(), stub->moved.end());
+    if (planned.is_call)
+      changes.emplace_back(patch_of(planned.from, planned.code),
+                           Change{planned.from, jump_to(planned.from, place + at)});
+  }
+  std::uint64_t at = layout.flights;
+  for (const auto& flight : plan.flights) {
+    const Addr stub = place + layout.stubs + flight.stub * kStubBytes;
+    put(image, at,
+        Flight{(stub + kStubCallAt).value, flight.stack, flight.thread,
+               leads_on[flight.stub] ? kLeadsOn : kPending});
+    at += sizeof(Flight);
+    ++header.flights;
+  }
+  for (const auto& one : moved) {
+    put(image, at, one);
+    at += sizeof one;
+    ++header.moved;
+  }
+  return changes;
+}
+
+}  // namespace
 
 std::optional<std::vector<std::byte>> move_instructions(std::span<const std::byte> code, Addr from,
                                                         Addr to, std::size_t& moved_bytes) {
@@ -383,16 +451,16 @@ std::optional<Addr> find_boundary_place(const Library& library,
   return best;
 }
 
-std::uint64_t boundary_bytes(const Library& library, const BoundaryIds& ids) {
-  return lay_out(ids.pairs.size(), library.internal.size(), library.functions.size()).total;
+std::uint64_t boundary_bytes(const Library& library, const BoundaryIds& ids,
+                             const FlightPlan& flights) {
+  return lay_out(library, ids, flights).total;
 }
 
 std::vector<std::string> install_boundary(tracee::RemoteThread& thread,
                                           const tracee::Memory& memory, const Library& library,
-                                          const BoundaryIds& ids, Addr place,
-                                          std::span<const Addr> stopped) {
-  const Layout layout =
-      lay_out(ids.pairs.size(), library.internal.size(), library.functions.size());
+                                          const BoundaryIds& ids, const FlightPlan& flights,
+                                          Addr place, std::span<const Addr> stopped) {
+  const Layout layout = lay_out(library, ids, flights);
   std::vector<std::byte> image(layout.total);
   BoundaryHeader header{};
   header.magic = kBoundaryMagic;
@@ -425,7 +493,7 @@ std::vector<std::string> install_boundary(tracee::RemoteThread& thread,
   }
 
   std::vector<std::string> left;
-  std::vector<std::pair<Addr, std::array<std::byte, kPatchBytes>>> changes;
+  std::vector<Change> changes;
   for (const auto& target : library.functions) {
     const bool seen = std::any_of(changes.begin(), changes.end(), [&](const auto& change) {
       return change.first == target.address;
@@ -451,32 +519,34 @@ std::vector<std::string> install_boundary(tracee::RemoteThread& thread,
     }
     // Nobody may wake up in the middle of what was replaced.
     possible = possible && std::none_of(stopped.begin(), stopped.end(), [&](Addr pc) {
-                 return pc > target.address && pc < target.address + changed_bytes;
+                 return pc > target.address && pc < target.address + changed_bytes &&
+                        !flights.covers(pc, target.address);
                });
     if (!possible) {
       left.push_back(target.name);
       continue;
     }
-    BoundaryPatch patch{};
-    patch.address = target.address.value;
-    std::memcpy(patch.original, begin.data(), kPatchBytes);
-    put(image, at, patch);
-    at += sizeof patch;
+    put(image, at, patch_of(target.address, begin));
+    at += sizeof(BoundaryPatch);
     ++header.patches;
-    changes.emplace_back(
-        target.address,
-        jump_to(target.address, place + kBoundaryCodeAt +
-                                    static_cast<std::uint64_t>(function.code - __start_ckpt_ids)));
+    changes.emplace_back(target.address, jump_to(target.address, place_of(function.code, place)));
   }
   const auto results =
-      make_result_stubs(memory, library, place + kBoundaryCodeAt, place + layout.stubs, stopped);
+      make_result_stubs(memory, library, place + kBoundaryCodeAt, place + layout.results, stopped);
   std::copy(results.code.begin(), results.code.end(),
-            image.begin() + static_cast<std::ptrdiff_t>(layout.stubs));
-  for (const auto& [patch, stub] : results.patches) {
+            image.begin() + static_cast<std::ptrdiff_t>(layout.results));
+  const auto take = [&](const BoundaryPatch& patch, const Change& change) {
     put(image, at, patch);
     at += sizeof patch;
     ++header.patches;
-    changes.emplace_back(Addr{patch.address}, jump_to(Addr{patch.address}, stub));
+    changes.push_back(change);
+  };
+  for (const auto& [patch, change] : put_flights(flights, results, place, layout, header, image))
+    take(patch, change);
+  for (const auto& [patch, stub] : results.patches) {
+    const Addr site{patch.address};
+    // Within what a stub for a call under way replaces: that one leads there itself.
+    if (!flights.replaces(site)) take(patch, Change{site, jump_to(site, stub)});
   }
   header.translates_results = results.patches.empty() ? 0 : 1;
   put(image, 0, header);
@@ -490,7 +560,7 @@ std::vector<std::string> install_boundary(tracee::RemoteThread& thread,
       "mprotect (ids)", SYS_mprotect,
       {place.value + kBoundaryCodeAt, layout.tables - kBoundaryCodeAt, PROT_READ | PROT_EXEC});
   thread.checked_call("mprotect (ids)", SYS_mprotect,
-                      {place.value + layout.tables, layout.total - layout.tables, PROT_READ});
+                      {place.value + layout.tables, layout.flights - layout.tables, PROT_READ});
   for (const auto& [address, bytes] : changes) memory.write(address, bytes);
   return left;
 }
@@ -514,16 +584,18 @@ std::vector<T> read_table(const tracee::Memory& memory, std::uint64_t at, std::u
   return table;
 }
 
+}  // namespace
+
 // What the process itself may have written there is not trusted further than it makes sense.
-std::optional<FoundBoundary> boundary_at(Addr place, const tracee::Memory& memory) {
+std::optional<FoundBoundary> boundary_in(Addr place, const tracee::Memory& memory) {
   BoundaryHeader header{};
   if (memory.read_some(place, std::as_writable_bytes(std::span(&header, 1))) != sizeof header)
     return std::nullopt;
   if (header.magic != kBoundaryMagic || header.self != place.value) return std::nullopt;
   constexpr std::uint32_t kMost = 1U << 20U;
   if (header.pairs > kMost || header.ranges > kMost || header.patches > kMost ||
-      header.children > kMostBoundaryChildren || header.bytes % kPageSize != 0 ||
-      header.bytes > (1U << 28U))
+      header.flights > kMost || header.moved > kMost || header.children > kMostBoundaryChildren ||
+      header.bytes % kPageSize != 0 || header.bytes > (1U << 28U))
     return std::nullopt;
   FoundBoundary found;
   found.mapping = {place, place + header.bytes};
@@ -533,10 +605,10 @@ std::optional<FoundBoundary> boundary_at(Addr place, const tracee::Memory& memor
   found.ids.session = header.session;
   found.ids.children.assign(std::begin(header.child), std::begin(header.child) + header.children);
   found.patches = read_table<BoundaryPatch>(memory, header.patches_at, header.patches);
+  found.moved = read_table<MovedCode>(memory, header.flights_at + header.flights * sizeof(Flight),
+                                      header.moved);
   return found;
 }
-
-}  // namespace
 
 std::optional<FoundBoundary> find_boundary(const std::vector<proc::Mapping>& mappings,
                                            const tracee::Memory& memory) {
@@ -544,7 +616,7 @@ std::optional<FoundBoundary> find_boundary(const std::vector<proc::Mapping>& map
     if (!map.exec || map.write || map.shared || map.has_object()) continue;
     for (Addr at = map.start; at < map.end; at = at + kPageSize)
       if ((at.value & (kBoundaryAlignment - 1)) == kBoundaryCodeAt)
-        if (auto found = boundary_at(at - kBoundaryCodeAt, memory)) return found;
+        if (auto found = boundary_in(at - kBoundaryCodeAt, memory)) return found;
   }
   return std::nullopt;
 }

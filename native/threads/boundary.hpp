@@ -22,6 +22,8 @@
 
 namespace ckpt::threads {
 
+struct FlightPlan;
+
 /// Whether the C library's function of that name takes or gives ids.
 bool is_boundary_function(std::string_view name);
 
@@ -57,15 +59,17 @@ std::optional<Addr> find_boundary_place(const Library& library,
                                         std::span<const proc::PageRun> taken, std::uint64_t bytes);
 
 /// The size of the mapping that install_boundary() will make, in bytes.
-std::uint64_t boundary_bytes(const Library& library, const BoundaryIds& ids);
+std::uint64_t boundary_bytes(const Library& library, const BoundaryIds& ids,
+                             const FlightPlan& flights);
 
-/// Makes the mapping at `place` and changes the entry points. Functions in whose first bytes one
-/// of `stopped` (program counters) lies are left alone, and returned by name, as are those that
-/// cannot be changed. The thread can run calls; the process is otherwise stopped.
+/// Makes the mapping at `place`, changes the entry points, and the system calls of `flights`.
+/// Functions in whose first bytes one of `stopped` (program counters) lies that `flights` does not
+/// cover are left alone, and returned by name, as are those that cannot be changed. The thread can
+/// run calls; the process is otherwise stopped.
 std::vector<std::string> install_boundary(tracee::RemoteThread& thread,
                                           const tracee::Memory& memory, const Library& library,
-                                          const BoundaryIds& ids, Addr place,
-                                          std::span<const Addr> stopped);
+                                          const BoundaryIds& ids, const FlightPlan& flights,
+                                          Addr place, std::span<const Addr> stopped);
 
 /// A translation that an earlier restore put into a process.
 struct FoundBoundary {
@@ -73,10 +77,13 @@ struct FoundBoundary {
   proc::PageRun code;
   BoundaryIds ids;
   std::vector<BoundaryPatch> patches;
+  std::vector<MovedCode> moved;
 
   /// What the program remembers the kernel's `real` as.
   [[nodiscard]] Tid remembered(Tid real) const;
 };
+/// The one at `place`; nothing if there is none.
+std::optional<FoundBoundary> boundary_in(Addr place, const tracee::Memory& memory);
 std::optional<FoundBoundary> find_boundary(const std::vector<proc::Mapping>& mappings,
                                            const tracee::Memory& memory);
 

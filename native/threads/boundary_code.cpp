@@ -438,8 +438,7 @@ CKPT_INJECTED int ckpt_ids_timer_create(int clock, sigevent* wanted, timer_t* ti
 }
 
 // The second halves of the functions in boundary_entries.cpp; registers are the library's.
-CKPT_INJECTED long ckpt_ids_translated_syscall(long number, long a, long b, long c, long d,
-                                               long e) {
+CKPT_INJECTED long ckpt_ids_translate(long number, long a, long b, long c, long d, long e) {
   switch (number) {
     case SYS_fcntl:
     case SYS_ioctl:
@@ -448,7 +447,11 @@ CKPT_INJECTED long ckpt_ids_translated_syscall(long number, long a, long b, long
     case SYS_setpriority: b = static_cast<int>(b); break;
     default: break;
   }
-  return answer(translate(number, a, b, c, d, e));
+  return translate(number, a, b, c, d, e);
+}
+CKPT_INJECTED long ckpt_ids_translated_syscall(long number, long a, long b, long c, long d,
+                                               long e) {
+  return answer(ckpt_ids_translate(number, a, b, c, d, e));
 }
 CKPT_INJECTED long ckpt_ids_translated_fcntl(long fd, int command, long argument) {
   return answer(translate(SYS_fcntl, fd, command, argument, 0, 0));
@@ -467,6 +470,10 @@ CKPT_INJECTED int ckpt_ids_real(int id) { return to_real(id); }
 CKPT_INJECTED bool ckpt_ids_is_internal(const void* caller) { return is_internal(caller); }
 CKPT_INJECTED long ckpt_ids_answer(long result) { return answer(result); }
 CKPT_INJECTED int ckpt_ids_real_clock(int clock) { return clock_to_real(clock); }
+
+// For boundary_flights.cpp.
+CKPT_INJECTED int ckpt_ids_real_id(int id) { return to_real(id); }
+CKPT_INJECTED int ckpt_ids_real_target(int target) { return target_to_real(target); }
 
 // The child's id is free for others from now on.
 CKPT_INJECTED_LOCAL int collected(int id) {

@@ -164,7 +164,7 @@ asm(R"(
     pop     %rdi
     test    %al, %al
     jnz     ckpt_ids_translated_sendmsg
-    to_library 4000
+    to_library 3936
 
     message_entry ckpt_ids_sendmmsg
     push    %rdi
@@ -179,7 +179,7 @@ asm(R"(
     pop     %rdi
     test    %al, %al
     jnz     ckpt_ids_translated_sendmmsg
-    to_library 4008
+    to_library 3944
 
     message_entry ckpt_ids_result_recvmsg
     pushfq
@@ -222,5 +222,5 @@ asm(R"(
     .popsection
 )");
 using ckpt::threads::BoundaryHeader;
-static_assert(offsetof(BoundaryHeader, more_originals) == 4000);
+static_assert(offsetof(BoundaryHeader, more_originals) == 3936);
 // NOLINTEND

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <set>
+#include <functional>
 
 #include "base/error.hpp"
 #include "threads/elf_symbols.hpp"
@@ -281,6 +281,8 @@ std::optional<FrameRules> FrameTable::find(Addr instruction) const {
     if (!machine.run(Cursor(section, common->program, common->end))) return std::nullopt;
     machine.begin_function();
     if (!machine.run(Cursor(section, cursor.at(), at)) || !machine.has_base()) return std::nullopt;
+    machine.rules.begin = Addr{begin};
+    machine.rules.size_bytes = range;
     return machine.rules;
   }
   return std::nullopt;
@@ -311,74 +313,130 @@ bool holds_id(std::uint64_t word, Tid id) {
   return (word & ~kFlags) == static_cast<std::uint64_t>(id);
 }
 
-// Frames from the innermost one to the last one of a lock function.
-struct Walked {
-  Addr end;                                     // of the last frame
-  std::array<bool, kReturnAddress> used{};      // registers whose caller's value is on the stack
-  std::array<Addr, kReturnAddress> program_at;  // and where that of the program is
-};
+// A clock of the kernel's that counts somebody's CPU time: the id inverted, over three bits that
+// say which (include/linux/posix-timers.h). The two lowest bits set: a descriptor's.
+constexpr unsigned kClockBits = 3;
+constexpr unsigned kDescriptorClock = 3;
 
-std::optional<Walked> walk(const tracee::Registers& registers, const tracee::Memory& memory,
-                           const Library& library, Frames& frames) {
-  constexpr int kMostFrames = 16;
-  constexpr std::uint64_t kMostBytes = 64U << 10U;
-  Walked walked;
-  std::array<std::uint64_t, kReturnAddress> values{};
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = registers.*kRegisters[i].member;
-  Addr lookup{registers.rip};
-  for (int depth = 0; depth < kMostFrames; ++depth) {
-    const auto rules = frames.find(lookup);
-    if (!rules || !rules->saved[kReturnAddress]) return std::nullopt;
-    const auto base = static_cast<std::int64_t>(values.at(rules->base_register));
-    const Addr end{static_cast<std::uint64_t>(base + rules->base_offset)};
-    if (end.value - registers.rsp > kMostBytes) return std::nullopt;
-    const auto slot = [&](std::size_t i) {
-      return end + static_cast<std::uint64_t>(*rules->saved.at(i));
-    };
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      if (!rules->saved.at(i)) continue;
-      walked.used.at(i) = true;
-      walked.program_at.at(i) = slot(i);
-      values.at(i) = memory.read_value<std::uint64_t>(slot(i));
-    }
-    values[kStackPointer] = end.value;
-    walked.end = end;
-    const Addr back{memory.read_value<std::uint64_t>(slot(kReturnAddress))};
-    if (!library.is_locking(back)) return walked;
-    lookup = back - 1;  // of the call, and not what follows it
-  }
-  return std::nullopt;
-}
+// Ids as small are numbers of signals and the like, too.
+constexpr Tid kLeastAskedId = 65;
 
-}  // namespace
+using Matches = std::function<bool(std::uint64_t)>;
 
-OwnCopies find_own_copies(const tracee::Registers& registers, const tracee::Memory& memory,
-                          const Library& library, Frames& frames, Tid id) {
+// What matches in the frames up to `last`; all of them are the library's.
+OwnCopies collect(const tracee::Registers& registers, const tracee::Memory& memory,
+                  const Frame* last, const Matches& matches) {
   OwnCopies copies;
-  std::optional<Walked> walked;
-  try {
-    walked = walk(registers, memory, library, frames);
-  } catch (const Error&) {  // NOLINT(bugprone-empty-catch): a stack that is none
-  }
   for (std::size_t i = 0; i < kRegisters.size(); ++i)
-    if ((!kRegisters[i].kept || (walked && walked->used[i])) &&
-        holds_id(registers.*kRegisters[i].member, id))
+    if ((!kRegisters[i].kept || (last != nullptr && last->used[i])) &&
+        matches(registers.*kRegisters[i].member))
       copies.registers.emplace_back(kRegisters[i].name);
-  if (!walked) return copies;
+  if (last == nullptr) return copies;
   std::set<Addr> of_program;
   for (std::size_t i = 0; i < kRegisters.size(); ++i)
-    if (walked->used[i])
-      for (const std::uint64_t half : {0, 4}) of_program.insert(walked->program_at[i] + half);
+    if (last->used[i])
+      for (const std::uint64_t half : {0, 4}) of_program.insert(last->program_at[i] + half);
   constexpr std::uint64_t kRedZone = 128;  // below the stack pointer, also the function's
   const Addr begin{registers.rsp - kRedZone};
-  std::vector<std::uint32_t> words((walked->end - begin) / sizeof(std::uint32_t));
+  std::vector<std::uint32_t> words((last->end - begin) / sizeof(std::uint32_t));
   const std::size_t got = memory.read_some(begin, std::as_writable_bytes(std::span(words)));
   words.resize(got / sizeof words[0]);
   for (std::size_t i = 0; i < words.size(); ++i) {
     const Addr at = begin + i * sizeof words[i];
-    if (holds_id(words[i], id) && of_program.count(at) == 0) copies.words.push_back(at);
+    if (matches(words[i]) && of_program.count(at) == 0) copies.words.push_back(at);
   }
   return copies;
+}
+
+}  // namespace
+
+std::vector<Frame> walk_frames(const tracee::Registers& registers, const tracee::Memory& memory,
+                               Frames& frames) {
+  constexpr std::size_t kMostFrames = 16;
+  constexpr std::uint64_t kMostBytes = 64U << 10U;
+  std::vector<Frame> walked;
+  std::array<std::uint64_t, kReturnAddress> values{};
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = registers.*kRegisters[i].member;
+  Frame frame;
+  frame.at = Addr{registers.rip};
+  while (walked.size() < kMostFrames) {
+    const auto rules = frames.find(frame.lookup(walked.size()));
+    if (!rules || !rules->saved[kReturnAddress]) break;
+    const auto base = static_cast<std::int64_t>(values.at(rules->base_register));
+    frame.rules = *rules;
+    frame.stack = Addr{values[kStackPointer]};
+    frame.end = Addr{static_cast<std::uint64_t>(base + rules->base_offset)};
+    if (frame.end.value - registers.rsp > kMostBytes) break;
+    const auto slot = [&](std::size_t i) {
+      return frame.end + static_cast<std::uint64_t>(*rules->saved.at(i));
+    };
+    const auto read = [&](std::size_t i, std::uint64_t& value) {
+      const auto bytes = std::as_writable_bytes(std::span(&value, 1));
+      return memory.read_some(slot(i), bytes) == bytes.size();
+    };
+    bool good = read(kReturnAddress, frame.back.value);
+    for (std::size_t i = 0; good && i < values.size(); ++i) {
+      if (!rules->saved.at(i)) continue;
+      frame.used.at(i) = true;
+      frame.program_at.at(i) = slot(i);
+      good = read(i, values.at(i));
+    }
+    if (!good) break;  // a stack that is none
+    values[kStackPointer] = frame.end.value;
+    walked.push_back(frame);
+    frame.at = frame.back;
+  }
+  return walked;
+}
+
+OwnCopies find_own_copies(const tracee::Registers& registers, const tracee::Memory& memory,
+                          const Library& library, Frames& frames, Tid id) {
+  const auto walked = walk_frames(registers, memory, frames);
+  const auto last = std::find_if(walked.begin(), walked.end(), [&](const Frame& frame) {
+    return !library.is_locking(frame.back);
+  });
+  return collect(registers, memory, last == walked.end() ? nullptr : &*last,
+                 [id](std::uint64_t word) { return holds_id(word, id); });
+}
+
+OwnCopies find_asked_copies(const tracee::Registers& registers, const tracee::Memory& memory,
+                            const Library& library, Frames& frames, const std::set<Tid>& ids) {
+  const auto walked = walk_frames(registers, memory, frames);
+  const Frame* asking = nullptr;
+  const Frame* clock = nullptr;
+  for (std::size_t i = 0; i < walked.size(); ++i) {
+    if (library.is_asking(walked[i].lookup(i))) asking = &walked[i];
+    if (library.is_clock(walked[i].lookup(i))) clock = &walked[i];
+  }
+  const auto is_clock = [&](std::uint64_t word) { return ids.contains(id_of_clock(word)); };
+  OwnCopies copies;
+  // The kernel's part of such a function (vdso) is not described.
+  if (walked.empty() && library.is_clock(Addr{registers.rip}))
+    copies = collect(registers, memory, nullptr, is_clock);
+  if (asking != nullptr)
+    copies = collect(registers, memory, asking, [&](std::uint64_t word) {
+      return word >= kLeastAskedId && word >> 31U == 0 && ids.contains(static_cast<Tid>(word));
+    });
+  if (clock == nullptr) return copies;
+  auto clocks = collect(registers, memory, clock, is_clock);
+  copies.registers.insert(copies.registers.end(), clocks.registers.begin(), clocks.registers.end());
+  copies.words.insert(copies.words.end(), clocks.words.begin(), clocks.words.end());
+  return copies;
+}
+
+unsigned long long* register_named(tracee::Registers& registers, std::string_view name) {
+  const auto found = std::find_if(kRegisters.begin(), kRegisters.end(),
+                                  [&](const Register& one) { return one.name == name; });
+  return found == kRegisters.end() ? nullptr : &(registers.*found->member);
+}
+
+Tid id_of_clock(std::uint64_t clock) {
+  const auto value = static_cast<std::int32_t>(clock);
+  const std::uint64_t high = clock >> 32U;
+  // The upper half of a register is not said to be anything.
+  if (value >= 0 || (high != 0 && high != 0xffffffffU)) return 0;
+  if ((clock & kDescriptorClock) == kDescriptorClock) return 0;
+  return ~(value >> kClockBits);  // NOLINT(hicpp-signed-bitwise): sign-extending
 }
 
 }  // namespace ckpt::threads

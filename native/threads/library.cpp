@@ -33,9 +33,49 @@ bool is_locking_name(std::string_view name) {
                      [&](std::string_view part) { return name.find(part) != name.npos; });
 }
 
+// Functions that signal threads, or change what the kernel has of them, by ids of their own; those
+// for all user and group ids tell all threads.
+bool is_asking_name(std::string_view name) {
+  constexpr std::array<std::string_view, 27> kNames = {"raise",
+                                                       "gsignal",
+                                                       "abort",
+                                                       "pthread_kill",
+                                                       "__pthread_kill",
+                                                       "pthread_sigqueue",
+                                                       "pthread_cancel",
+                                                       "pthread_setschedparam",
+                                                       "__pthread_setschedparam",
+                                                       "pthread_getschedparam",
+                                                       "__pthread_getschedparam",
+                                                       "pthread_setschedprio",
+                                                       "pthread_setaffinity_np",
+                                                       "pthread_getaffinity_np",
+                                                       "pthread_setname_np",
+                                                       "pthread_getname_np",
+                                                       "setuid",
+                                                       "seteuid",
+                                                       "setreuid",
+                                                       "setresuid",
+                                                       "setgid",
+                                                       "setegid",
+                                                       "setregid",
+                                                       "setresgid",
+                                                       "setgroups",
+                                                       "__pthread_kill_internal",
+                                                       "__pthread_kill_implementation"};
+  // Compilers add endings to copies of a function.
+  return std::find(kNames.begin(), kNames.end(), name.substr(0, name.find('.'))) != kNames.end();
+}
+
+bool is_clock_name(std::string_view name) {
+  return name == "clock_gettime" || name == "clock_getres" || name == "clock_settime" ||
+         name == "clock_nanosleep" || name == "__clock_gettime" || name == "__clock_nanosleep";
+}
+
 // Functions without a symbol lie beside those of the same source file that have one: from the end
 // of the symbol before to the begin of the one after.
-std::vector<proc::PageRun> locking_ranges(const ElfSymbols& elf, std::uint64_t bias) {
+std::vector<proc::PageRun> ranges_of(const ElfSymbols& elf, std::uint64_t bias,
+                                     bool (*wanted)(std::string_view)) {
   std::vector<const Symbol*> order;
   for (const auto& symbol : elf.symbols)
     if (symbol.kind == SymbolKind::function) order.push_back(&symbol);
@@ -43,7 +83,7 @@ std::vector<proc::PageRun> locking_ranges(const ElfSymbols& elf, std::uint64_t b
             [](const Symbol* a, const Symbol* b) { return a->value < b->value; });
   std::vector<proc::PageRun> ranges;
   for (std::size_t i = 0; i < order.size(); ++i) {
-    if (!is_locking_name(order[i]->name)) continue;
+    if (!wanted(order[i]->name)) continue;
     const Addr begin{bias +
                      (i > 0 ? order[i - 1]->value + order[i - 1]->size_bytes : order[i]->value)};
     const Addr own{bias + order[i]->value};
@@ -57,6 +97,7 @@ std::vector<proc::PageRun> locking_ranges(const ElfSymbols& elf, std::uint64_t b
 void add_object(const MappedObject& object, const ElfSymbols& elf, Library& library) {
   const std::uint64_t bias = object.start.value - elf.first_address;
   library.objects.push_back({object.path, bias});
+  library.is_within_program = library.is_within_program || object.is_program;
   for (const auto& symbol : elf.symbols) {
     const Addr address{bias + symbol.value};
     if (symbol.kind == SymbolKind::object) {
@@ -80,8 +121,13 @@ void add_object(const MappedObject& object, const ElfSymbols& elf, Library& libr
   }
   if (!object.is_program)
     library.internal.insert(library.internal.end(), object.code.begin(), object.code.end());
-  const auto locking = locking_ranges(elf, bias);
-  library.locking.insert(library.locking.end(), locking.begin(), locking.end());
+  const auto add = [&](std::vector<proc::PageRun>& to, bool (*wanted)(std::string_view)) {
+    const auto ranges = ranges_of(elf, bias, wanted);
+    to.insert(to.end(), ranges.begin(), ranges.end());
+  };
+  add(library.locking, is_locking_name);
+  add(library.asking, is_asking_name);
+  add(library.clocks, is_clock_name);
 }
 
 bool is_static_libc(const ElfSymbols& elf) {
@@ -111,10 +157,25 @@ std::optional<Addr> Library::id_field(const tracee::Memory& memory, Addr thread)
   return thread + field[2];
 }
 
-bool Library::is_locking(Addr address) const {
-  return std::any_of(locking.begin(), locking.end(), [&](const proc::PageRun& run) {
+namespace {
+
+bool is_within(std::span<const proc::PageRun> runs, Addr address) {
+  return std::any_of(runs.begin(), runs.end(), [&](const proc::PageRun& run) {
     return run.start <= address && address < run.end;
   });
+}
+
+}  // namespace
+
+bool Library::is_locking(Addr address) const { return is_within(locking, address); }
+bool Library::is_asking(Addr address) const { return is_within(asking, address); }
+bool Library::is_clock(Addr address) const { return is_within(clocks, address); }
+bool Library::may_ask(Addr address) const {
+  return is_within_program || is_within(internal, address) || is_clock(address) ||
+         is_asking(address) ||
+         std::any_of(functions.begin(), functions.end(), [&](const LibraryFunction& function) {
+           return function.address <= address && address < function.address + function.size_bytes;
+         });
 }
 
 Library find_library(std::span<const MappedObject> objects) {

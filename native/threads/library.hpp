@@ -42,6 +42,9 @@ struct Library {
   std::vector<LibraryFunction> resulting;  // see result_sites.hpp
   std::vector<proc::PageRun> internal;     // ascending
   std::vector<proc::PageRun> locking;      // ascending
+  std::vector<proc::PageRun> asking;       // functions that ask for ids for the library itself
+  std::vector<proc::PageRun> clocks;       // functions that are given a clock and return none
+  bool is_within_program = false;          // a static one, whose other code it may call
   Addr errno_location;                     // the function, if there is one,
   std::int64_t errno_offset = 0;           // else where errno is from the FS base; 0: unknown
   Addr id_descriptor;                      // what glibc tells debuggers of struct pthread's tid
@@ -53,6 +56,12 @@ struct Library {
   }
   /// Whether a thread that stopped at `address` may hold an id in a register.
   [[nodiscard]] bool is_locking(Addr address) const;
+  /// Whether a function there uses ids that the library itself has asked for.
+  [[nodiscard]] bool is_asking(Addr address) const;
+  /// Whether a function there has a clock, which may be somebody's, as its argument.
+  [[nodiscard]] bool is_clock(Addr address) const;
+  /// Whether a thread at `address` may be in one of these, or in one that they have called.
+  [[nodiscard]] bool may_ask(Addr address) const;
   /// Where the descriptor at `thread` (a pthread_t) has the thread's id; nothing if the library
   /// does not tell.
   [[nodiscard]] std::optional<Addr> id_field(const tracee::Memory& memory, Addr thread) const;

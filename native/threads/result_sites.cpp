@@ -30,7 +30,7 @@ namespace {
 
 constexpr int kAnyCall = -1;
 constexpr std::size_t kFunctionBytes = 4096;  // of a function that is looked through
-constexpr std::size_t kStubBytes = 128;
+constexpr std::size_t kResultStubBytes = 128;
 
 struct ResultFunction {
   std::string_view name;
@@ -82,8 +82,10 @@ std::optional<WalkedCalls> walk(std::span<const std::byte> function) {
     at += one->length;
     if (one->length == 2 && code[0] == std::byte{0x0f} && code[1] == std::byte{0x05})
       walked.calls.push_back({at, number});
-    const auto target = static_cast<std::int64_t>(at) + one->branch.value_or(0);
-    if (one->branch && target >= 0 && target < static_cast<std::int64_t>(function.size()))
+    const bool goes =
+        one->flow == Flow::branch || one->flow == Flow::jump || one->flow == Flow::call;
+    const auto target = static_cast<std::int64_t>(at) + one->distance;
+    if (goes && target >= 0 && target < static_cast<std::int64_t>(function.size()))
       walked.targets.push_back(static_cast<std::size_t>(target));
   }
   return walked;
@@ -159,9 +161,10 @@ class Stubs {
     const auto moved = move_instructions(code, site, stub + bytes.size(), moved_bytes);
     if (!moved) return false;
     append(*moved);
-    if (bytes.size() > kStubBytes || result.code.size() + kStubBytes > kResultStubsBytes)
+    if (bytes.size() > kResultStubBytes ||
+        result.code.size() + kResultStubBytes > kResultStubsBytes)
       return false;
-    bytes.resize(kStubBytes, std::byte{0xcc});
+    bytes.resize(kResultStubBytes, std::byte{0xcc});
     if (std::any_of(stopped_.begin(), stopped_.end(),
                     [&](Addr pc) { return pc > site && pc < site + moved_bytes; }))
       return false;
@@ -202,6 +205,12 @@ std::optional<std::vector<std::size_t>> find_result_sites(std::span<const std::b
     sites.push_back(call.behind);
   }
   return sites;
+}
+
+std::optional<Addr> ResultStubs::behind(Addr site) const {
+  for (const auto& one : patches)
+    if (one.patch.address == site.value) return one.target;
+  return std::nullopt;
 }
 
 ResultStubs make_result_stubs(const tracee::Memory& memory, const Library& library, Addr code_at,

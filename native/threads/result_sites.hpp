@@ -41,6 +41,9 @@ struct ResultPatch {
 struct ResultStubs {
   std::vector<std::byte> code;  // at most kResultStubsBytes, to lie at the address asked for
   std::vector<ResultPatch> patches;
+
+  /// The stub for what stands at `site`, if there is one.
+  [[nodiscard]] std::optional<Addr> behind(Addr site) const;
 };
 
 /// The stubs for a page of translation whose code begins at `code_at`, and which itself lie at

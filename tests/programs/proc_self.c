@@ -45,7 +45,7 @@ static void read_maps(char* text) {
             "%s", line);
     if (got && start < hidden_end) continue;
     if (got && !path[0] && start % 0x10000 == 0 && !strcmp(permissions, "rw-p") &&
-        !memcmp((const void*)start, "ckptids2", 8)) {
+        !memcmp((const void*)start, "ckptids", 7)) {
       // What translates the ids after a restore with new ones; docs/limits.md.
       hidden_end = start + ((const unsigned*)start)[41];
       continue;

@@ -256,7 +256,7 @@ def _translation(look: Look) -> tuple[int, int]:
     """Begin and end of the mapping that translates remembered ids; 0, 0 when there is none."""
     for start, content in look.memory.items():
         for at in range(-start % 0x10000, len(content), 0x10000):
-            if content[at : at + 8] == b"ckptids2":
+            if content[at : at + 7] == b"ckptids":
                 magic, own = struct.unpack_from("<QQ", content, at)
                 if own == start + at:
                     return own, own + struct.unpack_from("<I", content, at + 164)[0]

@@ -179,7 +179,7 @@ TEST(Record, WhatCannotBeIsDamage) {
            {"/files/descriptions/6/details/role", "unheard of"},
            {"/files/descriptions/6/details/queue/0/descriptors", {8}},
            {"/files/descriptions/6/details/options/0/value",
-            Json::binary(std::vector<std::uint8_t>(300))},
+            Json::binary(std::vector<std::uint8_t>(70000))},
            {"/files/descriptions/6/details/name", Json::binary(std::vector<std::uint8_t>(200))},
            {"/files/descriptions/7/details/remaining", {1, 1000000000}},
            {"/files/descriptions/1/locks/0/kind", "unheard of"},
