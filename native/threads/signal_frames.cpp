@@ -70,6 +70,14 @@ std::vector<Interrupted> find_interrupted(const tracee::Registers& now,
   constexpr std::uint64_t kMostBytes = 256U << 10U;  // of a stack that is looked through
   constexpr std::size_t kMostFrames = 64;
   std::vector<Interrupted> found;
+  // A thread that is about to go back itself has taken its return address off the stack.
+  constexpr std::uint64_t kRestorerBytes = 16;
+  const bool returns = std::any_of(restorers.begin(), restorers.end(), [&](std::uint64_t at) {
+    return now.rip >= at && now.rip - at < kRestorerBytes;
+  });
+  if (returns)
+    if (const auto frame = frame_at(Addr{now.rsp - sizeof(std::uint64_t)}, memory))
+      found.push_back(*frame);
   // From each frame on the search goes on at the stack that was interrupted: it may be another.
   Addr from{now.rsp & ~std::uint64_t{7}};
   for (std::size_t next = 0; found.size() < kMostFrames; ++next) {
