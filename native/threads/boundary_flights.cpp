@@ -41,8 +41,9 @@ asm(R"(
     .type   ckpt_ids_flight, @function
 ckpt_ids_flight:
     lea     -128(%rsp), %rsp         # what lies there is the function's
-    pushfq
-    cld
+    push    %rax
+    lahf                             # for pushf see boundary_flags.hpp
+    seto    %al
     push    %rax
     push    %rdi
     push    %rsi
@@ -67,7 +68,9 @@ ckpt_ids_flight:
     pop     %rsi
     pop     %rdi
     pop     %rax
-    popfq
+    add     $0x7f, %al
+    sahf
+    pop     %rax
     lea     128(%rsp), %rsp
     jmp     *%r11
     .popsection
@@ -78,7 +81,7 @@ namespace {
 struct Saved {
   long rbx;
   unsigned long call;
-  long r9, r8, r10, rdx, rsi, rdi, rax, flags;
+  long r9, r8, r10, rdx, rsi, rdi, flags, rax;
 };
 
 [[gnu::always_inline]] inline BoundaryHeader* header() {

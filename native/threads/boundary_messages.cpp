@@ -8,6 +8,7 @@
 
 #include <cstddef>
 
+#include "threads/boundary_flags.hpp"
 #include "threads/boundary_layout.hpp"
 
 #ifndef __clang__
@@ -138,7 +139,7 @@ CKPT_INJECTED long ckpt_ids_translated_sendmmsg(int fd, mmsghdr* messages, unsig
 
 // The entry points, and what stands behind the receiving calls: as in boundary_entries.cpp and
 // boundary_results.cpp.
-asm(R"(
+asm(CKPT_FLAGS_MACROS R"(
     .pushsection ckpt_ids, "ax", @progbits
     .macro message_entry name
     .balign 16
@@ -182,7 +183,7 @@ asm(R"(
     to_library 3944
 
     message_entry ckpt_ids_result_recvmsg
-    pushfq
+    keep_flags
     test    %rax, %rax
     js      1f
     push    %rax
@@ -197,7 +198,7 @@ asm(R"(
     jmp     2f
 
     message_entry ckpt_ids_result_recvmmsg
-    pushfq
+    keep_flags
     test    %rax, %rax
     jle     1f
     push    %rax
@@ -217,7 +218,7 @@ asm(R"(
     pop     %rsi
     pop     %rdi
     pop     %rax
-1:  popfq
+1:  bring_flags
     ret
     .popsection
 )");

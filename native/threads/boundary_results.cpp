@@ -4,10 +4,11 @@
 // Copied into the program with the rest.
 #include <cstddef>
 
+#include "threads/boundary_flags.hpp"
 #include "threads/boundary_layout.hpp"
 
 // NOLINTBEGIN: assembly
-asm(R"(
+asm(CKPT_FLAGS_MACROS R"(
     .pushsection ckpt_ids, "ax", @progbits
     .macro result_entry name
     .balign 16
@@ -15,7 +16,7 @@ asm(R"(
     .hidden \name
     .type   \name, @function
 \name:
-    pushfq
+    keep_flags
     .endm
     .macro keep_registers
     push    %rdi
@@ -41,7 +42,7 @@ asm(R"(
     mov     %eax, %edi
     call    ckpt_ids_shown
     bring_registers
-2:  popfq
+2:  bring_flags
     ret
 
     result_entry ckpt_ids_result_wait4
@@ -51,7 +52,7 @@ asm(R"(
     mov     %eax, %edi
     call    ckpt_ids_shown_wait4
     bring_registers
-4:  popfq
+4:  bring_flags
     ret
 
     result_entry ckpt_ids_result_waitid
@@ -66,7 +67,7 @@ asm(R"(
     call    ckpt_ids_shown_waitid
     bring_registers
     pop     %rax
-6:  popfq
+6:  bring_flags
     ret
 
     # syscall(): its entry (boundary_entries.cpp) has left which call it was in the upper half of an
@@ -88,11 +89,11 @@ asm(R"(
     shr     $32, %r11
     cmp     $0x636b7001, %r11d
     je      1b
-    popfq
+    bring_flags
     ret
-7:  popfq
+7:  bring_flags
     jmp     ckpt_ids_result_recvmsg
-8:  popfq
+8:  bring_flags
     jmp     ckpt_ids_result_recvmmsg
     .popsection
 )");
