@@ -45,21 +45,6 @@ bool is_at(const struct stat& status, const std::string& path) {
          found.st_ino == status.st_ino;
 }
 
-// A file that was renamed by link() and unlink() mostly has its new name beside the old one.
-std::optional<std::string> find_beside(const struct stat& status, const std::string& path) {
-  constexpr int kMostEntries = 100'000;
-  const std::string directory = path.substr(0, path.rfind('/') + 1);
-  const std::unique_ptr<DIR, int (*)(DIR*)> entries(::opendir(directory.c_str()), &::closedir);
-  if (!entries) return std::nullopt;
-  for (int i = 0; i < kMostEntries; ++i) {
-    const dirent* entry = ::readdir(entries.get());
-    if (entry == nullptr) break;
-    const std::string name = directory + static_cast<const char*>(entry->d_name);
-    if (entry->d_ino == status.st_ino && is_at(status, name)) return name;
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 UniqueFd open_quietly(const std::string& path) {
@@ -77,12 +62,26 @@ UniqueFd open_quietly(const std::string& path) {
   return fd;
 }
 
+std::optional<std::string> name_beside(const std::string& path, ino_t inode) {
+  constexpr int kMostEntries = 100'000;
+  const std::string directory = path.substr(0, path.rfind('/') + 1);
+  const std::unique_ptr<DIR, int (*)(DIR*)> entries(::opendir(directory.c_str()), &::closedir);
+  if (!entries) return std::nullopt;
+  for (int i = 0; i < kMostEntries; ++i) {
+    const dirent* entry = ::readdir(entries.get());
+    if (entry == nullptr) break;
+    if (entry->d_ino == inode) return directory + static_cast<const char*>(entry->d_name);
+  }
+  return std::nullopt;
+}
+
 FileName name_of(const struct stat& status, const std::string& shown) {
   if (!shown.ends_with(kDeleted)) return {shown, false};
   if (status.st_nlink != 0 && is_at(status, shown)) return {shown, false};
   const std::string opened = shown.substr(0, shown.size() - kDeleted.size());
   if (status.st_nlink == 0) return {opened, true};
-  if (auto other = find_beside(status, opened)) return {*other, false};
+  const auto other = name_beside(opened, status.st_ino);
+  if (other && is_at(status, *other)) return {*other, false};
   return {opened, true};
 }
 

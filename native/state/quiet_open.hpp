@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <optional>
 #include <string>
 
 #include "base/unique_fd.hpp"
@@ -13,6 +14,10 @@ namespace ckpt::state {
 /// would break (fcntl(2)), and without a new time of access where the system permits. `path` may be
 /// a link of /proc. Empty, with errno, where it cannot be: EBUSY for a lease.
 UniqueFd open_quietly(const std::string& path);
+
+/// The name of that file in the directory of `path`, which was its name: one that was renamed by
+/// link() and unlink() mostly has its new name there.
+std::optional<std::string> name_beside(const std::string& path, ino_t inode);
 
 /// What an open or mapped file is called.
 struct FileName {

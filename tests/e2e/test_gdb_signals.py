@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
 
 from gdbsession import GdbSession
@@ -75,15 +77,22 @@ def test_a_held_fault_is_delivered_by_continue(scene: Scene) -> None:
         again.quit()
 
 
+def with_ids(text: str, was: int | None, now: int | None) -> str:
+    """Registers as they are with the new id, which the C library has in some of them when it sends a signal."""
+    return re.sub(rf"\b{was:#x}\s+{was}\b", lambda found: f"{now:#x}".ljust(found[0].index(str(was))) + str(now), text)
+
+
 def test_a_held_abort_ends_the_program_by_it(scene: Scene) -> None:
     gdb = stop_at_signal(scene, "abort", "SIGABRT")
     before = view(gdb, thread_locals="")
+    pid = gdb.inferior_pid
     save(gdb, "abort")
     assert "terminated with signal SIGABRT" in gdb.execute("continue")
     gdb.quit()
     again = scene.gdb()
     restore(again, "abort")
-    assert_same(view(again, thread_locals=""), before)
+    expected = dataclasses.replace(before, registers=with_ids(before.registers, pid, again.inferior_pid))
+    assert_same(view(again, thread_locals=""), expected)
     assert "abort" in before.backtrace
     assert "terminated with signal SIGABRT" in again.execute("continue")
     again.quit()
