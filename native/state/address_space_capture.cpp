@@ -148,6 +148,19 @@ class Examiner {
     region.stored = proc::subtract_runs(region.stored, region.guards);
   }
 
+  // Since Linux 6.15, which tells them from others. What the object has there cannot be read
+  // through this mapping.
+  void examine_shared_guards(Region& region) {
+    const proc::Mapping& map = region.mapping;
+    region.guards = pagemap_.guard_runs(map.start, map.end);
+    auto readable = proc::subtract_runs(region.stored, region.guards);
+    if (readable == region.stored) return;
+    region.stored = std::move(readable);
+    context_.report.add(
+        Severity::changed, range_text(map), "shared memory",
+        "what it holds behind guard pages (MADV_GUARD_INSTALL) comes back as zeros");
+  }
+
   // Memory shared through an object without a name. Ask the object, not the page table, which
   // pages exist.
   void examine_unnamed(Region& region) {
@@ -171,6 +184,7 @@ class Examiner {
     region.sharing = object_name(map);
     region.stored = map.has_flag("ht") ? all_content(map) : resident_(map);
     region.segment = look_at_segment(context_, map);
+    examine_shared_guards(region);
     const bool nameless =
         map.path.starts_with("/dev/zero") || map.path.starts_with("/anon_hugepage");
     if (!nameless && !region.segment)
@@ -214,6 +228,7 @@ class Examiner {
     region.file = file;
     if (map.shared) {
       region.backing = Backing::shared_file;
+      examine_shared_guards(region);
       return;
     }
     region.backing = Backing::private_file;

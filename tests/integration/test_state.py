@@ -122,10 +122,21 @@ def test_stack(workshop: Workshop, way: Way) -> None:
     round_trip(workshop, "stack", way=way)
 
 
-@pytest.mark.parametrize("how", ["pages", "install", "growsdown"])
+@pytest.mark.parametrize("how", ["pages", "install", "shared", "growsdown"])
 @each_way
 def test_guards(workshop: Workshop, way: Way, how: str) -> None:
     round_trip(workshop, "guards", how, way=way)
+
+
+def test_content_behind_a_guard(workshop: Workshop) -> None:
+    """What cannot be read through the mapping is named, and is no reason not to save."""
+    original = workshop.start_program("guards", "behind")
+    saved = workshop.save(original.pid)
+    original.kill()
+    assert any("shared memory: what it holds behind guard pages" in line for line in saved.fidelity), saved.result.output
+    restart = workshop.restart(saved.image)
+    restart.send()
+    passed(restart.finish(), original.nonce)
 
 
 @each_way

@@ -1,13 +1,16 @@
-// usage: guards pages|install|kept|growsdown. What must fault still faults, and what is beside it is
+// usage: guards pages|install|kept|shared|behind|growsdown. What must fault still faults, and what is beside it is
 // intact.
 //   pages      PROT_NONE pages beside used ones, as under a thread's stack; content behind PROT_NONE
 //              survives
 //   install    MADV_GUARD_INSTALL: guard markers inside a mapping, invisible in /proc/PID/maps, EIO
 //              in /proc/PID/mem; one of them is removed in the end
 //   kept       the same, and none is removed
+//   shared     guard markers in shared memory and in a mapping of a file
+//   behind     one in shared memory, with content behind it
 //   growsdown  a MAP_GROWSDOWN mapping still grows
 #include "selfcheck.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 
 #ifndef MADV_GUARD_INSTALL
@@ -43,7 +46,7 @@ static void* thread_stack(void* guard_address) {
 }
 
 int main(int argc, char** argv) {
-  CHECK(argc == 2, "usage: guards pages|install|kept|growsdown");
+  CHECK(argc == 2, "usage: guards pages|install|kept|shared|behind|growsdown");
   struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
   MUST(sigaction(SIGSEGV, &action, NULL));
   MUST(sigaction(SIGBUS, &action, NULL));
@@ -67,6 +70,36 @@ int main(int argc, char** argv) {
     MUST(mprotect(area + 3 * PAGE, 3 * PAGE, PROT_READ));
     CHECK(first_difference(area, 9 * PAGE, seed()) < 0, "content at %ld",
           first_difference(area, 9 * PAGE, seed()));
+  } else if (!strcmp(argv[1], "behind")) {
+    unsigned char* area =
+        mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    MUST(area);
+    fill(area, 3 * PAGE, seed());
+    if (madvise(area + 2 * PAGE, PAGE, MADV_GUARD_INSTALL))
+      SKIP("no MADV_GUARD_INSTALL in shared memory: %s", strerror(errno));
+    ready();
+    wait_line();
+    CHECK(faults(area + 2 * PAGE), "the guard is gone");
+    CHECK(first_difference(area, 2 * PAGE, seed()) < 0, "content");
+  } else if (!strcmp(argv[1], "shared")) {
+    unsigned char* area =
+        mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    MUST(area);
+    fill(area, 2 * PAGE, seed());
+    const int fd = open("/proc/self/exe", O_RDONLY);
+    unsigned char* file = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    MUST(file);
+    if (madvise(area + 2 * PAGE, PAGE, MADV_GUARD_INSTALL) ||
+        madvise(file + PAGE, PAGE, MADV_GUARD_INSTALL))
+      SKIP("no MADV_GUARD_INSTALL in shared memory: %s", strerror(errno));
+    ready();
+    wait_line();
+    CHECK(faults(area + 2 * PAGE), "the guard in shared memory is gone");
+    CHECK(faults(file + PAGE), "the guard in a mapping of a file is gone");
+    CHECK(!faults(area + 3 * PAGE) && !faults(file), "a page beside a guard faults");
+    CHECK(first_difference(area, 2 * PAGE, seed()) < 0, "content");
+    MUST(madvise(area + 2 * PAGE, PAGE, MADV_GUARD_REMOVE));
+    CHECK(!faults(area + 2 * PAGE), "the guard stays");
   } else if (!strcmp(argv[1], "install") || !strcmp(argv[1], "kept")) {
     unsigned char* area =
         mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
