@@ -305,7 +305,7 @@ int FileSource::scratch_copy(const KeptFile& file) {
   // F_SEAL_SEAL is what all have that were not to be sealed.
   const bool may_seal = file.in_memory && file.seals != F_SEAL_SEAL;
   const unsigned flags = MFD_CLOEXEC | (may_seal ? MFD_ALLOW_SEALING : 0U);
-  if (file.in_memory) seals_[key(file)] = file.seals;
+  copied_[key(file)] = file;
   if (file.huge_page_bytes != 0) {
     slot = make_huge_copy(file, source, flags);
     if (slot) return slot.get();
@@ -343,8 +343,11 @@ bool FileSource::use_ordinary_pages(const KeptFile& file) {
 }
 
 void FileSource::seal() {
-  for (const auto& [name, seals] : seals_)
-    if (seals != 0) ::fcntl(scratch_.at(name).get(), F_ADD_SEALS, static_cast<int>(seals));
+  for (const auto& [name, file] : copied_) {
+    const int fd = scratch_.at(name).get();
+    look_as_saved(fd, file);
+    if (file.in_memory && file.seals != 0) ::fcntl(fd, F_ADD_SEALS, static_cast<int>(file.seals));
+  }
 }
 
 UniqueFd FileSource::open(const KeptFile& file, Use use, int flags) {

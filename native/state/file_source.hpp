@@ -109,8 +109,8 @@ class FileSource {
   std::map<std::string, Choice> code_choices_;
   std::map<std::pair<std::string, bool>, Found> looks_;
   std::map<std::string, UniqueFd> scratch_;
-  std::map<std::string, std::uint32_t> seals_;
-  std::set<std::string> ordinary_pages_;  // wanted huge ones
+  std::map<std::string, KeptFile> copied_;  // what the private copies are of
+  std::set<std::string> ordinary_pages_;    // wanted huge ones
   std::set<std::string> replaced_;
   enum class Together { real, sandbox, private_copies };
   std::map<std::string, const KeptFile*> written_;  // what comes back together, by key()

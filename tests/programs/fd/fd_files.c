@@ -23,13 +23,30 @@ static void make_file(const char* text) {
   put_bytes(fd, text);
 }
 
+// Of files without a name, which come back as others.
+static void set_attributes(void) {
+  const struct timespec times[2] = {{1000000000, 0}, {1234567890, 123456789}};
+  MUST(fchmod(fd, 0451));
+  MUST(futimens(fd, times));
+}
+static void expect_attributes(void) {
+  struct stat status;
+  MUST(fstat(fd, &status));
+  CHECK((status.st_mode & 07777) == 0451, "mode %o", status.st_mode);
+  CHECK(status.st_uid == geteuid() && status.st_gid == getegid(), "owner %d:%d", status.st_uid,
+        status.st_gid);
+  CHECK(status.st_mtim.tv_sec == 1234567890 && status.st_mtim.tv_nsec == 123456789, "mtime");
+}
+
 // ---- memfd
 static void memfd(void) {
   MUST(fd = memfd_create("of-the-test", MFD_CLOEXEC));
   put_bytes(fd, "in memory only");
+  set_attributes();
   MUST(lseek(fd, 3, SEEK_SET));
 }
 static void check_memfd(void) {
+  expect_attributes();
   char link[100] = "", from[50];
   snprintf(from, sizeof from, "/proc/self/fd/%d", fd);
   MUST(readlink(from, link, sizeof link - 1));
@@ -112,8 +129,10 @@ static void removed(void) {
   MUST(ftruncate(fd, 10000));
   memory = mmap(NULL, 10000, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   CHECK(memory != MAP_FAILED, "set-up: mmap");
+  set_attributes();
 }
 static void check_removed(void) {
+  expect_attributes();
   char now[8] = "";
   memcpy(memory, "REMOVED", 7);
   CHECK(pread(fd, now, 7, 0) == 7 && !strcmp(now, "REMOVED"), "not seen in the first");
