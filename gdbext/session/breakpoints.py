@@ -237,12 +237,16 @@ def _read_listed(number: int, row: Mapping[str, Any], notes: List[str]) -> Optio
 
 
 def make(
-    wanted: Sequence[Breakpoint], tids: Mapping[int, int], numbers: Mapping[int, int]
+    wanted: Sequence[Breakpoint],
+    tids: Mapping[int, int],
+    numbers: Mapping[int, int],
+    complete: bool = False,
 ) -> List[str]:
     """Make the breakpoints the session does not have. Returns notes.
 
     `tids` maps saved thread ids to the present ones, `numbers` saved thread numbers (GDB's global
-    ones) to present ones. The selection may change.
+    ones) to present ones. `complete`: those that it has, but with neither condition nor commands,
+    get what is saved: an earlier restore may have left it out. The selection may change.
     """
     notes: List[str] = []
     present, _ = read()
@@ -255,7 +259,19 @@ def make(
             _make_breakpoint(each, tids, notes)
             thread.switch()
             select_level(level)
+        if complete:
+            _complete(saved, notes)
     return notes
+
+
+def _complete(saved: Sequence[Breakpoint], notes: List[str]) -> None:
+    present, _ = read()
+    bare = {each.number for each in present if not each.condition and not each.commands}
+    numbers = present_numbers(saved)
+    for each in saved:
+        number = numbers.get(each.number)
+        if number in bare and not runs_shell(each.condition):
+            _give_words(each, number, f"breakpoint {each.number} ({each.spec})", notes)
 
 
 def present_numbers(wanted: Sequence[Breakpoint]) -> Dict[int, int]:
@@ -296,26 +312,31 @@ def _make_breakpoint(point: Breakpoint, tids: Mapping[int, int], notes: List[str
     if number == before:
         notes.append(f"{what} could not be made again: {problem or 'GDB made none'}")
         return
+    _give_words(point, number, what, notes)
+    if point.ignore_count:
+        with language():
+            attempt(
+                f"ignore {number} {point.ignore_count:#x}", f"the ignore count of {what}", notes
+            )
+    for location in point.disabled_locations:
+        problem_with(f"disable {number}.{location}")
+    if not point.enabled:
+        attempt(f"disable {number}", what, notes)
+
+
+def _give_words(point: Breakpoint, number: int, what: str, notes: List[str]) -> None:
+    """The condition and the commands of `point`, to the breakpoint of that number."""
     if point.condition:
         # -force keeps a condition that cannot be evaluated yet (12 and newer), as a pending
         # breakpoint needs.
         with unchosen():
             if problem_with(f"condition -force {number} {point.condition}") is not None:
                 attempt(f"condition {number} {point.condition}", f"the condition of {what}", notes)
-    if point.ignore_count:
-        with language():
-            attempt(
-                f"ignore {number} {point.ignore_count:#x}", f"the ignore count of {what}", notes
-            )
     if point.commands and point.command != "dprintf":
         try:
             script([f"commands {number}", point.commands.rstrip(), "end"])
         except gdb.error as error:
             notes.append(f"the commands of {what} could not be restored: {problem_of(error)}")
-    for location in point.disabled_locations:
-        problem_with(f"disable {number}.{location}")
-    if not point.enabled:
-        attempt(f"disable {number}", what, notes)
 
 
 def _thread_word(global_number: int) -> str:

@@ -481,7 +481,9 @@ class _Restore:
         if self._request.session:
             # The expressions were set in that language, whatever this session has.
             with settings.language(self._state.language or "auto"):
-                self._notes += breakpoints.make(self._state.breakpoints, tids, numbers)
+                self._notes += breakpoints.make(
+                    self._state.breakpoints, tids, numbers, self._request.trust
+                )
                 self._select(tids)
                 self._notes += debugger.apply_displays(self._state)
         self._notes += hardware.replace_dead()

@@ -94,6 +94,18 @@ def test_all_of_it_is_taken_when_asked_for(scene: Scene, strange: Path) -> None:
     gdb.quit()
 
 
+def test_it_can_be_asked_for_afterwards(scene: Scene, strange: Path) -> None:
+    """Who has seen what was left out and then asks for it gets it, for the breakpoints that are there by now, too."""
+    gdb = with_canary(scene)
+    restore(gdb, str(strange))
+    restore(gdb, f"{strange} -trust")
+    points = gdb.execute("info breakpoints")
+    assert "stop only if $_canary()" in points and "python print('RAN')" in points and "dprintf" in points
+    assert points.count("in worker_waits(") == 1
+    gdb.execute("kill")
+    gdb.quit()
+
+
 def test_scripts_ask_for_it_as_well(scene: Scene, strange: Path) -> None:
     gdb = with_canary(scene)
     gdb.execute(f"python done = __import__('gdbext').restore({str(strange)!r})")
