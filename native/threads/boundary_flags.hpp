@@ -3,7 +3,8 @@
 // debugger or by a save, would keep the trap flag.
 #pragma once
 
-// keep_flags and bring_flags, for assembly: one word on the stack; rax stays.
+// For assembly. keep_flags and bring_flags: one word on the stack; rax stays. keep_registers and
+// bring_registers: those that a function may change and a system call does not; six words.
 // clang-format off
 #define CKPT_FLAGS_MACROS         \
   ".macro keep_flags\n"           \
@@ -21,5 +22,21 @@
   "    add     $0x7f, %al\n"      \
   "    sahf\n"                    \
   "    mov     %r11, %rax\n"      \
+  ".endm\n"                       \
+  ".macro keep_registers\n"       \
+  "    push    %rdi\n"            \
+  "    push    %rsi\n"            \
+  "    push    %rdx\n"            \
+  "    push    %r8\n"             \
+  "    push    %r9\n"             \
+  "    push    %r10\n"            \
+  ".endm\n"                       \
+  ".macro bring_registers\n"      \
+  "    pop     %r10\n"            \
+  "    pop     %r9\n"             \
+  "    pop     %r8\n"             \
+  "    pop     %rdx\n"            \
+  "    pop     %rsi\n"            \
+  "    pop     %rdi\n"            \
   ".endm\n"
 // clang-format on

@@ -187,12 +187,7 @@ asm(CKPT_FLAGS_MACROS R"(
     test    %rax, %rax
     js      1f
     push    %rax
-    push    %rdi
-    push    %rsi
-    push    %rdx
-    push    %r8
-    push    %r9
-    push    %r10
+    keep_registers
     mov     %rsi, %rdi
     call    ckpt_ids_shown_message
     jmp     2f
@@ -202,21 +197,11 @@ asm(CKPT_FLAGS_MACROS R"(
     test    %rax, %rax
     jle     1f
     push    %rax
-    push    %rdi
-    push    %rsi
-    push    %rdx
-    push    %r8
-    push    %r9
-    push    %r10
+    keep_registers
     mov     %rsi, %rdi
     mov     %rax, %rsi
     call    ckpt_ids_shown_messages
-2:  pop     %r10
-    pop     %r9
-    pop     %r8
-    pop     %rdx
-    pop     %rsi
-    pop     %rdi
+2:  bring_registers
     pop     %rax
 1:  bring_flags
     ret

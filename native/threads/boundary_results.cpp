@@ -18,22 +18,6 @@ asm(CKPT_FLAGS_MACROS R"(
 \name:
     keep_flags
     .endm
-    .macro keep_registers
-    push    %rdi
-    push    %rsi
-    push    %rdx
-    push    %r8
-    push    %r9
-    push    %r10
-    .endm
-    .macro bring_registers
-    pop     %r10
-    pop     %r9
-    pop     %r8
-    pop     %rdx
-    pop     %rsi
-    pop     %rdi
-    .endm
 
     result_entry ckpt_ids_result_new
 1:  test    %rax, %rax
