@@ -51,14 +51,14 @@ std::optional<OpenedFile> open_mapped(const CaptureContext& context, const proc:
   };
   const std::string root = context.process.path("root");
   if (auto file = try_open(root + shown_path(mapping))) return file;
-  if (mapping.deleted)
-    if (const auto other = name_beside(root + mapping.path, mapping.inode))
-      if (auto file = try_open(*other)) return file;
   // Needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE.
   if (auto file = try_open(context.process.path(
           fmt::format("map_files/{:x}-{:x}", mapping.start.value, mapping.end.value))))
     return file;
   if (auto file = try_open(context.process.path("exe"))) return file;
+  if (mapping.deleted)
+    if (const auto other = name_beside(root + mapping.path, mapping.inode))
+      if (auto file = try_open(*other)) return file;
   for (const int fd : context.process.descriptors())
     if (auto file = try_open(context.process.path(fmt::format("fd/{}", fd)))) return file;
   return std::nullopt;
