@@ -115,19 +115,12 @@ def test_a_call_that_waits(workshop: Workshop, thorough: bool, case: str) -> Non
     passed(running.finish(), running.nonce)
 
 
-def test_threads_that_run(workshop: Workshop, thorough: bool) -> None:
-    """They compute, lock, and handle a signal of a timer all the time, and check what they compute."""
-    running = workshop.start_program("thr_hammer")
-    for call, number in moments(workshop, running.pid, thorough):
-        kill_at(workshop, running.pid, call, number)
-        let_go(running.pid)
-    running.send()
-    passed(running.finish(), running.nonce)
-
-
-def test_signals_on_their_way(workshop: Workshop, thorough: bool) -> None:
-    """A signal that a save finds just being delivered is neither lost nor delivered twice, in its order with its value."""
-    running = workshop.start_program("thr_signals")
+@pytest.mark.parametrize("program", ["thr_hammer", "thr_signals"])
+def test_threads_that_run(workshop: Workshop, thorough: bool, program: str) -> None:
+    """They lock all the time, or send themselves signals, and check what they do: that no signal that a save finds just being
+    delivered is lost or delivered twice, and that it comes in its order with its value.
+    """
+    running = workshop.start_program(program)
     for call, number in moments(workshop, running.pid, thorough):
         kill_at(workshop, running.pid, call, number)
         let_go(running.pid)

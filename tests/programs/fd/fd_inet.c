@@ -223,11 +223,14 @@ static void check_corked(void) {
   set(client, IPPROTO_TCP, TCP_CORK, 0);
   expect_bytes(server, "corked");
 }
-static void udp(void) {
+static void bind_udp(void) {
   loopback(AF_INET);
   MUST(server = socket(AF_INET, SOCK_DGRAM, 0));
   MUST(bind(server, (struct sockaddr*)&at, at_bytes));
   name_of(server);
+}
+static void udp(void) {
+  bind_udp();
   MUST(client = socket(AF_INET, SOCK_DGRAM, 0));
   MUST(connect(client, (struct sockaddr*)&at, at_bytes));
   put_bytes(client, "one");
@@ -319,10 +322,7 @@ static void filter(void) {
                                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 'a', 0, 1),
                                BPF_STMT(BPF_RET | BPF_K, 0xffff), BPF_STMT(BPF_RET | BPF_K, 0)};
   struct sock_fprog program = {4, code};
-  loopback(AF_INET);
-  MUST(server = socket(AF_INET, SOCK_DGRAM, 0));
-  MUST(bind(server, (struct sockaddr*)&at, at_bytes));
-  name_of(server);
+  bind_udp();
   MUST(setsockopt(server, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program));
 }
 static void check_filter(void) {
@@ -359,10 +359,7 @@ static void check_multicast(void) {
         "it is no member");
 }
 static void udp_shut(void) {
-  loopback(AF_INET);
-  MUST(server = socket(AF_INET, SOCK_DGRAM, 0));
-  MUST(bind(server, (struct sockaddr*)&at, at_bytes));
-  name_of(server);
+  bind_udp();
   MUST(client = socket(AF_INET, SOCK_DGRAM, 0));
   MUST(connect(client, (struct sockaddr*)&at, at_bytes));
   MUST(shutdown(client, SHUT_RDWR));
