@@ -202,8 +202,8 @@ class OwnIds {
       thread.id_words.insert(thread.id_words.end(), copies.words.begin(), copies.words.end());
     };
     if (library_.is_locking(Addr{registers.rip})) {
-      const auto copies =
-          threads::find_own_copies(registers, memory_, library_, frames_, thread.tid);
+      const auto copies = threads::find_own_copies(registers, memory_, library_, frames_,
+                                                   {thread.tid, id_offset(thread)});
       const auto pointers = state::pointers_of(registers);
       thread.lock_pointers.insert(thread.lock_pointers.end(), pointers.begin(), pointers.end());
       take_words(copies);
@@ -216,6 +216,12 @@ class OwnIds {
   }
 
  private:
+  std::optional<std::uint32_t> id_offset(const state::ThreadState& thread) const {
+    const Addr base{thread.registers.fs_base};
+    const auto field = library_.id_field(memory_, base);
+    return field ? std::optional(static_cast<std::uint32_t>(*field - base)) : std::nullopt;
+  }
+
   const tracee::Memory& memory_;
   const threads::Library& library_;
   threads::Frames frames_;
@@ -227,9 +233,11 @@ void note_copies(const tracee::Memory& memory, OwnIds& own,
                  state::ThreadState& thread) {
   thread.id_registers = own.look(thread.registers, thread);
   if (restorers.empty() || thread.ended) return;
-  for (const auto& before : threads::find_interrupted(thread.registers, memory, restorers, stacks))
+  for (auto before : threads::find_interrupted(thread.registers, memory, restorers, stacks)) {
+    before.registers.orig_rax = ~0ULL;  // a handler runs, no call
     for (const auto& name : own.look(before.registers, thread))
       thread.id_words.push_back(before.place_of(name));
+  }
 }
 
 // What a program is in which ids cannot be translated.

@@ -8,6 +8,7 @@
 
 #include "base/error.hpp"
 #include "threads/elf_symbols.hpp"
+#include "threads/id_use.hpp"
 
 namespace ckpt::threads {
 
@@ -327,8 +328,9 @@ using Matches = std::function<bool(std::uint64_t)>;
 OwnCopies collect(const tracee::Registers& registers, const tracee::Memory& memory,
                   const Frame* last, const Matches& matches) {
   OwnCopies copies;
+  const RegisterSet plain = plain_arguments(registers, memory);
   for (std::size_t i = 0; i < kRegisters.size(); ++i)
-    if ((!kRegisters[i].kept || (last != nullptr && last->used[i])) &&
+    if (!plain[i] && (!kRegisters[i].kept || (last != nullptr && last->used[i])) &&
         matches(registers.*kRegisters[i].member))
       copies.registers.emplace_back(kRegisters[i].name);
   if (last == nullptr) return copies;
@@ -347,6 +349,97 @@ OwnCopies collect(const tracee::Registers& registers, const tracee::Memory& memo
   }
   return copies;
 }
+
+// Who has put a value where it is decides whether it may be an id: a register that functions keep
+// for their callers is that of the innermost one that has saved its caller's, and what that one has
+// saved belongs to the next.
+class OwnCopyFinder {
+ public:
+  OwnCopyFinder(const tracee::Registers& registers, const tracee::Memory& memory,
+                std::span<const Frame> frames, OwnId own)
+      : registers_(registers), memory_(memory), frames_(frames), own_(own) {
+    for (const Frame& frame : frames) looking_.push_back(looks(frame));
+  }
+
+  OwnCopies find() {
+    const RegisterSet plain = plain_arguments(registers_, memory_);
+    for (std::size_t i = 0; i < kRegisters.size(); ++i)
+      if (!plain[i] && holds_id(registers_.*kRegisters[i].member, own_.id) && may_hold(i))
+        copies_.registers.emplace_back(kRegisters[i].name);
+    if (!frames_.empty()) look_at_stack();
+    return std::move(copies_);
+  }
+
+ private:
+  bool looks(const Frame& frame) const {
+    constexpr std::uint64_t kMostBytes = 64U << 10U;
+    if (!own_.field || frame.rules.size_bytes > kMostBytes) return true;
+    std::vector<std::byte> code(frame.rules.size_bytes);
+    if (memory_.read_some(frame.rules.begin, code) != code.size()) return true;
+    return looks_at_id(code, *own_.field);
+  }
+
+  // Whether a function, `depth` or one further out, may have left the id in the register.
+  bool may_come(std::size_t reg, std::size_t depth) const {
+    for (; depth < frames_.size(); ++depth)
+      if (frames_[depth].rules.saved.at(reg)) return looking_[depth];
+    return false;
+  }
+  bool may_hold(std::size_t reg) const {
+    if (kRegisters.at(reg).kept) return may_come(reg, 0);
+    return looking_.empty() || looking_.front();
+  }
+
+  void look_at_stack() {
+    constexpr std::uint64_t kRedZone = 128;  // below the stack pointer, also the function's
+    constexpr std::uint64_t kWordBytes = sizeof(std::uint64_t);
+    const Addr begin{(registers_.rsp - kRedZone) & ~(kWordBytes - 1)};
+    std::vector<std::uint64_t> words((frames_.back().end - begin) / kWordBytes);
+    words.resize(memory_.read_some(begin, std::as_writable_bytes(std::span(words))) / kWordBytes);
+    std::size_t depth = 0;
+    for (std::size_t i = 0; i < words.size(); ++i) {
+      const Addr at = begin + i * kWordBytes;
+      while (at >= frames_[depth].end) ++depth;
+      if (is_place(words[i], at, depth)) copies_.words.push_back(at);
+      if (is_upper_place(words[i], at, depth)) copies_.words.push_back(at + kWordBytes / 2);
+    }
+  }
+
+  // The register that a function has saved for its caller there.
+  std::optional<std::size_t> saved_at(Addr at, std::size_t depth) const {
+    const Frame& frame = frames_[depth];
+    for (std::size_t i = 0; i < frame.rules.saved.size(); ++i)
+      if (frame.rules.saved.at(i) &&
+          at == frame.end + static_cast<std::uint64_t>(*frame.rules.saved.at(i)))
+        return i;
+    return std::nullopt;
+  }
+  bool is_place(std::uint64_t word, Addr at, std::size_t depth) const {
+    const auto saved = saved_at(at, depth);
+    if (saved)
+      return *saved < kReturnAddress && holds_id(word, own_.id) && may_come(*saved, depth + 1);
+    return looking_[depth] && holds_id(word & kLowHalf, own_.id) && !is_pointer(word);
+  }
+  bool is_upper_place(std::uint64_t word, Addr at, std::size_t depth) const {
+    return !saved_at(at, depth) && looking_[depth] && holds_id(word >> kHalfBits, own_.id) &&
+           !is_pointer(word);
+  }
+  // Half of a pointer may be anything.
+  bool is_pointer(std::uint64_t word) const {
+    std::array<std::byte, 1> byte{};
+    return word >> kHalfBits != 0 && memory_.read_some(Addr{word}, byte) == byte.size();
+  }
+
+  static constexpr unsigned kHalfBits = 32;
+  static constexpr std::uint64_t kLowHalf = 0xffffffffU;
+
+  const tracee::Registers& registers_;
+  const tracee::Memory& memory_;
+  std::span<const Frame> frames_;
+  OwnId own_;
+  std::vector<bool> looking_;
+  OwnCopies copies_;
+};
 
 }  // namespace
 
@@ -390,13 +483,16 @@ std::vector<Frame> walk_frames(const tracee::Registers& registers, const tracee:
 }
 
 OwnCopies find_own_copies(const tracee::Registers& registers, const tracee::Memory& memory,
-                          const Library& library, Frames& frames, Tid id) {
-  const auto walked = walk_frames(registers, memory, frames);
-  const auto last = std::find_if(walked.begin(), walked.end(), [&](const Frame& frame) {
+                          const Library& library, Frames& frames, OwnId own) {
+  auto walked = walk_frames(registers, memory, frames);
+  const auto caller = std::find_if(walked.begin(), walked.end(), [&](const Frame& frame) {
     return !library.is_locking(frame.back);
   });
-  return collect(registers, memory, last == walked.end() ? nullptr : &*last,
-                 [id](std::uint64_t word) { return holds_id(word, id); });
+  if (caller == walked.end())
+    walked.clear();
+  else
+    walked.erase(caller + 1, walked.end());
+  return OwnCopyFinder(registers, memory, walked, own).find();
 }
 
 OwnCopies find_asked_copies(const tracee::Registers& registers, const tracee::Memory& memory,

@@ -88,10 +88,17 @@ struct OwnCopies {
   std::vector<Addr> words;             // of four bytes each
 };
 
-/// Where lock functions have copies of `id` in a thread that is stopped in one of them. Where their
-/// frames are not described, only registers that no function keeps for its caller are looked at.
+/// An id, and where functions find it in their thread's descriptor, if that is known.
+struct OwnId {
+  Tid id = 0;
+  std::optional<std::uint32_t> field;
+};
+
+/// Where lock functions have copies of their thread's id in a thread that is stopped in one of
+/// them. Where their frames are not described, only registers that no function keeps for its caller
+/// are looked at.
 OwnCopies find_own_copies(const tracee::Registers& registers, const tracee::Memory& memory,
-                          const Library& library, Frames& frames, Tid id);
+                          const Library& library, Frames& frames, OwnId own);
 
 /// Where functions that ask for ids for the library itself have copies of any of `ids`, and those
 /// for clocks have clocks of them, in a thread that is stopped in one of these functions or in one

@@ -65,6 +65,24 @@ bool is_kind(int kind) {
   return (kind & kElision) == 0 || (kind & kTypeMask) == kNormal;
 }
 
+// __readers: bit 0 write phase, bit 1 a writer holds it, bit 2 readers wait, then the readers.
+bool is_rwlock(const pthread_rwlock_t& lock) {
+  constexpr unsigned kReaderShift = 3;
+  constexpr std::uint32_t kHandOver = 1U << 31U;  // in __writers
+  constexpr std::uint32_t kFutexBits = 3;         // it is 1, and used
+  const auto& data = lock.__data;
+  if ((data.__readers >> kReaderShift) >= kManyUsers) return false;
+  if ((data.__writers & ~kHandOver) >= kManyUsers) return false;
+  if ((data.__wrphase_futex & ~kFutexBits) != 0 || (data.__writers_futex & ~kFutexBits) != 0)
+    return false;
+  if (data.__pad3 != 0 || data.__pad4 != 0 || data.__rwelision != 0 || data.__pad2 != 0)
+    return false;
+  if (std::any_of(std::begin(data.__pad1), std::end(data.__pad1), [](auto b) { return b != 0; }))
+    return false;
+  return data.__shared >= 0 && data.__shared <= 1 &&
+         data.__flags <= PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP;
+}
+
 bool is_list(const __pthread_list_t& list, int kind) {
   if ((kind & kRobust) != 0) return true;  // has been, or is being, put on a list
   return list.__prev == nullptr && list.__next == nullptr;
@@ -119,22 +137,10 @@ std::vector<OwnerWord> owner_words_of_rwlock(std::span<const std::byte, kRwlockB
   const auto& data = lock.__data;
   const auto now = ids.find(data.__cur_writer);
   if (!now || *now == data.__cur_writer) return {};
-  // __readers: bit 0 write phase, bit 1 a writer holds it, bit 2 readers wait, then the readers.
   constexpr std::uint32_t kHeldForWriting = 3;
-  constexpr unsigned kReaderShift = 3;
-  constexpr std::uint32_t kHandOver = 1U << 31U;  // in __writers
-  constexpr std::uint32_t kFutexUsed = 2;         // in the two futex words, which are then 1
   if ((data.__readers & kHeldForWriting) != kHeldForWriting) return {};
-  if ((data.__readers >> kReaderShift) >= kManyUsers) return {};
-  if ((data.__writers & ~kHandOver) >= kManyUsers) return {};
-  if ((data.__wrphase_futex & ~kFutexUsed) != 1) return {};
-  if ((data.__writers_futex & ~kFutexUsed) != 1) return {};
-  if (data.__pad3 != 0 || data.__pad4 != 0 || data.__rwelision != 0 || data.__pad2 != 0) return {};
-  if (std::any_of(std::begin(data.__pad1), std::end(data.__pad1), [](auto b) { return b != 0; }))
-    return {};
-  if (data.__shared < 0 || data.__shared > 1 ||
-      data.__flags > PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP)
-    return {};
+  if ((data.__wrphase_futex & 1U) == 0 || (data.__writers_futex & 1U) == 0) return {};
+  if (!is_rwlock(lock)) return {};
   return {{kWriterAt, static_cast<std::uint32_t>(*now)}};
 }
 
@@ -185,7 +191,7 @@ class Mover {
     const auto now = ids_.find(thread.old_tid);
     if (!now || *now == thread.old_tid) return;
     for (const Addr at : thread.pointers) {
-      if (at.value % alignof(pthread_mutex_t) != 0) continue;
+      if (at.value % alignof(pthread_mutex_t) != 0 || is_in_rwlock(at, thread.pointers)) continue;
       pthread_mutex_t mutex;
       pthread_rwlock_t rwlock;
       if (read(at, mutex) && is_kind(mutex.__data.__kind) && mutex.__data.__nusers < kManyUsers &&
@@ -209,6 +215,15 @@ class Mover {
   template <typename T>
   bool read(Addr from, T& value) const {
     return memory_.read_some(from, std::as_writable_bytes(std::span(&value, 1))) == sizeof value;
+  }
+
+  // A reader that waits for a writer points to the lock and to the word in it that is woken. What
+  // lies from there on may look like a mutex with a small id in it.
+  bool is_in_rwlock(Addr at, std::span<const Addr> pointers) const {
+    const Addr lock = at - offsetof(pthread_rwlock_t, __data.__wrphase_futex);
+    pthread_rwlock_t rwlock;
+    return std::find(pointers.begin(), pointers.end(), lock) != pointers.end() &&
+           read(lock, rwlock) && rwlock.__data.__readers != 0 && is_rwlock(rwlock);
   }
 
   // Whoever waits for a condition with a mutex has its address at hand, to take it again. An array

@@ -9,16 +9,15 @@
 
 #include <gtest/gtest.h>
 
+#include "support.hpp"
 #include "threads/instructions.hpp"
 
 namespace ckpt::threads {
 namespace {
 
-using namespace std::string_literals;
+using test::bytes_of;
 
-std::span<const std::byte> bytes_of(const std::string& text) {
-  return std::as_bytes(std::span(text));
-}
+using namespace std::string_literals;
 
 std::size_t length_of(const std::string& text) {
   const auto one = decode(bytes_of(text + "\x90\x90\x90"s));

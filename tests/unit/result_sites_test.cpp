@@ -5,17 +5,16 @@
 #include <string>
 #include <vector>
 
+#include "support.hpp"
 #include "threads/boundary.hpp"
 #include "threads/instructions.hpp"
 
 namespace ckpt::threads {
 namespace {
 
-using namespace std::string_literals;
+using test::bytes_of;
 
-std::span<const std::byte> bytes_of(const std::string& code) {
-  return std::as_bytes(std::span(code));
-}
+using namespace std::string_literals;
 
 const auto kWait4Call = "\xb8\x3d\x00\x00\x00\x0f\x05"s;  // mov $61,%eax; syscall
 const auto kCompare = "\x48\x3d\x00\xf0\xff\xff"s;        // cmp $-4096,%rax
