@@ -238,7 +238,7 @@ Answers interrogate(CaptureContext& context, Captured& captured,
     fault_point("save-threads");
     captured.signals = state::capture_signals(context, main, scratch);
     captured.process = state::capture_process(context, main, scratch);
-    captured.children = state::capture_children(context, main, scratch);
+    captured.children = state::capture_children(context, main, scratch, captured.signals);
     captured.sysv = state::capture_sysv_objects(context);
     captured.clocks = state::capture_clocks(context, main, scratch);
     capture_timers_and_queues(context, captured, main, scratch);
@@ -453,6 +453,7 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
   state::note_huge_pages(context.report, captured.descriptors, captured.space);
   note_ids(context, captured.program, captured.space, boundary, captured.signals, captured.threads,
            captured.process, captured.children);
+  state::queue_ends(captured.signals, captured.children, captured.threads.front().signal_mask);
 
   if (request.strict) refuse_losses(context.report.sorted());
 

@@ -12,6 +12,7 @@
 #include <array>
 #include <cerrno>
 #include <map>
+#include <utility>
 
 #include "base/error.hpp"
 #include "state/creation.hpp"
@@ -51,16 +52,27 @@ std::optional<siginfo_t> ask_status(const CaptureContext& context, tracee::Remot
   return info;
 }
 
-}  // namespace
+// Whether the kernel collects children itself when they end (do_notify_parent() in
+// kernel/signal.c).
+bool ends_unseen(const SignalState& signals, int exit_signal) {
+  if (exit_signal != SIGCHLD) return false;
+  const SignalAction& action = signals.actions.at(SIGCHLD - 1);
+  return action.handler == reinterpret_cast<std::uint64_t>(SIG_IGN) ||
+         (action.flags & SA_NOCLDWAIT) != 0;
+}
 
-std::vector<EndedChild> capture_children(CaptureContext& context, tracee::RemoteThread& thread,
-                                         const tracee::Scratch& scratch) {
-  std::vector<EndedChild> ended;
-  const proc::Stat own = context.process.stat();
-  const std::uint32_t own_uid = context.process.status(context.process.pid()).uids[0];
-  for (const Tid pid : context.process.children()) {
-    // A program that collects orphans (a subreaper) has us for a child when it saves itself.
-    if (pid == ::getpid()) continue;
+class ChildCapture {
+ public:
+  ChildCapture(CaptureContext& context, tracee::RemoteThread& thread,
+               const tracee::Scratch& scratch, const SignalState& signals)
+      : context_(context),
+        thread_(thread),
+        scratch_(scratch),
+        signals_(signals),
+        own_group_(context.process.stat().process_group),
+        own_uid_(context.process.status(context.process.pid()).uids[0]) {}
+
+  void look_at(Tid pid) {
     proc::Stat stat;
     proc::Status status;
     try {
@@ -68,39 +80,76 @@ std::vector<EndedChild> capture_children(CaptureContext& context, tracee::Remote
       stat = directory.stat();
       status = directory.status(pid);
     } catch (const Error&) {
-      continue;  // it ended and was collected meanwhile
-    }
-    const Tid inner = status.ns_pids.size() > 1 ? status.ns_pids.back() : pid;
-    const auto info = ask_status(context, thread, scratch, inner);
-    const auto add = [&](Severity severity, std::string text) {
-      context.report.add(severity, fmt::format("child {}", pid), "child process", std::move(text));
-    };
-    if (!info) {
-      add(Severity::lost,
-          fmt::format("{} is not part of the snapshot: waiting for it will say ECHILD", stat.comm));
-      continue;
+      return;  // it ended and was collected meanwhile
     }
     EndedChild child;
-    child.pid = child.remembered = inner;
+    child.pid = child.remembered = status.ns_pids.size() > 1 ? status.ns_pids.back() : pid;
     if (stat.process_group == pid)
-      child.group = inner;
-    else if (stat.process_group != own.process_group)
+      child.group = child.pid;
+    else if (stat.process_group != own_group_)
       child.group = stat.process_group;
-    child.code = info->si_code;
-    child.status = info->si_status;
-    child.exit_signal = stat.exit_signal;
-    child.uid = info->si_uid;
+    child.exit_signal = std::clamp(stat.exit_signal, 0, kSignals);
+    const auto info = ask_status(context_, thread_, scratch_, child.pid);
+    const bool comes_back =
+        info ? take_end(child, *info, pid, stat.comm) : take_life(child, pid, stat, status);
+    if (comes_back) ended.push_back(child);
+  }
+
+  std::vector<EndedChild> ended;
+
+ private:
+  void add(Severity severity, Tid pid, std::string text) {
+    context_.report.add(severity, fmt::format("child {}", pid), "child process", std::move(text));
+  }
+
+  bool take_end(EndedChild& child, const siginfo_t& info, Tid pid, const std::string& name) {
+    child.code = info.si_code;
+    child.status = info.si_status;
+    child.uid = info.si_uid;
     if (child.code == CLD_DUMPED)
-      add(Severity::changed,
+      add(Severity::changed, pid,
           fmt::format("{} has ended with a core dump: its exit status comes back without that "
                       "(WCOREDUMP)",
-                      stat.comm));
-    if (child.uid != own_uid)
-      add(Severity::note,
+                      name));
+    if (child.uid != own_uid_)
+      add(Severity::note, pid,
           fmt::format("{} ended as user {}: its siginfo names that user only if root restores it",
-                      stat.comm, child.uid));
-    ended.push_back(child);
+                      name, child.uid));
+    return true;
   }
+
+  bool take_life(EndedChild& child, Tid pid, const proc::Stat& stat, const proc::Status& status) {
+    child.lived = true;
+    child.code = CLD_KILLED;
+    child.status = SIGKILL;
+    child.uid = status.uids[0];
+    const bool unseen = ends_unseen(signals_, child.exit_signal);
+    add(Severity::changed, pid,
+        fmt::format("{} {}: it comes back as killed (SIGKILL){}", stat.comm,
+                    stat.state == 'Z' ? "has ended, and its debugger has not let go of it"
+                                      : "is no part of the snapshot",
+                    unseen ? ", and as collected, since the program ignores SIGCHLD" : ""));
+    return !unseen;
+  }
+
+  CaptureContext& context_;
+  tracee::RemoteThread& thread_;
+  const tracee::Scratch& scratch_;
+  const SignalState& signals_;
+  Tid own_group_;
+  std::uint32_t own_uid_;
+};
+
+}  // namespace
+
+std::vector<EndedChild> capture_children(CaptureContext& context, tracee::RemoteThread& thread,
+                                         const tracee::Scratch& scratch,
+                                         const SignalState& signals) {
+  ChildCapture capture(context, thread, scratch, signals);
+  for (const Tid pid : context.process.children())
+    // A program that collects orphans (a subreaper) has us for a child when it saves itself.
+    if (pid != ::getpid()) capture.look_at(pid);
+  auto ended = std::move(capture.ended);
   // A group is known by its leader.
   for (EndedChild& child : ended) {
     if (child.group == 0 || child.group == child.pid) continue;
@@ -119,6 +168,30 @@ std::vector<EndedChild> capture_children(CaptureContext& context, tracee::Remote
   return ended;
 }
 
+void queue_ends(SignalState& signals, const std::vector<EndedChild>& children,
+                std::uint64_t blocked) {
+  for (const EndedChild& child : children) {
+    if (!child.lived || child.exit_signal == 0) continue;
+    const auto number = static_cast<unsigned>(child.exit_signal);
+    const bool is_blocked = ((blocked >> (number - 1)) & 1U) != 0;
+    constexpr std::uint64_t kIgnored = 1;  // SIG_IGN; SIG_DFL is 0
+    const bool is_unhandled = signals.actions.at(number - 1).handler <= kIgnored;
+    // What nobody waits for the kernel does not keep. Nor do we what would end the program.
+    if (is_unhandled && !is_blocked) continue;
+    const bool is_queued =
+        std::any_of(signals.queued.begin(), signals.queued.end(),
+                    [&](const siginfo_t& info) { return info.si_signo == child.exit_signal; });
+    if (is_queued && child.exit_signal < SIGRTMIN) continue;
+    siginfo_t info{};
+    info.si_signo = child.exit_signal;
+    info.si_code = child.code;
+    info.si_pid = child.remembered;
+    info.si_uid = child.uid;
+    info.si_status = child.status;
+    signals.queued.push_back(info);
+  }
+}
+
 Json children_to_json(const std::vector<EndedChild>& children) {
   Json list = Json::array();
   for (const EndedChild& child : children)
@@ -128,7 +201,8 @@ Json children_to_json(const std::vector<EndedChild>& children) {
                     {"code", child.code},
                     {"status", child.status},
                     {"exit_signal", child.exit_signal},
-                    {"uid", child.uid}});
+                    {"uid", child.uid},
+                    {"lived", child.lived}});
   return list;
 }
 
@@ -143,6 +217,7 @@ std::vector<EndedChild> children_from_json(const Json& json) {
     child.status = item.at("status");
     child.exit_signal = item.at("exit_signal");
     child.uid = item.at("uid");
+    child.lived = item.value("lived", false);
     const bool exited = child.code == CLD_EXITED && child.status >= 0 && child.status <= 255;
     const bool killed =
         (child.code == CLD_KILLED || child.code == CLD_DUMPED) && is_deadly(child.status);

@@ -1,5 +1,6 @@
 // Child processes. Those that have ended and were not waited for come back as such: a wait gets
-// their exit status. Living ones are no part of a snapshot, which is reported.
+// their exit status. Living ones are no part of a snapshot: they come back as killed, as a
+// connection comes back as reset, and the program does what it does then.
 //
 // At the restore a child is made for each, while the process has next to no memory to copy, and
 // made to end the same way at once. It has the id it had if ids are kept.
@@ -10,6 +11,7 @@
 
 #include "image/format.hpp"
 #include "state/context.hpp"
+#include "state/signals.hpp"
 #include "tracee/remote.hpp"
 
 namespace ckpt::state {
@@ -22,11 +24,18 @@ struct EndedChild {
   int status = 0;      // exit status or signal
   int exit_signal = 0;
   std::uint32_t uid = 0;
+  bool lived = false;  // at the save
 };
 
-/// Reads the statuses of children that have ended and reports the others.
+/// Reads the statuses of children that have ended, and reports the others.
 std::vector<EndedChild> capture_children(CaptureContext& context, tracee::RemoteThread& thread,
-                                         const tracee::Scratch& scratch);
+                                         const tracee::Scratch& scratch,
+                                         const SignalState& signals);
+
+/// Queues the signals that tell of the ends of children that lived, as far as the kernel would:
+/// `blocked` is the mask of the main thread. Their `remembered` ids are known.
+void queue_ends(SignalState& signals, const std::vector<EndedChild>& children,
+                std::uint64_t blocked);
 
 image::Json children_to_json(const std::vector<EndedChild>& children);
 std::vector<EndedChild> children_from_json(const image::Json& json);

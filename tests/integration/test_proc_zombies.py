@@ -82,12 +82,3 @@ print("STATUS", os.WTERMSIG(status), os.WCOREDUMP(status))
     restart.send()
     assert "STATUS 6 False" in restart.finish().output
     assert not [name for name in os.listdir(workshop.directory) if name.startswith("core")]
-
-
-def test_a_living_child_is_named(workshop: Workshop) -> None:
-    original = workshop.start_program("kernel_objects", "child")
-    saved = workshop.save(original.pid)
-    (line,) = [line for line in saved.fidelity if "child" in line]
-    assert re.fullmatch(r"lost: child \d+: child process: kernel_objects is not part of .* will say ECHILD", line), line
-    original.send()
-    passed(original.finish(), original.nonce)

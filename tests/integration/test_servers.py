@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from support.checkpoint import Workshop, notes
-from support.processes import Running, as_root, children_of, kill_now, wait_until
+from support.checkpoint import Workshop, notes, restored_pid
+from support.processes import Running, as_root, children_of, kill_now, state_of, wait_until
 
 ASYNCIO = """
 import asyncio, os, sys
@@ -230,12 +230,14 @@ def test_redis(workshop: Workshop) -> None:
     idle.close()
 
 
-def test_nginx(workshop: Workshop) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_nginx(workshop: Workshop, workers: int) -> None:
+    """Workers come back as killed, and their master starts others."""
     port, nonce = free_port(), secrets.token_hex(8)
     (workshop.directory / "index.html").write_text(nonce)
     configuration = workshop.directory / "nginx.conf"
     configuration.write_text(
-        f"master_process off; daemon off; pid {workshop.directory}/pid; error_log {workshop.directory}/errors;\n"
+        f"{'user root; ' if as_root() else ''}master_process {'on' if workers else 'off'}; worker_processes {max(workers, 1)}; daemon off; pid {workshop.directory}/pid; error_log {workshop.directory}/errors;\n"
         f"events {{ worker_connections 64; }}\n"
         f"http {{ access_log {workshop.directory}/accesses; client_body_temp_path {workshop.directory}/t1;\n"
         f"proxy_temp_path {workshop.directory}/t2; fastcgi_temp_path {workshop.directory}/t3;\n"
@@ -244,15 +246,31 @@ def test_nginx(workshop: Workshop) -> None:
     )
     original = start_server(workshop, ["/usr/sbin/nginx", "-c", configuration, "-e", workshop.directory / "errors"], port)
     assert fetch(port) == nonce
-    image = workshop.save(original.pid).image
+    wait_until(lambda: serving(original.pid) == workers, lambda: f"its workers run\n{original.transcript()}")
+    old = children_of(original.pid)
+    saved = workshop.save(original.pid)
+    assert len([line for line in saved.fidelity if "comes back as killed" in line]) == workers, saved.result.output
     original.kill()
+    for worker in old:
+        kill_now(worker)
     for _ in range(2):
-        restart = workshop.restart(image)
-        wait_until(lambda: reachable(port), lambda restart=restart: f"it serves again\n{restart.transcript()}")  # type: ignore[misc]
+        restart = workshop.restart(saved.image)
+        pid = restored_pid(restart)
+        wait_until(
+            lambda pid=pid: reachable(port) and serving(pid) == workers,  # type: ignore[misc]
+            lambda restart=restart: f"it serves again\n{restart.transcript()}",  # type: ignore[misc]
+        )
         assert fetch(port) == nonce
-        (pid,) = children_of(restart.pid)
+        new = children_of(pid)
         kill_now(pid)
+        for worker in new:
+            kill_now(worker)
         restart.finish()  # its logs have grown: a note says so
+
+
+def serving(pid: int) -> int:
+    """How many children it has that have not ended."""
+    return len([child for child in children_of(pid) if state_of(child) not in ("Z", "")])
 
 
 def fetch(port: int) -> str:
