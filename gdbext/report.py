@@ -7,6 +7,7 @@ import re
 import time
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence
 
+from . import native
 from .records import Fidelity, Record
 from .finding import Found
 from .store import Collected, Deleted, Entry
@@ -122,13 +123,30 @@ def saved(
     return line
 
 
-def fidelity(found: Iterable[Fidelity]) -> List[str]:
-    """The fidelity report, worst first; empty when everything will come back as it was."""
-    lines = [
-        "  " + printable(f"{each.severity}: {each.object}: {each.kind}: {each.text}")
-        for each in sorted(found, key=lambda each: each.rank)
-    ]
-    return ["Will not come back as it was:", *lines] if lines else []
+def fidelity(found: Iterable[Fidelity], verbose: bool = False) -> List[str]:
+    """The fidelity report, worst first; empty when everything will come back as it was. Lines that
+    say the same of many are one, unless `verbose`.
+    """
+    lines = _merged(
+        [
+            f"{each.severity}: {each.object}: {each.kind}: {each.text}"
+            for each in sorted(found, key=lambda each: each.rank)
+        ],
+        verbose,
+    )
+    return ["Will not come back as it was:", *(f"  {printable(line)}" for line in lines)] if lines else []
+
+
+def notes(found: Iterable[str], verbose: bool = False) -> List[str]:
+    """Lines about what a save or a restore has found."""
+    return [f"note: {printable(line)}" for line in _merged(list(found), verbose)]
+
+
+def _merged(lines: List[str], verbose: bool) -> List[str]:
+    if verbose:
+        return lines
+    merged = native.module().merge_similar([line.encode("utf-8", "surrogateescape") for line in lines])
+    return [line.decode("utf-8", "surrogateescape") for line in merged]
 
 
 def as_json(value: Any) -> str:
@@ -141,11 +159,11 @@ def _ids(ids: str) -> str:
     return "ids kept" if ids == "saved" else "new ids"
 
 
-def restored(record: Record, name: str, pid: int, ids: str) -> str:
+def restored(record: Record, name: str, pid: int, ids: str, seconds: float) -> str:
     """The line after a restore."""
     return (
         f'Restored "{name}", saved {moment(record.created)}: process {pid}, '
-        f'{counted(len(record.threads), "thread")} ({_ids(ids)})'
+        f'{counted(len(record.threads), "thread")} ({_ids(ids)}), in {seconds:.2f} s'
     )
 
 
@@ -332,6 +350,7 @@ def info(
     here: Sequence[RestoredHere] = (),
     vdso: str = "",
     strange: Sequence[str] = (),
+    verbose: bool = False,
 ) -> List[str]:
     """`ckpt info NAME`. `here`: what was restored from it and is still there. `vdso`: what a restore
     here does about its vdso, if anything. `strange`: what it would leave out of the session.
@@ -379,7 +398,7 @@ def info(
             for each in record.files
         ]
     lines += [f"note: {printable(line)}" for line in strange]
-    return lines + fidelity(record.fidelity)
+    return lines + fidelity(record.fidelity, verbose)
 
 
 def _both_ids(kernel: int, remembered: int) -> str:

@@ -23,6 +23,7 @@
 #include "arguments.hpp"
 #include "base/error.hpp"
 #include "base/io.hpp"
+#include "base/similar.hpp"
 #include "snapshot/restore.hpp"
 #include "snapshot/snapshot.hpp"
 #include "state/terminal.hpp"
@@ -43,6 +44,7 @@ struct Options {
   ckpt::state::RestoreOptions restore;
   ckpt::snapshot::TransplantOptions transplant;
   bool park = false;
+  bool verbose = false;
   int report_fd = -1;
   int control_fd = -1;
   bool verify = true;
@@ -208,6 +210,13 @@ Made make(const Options& options, ckpt::snapshot::TransplantOptions transplant_o
   return made;
 }
 
+void print_notes(const Made& made, bool verbose) {
+  auto notes = made.checks;
+  notes.insert(notes.end(), made.notes.begin(), made.notes.end());
+  for (const auto& note : verbose ? notes : ckpt::merge_similar(notes))
+    fmt::print(stderr, "ckpt-restart: note: {}\n", ckpt::printable(note));
+}
+
 int run_alone(const Options& options) {
   auto transplant_options = options.transplant;
   transplant_options.queue_held_signals = true;
@@ -223,9 +232,7 @@ int run_alone(const Options& options) {
   try {
     modes.emplace(made.snapshot.reader.record().at("terminal"));
     ckpt::snapshot::finish(made.snapshot, made.program.tids);
-    for (const auto* notes : {&made.checks, &made.notes})
-      for (const auto& note : *notes)
-        fmt::print(stderr, "ckpt-restart: note: {}\n", ckpt::printable(note));
+    print_notes(made, options.verbose);
     // As long as we are the foreground: nobody else can read what is there.
     if (!options.restore.streams.contains(0)) modes->type(made.snapshot.terminal_input);
     foreground.emplace(::getpgid(pid) == pid ? pid : 0);
@@ -352,6 +359,7 @@ int main(int argc, char** argv) {
       ->type_name("FILE");
   app.add_option("--stderr", streams[2], "a new file for the program's standard error")
       ->type_name("FILE");
+  app.add_flag("--verbose", options.verbose, "list each thing that has not come back as it was");
   app.add_flag("--park", options.park)->group("");
   app.add_flag("--numbered-newest-first", options.transplant.numbered_newest_first)->group("");
   app.add_option("--image-fd", options.image_fd)->group("");

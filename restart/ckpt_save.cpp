@@ -11,6 +11,7 @@
 
 #include "arguments.hpp"
 #include "base/error.hpp"
+#include "base/similar.hpp"
 #include "image/objects.hpp"
 #include "snapshot/capture.hpp"
 #include "state/terminal.hpp"
@@ -77,6 +78,17 @@ ckpt::snapshot::CaptureResult save_in_store(const ckpt::snapshot::CaptureRequest
   }
 }
 
+void print_fidelity(const std::vector<ckpt::state::Finding>& fidelity, bool verbose) {
+  if (fidelity.empty()) return;
+  std::vector<std::string> lines;
+  for (const auto& finding : fidelity)
+    lines.push_back(fmt::format("{}: {}: {}: {}", ckpt::state::severity_name(finding.severity),
+                                finding.object, finding.kind, finding.text));
+  fmt::print("Will not come back as it was:\n");
+  for (const auto& line : verbose ? lines : ckpt::merge_similar(lines))
+    fmt::print("  {}\n", ckpt::printable(line));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -101,6 +113,8 @@ int main(int argc, char** argv) {
       ->type_name("BYTES")
       ->capture_default_str();
   app.add_flag("--force", request.overwrite, "replace FILE if it exists");
+  bool verbose = false;
+  app.add_flag("--verbose", verbose, "list each thing that will not come back as it was");
   app.add_flag("--strict", request.strict,
                "save nothing if something would be lost or come back changed");
   try {
@@ -130,12 +144,7 @@ int main(int argc, char** argv) {
                ckpt::printable(file.empty() ? result.path : file),
                ckpt::size_text(result.file_bytes), result.seconds, result.threads,
                result.threads == 1 ? "" : "s");
-    if (!result.fidelity.empty()) {
-      fmt::print("Will not come back as it was:\n");
-      for (const auto& finding : result.fidelity)
-        fmt::print("  {}: {}: {}: {}\n", ckpt::state::severity_name(finding.severity),
-                   ckpt::printable(finding.object), finding.kind, ckpt::printable(finding.text));
-    }
+    print_fidelity(result.fidelity, verbose);
     return 0;
   } catch (const std::exception& error) {
     if (::isatty(STDERR_FILENO) == 1) fmt::print(stderr, "\r\033[K");

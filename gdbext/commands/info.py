@@ -20,6 +20,7 @@ class Options(Parsed):
         "NAME|FILE", "The snapshot's name, or a file.", Words.SNAPSHOT_OR_FILE, required=True
     )
     json: bool = flag("json", "Print the whole record as JSON.")
+    verbose: bool = flag("verbose", "List each thing that will not come back as it was.")
 
 
 def run(options: Options) -> None:
@@ -32,7 +33,8 @@ def run(options: Options) -> None:
     if options.json:
         session.show(report.info_json(name, path, record, here, strange))
     else:
-        session.show(*report.info(name, path, record, here, foreign_vdso(Path(path)), strange))
+        vdso = foreign_vdso(Path(path))
+        session.show(*report.info(name, path, record, here, vdso, strange, options.verbose))
         session.show(*(f"note: {note}" for note in hardware.notes_before_restore(record)))
 
 

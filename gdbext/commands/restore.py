@@ -79,11 +79,12 @@ class Options(Parsed):
         "save (keep), or (auto) the latter for root. Default: \"show ckpt clock\".",
         choices=params.CLOCKS,
     )
+    verbose: bool = flag("verbose", "List each thing that has not come back as it was.")
 
 
 def run(options: Options) -> None:
     """Restore, and say what came back, then where."""
-    tell(_restore(options, ask=True))
+    tell(_restore(options, ask=True), options.verbose)
 
 
 def answer(options: Options) -> Dict[str, Any]:
@@ -136,13 +137,13 @@ def plain(store: Store) -> RestartOptions:
     return RestartOptions(store=store.root, ids=params.ids(), clock=params.clock())
 
 
-def tell(done: Restored) -> None:
+def tell(done: Restored, verbose: bool = False) -> None:
     """Say what came back, then where."""
     from .. import report, session
     from ..session import restoring, stopreason
 
-    session.show(report.restored(done.record, done.name, done.pid, done.ids))
-    session.show(*(f"note: {report.printable(note)}" for note in done.notes))
+    session.show(report.restored(done.record, done.name, done.pid, done.ids, done.seconds))
+    session.show(*report.notes(done.notes, verbose))
     stopreason.announce(done.stop, restoring.print_location)
 
 

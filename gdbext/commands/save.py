@@ -30,6 +30,7 @@ class Options(Parsed):
     )
     force: bool = flag("force", "Replace a snapshot of that name, or FILE.")
     strict: bool = flag("strict", "Save nothing if something would be lost or come back changed.")
+    verbose: bool = flag("verbose", "List each thing that will not come back as it was.")
 
 
 def run(options: Options) -> None:
@@ -39,8 +40,8 @@ def run(options: Options) -> None:
 
     done = _save(options)
     session.show(saving.told_of(done))
-    session.show(*(f"note: {note}" for note in done.notes))
-    session.show(*report.fidelity(done.fidelity))
+    session.show(*report.notes(done.notes, options.verbose))
+    session.show(*report.fidelity(done.fidelity, options.verbose))
 
 
 def answer(options: Options) -> Dict[str, Any]:

@@ -167,7 +167,7 @@ def restore(
 
         with _failures():
             done = restoring.restore(store, request)
-        show(report.restored(done.record, done.name, done.pid, done.ids))
+        show(report.restored(done.record, done.name, done.pid, done.ids, done.seconds))
         stopreason.announce(done.stop, restoring.print_location)
         return done
 

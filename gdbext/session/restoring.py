@@ -9,6 +9,7 @@ leaves no process.
 from __future__ import annotations
 
 import os
+import time
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
@@ -58,7 +59,9 @@ class RestoreRequest(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """What a restore did; `ids` is "saved" or "virtual". `stop` is why the program had stopped."""
+    """What a restore did; `ids` is "saved" or "virtual". `stop` is why the program had stopped.
+    `seconds`: how long it took, without the time of an answer to a question.
+    """
 
     name: str
     record: Record
@@ -66,6 +69,7 @@ class Restored(NamedTuple):
     ids: str
     notes: Tuple[str, ...]
     stop: Stop
+    seconds: float = 0.0
 
 
 def restore(store: Store, request: RestoreRequest) -> Restored:
@@ -74,9 +78,10 @@ def restore(store: Store, request: RestoreRequest) -> Restored:
 
     A failure before the old program is killed leaves it as it was; a later one leaves no program.
     """
+    watch = _Watch()
     name, path = store.resolve(request.target)
     with _opened(path) as image:
-        return _restore(store, request, name, path, image)
+        return _restore(store, request, name, path, image, watch)
 
 
 @contextmanager
@@ -93,7 +98,29 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def _restore(store: Store, request: RestoreRequest, name: str, path: Path, image: int) -> Restored:
+class _Watch:
+    """Time that a restore takes, in seconds, without that of a user who answers a question."""
+
+    def __init__(self) -> None:
+        self._begin_s = time.monotonic()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Do not count meanwhile."""
+        from_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self._begin_s += time.monotonic() - from_s
+
+    def seconds(self) -> float:
+        """What has passed."""
+        return time.monotonic() - self._begin_s
+
+
+def _restore(
+    store: Store, request: RestoreRequest, name: str, path: Path, image: int, watch: _Watch
+) -> Restored:
     record = Record.of(native.module().describe(str(path), fd=image))
     session = sessions.NOTHING
     if request.session:
@@ -121,13 +148,14 @@ def _restore(store: Store, request: RestoreRequest, name: str, path: Path, image
             with place.kept():
                 symbols = symbolcache.SymbolCache()
                 undo.callback(symbols.release)
-                _end_old_program(request.ask)
+                with watch.held():
+                    _end_old_program(request.ask)
                 life.forget_libraries()
             made = _Restore(
                 store, path, image, record, checked, session.state, request, helper, undo, place,
                 symbols,
             )  # fmt: skip
-            restored = made.run(name)
+            restored = made.run(name)._replace(seconds=watch.seconds())
     plugins.call("after_restore", events.About(name, path, restored.pid), show)
     events.after_restore.emit(restored, show)
     return restored

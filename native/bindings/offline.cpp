@@ -8,6 +8,7 @@
 #include "base/digest.hpp"
 #include "base/error.hpp"
 #include "base/io.hpp"
+#include "base/similar.hpp"
 #include "base/unique_fd.hpp"
 #include "bindings/callback.hpp"
 #include "bindings/convert.hpp"
@@ -106,6 +107,16 @@ py::dict symbols(const std::string& path) {
 }  // namespace
 
 void define_offline(py::module_& module) {
+  module.def(
+      "merge_similar",
+      [](const std::vector<std::string>& lines) {
+        py::list merged;
+        for (const auto& line : merge_similar(lines)) merged.append(py::bytes(line));
+        return merged;
+      },
+      py::arg("lines"),
+      "Lines (bytes), where three or more that differ in nothing but numbers, addresses and paths "
+      "are one, in the place of the first.");
   module.def(
       "read_record", &read_record, py::arg("fd"), py::arg("path"),
       "A snapshot's record as it is in the file, bytes included, its extents (rows of 32 "

@@ -89,7 +89,7 @@ def restore(gdb: GdbSession, arguments: str = "", timeout_s: float = TIMEOUT_S) 
     printed = gdb.execute(f"ckpt restore {arguments}".rstrip(), timeout_s)
     match = re.search(
         r'^Restored "(?P<name>[^"]+)", saved (?P<date>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d): process (?P<pid>\d+), '
-        r"(?P<threads>\d+) threads? \((?P<ids>ids kept|new ids)\)$",
+        r"(?P<threads>\d+) threads? \((?P<ids>ids kept|new ids)\), in \d+\.\d\d s$",
         printed,
         re.MULTILINE,
     )

@@ -108,10 +108,10 @@ def test_fidelity_is_worst_first() -> None:
 
 def test_restored() -> None:
     record = Record.of(table())
-    line = report.restored(record, "before-crash", 1234, "saved")
+    line = report.restored(record, "before-crash", 1234, "saved", 0.126)
     assert line.startswith('Restored "before-crash", saved 20')
-    assert line.endswith(": process 1234, 2 threads (ids kept)")
-    assert report.restored(record, "x", 1, "virtual").endswith("(new ids)")
+    assert line.endswith(": process 1234, 2 threads (ids kept), in 0.13 s")
+    assert report.restored(record, "x", 1, "virtual", 2).endswith("(new ids), in 2.00 s")
 
 
 def test_deleted() -> None:
