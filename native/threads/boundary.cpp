@@ -40,6 +40,14 @@ CKPT_ENTRY(sched_getaffinity);
 CKPT_ENTRY(getpriority);
 CKPT_ENTRY(setpriority);
 CKPT_ENTRY(prlimit);
+CKPT_ENTRY(process_vm_readv);
+CKPT_ENTRY(process_vm_writev);
+CKPT_ENTRY(capget);
+CKPT_ENTRY(capset);
+CKPT_ENTRY(semctl);
+CKPT_ENTRY(shmctl);
+CKPT_ENTRY(msgctl);
+CKPT_ENTRY(prctl);
 CKPT_ENTRY(getsockopt);
 CKPT_ENTRY(tcgetpgrp);
 CKPT_ENTRY(tcsetpgrp);
@@ -106,6 +114,15 @@ std::span<const Function> boundary_functions() {
       {"setpriority", ckpt_ids_setpriority, kNone},
       {"prlimit", ckpt_ids_prlimit, kNone},
       {"prlimit64", ckpt_ids_prlimit, kNone},
+      {"process_vm_readv", ckpt_ids_process_vm_readv, kNone},
+      {"process_vm_writev", ckpt_ids_process_vm_writev, kNone},
+      {"capget", ckpt_ids_capget, kNone},
+      {"capset", ckpt_ids_capset, kNone},
+      {"semctl", ckpt_ids_semctl, kNone},
+      {"shmctl", ckpt_ids_shmctl, kNone},
+      {"msgctl", ckpt_ids_msgctl, kNone},
+      {"prctl", ckpt_ids_prctl, kNone},
+      {"__prctl", ckpt_ids_prctl, kNone},
       {"getsockopt", ckpt_ids_getsockopt, kNone},
       {"__getsockopt", ckpt_ids_getsockopt, kNone},
       {"tcgetpgrp", ckpt_ids_tcgetpgrp, kNone},
@@ -206,6 +223,19 @@ constexpr auto kCallsWithIds = std::to_array<int>({
     SYS_rt_sigqueueinfo,
     SYS_rt_tgsigqueueinfo,
     SYS_get_robust_list,
+    SYS_process_vm_readv,
+    SYS_process_vm_writev,
+    SYS_move_pages,
+    SYS_migrate_pages,
+    SYS_kcmp,
+    SYS_ptrace,
+    SYS_perf_event_open,
+    SYS_capget,
+    SYS_capset,
+    SYS_semctl,
+    SYS_shmctl,
+    SYS_msgctl,
+    SYS_prctl,
     SYS_getpriority,
     SYS_setpriority,
     SYS_ioprio_get,

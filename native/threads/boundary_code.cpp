@@ -11,10 +11,15 @@
 #include <asm/ioctls.h>
 #include <errno.h>  // NOLINT(modernize-deprecated-headers)
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/sockios.h>
 #include <sched.h>
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): siginfo_t's fields are macros
+#include <sys/msg.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -194,8 +199,44 @@ CKPT_INJECTED_LOCAL long queue_signal(int target, int signal, const sigval value
   return raw(SYS_rt_sigqueueinfo, target, signal, reinterpret_cast<long>(&info));
 }
 
+// A call whose first argument points to a version, and an id behind it; the kernel may correct the
+// version.
+CKPT_INJECTED_LOCAL long capabilities(long number, cap_user_header_t given, long data) {
+  if (given == nullptr) return raw(number, 0, data);
+  __user_cap_header_struct header = *given;
+  header.pid = to_real(header.pid);
+  const long result = raw(number, reinterpret_cast<long>(&header), data);
+  given->version = header.version;
+  return result;
+}
+
+// Who has used an object of System V's.
+CKPT_INJECTED_LOCAL long object_call(long number, long a, long b, long c, long d) {
+  const long result = raw(number, a, b, c, d);
+  if (result < 0) return result;
+  if (number == SYS_semctl) {
+    return static_cast<int>(c) == GETPID && result > 0 ? to_remembered(static_cast<int>(result))
+                                                       : result;
+  }
+  const int command = static_cast<int>(b);
+  if (number == SYS_shmctl &&
+      (command == IPC_STAT || command == SHM_STAT || command == SHM_STAT_ANY)) {
+    auto* segment = reinterpret_cast<shmid_ds*>(c);
+    if (segment->shm_cpid > 0) segment->shm_cpid = to_remembered(segment->shm_cpid);
+    if (segment->shm_lpid > 0) segment->shm_lpid = to_remembered(segment->shm_lpid);
+  }
+  if (number == SYS_msgctl &&
+      (command == IPC_STAT || command == MSG_STAT || command == MSG_STAT_ANY)) {
+    auto* queue = reinterpret_cast<msqid_ds*>(c);
+    if (queue->msg_lspid > 0) queue->msg_lspid = to_remembered(queue->msg_lspid);
+    if (queue->msg_lrpid > 0) queue->msg_lrpid = to_remembered(queue->msg_lrpid);
+  }
+  return result;
+}
+
 // All system calls that take or give ids and do not block. `user`: the caller means remembered ids.
-CKPT_INJECTED_LOCAL long translate(long number, long a, long b, long c, long d, long e) {
+CKPT_INJECTED_LOCAL long translate(long number, long a, long b, long c, long d, long e,
+                                   long f = 0) {
   switch (number) {
     case SYS_getpid:
     case SYS_gettid:
@@ -233,7 +274,26 @@ CKPT_INJECTED_LOCAL long translate(long number, long a, long b, long c, long d, 
     case SYS_sched_getattr:
     case SYS_prlimit64:
     case SYS_rt_sigqueueinfo:
-    case SYS_get_robust_list: return raw(number, to_real(static_cast<int>(a)), b, c, d, e);
+    case SYS_get_robust_list:
+    case SYS_process_vm_readv:
+    case SYS_process_vm_writev:
+    case SYS_move_pages:
+    case SYS_migrate_pages: return raw(number, to_real(static_cast<int>(a)), b, c, d, e, f);
+    case SYS_kcmp:
+      return raw(number, to_real(static_cast<int>(a)), to_real(static_cast<int>(b)), c, d, e);
+    case SYS_ptrace:
+    case SYS_perf_event_open: return raw(number, a, to_real(static_cast<int>(b)), c, d, e);
+    case SYS_capget:
+    case SYS_capset: return capabilities(number, reinterpret_cast<cap_user_header_t>(a), b);
+    case SYS_semctl:
+    case SYS_shmctl:
+    case SYS_msgctl: return object_call(number, a, b, c, d);
+    case SYS_prctl: {
+      // PR_SET_PTRACER_ANY is -1.
+      if (a == PR_SET_PTRACER && static_cast<int>(b) > 0) b = to_real(static_cast<int>(b));
+      if (a == PR_SCHED_CORE) c = to_real(static_cast<int>(c));
+      return raw(number, a, b, c, d, e);
+    }
     case SYS_clock_gettime:
     case SYS_clock_getres:
     case SYS_clock_settime: return raw(number, clock_to_real(static_cast<int>(a)), b);
@@ -391,6 +451,30 @@ CKPT_INJECTED long ckpt_ids_setpriority(long a, long b, long c) {
 CKPT_INJECTED long ckpt_ids_prlimit(long a, long b, long c, long d) {
   return answer(boundary(CALLER, SYS_prlimit64, a, b, c, d));
 }
+CKPT_INJECTED long ckpt_ids_process_vm_readv(long a, long b, long c, long d, long e, long f) {
+  return answer(translate(SYS_process_vm_readv, a, b, c, d, e, f));
+}
+CKPT_INJECTED long ckpt_ids_process_vm_writev(long a, long b, long c, long d, long e, long f) {
+  return answer(translate(SYS_process_vm_writev, a, b, c, d, e, f));
+}
+CKPT_INJECTED long ckpt_ids_capget(long a, long b) {
+  return answer(translate(SYS_capget, a, b, 0, 0, 0));
+}
+CKPT_INJECTED long ckpt_ids_capset(long a, long b) {
+  return answer(translate(SYS_capset, a, b, 0, 0, 0));
+}
+CKPT_INJECTED long ckpt_ids_semctl(int a, int b, int c, long d) {
+  return answer(translate(SYS_semctl, a, b, c, d, 0));
+}
+CKPT_INJECTED long ckpt_ids_shmctl(int a, int b, long c) {
+  return answer(translate(SYS_shmctl, a, b, c, 0, 0));
+}
+CKPT_INJECTED long ckpt_ids_msgctl(int a, int b, long c) {
+  return answer(translate(SYS_msgctl, a, b, c, 0, 0));
+}
+CKPT_INJECTED long ckpt_ids_prctl(int a, long b, long c, long d, long e) {
+  return answer(translate(SYS_prctl, a, b, c, d, e));
+}
 CKPT_INJECTED long ckpt_ids_getsockopt(long a, long b, long c, long d, long e) {
   return answer(
       boundary(CALLER, SYS_getsockopt, a, static_cast<int>(b), static_cast<int>(c), d, e));
@@ -438,7 +522,7 @@ CKPT_INJECTED int ckpt_ids_timer_create(int clock, sigevent* wanted, timer_t* ti
 }
 
 // The second halves of the functions in boundary_entries.cpp; registers are the library's.
-CKPT_INJECTED long ckpt_ids_translate(long number, long a, long b, long c, long d, long e) {
+CKPT_INJECTED long ckpt_ids_translate(long number, long a, long b, long c, long d, long e, long f) {
   switch (number) {
     case SYS_fcntl:
     case SYS_ioctl:
@@ -447,11 +531,12 @@ CKPT_INJECTED long ckpt_ids_translate(long number, long a, long b, long c, long 
     case SYS_setpriority: b = static_cast<int>(b); break;
     default: break;
   }
-  return translate(number, a, b, c, d, e);
+  return translate(number, a, b, c, d, e, f);
 }
-CKPT_INJECTED long ckpt_ids_translated_syscall(long number, long a, long b, long c, long d,
-                                               long e) {
-  return answer(ckpt_ids_translate(number, a, b, c, d, e));
+// As syscall() is called: the last argument is on the stack.
+CKPT_INJECTED long ckpt_ids_translated_syscall(long number, long a, long b, long c, long d, long e,
+                                               long f) {
+  return answer(ckpt_ids_translate(number, a, b, c, d, e, f));
 }
 CKPT_INJECTED long ckpt_ids_translated_fcntl(long fd, int command, long argument) {
   return answer(translate(SYS_fcntl, fd, command, argument, 0, 0));

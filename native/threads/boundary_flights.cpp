@@ -21,7 +21,7 @@
 using ckpt::threads::BoundaryHeader;
 using ckpt::threads::Flight;
 
-CKPT_INJECTED long ckpt_ids_translate(long number, long a, long b, long c, long d, long e);
+CKPT_INJECTED long ckpt_ids_translate(long number, long a, long b, long c, long d, long e, long f);
 CKPT_INJECTED int ckpt_ids_real_id(int id);
 CKPT_INJECTED int ckpt_ids_real_target(int target);
 CKPT_INJECTED int ckpt_ids_real_clock(int clock);
@@ -128,7 +128,7 @@ CKPT_INJECTED_LOCAL bool has_id(long number, long second) {
 // remembered id.
 CKPT_INJECTED_LOCAL void renew_sender(siginfo_t* info, int target) {
   if (info->si_code != SI_QUEUE) return;
-  const auto known = static_cast<int>(ckpt_ids_translate(SYS_getpid, 0, 0, 0, 0, 0));
+  const auto known = static_cast<int>(ckpt_ids_translate(SYS_getpid, 0, 0, 0, 0, 0, 0));
   const int self = ckpt_ids_real_id(known);
   if (ckpt_ids_real_id(info->si_pid) == self) info->si_pid = target == self ? known : self;
 }
@@ -187,8 +187,8 @@ CKPT_INJECTED unsigned long ckpt_ids_fly(Saved* saved) {
     case SYS_getpriority:
     case SYS_setpriority: saved->rdi = static_cast<int>(saved->rdi); [[fallthrough]];
     default:
-      saved->rax =
-          ckpt_ids_translate(saved->rax, saved->rdi, saved->rsi, saved->rdx, saved->r10, saved->r8);
+      saved->rax = ckpt_ids_translate(saved->rax, saved->rdi, saved->rsi, saved->rdx, saved->r10,
+                                      saved->r8, saved->r9);
       return behind;
   }
   return saved->call;

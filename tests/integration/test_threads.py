@@ -15,7 +15,7 @@ from support.processes import Running, as_root, read_text, state_of, threads_of,
 
 EVERYWHERE = """
     thr_calls thr_cancel thr_owners thr_lookalikes thr_family thr_sync thr_many thr_cxx thr_main_exits thr_handles thr_stdio thr_clocks
-    thr_waits thr_cleanup thr_odds thr_kept thr_interrupted
+    thr_waits thr_cleanup thr_odds thr_kept thr_interrupted thr_reach
 """.split()
 PROGRAMS = [*EVERYWHERE, "thr_openmp", "thr_setxid", "thr_remembered", "thr_loader", "thr_typed"]
 SHARED_ONLY = {"thr_openmp": "libgomp is a shared library", "thr_loader": "dlopen() needs the dynamic linker"}
