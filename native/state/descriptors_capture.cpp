@@ -477,7 +477,8 @@ class Capturer {
     if (open.own)
       socket = read_socket(
           context_, open.own.get(), open.status.st_ino,
-          [&](UniqueFd passed) { return add_passed(std::move(passed), open.object); }, why_not);
+          [&](UniqueFd passed) { return add_passed(std::move(passed), open.object); },
+          socket_answers_, why_not);
     if (socket) {
       description.kind = DescriptionKind::socket;
       description.details = std::move(*socket);
@@ -519,6 +520,7 @@ class Capturer {
   dev_t tty_;
   UniqueFd process_;
   std::vector<Open> numbered_;
+  SocketAnswers socket_answers_;
   std::deque<Open> opens_;  // one for each description
   DescriptorTable table_;
 };

@@ -80,51 +80,73 @@ bool is_local_address(const inet_diag_sockid& id, const std::string& address) {
 
 }  // namespace
 
-std::optional<LocalSocketInfo> ask_local_socket(std::uint64_t inode) {
+namespace {
+
+LocalSocketInfo info_in(const unix_diag_msg& message, const char* at, const char* end) {
+  LocalSocketInfo info;
+  info.state = message.udiag_state;
+  while (end - at >= static_cast<std::ptrdiff_t>(sizeof(nlattr))) {
+    nlattr attribute{};
+    std::memcpy(&attribute, at, sizeof attribute);
+    if (attribute.nla_len < sizeof attribute || attribute.nla_len > end - at) break;
+    const char* data = at + NLA_HDRLEN;
+    const std::size_t bytes = attribute.nla_len - NLA_HDRLEN;
+    const auto copy = [&](auto& value) {
+      if (bytes >= sizeof value) std::memcpy(&value, data, sizeof value);
+    };
+    unix_diag_rqlen lengths{};
+    switch (attribute.nla_type) {
+      case UNIX_DIAG_PEER: copy(info.peer); break;
+      case UNIX_DIAG_SHUTDOWN: copy(info.shutdown); break;
+      case UNIX_DIAG_RQLEN:
+        copy(lengths);
+        info.backlog = lengths.udiag_wqueue;
+        break;
+      case UNIX_DIAG_ICONS:
+        info.waiting.resize(bytes / sizeof(std::uint32_t));
+        if (!info.waiting.empty())
+          std::memcpy(info.waiting.data(), data, info.waiting.size() * sizeof(std::uint32_t));
+        break;
+      default: break;
+    }
+    at += NLA_ALIGN(attribute.nla_len);
+  }
+  return info;
+}
+
+// Those that a question leads to: one, or all.
+template <typename Take>
+void ask_local(std::uint32_t inode, std::uint16_t flags, const Take& take) {
   Netlink netlink;
   unix_diag_req request{};
   request.sdiag_family = AF_UNIX;
   request.udiag_states = ~0U;
-  request.udiag_ino = static_cast<std::uint32_t>(inode);
+  request.udiag_ino = inode;
   request.udiag_show = UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN;
   request.udiag_cookie[0] = request.udiag_cookie[1] = ~0U;
-  if (!netlink.ask(request, SOCK_DIAG_BY_FAMILY, 0)) return std::nullopt;
-  std::optional<LocalSocketInfo> found;
-  netlink.answer([&](const char* at, const char* end) {
+  if (!netlink.ask(request, SOCK_DIAG_BY_FAMILY, flags)) return;
+  const auto take_one = [&](const char* at, const char* end) {
     unix_diag_msg message{};
     if (end - at < static_cast<std::ptrdiff_t>(sizeof message)) return;
-    LocalSocketInfo info;
     std::memcpy(&message, at, sizeof message);
-    info.state = message.udiag_state;
-    at += NLMSG_ALIGN(sizeof message);
-    while (end - at >= static_cast<std::ptrdiff_t>(sizeof(nlattr))) {
-      nlattr attribute{};
-      std::memcpy(&attribute, at, sizeof attribute);
-      if (attribute.nla_len < sizeof attribute || attribute.nla_len > end - at) break;
-      const char* data = at + NLA_HDRLEN;
-      const std::size_t bytes = attribute.nla_len - NLA_HDRLEN;
-      const auto copy = [&](auto& value) {
-        if (bytes >= sizeof value) std::memcpy(&value, data, sizeof value);
-      };
-      unix_diag_rqlen lengths{};
-      switch (attribute.nla_type) {
-        case UNIX_DIAG_PEER: copy(info.peer); break;
-        case UNIX_DIAG_SHUTDOWN: copy(info.shutdown); break;
-        case UNIX_DIAG_RQLEN:
-          copy(lengths);
-          info.backlog = lengths.udiag_wqueue;
-          break;
-        case UNIX_DIAG_ICONS:
-          info.waiting.resize(bytes / sizeof(std::uint32_t));
-          if (!info.waiting.empty())
-            std::memcpy(info.waiting.data(), data, info.waiting.size() * sizeof(std::uint32_t));
-          break;
-        default: break;
-      }
-      at += NLA_ALIGN(attribute.nla_len);
-    }
-    found = std::move(info);
-  });
+    take(message.udiag_ino, info_in(message, at + NLMSG_ALIGN(sizeof message), end));
+  };
+  while (netlink.answer(take_one) && flags == NLM_F_DUMP) {
+  }
+}
+
+}  // namespace
+
+std::optional<LocalSocketInfo> LocalSockets::find(std::uint64_t inode) {
+  const auto number = static_cast<std::uint32_t>(inode);
+  constexpr int kFew = 16;
+  if (++asked_ == kFew)
+    ask_local(0, NLM_F_DUMP, [this](std::uint32_t one, LocalSocketInfo info) {
+      known_.insert_or_assign(one, std::move(info));
+    });
+  if (const auto known = known_.find(number); known != known_.end()) return known->second;
+  std::optional<LocalSocketInfo> found;
+  ask_local(number, 0, [&](std::uint32_t, LocalSocketInfo info) { found = std::move(info); });
   return found;
 }
 

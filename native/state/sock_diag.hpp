@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace ckpt::state {
@@ -17,8 +18,17 @@ struct LocalSocketInfo {
   std::vector<std::uint32_t> waiting;  // of a listening one: inodes of those not accepted yet
 };
 
-/// In our own network namespace. Nothing where the kernel was built without it (CONFIG_UNIX_DIAG).
-std::optional<LocalSocketInfo> ask_local_socket(std::uint64_t inode);
+/// Those in our own network namespace, while nothing about the ones asked for changes. The kernel
+/// looks through all there are to find one, so that many are asked for together.
+class LocalSockets {
+ public:
+  /// Nothing where the kernel was built without it (CONFIG_UNIX_DIAG).
+  std::optional<LocalSocketInfo> find(std::uint64_t inode);
+
+ private:
+  int asked_ = 0;
+  std::unordered_map<std::uint32_t, LocalSocketInfo> known_;
+};
 
 /// Ends what the kernel still remembers of connections that have been closed (TIME_WAIT) from this
 /// local address, so that the port is free at once. Needs CAP_NET_ADMIN; nothing happens without.

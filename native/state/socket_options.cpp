@@ -310,11 +310,19 @@ void join_group(tracee::RemoteCalls& calls, int fd, const SocketOption& option) 
 
 }  // namespace
 
+const std::optional<std::string>& NewSockets::value(const SocketKind& kind, int level, int name) {
+  const auto [known, is_new] = known_.try_emplace(kind);
+  Known& one = known->second;
+  if (is_new) one.socket.reset(::socket(kind.domain, kind.type | SOCK_CLOEXEC, kind.protocol));
+  const auto [value, unknown] = one.values.try_emplace({level, name});
+  if (unknown && one.socket) value->second = option_of(one.socket.get(), {level, name});
+  return value->second;
+}
+
 std::vector<SocketOption> changed_options(const proc::ProcessDir& process, int own,
-                                          const SocketKind& kind,
+                                          const SocketKind& kind, NewSockets& fresh,
                                           std::vector<std::string>& missing) {
   std::vector<SocketOption> options;
-  const UniqueFd fresh(::socket(kind.domain, kind.type | SOCK_CLOEXEC, kind.protocol));
   for (const OptionName& option : kOptions) {
     if (!fits(option, kind)) continue;
     if (option.name == MCAST_MSFILTER && option.level != SOL_SOCKET) {
@@ -327,7 +335,7 @@ std::vector<SocketOption> changed_options(const proc::ProcessDir& process, int o
       continue;
     }
     const auto now = option_of(own, option);
-    if (!now || (fresh && option_of(fresh.get(), option) == now)) continue;
+    if (!now || fresh.value(kind, option.level, option.name) == now) continue;
     options.push_back({option.level, option.name, *now});
   }
   return options;

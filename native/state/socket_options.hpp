@@ -1,9 +1,14 @@
 // What setsockopt(2) has changed in a socket: plain values, socket filters, multicast memberships.
 #pragma once
 
+#include <compare>
+#include <map>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "base/unique_fd.hpp"
 #include "proc/process_dir.hpp"
 #include "tracee/remote_calls.hpp"
 
@@ -24,12 +29,27 @@ struct SocketKind {
   int domain = 0;
   int type = 0;
   int protocol = 0;
+  auto operator<=>(const SocketKind&) const = default;
+};
+
+/// What new sockets have, by their kinds; each is asked once.
+class NewSockets {
+ public:
+  /// An option's value; nothing where there is no such socket or option.
+  const std::optional<std::string>& value(const SocketKind& kind, int level, int name);
+
+ private:
+  struct Known {
+    UniqueFd socket;
+    std::map<std::pair<int, int>, std::optional<std::string>> values;
+  };
+  std::map<SocketKind, Known> known_;
 };
 
 /// Those that differ from what a new socket of this kind has, in the order in which they are to be
 /// set. `own`: our duplicate of the descriptor. `missing`: gets in words what cannot be read.
 std::vector<SocketOption> changed_options(const proc::ProcessDir& process, int own,
-                                          const SocketKind& kind,
+                                          const SocketKind& kind, NewSockets& fresh,
                                           std::vector<std::string>& missing);
 
 /// Sets them in the process. `late`: those that change what sending and receiving do, or all

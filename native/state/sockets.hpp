@@ -17,6 +17,7 @@
 
 #include "image/format.hpp"
 #include "state/context.hpp"
+#include "state/sock_diag.hpp"
 #include "state/socket_options.hpp"
 #include "tracee/remote_calls.hpp"
 
@@ -65,11 +66,18 @@ struct Socket {
 /// Describes a descriptor that was passed along with a message; takes it over.
 using DescribePassed = std::function<std::size_t(UniqueFd)>;
 
+/// What the kernel is asked once for all sockets of a process.
+struct SocketAnswers {
+  LocalSockets local;
+  NewSockets fresh;
+};
+
 /// `own`: our duplicate of the descriptor; the socket must not be in use by a running thread.
 /// Nothing is taken out of its queue. Returns nothing for families that are not known, with the
 /// reason in words in `why_not`.
 std::optional<Socket> read_socket(CaptureContext& context, int own, std::uint64_t inode,
-                                  const DescribePassed& describe_passed, std::string& why_not);
+                                  const DescribePassed& describe_passed, SocketAnswers& answers,
+                                  std::string& why_not);
 
 /// A socket and how messages name it ("fd 5").
 struct NamedSocket {

@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <memory>
 #include <set>
 
 #include "base/error.hpp"
@@ -65,13 +66,11 @@ class Peeker {
 
  private:
   bool next(bool whole, SocketMessage& message, const DescribePassed& describe_passed) {
-    constexpr std::size_t kMostBytes = 8U << 20U;
     constexpr std::size_t kMostDescriptors = 253;  // SCM_MAX_FD
-    message.bytes.resize(whole ? (1U << 20U) : kMostBytes);
     sockaddr_storage from{};
     alignas(cmsghdr) std::array<char, 4096> control{};
     static_assert(control.size() >= CMSG_SPACE(kMostDescriptors * sizeof(int)));
-    iovec piece{message.bytes.data(), message.bytes.size()};
+    iovec piece{room_.get(), whole ? kMostWholeBytes : kMostBytes};
     msghdr head{};
     head.msg_name = &from;
     head.msg_namelen = sizeof from;
@@ -81,7 +80,7 @@ class Peeker {
     head.msg_controllen = control.size();
     const ssize_t got = ::recvmsg(own_, &head, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (got < 0 || (got == 0 && !whole)) return false;
-    message.bytes.resize(static_cast<std::size_t>(got));
+    message.bytes.assign(room_.get(), static_cast<std::size_t>(got));
     if (head.msg_namelen > sizeof(sa_family_t))
       message.from.assign(reinterpret_cast<const char*>(&from), head.msg_namelen);
     for (cmsghdr* part = CMSG_FIRSTHDR(&head); part != nullptr; part = CMSG_NXTHDR(&head, part)) {
@@ -97,10 +96,15 @@ class Peeker {
     return got > 0 || head.msg_namelen > 0 || ++empty_ == 1;
   }
 
+  static constexpr std::size_t kMostBytes = 8U << 20U;
+  static constexpr std::size_t kMostWholeBytes = 1U << 20U;  // of a message
+
   int own_;
   int before_;
   bool offsets_ = false;
   int empty_ = 0;
+  // Takes no more memory than what is received.
+  std::unique_ptr<char[]> room_ = std::make_unique_for_overwrite<char[]>(kMostBytes);
 };
 
 bool in_our_network(const CaptureContext& context) {
@@ -226,7 +230,8 @@ void read_udp(Socket& socket, int own) {
 }  // namespace
 
 std::optional<Socket> read_socket(CaptureContext& context, int own, std::uint64_t inode,
-                                  const DescribePassed& describe_passed, std::string& why_not) {
+                                  const DescribePassed& describe_passed, SocketAnswers& answers,
+                                  std::string& why_not) {
   Socket socket;
   socket.id = inode;
   socket.domain = int_option(own, SO_DOMAIN);
@@ -246,7 +251,7 @@ std::optional<Socket> read_socket(CaptureContext& context, int own, std::uint64_
   socket.name = address_of(own, &::getsockname);
   socket.peer_name = address_of(own, &::getpeername);
   if (socket.domain == AF_UNIX) {
-    const auto diag = ask_local_socket(inode);
+    const auto diag = answers.local.find(inode);
     if (!diag) {
       why_not = "a socket that the kernel tells nothing of (CONFIG_UNIX_DIAG)";
       return std::nullopt;
@@ -257,8 +262,9 @@ std::optional<Socket> read_socket(CaptureContext& context, int own, std::uint64_
     read_tcp(socket, own);
     if (socket.role == SocketRole::connected) read_unsent(socket, own);
   }
-  socket.options = changed_options(context.process, own,
-                                   {socket.domain, socket.type, socket.protocol}, socket.missing);
+  socket.options =
+      changed_options(context.process, own, {socket.domain, socket.type, socket.protocol},
+                      answers.fresh, socket.missing);
   if (socket.protocol == IPPROTO_UDP) read_udp(socket, own);
   // Asked for again, the kernel would answer again: what waits cannot be put back.
   char any = 0;
