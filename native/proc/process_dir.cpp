@@ -102,7 +102,9 @@ Stat ProcessDir::stat(Tid thread) const {
   return parse_stat(read(fmt::format("task/{}/stat", thread)));
 }
 
-std::vector<Mapping> ProcessDir::mappings() const { return parse_maps(read("smaps")); }
+std::vector<Mapping> ProcessDir::mappings() const { return parse_maps(read("maps")); }
+
+std::vector<Mapping> ProcessDir::detailed_mappings() const { return parse_maps(read("smaps")); }
 
 FdInfo ProcessDir::fdinfo(int fd) const { return parse_fdinfo(read(fmt::format("fdinfo/{}", fd))); }
 

@@ -42,8 +42,9 @@ class ProcessDir {
   [[nodiscard]] Status status(Tid thread) const;
   [[nodiscard]] Stat stat() const;
   [[nodiscard]] Stat stat(Tid thread) const;
-  /// With advice flags (smaps).
   [[nodiscard]] std::vector<Mapping> mappings() const;
+  /// With what smaps alone says, for which the kernel looks at each page.
+  [[nodiscard]] std::vector<Mapping> detailed_mappings() const;
   [[nodiscard]] FdInfo fdinfo(int fd) const;
   [[nodiscard]] std::string comm(Tid thread) const;
   [[nodiscard]] std::string read(const std::string& name) const;

@@ -386,7 +386,7 @@ bool is_in_one_piece(const std::vector<const Region*>& group) {
 AddressSpace examine(CaptureContext& context, const ResidentPages& resident, Addr brk) {
   AddressSpace space;
   Examiner examiner(context, resident);
-  for (auto& mapping : context.process.mappings()) {
+  for (auto& mapping : context.process.detailed_mappings()) {
     if (mapping.path == "[vsyscall]") continue;
     for (auto& part : visible_parts(context, std::move(mapping)))
       space.regions.push_back(examiner.examine(std::move(part)));

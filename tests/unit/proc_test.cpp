@@ -218,7 +218,7 @@ TEST(Maps, MisplacedLinesAreRejected) {
 }
 
 TEST(Maps, OwnProcess) {
-  const auto mappings = ProcessDir(::getpid()).mappings();
+  const auto mappings = ProcessDir(::getpid()).detailed_mappings();
   const Addr here{reinterpret_cast<std::uint64_t>(&parse_one)};
   int code = 0;
   for (const Mapping& mapping : mappings)
