@@ -350,7 +350,8 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
                            files.original_runs(), opened.descriptions, result.notes);
   fault_point("restore-descriptions");
   state::place_descriptors(main, scratch, snapshot.descriptors, opened.table, opened.descriptions);
-  state::link_descriptors(calls, snapshot.descriptors, id_change, result.notes);
+  state::link_descriptors(calls, snapshot.descriptors, id_change, files.original_runs(),
+                          result.notes);
   fault_point("restore-files");
 
   const FreshIds ids{{pid, ::getpid(), options.own_process_group ? pid : ::getpgrp(), ::getsid(0)},

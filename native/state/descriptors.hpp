@@ -133,9 +133,10 @@ void place_descriptors(tracee::RemoteThread& thread, const tracee::Scratch& scra
                        const DescriptorTable& table, const OpenedDescriptions& opened,
                        const std::vector<int>& inherited);
 
-/// What needs the final numbers: epoll sets, locks, owners.
+/// What needs the final numbers: epoll sets, locks, owners. `original_runs`: the process that was
+/// saved does.
 void link_descriptors(tracee::RemoteCalls& calls, const DescriptorTable& table, const IdChange& ids,
-                      std::vector<std::string>& notes);
+                      bool original_runs, std::vector<std::string>& notes);
 
 /// Lets timers run on: the last thing before the program does.
 void start_timerfds(tracee::RemoteCalls& calls, const DescriptorTable& table);

@@ -225,10 +225,10 @@ class Capturer {
   }
 
   static std::string kind_of_target(const std::string& target) {
-    if (!target.starts_with(kAnonymous)) return target.substr(0, target.find(':'));
-    std::string name = target.substr(kAnonymous.size());
+    std::string name = target.starts_with(kAnonymous) ? target.substr(kAnonymous.size())
+                                                      : target.substr(0, target.find(':'));
     std::erase_if(name, [](char c) { return c == '[' || c == ']'; });
-    return name;
+    return name.empty() ? "file" : name;
   }
 
   void lose(const Open& open, Description& description, const std::string& kind) {
@@ -241,7 +241,8 @@ class Capturer {
     description.details = std::monostate{};
     context_.report.add(
         Severity::lost, open.object, kind,
-        fmt::format("{} does not come back: every use of the descriptor fails with EBADF", what));
+        fmt::format("{} does not come back: every use of the descriptor fails with EBADF",
+                    what.empty() ? "a file that has no name" : what));
   }
 
   // --- what only the kernel has

@@ -358,7 +358,7 @@ std::optional<int> number_of(const DescriptorTable& table, std::size_t descripti
 }  // namespace
 
 void link_descriptors(RemoteCalls& calls, const DescriptorTable& table, const IdChange& ids,
-                      std::vector<std::string>& notes) {
+                      bool original_runs, std::vector<std::string>& notes) {
   const auto renewed = [&](int type, Tid id) {
     if (type == F_OWNER_PGRP) return id == ids.group_before ? ids.group_now : id;
     return ids.thread(id);
@@ -378,7 +378,10 @@ void link_descriptors(RemoteCalls& calls, const DescriptorTable& table, const Id
         notes.push_back(
             fmt::format("fd {}: the epoll set does not watch {} any more", *number, name));
     }
-    take_locks(calls, *number, description.locks, description.path, notes);
+    take_locks(
+        calls, *number, description.locks, description.path,
+        original_runs ? "the process that was saved still runs and has" : "another process has",
+        notes);
     if (description.owner.id == 0 && description.owner.signal == 0) continue;
     set_owner(calls, *number, description.owner, renewed);
     // Only now, lest somebody else be told.

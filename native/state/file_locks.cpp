@@ -155,15 +155,13 @@ FileOwner owner_from_json(const Json& json) {
 }
 
 void take_locks(RemoteCalls& calls, int fd, const std::vector<FileLock>& locks,
-                const std::string& path, std::vector<std::string>& notes) {
+                const std::string& path, std::string_view holder, std::vector<std::string>& notes) {
   for (const FileLock& lock : locks) {
     const std::int64_t result = take(calls, fd, lock);
     if (result == 0) continue;
     if (result == -EAGAIN || result == -EACCES)
-      notes.push_back(
-          fmt::format("fd {}: the {} on {} is not the program's: another process has "
-                      "locked it",
-                      fd, name_of(lock.kind), path));
+      notes.push_back(fmt::format("fd {}: the {} on {} is not the program's: {} locked it", fd,
+                                  name_of(lock.kind), path, holder));
     else
       notes.push_back(fmt::format("fd {}: the {} on {} could not be taken again: {}", fd,
                                   name_of(lock.kind), path,

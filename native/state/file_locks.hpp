@@ -39,9 +39,10 @@ FileLock lock_from_json(const image::Json& json);
 image::Json owner_to_json(const FileOwner& owner);
 FileOwner owner_from_json(const image::Json& json);
 
-/// Takes the locks again in the process; `path` is for the notes, which say what others hold now.
+/// Takes the locks again in the process. `path` is for the notes, which say what others hold now,
+/// and `holder` for what is known of them ("another process has").
 void take_locks(tracee::RemoteCalls& calls, int fd, const std::vector<FileLock>& locks,
-                const std::string& path, std::vector<std::string>& notes);
+                const std::string& path, std::string_view holder, std::vector<std::string>& notes);
 /// `renewed`: the id that a process, thread or group has now.
 void set_owner(tracee::RemoteCalls& calls, int fd, const FileOwner& owner,
                const std::function<Tid(int type, Tid)>& renewed);

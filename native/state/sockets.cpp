@@ -1,6 +1,7 @@
 #include "state/sockets.hpp"
 
 #include <arpa/inet.h>
+#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -79,8 +80,51 @@ std::string address_text(const std::string& address) {
       ::inet_ntop(AF_INET6, &inet.sin6_addr, text.data(), text.size());
       return fmt::format("[{}]:{}", text.data(), ntohs(inet.sin6_port));
     }
+    case AF_NETLINK: {
+      const auto netlink = as_address<sockaddr_nl>(address);
+      return fmt::format("netlink port {}", netlink.nl_pid);
+    }
     default: return "";
   }
+}
+
+std::string name_for_people(const std::string& address) {
+  const std::string text = address_text(address);
+  return text.empty() ? "an address of no name" : text;
+}
+
+std::string kind_for_people(int domain, int type, int protocol) {
+  constexpr auto kFamilies = std::to_array<std::pair<int, std::string_view>>({
+      {AF_PACKET, "packet socket"},
+      {AF_VSOCK, "vsock socket"},
+      {AF_BLUETOOTH, "Bluetooth socket"},
+      {AF_ALG, "crypto socket (AF_ALG)"},
+      {AF_CAN, "CAN socket"},
+      {AF_XDP, "XDP socket"},
+      {AF_TIPC, "TIPC socket"},
+      {AF_KEY, "key socket (AF_KEY)"},
+      {AF_NFC, "NFC socket"},
+      {AF_RDS, "RDS socket"},
+      {AF_SMC, "SMC socket"},
+      {AF_QIPCRTR, "QRTR socket"},
+      {AF_PPPOX, "PPP socket"},
+      {AF_KCM, "KCM socket"},
+      {AF_RXRPC, "RxRPC socket"},
+      {AF_PHONET, "Phonet socket"},
+      {AF_IEEE802154, "IEEE 802.15.4 socket"},
+  });
+  const auto* const family = std::find_if(kFamilies.begin(), kFamilies.end(),
+                                          [&](const auto& one) { return one.first == domain; });
+  if (family != kFamilies.end()) return std::string(family->second);
+  if (domain != AF_INET && domain != AF_INET6)
+    return fmt::format("socket of the address family {}", domain);
+  if (type == SOCK_RAW) return fmt::format("raw IP socket, protocol {}", protocol);
+  if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) return "ping socket (ICMP)";
+  if (protocol == IPPROTO_SCTP) return "SCTP socket";
+  if (protocol == IPPROTO_MPTCP) return "MPTCP socket";
+  if (protocol == IPPROTO_UDPLITE) return "UDP-Lite socket";
+  if (protocol == IPPROTO_DCCP) return "DCCP socket";
+  return fmt::format("IP socket, protocol {}", protocol);
 }
 
 Json socket_to_json(const Socket& socket) {

@@ -94,6 +94,10 @@ Socket socket_from_json(const image::Json& json);
 
 /// "127.0.0.1:80", "/run/x", "@name"; empty for no address.
 std::string address_text(const std::string& address);
+/// The same, never empty.
+std::string name_for_people(const std::string& address);
+/// What a user calls a socket of a kind that does not come back: "packet socket".
+std::string kind_for_people(int domain, int type, int protocol);
 
 /// Makes all sockets of a program in the process being restored.
 class SocketMaker {

@@ -240,8 +240,7 @@ std::optional<Socket> read_socket(CaptureContext& context, int own, std::uint64_
   const bool is_inet = (socket.domain == AF_INET || socket.domain == AF_INET6) &&
                        (socket.protocol == IPPROTO_TCP || socket.protocol == IPPROTO_UDP);
   if (socket.domain != AF_UNIX && socket.domain != AF_NETLINK && !is_inet) {
-    why_not = fmt::format("a socket of family {}, type {}, protocol {}", socket.domain, socket.type,
-                          socket.protocol);
+    why_not = kind_for_people(socket.domain, socket.type, socket.protocol);
     return std::nullopt;
   }
   if (!in_our_network(context)) {

@@ -236,12 +236,12 @@ bool SocketMaker::bind_name(Made& made, int fd, const std::string& address, bool
     const std::string now = name_of(fd, socket.domain);
     if (taken) moved_.emplace(address, now);
     note(made, fmt::format("{} is taken ({}): the program's socket is at {} instead",
-                           address_text(address), describe_errno(static_cast<int>(-result)),
-                           address_text(now)));
+                           name_for_people(address), describe_errno(static_cast<int>(-result)),
+                           name_for_people(now)));
   }
   if (result != 0 && !must && socket.domain == AF_UNIX)
     note(made, fmt::format("{} is taken ({}): the program's socket has no name",
-                           address_text(address), describe_errno(static_cast<int>(-result))));
+                           name_for_people(address), describe_errno(static_cast<int>(-result))));
   if (socket.protocol == IPPROTO_TCP) set_flag(fd, SO_REUSEADDR, is_on(socket, SO_REUSEADDR));
   return result == 0;
 }
@@ -363,8 +363,8 @@ void SocketMaker::make_tcp_pair(Made& one, Made& other) {
     throw_errno(fmt::format("connect {} with itself", client.object), static_cast<int>(-result));
   if (again || !same_port)
     note(client, fmt::format("{} is taken: this end of the connection is at {} instead",
-                             address_text(client.socket->name),
-                             address_text(name_of(client.fd, client.socket->domain))));
+                             name_for_people(client.socket->name),
+                             name_for_people(name_of(client.fd, client.socket->domain))));
   server.fd = accept(listening->fd);
   if (temporary.fd >= 0) calls_.close(temporary.fd);
 }
