@@ -405,12 +405,34 @@ void fill(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const Ad
   }
 }
 
+namespace {
+
+// mseal(2), since Linux 6.10; not in every distribution's headers.
+constexpr std::uint64_t kMseal = 462;
+
+// Nothing about these mappings can be changed from now on.
+void close_for_good(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                    std::vector<LoopEntry>& ranges, std::vector<std::string>& notes) {
+  thread.run(scratch, ranges);
+  for (const LoopEntry& row : ranges) {
+    if (row.result == 0) continue;
+    notes.push_back(fmt::format("memory that was sealed (mseal) comes back open for changes: {}",
+                                row.result == -ENOSYS
+                                    ? "this kernel has no mseal (before Linux 6.10)"
+                                    : describe_errno(static_cast<int>(-row.result))));
+    return;
+  }
+}
+
+}  // namespace
+
 void seal(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
           const tracee::Memory& memory, const AddressSpace& space,
           const std::vector<image::Extent>& extents, std::vector<std::string>& notes) {
   std::vector<LoopEntry> protect;
   std::vector<LoopEntry> advise;  // advice is advice: a kernel without huge pages says EINVAL
   std::vector<LoopEntry> guard;
+  std::vector<LoopEntry> closed;
   for (const Region& region : space.regions) {
     const proc::Mapping& map = region.mapping;
     if (region.backing == Backing::kernel || region.backing == Backing::lost) continue;
@@ -427,6 +449,8 @@ void seal(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
           tracee::loop_entry(SYS_madvise, {run.start.value, run.size(), MADV_GUARD_INSTALL}));
     if (map.has_flag("lo"))
       advise.push_back(tracee::loop_entry(SYS_mlock, {map.start.value, map.size()}));
+    if (map.has_flag("sl"))
+      closed.push_back(tracee::loop_entry(kMseal, {map.start.value, map.size(), 0}));
   }
   thread.run(scratch, protect, true, "mprotect");
   const Region* heap = heap_beside_data(space);
@@ -435,6 +459,7 @@ void seal(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
         SYS_madvise, {heap->mapping.start.value, heap->mapping.size(), MADV_DODUMP}));
   thread.run(scratch, advise);
   install_guards(thread, scratch, guard, notes);
+  close_for_good(thread, scratch, closed, notes);
 
   // After the prctl_mm_map the auxiliary vector, which must not overlap the table of the run.
   prctl_mm_map map{};

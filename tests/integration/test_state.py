@@ -122,7 +122,7 @@ def test_stack(workshop: Workshop, way: Way) -> None:
     round_trip(workshop, "stack", way=way)
 
 
-@pytest.mark.parametrize("how", ["pages", "install", "shared", "growsdown"])
+@pytest.mark.parametrize("how", ["pages", "install", "shared", "sealed", "growsdown"])
 @each_way
 def test_guards(workshop: Workshop, way: Way, how: str) -> None:
     round_trip(workshop, "guards", how, way=way)

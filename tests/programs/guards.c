@@ -1,4 +1,4 @@
-// usage: guards pages|install|kept|shared|behind|growsdown. What must fault still faults, and what is beside it is
+// usage: guards pages|install|kept|shared|behind|sealed|growsdown. What must fault still faults, and what is beside it is
 // intact.
 //   pages      PROT_NONE pages beside used ones, as under a thread's stack; content behind PROT_NONE
 //              survives
@@ -7,6 +7,7 @@
 //   kept       the same, and none is removed
 //   shared     guard markers in shared memory and in a mapping of a file
 //   behind     one in shared memory, with content behind it
+//   sealed     mseal: neither protection nor place can be changed
 //   growsdown  a MAP_GROWSDOWN mapping still grows
 #include "selfcheck.h"
 
@@ -18,7 +19,7 @@
 #define MADV_GUARD_REMOVE 103
 #endif
 
-enum { PAGE = 4096 };
+enum { PAGE = 4096, MSEAL = 462 };
 static sigjmp_buf escape;
 
 static void on_fault(int number, siginfo_t* info, void* context) {
@@ -46,7 +47,7 @@ static void* thread_stack(void* guard_address) {
 }
 
 int main(int argc, char** argv) {
-  CHECK(argc == 2, "usage: guards pages|install|kept|shared|behind|growsdown");
+  CHECK(argc == 2, "usage: guards pages|install|kept|shared|behind|sealed|growsdown");
   struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
   MUST(sigaction(SIGSEGV, &action, NULL));
   MUST(sigaction(SIGBUS, &action, NULL));
@@ -70,6 +71,24 @@ int main(int argc, char** argv) {
     MUST(mprotect(area + 3 * PAGE, 3 * PAGE, PROT_READ));
     CHECK(first_difference(area, 9 * PAGE, seed()) < 0, "content at %ld",
           first_difference(area, 9 * PAGE, seed()));
+  } else if (!strcmp(argv[1], "sealed")) {
+    unsigned char* area =
+        mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    MUST(area);
+    fill(area, 4 * PAGE, seed());
+    MUST(mprotect(area + 2 * PAGE, PAGE, PROT_READ));
+    if (syscall(MSEAL, area + PAGE, 2 * PAGE, 0UL)) SKIP("no mseal: %s", strerror(errno));
+    ready();
+    wait_line();
+    CHECK(first_difference(area, 4 * PAGE, seed()) < 0, "content");
+    for (int page = 0; page < 4; page++) {
+      int sealed = page == 1 || page == 2;
+      int result = mprotect(area + page * PAGE, PAGE, PROT_READ);
+      CHECK(sealed ? result == -1 && errno == EPERM : !result, "page %d can%s be changed", page,
+            result ? "not" : "");
+      CHECK(!sealed || munmap(area + page * PAGE, PAGE), "sealed page %d is gone", page);
+    }
+    CHECK(faults(area + 2 * PAGE + 8) && !faults(area + PAGE + 8), "protections");
   } else if (!strcmp(argv[1], "behind")) {
     unsigned char* area =
         mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
