@@ -61,6 +61,7 @@ struct Socket {
   std::string unsent;
   std::size_t unsent_bytes = 0;
   std::vector<std::string> missing;  // what of it does not come back
+  bool has_sent = false;             // known at a save; what has been received may be counted, too
 };
 
 /// Describes a descriptor that was passed along with a message; takes it over.

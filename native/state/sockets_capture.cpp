@@ -136,6 +136,20 @@ void read_unix(const CaptureContext& context, Socket& socket, const LocalSocketI
   if (::stat(path.c_str(), &status) == 0) socket.path_mode = status.st_mode & 07777U;
 }
 
+// Whether data has been sent on a connection, whatever has become of it.
+bool has_sent_data(int own) {
+  // struct tcp_info's tcpi_data_segs_out in <linux/tcp.h>, since Linux 4.6; glibc's has none.
+  constexpr std::size_t kSegmentsAt = 156;
+  std::array<std::byte, 256> info{};
+  socklen_t length = info.size();
+  std::uint32_t segments = 0;
+  if (::getsockopt(own, IPPROTO_TCP, TCP_INFO, info.data(), &length) != 0 ||
+      length < kSegmentsAt + sizeof segments)
+    return false;
+  std::memcpy(&segments, info.data() + kSegmentsAt, sizeof segments);
+  return segments != 0;
+}
+
 tcp_info tcp_info_of(int own) {
   tcp_info info{};
   socklen_t length = sizeof info;
@@ -256,10 +270,13 @@ std::optional<Socket> read_socket(CaptureContext& context, int own, std::uint64_
       return std::nullopt;
     }
     read_unix(context, socket, *diag, own);
+    int unread = 0;
+    socket.has_sent = ::ioctl(own, SIOCOUTQ, &unread) == 0 && unread != 0;
     socket.clients.assign(diag->waiting.begin(), diag->waiting.end());
   } else if (socket.protocol == IPPROTO_TCP) {
     read_tcp(socket, own);
     if (socket.role == SocketRole::connected) read_unsent(socket, own);
+    socket.has_sent = socket.unsent_bytes != 0 || has_sent_data(own);
   }
   socket.options =
       changed_options(context.process, own, {socket.domain, socket.type, socket.protocol},
@@ -311,7 +328,7 @@ class Settler {
     Socket& socket = *named.socket;
     if (socket.domain == AF_UNIX) {
       const auto waits = listening_of_.find(socket.id);
-      if (waits != listening_of_.end()) return wait_for(named, waits->second);
+      if (waits != listening_of_.end()) return settle_waiting(named, waits->second);
       if (socket.type == SOCK_DGRAM) return settle_local_datagrams(named);
       if (!by_id_.contains(socket.peer)) cut(named);
       return;
@@ -329,7 +346,7 @@ class Settler {
     for (const auto& other : sockets_)
       if (other.socket->role == SocketRole::listening &&
           listens_at(*other.socket, socket.peer_name))
-        return wait_for(named, other.socket->id);
+        return settle_waiting(named, other.socket->id);
     cut(named);
   }
 
@@ -369,9 +386,22 @@ class Settler {
     return everywhere && at.substr(at.rfind(':')) == to.substr(std::min(to.rfind(':'), to.size()));
   }
 
-  void wait_for(const NamedSocket& named, std::uint64_t listening) {
-    named.socket->role = SocketRole::waiting;
-    named.socket->peer = listening;
+  // What it has sent lies in a socket to which nothing leads before it is accepted.
+  void settle_waiting(const NamedSocket& named, std::uint64_t listening) {
+    Socket& socket = *named.socket;
+    if (!socket.has_sent) {
+      socket.role = SocketRole::waiting;
+      socket.peer = listening;
+      return;
+    }
+    ++dropped_[listening];
+    context_.report.add(
+        Severity::lost, named.object, std::string(family_name(socket)),
+        fmt::format("what it has sent to {}, which has not accepted the connection yet, cannot be "
+                    "read: the connection comes back as if it had been reset",
+                    far_end(socket)));
+    cut(named);
+    told_.insert(socket.id);
   }
 
   static void cut(const NamedSocket& named) {
@@ -415,7 +445,8 @@ class Settler {
     for (const auto& missing : socket.missing)
       context_.report.add(Severity::changed, named.object, kind, missing);
     // A local connection at its end comes back so, a TCP one with other addresses.
-    if (socket.role == SocketRole::dead && !(socket.ended && socket.domain == AF_UNIX)) {
+    if (socket.role == SocketRole::dead && !told_.contains(socket.id) &&
+        !(socket.ended && socket.domain == AF_UNIX)) {
       const std::string what =
           socket.ended ? "has been closed by it; it comes back so, with other addresses"
                        : (socket.domain == AF_UNIX ? "comes back with its other end closed"
@@ -444,7 +475,9 @@ class Settler {
     const auto inner = std::count_if(sockets_.begin(), sockets_.end(), [&](const auto& other) {
       return other.socket->role == SocketRole::waiting && other.socket->peer == listening.id;
     });
-    return listening.waiting_count > static_cast<std::size_t>(inner);
+    const auto dropped = dropped_.find(listening.id);
+    return listening.waiting_count >
+           static_cast<std::size_t>(inner) + (dropped == dropped_.end() ? 0 : dropped->second);
   }
 
   CaptureContext& context_;
@@ -452,6 +485,9 @@ class Settler {
   std::map<std::uint64_t, Socket*> by_id_;
   std::map<std::uint64_t, std::uint64_t> listening_of_;
   std::set<std::uint64_t> broken_;
+  std::map<std::uint64_t, std::size_t>
+      dropped_;  // by listening socket: connections that do not wait
+  std::set<std::uint64_t> told_;
 };
 
 }  // namespace

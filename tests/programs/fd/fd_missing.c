@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 static int client = -1, server = -1;
 
@@ -43,11 +44,41 @@ static void check_removed(void) {
   CHECK(read(client, &byte, 1) == -1 && errno == EBADF, "read: %s", strerror(errno));
 }
 
+// What a client has sent before it was accepted.
+static void connect_and_send(int family, struct sockaddr* at, socklen_t bytes) {
+  int listening;
+  MUST(listening = socket(family, SOCK_STREAM, 0));
+  MUST(bind(listening, at, bytes));
+  bytes = family == AF_UNIX ? sizeof(struct sockaddr_un) : sizeof(struct sockaddr_in);
+  MUST(getsockname(listening, at, &bytes));
+  MUST(listen(listening, 5));
+  server = listening;
+  MUST(client = socket(family, SOCK_STREAM, 0));
+  MUST(connect(client, at, bytes));
+  put_bytes(client, "request");
+}
+static void unaccepted_tcp(void) {
+  struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  connect_and_send(AF_INET, (struct sockaddr*)&at, sizeof at);
+}
+static void unaccepted_local(void) {
+  struct sockaddr_un at = {.sun_family = AF_UNIX};  // a name of the kernel's choice
+  connect_and_send(AF_UNIX, (struct sockaddr*)&at, sizeof at.sun_family);
+}
+static void check_unaccepted(void) {
+  CHECK(!readable(server), "somebody waits to be accepted");
+  char byte;
+  ssize_t got = recv(client, &byte, 1, 0);
+  CHECK(got == 0 || (got == -1 && errno == ECONNRESET), "recv gives %zd: %s", got, strerror(errno));
+}
+
 int main(int argc, char** argv) {
   static const struct subject subjects[] = {
       {"corked", corked, check_corked},
       {"removed_directory", removed_directory, check_removed},
       {"removed_place", removed_place, check_removed},
+      {"unaccepted_tcp", unaccepted_tcp, check_unaccepted},
+      {"unaccepted_local", unaccepted_local, check_unaccepted},
       {NULL, NULL, NULL}};
   return run_subject(argc, argv, subjects);
 }
