@@ -19,7 +19,7 @@
 #include "base/digest.hpp"
 #include "base/error.hpp"
 #include "base/io.hpp"
-#include "base/signals.hpp"
+#include "base/threads.hpp"
 #include "image/cbor.hpp"
 
 namespace ckpt::image {
@@ -210,7 +210,7 @@ void Reader::verify_memory(
   std::atomic<bool> stop{false};
   std::mutex mutex;
   std::condition_variable finished;
-  std::optional<Error> problem;
+  std::exception_ptr problem;
   unsigned running = 0;
 
   const auto work = [&] {
@@ -226,9 +226,9 @@ void Reader::verify_memory(
                extent.start);
         done += extent.size_bytes;
       }
-    } catch (const Error& error) {
+    } catch (...) {
       const std::scoped_lock lock(mutex);
-      if (!problem) problem = error;
+      if (!problem) problem = std::current_exception();
       stop = true;
     }
     const std::scoped_lock lock(mutex);
@@ -240,16 +240,14 @@ void Reader::verify_memory(
     running = 1;
     work();
   } else {
-    std::vector<std::thread> threads;
     const unsigned count = std::clamp(std::thread::hardware_concurrency(), 1U, 8U);
     running = count;
-    {
-      const SignalsBlocked blocked;
-      for (unsigned i = 0; i < count; ++i) threads.emplace_back(work);
-    }
+    auto threads = start_threads(count, work);
+    if (threads.empty()) work();
     bool cancelled = false;
     std::exception_ptr thrown;  // by progress(): the threads must end before anybody sees it
     std::unique_lock lock(mutex);
+    running -= count - std::max(1U, static_cast<unsigned>(threads.size()));
     while (running > 0) {
       if (progress && !cancelled) {
         lock.unlock();
@@ -269,7 +267,7 @@ void Reader::verify_memory(
     if (thrown) std::rethrow_exception(thrown);
     if (cancelled && !problem) fail(ErrorKind::interrupted, "interrupted");
   }
-  if (problem) throw Error(*problem);
+  if (problem) std::rethrow_exception(problem);
 }
 
 }  // namespace ckpt::image

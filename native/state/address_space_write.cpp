@@ -14,7 +14,7 @@
 #include "base/digest.hpp"
 #include "base/error.hpp"
 #include "base/fault.hpp"
-#include "base/signals.hpp"
+#include "base/threads.hpp"
 #include "state/address_space.hpp"
 
 namespace ckpt::state {
@@ -182,22 +182,18 @@ class Crew {
   }
 
   std::vector<std::thread> hire() {
-    std::vector<std::thread> helpers;
     const auto most =
         std::min<std::uint64_t>(std::clamp(std::thread::hardware_concurrency(), 1U, kMostThreads),
                                 total_ / kProgressBytes + 1);
-    const SignalsBlocked blocked;
-    for (std::uint64_t i = 1; i < most; ++i)
-      helpers.emplace_back([this] {
-        try {
-          Mover mover(context_, writer_);
-          for (std::size_t chunk = next_++; chunk < chunks_.size() && !stop_; chunk = next_++)
-            if (!chunks_[chunk].executable) take(mover, chunk);
-        } catch (...) {
-          failed(std::current_exception());
-        }
-      });
-    return helpers;
+    return start_threads(static_cast<unsigned>(most - 1), [this] {
+      try {
+        Mover mover(context_, writer_);
+        for (std::size_t chunk = next_++; chunk < chunks_.size() && !stop_; chunk = next_++)
+          if (!chunks_[chunk].executable) take(mover, chunk);
+      } catch (...) {
+        failed(std::current_exception());
+      }
+    });
   }
 
   void report() {
