@@ -171,7 +171,7 @@ ObjectRef Objects::keep(int fd, const std::string& path, bool executable) {
     fault_point("save-objects");
     // The name must be the digest of what is in the store, even if the file changes meanwhile.
     PendingFile copy(place(object.hash, object.name), true, mode);
-    copy_content(fd, copy.fd(), object.size_bytes, path);
+    copy_content(fd, copy.fd(), object.size_bytes, fmt::format("{} into {}", path, directory_));
     std::uint64_t copied_bytes = 0;
     if (digest_file(copy.fd(), copy.path(), copied_bytes) != object.hash)
       fail(ErrorKind::files, "{}: it changed while it was being copied: save again", path);

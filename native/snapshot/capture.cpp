@@ -474,10 +474,7 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
   return result;
 }
 
-}  // namespace
-
-CaptureResult capture(const CaptureRequest& request) {
-  fault_point("save-begin");
+CaptureResult capture_or_undo(const CaptureRequest& request) {
   if (request.threads.empty()) fail(ErrorKind::usage, "no threads to save");
   if (!request.overwrite && ::access(request.output.c_str(), F_OK) == 0)
     fail(ErrorKind::exists, "{} exists already", request.output);
@@ -494,6 +491,22 @@ CaptureResult capture(const CaptureRequest& request) {
   } catch (...) {
     context.objects.take_back(std::move(store));
     throw;
+  }
+}
+
+}  // namespace
+
+CaptureResult capture(const CaptureRequest& request) {
+  fault_point("save-begin");
+  try {
+    return capture_or_undo(request);
+  } catch (const Error& error) {
+    if (error.error_number() != ENOSPC && error.error_number() != EDQUOT) throw;
+    throw Error(error.kind(),
+                fmt::format("{}: make room there, or choose another place for the snapshot and its "
+                            "store",
+                            error.what()),
+                error.error_number());
   }
 }
 
