@@ -261,9 +261,9 @@ Addr find_free_place(const std::vector<proc::Mapping>& now, const AddressSpace& 
   for (const auto& region : space.regions) {
     taken.push_back({region.mapping.start, region.mapping.end});
   }
-  // What stays there must not be in the way of a heap that grows.
+  // What stays there must not be in the way of a heap that grows, which need not end with a page.
   constexpr std::uint64_t kHeapRoom = 1U << 30U;
-  taken.push_back({space.bounds.start_brk, space.bounds.brk + kHeapRoom});
+  taken.push_back({space.bounds.start_brk, Addr{page_up(space.bounds.brk.value)} + kHeapRoom});
   std::sort(taken.begin(), taken.end());
   constexpr std::uint64_t kMargin = 1U << 20U;
   Addr candidate{0x10000000};

@@ -229,5 +229,14 @@ TEST(Record, WhatCannotBeIsDamage) {
   }
 }
 
+TEST(FreePlace, IsAPageBehindAHeapThatEndsWithinOne) {
+  state::AddressSpace space;
+  space.bounds.start_brk = Addr{0xc71c000};
+  space.bounds.brk = Addr{0xc71cd40};
+  const Addr place = state::find_free_place({}, space, kPageSize);
+  EXPECT_GT(place, space.bounds.brk);
+  EXPECT_EQ(place.value % kPageSize, 0U);
+}
+
 }  // namespace
 }  // namespace ckpt::snapshot
