@@ -7,7 +7,7 @@ packages_build=(
 )
 packages_demo=(python3-pexpect)
 packages_test=(
-  bc clang clang-format clang-tidy clang-tools elfutils fish gawk groff-base less libc6-dbg libclang-rt-dev
+  bc btrfs-progs clang clang-format clang-tidy clang-tools elfutils fish gawk groff-base less libc6-dbg libclang-rt-dev
   libgtest-dev libjemalloc2 lldb make musl-tools mypy nginx-light nscd patch procps python3-hypothesis python3-pexpect python3-pip
   python3-pytest python3-pytest-xdist python3-setuptools python3-venv python3-wheel redis-server
   sqlite3 strace tcsh util-linux vim-tiny zsh

@@ -1,22 +1,25 @@
 """Savers that lack what they need: space, descriptors, memory, threads. Each says so in one line; the program goes on, and the store
-is as it was.
+is as it was. And restorers that may start no threads or processes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import re
 import resource
 import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support.attack import TIMES
+from support.attack import TIMES, Ordinary
 from support.checkpoint import Workshop, passed
-from support.processes import Running, as_root, let_go, wait_until
+from support.processes import Running, as_root, everybody, let_go, wait_until
 
 pytestmark = pytest.mark.timeout(400 * TIMES)
 
@@ -26,25 +29,30 @@ def everything_in(store: Path) -> set[tuple[str, int]]:
     return {(str(path.relative_to(store)), path.stat().st_size) for path in store.rglob("*") if path.is_file()}
 
 
-def fails_cleanly(
-    workshop: Workshop, running: Running, store: Path, *, before_exec: Callable[[], None] | None = None, stack: bool = False
-) -> bool:
-    """A save that may fail. Whether it did; if so, nothing is there that was not there before. `stack`: it has little of it."""
+def failure(workshop: Workshop, running: Running, store: Path, *, stack: bool = False, **more: Any) -> str | None:
+    """What a save that may fail says of that; None if it did not. If it did, nothing is there that was not there before.
+    `stack`: it has little of it.
+    """
     before = everything_in(store) if store.exists() else set()
     image = workshop.new_image()
-    saved = workshop.try_save(running.pid, image, "--store", store, before_exec=before_exec)
+    saved = workshop.try_save(running.pid, image, "--store", store, **more)
     let_go(running.pid)
     if saved.result.status == 0:
         image.unlink()
-        return False
+        return None
     assert not image.exists()
     if saved.result.status == -signal.SIGSEGV and stack:
-        return True  # the kernel has ended it, for lack of a stack: it could take nothing back
+        return ""  # the kernel has ended it, for lack of a stack: it could take nothing back
     # What the dynamic linker says when it has not even begun.
     assert saved.result.status == 1 or saved.result.status == 127, f"{saved.result}"
     assert len(saved.result.errors.splitlines()) == 1, f"{saved.result}"
     assert (everything_in(store) if store.exists() else set()) == before
-    return True
+    return saved.result.errors
+
+
+def fails_cleanly(workshop: Workshop, running: Running, store: Path, **more: Any) -> bool:
+    """Whether a save that may fail did."""
+    return failure(workshop, running, store, **more) is not None
 
 
 @pytest.fixture
@@ -96,10 +104,66 @@ def test_full_disks(workshop: Workshop, running: Running) -> None:
         place = workshop.directory / f"disk-{size_kib}"
         small_disk(place, size_kib)
         try:
-            failed += fails_cleanly(workshop, running, place / "store")
+            line = failure(workshop, running, place / "store")
         finally:
             subprocess.run(["umount", place], check=True)
+        if line is not None:
+            assert str(place) in line and "(ENOSPC): make room there" in line, line
+            failed += 1
     assert failed > 3
+
+
+def mounted(*words: str | Path) -> str:
+    """Why it cannot be mounted, "" if it is."""
+    done = subprocess.run(["mount", *words], capture_output=True, text=True)
+    return done.stderr.strip().splitlines()[0] if done.returncode else ""
+
+
+@contextlib.contextmanager
+def quota(place: Path, user: int, kib: int) -> Iterator[Path]:
+    """A directory of the user's, who may not fill more of it: of a tmpfs (since Linux 6.6) or, where that knows no quotas, of a
+    btrfs in a file.
+    """
+    place.mkdir()
+    options = f"size=100m,usrquota,usrquota_block_hardlimit={kib}k"
+    reasons = mounted("-t", "tmpfs", "-o", options, "none", place)
+    directory = place
+    if reasons and not shutil.which("mkfs.btrfs"):
+        pytest.skip(f"no file system with a quota: tmpfs: {reasons}; no mkfs.btrfs")
+    if reasons:
+        content = place.with_suffix(".btrfs")
+        with open(content, "wb") as stream:
+            stream.truncate(200 << 20)
+        subprocess.run(["mkfs.btrfs", "-q", content], check=True, capture_output=True)
+        if reason := mounted("-o", "loop", content, place):
+            pytest.skip(f"no file system with a quota: tmpfs: {reasons}; btrfs: {reason}")
+    try:
+        if reasons:
+            directory = place / "limited"
+            for words in (["quota", "enable", place], ["subvolume", "create", directory], ["qgroup", "limit", f"{kib}K", directory]):
+                subprocess.run(["btrfs", *words], check=True, capture_output=True)
+        os.chown(directory, user, user)
+        yield directory
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.skipif(not as_root(), reason="only root may mount a file system with a quota")
+def test_quotas(ordinary: Ordinary) -> None:
+    """As on a full disk; but it is the user's share that is used up."""
+    workshop, user = ordinary.workshop, ordinary.user
+    assert user is not None
+    running = workshop.start_program("storm", user=user)
+    failed = 0
+    for kib in (100, 400, 1000, 1800, 2400, 20_000):
+        with quota(workshop.directory / f"quota-{kib}", user, kib) as place:
+            line = failure(workshop, running, place / "store", user=user)
+        if line is not None:
+            assert str(place) in line and "(EDQUOT): make room there" in line, line
+            failed += 1
+    assert 3 < failed < 6
+    running.send()
+    passed(running.finish(), running.nonce)
 
 
 @pytest.mark.skipif(not as_root(), reason="only root may mount a small file system")
@@ -220,3 +284,44 @@ def test_a_full_table_of_descriptors(workshop: Workshop) -> None:
         restart = workshop.restart(saved.image)
         restart.send()
         passed(restart.finish(), running.nonce)
+
+
+def tasks_of_user(user: int) -> int:
+    """How many threads there are of all processes of a user: what RLIMIT_NPROC limits."""
+    count = 0
+    for pid in everybody():
+        with contextlib.suppress(OSError):
+            if os.stat(f"/proc/{pid}").st_uid == user:
+                count += len(os.listdir(f"/proc/{pid}/task"))
+    return count
+
+
+def test_no_more_processes(ordinary: Ordinary) -> None:
+    """A saver needs none; a restorer makes those of the program or says so."""
+    workshop, user = ordinary.workshop, ordinary.user
+
+    def at_most(count: int) -> Callable[[], None]:
+        return lambda: resource.setrlimit(resource.RLIMIT_NPROC, (count, count))
+
+    # So large that several threads write it and check it, where there are several.
+    running = workshop.start_program("large", "40", user=user, environment={"CKPT_TEST_THREADS": "3"})
+    saved = workshop.save(running.pid, before_exec=at_most(0), user=user)
+    running.send()
+    passed(running.finish(), running.nonce)
+    others = tasks_of_user(os.getuid() if user is None else user)
+    refused = 0
+    for count in (0, *range(others, others + 7), others + 1000):
+        restart = workshop.restart(saved.image, before_exec=at_most(count), user=user)
+        restart.send(may_have_ended=True)
+        result = restart.finish()
+        if result.status != 125:
+            passed(result, running.nonce)
+            # It has three threads, and the restorer is there, too. Of one's own processes others may have ended meanwhile.
+            assert user is None or count > others + 3
+            continue
+        assert not result.output and len(result.errors.splitlines()) == 1, f"{result}"
+        said = r"ckpt-restart: create a (process|thread): .*\(EAGAIN\): the user may have no more .*\n"
+        assert re.fullmatch(said, result.errors), f"{result}"
+        assert count < others + 1000, f"{result}"
+        refused += 1
+    assert refused

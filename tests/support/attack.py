@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -15,9 +16,19 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from .checkpoint import Workshop
+
 SEED = int(os.environ.get("CKPT_ATTACK_SEED", "1"))
 TIMES = int(os.environ.get("CKPT_ATTACK_TIMES", "1"))
 MOST_RESIDENT_KIB = 400 << 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Ordinary:
+    """A workshop of an ordinary user, as whom (`user`) root has to start everything in it."""
+
+    workshop: Workshop
+    user: int | None
 
 
 def harmless(text: str) -> None:
