@@ -491,7 +491,9 @@ void renew_register(unsigned long long& value, const threads::IdMap& ids) {
 void enter_stub(state::ThreadState& thread, const std::optional<threads::FoundBoundary>& boundary) {
   if (!boundary) return;
   auto& counter = thread.registers.rip;
-  counter = threads::place_beside(Addr{counter}, boundary->patches, boundary->moved).value;
+  counter = threads::place_beside(Addr{counter}, boundary->patches, boundary->moved,
+                                  state::calls_again(thread))
+                .value;
 }
 
 void renew_copies(state::ThreadState& thread, const tracee::Memory& memory,

@@ -223,6 +223,12 @@ void prepare_restart(ThreadState& state, bool deliverable, bool same_process) {
     registers.rax = static_cast<std::uint64_t>(kRestartNoHand);
 }
 
+bool calls_again(const ThreadState& state) {
+  const auto result = static_cast<std::int64_t>(state.registers.rax);
+  return static_cast<std::int64_t>(state.registers.orig_rax) >= 0 && result <= kRestartSystem &&
+         result >= kRestartNoHand;
+}
+
 tracee::GoingOn going_on(const CaptureContext& context, Tid lwp, const tracee::Registers& registers,
                          std::uint64_t mask) {
   const proc::Status status = context.process.status(lwp);
@@ -233,10 +239,8 @@ tracee::GoingOn going_on(const CaptureContext& context, Tid lwp, const tracee::R
   prepare_restart(state, ((status.pending | status.shared_pending) & handled) != 0, false);
   tracee::GoingOn to;
   to.registers = state.registers;
+  if (!calls_again(state)) return to;
   const auto result = static_cast<std::int64_t>(to.registers.rax);
-  const bool interrupted = static_cast<std::int64_t>(to.registers.orig_rax) >= 0 &&
-                           result <= kRestartSystem && result >= kRestartNoHand;
-  if (!interrupted) return to;
   constexpr std::uint64_t kSyscallBytes = 2;
   to.behind_call = Addr{to.registers.rip};
   to.registers.rip -= kSyscallBytes;

@@ -79,6 +79,9 @@ void ask(CaptureContext& context, ThreadState& state, tracee::RemoteThread& thre
 /// knows how to go on by itself with calls that have a time-out.
 void prepare_restart(ThreadState& state, bool deliverable, bool same_process);
 
+/// Whether the kernel makes a call again when the thread goes on with these registers.
+bool calls_again(const ThreadState& state);
+
 /// How a stopped thread goes on if nobody holds it any more after it has run calls for us.
 tracee::GoingOn going_on(const CaptureContext& context, Tid lwp, const tracee::Registers& registers,
                          std::uint64_t mask);

@@ -278,14 +278,17 @@ std::optional<MadeStub> make_stub(const PlannedStub& planned, Addr to, Addr flig
 }
 
 Addr place_beside(Addr counter, std::span<const BoundaryPatch> patches,
-                  std::span<const MovedCode> moved) {
+                  std::span<const MovedCode> moved, bool calls_again) {
   const bool inside = std::any_of(patches.begin(), patches.end(), [&](const BoundaryPatch& patch) {
     return counter.value > patch.address && counter.value < patch.address + kPatchBytes;
   });
-  const auto found = std::find_if(moved.begin(), moved.end(), [&](const MovedCode& one) {
-    return one.original == counter.value;
-  });
-  return inside && found != moved.end() ? Addr{found->at} : counter;
+  std::optional<Addr> found;
+  for (const MovedCode& one : moved) {
+    if (one.original != counter.value) continue;
+    // A stub that leads on to a result does so right behind its `syscall`, before all else.
+    if (!found || (calls_again && one.at < found->value)) found = Addr{one.at};
+  }
+  return inside ? found.value_or(counter) : counter;
 }
 
 std::optional<Addr> original_place(Addr counter, std::span<const MovedCode> moved) {

@@ -76,9 +76,11 @@ std::optional<MadeStub> make_stub(const PlannedStub& planned, Addr to, Addr flig
 /// The most bytes that one takes.
 inline constexpr std::size_t kStubBytes = 96;
 
-/// Where a thread at `counter` goes on: itself unless it is within one of `patches`.
+/// Where a thread at `counter` goes on: itself unless it is within one of `patches`. `calls_again`:
+/// it stands behind a `syscall` that the kernel makes again, which must stand before that place,
+/// too; else it has its result, which is not translated.
 Addr place_beside(Addr counter, std::span<const BoundaryPatch> patches,
-                  std::span<const MovedCode> moved);
+                  std::span<const MovedCode> moved, bool calls_again = false);
 /// The library's own instruction for one of a stub's; nothing for others.
 std::optional<Addr> original_place(Addr counter, std::span<const MovedCode> moved);
 

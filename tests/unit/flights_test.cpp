@@ -73,6 +73,12 @@ TEST(Places, LeadThereAndBack) {
   EXPECT_EQ(place_beside(Addr{0x1002}, patches, moved), Addr{0x900e});
   EXPECT_EQ(place_beside(Addr{0x1003}, patches, moved), Addr{0x1003});
   EXPECT_EQ(place_beside(Addr{0x1008}, patches, moved), Addr{0x1008});  // is as it was
+  EXPECT_EQ(place_beside(Addr{0x1002}, patches, moved, true), Addr{0x900e});
+  // It leads on to a result: only there is a `syscall` before.
+  const std::array<MovedCode, 3> leads_on = {
+      {{0x9000, 0x1000}, {0x9013, 0x1002}, {0x900e, 0x1002}}};
+  EXPECT_EQ(place_beside(Addr{0x1002}, patches, leads_on), Addr{0x9013});
+  EXPECT_EQ(place_beside(Addr{0x1002}, patches, leads_on, true), Addr{0x900e});
   EXPECT_EQ(original_place(Addr{0x900e}, moved), Addr{0x1002});
   EXPECT_FALSE(original_place(Addr{0x9001}, moved).has_value());
 }
