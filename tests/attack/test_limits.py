@@ -266,16 +266,18 @@ def test_memory_cgroup(workshop: Workshop, running: Running, memory_group: Path)
     let_go(running.pid)
 
 
-def test_a_full_table_of_descriptors(workshop: Workshop) -> None:
-    """Of the program that is saved: nothing of ours needs one there. It is restored with all of them."""
+@pytest.mark.parametrize("variant", ["", ".static"], ids=["pie", "static"])
+def test_a_full_table_of_descriptors(workshop: Workshop, variant: str) -> None:
+    """Of the program that is saved: nothing of ours needs one there. It is restored with all of them by who may have more, and
+    refused by who may not.
+    """
     most = 1024
-    fill = (
-        "import os, resource, sys; most = int(sys.argv[1]); resource.setrlimit(resource.RLIMIT_NOFILE, (most, most)); "
-        "[os.dup2(0, fd) for fd in range(3, most)]; os.execv(sys.argv[2], sys.argv[2:])"
-    )
-    running = workshop.start(["/usr/bin/python3", "-c", fill, str(most), workshop.program("memory_digest", ".static")])
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+    running = workshop.start([workshop.program("fd_full", variant), str(most)], environment={"CKPT_TEST_THREADS": "3"})
     running.ready()
-    assert len(os.listdir(f"/proc/{running.pid}/fd")) == most
     saved = workshop.save(running.pid)
     assert len(os.listdir(f"/proc/{running.pid}/fd")) == most
     running.send()
@@ -284,6 +286,8 @@ def test_a_full_table_of_descriptors(workshop: Workshop) -> None:
         restart = workshop.restart(saved.image)
         restart.send()
         passed(restart.finish(), running.nonce)
+    line = workshop.refused(saved.image, before_exec=limited)
+    assert "too many open files" in line and "RLIMIT_NOFILE" in line, line
 
 
 def tasks_of_user(user: int) -> int:
