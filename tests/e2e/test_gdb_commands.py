@@ -218,7 +218,7 @@ def test_tab_completion(scene: Scene) -> None:
     assert gdb.complete("ckpt save -fo") == ["ckpt save -force"]
     assert gdb.complete("ckpt restore -no") == ["ckpt restore -no-session"]
     assert set(gdb.complete("ckpt restore -std")) == {"-stdin", "-stdout", "-stderr"}
-    assert set(gdb.complete("ckpt save -")) == {"-force", "-m", "-o", "-strict"}
+    assert set(gdb.complete("ckpt save -")) == {"-force", "-m", "-o", "-strict", "-verbose"}
     # Expressions, wherever they stand.
     for before in ("ckpt print ", "ckpt print -json ", "ckpt find ", "ckpt restore -set ", "ckpt diff zebra zebra "):
         assert gdb.complete(f"{before}watch") == [f"{before}watched"], before
