@@ -114,6 +114,14 @@ std::string ProcessDir::comm(Tid thread) const {
   return name;
 }
 
+bool ProcessDir::is_kernel_worker(Tid thread) const {
+  constexpr std::uint32_t kIoWorker = 0x10;  // PF_IO_WORKER: any thread may have such a name
+  const auto text = try_read_file(path(fmt::format("task/{}/stat", thread)));
+  if (!text) return false;
+  const Stat stat = parse_stat(*text);
+  return stat.comm.starts_with("iou-") && (stat.flags & kIoWorker) != 0;
+}
+
 std::string ProcessDir::read(const std::string& name) const {
   return about_process(pid_, [&] { return read_file(path(name), 1U << 30U); });
 }

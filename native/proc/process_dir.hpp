@@ -47,6 +47,9 @@ class ProcessDir {
   [[nodiscard]] std::vector<Mapping> detailed_mappings() const;
   [[nodiscard]] FdInfo fdinfo(int fd) const;
   [[nodiscard]] std::string comm(Tid thread) const;
+  /// A thread that the kernel has made itself, for an io_uring. It stands among the program's, but
+  /// runs none of its code, and a tracer that waits for it waits for ever.
+  [[nodiscard]] bool is_kernel_worker(Tid thread) const;
   [[nodiscard]] std::string read(const std::string& name) const;
   [[nodiscard]] std::optional<std::string> link(const std::string& name) const;
   [[nodiscard]] UniqueFd open(const std::string& name, int flags) const;

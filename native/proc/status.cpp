@@ -114,6 +114,7 @@ Stat parse_stat(std::string_view text) {
         stat.tty_device = static_cast<std::uint32_t>(number<std::int64_t>(word, kFile, shown));
         break;
       case 8: stat.foreground_group = number<Tid>(word, kFile, shown); break;
+      case 9: stat.flags = number<std::uint32_t>(word, kFile, shown); break;
       case 22: stat.start_time_ticks = number<std::uint64_t>(word, kFile, shown); break;
       case 26: stat.start_code = address(); break;
       case 27: stat.end_code = address(); break;

@@ -49,6 +49,7 @@ struct Stat {
   Tid session = 0;
   std::uint64_t tty_device = 0;
   Tid foreground_group = 0;  // of that terminal; -1 without one
+  std::uint32_t flags = 0;   // PF_*, <linux/sched.h>
   std::uint64_t start_time_ticks = 0;
   int exit_signal = 0;  // what its parent gets when it ends
   Addr start_code, end_code, start_stack;

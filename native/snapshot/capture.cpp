@@ -92,7 +92,7 @@ void add_newborn_threads(const CaptureContext& context, std::vector<ThreadState>
   }
   for (const Tid lwp : context.process.threads()) {
     if (known.count(lwp) != 0) continue;
-    if (context.process.comm(lwp).starts_with("iou-")) continue;  // a worker of io_uring
+    if (context.process.is_kernel_worker(lwp)) continue;
     if (!stopped_under_us(context, lwp))
       fail(ErrorKind::refused, "thread {}: it is not stopped under this debugger", lwp);
     ThreadState state = look_at_thread(context, lwp);
@@ -108,6 +108,7 @@ std::vector<ThreadState> look_at_threads(const CaptureContext& context,
     ThreadState state = look_at_thread(context, wanted.lwp);
     state.number = wanted.number;
     state.pthread = wanted.pthread;
+    if (context.process.is_kernel_worker(wanted.lwp)) continue;  // newer GDBs list it
     if (wanted.held_signal != 0 && state.stop_info &&
         state.stop_info->si_signo == wanted.held_signal)
       state.held_signal = wanted.held_signal;

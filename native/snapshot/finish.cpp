@@ -64,7 +64,8 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
   const Tid pid = tids.front();
   const proc::ProcessDir process(pid);
   const tracee::Memory memory(pid);
-  const auto present = process.threads();
+  auto present = process.threads();
+  std::erase_if(present, [&](Tid tid) { return process.is_kernel_worker(tid); });
   if (!std::is_permutation(present.begin(), present.end(), tids.begin(), tids.end()))
     fail(ErrorKind::refused, "process {}: its {} threads are not those that were restored", pid,
          present.size());
@@ -132,8 +133,9 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
 }
 
 void kill_with_tracer(Tid pid) {
-  for (const Tid tid : proc::ProcessDir(pid).threads())
-    tracee::set_options(tid, debugger_options(false));
+  const proc::ProcessDir process(pid);
+  for (const Tid tid : process.threads())
+    if (!process.is_kernel_worker(tid)) tracee::set_options(tid, debugger_options(false));
 }
 
 }  // namespace ckpt::snapshot

@@ -302,8 +302,10 @@ void note_own_calls(state::CaptureContext& context, std::span<const threads::Map
 std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& context) {
   auto boundary = threads::find_boundary(context.process.mappings(), context.memory);
   if (!boundary) return boundary;
-  for (const Tid tid : context.process.threads())
-    if (tid != context.process.pid() || !context.process.main_ended()) step_out(tid, *boundary);
+  for (const Tid tid : context.process.threads()) {
+    if (tid == context.process.pid() && context.process.main_ended()) continue;
+    if (!context.process.is_kernel_worker(tid)) step_out(tid, *boundary);
+  }
   context.hidden.push_back(boundary->mapping);
   for (const auto& patch : boundary->patches) {
     const auto bytes = std::as_bytes(std::span(patch.original)).first(threads::kPatchBytes);

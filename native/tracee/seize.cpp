@@ -82,6 +82,7 @@ bool Seized::seize_new_threads() {
   bool any = false;
   for (const Tid tid : process.threads()) {
     if (std::find(threads_.begin(), threads_.end(), tid) != threads_.end()) continue;
+    if (process.is_kernel_worker(tid)) continue;
     const unsigned long options = PTRACE_O_TRACESYSGOOD;
     // NOLINTNEXTLINE(performance-no-int-to-ptr): ptrace's ABI
     if (::ptrace(PTRACE_SEIZE, tid, nullptr, reinterpret_cast<void*>(options)) != 0) {
@@ -89,9 +90,7 @@ bool Seized::seize_new_threads() {
       if ((tid != pid_ || process.main_ended()) &&
           (error_number == ESRCH || has_ended(process, tid)))
         continue;
-      // Workers of io_uring stand among the threads but cannot be traced, nor run user code.
-      const auto name = try_read_file(process.path(fmt::format("task/{}/comm", tid)));
-      if (name && name->starts_with("iou-")) continue;
+      if (process.is_kernel_worker(tid)) continue;  // made just now
       explain_refusal(pid_, error_number);
     }
     threads_.push_back(tid);

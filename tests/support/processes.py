@@ -40,10 +40,12 @@ def wait_until(condition: Callable[[], bool], what: Callable[[], str] | str, tim
 
 
 def threads_of(pid: int) -> list[int]:
-    """The thread ids of `pid` in the order in which the threads were made; empty when it is gone."""
+    """The thread ids of `pid` in the order in which the threads were made; empty when it is gone. Without those that the
+    kernel has made itself, for an io_uring."""
     try:
         # Not by number: ids begin again at the low ones now and then.
-        return [int(tid) for tid in os.listdir(f"/proc/{pid}/task")]
+        tids = [int(tid) for tid in os.listdir(f"/proc/{pid}/task")]
+        return [tid for tid in tids if not read_text(f"/proc/{pid}/task/{tid}/comm").startswith("iou-")]
     except OSError:
         return []
 
