@@ -1,6 +1,6 @@
-// parts: has a child process, a connection with it, and an io_uring, to show what a fidelity report
+// parts: has a child process, a connection with it, and a userfaultfd, to show what a fidelity report
 // looks like. (Its pipe, its timer and its epoll set come back: they are not in the report.)
-#include <linux/io_uring.h>
+#include <linux/userfaultfd.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -33,8 +33,7 @@ int main(void) {
   pipe(ends);
   struct epoll_event event = {.events = EPOLLIN};
   epoll_ctl(events, EPOLL_CTL_ADD, timerfd_create(0, 0), &event);
-  struct io_uring_params parameters = {0};
-  syscall(SYS_io_uring_setup, 4, &parameters);
+  syscall(SYS_userfaultfd, UFFD_USER_MODE_ONLY);
   ready();
   return 0;
 }

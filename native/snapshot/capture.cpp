@@ -24,10 +24,12 @@
 #include "snapshot/kernel_pages.hpp"
 #include "snapshot/machine.hpp"
 #include "state/address_space.hpp"
+#include "state/aio.hpp"
 #include "state/children.hpp"
 #include "state/clocks.hpp"
 #include "state/descriptors.hpp"
 #include "state/huge_pages.hpp"
+#include "state/io_uring.hpp"
 #include "state/process.hpp"
 #include "state/quiet_open.hpp"
 #include "state/signals.hpp"
@@ -60,6 +62,7 @@ struct Captured {
   std::vector<state::EndedChild> children;
   state::SysvObjects sysv;
   state::ClockState clocks;
+  std::vector<state::AioContext> aio;
   state::AddressSpace space;
   state::DescriptorTable descriptors;
   state::KeptFile program;
@@ -105,10 +108,10 @@ std::vector<ThreadState> look_at_threads(const CaptureContext& context,
                                          const CaptureRequest& request) {
   std::vector<ThreadState> threads;
   for (const auto& wanted : request.threads) {
+    if (context.process.is_kernel_worker(wanted.lwp)) continue;  // newer GDBs list it
     ThreadState state = look_at_thread(context, wanted.lwp);
     state.number = wanted.number;
     state.pthread = wanted.pthread;
-    if (context.process.is_kernel_worker(wanted.lwp)) continue;  // newer GDBs list it
     if (wanted.held_signal != 0 && state.stop_info &&
         state.stop_info->si_signo == wanted.held_signal)
       state.held_signal = wanted.held_signal;
@@ -222,6 +225,7 @@ Answers interrogate(CaptureContext& context, Captured& captured,
   const tracee::Scratch scratch = main.make_scratch(kScratchBytes);
   try {
     fault_point("save-scratch");
+    state::wait_for_rings(context, main, scratch, false);
     state::ask(context, first, main, scratch);
     if (main.has_queued_signal()) first.held_signal = 0;  // its queue is looked at later
     for (std::size_t i = first_index + 1; i < captured.threads.size(); ++i) {
@@ -237,6 +241,7 @@ Answers interrogate(CaptureContext& context, Captured& captured,
       if (thread.has_queued_signal()) state.held_signal = 0;
     }
     fault_point("save-threads");
+    state::wait_for_rings(context, main, scratch, true);
     captured.signals = state::capture_signals(context, main, scratch);
     captured.process = state::capture_process(context, main, scratch);
     captured.children = state::capture_children(context, main, scratch, captured.signals);
@@ -390,6 +395,7 @@ Json make_record(const CaptureRequest& request, const CaptureContext& context,
           {"children", state::children_to_json(captured.children)},
           {"sysv", state::sysv_objects_to_json(captured.sysv)},
           {"clocks", state::clocks_to_json(captured.clocks)},
+          {"aio", state::aio_to_json(captured.aio)},
           {"terminal", request.terminal},
           {"terminal_size", state::read_terminal_size(context.process)},
           {"terminal_input", state::input_to_json(captured.input)},
@@ -439,6 +445,7 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
   captured.descriptors = state::capture_descriptors(context);
   captured.input =
       state::capture_input(context, state::open_terminal(context.process), request.input);
+  captured.aio = state::capture_aio(context);
   captured.program = keep_program(context);
   captured.space = state::examine(
       context,

@@ -105,7 +105,7 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
                       options_for_filters(snapshot.threads.front()));
     state::start_timers(main, scratch, memory, snapshot.timers, all_queued(snapshot));
     tracee::RemoteCalls calls(main, memory, scratch.data, scratch.data_bytes, 0);
-    state::start_timerfds(calls, snapshot.descriptors);
+    state::start_descriptions(calls, snapshot.descriptors);
     fault_point("restore-timers");
     finish_privileges(snapshot, 0, main, scratch, memory);
     main.checked_call(

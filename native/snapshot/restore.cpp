@@ -24,6 +24,7 @@
 #include "snapshot/ids.hpp"
 #include "snapshot/kernel_pages.hpp"
 #include "snapshot/machine.hpp"
+#include "state/aio.hpp"
 #include "state/creation.hpp"
 #include "state/huge_pages.hpp"
 #include "state/name_cache.hpp"
@@ -352,6 +353,7 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   state::place_descriptors(main, scratch, snapshot.descriptors, opened.table, opened.descriptions);
   state::link_descriptors(calls, snapshot.descriptors, id_change, files.original_runs(),
                           result.notes);
+  state::restore_aio(calls, memory, snapshot.aio, result.notes);
   fault_point("restore-files");
 
   const FreshIds ids{{pid, ::getpid(), options.own_process_group ? pid : ::getpgrp(), ::getsid(0)},

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <set>
 #include <system_error>
@@ -36,6 +37,22 @@ auto reading(const std::string& path, Function function) {
       error.add_context(path);
     throw;
   }
+}
+
+// What the kernel maps itself goes where memory is reserved for it, and nowhere else.
+void check_reserved(const Snapshot& snapshot) {
+  const auto check = [&](Addr start, std::uint64_t size_bytes) {
+    const auto& regions = snapshot.space.regions;
+    const bool reserved = std::any_of(regions.begin(), regions.end(), [&](const auto& region) {
+      return region.backing == state::Backing::lost && region.mapping.start == start &&
+             region.mapping.size() == size_bytes;
+    });
+    if (!reserved) image::damaged("the place of a ring");
+  };
+  for (const auto& context : snapshot.aio) check(context.id, context.size_bytes);
+  for (const auto& description : snapshot.descriptors.descriptions)
+    if (const auto* ring = std::get_if<state::IoUring>(&description.details))
+      for (const auto& map : ring->mappings) check(map.start, map.size_bytes);
 }
 
 using Written = state::FileSource::Written;
@@ -106,7 +123,9 @@ Snapshot::Snapshot(image::Reader opened) : reader(std::move(opened)) {
       terminal_input = state::input_from_json(record.at("terminal_input"));
     if (record.contains("children")) children = state::children_from_json(record.at("children"));
     if (record.contains("sysv")) sysv = state::sysv_objects_from_json(record.at("sysv"));
+    if (record.contains("aio")) aio = state::aio_from_json(record.at("aio"));
     descriptors = state::descriptors_from_json(record.at("files"));
+    check_reserved(*this);
     return 0;
   });
 }

@@ -8,6 +8,7 @@
 #include "image/objects.hpp"
 #include "image/reader.hpp"
 #include "state/address_space.hpp"
+#include "state/aio.hpp"
 #include "state/children.hpp"
 #include "state/clocks.hpp"
 #include "state/context.hpp"
@@ -37,6 +38,7 @@ struct Snapshot {
   state::TimerState timers;
   std::vector<state::EndedChild> children;
   state::SysvObjects sysv;
+  std::vector<state::AioContext> aio;
   std::optional<state::ClockState> clocks;
   state::DescriptorTable descriptors;
   std::string terminal_input;  // typed and not read

@@ -103,7 +103,10 @@ class Examiner {
       if (map.path == "[vdso]") region.stored = {{map.start, map.end}};
       return region;
     }
-    if (map.has_flag("io") || map.has_flag("pf"))
+    // Reserved for what a descriptor or a context of io_setup(2) brings back.
+    if (context_.returning.contains(map.start))
+      region.backing = Backing::lost;
+    else if (map.has_flag("io") || map.has_flag("pf"))
       lose(region, "a mapping of a device", "the memory comes back inaccessible");
     else if (!map.has_object())
       examine_private(region);

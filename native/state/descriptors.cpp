@@ -12,7 +12,7 @@ namespace {
 
 using image::Json;
 
-constexpr std::array<std::pair<DescriptionKind, std::string_view>, 17> kKinds = {{
+constexpr std::array<std::pair<DescriptionKind, std::string_view>, 18> kKinds = {{
     {DescriptionKind::file, "file"},
     {DescriptionKind::path, "path"},
     {DescriptionKind::own_proc, "own_proc"},
@@ -29,6 +29,7 @@ constexpr std::array<std::pair<DescriptionKind, std::string_view>, 17> kKinds = 
     {DescriptionKind::pty_master, "pty_master"},
     {DescriptionKind::pty_slave, "pty_slave"},
     {DescriptionKind::message_queue, "message_queue"},
+    {DescriptionKind::io_uring, "io_uring"},
     {DescriptionKind::lost, "lost"},
 }};
 
@@ -46,6 +47,7 @@ struct DetailsToJson {
   Json operator()(const Socket& socket) const { return socket_to_json(socket); }
   Json operator()(const Pty& pty) const { return pty_to_json(pty); }
   Json operator()(const MessageQueue& queue) const { return message_queue_to_json(queue); }
+  Json operator()(const IoUring& ring) const { return io_uring_to_json(ring); }
 };
 
 DescriptionDetails details_from_json(DescriptionKind kind, const Json& json) {
@@ -59,6 +61,7 @@ DescriptionDetails details_from_json(DescriptionKind kind, const Json& json) {
     case DescriptionKind::inotify: return inotify_from_json(json);
     case DescriptionKind::socket: return socket_from_json(json);
     case DescriptionKind::message_queue: return message_queue_from_json(json);
+    case DescriptionKind::io_uring: return io_uring_from_json(json);
     case DescriptionKind::pty_master:
     case DescriptionKind::pty_slave: return pty_from_json(json);
     case DescriptionKind::file:
@@ -103,6 +106,11 @@ void check_references(const DescriptorTable& table) {
     if (const auto* socket = std::get_if<Socket>(&description.details))
       for (const auto& message : socket->queue)
         for (const std::size_t passed : message.descriptors) check(passed);
+    if (const auto* ring = std::get_if<IoUring>(&description.details)) {
+      for (const auto& file : ring->files)
+        if (file) check(*file);
+      if (ring->eventfd) check(*ring->eventfd);
+    }
   }
 }
 

@@ -3,7 +3,8 @@
 // what is on its way in messages, which may hold the only reference.
 //
 // This file has the table; what a description of each kind holds is in a file of its own:
-// kept_file (regular files), pipes, event_files, epoll, inotify, sockets, ptys, file_locks.
+// kept_file (regular files), pipes, event_files, epoll, inotify, io_uring, sockets, ptys,
+// file_locks.
 // What cannot come back is named in the fidelity report, and every use of it fails.
 #pragma once
 
@@ -25,6 +26,7 @@
 #include "state/file_locks.hpp"
 #include "state/file_source.hpp"
 #include "state/inotify.hpp"
+#include "state/io_uring.hpp"
 #include "state/message_queues.hpp"
 #include "state/pipes.hpp"
 #include "state/ptys.hpp"
@@ -51,12 +53,13 @@ enum class DescriptionKind {
   pty_master,
   pty_slave,
   message_queue,
+  io_uring,
   lost,
 };
 
 /// What only some kinds have.
 using DescriptionDetails = std::variant<std::monostate, Pipe, EventFd, TimerFd, SignalFd, PidFd,
-                                        Epoll, Inotify, Socket, Pty, MessageQueue>;
+                                        Epoll, Inotify, Socket, Pty, MessageQueue, IoUring>;
 
 /// Whether open(2)'s flags allow only that.
 inline bool reads_only(std::uint32_t flags) { return (flags & O_ACCMODE) == O_RDONLY; }
@@ -138,8 +141,8 @@ void place_descriptors(tracee::RemoteThread& thread, const tracee::Scratch& scra
 void link_descriptors(tracee::RemoteCalls& calls, const DescriptorTable& table, const IdChange& ids,
                       bool original_runs, std::vector<std::string>& notes);
 
-/// Lets timers run on: the last thing before the program does.
-void start_timerfds(tracee::RemoteCalls& calls, const DescriptorTable& table);
+/// Lets timers run on, and the kernel's threads of rings: the last thing before the program does.
+void start_descriptions(tracee::RemoteCalls& calls, const DescriptorTable& table);
 
 /// The number by which messages name a description: "fd 5".
 std::string description_name(const DescriptorTable& table, std::size_t description);

@@ -14,6 +14,9 @@
 #include <array>
 #include <cerrno>
 #include <deque>
+#include <iterator>
+#include <map>
+#include <set>
 #include <utility>
 
 #include "base/error.hpp"
@@ -92,6 +95,7 @@ class Capturer {
     for (const Open& open : opens_) {
       Description& description = table_.descriptions[open.description];
       if (description.kind == DescriptionKind::pipe) settle_pipe(open, description);
+      if (auto* ring = std::get_if<IoUring>(&description.details)) settle_io_uring(open, *ring);
       if (description.kind == DescriptionKind::epoll)
         description.details = read_epoll(
             context_, open.object, open.fd, open.info.text, open.own ? open.own.get() : -1,
@@ -269,9 +273,78 @@ class Capturer {
     } else if (kind == "eventpoll" && open.fd >= 0) {
       description.kind = DescriptionKind::epoll;  // entries when all others are known
       description.details = Epoll{};
+    } else if (kind == "io_uring") {
+      describe_io_uring(open, description);
     } else {
       lose(open, description, kind);
     }
+  }
+
+  void describe_io_uring(const Open& open, Description& description) {
+    std::string why_not = "the kernel gives no access to it";
+    std::optional<IoUring> ring;
+    // Older kernels give all rings one inode: then nothing tells whose a mapping is.
+    const bool only = std::none_of(numbered_.begin(), numbered_.end(), [&](const Open& other) {
+      return other.status.st_ino == open.status.st_ino &&
+             other.status.st_dev == open.status.st_dev && !same_file(other, open);
+    });
+    if (!only)
+      why_not = "its memory cannot be told from another's";
+    else if (open.own && open.fd >= 0)
+      ring = read_io_uring(context_, open.object, open.fd, open.own.get(), open.status.st_ino,
+                           why_not);
+    if (!ring)
+      return lose(open, description, "io_uring", fmt::format("{} ({})", open.target, why_not));
+    description.kind = DescriptionKind::io_uring;
+    description.details = std::move(*ring);
+  }
+
+  // What a ring has registered is told by name only.
+  void settle_io_uring(const Open& open, IoUring& ring) {
+    const auto tell = [&](Severity severity, const std::string& what) {
+      context_.report.add(severity, open.object, "io_uring", what);
+    };
+    std::map<std::string, std::size_t> seen;
+    for (std::size_t i = 0; i < ring.file_names.size(); ++i) {
+      ring.files.emplace_back();
+      const std::string& name = ring.file_names[i];
+      if (name.empty()) continue;
+      const auto found = find_registered(name);
+      if (found.empty()) {
+        tell(Severity::lost, fmt::format("its registered file {} ({}), which the program has no "
+                                         "descriptor of, does not come back",
+                                         i, name));
+        continue;
+      }
+      // The two ends of a pipe have one name: most likely they are in the order of their numbers.
+      ring.files.back() =
+          *std::next(found.begin(), static_cast<std::ptrdiff_t>(seen[name]++ % found.size()));
+      if (found.size() > 1)
+        tell(Severity::changed, fmt::format("its registered file {} is taken to be {}", i,
+                                            description_name(table_, *ring.files.back())));
+    }
+    if (!ring.has_eventfd) return;
+    for (std::size_t i = 0; i < table_.descriptions.size(); ++i) {
+      if (table_.descriptions[i].kind != DescriptionKind::eventfd) continue;
+      if (ring.eventfd)
+        return tell(Severity::lost,
+                    "which eventfd it tells of completions is not "
+                    "known: none will be told");
+      ring.eventfd = i;
+    }
+    if (!ring.eventfd)
+      tell(Severity::lost, "the eventfd that it tells of completions does not come back");
+  }
+
+  // Descriptions of that name, or whose path ends in it, as older kernels have it.
+  std::set<std::size_t> find_registered(const std::string& name) const {
+    std::set<std::size_t> found;
+    for (std::size_t i = 0; i < numbered_.size(); ++i) {
+      const std::string& target = numbered_[i].target;
+      if (target == name || target.substr(target.rfind('/') + 1) == name)
+        found.insert(table_.descriptors[i].description);
+    }
+    return found;
   }
 
   // --- files

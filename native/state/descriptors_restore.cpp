@@ -194,6 +194,7 @@ OpenedDescriptions open_descriptions(const DescriptorTable& table, FileSource& f
       case DescriptionKind::pidfd:
       case DescriptionKind::epoll:
       case DescriptionKind::inotify:
+      case DescriptionKind::io_uring:
       case DescriptionKind::socket: break;
     }
     opened.fds.push_back(std::move(fd));
@@ -234,6 +235,8 @@ int make_description(RemoteCalls& calls, const Description& description, const s
     case DescriptionKind::epoll: return make_epoll(calls);
     case DescriptionKind::inotify:
       return make_inotify(calls, std::get<Inotify>(description.details), name, notes);
+    case DescriptionKind::io_uring:
+      return make_io_uring(calls, std::get<IoUring>(description.details));
     case DescriptionKind::own_proc: {
       // "/proc/PID/..." is "/proc/self/..."; a thread has its own number further on.
       constexpr std::size_t kProcBytes = 6;
@@ -273,6 +276,7 @@ bool is_made_inside(DescriptionKind kind) {
     case DescriptionKind::pidfd:
     case DescriptionKind::epoll:
     case DescriptionKind::inotify:
+    case DescriptionKind::io_uring:
     case DescriptionKind::socket: return true;
     default: return false;
   }
@@ -378,6 +382,10 @@ void link_descriptors(RemoteCalls& calls, const DescriptorTable& table, const Id
         notes.push_back(
             fmt::format("fd {}: the epoll set does not watch {} any more", *number, name));
     }
+    if (const auto* ring = std::get_if<IoUring>(&description.details); ring != nullptr)
+      link_io_uring(
+          calls, *number, *ring, fmt::format("fd {}", *number),
+          [&](std::size_t other) { return number_of(table, other); }, notes);
     take_locks(
         calls, *number, description.locks, description.path,
         original_runs ? "the process that was saved still runs and has" : "another process has",
@@ -394,13 +402,15 @@ void link_descriptors(RemoteCalls& calls, const DescriptorTable& table, const Id
   }
 }
 
-void start_timerfds(RemoteCalls& calls, const DescriptorTable& table) {
+void start_descriptions(RemoteCalls& calls, const DescriptorTable& table) {
   for (std::size_t i = 0; i < table.descriptions.size(); ++i) {
     const auto* timer = std::get_if<TimerFd>(&table.descriptions[i].details);
+    const auto* ring = std::get_if<IoUring>(&table.descriptions[i].details);
     const auto number = number_of(table, i);
-    if (timer == nullptr || !number) continue;
+    if (!number) continue;
     try {
-      start_timerfd(calls, *number, *timer);
+      if (timer != nullptr) start_timerfd(calls, *number, *timer);
+      if (ring != nullptr) start_io_uring(calls, *number, *ring);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::system) throw;  // a placeholder, said before
     }

@@ -116,6 +116,7 @@ class RemoteThread {
   void land();
 
   [[nodiscard]] Tid tid() const { return tid_; }
+  [[nodiscard]] Tid group() const { return group_; }
   [[nodiscard]] const Registers& saved_registers() const { return registers_; }
 
  private:

@@ -51,6 +51,8 @@ class RemoteCalls {
     return memory_.read_value<T>(from);
   }
 
+  /// The process in which the calls are made.
+  [[nodiscard]] Tid pid() const { return thread_.group(); }
   [[nodiscard]] std::uint64_t room_bytes() const { return buffer_bytes_; }
 
  private:

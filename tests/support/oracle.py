@@ -241,6 +241,8 @@ def _more_of(fdinfo: str) -> str:
             found.append(" ".join(word for word in line.split() if word.startswith(("wd:", "mask:"))))
         elif name == "lock":
             found.append("lock " + " ".join(rest.split()[1:4]))
+        elif name.strip().isdigit():  # what an io_uring has registered, by name: "pipe:[1234]"
+            found.append(re.sub(r"\[\d+\]", "[]", line))
         elif name.split()[0] not in _NOT_KEPT:
             found.append(f"{name} {rest.strip()}")
     return "".join(f", {line}" for line in sorted(found))

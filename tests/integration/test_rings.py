@@ -1,0 +1,119 @@
+"""io_uring and contexts of io_setup(2): with their counters, their memory at its place, and what is registered. The programs
+use them by the bare system calls, and check themselves."""
+
+from __future__ import annotations
+
+import pytest
+from support import oracle
+from support.checkpoint import IDS, Way, Workshop, full, notes, passed, restored_pid
+
+RINGS = """
+    fresh idle wrapped large one_entry no_array other_size unread queued registered_files registered_buffers tells_eventfd
+    in_epoll disabled many_of_one
+""".split()
+CONTEXTS = "aio_fresh aio_idle aio_wrapped aio_large aio_unread aio_unread_across aio_two".split()
+# With a thread of the kernel's, and with a request that is in flight.
+OTHERS = ["reading", "polled"]
+# The report of a program in the harness names its three standard streams, which are pipes, and nothing else.
+USUAL = 3
+
+
+def test_list_is_complete(workshop: Workshop) -> None:
+    listed = workshop.start([workshop.program("fd_rings"), "--list"]).finish().output.split()
+    assert sorted(listed) == sorted(RINGS + CONTEXTS + OTHERS)
+
+
+@pytest.mark.parametrize("subject", RINGS + CONTEXTS + OTHERS)
+def test_alone(workshop: Workshop, subject: str) -> None:
+    """The test itself is right: the program passes without any checkpoint."""
+    running = workshop.start_program("fd_rings", subject)
+    running.send()
+    passed(running.finish(), running.nonce)
+
+
+@pytest.mark.parametrize("way", full(threads=(1, 4), ids=IDS), ids=str)
+@pytest.mark.parametrize("subject", RINGS + CONTEXTS)
+def test_restored(workshop: Workshop, subject: str, way: Way) -> None:
+    original = workshop.start_program("fd_rings", subject, way=way)
+    oracle.wait_asleep(original.pid)
+    before = oracle.look(original.pid, workshop.register_dump)
+    saved = workshop.save(original.pid)
+    said = [line for line in saved.fidelity if line != "Will not come back as it was:"]
+    if subject == "registered_files":
+        # Both ends of a pipe, which have one name.
+        assert said[USUAL:] == [f"changed: fd 3: io_uring: its registered file {i + 1} is taken to be fd {4 + i}" for i in (0, 1)]
+    else:
+        assert len(said) == USUAL, saved.result.output
+    tids = [thread.tid for thread in before.threads]
+    original.kill()
+    for _ in range(3):
+        restart = workshop.restart_as(way.ids, tids, saved.image)
+        pid = restored_pid(restart, before)
+        changed = oracle.differences(before, oracle.look(pid, workshop.register_dump))
+        assert not changed, "the restored program differs:\n" + "\n".join(changed)
+        restart.send()
+        result = restart.finish()
+        passed(result, original.nonce)
+        assert not notes(result), f"{result}"
+
+
+@pytest.mark.parametrize("subject", RINGS + CONTEXTS + OTHERS)
+def test_not_disturbed(workshop: Workshop, subject: str) -> None:
+    """Saved, it goes on as if nothing had been."""
+    original = workshop.start_program("fd_rings", subject)
+    oracle.wait_asleep(original.pid)
+    workshop.save(original.pid)
+    original.send()
+    passed(original.finish(), original.nonce)
+
+
+@pytest.mark.parametrize("subject", [*RINGS, *CONTEXTS, "polled"])
+def test_saved_again(workshop: Workshop, subject: str) -> None:
+    """What was restored is saved and restored like the original."""
+    original = workshop.start_program("fd_rings", subject)
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    original.kill()
+    restart = workshop.restart(saved.image)
+    again = workshop.save(restored_pid(restart))
+    assert len(again.fidelity) == len(saved.fidelity), again.result.output
+    restart.send()
+    passed(restart.finish(), original.nonce)
+    restart = workshop.restart(again.image)
+    restart.send()
+    passed(restart.finish(), original.nonce)
+
+
+@pytest.mark.parametrize("ids", IDS)
+def test_in_flight(workshop: Workshop, ids: str) -> None:
+    """A read of an empty pipe: it is named, ends in the copy, and in the original is as if nothing had been."""
+    original = workshop.start_program("fd_rings", "reading")
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    assert "changed: fd 3: io_uring: what is in flight (READ) ends with ECANCELED in the restored program" in saved.fidelity
+    for _ in range(3):
+        restart = workshop.restart(saved.image, "--ids", "virtual")
+        restart.send("copy")
+        passed(restart.finish(), original.nonce)
+    original.send()
+    passed(original.finish(), original.nonce)
+    if ids == "saved":
+        restart = workshop.restart_as(ids, [original.pid], saved.image)
+        restart.send("copy")
+        passed(restart.finish(), original.nonce)
+
+
+@pytest.mark.parametrize("ids", IDS)
+def test_polled_by_the_kernel(workshop: Workshop, ids: str) -> None:
+    """A ring with a thread of the kernel's (IORING_SETUP_SQPOLL)."""
+    original = workshop.start_program("fd_rings", "polled")
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    assert not any("io_uring" in line for line in saved.fidelity), saved.result.output
+    original.kill()
+    for _ in range(3):
+        restart = workshop.restart_as(ids, [original.pid], saved.image)
+        restart.send()
+        result = restart.finish()
+        passed(result, original.nonce)
+        assert not notes(result), f"{result}"
