@@ -54,13 +54,13 @@ std::span<const ResultFunction> result_functions() {
 }
 
 // A `syscall`, and the number that was last put into rax in front of it.
-struct Call {
+struct CallSite {
   std::size_t behind;
   std::optional<int> number;
 };
 
 struct WalkedCalls {
-  std::vector<Call> calls;
+  std::vector<CallSite> calls;
   std::vector<std::size_t> targets;  // of branches within the function
 };
 
@@ -195,7 +195,7 @@ std::optional<std::vector<std::size_t>> find_result_sites(std::span<const std::b
   const auto walked = walk(function);
   if (!walked) return std::nullopt;
   std::vector<std::size_t> sites;
-  for (const Call& call : walked->calls) {
+  for (const CallSite& call : walked->calls) {
     if (number >= 0 && call.number != number) continue;
     const bool entered =
         std::any_of(walked->targets.begin(), walked->targets.end(), [&](std::size_t target) {
