@@ -32,6 +32,7 @@
 #include "state/io_uring.hpp"
 #include "state/process.hpp"
 #include "state/quiet_open.hpp"
+#include "state/ring_numbers.hpp"
 #include "state/signals.hpp"
 #include "state/sysv_ipc.hpp"
 #include "state/terminal.hpp"
@@ -63,6 +64,7 @@ struct Captured {
   state::SysvObjects sysv;
   state::ClockState clocks;
   std::vector<state::AioContext> aio;
+  std::vector<state::RingNumber> ring_numbers;
   state::AddressSpace space;
   state::DescriptorTable descriptors;
   state::KeptFile program;
@@ -227,6 +229,8 @@ Answers interrogate(CaptureContext& context, Captured& captured,
     fault_point("save-scratch");
     state::wait_for_rings(context, main, scratch, false);
     state::ask(context, first, main, scratch);
+    const bool rings = state::has_rings(context, mappings);
+    if (rings) state::ask_ring_numbers(main, scratch, first.tid, captured.ring_numbers);
     if (main.has_queued_signal()) first.held_signal = 0;  // its queue is looked at later
     for (std::size_t i = first_index + 1; i < captured.threads.size(); ++i) {
       ThreadState& state = captured.threads[i];
@@ -234,6 +238,7 @@ Answers interrogate(CaptureContext& context, Captured& captured,
                                   suspend_filter, go_on(state.lwp));
       try {
         state::ask(context, state, thread, scratch);
+        if (rings) state::ask_ring_numbers(thread, scratch, state.tid, captured.ring_numbers);
       } catch (...) {
         thread.undo();
       }
@@ -396,6 +401,7 @@ Json make_record(const CaptureRequest& request, const CaptureContext& context,
           {"sysv", state::sysv_objects_to_json(captured.sysv)},
           {"clocks", state::clocks_to_json(captured.clocks)},
           {"aio", state::aio_to_json(captured.aio)},
+          {"ring_numbers", state::ring_numbers_to_json(captured.ring_numbers)},
           {"terminal", request.terminal},
           {"terminal_size", state::read_terminal_size(context.process)},
           {"terminal_input", state::input_to_json(captured.input)},
@@ -443,6 +449,7 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
                          "was is not known: it fails with EINTR");
   fault_point("save-files");
   captured.descriptors = state::capture_descriptors(context);
+  state::settle_ring_numbers(context, captured.descriptors, captured.ring_numbers);
   captured.input =
       state::capture_input(context, state::open_terminal(context.process), request.input);
   captured.aio = state::capture_aio(context);

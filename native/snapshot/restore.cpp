@@ -373,6 +373,8 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
     const Tid tid = result.tids[i];
     const auto set_up = [&](RemoteThread& thread) {
       state::equip(thread, scratch, memory, saved, tid, result.notes);
+      state::restore_ring_numbers(thread, scratch, memory, saved.tid, snapshot.descriptors,
+                                  snapshot.ring_numbers, result.notes);
       if (options.queue_held_signals && saved.held_signal != 0 && saved.stop_info)
         state::queue_signals(thread, scratch, memory, {*saved.stop_info}, pid, tid);
       queue_again(snapshot, thread, scratch, memory, saved.queued, pid, tid);

@@ -125,6 +125,8 @@ Snapshot::Snapshot(image::Reader opened) : reader(std::move(opened)) {
     if (record.contains("sysv")) sysv = state::sysv_objects_from_json(record.at("sysv"));
     if (record.contains("aio")) aio = state::aio_from_json(record.at("aio"));
     descriptors = state::descriptors_from_json(record.at("files"));
+    if (record.contains("ring_numbers"))
+      ring_numbers = state::ring_numbers_from_json(record.at("ring_numbers"), descriptors);
     check_reserved(*this);
     return 0;
   });

@@ -15,6 +15,7 @@
 #include "state/descriptors.hpp"
 #include "state/file_source.hpp"
 #include "state/process.hpp"
+#include "state/ring_numbers.hpp"
 #include "state/signals.hpp"
 #include "state/sysv_ipc.hpp"
 #include "state/threads.hpp"
@@ -39,6 +40,7 @@ struct Snapshot {
   std::vector<state::EndedChild> children;
   state::SysvObjects sysv;
   std::vector<state::AioContext> aio;
+  std::vector<state::RingNumber> ring_numbers;
   std::optional<state::ClockState> clocks;
   state::DescriptorTable descriptors;
   std::string terminal_input;  // typed and not read

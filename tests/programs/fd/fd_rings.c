@@ -328,6 +328,27 @@ static void check_reading(void) {
   use_ring(4);
 }
 
+// As liburing does: a number of the thread's in place of the descriptor.
+static void by_number(void) {
+  open_ring(8, 0);
+  struct io_uring_rsrc_update update = {.offset = 5, .data = (uint64_t)ring.fd};
+  if (syscall(SYS_io_uring_register, ring.fd, 20, &update, 1) != 1)
+    SKIP("IORING_REGISTER_RING_FDS: %s", strerror(errno));
+  use_ring(2);
+}
+static void check_by_number(void) {
+  push(IORING_OP_NOP, -1, NULL, 0, 5);
+  publish();
+  const int number = ring.fd;
+  ring.fd = 5;
+  CHECK(enter(1, 1, 1U << 4) == 1, "io_uring_enter: %s", strerror(errno));
+  ring.fd = 4;
+  CHECK(enter(0, 0, 1U << 4) == -1 && errno == EBADF, "another number");
+  ring.fd = number;
+  complete(5);
+  use_ring(2);
+}
+
 static void polled(void) {
   open_ring(8, IORING_SETUP_SQPOLL);
   for (int i = 0; i < 20; i++) {
@@ -437,6 +458,7 @@ int main(int argc, char** argv) {
       {"in_epoll", in_epoll, check_in_epoll},
       {"disabled", disabled, check_disabled},
       {"many_of_one", many_of_one, check_use},
+      {"by_number", by_number, check_by_number},
       {"reading", reading, check_reading},
       {"polled", polled, check_polled},
       {"aio_fresh", aio_fresh, check_aio},
