@@ -17,7 +17,7 @@ namespace ckpt::state {
 struct AioContext {
   Addr id;
   std::uint64_t size_bytes = 0;  // of the ring's memory
-  std::uint32_t number = 0;  // the kernel's own, in the ring; at the save only
+  std::uint32_t number = 0;      // the kernel's own, in the ring; at the save only
   std::uint32_t head = 0, tail = 0;
   std::vector<std::byte> events;
 

@@ -3,9 +3,13 @@ use them by the bare system calls, and check themselves."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from support import oracle
 from support.checkpoint import IDS, Way, Workshop, full, notes, passed, restored_pid
+from support.forge import Forgery
 
 RINGS = """
     fresh idle wrapped large one_entry no_array other_size unread queued registered_files registered_buffers tells_eventfd
@@ -117,3 +121,75 @@ def test_polled_by_the_kernel(workshop: Workshop, ids: str) -> None:
         result = restart.finish()
         passed(result, original.nonce)
         assert not notes(result), f"{result}"
+
+
+def _elsewhere(ring: dict[str, Any]) -> None:
+    ring["mappings"][0]["start"] += 1 << 24
+
+
+def _no_such_file(ring: dict[str, Any]) -> None:
+    ring["files"] = [99]
+
+
+def _no_such_eventfd(ring: dict[str, Any]) -> None:
+    ring["eventfd"] = 99
+
+
+def _odd_size(ring: dict[str, Any]) -> None:
+    ring["sq_entries"] = 3
+
+
+@pytest.mark.parametrize("change", [_elsewhere, _no_such_file, _no_such_eventfd, _odd_size])
+def test_forged(workshop: Workshop, change: Callable[[dict[str, Any]], None]) -> None:
+    """Nothing is mapped over other memory, and nothing runs."""
+    forgery = Forgery(workshop.save(workshop.start_program("fd_rings", "idle").pid).image)
+    change(_ring_of(forgery))
+    assert "damaged" in workshop.refused(forgery.write(workshop.new_image()))
+
+
+def test_forged_context(workshop: Workshop) -> None:
+    forgery = Forgery(workshop.save(workshop.start_program("fd_rings", "aio_idle").pid).image)
+    forgery.record["aio"][0]["id"] += 1 << 24
+    assert "damaged" in workshop.refused(forgery.write(workshop.new_image()))
+
+
+def _ring_of(forgery: Forgery) -> dict[str, Any]:
+    found: dict[str, Any]
+    (found,) = [each["details"] for each in forgery.record["files"]["descriptions"] if each["kind"] == "io_uring"]
+    return found
+
+
+def test_other_layout(workshop: Workshop) -> None:
+    """As of another kernel: it is said, and the program goes on without the ring."""
+    original = workshop.start_program("fd_rings", "idle")
+    forgery = Forgery(workshop.save(original.pid).image)
+    _ring_of(forgery)["layout"][0] += 128
+    restart = workshop.restart(forgery.write(workshop.new_image()))
+    restart.send()
+    (note,) = notes(restart.finish())
+    assert note.startswith("fd 3: anon_inode:[io_uring] cannot be made again: this kernel lays its memory out otherwise"), note
+
+
+# Runs its arguments where io_uring_setup, and nothing else, fails with ENOSYS: as containers have it.
+REFUSED = """
+import ctypes, os, struct, sys
+steps = ((0x20, 0, 0, 0), (0x15, 0, 1, 425), (0x06, 0, 0, 0x50000 | 38), (0x06, 0, 0, 0x7FFF0000))
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+program = struct.pack("H6xP", len(steps), ctypes.addressof(code))
+prctl = ctypes.CDLL(None, use_errno=True).prctl
+PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 22, 38, 2
+if prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program):
+    sys.exit(os.strerror(ctypes.get_errno()))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_where_there_is_none(workshop: Workshop) -> None:
+    original = workshop.start_program("fd_rings", "idle")
+    saved = workshop.save(original.pid)
+    original.kill()
+    restart = workshop.start(["/usr/bin/python3", "-c", REFUSED, *workshop.restart_command(saved.image)])
+    restart.send()
+    said = notes(restart.finish())
+    expected = "fd 3: anon_inode:[io_uring] cannot be made again: io_uring_setup: Function not implemented (ENOSYS)"
+    assert [note for note in said if "io_uring" in note] == [expected], said
