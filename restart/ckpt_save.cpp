@@ -81,6 +81,7 @@ ckpt::snapshot::CaptureResult save_in_store(const ckpt::snapshot::CaptureRequest
 void print_fidelity(const std::vector<ckpt::state::Finding>& fidelity, bool verbose) {
   if (fidelity.empty()) return;
   std::vector<std::string> lines;
+  lines.reserve(fidelity.size());
   for (const auto& finding : fidelity)
     lines.push_back(fmt::format("{}: {}: {}: {}", ckpt::state::severity_name(finding.severity),
                                 finding.object, finding.kind, finding.text));

@@ -84,8 +84,9 @@ std::string ranges_of(std::vector<std::uint64_t> values) {
 }
 
 std::string numbers_as_one(const std::vector<Number>& numbers, bool is_name) {
-  std::vector<std::uint64_t> values;
-  for (const Number& number : numbers) values.push_back(number.value);
+  std::vector<std::uint64_t> values(numbers.size());
+  std::transform(numbers.begin(), numbers.end(), values.begin(),
+                 [](const Number& number) { return number.value; });
   const auto [least, most] = std::minmax_element(values.begin(), values.end());
   const auto text = is_name ? ranges_of(values) : fmt::format("{}-{}", *least, *most);
   return fmt::format("{}{}", text, numbers.front().marks);

@@ -117,7 +117,7 @@ std::string from_hex(std::string_view text) {
 
 // "wd:1 ino:3c51a sdev:fe00000 mask:80000100 ignored_mask:0 fhandle-bytes:8 fhandle-type:1
 // f_handle:1ac5030000000000"
-std::pair<InotifyWatch, Target> parse_line(std::string_view text) {
+std::pair<InotifyWatch, Target> parse_watch(std::string_view text) {
   constexpr unsigned kMinorBits = 20;
   InotifyWatch watch;
   Target target;
@@ -148,7 +148,7 @@ Inotify read_inotify(CaptureContext& context, const std::string& object, const s
   while (!text.empty()) {
     std::string_view line = proc::cut(text, '\n');
     if (proc::next_word(line) != "inotify") continue;
-    auto [watch, target] = parse_line(line);
+    auto [watch, target] = parse_watch(line);
     auto path = name_by_handle(target, places);
     if (!path) path = name_by_search(target, places);
     if (!path) {

@@ -172,7 +172,7 @@ bool uses_array(const IoUring& ring, const RingView& view) {
 
 void find_mappings(const CaptureContext& context, ino_t inode, IoUring& ring) {
   if (inode == 0) return;  // not asked for
-  for (const auto& map : context.process.mappings()) {
+  for (const auto& map : context.process.detailed_mappings()) {
     if (map.path != kTarget || map.inode != inode) continue;
     ring.mappings.push_back(
         {map.start, map.size(), map.offset_bytes, map.read, map.write, map.has_flag("dc")});

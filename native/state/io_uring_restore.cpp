@@ -213,7 +213,7 @@ class OnlyPlace {
     constexpr Addr kEnd{0x7ffffffff000};            // where the kernel looks without a hint
     constexpr std::uint64_t kStackGap = 1U << 20U;  // which it keeps free itself
     Addr free = kFirst;
-    for (const auto& map : proc::ProcessDir(calls_.pid()).mappings()) {
+    for (const auto& map : proc::ProcessDir(calls_.pid()).detailed_mappings()) {
       if (map.start >= kEnd) break;
       const bool grows = map.path == "[stack]" || map.has_flag("gd");
       take(free, grows ? map.start - kStackGap : map.start);
