@@ -220,18 +220,20 @@ class Examiner {
     file.in_memory = in_memory;
     file.huge_page_bytes = huge_page_bytes_of(opened.fd.get());
     const std::string key = fmt::format("{}:{}", opened.status.st_dev, opened.status.st_ino);
+    const bool written = map.shared && map.has_flag("mw");
     const auto known = kept_.find(key);
-    if (known != kept_.end()) {
+    if (known != kept_.end() && (known->second || !written)) {
       file.object = known->second;
     } else {
-      if (elf || file.deleted || file.size_bytes <= context_.file_limit_bytes)
+      if (elf || file.deleted || is_small_enough(opened.status, written, context_.file_limit_bytes))
         file.object = context_.objects.keep(opened.fd.get(), map.path, elf);
-      kept_.emplace(key, file.object);
+      kept_.insert_or_assign(key, file.object);
     }
     region.file = file;
     if (map.shared) {
       region.backing = Backing::shared_file;
       examine_shared_guards(region);
+      if (!file.object) report_not_kept(map, written);
       return;
     }
     region.backing = Backing::private_file;
@@ -242,11 +244,14 @@ class Examiner {
       region.first_page_is_extra = true;
       region.stored.insert(region.stored.begin(), first);
     }
-    if (!file.object)
-      context_.report.add(Severity::note, range_text(map), "mapped file",
-                          fmt::format("{} is larger than the limit for keeping files: it must be "
-                                      "unchanged at the restore",
-                                      map.path));
+    if (!file.object) report_not_kept(map, false);
+  }
+
+  void report_not_kept(const proc::Mapping& map, bool written) {
+    context_.report.add(written ? Severity::lost : Severity::note, range_text(map), "mapped file",
+                        fmt::format("{} is larger than the limit for keeping files: it must be "
+                                    "unchanged at the restore{}",
+                                    map.path, written ? ", and the program writes to it" : ""));
   }
 
   // The file can no longer be opened (deleted, and we are not privileged): its pages are still in

@@ -397,10 +397,17 @@ class Capturer {
     keep_content(open, file);
   }
 
+  [[nodiscard]] bool is_written(const struct stat& file) const {
+    return std::any_of(opens_.begin(), opens_.end(), [&](const Open& other) {
+      return other.status.st_dev == file.st_dev && other.status.st_ino == file.st_ino &&
+             (other.info.flags & O_ACCMODE) != O_RDONLY;
+    });
+  }
+
   void keep_content(const Open& open, KeptFile& file) {
     // What has no name is a part of the program, however large it is.
-    if (!file.deleted && file.size_bytes > context_.file_limit_bytes) {
-      const bool writes = (open.info.flags & O_ACCMODE) != O_RDONLY;
+    const bool writes = is_written(open.status);
+    if (!file.deleted && !is_small_enough(open.status, writes, context_.file_limit_bytes)) {
       context_.report.add(writes ? Severity::lost : Severity::note, open.object, "file",
                           fmt::format("{} is larger than the limit for keeping files: it must be "
                                       "unchanged at the restore{}",

@@ -105,6 +105,14 @@ std::string memfd_name(const KeptFile& file) {
                         : image::object_name(file.path);
 }
 
+bool is_small_enough(const struct stat& status, bool written, std::uint64_t limit_bytes) {
+  constexpr std::uint64_t kTimes = 16;
+  constexpr std::uint64_t kBlockBytes = 512;  // of st_blocks
+  if (static_cast<std::uint64_t>(status.st_size) <= limit_bytes) return true;
+  return written &&
+         static_cast<std::uint64_t>(status.st_blocks) * kBlockBytes / kTimes <= limit_bytes;
+}
+
 Found look_for(const KeptFile& file, bool by_content) {
   struct stat status {};
   if (file.deleted || ::stat(file.path.c_str(), &status) != 0 || !S_ISREG(status.st_mode))

@@ -39,6 +39,11 @@ image::ObjectRef object_from_json(const image::Json& json);
 /// Describes an open file; no content is kept.
 KeptFile describe_file(const struct stat& status, const std::string& path, bool deleted);
 
+/// Whether the content of a file with a name is to be kept: `limit_bytes`, or for one that the
+/// program writes to, which without it could not be restored once it goes on, many times as much of
+/// what is allocated.
+bool is_small_enough(const struct stat& status, bool written, std::uint64_t limit_bytes);
+
 enum class Found {
   same,        // the file is what it was
   changed,     // other size or content
