@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import processes
 import pytest
 from gdbsession import GdbSession
 from scene import Scene, refuse, restore, save
@@ -164,6 +165,7 @@ def test_a_changed_file_too_large_to_keep_is_an_error(scene: Scene) -> None:
     again = scene.gdb()
     restore(again, "files")
     again.execute("kill")
+    processes.wait_until(lambda: scene.processes() == [again.child.pid], "the helper ended with the program")
     source.write_text("RECORD-1RECORD-2")
     refuse(again, "ckpt restore files", "in.txt")
     assert scene.processes() == [again.child.pid]
