@@ -11,6 +11,7 @@
 #include "snapshot/ids.hpp"
 #include "snapshot/kernel_pages.hpp"
 #include "snapshot/restore.hpp"
+#include "state/clocks.hpp"
 #include "state/terminal.hpp"
 #include "tracee/remote.hpp"
 
@@ -79,10 +80,11 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
   const auto mappings = process.mappings();
   const auto proxy = find_vdso_proxy(mappings, memory);
   const auto ids = changed_ids(snapshot, tids);
+  const bool other_clocks = state::has_own_clocks(process) || snapshot.had_own_clocks;
   const auto boundary = threads::find_boundary(mappings, memory);
   const auto final_state = [&](std::size_t index) {
     ThreadState thread = snapshot.threads[index];
-    leave_vdso(thread, proxy, memory);
+    leave_vdso(thread, proxy, other_clocks, memory);
     std::uint64_t queued = shared_queue;
     for (const auto& info : thread.queued) queued |= 1ULL << (info.si_signo - 1U);
     state::prepare_restart(thread, (queued & ~thread.signal_mask) != 0 || thread.held_signal != 0,

@@ -261,13 +261,13 @@ void ProxyInstaller::redirect_signal_frames(const tracee::Memory& memory,
   }
 }
 
-void leave_vdso(ThreadState& thread, const std::optional<VdsoProxy>& proxy,
+void leave_vdso(ThreadState& thread, const std::optional<VdsoProxy>& proxy, bool other_clocks,
                 const tracee::Memory& memory) {
-  if (!proxy) return;
+  if (!proxy && !other_clocks) return;
   const Addr pc{thread.registers.rip};
   if (thread.beyond_vdso)
     thread.registers = *thread.beyond_vdso;
-  else if (state::is_within_jump(*proxy, known_vdso(memory, *proxy), pc))
+  else if (proxy && state::is_within_jump(*proxy, known_vdso(memory, *proxy), pc))
     thread.registers.rip = proxy->in_copy(pc).value;
 }
 

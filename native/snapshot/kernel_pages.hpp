@@ -57,9 +57,10 @@ class ProxyInstaller {
 };
 
 /// For a restore: has a thread that was inside the vdso at the save go on where that is possible.
-/// `proxy`: of the restored process, if it has one.
+/// `proxy`: of the restored process, if it has one. `other_clocks`: it or the saved one is in a
+/// time namespace, where the kernel's pages of clocks are other ones than what the thread has read.
 void leave_vdso(state::ThreadState& thread, const std::optional<state::VdsoProxy>& proxy,
-                const tracee::Memory& memory);
+                bool other_clocks, const tracee::Memory& memory);
 
 /// The proxy in a process, if it has one.
 std::optional<state::VdsoProxy> find_vdso_proxy(const std::vector<proc::Mapping>& mappings,

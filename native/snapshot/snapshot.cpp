@@ -119,6 +119,7 @@ Snapshot::Snapshot(image::Reader opened) : reader(std::move(opened)) {
     // Absent in the snapshots of earlier versions, which named what they did not hold.
     if (record.contains("timers")) timers = state::timers_from_json(record.at("timers"));
     if (record.contains("clocks")) clocks = state::clocks_from_json(record.at("clocks"));
+    had_own_clocks = record.value("own_clocks", false);
     if (record.contains("terminal_input"))
       terminal_input = state::input_from_json(record.at("terminal_input"));
     if (record.contains("children")) children = state::children_from_json(record.at("children"));

@@ -42,6 +42,7 @@ struct Snapshot {
   std::vector<state::AioContext> aio;
   std::vector<state::RingNumber> ring_numbers;
   std::optional<state::ClockState> clocks;
+  bool had_own_clocks = false;  // it was in a time namespace other than the saver's
   state::DescriptorTable descriptors;
   std::string terminal_input;  // typed and not read
 };

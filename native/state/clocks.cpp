@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -178,6 +179,14 @@ void enter_clocks(const std::optional<ClockState>& saved, ClockMode mode,
         "they belonged to nobody");
   }
   enter_time_namespace(*saved);
+}
+
+bool has_own_clocks(const proc::ProcessDir& process) {
+  struct stat ours {};
+  struct stat theirs {};
+  return ::stat("/proc/self/ns/time", &ours) == 0 &&
+         ::stat(process.path("ns/time").c_str(), &theirs) == 0 &&
+         (ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev);
 }
 
 }  // namespace ckpt::state

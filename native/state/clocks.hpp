@@ -42,4 +42,7 @@ void check_clocks(ClockMode mode);
 void enter_clocks(const std::optional<ClockState>& saved, ClockMode mode,
                   std::vector<std::string>& notes);
 
+/// Whether a process is in a time namespace other than ours.
+bool has_own_clocks(const proc::ProcessDir& process);
+
 }  // namespace ckpt::state

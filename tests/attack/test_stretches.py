@@ -150,6 +150,13 @@ def attack(workshop: Workshop, subject: Stretch, count: int, points: list[int]) 
     assert saves
 
 
+def test_in_functions_that_tell_the_time(workshop: Workshop, chance: random.Random) -> None:
+    """They may have read a page of the kernel's before the save that the restored program has not: root's has clocks of its own."""
+    subject = Stretch("clocks", ".static", 1)
+    count, _ = instructions(workshop, subject)
+    attack(workshop, subject, count, list(range(count - 180 + chance.randrange(3), count, 3)))
+
+
 @pytest.mark.parametrize("stretch,variant", CASES)
 def test_anywhere(workshop: Workshop, stretch: str, variant: str, times: Callable[[int], int], chance: random.Random) -> None:
     chance.seed(f"{chance.random()} {os.getuid()}")  # others for the other user
