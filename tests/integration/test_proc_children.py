@@ -6,8 +6,7 @@ import re
 import subprocess
 
 import pytest
-from support.checkpoint import Way, Workshop, pairwise, passed, restored_pid, round_trip
-from support import oracle
+from support.checkpoint import Way, Workshop, generations, pairwise, round_trip
 
 CASES = """
     plain many handler blocked signalfd ignored nocldwait group usr1 unhandled silent beside stopped
@@ -34,14 +33,4 @@ def test_children(workshop: Workshop, name: str, way: Way) -> None:
 @pytest.mark.parametrize("name", ["handler", "many", "group"])
 def test_generations(workshop: Workshop, name: str) -> None:
     """Saved, restored with new ids, saved again, restored with new ids: the program knows the first ones."""
-    running = [workshop.start_program("proc_children", name)]
-    nonce = running[0].nonce
-    pid = running[0].pid
-    for _ in range(3):
-        oracle.wait_asleep(pid)
-        saved = workshop.save(pid)
-        running.append(workshop.restart(saved.image, "--ids", "virtual"))
-        pid = restored_pid(running[-1])
-    for each in running:
-        each.send()
-        passed(each.finish(), nonce)
+    generations(workshop, "proc_children", name)

@@ -8,8 +8,7 @@ import resource
 import subprocess
 
 import pytest
-from support import oracle
-from support.checkpoint import Way, Workshop, pairwise, passed, restored_pid, round_trip
+from support.checkpoint import Way, Workshop, generations, pairwise, round_trip
 from support.processes import as_root
 
 CASES = """
@@ -36,17 +35,7 @@ def test_zombies(workshop: Workshop, name: str, way: Way) -> None:
 @pytest.mark.parametrize("name", ["codes", "group", "sigchld_pending"])
 def test_generations(workshop: Workshop, name: str) -> None:
     """Saved, restored with new ids, saved again, restored with new ids: the program knows the first ones."""
-    running = [workshop.start_program("proc_zombies", name)]
-    nonce = running[0].nonce
-    pid = running[0].pid
-    for _ in range(3):
-        oracle.wait_asleep(pid)
-        saved = workshop.save(pid)
-        running.append(workshop.restart(saved.image, "--ids", "virtual"))
-        pid = restored_pid(running[-1])
-    for each in running:
-        each.send()
-        passed(each.finish(), nonce)
+    generations(workshop, "proc_zombies", name)
 
 
 def test_after_a_core_dump(workshop: Workshop) -> None:

@@ -318,6 +318,21 @@ def round_trip(
     return saved
 
 
+def generations(workshop: Workshop, name: str, *arguments: str) -> None:
+    """Saved, restored with new ids, saved again, restored with new ids: a program that knows the first ones goes on well in each."""
+    running = [workshop.start_program(name, *arguments)]
+    nonce = running[0].nonce
+    pid = running[0].pid
+    for _ in range(3):
+        oracle.wait_asleep(pid)
+        saved = workshop.save(pid)
+        running.append(workshop.restart(saved.image, "--ids", "virtual"))
+        pid = restored_pid(running[-1])
+    for each in running:
+        each.send()
+        passed(each.finish(), nonce)
+
+
 def record_of(build: Path, image: Path) -> dict[str, Any]:
     """What a snapshot says of itself, as the native module for GDB's Python reads it."""
     (module,) = sorted((build / "gdbext").glob("_native*.so"))
