@@ -249,9 +249,7 @@ class Examiner {
 
   void report_not_kept(const proc::Mapping& map, bool written) {
     context_.report.add(written ? Severity::lost : Severity::note, range_text(map), "mapped file",
-                        fmt::format("{} is larger than the limit for keeping files: it must be "
-                                    "unchanged at the restore{}",
-                                    map.path, written ? ", and the program writes to it" : ""));
+                        too_large_text(map.path, written));
   }
 
   // The file can no longer be opened (deleted, and we are not privileged): its pages are still in

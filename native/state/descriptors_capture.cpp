@@ -409,9 +409,7 @@ class Capturer {
     const bool writes = is_written(open.status);
     if (!file.deleted && !is_small_enough(open.status, writes, context_.file_limit_bytes)) {
       context_.report.add(writes ? Severity::lost : Severity::note, open.object, "file",
-                          fmt::format("{} is larger than the limit for keeping files: it must be "
-                                      "unchanged at the restore{}",
-                                      file.path, writes ? ", and the program writes to it" : ""));
+                          too_large_text(file.path, writes));
       return;
     }
     if (const UniqueFd fd = open_quietly(open.link)) {

@@ -113,6 +113,13 @@ bool is_small_enough(const struct stat& status, bool written, std::uint64_t limi
          static_cast<std::uint64_t>(status.st_blocks) * kBlockBytes / kTimes <= limit_bytes;
 }
 
+std::string too_large_text(const std::string& path, bool written) {
+  return fmt::format(
+      "{} is larger than the limit for keeping files: it must be unchanged at the "
+      "restore{}",
+      path, written ? ", and the program writes to it" : "");
+}
+
 Found look_for(const KeptFile& file, bool by_content) {
   struct stat status {};
   if (file.deleted || ::stat(file.path.c_str(), &status) != 0 || !S_ISREG(status.st_mode))

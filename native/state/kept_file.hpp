@@ -43,6 +43,8 @@ KeptFile describe_file(const struct stat& status, const std::string& path, bool 
 /// program writes to, which without it could not be restored once it goes on, many times as much of
 /// what is allocated.
 bool is_small_enough(const struct stat& status, bool written, std::uint64_t limit_bytes);
+/// What a user is told of a file whose content was not kept for its size.
+std::string too_large_text(const std::string& path, bool written);
 
 enum class Found {
   same,        // the file is what it was
