@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <map>
 
 #include "base/error.hpp"
 #include "base/fault.hpp"
@@ -11,6 +12,7 @@
 #include "snapshot/ids.hpp"
 #include "snapshot/kernel_pages.hpp"
 #include "snapshot/restore.hpp"
+#include "snapshot/waits.hpp"
 #include "state/clocks.hpp"
 #include "state/terminal.hpp"
 #include "tracee/remote.hpp"
@@ -82,9 +84,11 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
   const auto ids = changed_ids(snapshot, tids);
   const bool other_clocks = state::has_own_clocks(process) || snapshot.had_own_clocks;
   const auto boundary = threads::find_boundary(mappings, memory);
+  std::map<std::size_t, std::int64_t> answers;
   const auto final_state = [&](std::size_t index) {
     ThreadState thread = snapshot.threads[index];
     leave_vdso(thread, proxy, other_clocks, memory);
+    if (answers.contains(index)) give_answer(thread, answers.at(index));
     std::uint64_t queued = shared_queue;
     for (const auto& info : thread.queued) queued |= 1ULL << (info.si_signo - 1U);
     state::prepare_restart(thread, (queued & ~thread.signal_mask) != 0 || thread.held_signal != 0,
@@ -109,6 +113,7 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
     tracee::RemoteCalls calls(main, memory, scratch.data, scratch.data_bytes, 0);
     state::start_descriptions(calls, snapshot.descriptors);
     fault_point("restore-timers");
+    if (boundary) answers = answer_waits(snapshot, *boundary, main, scratch, memory);
     finish_privileges(snapshot, 0, main, scratch, memory);
     main.checked_call(
         "prctl(PR_SET_PDEATHSIG)", SYS_prctl,

@@ -617,6 +617,25 @@ std::vector<T> read_table(const tracee::Memory& memory, std::uint64_t at, std::u
 }  // namespace
 
 // What the process itself may have written there is not trusted further than it makes sense.
+Tid FoundBoundary::remembered_child(Tid real) const {
+  const auto found = std::find_if(ids.children.begin(), ids.children.end(),
+                                  [&](const IdPair& one) { return one.real == real; });
+  return found == ids.children.end() ? real : found->remembered;
+}
+
+Tid collect_child(const FoundBoundary& boundary, const tracee::Memory& memory, Tid real) {
+  const Addr header_at = boundary.mapping.start;
+  auto header = memory.read_value<BoundaryHeader>(header_at);
+  for (IdPair& child : std::span(header.child).first(header.children)) {
+    if (child.real != real) continue;
+    child.real = -real;
+    --header.children_left;
+    memory.write_value(header_at, header);
+    return child.remembered;
+  }
+  return real;
+}
+
 std::optional<FoundBoundary> boundary_in(Addr place, const tracee::Memory& memory) {
   BoundaryHeader header{};
   if (memory.read_some(place, std::as_writable_bytes(std::span(&header, 1))) != sizeof header)

@@ -81,7 +81,12 @@ struct FoundBoundary {
 
   /// What the program remembers the kernel's `real` as.
   [[nodiscard]] Tid remembered(Tid real) const;
+  /// The same for a child that had ended at the save and was not waited for yet; `real` for others.
+  [[nodiscard]] Tid remembered_child(Tid real) const;
 };
+/// Has the translation know that a child has been waited for. Returns what the program remembers
+/// it as.
+Tid collect_child(const FoundBoundary& boundary, const tracee::Memory& memory, Tid real);
 /// The one at `place`; nothing if there is none.
 std::optional<FoundBoundary> boundary_in(Addr place, const tracee::Memory& memory);
 std::optional<FoundBoundary> find_boundary(const std::vector<proc::Mapping>& mappings,

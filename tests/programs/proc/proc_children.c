@@ -3,6 +3,7 @@
 #include "selfcheck.h"
 
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
@@ -218,6 +219,68 @@ static void stopped_get(void) {
   check_end(child[0], 0);
 }
 
+// Threads that wait, each in a way of its own, when the program is saved.
+enum { WAYS = 6 };
+static pthread_t waiter[WAYS];
+static pid_t waiter_tid[WAYS];
+static int wait_status[WAYS];
+static siginfo_t wait_info[WAYS];
+static struct rusage usage;
+static long wait_in(long way) {
+  switch (way) {
+    case 0: return waitpid(child[0], &wait_status[0], 0);
+    case 1: return waitid(P_PID, (id_t)child[1], &wait_info[1], WEXITED);
+    case 2: return waitid(P_PID, (id_t)child[2], &wait_info[2], WEXITED | WNOWAIT);
+    case 3: return waitid(P_PID, (id_t)child[3], NULL, WEXITED);
+    case 4: return waitpid(-child[4], &wait_status[4], 0);
+    default: return wait4(child[5], &wait_status[5], __WALL, &usage);
+  }
+}
+static void* waits(void* argument) {
+  const long way = (long)argument;
+  __atomic_store_n(&waiter_tid[way], gettid(), __ATOMIC_RELEASE);
+  return (void*)wait_in(way);
+}
+static int is_waiting(pid_t tid) {
+  char path[64];
+  int number = -1;
+  snprintf(path, sizeof path, "/proc/self/task/%d/syscall", tid);
+  FILE* file = fopen(path, "r");
+  CHECK(file, "%s: %s", path, strerror(errno));
+  const int found = fscanf(file, "%d", &number);
+  fclose(file);
+  return found == 1 && (number == SYS_wait4 || number == SYS_waitid);
+}
+static void waiting_set(void) {
+  for (long i = 0; i < WAYS; i++) {
+    child[i] = lives();
+    if (i == 4) MUST(setpgid(child[4], child[4]));
+  }
+  for (long i = 0; i < WAYS; i++) {
+    CHECK(!pthread_create(&waiter[i], NULL, waits, (void*)i), "pthread_create");
+    while (!__atomic_load_n(&waiter_tid[i], __ATOMIC_ACQUIRE)) sched_yield();
+    while (!is_waiting(waiter_tid[i])) sched_yield();
+  }
+}
+static void waiting_get(void) {
+  let_go();
+  for (int i = 0; i < WAYS; i++) {
+    void* got;
+    CHECK(!pthread_join(waiter[i], &got), "pthread_join");
+    const int is_waitid = i >= 1 && i <= 3;
+    CHECK((long)got == (is_waitid ? 0 : child[i]), "wait %d for %d gives %ld", i, child[i],
+          (long)got);
+    if (i == 1 || i == 2) check_told(&wait_info[i], SIGCHLD, child[i]);
+    if (is_waitid) continue;
+    const int status = wait_status[i];
+    CHECK(is_copy ? WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL
+                  : WIFEXITED(status) && WEXITSTATUS(status) == RELEASED,
+          "status %x", status);
+  }
+  check_end(child[2], 0);
+  none_left();
+}
+
 static const struct {
   const char* name;
   void (*set)(void);
@@ -236,6 +299,7 @@ static const struct {
     {"silent", silent_set, silent_get},
     {"beside", beside_set, beside_get},
     {"stopped", stopped_set, stopped_get},
+    {"waiting", waiting_set, waiting_get},
 };
 enum { COUNT = sizeof cases / sizeof *cases };
 

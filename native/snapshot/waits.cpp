@@ -1,0 +1,114 @@
+#include "snapshot/waits.hpp"
+
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstddef>
+#include <optional>
+
+namespace ckpt::snapshot {
+
+namespace {
+
+using threads::IdPair;
+
+std::uint64_t argument(std::int64_t value) { return static_cast<std::uint64_t>(value); }
+
+class Waits {
+ public:
+  Waits(const threads::FoundBoundary& boundary, tracee::RemoteThread& main,
+        const tracee::Scratch& scratch, const tracee::Memory& memory)
+      : memory_(memory), boundary_(boundary), main_(main), scratch_(scratch) {}
+
+  // Nothing if no child is there to be had: the kernel makes the call again.
+  std::optional<std::int64_t> make(const tracee::Registers& registers) {
+    if (registers.orig_rax == SYS_wait4) return wait4(registers);
+    if (registers.orig_rax == SYS_waitid) return waitid(registers);
+    return std::nullopt;
+  }
+
+ private:
+  // All children are the main thread's by now, also those that another one had made.
+  static std::uint64_t options_of(std::uint64_t given) {
+    constexpr std::uint64_t kOwnChildren = __WNOTHREAD;
+    return (given & ~kOwnChildren) | WNOHANG;
+  }
+  Tid real(Tid remembered) const {
+    const auto& children = boundary_.ids.children;
+    const auto found = std::find_if(children.begin(), children.end(), [&](const IdPair& one) {
+      return one.remembered == remembered && one.real > 0;
+    });
+    return found == children.end() ? remembered : found->real;
+  }
+  Tid real_group(Tid remembered) const {
+    return remembered == boundary_.ids.group.remembered ? boundary_.ids.group.real
+                                                        : real(remembered);
+  }
+
+  // Where the C library's code translates results behind its calls, that is still to come.
+  Tid shown(const tracee::Registers& registers, Tid child, bool stays) const {
+    const auto& patches = boundary_.patches;
+    const bool follows = std::any_of(patches.begin(), patches.end(), [&](const auto& patch) {
+      return patch.address == registers.rip;
+    });
+    if (follows) return child;
+    return stays ? boundary_.remembered_child(child)
+                 : threads::collect_child(boundary_, memory_, child);
+  }
+
+  std::optional<std::int64_t> wait4(const tracee::Registers& registers) {
+    const auto target = static_cast<Tid>(registers.rdi);
+    const Tid now = target > 0 ? real(target) : target < -1 ? -real_group(-target) : target;
+    const std::int64_t got = main_.call(
+        SYS_wait4, {argument(now), registers.rsi, options_of(registers.rdx), registers.r10});
+    if (got <= 0) return std::nullopt;
+    return shown(registers, static_cast<Tid>(got), false);
+  }
+
+  std::optional<std::int64_t> waitid(const tracee::Registers& registers) {
+    const auto kind = static_cast<idtype_t>(registers.rdi);
+    const auto id = static_cast<Tid>(registers.rsi);
+    const Tid now = kind == P_PID ? real(id) : kind == P_PGID ? real_group(id) : id;
+    const Addr info_at = registers.rdx != 0 ? Addr{registers.rdx} : scratch_.data;
+    const Addr pid_at = info_at + offsetof(siginfo_t, si_pid);
+    if (registers.rdx == 0) memory_.write_value(info_at, siginfo_t{});
+    const std::int64_t got = main_.call(SYS_waitid, {registers.rdi, argument(now), info_at.value,
+                                                     options_of(registers.r10), registers.r8});
+    if (got != 0) return std::nullopt;
+    const auto pid = memory_.read_value<Tid>(pid_at);
+    if (pid <= 0) return std::nullopt;
+    memory_.write_value(pid_at, shown(registers, pid, (registers.r10 & WNOWAIT) != 0));
+    return 0;
+  }
+
+  const tracee::Memory& memory_;
+  const threads::FoundBoundary& boundary_;
+  tracee::RemoteThread& main_;
+  const tracee::Scratch& scratch_;
+};
+
+}  // namespace
+
+std::map<std::size_t, std::int64_t> answer_waits(const Snapshot& snapshot,
+                                                 const threads::FoundBoundary& boundary,
+                                                 tracee::RemoteThread& main,
+                                                 const tracee::Scratch& scratch,
+                                                 const tracee::Memory& memory) {
+  std::map<std::size_t, std::int64_t> answers;
+  if (boundary.ids.children.empty()) return answers;
+  Waits waits(boundary, main, scratch, memory);
+  for (std::size_t i = 0; i < snapshot.threads.size(); ++i) {
+    if (snapshot.threads[i].ended || !state::calls_again(snapshot.threads[i])) continue;
+    if (const auto answer = waits.make(snapshot.threads[i].registers)) answers[i] = *answer;
+  }
+  return answers;
+}
+
+void give_answer(state::ThreadState& thread, std::int64_t answer) {
+  thread.registers.rax = argument(answer);
+  thread.registers.orig_rax = ~0ULL;
+}
+
+}  // namespace ckpt::snapshot
