@@ -119,9 +119,10 @@ std::vector<threads::Stopped> stopped_places(const Snapshot& snapshot,
     const std::uint64_t base = thread.registers.fs_base;
     stopped.push_back({thread.remembered, thread.registers, base, {}});
     if (restorers.empty()) continue;
-    for (const auto& before :
-         threads::find_interrupted(thread.registers, memory, restorers, stacks))
+    for (auto before : threads::find_interrupted(thread.registers, memory, restorers, stacks)) {
+      before.registers.orig_rax = ~0ULL;  // a handler runs, no call
       stopped.push_back({thread.remembered, before.registers, base, before.place_of("rip")});
+    }
   }
   return stopped;
 }

@@ -156,7 +156,7 @@ class Planner {
   }
 
   // glibc 2.41 has the system calls of all cancellation points in one function, which compares the
-  // program counter with its own addresses.
+  // program counter with its own addresses. A thread that sleeps there gets its answer otherwise.
   static bool waits_elsewhere(const Stopped& one, const Body& body, std::size_t depth,
                               const Reached& reached) {
     const auto all = reach(body.code, body.begin, body.begin);
