@@ -13,16 +13,14 @@ namespace ckpt {
 
 namespace {
 
-constexpr std::array<std::string_view, 26> kNames = {
-    "save-begin",      "save-map",         "save-scratch",
-    "save-threads",    "save-process",     "save-files",
-    "save-objects",    "save-memory",      "save-record",
-    "save-publish",    "restore-validate", "restore-exec",
-    "restore-scratch", "restore-clear",    "restore-map",
-    "restore-fill",    "restore-threads",  "restore-descriptions",
-    "restore-files",   "restore-ids",      "restore-park",
-    "restore-finish",  "restore-timers",   "restore-landed",
-    "restore-thread",  "restore-release",
+constexpr std::array<std::string_view, 27> kNames = {
+    "save-begin",     "save-map",        "save-scratch",         "save-threads",
+    "save-process",   "save-files",      "save-objects",         "save-memory",
+    "save-record",    "save-check",      "save-publish",         "restore-validate",
+    "restore-exec",   "restore-scratch", "restore-clear",        "restore-map",
+    "restore-fill",   "restore-threads", "restore-descriptions", "restore-files",
+    "restore-ids",    "restore-park",    "restore-finish",       "restore-timers",
+    "restore-landed", "restore-thread",  "restore-release",
 };
 
 std::string& armed() {

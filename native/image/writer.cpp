@@ -142,7 +142,7 @@ void Writer::write_memory(std::span<const std::byte> bytes, std::uint64_t file_o
   pwrite_all(file_.fd(), bytes, file_offset, file_.path());
 }
 
-std::uint64_t Writer::finish(const std::vector<Note>& notes, const Json& record) {
+void Writer::finish(const std::vector<Note>& notes, const Json& record) {
   const std::size_t program_headers = segments_.size() + 1;
   Elf64_Ehdr header{};
   std::memcpy(header.e_ident, ELFMAG, SELFMAG);
@@ -197,6 +197,15 @@ std::uint64_t Writer::finish(const std::vector<Note>& notes, const Json& record)
   pwrite_all(file_.fd(), note_bytes, notes_offset_, file_.path());
   pwrite_all(file_.fd(), our_bytes, notes_offset_ + note_bytes.size(), file_.path());
   pwrite_all(file_.fd(), front, 0, file_.path());
+}
+
+Reader Writer::read_back() const {
+  UniqueFd again(::fcntl(file_.fd(), F_DUPFD_CLOEXEC, 0));
+  if (!again) throw_errno(fmt::format("read {}", file_.path()), errno);
+  return Reader::from_fd(std::move(again), file_.path());
+}
+
+std::uint64_t Writer::publish() {
   fault_point("save-publish");
   struct stat status {};
   if (::fstat(file_.fd(), &status) != 0) throw_errno(fmt::format("stat {}", file_.path()), errno);

@@ -8,6 +8,7 @@
 
 #include "base/unique_fd.hpp"
 #include "image/format.hpp"
+#include "image/reader.hpp"
 
 namespace ckpt::image {
 
@@ -47,9 +48,13 @@ class Writer {
   /// Writes memory content; called from any thread.
   void write_memory(std::span<const std::byte> bytes, std::uint64_t file_offset);
 
-  /// Writes headers, notes and the record, and gives the file its name.
-  /// Returns the bytes that the file takes on disk.
-  std::uint64_t finish(const std::vector<Note>& notes, const Json& record);
+  /// Writes headers, notes and the record. The file is complete then; once more with a record that
+  /// is no shorter, it has that one.
+  void finish(const std::vector<Note>& notes, const Json& record);
+  /// What was written, to be read as if it had its name already.
+  [[nodiscard]] Reader read_back() const;
+  /// Gives the file its name. Returns the bytes that it takes on disk.
+  std::uint64_t publish();
 
  private:
   PendingFile file_;

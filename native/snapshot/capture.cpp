@@ -478,6 +478,16 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
   const auto extents = state::write_pages(captured.space, context, writer, segments);
   fault_point("save-record");
   const auto notes = make_notes(context, captured, request.selected_lwp);
+  const auto finish = [&] {
+    writer.finish(notes, make_record(request, context, captured, extents));
+  };
+  finish();
+  if (const auto reason = why_not_restorable(writer.read_back())) {
+    context.report.add(state::Severity::lost, "snapshot", "restore",
+                       fmt::format("it cannot be restored: {}", *reason));
+    if (request.strict) refuse_losses(context.report.sorted());
+    finish();
+  }
   CaptureResult result;
   result.path = request.output;
   result.threads = captured.threads.size();
@@ -485,7 +495,7 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
   // Before there is the file: what fails now leaves a link that leads nowhere, which nobody sees.
   if (!is_inside(request.output, context.objects.directory() + "/snapshots"))
     context.objects.add_external(request.output);
-  result.file_bytes = writer.finish(notes, make_record(request, context, captured, extents));
+  result.file_bytes = writer.publish();
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return result;
 }

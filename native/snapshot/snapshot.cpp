@@ -160,14 +160,13 @@ void claim_contents(const Snapshot& snapshot, const image::Objects& store) {
   }
 }
 
-Checked check(const Snapshot& snapshot, const state::RestoreOptions& options, bool verify_memory,
-              const state::Progress& progress) {
-  state::FileSource files(stores_of(snapshot, options), options);
-  return check(snapshot, files, verify_memory, progress);
-}
+namespace {
 
-Checked check(const Snapshot& snapshot, state::FileSource& files, bool verify_memory,
-              const state::Progress& progress) {
+using FindNeighbours = state::Neighbours (*)(const Snapshot&, const Written&,
+                                             const state::RestoreOptions&);
+
+Checked check_beside(FindNeighbours neighbours, const Snapshot& snapshot, state::FileSource& files,
+                     bool verify_memory, const state::Progress& progress) {
   using Use = state::FileSource::Use;
   return reading(snapshot.reader.path(), [&] {
     Checked checked;
@@ -183,7 +182,7 @@ Checked check(const Snapshot& snapshot, state::FileSource& files, bool verify_me
                                           snapshot.program.path,
                                           state::found_text(state::look_for(snapshot.program))));
     const auto written = written_files(snapshot, files.options());
-    files.decide_together(written, find_neighbours(snapshot, written, files.options()));
+    files.decide_together(written, neighbours(snapshot, written, files.options()));
     checked.hidden = files.wants_sandbox() && !state::may_make_namespaces();
     std::set<std::string> seen = {snapshot.program.path};
     for (const auto& region : snapshot.space.regions) {
@@ -215,10 +214,41 @@ Checked check(const Snapshot& snapshot, state::FileSource& files, bool verify_me
             "thread {}: it runs under a seccomp filter, which only a privileged user may set again",
             thread.tid);
     if (verify_memory) snapshot.reader.verify_memory(progress);
-    fault_point("restore-validate");
     checked.notes.insert(checked.notes.end(), files.notes().begin(), files.notes().end());
     return checked;
   });
+}
+
+}  // namespace
+
+Checked check(const Snapshot& snapshot, const state::RestoreOptions& options, bool verify_memory,
+              const state::Progress& progress) {
+  state::FileSource files(stores_of(snapshot, options), options);
+  return check(snapshot, files, verify_memory, progress);
+}
+
+Checked check(const Snapshot& snapshot, state::FileSource& files, bool verify_memory,
+              const state::Progress& progress) {
+  auto checked = check_beside(find_neighbours, snapshot, files, verify_memory, progress);
+  fault_point("restore-validate");
+  return checked;
+}
+
+std::optional<std::string> why_not_restorable(image::Reader written) {
+  const auto nobody = [](const Snapshot&, const Written&, const state::RestoreOptions&) {
+    return state::Neighbours{};
+  };
+  try {
+    const Snapshot snapshot(std::move(written));
+    state::RestoreOptions options;
+    options.store = snapshot.reader.record().at("store").get<std::string>();
+    state::FileSource files(stores_of(snapshot, options), options);
+    check_beside(nobody, snapshot, files, false, {});
+    fault_point("save-check");
+    return std::nullopt;
+  } catch (const Error& error) {
+    return error.what();
+  }
 }
 
 }  // namespace ckpt::snapshot

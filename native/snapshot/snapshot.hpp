@@ -78,4 +78,8 @@ Checked check(const Snapshot& snapshot, const state::RestoreOptions& options, bo
 Checked check(const Snapshot& snapshot, state::FileSource& files, bool verify_memory,
               const state::Progress& progress);
 
+/// Checks what was just written as a restore on this machine would, as if the program that was
+/// saved had gone: why it cannot be restored, in words; nothing if it can.
+std::optional<std::string> why_not_restorable(image::Reader written);
+
 }  // namespace ckpt::snapshot

@@ -494,7 +494,7 @@ def test_the_list_of_faults_is_complete(build_dir: Path) -> None:
     script = f"import sys; sys.path.insert(0, {str(build_dir)!r}); from gdbext import _native; print(*_native.fault_names())"
     script = script.replace("from gdbext import _native", _import_native(build_dir))
     names = subprocess.run(["/usr/bin/python3", "-c", script], capture_output=True, text=True, check=True).stdout.split()
-    assert names == SAVE_FAULTS + RESTORE_FAULTS
+    assert names == [*SAVE_FAULTS[:-1], "save-check", SAVE_FAULTS[-1], *RESTORE_FAULTS]
 
 
 def _import_native(build_dir: Path) -> str:
@@ -504,6 +504,21 @@ def _import_native(build_dir: Path) -> str:
         "import importlib.util as u; s = u.spec_from_file_location('gdbext._native', "
         f"{str(module)!r}); _native = u.module_from_spec(s); s.loader.exec_module(_native)"
     )
+
+
+def test_a_snapshot_that_cannot_be_restored_says_so(workshop: Workshop) -> None:
+    """It is checked as a restore would check it: what is found is said at the save, and by `ckpt info`."""
+    running = workshop.start_program("threads", "4")
+    oracle.wait_asleep(running.pid)
+    before = oracle.look(running.pid, workshop.register_dump)
+    saved = workshop.save(running.pid, environment={"CKPT_FAULT": "save-check"})
+    (said,) = [line for line in saved.fidelity if " snapshot: " in line]
+    assert said.startswith("lost: snapshot: restore: it cannot be restored: ") and "save-check" in said, said
+    info = workshop.start([workshop.build / "bin" / "ckpt", "info", saved.image]).finish()
+    assert info.status == 0 and said.removeprefix("lost: ") in info.output, f"{info}"
+    assert not oracle.differences(before, oracle.look(running.pid, workshop.register_dump))
+    running.send()
+    passed(running.finish(), running.nonce)
 
 
 @pytest.mark.parametrize("fault", SAVE_FAULTS)

@@ -66,8 +66,8 @@ std::uint64_t write_small(const std::string& path, Json record = Json::object(),
     extents.push_back(extent);
   }
   if (!record.contains("extents")) record["extents"] = Json::binary(pack_extents(extents));
-  return writer.finish({text_note("CORE", NT_PRSTATUS, "registers"), text_note("GNU", 7, "")},
-                       record);
+  writer.finish({text_note("CORE", NT_PRSTATUS, "registers"), text_note("GNU", 7, "")}, record);
+  return writer.publish();
 }
 
 std::string slurp(const std::string& path) { return read_file(path); }
@@ -193,7 +193,9 @@ TEST(Image, MayHaveMoreMappingsThanAHeaderCounts) {
       segments[i].start = Addr{(i + 1) * 2 * kPageSize};
       segments[i].memory_bytes = kPageSize;
     }
-    Writer(path, true, segments).finish({}, Json{{"extents", Json::binary({})}, {"count", count}});
+    Writer writer(path, true, segments);
+    writer.finish({}, Json{{"extents", Json::binary({})}, {"count", count}});
+    writer.publish();
     EXPECT_EQ(Reader::open(path).record().at("count"), count);
   }
 }
@@ -214,6 +216,7 @@ TEST(Image, ManyExtentsAreCheckedOnManyThreads) {
     writer.write_memory(bytes, extents.back().file_offset);
   }
   writer.finish({}, Json{{"extents", Json::binary(pack_extents(extents))}});
+  writer.publish();
   EXPECT_NO_THROW(
       Reader::open(path).verify_memory([](std::uint64_t, std::uint64_t) { return true; }));
 
@@ -476,6 +479,7 @@ class LargeImage : public ::testing::Test {
                          segments[0].file_offset + i * kChunkBytes, kChunkBytes,
                          i == 0 ? digest64(bytes) : zeros});
     writer.finish({}, Json{{"extents", Json::binary(pack_extents(extents))}});
+    writer.publish();
   }
 
   TempDir dir_;
