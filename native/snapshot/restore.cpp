@@ -75,9 +75,14 @@ struct Inherited {
   std::vector<int> numbers;  // in the program and here alike
 };
 
+// For a while each file is open twice; the program gets its own limit in the end. The hard one only
+// root may raise, to fs.nr_open at most, which is this unless somebody has changed it.
 void raise_file_limit() {
+  constexpr rlim_t kMost = 1U << 20U;
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlimit wanted{std::max(limit.rlim_max, kMost), std::max(limit.rlim_max, kMost)};
+  if (::setrlimit(RLIMIT_NOFILE, &wanted) == 0) return;
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
@@ -88,7 +93,10 @@ class InheritedBuilder {
 
   int add(UniqueFd fd) {
     UniqueFd high(::fcntl(fd.get(), F_DUPFD_CLOEXEC, next_));
-    if (!high) throw_errno("too many open files for this restore (RLIMIT_NOFILE)", errno);
+    if (!high)
+      throw_errno(
+          "too many open files for this restore (RLIMIT_NOFILE): raise the hard limit (ulimit -Hn)",
+          errno);
     next_ = high.get() + 1;
     const int number = high.get();
     owned_.push_back(std::move(high));

@@ -74,6 +74,9 @@ struct Open {
   std::size_t description = 0;
 };
 
+using Inode = std::pair<dev_t, ino_t>;
+Inode inode_of(const Open& open) { return {open.status.st_dev, open.status.st_ino}; }
+
 class Capturer {
  public:
   explicit Capturer(CaptureContext& context)
@@ -156,46 +159,79 @@ class Capturer {
     table_.descriptions.emplace_back();
     opens_.push_back(std::move(open));
     const Open& kept = opens_.back();
+    const Place place = find_place(kept);
+    place.among->insert(place.at, &kept);
     const std::size_t index = kept.description;
     Description description = describe(kept);  // may add others
     table_.descriptions[index] = std::move(description);
     return index;
   }
 
-  bool same_file(const Open& one, const Open& other) const {
-    if (one.status.st_ino != other.status.st_ino || one.status.st_dev != other.status.st_dev)
-      return false;
+  // kcmp(2) gives an order: 0 for the same one, 1 for less, 2 for greater, else none.
+  int compare(const Open& one, const Open& other) const {
     const auto place = [this](const Open& open) {
       return open.fd >= 0 ? std::pair(context_.process.through(), open.fd)
                           : std::pair(::getpid(), open.own.get());
     };
     const auto [one_pid, one_fd] = place(one);
     const auto [other_pid, other_fd] = place(other);
-    return ::syscall(SYS_kcmp, one_pid, other_pid, KCMP_FILE, static_cast<unsigned long>(one_fd),
-                     static_cast<unsigned long>(other_fd)) == 0;
+    return static_cast<int>(::syscall(SYS_kcmp, one_pid, other_pid, KCMP_FILE,
+                                      static_cast<unsigned long>(one_fd),
+                                      static_cast<unsigned long>(other_fd)));
+  }
+
+  bool same_file(const Open& one, const Open& other) const {
+    return inode_of(one) == inode_of(other) && compare(one, other) == 0;
+  }
+
+  // Those of one inode in the kernel's order: there may be thousands (an eventfd has that of all).
+  struct Place {
+    std::vector<const Open*>* among;
+    std::vector<const Open*>::iterator at;
+    bool found;
+  };
+  Place find_place(const Open& open) {
+    auto& among = ordered_[inode_of(open)];
+    auto low = among.begin();
+    auto high = among.end();
+    while (low != high) {
+      const auto middle = low + (high - low) / 2;
+      const int order = compare(**middle, open);
+      if (order == 0) return {&among, middle, true};
+      if (order == 1)
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    return {&among, low, false};
   }
 
   // The index of the description that this one is.
-  std::optional<std::size_t> find_shared(const Open& open) const {
-    for (const Open& other : opens_)
-      if (same_file(other, open)) return other.description;
-    return std::nullopt;
+  std::optional<std::size_t> find_shared(const Open& open) {
+    const Place place = find_place(open);
+    return place.found ? std::optional((*place.at)->description) : std::nullopt;
   }
 
+  // An entry keeps the number that it was made for, which mostly is still that of the file.
   std::optional<std::size_t> find_watched(int epoll_fd, int fd, std::uint32_t slot,
-                                          std::uint64_t inode, dev_t device) const {
+                                          std::uint64_t inode, dev_t device) {
     const auto process = context_.process.through();
     kcmp_epoll_slot wanted{static_cast<__u32>(epoll_fd), static_cast<__u32>(fd), slot};
-    for (const Descriptor& descriptor : table_.descriptors) {
-      const auto open = std::find_if(opens_.begin(), opens_.end(), [&](const Open& other) {
-        return other.description == descriptor.description;
-      });
-      if (open->status.st_ino != inode || open->status.st_dev != device) continue;
-      if (::syscall(SYS_kcmp, process, process, KCMP_EPOLL_TFD,
-                    static_cast<unsigned long>(descriptor.fd), &wanted) == 0)
-        return descriptor.description;
-    }
-    return std::nullopt;
+    const auto is_it = [&](const Descriptor* descriptor) {
+      return ::syscall(SYS_kcmp, process, process, KCMP_EPOLL_TFD,
+                       static_cast<unsigned long>(descriptor->fd), &wanted) == 0;
+    };
+    if (by_inode_.empty())
+      for (const Descriptor& descriptor : table_.descriptors)
+        by_inode_[inode_of(opens_.at(descriptor.description))].push_back(&descriptor);
+    const auto& candidates = by_inode_[{device, inode}];
+    const auto same_number = std::lower_bound(
+        candidates.begin(), candidates.end(), fd,
+        [](const Descriptor* descriptor, int number) { return descriptor->fd < number; });
+    if (same_number != candidates.end() && (*same_number)->fd == fd && is_it(*same_number))
+      return (*same_number)->description;
+    const auto found = std::find_if(candidates.begin(), candidates.end(), is_it);
+    return found == candidates.end() ? std::nullopt : std::optional((*found)->description);
   }
 
   Description describe(const Open& open) {
@@ -600,7 +636,9 @@ class Capturer {
   UniqueFd process_;
   std::vector<Open> numbered_;
   SocketAnswers socket_answers_;
-  std::deque<Open> opens_;  // one for each description
+  std::deque<Open> opens_;  // one for each description, in their order
+  std::map<Inode, std::vector<const Open*>> ordered_;
+  std::map<Inode, std::vector<const Descriptor*>> by_inode_;  // of what has a number; ascending
   DescriptorTable table_;
 };
 
