@@ -1,9 +1,12 @@
 #include "proc/process_dir.hpp"
 
 #include <dirent.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <climits>
 #include <memory>
 
 #include "base/error.hpp"
@@ -14,13 +17,20 @@ namespace ckpt::proc {
 
 namespace {
 
+struct Closer {
+  void operator()(DIR* dir) const { ::closedir(dir); }
+};
+using Directory = std::unique_ptr<DIR, Closer>;
+
+Directory open_directory(const std::string& path) {
+  Directory dir(::opendir(path.c_str()));
+  if (!dir) throw_errno(fmt::format("open {}", path), errno == ENOENT ? ESRCH : errno);
+  return dir;
+}
+
 template <typename Int>
 std::vector<Int> numeric_entries(const std::string& path) {
-  struct Closer {
-    void operator()(DIR* dir) const { ::closedir(dir); }
-  };
-  const std::unique_ptr<DIR, Closer> dir(::opendir(path.c_str()));
-  if (!dir) throw_errno(fmt::format("open {}", path), errno == ENOENT ? ESRCH : errno);
+  const Directory dir = open_directory(path);
   std::vector<Int> numbers;
   while (const dirent* entry = ::readdir(dir.get())) {
     if (const auto number = parse_number<Int>(entry->d_name)) numbers.push_back(*number);
@@ -76,6 +86,20 @@ std::vector<int> ProcessDir::descriptors() const {
   auto numbers = numeric_entries<int>(path("fd"));
   std::sort(numbers.begin(), numbers.end());
   return numbers;
+}
+
+std::vector<std::pair<int, std::string>> ProcessDir::descriptor_links() const {
+  const Directory dir = open_directory(path("fd"));
+  std::vector<std::pair<int, std::string>> links;
+  std::array<char, PATH_MAX> target{};
+  while (const dirent* entry = ::readdir(dir.get())) {
+    const auto fd = parse_number<int>(entry->d_name);
+    const ssize_t length =
+        fd ? ::readlinkat(::dirfd(dir.get()), entry->d_name, target.data(), target.size()) : -1;
+    if (length > 0)
+      links.emplace_back(*fd, std::string(target.data(), static_cast<std::size_t>(length)));
+  }
+  return links;
 }
 
 std::vector<Tid> ProcessDir::children() const {

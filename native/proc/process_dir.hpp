@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/types.hpp"
@@ -35,6 +36,8 @@ class ProcessDir {
   [[nodiscard]] std::vector<Tid> threads() const;
   /// Open descriptors, ascending.
   [[nodiscard]] std::vector<int> descriptors() const;
+  /// Where the links of all open descriptors point, in no order: for a quick look.
+  [[nodiscard]] std::vector<std::pair<int, std::string>> descriptor_links() const;
   /// Ids of living or unreaped child processes, over all threads.
   [[nodiscard]] std::vector<Tid> children() const;
 

@@ -33,6 +33,7 @@
 #include "state/process.hpp"
 #include "state/quiet_open.hpp"
 #include "state/ring_numbers.hpp"
+#include "state/sharers.hpp"
 #include "state/signals.hpp"
 #include "state/sysv_ipc.hpp"
 #include "state/terminal.hpp"
@@ -467,6 +468,7 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
   captured.space.vdso_kernel = proxy ? proxy->kernel : kernel_release();
   if (proxy) state::return_kernel_pages(captured.space, *proxy);
   state::note_huge_pages(context.report, captured.descriptors, captured.space);
+  state::report_sharers(context, captured.descriptors, captured.space);
   note_ids(context, captured.program, captured.space, boundary, captured.signals, captured.threads,
            captured.process, captured.children);
   state::queue_ends(captured.signals, captured.children, captured.threads.front().signal_mask);

@@ -93,6 +93,12 @@ std::string name_for_people(const std::string& address) {
   return text.empty() ? "an address of no name" : text;
 }
 
+std::string_view family_name(const Socket& socket) {
+  if (socket.domain == AF_UNIX) return "local socket";
+  if (socket.domain == AF_NETLINK) return "netlink socket";
+  return socket.protocol == IPPROTO_TCP ? "TCP socket" : "UDP socket";
+}
+
 std::string kind_for_people(int domain, int type, int protocol) {
   constexpr auto kFamilies = std::to_array<std::pair<int, std::string_view>>({
       {AF_PACKET, "packet socket"},

@@ -13,6 +13,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "image/format.hpp"
@@ -97,6 +98,8 @@ Socket socket_from_json(const image::Json& json);
 std::string address_text(const std::string& address);
 /// The same, never empty.
 std::string name_for_people(const std::string& address);
+/// What a user calls one: "TCP socket".
+std::string_view family_name(const Socket& socket);
 /// What a user calls a socket of a kind that does not come back: "packet socket".
 std::string kind_for_people(int domain, int type, int protocol);
 

@@ -212,12 +212,6 @@ std::string far_end(const Socket& socket) {
   return text.empty() ? "a socket of another process" : text;
 }
 
-std::string_view family_name(const Socket& socket) {
-  if (socket.domain == AF_UNIX) return "local socket";
-  if (socket.domain == AF_NETLINK) return "netlink socket";
-  return socket.protocol == IPPROTO_TCP ? "TCP socket" : "UDP socket";
-}
-
 std::size_t bytes_in(const std::vector<SocketMessage>& queue) {
   std::size_t bytes = 0;
   for (const auto& message : queue) bytes += message.bytes.size();
