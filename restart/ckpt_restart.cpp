@@ -51,11 +51,14 @@ struct Options {
 };
 
 volatile std::sig_atomic_t program_pid = 0;
+// The program's session is not the terminal's.
+volatile std::sig_atomic_t keys_are_for_us = 0;
 
 // What the terminal sends (SIGHUP) reaches the program by itself; what others send us is meant for
-// it.
+// it, and so are the keys that are pressed for it where its session has no terminal.
 void forward(int signal, siginfo_t* info, void* /*context*/) {
-  if (program_pid > 0 && info->si_code <= 0) ::kill(program_pid, signal);
+  const bool is_key = keys_are_for_us != 0 && (signal == SIGINT || signal == SIGQUIT);
+  if (program_pid > 0 && (info->si_code <= 0 || is_key)) ::kill(program_pid, signal);
 }
 
 void forward_signal(int signal) {
@@ -225,7 +228,10 @@ int run_alone(const Options& options) {
   program_pid = pid;
   // The terminal's signals reach the program by themselves: it is in our process group, or in one
   // of its own that has the terminal.
-  for (const int signal : {SIGINT, SIGQUIT}) set_handler(signal, SIG_IGN);
+  const bool own_session = made.snapshot.process.own_session;
+  keys_are_for_us = static_cast<int>(own_session);
+  for (const int signal : {SIGINT, SIGQUIT})
+    own_session ? forward_signal(signal) : set_handler(signal, SIG_IGN);
   for (const int signal : {SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}) forward_signal(signal);
   std::optional<TerminalModes> modes;
   std::optional<Foreground> foreground;
@@ -235,7 +241,7 @@ int run_alone(const Options& options) {
     print_notes(made, options.verbose);
     // As long as we are the foreground: nobody else can read what is there.
     if (!options.restore.streams.contains(0)) modes->type(made.snapshot.terminal_input);
-    foreground.emplace(::getpgid(pid) == pid ? pid : 0);
+    foreground.emplace(!own_session && ::getpgid(pid) == pid ? pid : 0);
     ckpt::snapshot::release(made.program);
   } catch (...) {
     ::kill(pid, SIGKILL);

@@ -146,12 +146,15 @@ Layout plan_layout(const Snapshot& snapshot) {
 
 // What runs in the child between fork and exec: only calls that are safe there.
 [[noreturn]] void become(const std::string& program, const Layout& layout,
-                         const TransplantOptions& options, const std::vector<int>& inherited,
-                         int report_fd, Tid parent) {
+                         const TransplantOptions& options, bool own_session,
+                         const std::vector<int>& inherited, int report_fd, Tid parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   // A parent that died before the line above would never be missed.
   if (::getppid() != parent) ::_exit(127);
-  if (options.own_process_group) ::setpgid(0, 0);
+  if (own_session)
+    ::setsid();
+  else if (options.own_process_group)
+    ::setpgid(0, 0);
   for (const int fd : inherited) ::fcntl(fd, F_SETFD, 0);
   if (layout.stack_limit_bytes) {
     rlimit limit{};
@@ -201,7 +204,8 @@ Tid start_program(const Snapshot& snapshot, const std::string& program,
   const Tid wanted = keep_ids ? snapshot.process.remembered.pid : 0;
   const Tid pid = fork_with_id(wanted);
   if (pid < 0) state::throw_not_created("a process", wanted, errno);
-  if (pid == 0) become(program, layout, options, inherited, writer.get(), parent);
+  if (pid == 0)
+    become(program, layout, options, snapshot.process.own_session, inherited, writer.get(), parent);
   writer.reset();
   Child child(pid);
   int error_number = 0;
@@ -274,13 +278,21 @@ std::map<Tid, Tid> ids_then_and_now(const Snapshot& snapshot, const std::vector<
   return ids;
 }
 
+// What getpid() and its like would say in the new process.
+state::ProcessIds ids_of_process(const Snapshot& snapshot, const TransplantOptions& options,
+                                 Tid pid) {
+  const bool leads_session = snapshot.process.own_session;
+  const bool leads_group = leads_session || options.own_process_group;
+  return {pid, ::getpid(), leads_group ? pid : ::getpgrp(), leads_session ? pid : ::getsid(0)};
+}
+
 state::IdChange change_of_ids(const Snapshot& snapshot, const TransplantOptions& options,
                               const Transplanted& result) {
   state::IdChange change;
   for (std::size_t i = 0; i < snapshot.threads.size(); ++i)
     change.threads[snapshot.threads[i].lwp] = result.tids[i];
   change.group_before = snapshot.process.group;
-  change.group_now = options.own_process_group ? result.pid : ::getpgrp();
+  change.group_now = ids_of_process(snapshot, options, result.pid).group;
   return change;
 }
 
@@ -364,9 +376,7 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   state::restore_aio(calls, memory, snapshot.aio, result.notes);
   fault_point("restore-files");
 
-  const FreshIds ids{{pid, ::getpid(), options.own_process_group ? pid : ::getpgrp(), ::getsid(0)},
-                     result.tids,
-                     children};
+  const FreshIds ids{ids_of_process(snapshot, options, pid), result.tids, children};
   result.ids_kept = ids_kept(snapshot, ids);
   auto renewed = renew_ids(snapshot, files, main, memory, ids);
   result.notes.insert(result.notes.end(), renewed.notes.begin(), renewed.notes.end());

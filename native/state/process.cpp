@@ -32,6 +32,12 @@ constexpr std::uint64_t kTileDataFeature = 18;
 
 bool shares_memory(Tid a, Tid b) { return ::syscall(SYS_kcmp, a, b, KCMP_VM, 0UL, 0UL) == 0; }
 
+// The kernel gives nobody the id of a session in which there is somebody. 0: a leader that is not
+// to be seen from here.
+bool is_left_alone(const proc::Stat& stat) {
+  return stat.session > 0 && ::access(fmt::format("/proc/{}", stat.session).c_str(), F_OK) != 0;
+}
+
 }  // namespace
 
 // PTRACE_O_SUSPEND_SECCOMP wants CAP_SYS_ADMIN, as namespaces do.
@@ -103,6 +109,8 @@ ProcessState capture_process(CaptureContext& context, tracee::RemoteThread& thre
   state.group = stat.process_group;
   state.start_ticks = stat.start_time_ticks;
   state.session = stat.session;
+  state.own_session =
+      stat.tty_device == 0 && (stat.session == process.pid() || is_left_alone(stat));
   state.remembered = {state.pid, state.parent, state.group, state.session};
   state.uid = status.uids[0];
   state.gid = status.gids[0];
@@ -180,6 +188,15 @@ void report_keyrings(CaptureContext& context, tracee::RemoteThread& thread,
   }
 }
 
+void report_session(CaptureContext& context) {
+  const proc::Stat stat = context.process.stat();
+  if (stat.tty_device == 0 && is_left_alone(stat))
+    context.report.add(Severity::changed, "process", "session",
+                       fmt::format("its session {} has no leader any more: it comes back as the "
+                                   "leader of another",
+                                   stat.session));
+}
+
 // What is around the process and not a part of it. The restore's own takes its place.
 void report_surroundings(CaptureContext& context) {
   const auto& process = context.process;
@@ -229,6 +246,7 @@ void report_process(CaptureContext& context, tracee::RemoteThread& thread,
                     const tracee::Scratch& scratch) {
   report_segments(context, thread, scratch);
   report_keyrings(context, thread, scratch);
+  report_session(context);
   report_surroundings(context);
 }
 
@@ -237,6 +255,7 @@ image::Json process_to_json(const ProcessState& state) {
           {"ppid", state.parent},
           {"pgrp", state.group},
           {"session", state.session},
+          {"own_session", state.own_session},
           {"remembered",
            {state.remembered.pid, state.remembered.parent, state.remembered.group,
             state.remembered.session}},
@@ -259,6 +278,7 @@ ProcessState process_from_json(const image::Json& json) {
   state.parent = json.at("ppid");
   state.group = json.at("pgrp");
   state.session = json.at("session");
+  state.own_session = json.value("own_session", false);
   const auto& remembered = json.at("remembered");
   state.remembered = {remembered.at(0), remembered.at(1), remembered.at(2), remembered.at(3)};
   state.start_ticks = json.value("start_ticks", std::uint64_t{0});

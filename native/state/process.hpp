@@ -28,6 +28,9 @@ struct ProcessState {
   Tid parent = 0;
   Tid group = 0;
   Tid session = 0;
+  // It led a session without a terminal, or was in one that nobody led any more: it comes back as
+  // the leader of one.
+  bool own_session = false;
   // Other than these only if the process had been restored with new ids.
   ProcessIds remembered;
   std::uint64_t start_ticks = 0;  // with the id and the boot it names a process for good

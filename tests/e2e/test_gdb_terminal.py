@@ -8,6 +8,7 @@ import signal
 import processes
 from scene import Scene, restore, save
 from steps import READ, run_until_blocked
+from support.processes import children_of
 
 
 def test_typing_interrupting_and_job_control(scene: Scene) -> None:
@@ -125,6 +126,30 @@ def test_a_program_attached_on_its_own_terminal_comes_to_gdbs(scene: Scene) -> N
     again.type_line("q")
     assert "exited with code 04" in again.wait_prompt()
     again.quit()
+
+
+def test_a_daemon_leads_its_session_again(scene: Scene) -> None:
+    """Without a terminal of its own: Ctrl-C is GDB's to pass on, and what is typed can be read."""
+    starter = scene.spawn("/usr/bin/setsid", "-w", scene.program("e2e_terminal"), "cooked")
+    starter.expect("READY")
+    (daemon,) = children_of(starter.pid)
+    processes.wait_in_syscall(daemon, READ)
+    gdb = scene.gdb("-p", str(daemon))
+    assert "session" not in save(gdb, "daemon").report
+    assert "killed" in gdb.execute("kill")
+    gdb.quit()
+    starter.finish()
+    again = scene.gdb()
+    for _ in range(2):
+        restored = restore(again, "daemon")
+        assert os.getsid(restored.pid) == restored.pid == os.getpgid(restored.pid)
+        again.start("continue")
+        again.type_line("hello")
+        again.expect("line <hello>")
+        assert "SIGINT" in again.interrupt()
+        assert "session" not in save(again, "-force daemon").report
+    again.quit()
+    processes.wait_gone(restored.pid)
 
 
 def test_the_same_session_again_and_again(scene: Scene) -> None:

@@ -9,7 +9,7 @@ import shutil
 import pytest
 from support.checkpoint import Saved, Workshop, passed, restored_pid
 from support.probes import namespaces
-from support.processes import as_root
+from support.processes import as_root, read_text, wait_until
 
 WHERE = "print('READY x', flush=True); input(); import os; print('IN', os.readlink('/proc/self/cwd'))"
 
@@ -92,3 +92,57 @@ def test_keyrings(workshop: Workshop, special: int, whose: str) -> None:
     for running in (original, restart):
         running.send()
         assert running.finish().status == 0
+
+
+def _session_of(pid: int) -> tuple[int, int, int]:
+    """Session, process group, and terminal (0: none)."""
+    fields = read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return int(fields[3]), int(fields[2]), int(fields[4])
+
+
+def test_daemon(workshop: Workshop) -> None:
+    """The leader of a session without a terminal is one again, and again when it is saved once more."""
+    program = workshop.start_program("exit_status", "7", before_exec=os.setsid)
+    nonce = program.nonce
+    running, pid = program, program.pid
+    for _ in range(2):
+        assert _session_of(pid) == (pid, pid, 0)
+        saved = workshop.save(pid)
+        assert _lines(saved) == []
+        running.kill()
+        running = workshop.restart(saved.image)
+        pid = restored_pid(running)
+    assert _session_of(pid) == (pid, pid, 0)
+    running.send()
+    passed(running.finish(), nonce, status=7)
+
+
+# A child in the session of a leader that has ended; it ends with the input.
+ORPHAN = """
+import os, sys
+os.setsid()
+if os.fork():
+    os._exit(0)
+while os.path.exists('/proc/%d' % os.getsid(0)):
+    os.sched_yield()
+print('READY', os.getpid(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_session_without_a_leader(workshop: Workshop) -> None:
+    started = workshop.start(["/usr/bin/python3", "-c", ORPHAN])
+    wait_until(lambda: started.poll() is not None, "the leader has ended")
+    pid = int(started.ready())
+    session = _session_of(pid)[0]
+    assert session != pid
+    saved = workshop.save(pid)
+    assert _lines(saved) == [
+        f"changed: process: session: its session {session} has no leader any more: it comes back as the leader of another"
+    ]
+    restart = workshop.restart(saved.image)
+    restored = restored_pid(restart)
+    assert _session_of(restored) == (restored, restored, 0)
+    started.end_of_input()
+    restart.end_of_input()
+    assert restart.finish().status == 0

@@ -106,6 +106,24 @@ def test_terminal(workshop: Workshop) -> None:
             assert another.modes() == another.usual, "the terminal's own modes do not come back at the end"
 
 
+def test_daemon_on_a_terminal(workshop: Workshop) -> None:
+    """It has no terminal when it is restored on one, and is ended by Ctrl-C all the same."""
+    original = workshop.start_program("exit_status", "7", before_exec=os.setsid)
+    saved = workshop.save(original.pid)
+    original.kill()
+    # Its own standard streams, which lead out of it, come back as those of the restore.
+    with Terminal(workshop, workshop.restart_command(saved.image)) as terminal:
+        child = restored_child(terminal.process.pid)
+        assert os.getsid(child) == child
+        terminal.type(b"\x03")
+        assert terminal.finish() == -signal.SIGINT
+    with Terminal(workshop, workshop.restart_command(saved.image)) as terminal:
+        restored_child(terminal.process.pid)
+        terminal.type(b"go\n")
+        terminal.expect(f"PASS {original.nonce}")
+        assert terminal.finish() == 7
+
+
 def test_window_of_another_size(workshop: Workshop) -> None:
     """A program that handles SIGWINCH gets one, if the terminal has another size than it had."""
     with Terminal(workshop, [workshop.program("window_size")]) as first:
@@ -305,13 +323,15 @@ def test_typed_ahead_saved_from_the_background(workshop: Workshop) -> None:
         assert terminal.finish() == 0
 
 
-def restored_child(restart: int, before: object) -> int:
-    """The program of a `ckpt-restart`, once it is where it was."""
+def restored_child(restart: int, before: object = None) -> int:
+    """The program of a `ckpt-restart`, once it is where it was, if that is known."""
     found: list[int] = []
 
     def there() -> bool:
         found[:] = [
-            child for child in children_of(restart) if oracle.all_asleep(child) and oracle.positions(child) == before
+            child
+            for child in children_of(restart)
+            if oracle.all_asleep(child) and before in (None, oracle.positions(child))
         ]
         return bool(found)
 
