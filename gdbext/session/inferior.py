@@ -51,6 +51,20 @@ def check_target() -> None:
         raise CkptError("a function called from GDB has not returned yet: finish it first")
 
 
+def others() -> List[Tuple[int, int, str]]:
+    """The other inferiors that are processes: number, process id, and the program's path."""
+    return [
+        (int(each.num), int(each.pid), each.progspace.filename or "")
+        for each in gdb.inferiors()
+        if each.pid and each != gdb.selected_inferior() and _is_process(each)
+    ]
+
+
+def _is_process(inferior: Any) -> bool:
+    connection = getattr(inferior, "connection", None)
+    return connection is None or connection.type != "core"
+
+
 def check_not_recording() -> None:
     """Raise CkptError while GDB records the execution."""
     if gdb.current_recording() is not None:

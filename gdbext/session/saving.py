@@ -144,6 +144,11 @@ def told_of(done: Saved) -> str:
     )
 
 
+def _not_included(number: int, pid: int, program: str) -> Fidelity:
+    what = f"process {pid} ({program})" if program else f"process {pid}"
+    return Fidelity("note", f"inferior {number}", "program", f"{what} is not part of the snapshot")
+
+
 def _request(
     store: Store, request: SaveRequest, name: str, output: Path
 ) -> Tuple[Dict[str, Any], List[str]]:
@@ -176,6 +181,7 @@ def _request(
         "stop": stop,
         "place": place,
         "parent": origin.table() if origin is not None else None,
+        "findings": [_not_included(*other)._asdict() for other in inferior.others()],
         "session": state.table(),
         "terminal": inferior.terminal(),
         "input": typeahead.request(look_only=bool(request.kind)),

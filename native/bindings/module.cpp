@@ -102,6 +102,7 @@ py::object capture(const py::dict& request_dict, py::object progress, py::object
       out.selected_frame = json.at("selected").value("frame", 0);
     }
     out.tracer_options = ckpt::snapshot::debugger_options(json.value("attached", false));
+    out.findings = ckpt::state::findings_from_json(json.value("findings", Json::array()));
     out.session = json.value("session", Json());
     out.terminal = json.value("terminal", Json());
     const Json input = json.value("input", Json::object());

@@ -514,6 +514,8 @@ CaptureResult capture_or_undo(const CaptureRequest& request) {
   context.file_limit_bytes = request.file_limit_bytes;
   context.progress = request.progress;
   context.read_code = request.read_code;
+  for (const auto& [severity, object, kind, text] : request.findings)
+    context.report.add(severity, object, kind, text);
   try {
     return capture_in(context, request);
   } catch (...) {

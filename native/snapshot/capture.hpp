@@ -40,8 +40,9 @@ struct CaptureRequest {
   /// The ptrace options of the tracer that has stopped the process, if they are known: needed to
   /// suspend a seccomp filter.
   std::optional<unsigned long> tracer_options;
-  image::Json session;   // the debugger's own state, kept as it is
-  image::Json terminal;  // the program's terminal modes, null if unknown
+  std::vector<state::Finding> findings;  // what the debugger knows for the report
+  image::Json session;                   // the debugger's own state, kept as it is
+  image::Json terminal;                  // the program's terminal modes, null if unknown
   state::InputRequest input;
   state::Progress progress;
   std::function<std::string(Addr, std::uint64_t)> read_code;

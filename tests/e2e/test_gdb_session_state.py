@@ -100,6 +100,22 @@ def test_the_condition_of_a_pending_breakpoint_comes_back(scene: Scene) -> None:
     again.quit()
 
 
+def test_other_inferiors_are_named(scene: Scene) -> None:
+    gdb = run_to_work(scene)
+    plain = save(gdb, "alone").report
+    assert "inferior" not in plain
+    gdb.execute(f"add-inferior -exec {scene.program('e2e_blocking')}")
+    assert "inferior" not in save(gdb, "not-running").report
+    gdb.execute("inferior 2")
+    gdb.execute("starti")
+    pid = gdb.inferior_pid
+    gdb.execute("inferior 1")
+    line = f"note: inferior 2: program: process {pid} ({scene.program('e2e_blocking')}) is not part of the snapshot"
+    assert line in save(gdb, "both").report
+    assert line in gdb.execute("ckpt info both")
+    gdb.quit()
+
+
 def test_a_restore_makes_no_duplicates(watching_scene: Scene) -> None:
     gdb = run_to_work(watching_scene)
     gdb.execute("watch watched")
