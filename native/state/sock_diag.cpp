@@ -82,20 +82,27 @@ bool is_local_address(const inet_diag_sockid& id, const std::string& address) {
 
 namespace {
 
-LocalSocketInfo info_in(const unix_diag_msg& message, const char* at, const char* end) {
-  LocalSocketInfo info;
-  info.state = message.udiag_state;
+// Calls `take` with the type, the content and its size, of each attribute.
+template <typename Take>
+void each_attribute(const char* at, const char* end, const Take& take) {
   while (end - at >= static_cast<std::ptrdiff_t>(sizeof(nlattr))) {
     nlattr attribute{};
     std::memcpy(&attribute, at, sizeof attribute);
     if (attribute.nla_len < sizeof attribute || attribute.nla_len > end - at) break;
-    const char* data = at + NLA_HDRLEN;
-    const std::size_t bytes = attribute.nla_len - NLA_HDRLEN;
+    take(attribute.nla_type, at + NLA_HDRLEN, attribute.nla_len - std::size_t{NLA_HDRLEN});
+    at += NLA_ALIGN(attribute.nla_len);
+  }
+}
+
+LocalSocketInfo info_in(const unix_diag_msg& message, const char* at, const char* end) {
+  LocalSocketInfo info;
+  info.state = message.udiag_state;
+  each_attribute(at, end, [&](std::uint16_t type, const char* data, std::size_t bytes) {
     const auto copy = [&](auto& value) {
       if (bytes >= sizeof value) std::memcpy(&value, data, sizeof value);
     };
     unix_diag_rqlen lengths{};
-    switch (attribute.nla_type) {
+    switch (type) {
       case UNIX_DIAG_PEER: copy(info.peer); break;
       case UNIX_DIAG_SHUTDOWN: copy(info.shutdown); break;
       case UNIX_DIAG_RQLEN:
@@ -109,8 +116,7 @@ LocalSocketInfo info_in(const unix_diag_msg& message, const char* at, const char
         break;
       default: break;
     }
-    at += NLA_ALIGN(attribute.nla_len);
-  }
+  });
   return info;
 }
 
@@ -148,6 +154,35 @@ std::optional<LocalSocketInfo> LocalSockets::find(std::uint64_t inode) {
   std::optional<LocalSocketInfo> found;
   ask_local(number, 0, [&](std::uint32_t, LocalSocketInfo info) { found = std::move(info); });
   return found;
+}
+
+std::uint8_t UdpSockets::shutdown(std::uint64_t inode) {
+  const auto take_one = [this](const char* at, const char* end) {
+    inet_diag_msg message{};
+    if (end - at < static_cast<std::ptrdiff_t>(sizeof message)) return;
+    std::memcpy(&message, at, sizeof message);
+    each_attribute(at + NLMSG_ALIGN(sizeof message), end,
+                   [&](std::uint16_t type, const char* data, std::size_t bytes) {
+                     if (type == INET_DIAG_SHUTDOWN && bytes == 1)
+                       known_->insert_or_assign(message.idiag_inode,
+                                                static_cast<std::uint8_t>(*data));
+                   });
+  };
+  if (!known_) {
+    known_.emplace();
+    for (const int family : {AF_INET, AF_INET6}) {
+      Netlink netlink;
+      inet_diag_req_v2 request{};
+      request.sdiag_family = static_cast<std::uint8_t>(family);
+      request.sdiag_protocol = IPPROTO_UDP;
+      request.idiag_states = ~0U;
+      if (!netlink.ask(request, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP)) continue;
+      while (netlink.answer(take_one)) {
+      }
+    }
+  }
+  const auto found = known_->find(static_cast<std::uint32_t>(inode));
+  return found == known_->end() ? std::uint8_t{0} : found->second;
 }
 
 void forget_closed_connections(const std::string& address) {

@@ -30,6 +30,17 @@ class LocalSockets {
   std::unordered_map<std::uint32_t, LocalSocketInfo> known_;
 };
 
+/// UDP sockets of our own network namespace that have a port, as they are when the first is asked
+/// for.
+class UdpSockets {
+ public:
+  /// As LocalSocketInfo::shutdown; 0 for one that the kernel does not tell of.
+  std::uint8_t shutdown(std::uint64_t inode);
+
+ private:
+  std::optional<std::unordered_map<std::uint32_t, std::uint8_t>> known_;
+};
+
 /// Ends what the kernel still remembers of connections that have been closed (TIME_WAIT) from this
 /// local address, so that the port is free at once. Needs CAP_NET_ADMIN; nothing happens without.
 /// `address`: struct sockaddr_in or _in6.

@@ -13,6 +13,8 @@
 #include <string_view>
 #include <utility>
 
+#include "base/io.hpp"
+
 namespace ckpt::state {
 
 namespace {
@@ -91,6 +93,20 @@ std::string address_text(const std::string& address) {
 std::string name_for_people(const std::string& address) {
   const std::string text = address_text(address);
   return text.empty() ? "an address of no name" : text;
+}
+
+bool sends_as(const Socket& socket, const std::string& from) {
+  const std::string name = address_text(socket.name);
+  const std::string sender = address_text(from);
+  const bool everywhere = name.starts_with("0.0.0.0:") || name.starts_with("[::]:");
+  return name == sender ||
+         (everywhere && name.substr(name.rfind(':')) == sender.substr(sender.rfind(':')));
+}
+
+bool is_local_name_in_use(const std::string& name) {
+  // The last word of a line is the name, as the socket was given it.
+  const auto table = try_read_file("/proc/net/unix");
+  return table && (*table).find(" " + name + "\n") != std::string::npos;
 }
 
 std::string_view family_name(const Socket& socket) {

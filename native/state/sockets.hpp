@@ -71,6 +71,7 @@ using DescribePassed = std::function<std::size_t(UniqueFd)>;
 /// What the kernel is asked once for all sockets of a process.
 struct SocketAnswers {
   LocalSockets local;
+  UdpSockets udp;
   NewSockets fresh;
 };
 
@@ -98,6 +99,10 @@ Socket socket_from_json(const image::Json& json);
 std::string address_text(const std::string& address);
 /// The same, never empty.
 std::string name_for_people(const std::string& address);
+/// Whether a datagram that has this sender's address came from it.
+bool sends_as(const Socket& socket, const std::string& from);
+/// Whether a local socket has this name, as address_text() gives it.
+bool is_local_name_in_use(const std::string& name);
 /// What a user calls one: "TCP socket".
 std::string_view family_name(const Socket& socket);
 /// What a user calls a socket of a kind that does not come back: "packet socket".
@@ -147,6 +152,10 @@ class SocketMaker {
   int accept(int fd);
   std::string name_of(int fd, int domain);
   void set_flag(int fd, int name, bool on);
+  int find_sender(const Made& receiver, const SocketMessage& message);
+  int make_sender(const Made& receiver, const std::string& name);
+  std::int64_t bind_sender(int fd, const std::string& name);
+  void fill_datagrams(Made& made, const std::function<int(std::size_t)>& number_of);
   void send(int from, const SocketMessage& message, const std::string& to,
             const std::function<int(std::size_t)>& number_of, const Made& receiver);
   Made* find(std::uint64_t id);

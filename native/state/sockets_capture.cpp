@@ -222,13 +222,15 @@ std::size_t bytes_in(const std::vector<SocketMessage>& queue) {
 
 namespace {
 
-void read_udp(Socket& socket, int own) {
-  // One that may not send alone shows nowhere.
+void read_udp(Socket& socket, int own, SocketAnswers& answers) {
   pollfd state{own, POLLRDHUP, 0};
   if (::poll(&state, 1, 0) == 1) {
     socket.no_receiving = (state.revents & POLLRDHUP) != 0;
     socket.no_sending = (state.revents & POLLHUP) != 0;
   }
+  // One that may not send alone shows nowhere else.
+  if (!socket.no_sending && !socket.name.empty())
+    socket.no_sending = (answers.udp.shutdown(socket.id) & 2U) != 0;
   int unsent = 0;
   if (::ioctl(own, SIOCOUTQ, &unsent) == 0 && unsent > 0)
     socket.missing.emplace_back(
@@ -275,7 +277,7 @@ std::optional<Socket> read_socket(CaptureContext& context, int own, std::uint64_
   socket.options =
       changed_options(context.process, own, {socket.domain, socket.type, socket.protocol},
                       answers.fresh, socket.missing);
-  if (socket.protocol == IPPROTO_UDP) read_udp(socket, own);
+  if (socket.protocol == IPPROTO_UDP) read_udp(socket, own, answers);
   // Asked for again, the kernel would answer again: what waits cannot be put back.
   char any = 0;
   if (socket.domain == AF_NETLINK && ::recv(own, &any, 1, MSG_PEEK | MSG_DONTWAIT) >= 0)
@@ -312,7 +314,10 @@ class Settler {
       if (other == by_id_.end() || other->second->role != SocketRole::connected) cut(named);
     }
     for (const auto& named : sockets_) {
-      drop_messages_from_outside(named);
+      if (named.socket->type == SOCK_DGRAM && named.socket->domain == AF_UNIX)
+        name_lost_senders(named);
+      else if (named.socket->type == SOCK_DGRAM)
+        drop_messages_from_outside(named);
       report(named);
     }
   }
@@ -407,14 +412,54 @@ class Settler {
     socket.peer = 0;
   }
 
+  // A name that is free is given to a socket of the moment, which sends again.
+  void name_lost_senders(const NamedSocket& named) {
+    std::set<std::string> told;
+    for (const SocketMessage& message : named.socket->queue) {
+      const std::string name = address_text(message.from);
+      if (name.empty() || comes_from_inside(*named.socket, message.from) || !name_is_taken(name) ||
+          !told.insert(name).second)
+        continue;
+      context_.report.add(
+          Severity::changed, named.object, "local socket",
+          fmt::format("what waits in it from {} comes back without a sender's name, "
+                      "unless that name is free by then",
+                      name));
+    }
+  }
+
+  [[nodiscard]] bool name_is_taken(const std::string& name) const {
+    if (name.starts_with('@')) return is_local_name_in_use(name);
+    const std::string place = context_.process.path(name.starts_with('/') ? "root" : "cwd/");
+    struct stat status {};
+    return ::lstat((place + name).c_str(), &status) == 0;
+  }
+
+  [[nodiscard]] bool comes_from_inside(const Socket& receiver, const std::string& from) const {
+    return std::any_of(sockets_.begin(), sockets_.end(), [&](const NamedSocket& other) {
+      return other.socket->domain == receiver.domain &&
+             other.socket->protocol == receiver.protocol && sends_as(*other.socket, from);
+    });
+  }
+
+  // Only the machine's own addresses can be sent from, and of these only what nobody has: that of a
+  // socket which is closed by now.
+  bool can_send_from(const std::string& address) {
+    const auto [known, is_new] = free_addresses_.try_emplace(address, false);
+    if (!is_new || address.size() < sizeof(sockaddr_in)) return known->second;
+    sockaddr_storage to{};
+    std::memcpy(&to, address.data(), std::min(address.size(), sizeof to));
+    const UniqueFd probe(::socket(to.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    known->second = probe && ::bind(probe.get(), reinterpret_cast<const sockaddr*>(&to),
+                                    static_cast<socklen_t>(address.size())) == 0;
+    return known->second;
+  }
+
   void drop_messages_from_outside(const NamedSocket& named) {
     Socket& socket = *named.socket;
-    if (socket.domain == AF_UNIX || socket.type != SOCK_DGRAM) return;
     const auto count = socket.queue.size();
     std::erase_if(socket.queue, [&](const SocketMessage& message) {
-      return std::none_of(sockets_.begin(), sockets_.end(), [&](const NamedSocket& other) {
-        return other.socket->protocol == socket.protocol && sends_as(*other.socket, message.from);
-      });
+      return !comes_from_inside(socket, message.from) && !can_send_from(message.from);
     });
     if (count != socket.queue.size())
       context_.report.add(
@@ -422,14 +467,6 @@ class Settler {
           fmt::format("{} datagrams from outside that were not read yet do not come "
                       "back",
                       count - socket.queue.size()));
-  }
-
-  static bool sends_as(const Socket& socket, const std::string& from) {
-    const std::string name = address_text(socket.name);
-    const std::string sender = address_text(from);
-    const bool everywhere = name.starts_with("0.0.0.0:") || name.starts_with("[::]:");
-    return name == sender ||
-           (everywhere && name.substr(name.rfind(':')) == sender.substr(sender.rfind(':')));
   }
 
   void report(const NamedSocket& named) {
@@ -482,6 +519,7 @@ class Settler {
   std::map<std::uint64_t, std::size_t>
       dropped_;  // by listening socket: connections that do not wait
   std::set<std::uint64_t> told_;
+  std::map<std::string, bool> free_addresses_;
 };
 
 }  // namespace

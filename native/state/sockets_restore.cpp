@@ -14,7 +14,6 @@
 #include <cstring>
 
 #include "base/error.hpp"
-#include "base/io.hpp"
 #include "state/sock_diag.hpp"
 #include "state/sockets.hpp"
 
@@ -26,6 +25,12 @@ constexpr int kReceive = SHUT_RD;
 constexpr int kSend = SHUT_WR;
 
 std::uint64_t word(int value) { return static_cast<std::uint64_t>(value); }
+
+int family_of(const std::string& address) {
+  sa_family_t family = AF_UNSPEC;
+  std::memcpy(&family, address.data(), std::min(address.size(), sizeof family));
+  return family;
+}
 
 std::string family_only(int domain) {
   const auto family = static_cast<sa_family_t>(domain);
@@ -60,12 +65,6 @@ std::string with_any_port(std::string address) {
   if (address.size() >= kPortAt + sizeof(in_port_t))
     std::memset(address.data() + kPortAt, 0, sizeof(in_port_t));
   return address;
-}
-
-bool in_use(const std::string& path) {
-  // The last word of a line is the name, as the socket was given it.
-  const auto table = try_read_file("/proc/net/unix");
-  return table && (*table).find(" " + path + "\n") != std::string::npos;
 }
 
 bool is_on(const Socket& socket, int name) {
@@ -193,7 +192,7 @@ bool SocketMaker::bind_path(Made& made, int fd, const std::string& address) {
            fmt::format("{} is no socket any more: nobody can connect to the program's", path));
       return false;
     }
-    if (in_use(name)) {
+    if (is_local_name_in_use(name)) {
       note(made, fmt::format("another process uses {}: nobody can connect to the program's socket",
                              path));
       return false;
@@ -387,7 +386,8 @@ void SocketMaker::make_waiting(Made& made) {
 void SocketMaker::make_plain(Made& made) {
   const Socket& socket = *made.socket;
   made.fd = create(socket);
-  bind(made, made.fd, socket.name, socket.domain != AF_UNIX);
+  // What waits in it can be sent to a name only.
+  bind(made, made.fd, socket.name, socket.domain != AF_UNIX || !socket.queue.empty());
 }
 
 void SocketMaker::make_dead(Made& made) {
@@ -496,31 +496,86 @@ void SocketMaker::send(int from, const SocketMessage& message, const std::string
   } while (in_pieces && done < message.bytes.size());
 }
 
+// A path is free only if there is no file: the one that a sender has left is the user's.
+std::int64_t SocketMaker::bind_sender(int fd, const std::string& name) {
+  const std::string text = address_text(name);
+  const bool is_path = !text.empty() && name.size() > offsetof(sockaddr_un, sun_path) &&
+                       family_of(name) == AF_UNIX && !text.starts_with('@');
+  const std::string path = text.starts_with('/') ? text : directory_ + "/" + text;
+  struct stat status {};
+  if (is_path && ::lstat(path.c_str(), &status) == 0) return -EEXIST;
+  const Addr at = calls_.put(std::string_view(name));
+  const std::int64_t result = calls_.attempt(SYS_bind, {word(fd), at.value, name.size()});
+  if (is_path && result == 0) ::unlink(path.c_str());  // the socket keeps the name
+  return result;
+}
+
+// A socket to send from that has the name of one that is closed; -1 if there is to be none.
+int SocketMaker::make_sender(const Made& receiver, const std::string& name) {
+  const Socket& socket = *receiver.socket;
+  const int fd = calls_.open("socket", SYS_socket,
+                             {word(socket.domain), word(socket.type), word(socket.protocol)});
+  if (address_text(name).empty()) return fd;
+  const std::int64_t result = bind_sender(fd, name);
+  if (result == 0) return fd;
+  const std::string why = describe_errno(static_cast<int>(-result));
+  if (socket.domain == AF_UNIX) {
+    note(receiver, fmt::format("{} cannot be had ({}): what waits in it from there has no sender's "
+                               "name",
+                               address_text(name), why));
+    return fd;
+  }
+  // From another address it would be somebody else's.
+  note(receiver, fmt::format("{} cannot be had ({}): what waited in it from there is lost",
+                             address_text(name), why));
+  calls_.close(fd);
+  return -1;
+}
+
+int SocketMaker::find_sender(const Made& receiver, const SocketMessage& message) {
+  if (message.from.empty()) return -1;
+  const Made* found = nullptr;
+  for (const auto& [id, other] : made_) {
+    if (other.socket->domain != receiver.socket->domain ||
+        other.socket->protocol != receiver.socket->protocol)
+      continue;
+    if (other.socket->name == message.from) return other.fd;
+    if (found == nullptr && sends_as(*other.socket, message.from)) found = &other;
+  }
+  return found == nullptr ? -1 : found->fd;
+}
+
+// From the socket that has sent them, or one that has its name, or one of no name.
+void SocketMaker::fill_datagrams(Made& made, const std::function<int(std::size_t)>& number_of) {
+  const Socket& socket = *made.socket;
+  const Made* peer = socket.role == SocketRole::connected ? find(socket.peer) : nullptr;
+  const std::string to = peer != nullptr ? "" : name_of(made.fd, socket.domain);
+  std::map<std::string, int> temporary;
+  for (const SocketMessage& message : socket.queue) {
+    int sender = find_sender(made, message);
+    if (sender < 0 && peer != nullptr) sender = peer->fd;
+    if (sender < 0) {
+      const auto [known, is_new] = temporary.try_emplace(message.from, -1);
+      if (is_new) known->second = make_sender(made, message.from);
+      sender = known->second;
+    }
+    if (sender >= 0) send(sender, message, to, number_of, made);
+  }
+  for (const auto& [name, fd] : temporary)
+    if (fd >= 0) calls_.close(fd);
+}
+
 void SocketMaker::fill(const std::function<int(std::size_t)>& number_of) {
   for (const std::uint64_t id : order_) {
     Made& made = made_.at(id);
     const Socket& socket = *made.socket;
     if (socket.queue.empty()) continue;
-    const Made* peer = find(socket.peer);
-    const bool connected = socket.role == SocketRole::connected && peer != nullptr;
-    for (const SocketMessage& message : socket.queue) {
-      if (made.far_end >= 0 || (connected && socket.type != SOCK_DGRAM)) {
+    const Made* peer = socket.role == SocketRole::connected ? find(socket.peer) : nullptr;
+    if (made.far_end >= 0 || (peer != nullptr && socket.type != SOCK_DGRAM)) {
+      for (const SocketMessage& message : socket.queue)
         send(made.far_end >= 0 ? made.far_end : peer->fd, message, "", number_of, made);
-        continue;
-      }
-      // Datagrams: from the socket that sent them, or one of no name.
-      int sender = connected ? peer->fd : -1;
-      for (const auto& [other_id, other] : made_)
-        if (!message.from.empty() && other.socket->name == message.from) sender = other.fd;
-      const std::string to = connected ? "" : name_of(made.fd, socket.domain);
-      if (sender >= 0) {
-        send(sender, message, to, number_of, made);
-      } else {
-        const int passing = calls_.open(
-            "socket", SYS_socket, {word(socket.domain), word(socket.type), word(socket.protocol)});
-        send(passing, message, to, number_of, made);
-        calls_.close(passing);
-      }
+    } else {
+      fill_datagrams(made, number_of);
     }
   }
   for (const std::uint64_t id : order_) {

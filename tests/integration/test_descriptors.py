@@ -21,12 +21,13 @@ SUBJECTS: dict[str, list[str]] = {
     """.split(),
     "fd_unix": """
         stream large_stream datagrams packets half_closed other_end_closed duplicate passed_pipe passed_own passed_socket
-        listening_path listening_abstract backlog accepted waiting named_datagrams options credentials peek_offset
+        listening_path listening_abstract backlog accepted waiting named_datagrams closed_sender options credentials peek_offset
         blocked_reader blocked_accept own_name unconnected
     """.split(),
     "fd_inet": """
         listening listening_options listening_ipv6 listening_everywhere connection connection_ipv6 large_connection
-        without_listening half_closed waiting corked udp udp_options on_device filter multicast udp_shut udp_unbound unbound bound blocked_accept blocked_receive
+        without_listening half_closed waiting corked udp udp_options on_device filter multicast udp_shut udp_shut_for_sending
+        udp_closed_sender udp_unbound unbound bound blocked_accept blocked_receive
     """.split(),
     "fd_files": """
         memfd memfd_mapped memfd_two_mappings memfd_sealed memfd_read_only nameless removed sparse appending directory

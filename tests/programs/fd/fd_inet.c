@@ -368,6 +368,56 @@ static void check_udp_shut(void) {
   CHECK(recv(client, now, 1, 0) == 0, "recv: %s", strerror(errno));
   CHECK(send(client, "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE, "send: %s", strerror(errno));
 }
+static void udp_shut_for_sending(void) {
+  bind_udp();
+  MUST(client = socket(AF_INET, SOCK_DGRAM, 0));
+  MUST(connect(client, (struct sockaddr*)&at, at_bytes));
+  MUST(shutdown(client, SHUT_WR));
+}
+static void check_udp_shut_for_sending(void) {
+  CHECK(send(client, "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE, "send: %s", strerror(errno));
+  name_of(client);
+  CHECK(sendto(server, "in", 2, 0, (struct sockaddr*)&at, at_bytes) == 2, "send to it: %s",
+        strerror(errno));
+  CHECK(recv(client, now, 9, MSG_DONTWAIT) == 2, "recv: %s", strerror(errno));
+}
+// One that has the sender's address, and one that has its port everywhere.
+static struct sockaddr_in gone, here;
+static void udp_closed_sender(void) {
+  bind_udp();
+  struct sockaddr_in to,
+      sender = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t bytes = sizeof gone;
+  memcpy(&to, &at, sizeof to);
+  MUST(client = socket(AF_INET, SOCK_DGRAM, 0));
+  MUST(bind(client, (struct sockaddr*)&sender, sizeof sender));
+  MUST(getsockname(client, (struct sockaddr*)&gone, &bytes));
+  MUST(sendto(client, "gone", 4, 0, (struct sockaddr*)&to, sizeof to));
+  MUST(close(client));
+  sender.sin_addr.s_addr = htonl(INADDR_ANY);
+  MUST(client = socket(AF_INET, SOCK_DGRAM, 0));
+  MUST(bind(client, (struct sockaddr*)&sender, sizeof sender));
+  MUST(getsockname(client, (struct sockaddr*)&here, &bytes));
+  here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  MUST(sendto(client, "here", 4, 0, (struct sockaddr*)&to, sizeof to));
+}
+static void expect_from(const struct sockaddr_in* sender) {
+  struct sockaddr_in from;
+  socklen_t bytes = sizeof from;
+  CHECK(recvfrom(server, now, 9, MSG_DONTWAIT, (struct sockaddr*)&from, &bytes) == 4,
+        "recvfrom: %s", strerror(errno));
+  CHECK(from.sin_addr.s_addr == sender->sin_addr.s_addr && from.sin_port == sender->sin_port,
+        "it came from port %d", ntohs(from.sin_port));
+}
+static void check_udp_closed_sender(void) {
+  expect_same_name(server);
+  expect_from(&gone);
+  expect_from(&here);
+  expect_nothing(server);
+  listening = socket(AF_INET, SOCK_DGRAM, 0);
+  CHECK(!bind(listening, (struct sockaddr*)&gone, sizeof gone), "it is not free: %s",
+        strerror(errno));
+}
 static void udp_unbound(void) { MUST(client = socket(AF_INET, SOCK_DGRAM, 0)); }
 static void check_udp_unbound(void) {
   loopback(AF_INET);
@@ -437,6 +487,8 @@ int main(int argc, char** argv) {
       {"filter", filter, check_filter},
       {"multicast", multicast, check_multicast},
       {"udp_shut", udp_shut, check_udp_shut},
+      {"udp_shut_for_sending", udp_shut_for_sending, check_udp_shut_for_sending},
+      {"udp_closed_sender", udp_closed_sender, check_udp_closed_sender},
       {"udp_unbound", udp_unbound, check_udp_unbound},
       {"unbound", unbound, check_unbound},
       {"bound", bound, check_bound},

@@ -1,4 +1,5 @@
-// What the kernel tells nobody, or what cannot be made again: it is named when the program is saved.
+// What the kernel tells nobody, or what cannot be made again: it is named when the program is
+// saved.
 #include "fd.h"
 
 #include <netinet/in.h>
@@ -72,12 +73,37 @@ static void check_unaccepted(void) {
   CHECK(got == 0 || (got == -1 && errno == ECONNRESET), "recv gives %zd: %s", got, strerror(errno));
 }
 
+// The file of a socket is left when that is closed, and is not ours to take away.
+static struct sockaddr_un left = {.sun_family = AF_UNIX};
+static void left_sender(void) {
+  struct sockaddr_un to;
+  socklen_t bytes = sizeof to;
+  seed();
+  snprintf(left.sun_path, sizeof left.sun_path, "left-%.8s", selfcheck_nonce);
+  MUST(server = socket(AF_UNIX, SOCK_DGRAM, 0));
+  MUST(bind(server, (struct sockaddr*)&left, sizeof left.sun_family));
+  MUST(getsockname(server, (struct sockaddr*)&to, &bytes));
+  MUST(client = socket(AF_UNIX, SOCK_DGRAM, 0));
+  MUST(bind(client, (struct sockaddr*)&left, sizeof left));
+  MUST(sendto(client, "last", 4, 0, (struct sockaddr*)&to, bytes));
+  MUST(close(client));
+}
+static void check_left_sender(void) {
+  struct sockaddr_un from;
+  socklen_t bytes = sizeof from;
+  char text[9];
+  CHECK(recvfrom(server, text, sizeof text, 0, (struct sockaddr*)&from, &bytes) == 4, "recvfrom");
+  CHECK(bytes == 0, "it has a name of %d bytes", (int)bytes);
+  CHECK(access(left.sun_path, F_OK) == 0, "the file is gone");
+}
+
 int main(int argc, char** argv) {
   static const struct subject subjects[] = {
       {"corked", corked, check_corked},
       {"removed_directory", removed_directory, check_removed},
       {"removed_place", removed_place, check_removed},
       {"unaccepted_tcp", unaccepted_tcp, check_unaccepted},
+      {"left_sender", left_sender, check_left_sender},
       {"unaccepted_local", unaccepted_local, check_unaccepted},
       {NULL, NULL, NULL}};
   return run_subject(argc, argv, subjects);

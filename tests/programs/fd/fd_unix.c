@@ -302,6 +302,37 @@ static void check_named_datagrams(void) {
   expect_bytes(server, "again");
 }
 
+// By an abstract name, and by a path that is gone, too.
+static void closed_sender(void) {
+  seed();
+  MUST(server = socket(AF_UNIX, SOCK_DGRAM, 0));
+  name("-server", 1);
+  MUST(bind(server, (struct sockaddr*)&address, address_bytes));
+  const struct sockaddr_un to = address;
+  const socklen_t to_bytes = address_bytes;
+  for (int abstract = 0; abstract < 2; abstract++) {
+    MUST(client = socket(AF_UNIX, SOCK_DGRAM, 0));
+    name("-gone", abstract);
+    MUST(bind(client, (struct sockaddr*)&address, address_bytes));
+    for (int i = 0; i < 2; i++) MUST(sendto(client, "last", 4, 0, (struct sockaddr*)&to, to_bytes));
+    MUST(close(client));
+    leave();
+  }
+}
+static void check_closed_sender(void) {
+  for (int i = 0; i < 4; i++) {
+    struct sockaddr_un from = {0};
+    socklen_t bytes = sizeof from;
+    CHECK(recvfrom(server, now, 9, MSG_DONTWAIT, (struct sockaddr*)&from, &bytes) == 4,
+          "recvfrom: %s", strerror(errno));
+    name("-gone", i / 2);
+    CHECK(bytes == address_bytes && !memcmp(&from, &address, bytes), "the sender's name, %d", i);
+  }
+  expect_nothing(server);
+  name("-gone", 0);
+  CHECK(access(address.sun_path, F_OK) == -1, "the sender's path is there again");
+}
+
 // Connected with itself.
 static void own_name(void) {
   seed();
@@ -414,6 +445,7 @@ int main(int argc, char** argv) {
       {"accepted", accepted, check_accepted},
       {"waiting", waiting, check_waiting},
       {"named_datagrams", named_datagrams, check_named_datagrams},
+      {"closed_sender", closed_sender, check_closed_sender},
       {"options", options, check_options},
       {"credentials", credentials, check_credentials},
       {"peek_offset", peek_offset, check_peek_offset},
