@@ -172,10 +172,17 @@ class Examiner {
     if (is_memory_file(map))
       if (const auto opened = open_mapped(context_, map)) return examine_opened(region, *opened);
     if (!map.shared) {
-      // MAP_PRIVATE of a memfd or of /dev/zero: own pages are private, the others the object's.
+      // MAP_PRIVATE: own pages are private, the others the object's. The device /dev/zero has none,
+      // nor has what stands behind huge pages.
+      const bool shows_memory = map.deleted && !is_memory_file(map) && !map.has_flag("ht");
       region.backing = Backing::anonymous;
-      region.stored =
-          is_memory_file(map) ? all_content(map) : pagemap_.present_runs(map.start, map.end);
+      region.stored = shows_memory || is_memory_file(map)
+                          ? all_content(map)
+                          : pagemap_.present_runs(map.start, map.end);
+      if (shows_memory)
+        context_.report.add(Severity::changed, range_text(map), "shared memory",
+                            "is mapped privately: it comes back with its content, and does not "
+                            "show what is written to the shared memory later");
       if (is_memory_file(map))
         context_.report.add(Severity::changed, range_text(map), "mapped file",
                             fmt::format("{} may not be opened: the memory comes back with its "

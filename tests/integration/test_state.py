@@ -186,6 +186,12 @@ def test_shared_anonymous(workshop: Workshop, way: Way, how: str) -> None:
     round_trip(workshop, "shared_anonymous", how, way=way)
 
 
+def test_private_mapping_of_shared_memory(workshop: Workshop) -> None:
+    """Its pages that it has not written to are those of the shared memory, in a page table or not."""
+    saved = round_trip(workshop, "shared_anonymous", "private", ignore={"maps"})
+    assert sum("shared memory: is mapped privately: " in line for line in saved.fidelity) == 1, saved.fidelity
+
+
 @pytest.mark.parametrize("how", ["once", "twice", "parts", "read_only", "kept"])
 @each_way
 def test_system_v_shared_memory(workshop: Workshop, way: Way, how: str) -> None:
