@@ -160,6 +160,7 @@ bool FileSource::comes_back_with_others(const KeptFile& file) const {
 void FileSource::decide_together(const Written& written, const Neighbours& neighbours) {
   original_runs_ = neighbours.original.has_value();
   has_neighbours_ = neighbours.any();
+  for (const auto& [file, mapped] : written.files) writable_.insert(key(*file));
   const FilesMode mode = options_.files;
   if (mode == FilesMode::real || mode == FilesMode::private_copies) return;
   for (const auto& [file, mapped] : written.files) {
@@ -350,7 +351,15 @@ void FileSource::seal() {
   }
 }
 
+// What is written by a descriptor or a shared mapping shows in a private one where the program has
+// not written by that: all must lead to one file.
+bool FileSource::is_written_elsewhere(const KeptFile& file) {
+  return writable_.contains(key(file)) &&
+         (choose(file, Use::data).scratch || in_sandbox(file.path));
+}
+
 UniqueFd FileSource::open(const KeptFile& file, Use use, int flags) {
+  if (use == Use::code && is_written_elsewhere(file)) return open(file, Use::data, flags);
   const Choice& choice = choose(file, use);
   // Creating and truncating happened long before the save; they must not happen again. (A file that
   // came from O_TMPFILE is an ordinary one by now; the flag would ask for a directory.)

@@ -27,7 +27,7 @@ class FileSource {
 
   enum class Use {
     data,  // an open descriptor or shared mapping: the files mode decides
-    code,  // a private mapping: must have the content it had
+    code,  // a private mapping: must have the content it had, and then what the program writes
   };
 
   /// What a program writes to.
@@ -94,6 +94,7 @@ class FileSource {
   bool decide(const KeptFile& file, Use use);
   Found look(const KeptFile& file, bool by_content);
   [[nodiscard]] bool comes_back_with_others(const KeptFile& file) const;
+  [[nodiscard]] bool is_written_elsewhere(const KeptFile& file);
   void make_private(const std::string& reason);
   void put_as_saved(const KeptFile& file);
   [[nodiscard]] std::string names_of_written() const;
@@ -112,6 +113,7 @@ class FileSource {
   std::map<std::string, KeptFile> copied_;  // what the private copies are of
   std::set<std::string> ordinary_pages_;    // wanted huge ones
   std::set<std::string> replaced_;
+  std::set<std::string> writable_;  // what the program can write to, with a name or without
   enum class Together { real, sandbox, private_copies };
   std::map<std::string, const KeptFile*> written_;  // what comes back together, by key()
   Together together_ = Together::real;

@@ -1,5 +1,5 @@
 // An open file that has no name any more (unlinked, O_TMPFILE) keeps its content; so does a private
-// mapping of it.
+// mapping of it, which shows what is written to the file where it was not written to itself.
 #include "selfcheck.h"
 
 #include <fcntl.h>
@@ -38,5 +38,11 @@ int main(int argc, char** argv) {
   CHECK(pread(nameless, now, BYTES + 1, 0) == BYTES && !memcmp(now, data, BYTES),
         "content of the nameless file");
   CHECK(write(named, "more", 4) == 4, "write");
+  CHECK(!memcmp(mapped + 100, "more", 4), "the mapping does not show what was written to the file");
+  unsigned char* shared = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, named, 0);
+  MUST(shared);
+  shared[4096] = shared[8192] = 0x55;
+  CHECK(mapped[8192] == 0x55, "the mapping does not show what was written by another");
+  CHECK(mapped[4096] == data[4096], "a page that was the mapping's own");
   return pass();
 }
