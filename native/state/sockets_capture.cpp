@@ -157,6 +157,12 @@ tcp_info tcp_info_of(int own) {
   return info;
 }
 
+// Because the far end has closed, or the program has shut it down.
+bool receives_no_more(int own) {
+  pollfd state{own, POLLRDHUP, 0};
+  return ::poll(&state, 1, 0) == 1 && (state.revents & POLLRDHUP) != 0;
+}
+
 void read_tcp(Socket& socket, int own) {
   const tcp_info info = tcp_info_of(own);
   switch (info.tcpi_state) {
@@ -172,12 +178,20 @@ void read_tcp(Socket& socket, int own) {
       break;
     case TCP_FIN_WAIT1:
     case TCP_FIN_WAIT2:
+      socket.role = SocketRole::connected;
+      socket.no_sending = true;
+      socket.no_receiving = receives_no_more(own);
+      break;
     case TCP_CLOSING:
     case TCP_LAST_ACK:
       socket.role = SocketRole::connected;
       socket.no_sending = true;
+      socket.ended = true;
       break;
-    default: socket.role = SocketRole::connected; break;
+    default:
+      socket.role = SocketRole::connected;
+      socket.no_receiving = receives_no_more(own);
+      break;
   }
 }
 
@@ -407,8 +421,10 @@ class Settler {
     Socket& socket = *named.socket;
     socket.role = socket.type == SOCK_DGRAM && !socket.peer_name.empty() ? SocketRole::plain
                                                                          : SocketRole::dead;
-    // A local socket whose other end was closed before has no peer, one cut off by us has.
-    if (socket.domain == AF_UNIX && socket.peer == 0) socket.ended = true;
+    // A local socket whose other end was closed before has no peer, one cut off by us has, or it
+    // waits to be accepted by somebody else.
+    if (socket.domain == AF_UNIX && socket.peer == 0)
+      socket.ended = socket.type == SOCK_DGRAM || (socket.no_receiving && socket.no_sending);
     socket.peer = 0;
   }
 

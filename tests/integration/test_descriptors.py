@@ -26,7 +26,7 @@ SUBJECTS: dict[str, list[str]] = {
     """.split(),
     "fd_inet": """
         listening listening_options listening_ipv6 listening_everywhere connection connection_ipv6 large_connection
-        without_listening half_closed waiting corked udp udp_options on_device filter multicast udp_shut udp_shut_for_sending
+        without_listening half_closed shut_receiving waiting corked udp udp_options on_device filter multicast udp_shut udp_shut_for_sending
         udp_closed_sender udp_unbound unbound bound blocked_accept blocked_receive
     """.split(),
     "fd_files": """

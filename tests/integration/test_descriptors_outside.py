@@ -59,6 +59,22 @@ def test_lost_peer(workshop: Workshop, subject: str) -> None:
         assert not notes(result)
 
 
+def test_peer_has_not_accepted_yet(workshop: Workshop) -> None:
+    """It is nobody's yet, and is cut off as any other: that is said."""
+    place = str(workshop.directory / "peer")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(place)
+        listening.listen()
+        original = workshop.start_program("fd_outside", "local", place)
+        oracle.wait_asleep(original.pid)
+        saved = workshop.save(original.pid)
+        original.kill()
+    assert f"the connection with {place} comes back with its other end closed" in saved.result.output
+    restart = workshop.restart(saved.image)
+    restart.send()
+    passed(restart.finish(), original.nonce)
+
+
 MISSING = {
     "corked": "changed: fd 4: UDP socket: the datagram that it was putting together (MSG_MORE, UDP_CORK) is gone",
     "left_sender": "changed: fd 3: local socket: what waits in it from left-",

@@ -202,6 +202,20 @@ static void check_half_closed(void) {
   expect_bytes(client, "answer");
   CHECK(send(client, "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE, "it can send again");
 }
+static void shut_receiving(void) {
+  make_pair(AF_INET);
+  put_bytes(server, "before");
+  struct pollfd ready = {.fd = client, .events = POLLIN};
+  MUST(poll(&ready, 1, -1));
+  MUST(shutdown(client, SHUT_RD));
+}
+static void check_shut_receiving(void) {
+  expect_bytes(client, "before");
+  ssize_t got = recv(client, now, 1, MSG_DONTWAIT);
+  CHECK(got == 0, "recv: %zd, %s", got, strerror(errno));
+  put_bytes(client, "answer");
+  expect_bytes(server, "answer");
+}
 static void waiting(void) {
   loopback(AF_INET);
   listen_here(AF_INET, 5);
@@ -479,6 +493,7 @@ int main(int argc, char** argv) {
       {"large_connection", large_connection, check_large_connection},
       {"without_listening", without_listening, check_without_listening},
       {"half_closed", half_closed, check_half_closed},
+      {"shut_receiving", shut_receiving, check_shut_receiving},
       {"waiting", waiting, check_waiting},
       {"corked", corked, check_corked},
       {"udp", udp, check_udp},
