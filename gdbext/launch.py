@@ -41,6 +41,7 @@ class RestartOptions(NamedTuple):
     store: Path
     ids: str = "auto"
     clock: str = "auto"
+    peers: str = "reset"
     files: str = "auto"
     file: Tuple[Tuple[str, str], ...] = ()
     stdin: Optional[str] = None
@@ -51,7 +52,7 @@ class RestartOptions(NamedTuple):
     def arguments(self) -> List[str]:
         """As command-line arguments."""
         words = ["--store", str(self.store), "--ids", self.ids, "--clock", self.clock]
-        words += ["--files", self.files]
+        words += ["--peers", self.peers, "--files", self.files]
         for old, new in self.file:
             words += ["--file", f"{old}={new}"]
         for entry in self.env:

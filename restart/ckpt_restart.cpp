@@ -144,12 +144,12 @@ class Foreground {
 };
 
 /// Waits for the program; a stop of its (Ctrl-Z) becomes a stop of ours.
-int wait_for_end(Tid pid, const Foreground& foreground) {
+int wait_for_end(Tid pid, ckpt::state::SilentPeers& peers, const Foreground& foreground) {
   for (;;) {
     int status = 0;
     // Any of its threads: one that was let go first may have ended the program while we still
     // traced the others. Those wait to be collected by their tracer, and the program for them.
-    const pid_t got = ::waitpid(-1, &status, WUNTRACED | WCONTINUED | __WALL);
+    const pid_t got = peers.wait_child(-1, &status, WUNTRACED | WCONTINUED | __WALL);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return 0;
     if (got != pid) continue;
@@ -223,7 +223,7 @@ void print_notes(const Made& made, bool verbose) {
 int run_alone(const Options& options) {
   auto transplant_options = options.transplant;
   transplant_options.queue_held_signals = true;
-  const Made made = make(options, transplant_options);
+  Made made = make(options, transplant_options);
   const Tid pid = made.program.pid;
   program_pid = pid;
   // The terminal's signals reach the program by themselves: it is in our process group, or in one
@@ -247,7 +247,7 @@ int run_alone(const Options& options) {
     ::kill(pid, SIGKILL);
     throw;
   }
-  const int status = wait_for_end(pid, *foreground);
+  const int status = wait_for_end(pid, made.program.peers, *foreground);
   foreground.reset();
   modes.reset();
   return end_like(status);
@@ -283,12 +283,14 @@ Json locks_to_json(const std::vector<ckpt::threads::MovedLock>& locks) {
 
 int run_parked(const Options& options) {
   Tid pid = 0;
+  ckpt::state::SilentPeers peers;
   try {
     auto transplant_options = options.transplant;
     transplant_options.own_process_group = true;
-    const Made made = make(options, transplant_options);
+    Made made = make(options, transplant_options);
     pid = made.program.pid;
     ckpt::snapshot::release(made.program);
+    peers = std::move(made.program.peers);
     report(options, {{"pid", pid},
                      {"tids", made.program.tids},
                      {"ids", made.program.ids_kept ? "saved" : "virtual"},
@@ -307,7 +309,7 @@ int run_parked(const Options& options) {
     set_handler(signal, SIG_IGN);
   for (;;) {
     int status = 0;
-    const pid_t got = ::waitpid(pid, &status, 0);
+    const pid_t got = peers.wait_child(pid, &status, 0);
     if (got == pid || (got < 0 && errno != EINTR)) return 0;
   }
 }
@@ -319,6 +321,7 @@ int main(int argc, char** argv) {
   using ckpt::snapshot::IdMode;
   using ckpt::state::ClockMode;
   using ckpt::state::FilesMode;
+  using ckpt::state::PeersMode;
   const std::map<std::string, IdMode> id_modes = {
       {"auto", IdMode::automatic}, {"saved", IdMode::saved}, {"virtual", IdMode::fresh}};
   const std::map<std::string, ClockMode> clock_modes = {
@@ -328,6 +331,8 @@ int main(int argc, char** argv) {
                                                        {"sandbox", FilesMode::sandbox},
                                                        {"private", FilesMode::private_copies},
                                                        {"strict", FilesMode::strict}};
+  const std::map<std::string, PeersMode> peers_modes = {{"reset", PeersMode::reset},
+                                                        {"silent", PeersMode::silent}};
   CLI::App app(
       "Runs a snapshot: the program goes on in this terminal from where it was saved. "
       "Its exit status or signal becomes that of ckpt-restart; 125 means that it could "
@@ -348,6 +353,10 @@ int main(int argc, char** argv) {
                  "auto, real, sandbox, private or strict: how files come back")
       ->type_name("MODE")
       ->transform(CLI::CheckedTransformer(file_modes).description(""));
+  app.add_option("--peers", options.restore.peers,
+                 "reset or silent: how pipes and connections to other processes come back")
+      ->type_name("MODE")
+      ->transform(CLI::CheckedTransformer(peers_modes).description(""));
   std::vector<std::string> replaced;
   app.add_option("--file", replaced, "OLD=NEW: open NEW in place of OLD (may be repeated)")
       ->type_name("OLD=NEW")

@@ -9,6 +9,7 @@ from ._base import Setting, parameter
 
 IDS = ("auto", "saved", "virtual")
 CLOCKS = ("auto", "keep", "real")
+PEERS = ("reset", "silent")
 DEFAULT_FILE_LIMIT = "64M"
 
 _FACTORS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -35,6 +36,11 @@ def ids() -> str:
 def clock() -> str:
     """`set ckpt clock`."""
     return str(parameter("clock") or "auto")
+
+
+def peers() -> str:
+    """`set ckpt peers`."""
+    return str(parameter("peers") or "reset")
 
 
 def _tell_directory(_: str) -> str:
@@ -99,6 +105,17 @@ root, else real. An ordinary user's program needs a user namespace for it.""",
         read=str,
         tell=lambda value: f"Restored programs get their monotonic clocks by: {value}.",
         choices=CLOCKS,
+    ),
+    Setting(
+        name="peers",
+        default="reset",
+        set_help="Set how pipes and connections to other processes come back.",
+        show_help="Show how pipes and connections to other processes come back.",
+        details="""reset: closed or reset, so that the program sees end of file, EPIPE or ECONNRESET;
+silent: open; reads wait, and what is written is discarded.""",
+        read=str,
+        tell=lambda value: f"Pipes and connections to other processes come back: {value}.",
+        choices=PEERS,
     ),
     Setting(
         name="prompt",

@@ -79,6 +79,14 @@ class Options(Parsed):
         "save (keep), or (auto) the latter for root. Default: \"show ckpt clock\".",
         choices=params.CLOCKS,
     )
+    peers: Optional[str] = value(
+        "peers",
+        "WHICH",
+        "Pipes and connections to other processes come back closed or reset (reset), or with\n"
+        "another end that stays open, sends nothing and discards what is written (silent).\n"
+        'Default: "show ckpt peers".',
+        choices=params.PEERS,
+    )
     verbose: bool = flag("verbose", "List each thing that has not come back as it was.")
 
 
@@ -121,6 +129,8 @@ def _restore(options: Options, ask: bool) -> Restored:
         restart = restart._replace(ids=options.ids)
     if options.clock is not None:
         restart = restart._replace(clock=options.clock)
+    if options.peers is not None:
+        restart = restart._replace(peers=options.peers)
     changes = tuple(_assignment(text) for text in options.set)
     return restoring.restore(
         store,
@@ -134,7 +144,9 @@ def plain(store: Store) -> RestartOptions:
     """A restore without options, with the settings."""
     from ..launch import RestartOptions
 
-    return RestartOptions(store=store.root, ids=params.ids(), clock=params.clock())
+    return RestartOptions(
+        store=store.root, ids=params.ids(), clock=params.clock(), peers=params.peers()
+    )
 
 
 def tell(done: Restored, verbose: bool = False) -> None:

@@ -107,6 +107,7 @@ def restore(
     session: bool = True,
     ids: Optional[str] = None,
     clock: Optional[str] = None,
+    peers: Optional[str] = None,
     set: Optional[Mapping[str, object]] = None,
     env: Optional[Mapping[str, str]] = None,
     trust: bool = False,
@@ -127,10 +128,12 @@ def restore(
 
     ids = ids if ids is not None else params.ids()
     clock = clock if clock is not None else params.clock()
+    peers = peers if peers is not None else params.peers()
     for what, value, allowed in (
         ("files", files, FILES),
         ("ids", ids, params.IDS),
         ("clock", clock, params.CLOCKS),
+        ("peers", peers, params.PEERS),
     ):
         if value not in allowed:
             raise CkptError(f"{what} is one of {', '.join(allowed)}, not {value!r}")
@@ -139,6 +142,7 @@ def restore(
         store=store.root,
         ids=ids,
         clock=clock,
+        peers=peers,
         files=files,
         file=tuple((_path(old), _path(new)) for old, new in (file or {}).items()),
         stdin=_path(stdin) if stdin is not None else None,

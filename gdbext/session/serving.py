@@ -191,6 +191,7 @@ class Server:
             store=Path(store),
             ids=str(gdb.parameter("ckpt ids")),
             clock=str(gdb.parameter("ckpt clock")),
+            peers=str(gdb.parameter("ckpt peers")),
             files="private",
             file=tuple((old, new) for old, new in replaced),
             stdin=streams.get("0"),

@@ -367,8 +367,11 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   tracee::RemoteCalls calls(main, memory, scratch.data, scratch.data_bytes,
                             opened.all.empty() ? highest + 1 : opened.all.back() + 1);
   const auto id_change = change_of_ids(snapshot, options, result);
-  state::make_descriptions(calls, snapshot.descriptors, snapshot.process.directory, id_change,
-                           files.original_runs(), opened.descriptions, result.notes);
+  state::make_descriptions(
+      calls, snapshot.descriptors, snapshot.process.directory, id_change, files.original_runs(),
+      files.options().peers == state::PeersMode::silent ? &opened.table.peers : nullptr,
+      opened.descriptions, result.notes);
+  result.peers = std::move(opened.table.peers);
   fault_point("restore-descriptions");
   state::place_descriptors(main, scratch, snapshot.descriptors, opened.table, opened.descriptions);
   state::link_descriptors(calls, snapshot.descriptors, id_change, files.original_runs(),

@@ -39,6 +39,7 @@ struct Transplanted {
   bool ids_kept = false;
   std::vector<std::string> notes;
   std::vector<threads::MovedLock> locks;  // see RenewedIds
+  state::SilentPeers peers;               // to be served by whoever waits for its end
 };
 
 /// Makes the process; the calling thread is its tracer and parent. Throws Error with nothing left.

@@ -45,9 +45,16 @@ struct CaptureContext {
 /// How open files come back.
 enum class FilesMode { automatic, real, sandbox, private_copies, strict };
 
+/// How pipes and connections to other processes come back.
+enum class PeersMode {
+  reset,   // closed or reset: end of file, EPIPE, ECONNRESET
+  silent,  // with a far end that is open, sends nothing and discards what it gets
+};
+
 struct RestoreOptions {
   std::string store;  // directory; empty = the default one
   FilesMode files = FilesMode::automatic;
+  PeersMode peers = PeersMode::reset;
   std::map<std::string, std::string> replaced_files;  // OLD=NEW
   std::map<int, std::string> streams;                 // 0, 1, 2 -> path
   std::vector<std::string> environment;               // NAME=VALUE, to be set

@@ -30,6 +30,7 @@
 #include "state/message_queues.hpp"
 #include "state/pipes.hpp"
 #include "state/ptys.hpp"
+#include "state/silent_peers.hpp"
 #include "state/sockets.hpp"
 #include "tracee/remote.hpp"
 #include "tracee/remote_calls.hpp"
@@ -108,6 +109,7 @@ std::vector<const Description*> files_in_use(const DescriptorTable& table,
 struct OpenedDescriptions {
   std::vector<UniqueFd> fds;
   std::map<int, std::size_t> streams;
+  SilentPeers peers;  // if it was asked for them
 };
 OpenedDescriptions open_descriptions(const DescriptorTable& table, FileSource& files);
 
@@ -125,10 +127,12 @@ struct IdChange {
 
 /// Makes in the process, at numbers that are in nobody's way, what it has not inherited: fills in
 /// `inherited`, which has -1 there. What could not be made as it was is said in `notes`. `apart`:
-/// from the process that was saved, which still runs.
+/// from the process that was saved, which still runs. `peers` get the far ends of connections that
+/// led out; without it, these are cut.
 void make_descriptions(tracee::RemoteCalls& calls, const DescriptorTable& table,
                        const std::string& directory, const IdChange& ids, bool apart,
-                       std::vector<int>& inherited, std::vector<std::string>& notes);
+                       SilentPeers* peers, std::vector<int>& inherited,
+                       std::vector<std::string>& notes);
 
 /// Puts all descriptions, which the program has at `inherited[i]`, where they belong, and closes
 /// everything else.

@@ -544,6 +544,7 @@ class Capturer {
       }
     pipe.named = !open.target.starts_with("pipe:");
     pipe.device = open.status.st_dev;
+    pipe.ended = open.own && has_ended(open.own.get());
     description.details = std::move(pipe);
   }
 

@@ -100,6 +100,16 @@ PipeMaker make_pipes(const DescriptorTable& table, FileSource& files) {
   return pipes;
 }
 
+void hold_far_ends(const DescriptorTable& table, PipeMaker& pipes, SilentPeers& peers,
+                   FileSource& files) {
+  auto far_ends = pipes.take_far_ends();
+  for (std::size_t i = 0; i < table.descriptions.size(); ++i)
+    if (const auto* pipe = std::get_if<Pipe>(&table.descriptions[i].details))
+      if (far_ends.contains(pipe->id))
+        files.note(description_name(table, i) + ": " + SilentPeers::note());
+  for (auto& [id, fd] : far_ends) peers.hold(std::move(fd));
+}
+
 // Masters of the program's own pseudoterminals, by the number they had.
 std::map<int, UniqueFd> make_ptys(const DescriptorTable& table) {
   std::map<int, UniqueFd> masters;
@@ -147,7 +157,7 @@ void check_descriptors(const DescriptorTable& table, FileSource& files) {
 
 OpenedDescriptions open_descriptions(const DescriptorTable& table, FileSource& files) {
   OpenedDescriptions opened;
-  const PipeMaker pipes = make_pipes(table, files);
+  PipeMaker pipes = make_pipes(table, files);
   std::map<int, UniqueFd> masters = make_ptys(table);
   for (const Description& description : table.descriptions) {
     UniqueFd fd;
@@ -213,6 +223,7 @@ OpenedDescriptions open_descriptions(const DescriptorTable& table, FileSource& f
     const int flags = stream == 0 ? O_RDONLY : exists ? O_WRONLY : O_WRONLY | O_CREAT | O_EXCL;
     opened.fds.push_back(open_file(path, flags | O_NOCTTY, 0666));
   }
+  if (files.options().peers == PeersMode::silent) hold_far_ends(table, pipes, opened.peers, files);
   return opened;
 }
 
@@ -286,8 +297,9 @@ bool is_made_inside(DescriptionKind kind) {
 
 void make_descriptions(RemoteCalls& calls, const DescriptorTable& table,
                        const std::string& directory, const IdChange& ids, bool apart,
-                       std::vector<int>& inherited, std::vector<std::string>& notes) {
-  SocketMaker sockets(calls, directory, apart, notes);
+                       SilentPeers* peers, std::vector<int>& inherited,
+                       std::vector<std::string>& notes) {
+  SocketMaker sockets(calls, directory, apart, peers, notes);
   bool has_sockets = false;
   for (std::size_t i = 0; i < table.descriptions.size(); ++i) {
     const Description& description = table.descriptions[i];

@@ -1,6 +1,7 @@
 #include "state/pipes.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,6 +20,8 @@ namespace {
 
 using image::Json;
 
+constexpr int kWriter = O_WRONLY | O_NONBLOCK | O_CLOEXEC;
+
 // Copies what is in a pipe without taking it out: one piece, or one for each packet.
 std::vector<std::string> pipe_content(int reader, std::uint64_t capacity_bytes) {
   std::array<int, 2> ends{};
@@ -36,21 +39,6 @@ std::vector<std::string> pipe_content(int reader, std::uint64_t capacity_bytes) 
   }
 }
 
-// The FIFO itself, if it is the one that it was and nothing is in it. An overlay has another
-// device.
-bool open_named(const std::string& path, const Pipe& pipe, bool any_device, UniqueFd& reader,
-                UniqueFd& writer) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0 || !S_ISFIFO(status.st_mode) || status.st_ino != pipe.id ||
-      (status.st_dev != pipe.device && !any_device))
-    return false;
-  reader.reset(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  int waiting = 0;
-  if (!reader || ::ioctl(reader.get(), FIONREAD, &waiting) != 0 || waiting != 0) return false;
-  writer.reset(::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
-  return static_cast<bool>(writer);
-}
-
 }  // namespace
 
 Pipe read_pipe(int reader, std::uint64_t id) {
@@ -63,15 +51,18 @@ Pipe read_pipe(int reader, std::uint64_t id) {
   return pipe;
 }
 
+bool has_ended(int end) {
+  pollfd state{end, 0, 0};
+  return ::poll(&state, 1, 0) == 1 && (state.revents & (POLLHUP | POLLERR)) != 0;
+}
+
 Json pipe_to_json(const Pipe& pipe) {
   Json content = Json::array();
   for (const auto& piece : pipe.content)
     content.push_back(image::pack_bytes(piece.data(), piece.size()));
-  return {{"id", pipe.id},
-          {"capacity", pipe.capacity_bytes},
-          {"named", pipe.named},
-          {"device", pipe.device},
-          {"content", std::move(content)}};
+  return {{"id", pipe.id},       {"capacity", pipe.capacity_bytes},
+          {"named", pipe.named}, {"device", pipe.device},
+          {"ended", pipe.ended}, {"content", std::move(content)}};
 }
 
 Pipe pipe_from_json(const Json& json) {
@@ -80,19 +71,39 @@ Pipe pipe_from_json(const Json& json) {
   pipe.capacity_bytes = json.at("capacity");
   pipe.named = json.at("named");
   pipe.device = json.at("device");
+  pipe.ended = json.value("ended", false);
   for (const Json& piece : json.at("content")) pipe.content.push_back(image::unpack_string(piece));
   return pipe;
+}
+
+// The FIFO itself, if it is the one that it was and nothing is in it. An overlay has another
+// device.
+bool PipeMaker::open_named(const std::string& path, const Pipe& pipe, Ends& ends) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0 || !S_ISFIFO(status.st_mode) || status.st_ino != pipe.id ||
+      (status.st_dev != pipe.device && !files_.in_sandbox(path)))
+    return false;
+  // It cannot be opened for writing as long as nobody reads.
+  const bool is_read =
+      files_.options().peers == PeersMode::silent && UniqueFd(::open(path.c_str(), kWriter));
+  ends.reader.reset(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  int waiting = 0;
+  if (!ends.reader || ::ioctl(ends.reader.get(), FIONREAD, &waiting) != 0 || waiting != 0)
+    return false;
+  ends.writer.reset(::open(path.c_str(), kWriter));
+  ends.has_reader = is_read;
+  return static_cast<bool>(ends.writer);
 }
 
 void PipeMaker::make(const Pipe& pipe, const std::string& path, bool packets) {
   if (made_.contains(pipe.id)) return;
   Ends ends;
+  ends.ended = pipe.ended;
   const bool apart = pipe.named && files_.apart(path);
   if (apart)
     files_.note(fmt::format(
         "FIFO {} is used by the process that was saved: the program gets a pipe of its own", path));
-  if (!pipe.named || apart ||
-      !open_named(path, pipe, files_.in_sandbox(path), ends.reader, ends.writer)) {
+  if (!pipe.named || apart || !open_named(path, pipe, ends)) {
     std::array<int, 2> both{};
     // pipe2(2) gives O_DIRECT (packets) to the writing end alone, so any end may ask for it.
     if (::pipe2(both.data(), O_CLOEXEC | (packets ? O_DIRECT : 0)) != 0)
@@ -115,14 +126,24 @@ void PipeMaker::fill(const Pipe& pipe) {
   ::fcntl(writer, F_SETFL, flags);
 }
 
-UniqueFd PipeMaker::open(const Pipe& pipe, std::uint32_t flags) const {
-  const Ends& ends = made_.at(pipe.id);
+UniqueFd PipeMaker::open(const Pipe& pipe, std::uint32_t flags) {
+  Ends& ends = made_.at(pipe.id);
+  ends.has_reader = ends.has_reader || (flags & O_ACCMODE) != O_WRONLY;
+  ends.has_writer = ends.has_writer || (flags & O_ACCMODE) != O_RDONLY;
   const int end = (flags & O_ACCMODE) == O_WRONLY ? ends.writer.get() : ends.reader.get();
   const int wanted = static_cast<int>(flags) & (O_ACCMODE | O_NONBLOCK | O_DIRECT);
   // Packet mode (O_DIRECT) is for pipe2(2) and F_SETFL alone: open(2) says EINVAL.
   UniqueFd fd = open_file(fmt::format("/proc/self/fd/{}", end), (wanted & ~O_DIRECT) | O_NONBLOCK);
   ::fcntl(fd.get(), F_SETFL, wanted);
   return fd;
+}
+
+std::map<std::uint64_t, UniqueFd> PipeMaker::take_far_ends() {
+  std::map<std::uint64_t, UniqueFd> far_ends;
+  for (auto& [id, ends] : made_)
+    if (!ends.ended && ends.has_reader != ends.has_writer)
+      far_ends.emplace(id, std::move(ends.has_reader ? ends.writer : ends.reader));
+  return far_ends;
 }
 
 }  // namespace ckpt::state

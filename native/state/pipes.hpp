@@ -17,11 +17,14 @@ struct Pipe {
   std::uint64_t capacity_bytes = 0;  // 0 if unknown
   bool named = false;
   std::uint64_t device = 0;          // of a FIFO's file
+  bool ended = false;                // nobody had the end that the program does not have
   std::vector<std::string> content;  // one piece, or packets
 };
 
 /// `reader`: any descriptor that reads from it. Nothing is taken out.
 Pipe read_pipe(int reader, std::uint64_t id);
+/// Whether nobody has the other end any more; `end`: the program's own description.
+bool has_ended(int end);
 
 image::Json pipe_to_json(const Pipe& pipe);
 Pipe pipe_from_json(const image::Json& json);
@@ -36,14 +39,21 @@ class PipeMaker {
   void make(const Pipe& pipe, const std::string& path, bool packets);
   void fill(const Pipe& pipe);
   /// A description of its own for an end; `flags` as in open(2).
-  [[nodiscard]] UniqueFd open(const Pipe& pipe, std::uint32_t flags) const;
+  [[nodiscard]] UniqueFd open(const Pipe& pipe, std::uint32_t flags);
+  /// When all is opened: the ends that somebody else had at the save, by the pipe's id.
+  [[nodiscard]] std::map<std::uint64_t, UniqueFd> take_far_ends();
 
  private:
   struct Ends {
     UniqueFd reader;
     UniqueFd writer;
     bool filled = false;
+    bool has_reader = false;  // the program, or another process that reads from a FIFO
+    bool has_writer = false;
+    bool ended = false;
   };
+  bool open_named(const std::string& path, const Pipe& pipe, Ends& ends);
+
   FileSource& files_;
   std::map<std::uint64_t, Ends> made_;
 };

@@ -176,6 +176,7 @@ Json socket_to_json(const Socket& socket) {
           {"no_receiving", socket.no_receiving},
           {"no_sending", socket.no_sending},
           {"ended", socket.ended},
+          {"broken", socket.broken},
           {"path_mode", socket.path_mode},
           {"options", std::move(options)},
           {"queue", std::move(queue)}};
@@ -199,6 +200,7 @@ Socket socket_from_json(const Json& json) {
   socket.no_receiving = json.at("no_receiving");
   socket.no_sending = json.at("no_sending");
   socket.ended = json.at("ended");
+  socket.broken = json.value("broken", false);
   socket.path_mode = json.at("path_mode");
   for (const Json& item : json.at("options")) {
     SocketOption option{item.at("level"), item.at("name"), image::unpack_string(item.at("value"))};

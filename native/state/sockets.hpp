@@ -1,6 +1,7 @@
 // Sockets. Those whose other end is in the program as well come back connected, with what was on
 // its way; listening ones listen again; connections that lead out of the program come back as if
-// the far end had cut them, so that the program's own handling of that runs.
+// the far end had cut them, so that the program's own handling of that runs, or, if that was asked
+// for, as if it said nothing (silent_peers.hpp).
 //
 // Capture: read_socket() looks at one, through a duplicate of our own and through sock_diag(7);
 // settle_sockets() then knows all of them and tells inner connections from outer ones.
@@ -18,6 +19,7 @@
 
 #include "image/format.hpp"
 #include "state/context.hpp"
+#include "state/silent_peers.hpp"
 #include "state/sock_diag.hpp"
 #include "state/socket_options.hpp"
 #include "tracee/remote_calls.hpp"
@@ -52,6 +54,7 @@ struct Socket {
   bool no_receiving = false;  // shutdown(2)
   bool no_sending = false;
   bool ended = false;      // dead: the far end has closed in good order, rather than been cut off
+  bool broken = false;     // dead: its end was inside, but what was on its way could not be read
   unsigned path_mode = 0;  // of a named local socket's file
   std::vector<SocketOption> options;
   std::vector<SocketMessage> queue;
@@ -113,9 +116,14 @@ class SocketMaker {
  public:
   /// `directory`: the working directory of the program, for the names of local sockets. `apart`:
   /// the process that was saved still runs, and what is sent to its addresses is for that one.
-  SocketMaker(tracee::RemoteCalls& calls, std::string directory, bool apart,
+  /// `peers` get the far ends of connections that led out; without it, these are cut.
+  SocketMaker(tracee::RemoteCalls& calls, std::string directory, bool apart, SilentPeers* peers,
               std::vector<std::string>& notes)
-      : calls_(calls), directory_(std::move(directory)), apart_(apart), notes_(notes) {}
+      : calls_(calls),
+        directory_(std::move(directory)),
+        apart_(apart),
+        peers_(peers),
+        notes_(notes) {}
 
   void add(const Socket& socket, const std::string& object);
   /// Makes them; each then has a number. What cannot be made as it was is said in the notes.
@@ -143,6 +151,8 @@ class SocketMaker {
   void make_waiting(Made& made);
   void make_plain(Made& made);
   void make_dead(Made& made);
+  void leave_far_end(Made& made);
+  [[nodiscard]] bool becomes_silent(const Socket& socket) const;
   void find_taken();
   int create(const Socket& socket);
   bool bind(Made& made, int fd, const std::string& address, bool must);
@@ -166,6 +176,7 @@ class SocketMaker {
   tracee::RemoteCalls& calls_;
   std::string directory_;
   bool apart_;
+  SilentPeers* peers_;
   std::vector<std::string>& notes_;
   std::map<std::uint64_t, Made> made_;
   std::vector<std::uint64_t> order_;

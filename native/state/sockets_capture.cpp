@@ -319,7 +319,7 @@ class Settler {
     for (const auto& named : sockets_)
       if (named.socket->role == SocketRole::connected) settle(named);
     for (const auto& named : sockets_)
-      if (broken_.contains(named.socket->id)) cut(named);
+      if (broken_.contains(named.socket->id)) break_off(named);
     // Sockets of the program are found only through both their ends.
     for (const auto& named : sockets_) {
       Socket& socket = *named.socket;
@@ -413,7 +413,7 @@ class Settler {
         fmt::format("what it has sent to {}, which has not accepted the connection yet, cannot be "
                     "read: the connection comes back as if it had been reset",
                     far_end(socket)));
-    cut(named);
+    break_off(named);
     told_.insert(socket.id);
   }
 
@@ -469,6 +469,12 @@ class Settler {
     known->second = probe && ::bind(probe.get(), reinterpret_cast<const sockaddr*>(&to),
                                     static_cast<socklen_t>(address.size())) == 0;
     return known->second;
+  }
+
+  // Its other end is in the program, which is not to wait for itself.
+  static void break_off(const NamedSocket& named) {
+    cut(named);
+    named.socket->broken = true;
   }
 
   void drop_messages_from_outside(const NamedSocket& named) {

@@ -565,6 +565,28 @@ void SocketMaker::fill_datagrams(Made& made, const std::function<int(std::size_t
     if (fd >= 0) calls_.close(fd);
 }
 
+// A local connection that has ended is one in both directions. Of a TCP connection only that one is
+// known in which the end has come: the peer may still read.
+bool SocketMaker::becomes_silent(const Socket& socket) const {
+  return peers_ != nullptr && !socket.broken && !(socket.ended && socket.domain == AF_UNIX);
+}
+
+void SocketMaker::leave_far_end(Made& made) {
+  const Socket& socket = *made.socket;
+  if (becomes_silent(socket)) {
+    if (socket.ended) calls_.attempt(SYS_shutdown, {word(made.far_end), kSend});
+    peers_->hold(SilentPeers::take(calls_.pid(), made.far_end));
+    note(made, SilentPeers::note());
+  } else if (socket.domain != AF_UNIX && !socket.ended) {
+    const linger at_once{1, 0};  // close(2) resets then
+    const Addr value = calls_.put_value(at_once);
+    calls_.attempt(SYS_setsockopt,
+                   {word(made.far_end), SOL_SOCKET, SO_LINGER, value.value, sizeof at_once});
+  }
+  calls_.close(made.far_end);
+  made.far_end = -1;
+}
+
 void SocketMaker::fill(const std::function<int(std::size_t)>& number_of) {
   for (const std::uint64_t id : order_) {
     Made& made = made_.at(id);
@@ -581,16 +603,7 @@ void SocketMaker::fill(const std::function<int(std::size_t)>& number_of) {
   for (const std::uint64_t id : order_) {
     Made& made = made_.at(id);
     const Socket& socket = *made.socket;
-    if (made.far_end >= 0) {
-      if (socket.domain != AF_UNIX && !socket.ended) {
-        const linger at_once{1, 0};  // close(2) resets then
-        const Addr value = calls_.put_value(at_once);
-        calls_.attempt(SYS_setsockopt,
-                       {word(made.far_end), SOL_SOCKET, SO_LINGER, value.value, sizeof at_once});
-      }
-      calls_.close(made.far_end);
-      made.far_end = -1;
-    }
+    if (made.far_end >= 0) leave_far_end(made);
     if (socket.no_sending) calls_.attempt(SYS_shutdown, {word(made.fd), kSend});
     if (socket.no_receiving) calls_.attempt(SYS_shutdown, {word(made.fd), kReceive});
     set_options(calls_, made.fd, socket.options, true);

@@ -91,3 +91,31 @@ def test_report_of_a_lost_connection(scene: Scene) -> None:
     gdb.start("continue")
     gdb.type_line("go on")
     assert "PASS" in gdb.wait_prompt()
+
+
+@pytest.mark.parametrize("kind", ["tcp_silent", "local_silent"])
+def test_silent_peer(scene: Scene, kind: str) -> None:
+    """Asked for by the option, and by the setting; the program ends before GDB, and its helper with it."""
+    import socket
+
+    family = socket.AF_INET if kind.startswith("tcp") else socket.AF_UNIX
+    with socket.socket(family) as listening:
+        listening.bind(("127.0.0.1", 0) if family == socket.AF_INET else str(scene.directory / "peer"))
+        listening.listen()
+        place = listening.getsockname()
+        running = scene.spawn(scene.program("fd_outside"), kind, str(place[1] if family == socket.AF_INET else place))
+        nonce = running.expect(r"READY ([0-9a-f]{16})")[1]
+        gdb = scene.gdb("-p", str(running.pid))
+        save(gdb, "moment")
+        gdb.execute("detach")
+    running.close()
+    for by_option in (True, False):
+        if not by_option:
+            gdb.execute("set ckpt peers silent")
+        restored = restore(gdb, "moment -peers silent" if by_option else "moment")
+        (note,) = restored.notes
+        assert note.startswith("note: fd 3: its other end is silent (-peers silent)"), note
+        gdb.start("continue")
+        gdb.type_line("go on")
+        printed = gdb.wait_prompt()
+        assert f"PASS {nonce}" in printed and "exited normally]" in printed, printed

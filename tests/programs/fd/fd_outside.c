@@ -34,6 +34,14 @@ static void* receive(void* unused) {
   ssize_t got = read(fd, now, sizeof now);
   return (void*)(long)(got < 0 ? -errno : got);
 }
+static int says_nothing(void) {
+  struct pollfd state = {.fd = fd, .events = POLLIN | POLLRDHUP};
+  CHECK(poll(&state, 1, 0) == 0, "poll says %#x", state.revents);
+  for (int i = 0; i < 100000; i++)
+    CHECK(write(fd, now, sizeof now) == sizeof now, "write: %s", strerror(errno));
+  CHECK(poll(&state, 1, 0) == 0, "poll says %#x in the end", state.revents);
+  return pass();
+}
 
 int main(int argc, char** argv) {
   if (argc != 3) FAIL("usage: %s SUBJECT PLACE", argv[0]);
@@ -41,6 +49,7 @@ int main(int argc, char** argv) {
   int is_tcp = !strncmp(subject, "tcp", 3);
   if (is_tcp) connect_tcp(argv[2]);
   if (!strncmp(subject, "local", 5)) connect_local(argv[2]);
+  int is_silent = strstr(subject, "silent") != NULL;
   int waits = strstr(subject, "blocked") != NULL, has_data = strstr(subject, "data") != NULL;
   if (has_data) {
     put_bytes(fd, "send me something");
@@ -55,6 +64,7 @@ int main(int argc, char** argv) {
     return pass();
   }
   if (has_data) expect_bytes(fd, "something");
+  if (is_silent) return says_nothing();
   errno = 0;
   ssize_t got = read(fd, now, sizeof now);
   if (is_tcp) {

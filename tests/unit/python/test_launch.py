@@ -258,13 +258,14 @@ def test_options_as_arguments_and_as_a_table() -> None:
         store=Path("/s"),
         ids="virtual",
         clock="keep",
+        peers="silent",
         files="private",
         file=(("/a", "/b"), ("/c", "/d")),
         stdin="/in",
         stderr="/err",
     )
     assert options.arguments() == (
-        "--store /s --ids virtual --clock keep --files private --file /a=/b --file /c=/d --stdin /in --stderr /err".split()
+        "--store /s --ids virtual --clock keep --peers silent --files private --file /a=/b --file /c=/d --stdin /in --stderr /err".split()
     )
     assert options.table()["file"] == [["/a", "/b"], ["/c", "/d"]]
     assert options.table()["stdout"] is None
