@@ -452,8 +452,14 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
   fault_point("save-files");
   captured.descriptors = state::capture_descriptors(context);
   state::settle_ring_numbers(context, captured.descriptors, captured.ring_numbers);
-  captured.input =
-      state::capture_input(context, state::open_terminal(context.process), request.input);
+  const auto own_terminal = state::own_terminal(context.process, captured.descriptors);
+  if (own_terminal) {
+    captured.process.own_session = true;
+    captured.process.own_terminal = *own_terminal;
+  } else {
+    captured.input =
+        state::capture_input(context, state::open_terminal(context.process), request.input);
+  }
   captured.aio = state::capture_aio(context);
   captured.program = keep_program(context);
   captured.space = state::examine(

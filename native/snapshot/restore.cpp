@@ -376,6 +376,8 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
   state::place_descriptors(main, scratch, snapshot.descriptors, opened.table, opened.descriptions);
   state::link_descriptors(calls, snapshot.descriptors, id_change, files.original_runs(),
                           result.notes);
+  if (snapshot.process.own_session && snapshot.process.own_terminal >= 0)
+    state::take_terminal(calls, snapshot.descriptors, snapshot.process.own_terminal, result.notes);
   state::restore_aio(calls, memory, snapshot.aio, result.notes);
   fault_point("restore-files");
 

@@ -145,6 +145,13 @@ void place_descriptors(tracee::RemoteThread& thread, const tracee::Scratch& scra
 void link_descriptors(tracee::RemoteCalls& calls, const DescriptorTable& table, const IdChange& ids,
                       bool original_runs, std::vector<std::string>& notes);
 
+/// The number of the pseudoterminal that controls a process which leads its session, if its master
+/// is in the table.
+std::optional<int> own_terminal(const proc::ProcessDir& process, const DescriptorTable& table);
+/// Has that control the process, which leads a session without a terminal, again.
+void take_terminal(tracee::RemoteCalls& calls, const DescriptorTable& table, int own_terminal,
+                   std::vector<std::string>& notes);
+
 /// Lets timers run on, and the kernel's threads of rings: the last thing before the program does.
 void start_descriptions(tracee::RemoteCalls& calls, const DescriptorTable& table);
 

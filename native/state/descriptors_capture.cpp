@@ -645,6 +645,18 @@ class Capturer {
 
 }  // namespace
 
+std::optional<int> own_terminal(const proc::ProcessDir& process, const DescriptorTable& table) {
+  const proc::Stat stat = process.stat();
+  const auto device = static_cast<dev_t>(stat.tty_device);
+  if (stat.session != process.pid() || !is_pty_slave(device)) return std::nullopt;
+  const int index = static_cast<int>(gnu_dev_minor(device));
+  const bool is_inside =
+      std::any_of(table.descriptions.begin(), table.descriptions.end(), [&](const auto& one) {
+        return one.kind == DescriptionKind::pty_master && std::get<Pty>(one.details).index == index;
+      });
+  return is_inside ? std::optional(index) : std::nullopt;
+}
+
 DescriptorTable capture_descriptors(CaptureContext& context) { return Capturer(context).run(); }
 
 }  // namespace ckpt::state

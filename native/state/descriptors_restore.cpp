@@ -414,6 +414,29 @@ void link_descriptors(RemoteCalls& calls, const DescriptorTable& table, const Id
   }
 }
 
+void take_terminal(RemoteCalls& calls, const DescriptorTable& table, int own_terminal,
+                   std::vector<std::string>& notes) {
+  for (std::size_t i = 0; i < table.descriptions.size(); ++i) {
+    const Description& description = table.descriptions[i];
+    const auto master = number_of(table, i);
+    if (!master || description.kind != DescriptionKind::pty_master ||
+        std::get<Pty>(description.details).index != own_terminal)
+      continue;
+    const std::int64_t slave = calls.attempt(
+        SYS_ioctl,
+        {static_cast<std::uint64_t>(*master), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC});
+    const std::int64_t taken =
+        slave < 0 ? slave
+                  : calls.attempt(SYS_ioctl, {static_cast<std::uint64_t>(slave), TIOCSCTTY, 0});
+    if (slave >= 0) calls.close(static_cast<int>(slave));
+    if (taken < 0)
+      notes.push_back(fmt::format("{}: the pseudoterminal does not control the program again: {}",
+                                  description_name(table, i),
+                                  describe_errno(static_cast<int>(-taken))));
+    return;
+  }
+}
+
 void start_descriptions(RemoteCalls& calls, const DescriptorTable& table) {
   for (std::size_t i = 0; i < table.descriptions.size(); ++i) {
     const auto* timer = std::get_if<TimerFd>(&table.descriptions[i].details);

@@ -35,7 +35,7 @@ bool shares_memory(Tid a, Tid b) { return ::syscall(SYS_kcmp, a, b, KCMP_VM, 0UL
 // The kernel gives nobody the id of a session in which there is somebody. 0: a leader that is not
 // to be seen from here.
 bool is_left_alone(const proc::Stat& stat) {
-  return stat.session > 0 && ::access(fmt::format("/proc/{}", stat.session).c_str(), F_OK) != 0;
+  return stat.session > 0 && ::kill(stat.session, 0) != 0 && errno == ESRCH;
 }
 
 }  // namespace
@@ -256,6 +256,7 @@ image::Json process_to_json(const ProcessState& state) {
           {"pgrp", state.group},
           {"session", state.session},
           {"own_session", state.own_session},
+          {"own_terminal", state.own_terminal},
           {"remembered",
            {state.remembered.pid, state.remembered.parent, state.remembered.group,
             state.remembered.session}},
@@ -279,6 +280,7 @@ ProcessState process_from_json(const image::Json& json) {
   state.group = json.at("pgrp");
   state.session = json.at("session");
   state.own_session = json.value("own_session", false);
+  state.own_terminal = json.value("own_terminal", -1);
   const auto& remembered = json.at("remembered");
   state.remembered = {remembered.at(0), remembered.at(1), remembered.at(2), remembered.at(3)};
   state.start_ticks = json.value("start_ticks", std::uint64_t{0});

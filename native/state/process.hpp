@@ -31,6 +31,9 @@ struct ProcessState {
   // It led a session without a terminal, or was in one that nobody led any more: it comes back as
   // the leader of one.
   bool own_session = false;
+  // The number of the pseudoterminal that controls this session, if its master is in the program,
+  // too; else -1.
+  int own_terminal = -1;
   // Other than these only if the process had been restored with new ids.
   ProcessIds remembered;
   std::uint64_t start_ticks = 0;  // with the id and the boot it names a process for good

@@ -33,7 +33,7 @@ SUBJECTS: dict[str, list[str]] = {
         memfd memfd_mapped memfd_two_mappings memfd_sealed memfd_read_only nameless removed sparse appending directory
         own_proc fifo message_queue blocked_queue posix_lock open_file_lock whole_lock lease write_lease linked marked owner inotify
     """.split(),
-    "fd_pty": "input lines output settings packets blocked_reader closed_slave".split(),
+    "fd_pty": "input lines output settings packets blocked_reader closed_slave controlling".split(),
 }
 ALL = [(program, subject) for program, subjects in SUBJECTS.items() for subject in subjects]
 # The report of a program in the harness names its three standard streams, which are pipes, and nothing else.

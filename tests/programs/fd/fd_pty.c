@@ -109,6 +109,27 @@ static void check_closed_slave(void) {
   char now;
   CHECK(read(master, &now, 1) == -1 && errno == EIO, "read: %s", strerror(errno));
 }
+// It controls the program, which so has a session and a foreground of its own.
+static volatile sig_atomic_t interrupts;
+static void on_interrupt(int number) { interrupts += number == SIGINT; }
+static void controlling(void) {
+  signal(SIGINT, on_interrupt);
+  MUST(setsid());
+  make(0);
+  MUST(ioctl(slave, TIOCSCTTY, 0));
+}
+static void check_controlling(void) {
+  CHECK(getsid(0) == getpid() && getpgrp() == getpid(), "the session");
+  CHECK(tcgetsid(slave) == getpid(), "the terminal is that of session %d", tcgetsid(slave));
+  CHECK(tcgetpgrp(slave) == getpgrp(), "group %d is in the foreground", tcgetpgrp(slave));
+  put_bytes(master, "a line\n");
+  arrives(slave);
+  int again;
+  MUST(again = open("/dev/tty", O_RDWR));
+  expect_bytes(again, "a line\n");
+  put_bytes(master, "\003");
+  while (!interrupts) sched_yield();
+}
 
 int main(int argc, char** argv) {
   static const struct subject subjects[] = {
@@ -119,6 +140,7 @@ int main(int argc, char** argv) {
       {"packets", packets, check_packets},
       {"blocked_reader", blocked_reader, check_blocked_reader},
       {"closed_slave", closed_slave, check_closed_slave},
+      {"controlling", controlling, check_controlling},
       {NULL, NULL, NULL}};
   return run_subject(argc, argv, subjects);
 }
