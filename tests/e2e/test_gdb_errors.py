@@ -414,8 +414,8 @@ def test_every_fault_point_undoes_everything(scene: Scene) -> None:
     gdb = run_to_work(scene, threads=2)
     save(gdb, "good")
     before = view(gdb)
-    # Under GDB nobody lets the program go.
-    names = [name for name in fault_names(gdb) if name != "restore-release"]
+    # Under GDB nobody lets the program go. What the check of a save finds is no failure of it.
+    names = [name for name in fault_names(gdb) if name not in ("restore-release", "save-check")]
     assert names
     fired = set()
     for name in names:

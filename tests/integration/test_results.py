@@ -57,7 +57,7 @@ def test_saved_while_it_waits_for_a_child(workshop: Workshop, way: Way) -> None:
     changed = oracle.differences(before, oracle.look(pid, workshop.register_dump))
     assert not changed, "the save changed the program:\n" + "\n".join(changed)
     later = workshop.restart(again, "--ids", "virtual")
-    later.expect("NO CHILD")
+    later.expect("A KILLED CHILD")
     passed(later.finish(), original.nonce)
     restart.send()
     restart.expect("A CHILD")
