@@ -312,6 +312,7 @@ class Settler {
       by_id_[named.socket->id] = named.socket;
       for (const std::uint64_t client : named.socket->clients)
         listening_of_[client] = named.socket->id;
+      if (named.socket->domain != AF_UNIX) note_ends(*named.socket);
     }
   }
 
@@ -337,6 +338,12 @@ class Settler {
   }
 
  private:
+  void note_ends(Socket& socket) {
+    if (socket.role == SocketRole::connected)
+      by_ends_.emplace(ends(socket, socket.name, socket.peer_name), &socket);
+    if (socket.role == SocketRole::listening) listening_.push_back(&socket);
+  }
+
   void settle(const NamedSocket& named) {
     Socket& socket = *named.socket;
     if (socket.domain == AF_UNIX) {
@@ -346,20 +353,17 @@ class Settler {
       if (!by_id_.contains(socket.peer)) cut(named);
       return;
     }
-    for (const auto& other : sockets_) {
-      const Socket& peer = *other.socket;
-      if (peer.protocol != socket.protocol || peer.role != SocketRole::connected ||
-          address_text(peer.name) != address_text(socket.peer_name) ||
-          address_text(peer.peer_name) != address_text(socket.name))
-        continue;
-      socket.peer = peer.id;
+    const auto other = by_ends_.find(ends(socket, socket.peer_name, socket.name));
+    if (other != by_ends_.end() && other->second->role == SocketRole::connected) {
+      socket.peer = other->second->id;
       socket.ended = false;
-      return carry_over(named, *other.socket);
+      return carry_over(named, *other->second);
     }
-    for (const auto& other : sockets_)
-      if (other.socket->role == SocketRole::listening &&
-          listens_at(*other.socket, socket.peer_name))
-        return settle_waiting(named, other.socket->id);
+    for (const Socket* listening : listening_)
+      // What has been closed by the far end has been accepted.
+      if (!socket.ended && listening->waiting_count != 0 &&
+          listens_at(*listening, socket.peer_name))
+        return settle_waiting(named, listening->id);
     cut(named);
   }
 
@@ -388,6 +392,11 @@ class Settler {
     // One that is connected with itself is so by its name.
     if (peer->second->peer != socket.id || socket.peer == socket.id)
       socket.role = SocketRole::plain;
+  }
+
+  // Of the socket that has these addresses.
+  static std::string ends(const Socket& of, const std::string& name, const std::string& peer) {
+    return fmt::format("{} {} {}", of.protocol, address_text(name), address_text(peer));
   }
 
   static bool listens_at(const Socket& listening, const std::string& address) {
@@ -536,6 +545,8 @@ class Settler {
   CaptureContext& context_;
   const std::vector<NamedSocket>& sockets_;
   std::map<std::uint64_t, Socket*> by_id_;
+  std::map<std::string, Socket*> by_ends_;  // of connections with addresses
+  std::vector<const Socket*> listening_;    // the same
   std::map<std::uint64_t, std::uint64_t> listening_of_;
   std::set<std::uint64_t> broken_;
   std::map<std::uint64_t, std::size_t>

@@ -105,7 +105,8 @@ def ask(port: int, statement: str) -> str:
 def test_mariadb(workshop: Workshop, place: Path) -> None:
     """As it comes: its storage engine reads and writes by an io_uring or io_setup(2). What was written when it was saved is
     there, and not what came later; it takes more, and shuts down in good order, its files included."""
-    assert shutil.which("mariadbd"), "install mariadb-server-core and mariadb-client-core"
+    mariadbd = shutil.which("mariadbd", path="/usr/sbin:/usr/bin")
+    assert mariadbd, "install mariadb-server-core and mariadb-client-core"
     port, value = free_port(), secrets.token_hex(8)
     data = place / "data"
     making = ["mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
@@ -113,7 +114,7 @@ def test_mariadb(workshop: Workshop, place: Path) -> None:
     made = workshop.start([*making, f"--datadir={data}"], **here).finish()
     assert made.status == 0, made
     options = [f"--datadir={data}", "--bind-address=127.0.0.1", f"--port={port}", f"--socket={place}/socket"]
-    server = workshop.start(["mariadbd", "--no-defaults", *options], **here)
+    server = workshop.start([mariadbd, "--no-defaults", *options], **here)
     wait_until(lambda: ask(port, "select 1") == "1" or server.poll() is not None, server.transcript)
     assert server.poll() is None, server.finish()
     assert asynchronous(server.pid), server.transcript()

@@ -11,7 +11,7 @@ from support.checkpoint import Way, Workshop, pairwise, passed, restored_pid, ro
 CASES = """
     itimer_real itimer_virtual itimer_prof alarm no_timer itimer_fires itimer_repeats itimer_cpu_fires itimer_expired
     itimer_expired_repeats itimer_expired_and_set clocks ids many disarmed signal default_event none thread_id thread_gone
-    sigev_thread cpu_of_other cpu expired expired_repeats expired_and_set order overrun
+    sigev_thread cpu_of_other cpu expired absolute past expired_repeats expired_and_set order overrun
 """.split()
 # What the report names of these, and nothing of the others.
 NAMED = {
@@ -35,7 +35,7 @@ def test_timers(workshop: Workshop, name: str, way: Way) -> None:
     timed = timed or "fires" in name or "repeats" in name
     # A timer for a thread that has ended notifies nobody, and comes back so.
     ignore = {"timers"} if name == "thread_gone" else set()
-    saved = round_trip(workshop, "proc_timers", name, way=way, watch=not timed, ignore=ignore)
+    saved = round_trip(workshop, "proc_timers", name, way=way, watch=not timed, ignore=ignore, restores=3)
     found = [line for line in saved.fidelity if "timer" in line]
     named = NAMED if way.threads == 1 else NAMED_WITH_THREADS
     if name in named:

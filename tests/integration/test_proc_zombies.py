@@ -27,7 +27,7 @@ def test_the_list_is_complete(workshop: Workshop) -> None:
 def test_zombies(workshop: Workshop, name: str, way: Way) -> None:
     if name == "user" and not as_root():
         pytest.skip("changes user ids")
-    saved = round_trip(workshop, "proc_zombies", name, way=way)
+    saved = round_trip(workshop, "proc_zombies", name, way=way, restores=3)
     named = [line for line in saved.fidelity if "child" in line]
     assert bool(named) == (name == "user"), saved.result.output
 

@@ -67,9 +67,9 @@ class Outside:
             self.give(*socket.socketpair(socket.AF_UNIX, kind), "arrived,waits,takes")
         self._in_part(socket.socketpair)
         listening, theirs = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
-        listening.bind(str(self._directory / "not-accepted"))
+        listening.bind("")  # a name of the kernel's choice
         listening.listen()
-        theirs.connect(str(self._directory / "not-accepted"))
+        theirs.connect(listening.getsockname())
         self.give(listening, theirs, "waits,takes")
         self.give(*socket.socketpair(), "arrived,ends,broken")
         self._close_last()

@@ -127,6 +127,11 @@ static void check_expired(void) {
   CHECK(take() == 1, "expirations");
   expect_nothing(fd);
 }
+static void past(void) {
+  arm(CLOCK_MONOTONIC, TFD_TIMER_ABSTIME, -1, 0);
+  struct pollfd ready = {.fd = fd, .events = POLLIN};
+  MUST(poll(&ready, 1, -1));
+}
 static void disarmed(void) { MUST(fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK)); }
 static void check_disarmed(void) {
   uint64_t value;
@@ -213,6 +218,7 @@ int main(int argc, char** argv) {
       {"timerfd_short", short_timer, check_short_timer},
       {"timerfd_expired", expired, check_expired},
       {"timerfd_expired_interval", expired_interval, check_short_timer},
+      {"timerfd_past", past, check_expired},
       {"timerfd_disarmed", disarmed, check_disarmed},
       {"timerfd_absolute", absolute, check_absolute},
       {"timerfd_blocked_reader", blocked_timer, check_blocked_timer},

@@ -66,6 +66,43 @@ static void unaccepted_local(void) {
   struct sockaddr_un at = {.sun_family = AF_UNIX};  // a name of the kernel's choice
   connect_and_send(AF_UNIX, (struct sockaddr*)&at, sizeof at.sun_family);
 }
+// The other end was in the program, which has closed it; the listening socket is there.
+static void closed_peer(void) {
+  struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  connect_and_send(AF_INET, (struct sockaddr*)&at, sizeof at);
+  int accepted;
+  MUST(accepted = accept(server, NULL, NULL));
+  expect_bytes(accepted, "request");
+  put_bytes(accepted, "last words");
+  MUST(close(accepted));
+  struct pollfd ready = {.fd = client, .events = POLLRDHUP};
+  MUST(poll(&ready, 1, -1));
+}
+static void check_closed_peer(void) {
+  char byte;
+  expect_bytes(client, "last words");
+  CHECK(read(client, &byte, 1) == 0, "the end is not seen");
+}
+// Nobody accepts those before it, so that the kernel lets it wait.
+static void connecting(void) {
+  struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t bytes = sizeof at;
+  MUST(server = socket(AF_INET, SOCK_STREAM, 0));
+  MUST(bind(server, (struct sockaddr*)&at, sizeof at));
+  MUST(getsockname(server, (struct sockaddr*)&at, &bytes));
+  MUST(listen(server, 0));
+  for (int i = 0; i < 3; i++) {
+    MUST(client = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+    CHECK(!connect(client, (struct sockaddr*)&at, sizeof at) || errno == EINPROGRESS, "connect");
+  }
+  CHECK(errno == EINPROGRESS && !readable(client), "set-up: it does not wait");
+}
+static void check_connecting(void) {
+  struct pollfd ready = {.fd = client, .events = POLLOUT};
+  MUST(poll(&ready, 1, -1));
+  CHECK(send(client, "x", 1, MSG_NOSIGNAL) == -1 && (errno == ECONNRESET || errno == EPIPE),
+        "send: %s", strerror(errno));
+}
 static void check_unaccepted(void) {
   CHECK(!readable(server), "somebody waits to be accepted");
   char byte;
@@ -103,6 +140,8 @@ int main(int argc, char** argv) {
       {"removed_directory", removed_directory, check_removed},
       {"removed_place", removed_place, check_removed},
       {"unaccepted_tcp", unaccepted_tcp, check_unaccepted},
+      {"closed_peer", closed_peer, check_closed_peer},
+      {"connecting", connecting, check_connecting},
       {"left_sender", left_sender, check_left_sender},
       {"unaccepted_local", unaccepted_local, check_unaccepted},
       {NULL, NULL, NULL}};

@@ -10,7 +10,9 @@
 
 static uint64_t before[3];
 static const clockid_t clocks[3] = {CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_MONOTONIC_RAW};
-enum { MOST_S = 60 };  // far less than the time by which the test has the clocks of the machine differ
+enum {
+  MOST_S = 60
+};  // far less than the time by which the test has the clocks of the machine differ
 
 static uint64_t raw_ns(clockid_t clock) {
   struct timespec time;
@@ -24,8 +26,8 @@ static void check(const char* where) {
   for (int i = 0; i < 3; i++) {
     uint64_t now = now_ns(clocks[i]), raw = raw_ns(clocks[i]);
     CHECK(now >= before[i] && now - before[i] < MOST_S * 1000000000ULL,
-          "%s: clock %d went from %llu to %llu ns", where, clocks[i],
-          (unsigned long long)before[i], (unsigned long long)now);
+          "%s: clock %d went from %llu to %llu ns", where, clocks[i], (unsigned long long)before[i],
+          (unsigned long long)now);
     CHECK(raw >= now && raw - now < 5000000000ULL, "%s: the vdso tells %llu, the kernel %llu ns",
           where, (unsigned long long)now, (unsigned long long)raw);
   }
@@ -52,7 +54,8 @@ int main(int argc, char** argv) {
     int fd;
     MUST(fd = timerfd_create(CLOCK_BOOTTIME, 0));
     uint64_t deadline = before[1] + 2500000000ULL, expirations;
-    struct itimerspec when = {{0, 0}, {(time_t)(deadline / 1000000000ULL), (long)(deadline % 1000000000ULL)}};
+    struct itimerspec when = {
+        {0, 0}, {(time_t)(deadline / 1000000000ULL), (long)(deadline % 1000000000ULL)}};
     MUST(timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, NULL));
     CHECK(read(fd, &expirations, 8) == 8, "timerfd");
     pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;

@@ -99,7 +99,8 @@ static void caps_check(void) {
   CHECK(prctl(PR_GET_KEEPCAPS) == 1, "keep-capabilities is %d", prctl(PR_GET_KEEPCAPS));
 }
 static void securebits_set(void) {
-  MUST(prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_NO_SETUID_FIXUP));
+  MUST(prctl(PR_SET_SECUREBITS,
+             SECBIT_NOROOT | SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_NO_SETUID_FIXUP));
   capset_to(BIT(CAP_KILL), BIT(CAP_KILL) | BIT(CAP_SETUID), 0);
   read_status(before);
 }
@@ -149,7 +150,8 @@ static void groups_check(void) {
   static gid_t groups[4000];
   int count = getgroups(4000, groups);
   CHECK(count == 3000, "%d groups", count);
-  for (int i = 0; i < 3000; i++) CHECK(groups[i] == (gid_t)(5000 + i), "group %d is %d", i, (int)groups[i]);
+  for (int i = 0; i < 3000; i++)
+    CHECK(groups[i] == (gid_t)(5000 + i), "group %d is %d", i, (int)groups[i]);
 }
 
 // ---- prctl
@@ -166,7 +168,8 @@ static void mdwe_set(void) {
 static void mdwe_check(void) {
   CHECK(prctl(PR_GET_MDWE, 0, 0, 0, 0) == 1, "PR_GET_MDWE: %d", prctl(PR_GET_MDWE, 0, 0, 0, 0));
   void* page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  CHECK(mprotect(page, 4096, PROT_READ | PROT_EXEC) == -1 && errno == EACCES, "it is not in effect");
+  CHECK(mprotect(page, 4096, PROT_READ | PROT_EXEC) == -1 && errno == EACCES,
+        "it is not in effect");
 }
 static void tsc_set(void) { MUST(prctl(PR_SET_TSC, PR_TSC_SIGSEGV)); }
 static void tsc_check(void) {
@@ -175,9 +178,7 @@ static void tsc_check(void) {
   CHECK(value == PR_TSC_SIGSEGV, "PR_GET_TSC: %d", value);
   MUST(prctl(PR_SET_TSC, PR_TSC_ENABLE));  // the vdso's clocks read it
 }
-static void mce_set(void) {
-  MUST(prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0));
-}
+static void mce_set(void) { MUST(prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0)); }
 static void mce_check(void) {
   int value = prctl(PR_MCE_KILL_GET, 0, 0, 0, 0);
   CHECK(value == PR_MCE_KILL_EARLY, "PR_MCE_KILL_GET: %d", value);
@@ -208,7 +209,8 @@ static void speculation_check(void) {
 // ---- seccomp
 #define LOAD_NUMBER BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))
 static void deny(long number, int error) {
-  struct sock_filter code[] = {LOAD_NUMBER, BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
+  struct sock_filter code[] = {LOAD_NUMBER,
+                               BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
                                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
                                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
   struct sock_fprog program = {sizeof code / sizeof *code, code};

@@ -205,8 +205,8 @@ static void pending_and_set(void) {
 
 // ---- timer_create
 static void clocks_set(void) {
-  const clockid_t clocks[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI,
-                              CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
+  const clockid_t clocks[] = {CLOCK_REALTIME, CLOCK_MONOTONIC,          CLOCK_BOOTTIME,
+                              CLOCK_TAI,      CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
   for (int i = 0; i < 6; i++) {
     struct sigevent event = by_signal(SIGRTMIN + i, i);
     make(i, clocks[i], &event);
@@ -406,6 +406,23 @@ static void expired_comes_once(void) {
   none_left(SIGRTMIN + 2);
   has(0, 0, 0, 0);
 }
+// At a point in time, to come and past.
+static void set_absolute(long s_from_now) {
+  struct itimerspec when = {0};
+  MUST(clock_gettime(CLOCK_MONOTONIC, &when.it_value));
+  when.it_value.tv_sec += s_from_now;
+  MUST(timer_settime(timers[0], TIMER_ABSTIME, &when, NULL));
+}
+static void absolute_set(void) {
+  signal_set();
+  set_absolute(LONG_S);
+}
+static void absolute_has(void) { has(0, LONG_S - 600, LONG_S, 0); }
+static void past_set(void) {
+  signal_set();
+  set_absolute(-1);
+  until_pending(SIGRTMIN + 2);
+}
 // Expired, its signal still queued: further expirations are counted, not queued.
 static void expired_repeats_set(void) {
   signal_set();
@@ -513,6 +530,8 @@ static const struct {
     {"cpu_of_other", other_cpu_set, other_cpu_comes},
     {"cpu", cpu_set, cpu_comes},
     {"expired", expired_set, expired_comes_once},
+    {"absolute", absolute_set, absolute_has},
+    {"past", past_set, expired_comes_once},
     {"expired_repeats", expired_repeats_set, expired_repeats},
     {"expired_and_set", expired_and_set_set, expired_and_set},
     {"order", order_set, order_kept},
