@@ -95,12 +95,33 @@ std::string name_for_people(const std::string& address) {
   return text.empty() ? "an address of no name" : text;
 }
 
-bool sends_as(const Socket& socket, const std::string& from) {
+namespace {
+
+std::string sender_key(const Socket& socket, std::string_view name) {
+  return fmt::format("{} {} {}", socket.domain, socket.protocol, name);
+}
+
+std::string_view port_of(std::string_view name) {
+  return name.substr(std::min(name.rfind(':'), name.size()));
+}
+
+}  // namespace
+
+void Senders::add(const Socket& socket) {
   const std::string name = address_text(socket.name);
-  const std::string sender = address_text(from);
-  const bool everywhere = name.starts_with("0.0.0.0:") || name.starts_with("[::]:");
-  return name == sender ||
-         (everywhere && name.substr(name.rfind(':')) == sender.substr(sender.rfind(':')));
+  if (name.empty()) return;
+  by_name_.emplace(sender_key(socket, name), &socket);
+  if (name.starts_with("0.0.0.0:") || name.starts_with("[::]:"))
+    everywhere_.emplace(sender_key(socket, port_of(name)), &socket);
+}
+
+const Socket* Senders::find(const Socket& receiver, const std::string& from) const {
+  const std::string name = address_text(from);
+  if (name.empty()) return nullptr;
+  if (const auto found = by_name_.find(sender_key(receiver, name)); found != by_name_.end())
+    return found->second;
+  const auto found = everywhere_.find(sender_key(receiver, port_of(name)));
+  return found == everywhere_.end() ? nullptr : found->second;
 }
 
 bool is_local_name_in_use(const std::string& name) {

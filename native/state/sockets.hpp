@@ -102,8 +102,19 @@ Socket socket_from_json(const image::Json& json);
 std::string address_text(const std::string& address);
 /// The same, never empty.
 std::string name_for_people(const std::string& address);
-/// Whether a datagram that has this sender's address came from it.
-bool sends_as(const Socket& socket, const std::string& from);
+/// Sockets of one kind by the addresses that what they send comes from: their own, or any of this
+/// machine if they are bound to all of them.
+class Senders {
+ public:
+  /// `socket` outlives this.
+  void add(const Socket& socket);
+  /// Nothing if none of them has sent that to `receiver`.
+  [[nodiscard]] const Socket* find(const Socket& receiver, const std::string& from) const;
+
+ private:
+  std::map<std::string, const Socket*> by_name_;
+  std::map<std::string, const Socket*> everywhere_;
+};
 /// Whether a local socket has this name, as address_text() gives it.
 bool is_local_name_in_use(const std::string& name);
 /// What a user calls one: "TCP socket".
@@ -162,7 +173,7 @@ class SocketMaker {
   int accept(int fd);
   std::string name_of(int fd, int domain);
   void set_flag(int fd, int name, bool on);
-  int find_sender(const Made& receiver, const SocketMessage& message);
+  [[nodiscard]] int find_sender(const Made& receiver, const SocketMessage& message) const;
   int make_sender(const Made& receiver, const std::string& name);
   std::int64_t bind_sender(int fd, const std::string& name);
   void fill_datagrams(Made& made, const std::function<int(std::size_t)>& number_of);
@@ -179,6 +190,7 @@ class SocketMaker {
   SilentPeers* peers_;
   std::vector<std::string>& notes_;
   std::map<std::uint64_t, Made> made_;
+  Senders senders_;
   std::vector<std::uint64_t> order_;
   std::set<std::string> taken_;               // addresses that another process has, too
   std::map<std::string, std::string> moved_;  // what the program's sockets have in their place

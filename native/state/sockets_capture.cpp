@@ -313,6 +313,7 @@ class Settler {
       for (const std::uint64_t client : named.socket->clients)
         listening_of_[client] = named.socket->id;
       if (named.socket->domain != AF_UNIX) note_ends(*named.socket);
+      senders_.add(*named.socket);
     }
   }
 
@@ -461,10 +462,7 @@ class Settler {
   }
 
   [[nodiscard]] bool comes_from_inside(const Socket& receiver, const std::string& from) const {
-    return std::any_of(sockets_.begin(), sockets_.end(), [&](const NamedSocket& other) {
-      return other.socket->domain == receiver.domain &&
-             other.socket->protocol == receiver.protocol && sends_as(*other.socket, from);
-    });
+    return senders_.find(receiver, from) != nullptr;
   }
 
   // Only the machine's own addresses can be sent from, and of these only what nobody has: that of a
@@ -547,6 +545,7 @@ class Settler {
   std::map<std::uint64_t, Socket*> by_id_;
   std::map<std::string, Socket*> by_ends_;  // of connections with addresses
   std::vector<const Socket*> listening_;    // the same
+  Senders senders_;
   std::map<std::uint64_t, std::uint64_t> listening_of_;
   std::set<std::uint64_t> broken_;
   std::map<std::uint64_t, std::size_t>

@@ -87,6 +87,7 @@ void SocketMaker::add(const Socket& socket, const std::string& object) {
   if (!made_.emplace(socket.id, Made{&socket, object, -1, -1, ""}).second)
     image::damaged("the sockets: two of one id");
   order_.push_back(socket.id);
+  senders_.add(socket);
 }
 
 SocketMaker::Made* SocketMaker::find(std::uint64_t id) {
@@ -532,17 +533,9 @@ int SocketMaker::make_sender(const Made& receiver, const std::string& name) {
   return -1;
 }
 
-int SocketMaker::find_sender(const Made& receiver, const SocketMessage& message) {
-  if (message.from.empty()) return -1;
-  const Made* found = nullptr;
-  for (const auto& [id, other] : made_) {
-    if (other.socket->domain != receiver.socket->domain ||
-        other.socket->protocol != receiver.socket->protocol)
-      continue;
-    if (other.socket->name == message.from) return other.fd;
-    if (found == nullptr && sends_as(*other.socket, message.from)) found = &other;
-  }
-  return found == nullptr ? -1 : found->fd;
+int SocketMaker::find_sender(const Made& receiver, const SocketMessage& message) const {
+  const Socket* sender = senders_.find(*receiver.socket, message.from);
+  return sender == nullptr ? -1 : made_.at(sender->id).fd;
 }
 
 // From the socket that has sent them, or one that has its name, or one of no name.
