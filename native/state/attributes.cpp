@@ -4,6 +4,7 @@
 #include <linux/membarrier.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -55,6 +56,10 @@ SchedulingAttributes scheduling_of(Tid lwp) {
   SchedulingAttributes attributes;
   if (::syscall(SYS_sched_getattr, lwp, &attributes, sizeof attributes, 0) != 0)
     throw_errno(fmt::format("thread {}: sched_getattr", lwp), errno);
+  // Under a real-time policy it counts for nothing yet, and sched_getattr(2) does not tell it.
+  errno = 0;
+  attributes.nice = ::getpriority(PRIO_PROCESS, static_cast<id_t>(lwp));
+  if (errno != 0) throw_errno(fmt::format("thread {}: getpriority", lwp), errno);
   return attributes;
 }
 
@@ -304,7 +309,9 @@ void restore_attributes(Tid lwp, const ThreadAttributes& attributes,
     wanted.runtime_ns = attributes.runtime_ns;
     wanted.deadline_ns = attributes.deadline_ns;
     wanted.period_ns = attributes.period_ns;
-    if (::syscall(SYS_sched_setattr, lwp, &wanted, 0) != 0)
+    if (::syscall(SYS_sched_setattr, lwp, &wanted, 0) != 0 ||
+        (scheduling_of(lwp).nice != wanted.nice &&
+         ::setpriority(PRIO_PROCESS, static_cast<id_t>(lwp), wanted.nice) != 0))
       notes.push_back(setting_failed(lwp, "scheduling policy or nice value"));
   }
   if (processors_of(lwp) != attributes.processors) {

@@ -254,7 +254,7 @@ def test_attributes(workshop: Workshop, way: Way, name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "nice", "affinity", "timerslack", "pdeathsig", "no_new_privs", "keepcaps", "subreaper", "thp_disable",
+        "nice", "realtime_nice", "affinity", "timerslack", "pdeathsig", "no_new_privs", "keepcaps", "subreaper", "thp_disable",
         "rlimit_nofile", "rlimit_stack", "rlimit_core", "oom_score_adj", "policy", "ioprio",
     ],
 )  # fmt: skip

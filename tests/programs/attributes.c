@@ -51,6 +51,12 @@ static void set_personality(void) {
 static void get_personality(char* text) { number_text(personality(0xffffffff), text); }
 static void set_nice(void) { MUST(setpriority(PRIO_PROCESS, 0, 7)); }
 static void get_nice(char* text) { number_text(getpriority(PRIO_PROCESS, 0), text); }
+static void set_realtime_nice(void) {
+  struct sched_param parameter = {.sched_priority = 1};
+  set_nice();
+  if (sched_setscheduler(0, SCHED_FIFO, &parameter))
+    SKIP("a real-time policy: %s", strerror(errno));
+}
 static void set_affinity(void) {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -124,6 +130,7 @@ static const struct {
     {"comm", set_comm, get_comm},
     {"personality", set_personality, get_personality},
     {"nice", set_nice, get_nice},
+    {"realtime_nice", set_realtime_nice, get_nice},
     {"affinity", set_affinity, get_affinity},
     {"timerslack", set_timerslack, get_timerslack},
     {"pdeathsig", set_pdeathsig, get_pdeathsig},
