@@ -20,6 +20,7 @@ namespace {
 
 using image::Json;
 
+constexpr std::uint32_t kLargeFile = 0100000;  // O_LARGEFILE, which is 0 to programs of 64 bits
 constexpr int kWriter = O_WRONLY | O_NONBLOCK | O_CLOEXEC;
 
 // Copies what is in a pipe without taking it out: one piece, or one for each packet.
@@ -130,10 +131,16 @@ UniqueFd PipeMaker::open(const Pipe& pipe, std::uint32_t flags) {
   Ends& ends = made_.at(pipe.id);
   ends.has_reader = ends.has_reader || (flags & O_ACCMODE) != O_WRONLY;
   ends.has_writer = ends.has_writer || (flags & O_ACCMODE) != O_RDONLY;
-  const int end = (flags & O_ACCMODE) == O_WRONLY ? ends.writer.get() : ends.reader.get();
+  const bool writes = (flags & O_ACCMODE) == O_WRONLY;
+  const int end = writes ? ends.writer.get() : ends.reader.get();
   const int wanted = static_cast<int>(flags) & (O_ACCMODE | O_NONBLOCK | O_DIRECT);
+  // What open(2) opens has this flag, which F_SETFL cannot take away; an end from pipe2(2) has not.
+  const bool opened = (flags & kLargeFile) != 0;
   // Packet mode (O_DIRECT) is for pipe2(2) and F_SETFL alone: open(2) says EINVAL.
-  UniqueFd fd = open_file(fmt::format("/proc/self/fd/{}", end), (wanted & ~O_DIRECT) | O_NONBLOCK);
+  UniqueFd fd =
+      !opened && !std::exchange(ends.given.at(writes ? 1 : 0), true)
+          ? UniqueFd(::fcntl(end, F_DUPFD_CLOEXEC, 3))
+          : open_file(fmt::format("/proc/self/fd/{}", end), (wanted & ~O_DIRECT) | O_NONBLOCK);
   ::fcntl(fd.get(), F_SETFL, wanted);
   return fd;
 }

@@ -1,6 +1,7 @@
 // Pipes and FIFOs: what is in them, in packets where they are in packet mode (pipe(2)).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -48,7 +49,8 @@ class PipeMaker {
     UniqueFd reader;
     UniqueFd writer;
     bool filled = false;
-    bool has_reader = false;  // the program, or another process that reads from a FIFO
+    std::array<bool, 2> given{};  // reader, writer: to a description of the program's
+    bool has_reader = false;      // the program, or another process that reads from a FIFO
     bool has_writer = false;
     bool ended = false;
   };

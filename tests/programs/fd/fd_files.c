@@ -363,7 +363,8 @@ static void check_owner(void) {
   CHECK(fcntl(ends[0], F_GETOWN) == getpid(), "F_GETOWN says %d, this is %d",
         fcntl(ends[0], F_GETOWN), getpid());
   CHECK(fcntl(ends[0], F_GETSIG) == SIGRTMIN + 5, "F_GETSIG");
-  CHECK(fcntl(ends[0], F_GETFL) & O_ASYNC, "O_ASYNC");
+  CHECK(fcntl(ends[0], F_GETFL) == O_ASYNC && fcntl(ends[1], F_GETFL) == O_WRONLY,
+        "flags %#x and %#x", fcntl(ends[0], F_GETFL), fcntl(ends[1], F_GETFL));
   put_bytes(ends[1], "x");
   CHECK(told == ends[0], "the signal: %d", (int)told);
 }
