@@ -472,7 +472,8 @@ class Capturer {
   // --- devices
 
   void describe_device(const Open& open, Description& description) {
-    const dev_t device = open.status.st_rdev;
+    const bool stands_for_own = open.target == "/dev/tty" && tty_ != 0;
+    const dev_t device = stands_for_own ? tty_ : open.status.st_rdev;
     if (is_safe_device(device)) {
       description.kind = DescriptionKind::path;
     } else if (is_pty_master(open.target)) {
@@ -481,6 +482,7 @@ class Capturer {
       Pty pty;
       pty.index = static_cast<int>(gnu_dev_minor(device));
       description.kind = DescriptionKind::pty_slave;
+      if (stands_for_own) description.path = fmt::format("/dev/pts/{}", pty.index);
       description.details = pty;
     } else if (is_terminal(device) &&
                (open.fd <= 2 || device == tty_ || is_standard(open) || open.target == "/dev/tty")) {

@@ -4,7 +4,7 @@
 #include <sys/ioctl.h>
 #include <termios.h>
 
-static int master = -1, slave = -1;
+static int master = -1, slave = -1, own = -1;
 static struct termios modes;
 
 static void make(int raw) {
@@ -117,6 +117,7 @@ static void controlling(void) {
   MUST(setsid());
   make(0);
   MUST(ioctl(slave, TIOCSCTTY, 0));
+  MUST(own = open("/dev/tty", O_RDWR));
 }
 static void check_controlling(void) {
   CHECK(getsid(0) == getpid() && getpgrp() == getpid(), "the session");
@@ -124,9 +125,12 @@ static void check_controlling(void) {
   CHECK(tcgetpgrp(slave) == getpgrp(), "group %d is in the foreground", tcgetpgrp(slave));
   put_bytes(master, "a line\n");
   arrives(slave);
+  expect_bytes(own, "a line\n");
+  put_bytes(master, "another line\n");
+  arrives(slave);
   int again;
   MUST(again = open("/dev/tty", O_RDWR));
-  expect_bytes(again, "a line\n");
+  expect_bytes(again, "another line\n");
   put_bytes(master, "\003");
   while (!interrupts) sched_yield();
 }
