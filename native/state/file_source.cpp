@@ -57,7 +57,8 @@ FileSource::FileSource(std::vector<image::Objects> stores, RestoreOptions option
     : stores_(std::move(stores)), options_(std::move(options)) {}
 
 std::string FileSource::key(const KeptFile& file) {
-  return fmt::format("{}:{}:{}", file.device, file.inode, file.path);
+  // Two names that one file had are one file still when both are removed.
+  return fmt::format("{}:{}:{}", file.device, file.inode, file.deleted ? "" : file.path);
 }
 
 std::optional<std::string> FileSource::find_object(const KeptFile& file) const {

@@ -30,7 +30,7 @@ SUBJECTS: dict[str, list[str]] = {
         udp_closed_sender udp_unbound unbound bound blocked_accept blocked_receive
     """.split(),
     "fd_files": """
-        memfd memfd_mapped memfd_two_mappings memfd_sealed memfd_read_only nameless removed sparse appending directory
+        memfd memfd_mapped memfd_two_mappings memfd_sealed memfd_read_only nameless removed removed_links sparse appending directory
         own_proc fifo message_queue blocked_queue posix_lock open_file_lock whole_lock lease write_lease linked marked owner inotify
     """.split(),
     "fd_pty": "input lines output settings packets blocked_reader closed_slave controlling".split(),
@@ -41,7 +41,7 @@ USUAL = 3
 # A new pseudoterminal may have another number, and a program may have remembered its name.
 MAY_BE_NAMED = {"fd_pty": "pseudoterminal"}
 # Private copies, and what has the process's number in its name.
-OTHER_NAMES = {"nameless", "removed", "linked", "appending", "own_proc", "message_queue", "blocked_queue"}
+OTHER_NAMES = {"nameless", "removed", "removed_links", "linked", "appending", "own_proc", "message_queue", "blocked_queue"}
 @pytest.mark.parametrize("program", SUBJECTS)
 def test_lists_are_complete(workshop: Workshop, program: str) -> None:
     assert workshop.start([workshop.program(program), "--list"]).finish().output.split() == SUBJECTS[program]

@@ -140,6 +140,24 @@ static void check_removed(void) {
   struct stat status;
   CHECK(!fstat(fd, &status) && status.st_nlink == 0 && status.st_size == 10000, "fstat");
 }
+static void removed_links(void) {
+  char first[4096];
+  make_file("removed-links");
+  snprintf(first, sizeof first, "%s", path);
+  MUST(link(first, in_directory("removed-links-2")));
+  MUST(other = open(path, O_RDONLY));
+  MUST(unlink(path));
+  MUST(unlink(first));
+}
+static void check_removed_links(void) {
+  struct stat first, second;
+  MUST(fstat(fd, &first));
+  MUST(fstat(other, &second));
+  CHECK(first.st_dev == second.st_dev && first.st_ino == second.st_ino, "two files by now");
+  char now[4] = "";
+  CHECK(pwrite(fd, "new", 3, 100) == 3 && pread(other, now, 3, 100) == 3 && !strcmp(now, "new"),
+        "not seen by the other descriptor");
+}
 static void sparse(void) {
   make_file("head");
   CHECK(pwrite(fd, "tail", 4, 40 << 20) == 4, "set-up: write");
@@ -410,6 +428,7 @@ int main(int argc, char** argv) {
       {"memfd_read_only", memfd_read_only, check_memfd_read_only},
       {"nameless", nameless, check_nameless},
       {"removed", removed, check_removed},
+      {"removed_links", removed_links, check_removed_links},
       {"sparse", sparse, check_sparse},
       {"appending", appending, check_appending},
       {"directory", directory, check_directory},
