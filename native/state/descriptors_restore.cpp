@@ -215,13 +215,9 @@ OpenedDescriptions open_descriptions(const DescriptorTable& table, FileSource& f
       fill_pty(masters.at(pty.index).get(), pty);
     }
   split_streams(table, opened);
-  for (const auto& [stream, path] : files.options().streams) {
+  for (const auto& [stream, fd] : files.open_streams()) {
     opened.streams[stream] = opened.fds.size();
-    // O_EXCL: never an existing file of the user's; other existing things are opened as they are.
-    struct stat status {};
-    const bool exists = ::stat(path.c_str(), &status) == 0;
-    const int flags = stream == 0 ? O_RDONLY : exists ? O_WRONLY : O_WRONLY | O_CREAT | O_EXCL;
-    opened.fds.push_back(open_file(path, flags | O_NOCTTY, 0666));
+    opened.fds.emplace_back(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
   }
   if (files.options().peers == PeersMode::silent) hold_far_ends(table, pipes, opened.peers, files);
   return opened;

@@ -223,8 +223,22 @@ void FileSource::make_private(const std::string& why_no_sandbox) {
       names_of_written(), why_no_sandbox));
 }
 
+const std::map<int, UniqueFd>& FileSource::open_streams() {
+  for (const auto& [stream, path] : options_.streams) {
+    UniqueFd& fd = streams_[stream];
+    if (fd) continue;
+    // O_EXCL: never an existing file of the user's; other existing things are opened as they are.
+    struct stat status {};
+    const bool exists = ::stat(path.c_str(), &status) == 0;
+    const int flags = stream == 0 ? O_RDONLY : exists ? O_WRONLY : O_WRONLY | O_CREAT | O_EXCL;
+    fd = open_file(path, flags | O_NOCTTY, 0666);
+  }
+  return streams_;
+}
+
 void FileSource::enter_sandbox() {
   if (together_ != Together::sandbox || std::exchange(entered_, true)) return;
+  open_streams();
   std::string place = "/tmp";
   for (const auto& store : stores_)
     if (const std::string scratch = store.directory() + "/scratch";

@@ -50,6 +50,10 @@ class FileSource {
   /// note, unless the sandbox was asked for: then it throws Error.
   void enter_sandbox();
 
+  /// The files that the options name for standard streams, opened outside the sandbox: they are of
+  /// the user who named them.
+  const std::map<int, UniqueFd>& open_streams();
+
   /// Whether the process that was saved still runs.
   [[nodiscard]] bool original_runs() const { return original_runs_; }
   /// Whether a thing at `path` that is no regular file must be kept apart from that process.
@@ -109,6 +113,7 @@ class FileSource {
   std::map<std::string, Choice> data_choices_;
   std::map<std::string, Choice> code_choices_;
   std::map<std::pair<std::string, bool>, Found> looks_;
+  std::map<int, UniqueFd> streams_;
   std::map<std::string, UniqueFd> scratch_;
   std::map<std::string, KeptFile> copied_;  // what the private copies are of
   std::set<std::string> ordinary_pages_;    // wanted huge ones

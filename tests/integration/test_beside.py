@@ -222,6 +222,21 @@ def test_one_file_has_changed(workshop: Workshop, changed: str, sandbox: bool) -
         assert {name: fingerprint(path) for name, path in files.items()} == before
 
 
+def test_output_goes_where_the_user_says(workshop: Workshop) -> None:
+    """Not into the sandbox, which goes with the program."""
+    probes.need_overlays()
+    original = workshop.start_program("fd_shared", "two_files")
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    original.kill()
+    (workshop.directory / "data").write_text("other")
+    answers, output = (workshop.directory / name for name in ("answers", "output"))
+    answers.write_bytes(b"go\n")
+    result = workshop.restart(saved.image, "--stdin", answers, "--stdout", output).finish()
+    assert any(f"in a sandbox over {workshop.directory} " in line for line in notes(result)), f"{result}"
+    assert result.status == 0 and output.read_text() == f"PASS {original.nonce}\n", f"{result}"
+
+
 def test_one_file_may_not_be_written_to_any_more(workshop: Workshop) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may write to any file; the ordinary user runs this")
