@@ -600,23 +600,9 @@ Tid FoundBoundary::remembered(Tid real) const {
     if (pair.real == real) return pair.remembered;
   for (const auto& pair : ids.pairs)
     if (pair.remembered == real) return real + kAliasBase;
-  for (const auto& pair : ids.children)
-    if (pair.real == real) return pair.remembered;
-  return real;
+  return remembered_child(real);
 }
 
-namespace {
-
-template <typename T>
-std::vector<T> read_table(const tracee::Memory& memory, std::uint64_t at, std::uint32_t count) {
-  std::vector<T> table(count);
-  memory.read(Addr{at}, std::as_writable_bytes(std::span(table)));
-  return table;
-}
-
-}  // namespace
-
-// What the process itself may have written there is not trusted further than it makes sense.
 Tid FoundBoundary::remembered_child(Tid real) const {
   const auto found = std::find_if(ids.children.begin(), ids.children.end(),
                                   [&](const IdPair& one) { return one.real == real; });
@@ -636,6 +622,18 @@ Tid collect_child(const FoundBoundary& boundary, const tracee::Memory& memory, T
   return real;
 }
 
+namespace {
+
+template <typename T>
+std::vector<T> read_table(const tracee::Memory& memory, std::uint64_t at, std::uint32_t count) {
+  std::vector<T> table(count);
+  memory.read(Addr{at}, std::as_writable_bytes(std::span(table)));
+  return table;
+}
+
+}  // namespace
+
+// What the process itself may have written there is not trusted further than it makes sense.
 std::optional<FoundBoundary> boundary_in(Addr place, const tracee::Memory& memory) {
   BoundaryHeader header{};
   if (memory.read_some(place, std::as_writable_bytes(std::span(&header, 1))) != sizeof header)
