@@ -433,16 +433,9 @@ class Capturer {
     keep_content(open, file);
   }
 
-  [[nodiscard]] bool is_written(const struct stat& file) const {
-    return std::any_of(opens_.begin(), opens_.end(), [&](const Open& other) {
-      return other.status.st_dev == file.st_dev && other.status.st_ino == file.st_ino &&
-             (other.info.flags & O_ACCMODE) != O_RDONLY;
-    });
-  }
-
   void keep_content(const Open& open, KeptFile& file) {
     // What has no name is a part of the program, however large it is.
-    const bool writes = is_written(open.status);
+    const bool writes = has_other_than(open, &reads_only);
     if (!file.deleted && !is_small_enough(open.status, writes, context_.file_limit_bytes)) {
       context_.report.add(writes ? Severity::lost : Severity::note, open.object, "file",
                           too_large_text(file.path, writes));
@@ -550,16 +543,16 @@ class Capturer {
     description.details = std::move(pipe);
   }
 
-  bool has_inside(const Open& open, bool (*wanted)(std::uint32_t)) const {
-    return std::any_of(opens_.begin(), opens_.end(), [&](const Open& other) {
-      return other.status.st_ino == open.status.st_ino &&
-             other.status.st_dev == open.status.st_dev && !wanted(other.info.flags);
-    });
+  // Whether the program has a description of the same file whose flags are not of that kind.
+  [[nodiscard]] bool has_other_than(const Open& open, bool (*kind)(std::uint32_t)) const {
+    const auto& same = ordered_.at(inode_of(open));
+    return std::any_of(same.begin(), same.end(),
+                       [&](const Open* other) { return !kind(other->info.flags); });
   }
 
   void settle_pipe(const Open& open, Description& description) {
     const Pipe& pipe = std::get<Pipe>(description.details);
-    const bool outside = !has_inside(open, &writes_only) || !has_inside(open, &reads_only);
+    const bool outside = !has_other_than(open, &writes_only) || !has_other_than(open, &reads_only);
     if (!outside) return;
     const int standard = standard_of(open);
     if (standard >= 0 && pipe.content.empty()) {

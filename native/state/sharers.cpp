@@ -44,20 +44,25 @@ FileId file_of(const proc::Mapping& map) {
 
 bool comes_back_as_copy(const KeptFile& file) { return file.deleted || file.in_memory; }
 
-bool has_both_ends(const DescriptorTable& table, const Pipe& pipe) {
-  const auto has = [&](bool (*lacks)(std::uint32_t)) {
-    return std::any_of(table.descriptions.begin(), table.descriptions.end(), [&](const auto& one) {
-      const auto* other = std::get_if<Pipe>(&one.details);
-      return other != nullptr && other->id == pipe.id && !lacks(one.flags);
-    });
-  };
-  return has(&writes_only) && has(&reads_only);
+// The ids of pipes that the program both reads from and writes to.
+std::set<std::uint64_t> pipes_with_both_ends(const DescriptorTable& table) {
+  std::set<std::uint64_t> read;
+  std::set<std::uint64_t> written;
+  for (const Description& description : table.descriptions) {
+    const auto* pipe = std::get_if<Pipe>(&description.details);
+    if (pipe == nullptr) continue;
+    if (!writes_only(description.flags)) read.insert(pipe->id);
+    if (!reads_only(description.flags)) written.insert(pipe->id);
+  }
+  std::erase_if(read, [&](std::uint64_t id) { return !written.contains(id); });
+  return read;
 }
 
 // What the program has, and by what it is known among what others have.
 class Shareables {
  public:
   void add(const CaptureContext& context, const DescriptorTable& table) {
+    const auto inner_pipes = pipes_with_both_ends(table);
     for (const Descriptor& descriptor : table.descriptors) {
       const Description& description = table.descriptions[descriptor.description];
       const auto add = [&](std::string kind, const std::optional<FileId>& identity = {}) {
@@ -65,7 +70,7 @@ class Shareables {
       };
       if (const auto* pipe = std::get_if<Pipe>(&description.details)) {
         // One with a name comes back as the FIFO itself.
-        if (!pipe->named && has_both_ends(table, *pipe)) add("pipe");
+        if (!pipe->named && inner_pipes.contains(pipe->id)) add("pipe");
       } else if (const auto* socket = std::get_if<Socket>(&description.details)) {
         if (socket->role != SocketRole::dead) add(std::string(family_name(*socket)));
       } else if (description.kind == DescriptionKind::pty_slave) {
