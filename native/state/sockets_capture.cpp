@@ -440,11 +440,11 @@ class Settler {
 
   // A name that is free is given to a socket of the moment, which sends again.
   void name_lost_senders(const NamedSocket& named) {
-    std::set<std::string> told;
+    std::set<std::string> looked_at;
     for (const SocketMessage& message : named.socket->queue) {
       const std::string name = address_text(message.from);
-      if (name.empty() || comes_from_inside(*named.socket, message.from) || !name_is_taken(name) ||
-          !told.insert(name).second)
+      if (name.empty() || !looked_at.insert(name).second ||
+          comes_from_inside(*named.socket, message.from) || !name_is_taken(name))
         continue;
       context_.report.add(
           Severity::changed, named.object, "local socket",
