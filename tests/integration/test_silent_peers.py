@@ -134,9 +134,13 @@ def outside(tmp_path: Path) -> Iterator[Outside]:
 
 def _saved(workshop: Workshop, outside: Outside) -> tuple[Running, Saved]:
     """A program with everything, saved; then it and the other process are gone."""
+    outside.tcp()
+    return _saved_without_tcp(workshop, outside)
+
+
+def _saved_without_tcp(workshop: Workshop, outside: Outside) -> tuple[Running, Saved]:
     outside.pipes()
     outside.local()
-    outside.tcp()
     original = outside.start(workshop)
     saved = workshop.save(original.pid)
     original.kill()
@@ -212,12 +216,7 @@ def _is_idle(holder: int) -> bool:
 
 def test_holder_waits_and_lets_go(workshop: Workshop, outside: Outside) -> None:
     """It takes no time while nothing comes, not even of what has been closed in part, and closes what the program closes."""
-    outside.pipes()
-    outside.local()
-    original = outside.start(workshop)
-    saved = workshop.save(original.pid)
-    original.kill()
-    outside.close()
+    original, saved = _saved_without_tcp(workshop, outside)
     restart = workshop.restart(saved.image, "--peers", "silent")
     _is_good(restart)
     wait_until(lambda: _is_idle(restart.pid), "the holder waits")
