@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
 
 #include "base/error.hpp"
 #include "base/io.hpp"
@@ -53,19 +54,29 @@ int number_of(const std::vector<std::string>& words, std::size_t index) {
   return index < words.size() ? proc::parse_number<int>(words[index]).value_or(-1) : -1;
 }
 
-bool was_last_at(int id, unsigned count, Tid pid) {
+// The process and its descendants: what the kernel tells of an object is who used it last.
+void add_family(const proc::ProcessDir& process, std::set<Tid>& family) {
+  if (!family.insert(process.pid()).second) return;
+  try {
+    for (const Tid child : process.children()) add_family(proc::ProcessDir(child), family);
+  } catch (const Error&) {  // it has ended meanwhile
+  }
+}
+
+bool was_last_at(int id, unsigned count, const std::set<Tid>& family) {
   for (unsigned i = 0; i < count; ++i)
-    if (::semctl(id, static_cast<int>(i), GETPID) == pid) return true;
+    if (family.contains(::semctl(id, static_cast<int>(i), GETPID))) return true;
   return false;
 }
 
-std::optional<SysvSemaphores> look_at_semaphores(int id, std::optional<Tid> pid) {
+// An empty family: all are the program's.
+std::optional<SysvSemaphores> look_at_semaphores(int id, const std::set<Tid>& family) {
   semid_ds status{};
   SemaphoreArgument argument{};
   argument.status = &status;
   if (::semctl(id, 0, IPC_STAT, argument) != 0) return std::nullopt;
   const auto count = static_cast<unsigned>(status.sem_nsems);
-  if (pid && !was_last_at(id, count, *pid)) return std::nullopt;
+  if (!family.empty() && !was_last_at(id, count, family)) return std::nullopt;
   SysvSemaphores set{id, status.sem_perm.__key, status.sem_perm.mode & 0777U, {}};
   set.values.resize(count);
   argument.values = set.values.data();
@@ -73,9 +84,11 @@ std::optional<SysvSemaphores> look_at_semaphores(int id, std::optional<Tid> pid)
   return set;
 }
 
-std::optional<SysvQueue> look_at_queue(int id) {
+std::optional<SysvQueue> look_at_queue(int id, const std::set<Tid>& family) {
   msqid_ds status{};
   if (::msgctl(id, IPC_STAT, &status) != 0) return std::nullopt;
+  if (!family.empty() && !family.contains(status.msg_lspid) && !family.contains(status.msg_lrpid))
+    return std::nullopt;
   SysvQueue queue{id, status.msg_perm.__key, status.msg_perm.mode & 0777U, status.msg_qbytes, {}};
   std::vector<char> buffer(sizeof(long) + kMostBytes);
   for (std::size_t index = 0; index < status.msg_qnum; ++index) {
@@ -147,24 +160,22 @@ SysvObjects capture_sysv_objects(CaptureContext& context) {
   const IpcVisit visit(context.process);
   SysvObjects objects;
   if (!visit.there()) return objects;
-  const Tid own = context.process.pid();
   // In a namespace of its own all are the program's.
-  const auto pid = visit.elsewhere() ? std::nullopt : std::optional(own);
+  std::set<Tid> family;
+  if (!visit.elsewhere()) add_family(context.process, family);
   constexpr std::string_view kComesBack =
       "the restored program goes on with what is there by then; beside the process that was saved, "
       "or "
       "when it is gone, with one of its own as of now";
   for (const auto& words : table("sem")) {
-    auto set = look_at_semaphores(number_of(words, 1), pid);
+    auto set = look_at_semaphores(number_of(words, 1), family);
     if (!set) continue;
     context.report.add(Severity::changed, fmt::format("System V semaphores {}", set->id),
                        "semaphores", std::string(kComesBack));
     objects.semaphores.push_back(std::move(*set));
   }
-  // lspid and lrpid
   for (const auto& words : table("msg")) {
-    if (pid && number_of(words, 5) != own && number_of(words, 6) != own) continue;
-    auto queue = look_at_queue(number_of(words, 1));
+    auto queue = look_at_queue(number_of(words, 1), family);
     if (!queue) continue;
     context.report.add(Severity::changed, fmt::format("System V message queue {}", queue->id),
                        "message queue", std::string(kComesBack));

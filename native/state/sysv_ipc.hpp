@@ -40,7 +40,8 @@ struct SysvObjects {
   [[nodiscard]] bool empty() const { return semaphores.empty() && queues.empty(); }
 };
 
-/// Those on which the process was the last to do something, as the kernel remembers it.
+/// Those on which the process or a descendant that lives was the last to do something, as the
+/// kernel remembers it.
 SysvObjects capture_sysv_objects(CaptureContext& context);
 
 image::Json sysv_objects_to_json(const SysvObjects& objects);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +13,13 @@ import pytest
 from support import oracle, probes
 from support.checkpoint import Way, Workshop, full, notes, passed, restored_pid
 from support.oracle import fingerprint
-from support.processes import Result, Running
+from support.processes import Result, Running, read_text
 
 SUBJECTS = """
     posix_memory mapped_file named_semaphore written_file two_files byte_fifo
     reuse_port_udp reuse_address_udp reuse_port_tcp segment semaphores queue
 """.split()
+KNOWN_BY_NUMBER = ["segment", "semaphores", "queue"]
 SYSTEM_V = "the program's System V objects are its own, under their old ids: others do not see them"
 MOVED = [subject for subject in SUBJECTS if subject.startswith("reuse")]
 
@@ -51,7 +53,7 @@ def test_not_beside_anybody(workshop: Workshop, subject: str) -> None:
     assert notes(result) == ([SYSTEM_V] if subject == "segment" else []), f"{result}"
 
 
-@pytest.mark.parametrize("subject", ["segment", "semaphores", "queue"])
+@pytest.mark.parametrize("subject", KNOWN_BY_NUMBER)
 def test_numbers_are_good_for_many_restores(workshop: Workshop, subject: str) -> None:
     """The program removes what it has at its end; the next restore has it again, for root also one from a save of the restored.
     An ordinary user may not look into the namespace that the restored program is in."""
@@ -78,6 +80,36 @@ def test_numbers_are_good_for_many_restores(workshop: Workshop, subject: str) ->
             passed(result, original.nonce)
 
 
+QUEUE = """
+$| = 1;
+$queue = msgget(0, 01600);
+unless (fork) {
+    msgsnd($queue, pack("l! a*", 5, "from the child"), 0);
+    print "READY x\\n";
+    sleep;
+}
+<STDIN>;
+msgrcv($queue, $message, 100, 0, 04000) or die "msgrcv: $!";
+print substr($message, 8), "\\n";
+msgctl($queue, 0, 0);
+"""
+
+
+def test_the_queue_of_a_child_that_runs(workshop: Workshop) -> None:
+    """The child was the last to use it, and comes back as killed; the queue is the program's, too."""
+    original = workshop.start(["/usr/bin/perl", "-e", QUEUE])
+    original.ready()
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    assert sum("System V message queue" in line for line in saved.fidelity) == 1, saved.result.output
+    (child,) = read_text(f"/proc/{original.pid}/task/{original.pid}/children").split()
+    os.kill(int(child), signal.SIGKILL)
+    original.kill()
+    for _ in range(3):
+        result = _finish(workshop.restart(saved.image))
+        assert result.status == 0 and "from the child\n" in result.output, f"{result}"
+
+
 @contextmanager
 def _both(workshop: Workshop, subject: str, way: Way, *options: str) -> Iterator[tuple[Running, Running]]:
     """The process that was saved, and what was restored beside it, both waiting to be let go."""
@@ -101,7 +133,7 @@ def _said(result: Result, subject: str, original: Running) -> None:
     said = notes(result)
     if subject in MOVED:
         assert len(said) == 2 and all("is taken" in line and "instead" in line for line in said), f"{result}"
-    elif subject in ("segment", "semaphores", "queue"):
+    elif subject in KNOWN_BY_NUMBER:
         assert said == [SYSTEM_V], f"{result}"
     else:
         assert len(said) == 1 and said[0].startswith(f"process {original.pid}, which was saved, still runs: "), f"{result}"
