@@ -543,6 +543,8 @@ class Capturer {
     description.details = std::move(pipe);
   }
 
+    pipe.mode = open.status.st_mode & 0777U;
+    pipe.removed = pipe.named && name_of(open.status, open.target).deleted;
   // Whether the program has a description of the same file whose flags are not of that kind.
   [[nodiscard]] bool has_other_than(const Open& open, bool (*kind)(std::uint32_t)) const {
     const auto& same = ordered_.at(inode_of(open));

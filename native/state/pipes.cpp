@@ -21,6 +21,7 @@ namespace {
 using image::Json;
 
 constexpr std::uint32_t kLargeFile = 0100000;  // O_LARGEFILE, which is 0 to programs of 64 bits
+constexpr std::uint32_t kPermissions = 0777;
 constexpr int kWriter = O_WRONLY | O_NONBLOCK | O_CLOEXEC;
 
 // Copies what is in a pipe without taking it out: one piece, or one for each packet.
@@ -38,6 +39,17 @@ std::vector<std::string> pipe_content(int reader, std::uint64_t capacity_bytes) 
     if (n <= 0) return content;
     content.push_back(buffer.substr(0, static_cast<std::size_t>(n)));
   }
+}
+
+// Of a FIFO in which nothing waits.
+bool has_writer(int reader) {
+  char byte = 0;
+  return ::read(reader, &byte, sizeof byte) < 0 && errno == EAGAIN;
+}
+
+// A name that the program has removed in an earlier run from the same snapshot, say.
+bool make_again(const std::string& path, std::uint32_t mode) {
+  return ::mkfifo(path.c_str(), 0600) == 0 && ::chmod(path.c_str(), mode) == 0;
 }
 
 }  // namespace
@@ -63,6 +75,7 @@ Json pipe_to_json(const Pipe& pipe) {
     content.push_back(image::pack_bytes(piece.data(), piece.size()));
   return {{"id", pipe.id},       {"capacity", pipe.capacity_bytes},
           {"named", pipe.named}, {"device", pipe.device},
+          {"mode", pipe.mode},   {"removed", pipe.removed},
           {"ended", pipe.ended}, {"content", std::move(content)}};
 }
 
@@ -72,39 +85,52 @@ Pipe pipe_from_json(const Json& json) {
   pipe.capacity_bytes = json.at("capacity");
   pipe.named = json.at("named");
   pipe.device = json.at("device");
+  pipe.mode = json.value("mode", 0600U) & kPermissions;
+  pipe.removed = json.value("removed", false);
   pipe.ended = json.value("ended", false);
   for (const Json& piece : json.at("content")) pipe.content.push_back(image::unpack_string(piece));
   return pipe;
 }
 
-// The FIFO itself, if it is the one that it was and nothing is in it. An overlay has another
-// device.
-bool PipeMaker::open_named(const std::string& path, const Pipe& pipe, Ends& ends) {
+std::string PipeMaker::open_named(const std::string& path, const Pipe& pipe, Ends& ends) {
+  if (files_.apart(path)) return "is used by the process that was saved";
   struct stat status {};
-  if (::stat(path.c_str(), &status) != 0 || !S_ISFIFO(status.st_mode) || status.st_ino != pipe.id ||
-      (status.st_dev != pipe.device && !files_.in_sandbox(path)))
-    return false;
+  bool is_new = false;
+  if (::stat(path.c_str(), &status) != 0) {
+    if (errno != ENOENT || !make_again(path, pipe.mode))
+      return fmt::format("cannot be had ({})", describe_errno(errno));
+    if (::stat(path.c_str(), &status) != 0) return "cannot be had";
+    is_new = true;
+    files_.note(fmt::format("FIFO {} was removed since the save: it is made again", path));
+  }
+  if (!S_ISFIFO(status.st_mode)) return "is another kind of file by now";
+  // An overlay has another device.
+  const bool is_same = is_new || (status.st_ino == pipe.id &&
+                                  (status.st_dev == pipe.device || files_.in_sandbox(path)));
   // It cannot be opened for writing as long as nobody reads.
-  const bool is_read =
-      files_.options().peers == PeersMode::silent && UniqueFd(::open(path.c_str(), kWriter));
+  const UniqueFd probe(::open(path.c_str(), kWriter));
   ends.reader.reset(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   int waiting = 0;
-  if (!ends.reader || ::ioctl(ends.reader.get(), FIONREAD, &waiting) != 0 || waiting != 0)
-    return false;
+  if (!ends.reader || ::ioctl(ends.reader.get(), FIONREAD, &waiting) != 0)
+    return fmt::format("cannot be read ({})", describe_errno(errno));
+  if (waiting != 0) return "is not empty";
+  if (!is_same && (probe || has_writer(ends.reader.get())))
+    return "is another one by now, which somebody uses";
   ends.writer.reset(::open(path.c_str(), kWriter));
-  ends.has_reader = is_read;
-  return static_cast<bool>(ends.writer);
+  if (!ends.writer) return fmt::format("cannot be written to ({})", describe_errno(errno));
+  ends.has_reader = files_.options().peers == PeersMode::silent && probe;
+  return "";
 }
 
 void PipeMaker::make(const Pipe& pipe, const std::string& path, bool packets) {
   if (made_.contains(pipe.id)) return;
   Ends ends;
   ends.ended = pipe.ended;
-  const bool apart = pipe.named && files_.apart(path);
-  if (apart)
-    files_.note(fmt::format(
-        "FIFO {} is used by the process that was saved: the program gets a pipe of its own", path));
-  if (!pipe.named || apart || !open_named(path, pipe, ends)) {
+  const bool has_name = pipe.named && !pipe.removed;
+  const std::string why_not = has_name ? open_named(path, pipe, ends) : "it has none";
+  if (has_name && !why_not.empty())
+    files_.note(fmt::format("FIFO {} {}: the program gets a pipe of its own", path, why_not));
+  if (!why_not.empty()) {
     std::array<int, 2> both{};
     // pipe2(2) gives O_DIRECT (packets) to the writing end alone, so any end may ask for it.
     if (::pipe2(both.data(), O_CLOEXEC | (packets ? O_DIRECT : 0)) != 0)

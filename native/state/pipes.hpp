@@ -18,6 +18,8 @@ struct Pipe {
   std::uint64_t capacity_bytes = 0;  // 0 if unknown
   bool named = false;
   std::uint64_t device = 0;          // of a FIFO's file
+  std::uint32_t mode = 0600;         // likewise
+  bool removed = false;              // a FIFO that has no name any more
   bool ended = false;                // nobody had the end that the program does not have
   std::vector<std::string> content;  // one piece, or packets
 };
@@ -36,7 +38,8 @@ class PipeMaker {
   /// `files` knows from whom the program must be kept apart.
   explicit PipeMaker(FileSource& files) : files_(files) {}
 
-  /// `path`: of a FIFO; one that is still there and empty is used again. Twice the same: no matter.
+  /// `path`: of a FIFO; one that is still there and empty is used again, and where there is nothing
+  /// it is made again. Twice the same: no matter.
   void make(const Pipe& pipe, const std::string& path, bool packets);
   void fill(const Pipe& pipe);
   /// A description of its own for an end; `flags` as in open(2).
@@ -54,7 +57,8 @@ class PipeMaker {
     bool has_writer = false;
     bool ended = false;
   };
-  bool open_named(const std::string& path, const Pipe& pipe, Ends& ends);
+  // Why the program gets a pipe without a name in place of the FIFO; empty if it does not.
+  std::string open_named(const std::string& path, const Pipe& pipe, Ends& ends);
 
   FileSource& files_;
   std::map<std::uint64_t, Ends> made_;

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -499,6 +500,32 @@ def test_a_fifo_has_the_name_now(workshop: Workshop) -> None:
         each["path"] = str(fifo)
     line = workshop.refused(forgery.write(workshop.new_image()))
     assert f"{fifo}: it is a FIFO by now" in line, line
+
+
+@pytest.mark.parametrize("place", ["unused", "used", "directory"])
+def test_another_thing_has_the_fifos_name(workshop: Workshop, place: str) -> None:
+    """A FIFO that nobody uses is as good as its own; anything else is left alone, and that is said."""
+    original = workshop.start_program("fd_files", "fifo")
+    oracle.wait_asleep(original.pid)
+    links = (os.readlink(f"/proc/{original.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{original.pid}/fd"))
+    fifo = next(link for link in links if link.endswith("-fifo"))
+    saved = workshop.save(original.pid)
+    original.kill()
+    os.rename(fifo, fifo + "-then")  # its inode is not to be had
+    if place == "directory":
+        os.mkdir(fifo)
+    else:
+        os.mkfifo(fifo)
+    with open(fifo, "r+b", buffering=0) if place == "used" else nullcontext():
+        restart = workshop.restart(saved.image)
+        restored_pid(restart)
+        restart.send()
+        result = restart.finish()
+    why = {"used": "is another one by now, which somebody uses", "directory": "is another kind of file by now"}
+    expected = [f"FIFO {fifo} {why[place]}: the program gets a pipe of its own"] if place in why else []
+    assert notes(result) == expected, f"{result}"
+    if place == "unused":
+        passed(result, original.nonce)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -247,6 +247,11 @@ static void message_queue(void) {
 static void check_message_queue(void) {
   struct mq_attr attributes;
   MUST(mq_getattr(queue, &attributes));
+static void check_fifo_removed(void) {
+  check_fifo();
+  MUST(unlink(path));
+}
+
   CHECK(attributes.mq_maxmsg == 5 && attributes.mq_msgsize == 30 && attributes.mq_curmsgs == 3 &&
             attributes.mq_flags == O_NONBLOCK,
         "attributes");
@@ -448,3 +453,4 @@ int main(int argc, char** argv) {
       {NULL, NULL, NULL}};
   return run_subject(argc, argv, subjects);
 }
+      {"fifo_removed", fifo, check_fifo_removed},
