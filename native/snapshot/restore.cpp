@@ -230,7 +230,8 @@ Opened open_everything(const Snapshot& snapshot, state::FileSource& files,
                        InheritedBuilder& builder) {
   using Use = state::FileSource::Use;
   Opened opened;
-  opened.table = state::open_descriptions(snapshot.descriptors, files);
+  opened.table =
+      state::open_descriptions(snapshot.descriptors, snapshot.process.removed_directory, files);
   for (auto& fd : opened.table.fds)
     opened.descriptions.push_back(fd ? builder.add(std::move(fd)) : -1);
   std::map<std::string, int> by_file;
@@ -357,7 +358,9 @@ Transplanted transplant_once(const Snapshot& snapshot, state::FileSource& files,
 
   files.seal();
 
-  const auto process_notes = state::restore_process(main, scratch, memory, snapshot.process);
+  const auto& directory = opened.table.working_directory;
+  const auto process_notes = state::restore_process(
+      main, scratch, memory, snapshot.process, directory ? opened.descriptions.at(*directory) : -1);
   result.notes.insert(result.notes.end(), process_notes.begin(), process_notes.end());
   state::restore_actions(main, scratch, memory, snapshot.signals);
   result.tids = state::create_threads(main, scratch, memory, snapshot.threads,

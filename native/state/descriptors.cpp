@@ -12,9 +12,10 @@ namespace {
 
 using image::Json;
 
-constexpr std::array<std::pair<DescriptionKind, std::string_view>, 18> kKinds = {{
+constexpr std::array<std::pair<DescriptionKind, std::string_view>, 19> kKinds = {{
     {DescriptionKind::file, "file"},
     {DescriptionKind::path, "path"},
+    {DescriptionKind::removed_directory, "removed_directory"},
     {DescriptionKind::own_proc, "own_proc"},
     {DescriptionKind::terminal, "terminal"},
     {DescriptionKind::stream, "stream"},
@@ -48,6 +49,9 @@ struct DetailsToJson {
   Json operator()(const Pty& pty) const { return pty_to_json(pty); }
   Json operator()(const MessageQueue& queue) const { return message_queue_to_json(queue); }
   Json operator()(const IoUring& ring) const { return io_uring_to_json(ring); }
+  Json operator()(const RemovedDirectory& directory) const {
+    return removed_directory_to_json(directory);
+  }
 };
 
 DescriptionDetails details_from_json(DescriptionKind kind, const Json& json) {
@@ -62,6 +66,7 @@ DescriptionDetails details_from_json(DescriptionKind kind, const Json& json) {
     case DescriptionKind::socket: return socket_from_json(json);
     case DescriptionKind::message_queue: return message_queue_from_json(json);
     case DescriptionKind::io_uring: return io_uring_from_json(json);
+    case DescriptionKind::removed_directory: return removed_directory_from_json(json);
     case DescriptionKind::pty_master:
     case DescriptionKind::pty_slave: return pty_from_json(json);
     case DescriptionKind::file:

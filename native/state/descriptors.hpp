@@ -30,6 +30,7 @@
 #include "state/message_queues.hpp"
 #include "state/pipes.hpp"
 #include "state/ptys.hpp"
+#include "state/removed_directories.hpp"
 #include "state/silent_peers.hpp"
 #include "state/sockets.hpp"
 #include "tracee/remote.hpp"
@@ -38,8 +39,9 @@
 namespace ckpt::state {
 
 enum class DescriptionKind {
-  file,      // regular, with or without a name
-  path,      // directory, safe device, /proc or /sys file: opened again by name
+  file,  // regular, with or without a name
+  path,  // directory, safe device, /proc or /sys file: opened again by name
+  removed_directory,
   own_proc,  // /proc/PID file of the process itself
   terminal,  // comes back as the restoring program's terminal
   stream,    // descriptor 0, 1 or 2 with a far end outside: the restoring program's own
@@ -59,8 +61,9 @@ enum class DescriptionKind {
 };
 
 /// What only some kinds have.
-using DescriptionDetails = std::variant<std::monostate, Pipe, EventFd, TimerFd, SignalFd, PidFd,
-                                        Epoll, Inotify, Socket, Pty, MessageQueue, IoUring>;
+using DescriptionDetails =
+    std::variant<std::monostate, Pipe, EventFd, TimerFd, SignalFd, PidFd, Epoll, Inotify, Socket,
+                 Pty, MessageQueue, IoUring, RemovedDirectory>;
 
 /// Whether open(2)'s flags allow only that.
 inline bool reads_only(std::uint32_t flags) { return (flags & O_ACCMODE) == O_RDONLY; }
@@ -109,9 +112,13 @@ std::vector<const Description*> files_in_use(const DescriptorTable& table,
 struct OpenedDescriptions {
   std::vector<UniqueFd> fds;
   std::map<int, std::size_t> streams;
-  SilentPeers peers;  // if it was asked for them
+  std::optional<std::size_t> working_directory;  // if it is a removed one
+  SilentPeers peers;                             // if it was asked for them
 };
-OpenedDescriptions open_descriptions(const DescriptorTable& table, FileSource& files);
+/// `working_directory`: if it is a removed one.
+OpenedDescriptions open_descriptions(const DescriptorTable& table,
+                                     const std::optional<RemovedDirectory>& working_directory,
+                                     FileSource& files);
 
 /// The ids that the process has now.
 struct IdChange {

@@ -387,9 +387,13 @@ class Capturer {
 
   // What is opened again by its name.
   void describe_place(const Open& open, Description& description) {
-    if (const auto [path, deleted] = name_of(open.status, open.target); deleted)
-      return lose(open, description, "name", fmt::format("{}, which is removed,", path));
+    const auto [path, deleted] = name_of(open.status, open.target);
     description.kind = DescriptionKind::path;
+    if (!deleted) return;
+    if (!S_ISDIR(open.status.st_mode))
+      return lose(open, description, "name", fmt::format("{}, which is removed,", path));
+    description.kind = DescriptionKind::removed_directory;
+    description.details = describe_removed_directory(open.status);
   }
 
   bool is_own_proc(const Open& open) const {
@@ -539,12 +543,12 @@ class Capturer {
       }
     pipe.named = !open.target.starts_with("pipe:");
     pipe.device = open.status.st_dev;
+    pipe.mode = open.status.st_mode & 0777U;
+    pipe.removed = pipe.named && name_of(open.status, open.target).deleted;
     pipe.ended = open.own && has_ended(open.own.get());
     description.details = std::move(pipe);
   }
 
-    pipe.mode = open.status.st_mode & 0777U;
-    pipe.removed = pipe.named && name_of(open.status, open.target).deleted;
   // Whether the program has a description of the same file whose flags are not of that kind.
   [[nodiscard]] bool has_other_than(const Open& open, bool (*kind)(std::uint32_t)) const {
     const auto& same = ordered_.at(inode_of(open));

@@ -155,8 +155,11 @@ void check_descriptors(const DescriptorTable& table, FileSource& files) {
   }
 }
 
-OpenedDescriptions open_descriptions(const DescriptorTable& table, FileSource& files) {
+OpenedDescriptions open_descriptions(const DescriptorTable& table,
+                                     const std::optional<RemovedDirectory>& working_directory,
+                                     FileSource& files) {
   OpenedDescriptions opened;
+  RemovedDirectories removed;
   PipeMaker pipes = make_pipes(table, files);
   std::map<int, UniqueFd> masters = make_ptys(table);
   for (const Description& description : table.descriptions) {
@@ -169,6 +172,11 @@ OpenedDescriptions open_descriptions(const DescriptorTable& table, FileSource& f
         break;
       case DescriptionKind::path:
         fd = open_again(description);
+        ::lseek(fd.get(), static_cast<off_t>(description.offset_bytes), SEEK_SET);
+        break;
+      case DescriptionKind::removed_directory:
+        fd = removed.open(std::get<RemovedDirectory>(description.details),
+                          static_cast<int>(description.flags) | O_DIRECTORY);
         ::lseek(fd.get(), static_cast<off_t>(description.offset_bytes), SEEK_SET);
         break;
       case DescriptionKind::terminal:
@@ -218,6 +226,10 @@ OpenedDescriptions open_descriptions(const DescriptorTable& table, FileSource& f
   for (const auto& [stream, fd] : files.open_streams()) {
     opened.streams[stream] = opened.fds.size();
     opened.fds.emplace_back(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
+  }
+  if (working_directory) {
+    opened.working_directory = opened.fds.size();
+    opened.fds.push_back(removed.open(*working_directory, O_PATH | O_DIRECTORY));
   }
   if (files.options().peers == PeersMode::silent) hold_far_ends(table, pipes, opened.peers, files);
   return opened;

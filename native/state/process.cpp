@@ -38,6 +38,14 @@ bool is_left_alone(const proc::Stat& stat) {
   return stat.session > 0 && ::kill(stat.session, 0) != 0 && errno == ESRCH;
 }
 
+std::optional<RemovedDirectory> removed_directory_of(const proc::ProcessDir& process) {
+  struct stat status {};
+  if (!process.link("cwd").value_or("").ends_with(" (deleted)") ||
+      ::stat(process.path("cwd").c_str(), &status) != 0 || status.st_nlink != 0)
+    return std::nullopt;
+  return describe_removed_directory(status);
+}
+
 }  // namespace
 
 // PTRACE_O_SUSPEND_SECCOMP wants CAP_SYS_ADMIN, as namespaces do.
@@ -116,6 +124,7 @@ ProcessState capture_process(CaptureContext& context, tracee::RemoteThread& thre
   state.gid = status.gids[0];
   state.umask = status.umask;
   state.directory = process.link("cwd").value_or("/");
+  state.removed_directory = removed_directory_of(process);
   state.root = process.link("root").value_or("/");
   std::array<LoopEntry, 1> table{};
   table[0].number = SYS_personality;
@@ -203,15 +212,6 @@ void report_surroundings(CaptureContext& context) {
   if (process.link("root").value_or("/") != "/")
     context.report.add(Severity::changed, "process", "root directory",
                        "the program runs in a chroot: it comes back without it");
-  constexpr std::string_view kDeleted = " (deleted)";
-  struct stat status {};
-  const auto directory = process.link("cwd");
-  if (directory && directory->ends_with(kDeleted) &&
-      ::stat(process.path("cwd").c_str(), &status) == 0 && status.st_nlink == 0)
-    context.report.add(
-        Severity::changed, "process", "working directory",
-        fmt::format("{} is deleted: the program comes back in the directory of the restore",
-                    directory->substr(0, directory->size() - kDeleted.size())));
   // Of time namespaces the clocks are kept; of the id namespace, the ids. A sandbox is made again
   // where it is needed, with its files.
   const bool ours = is_sandboxed(process);
@@ -251,25 +251,28 @@ void report_process(CaptureContext& context, tracee::RemoteThread& thread,
 }
 
 image::Json process_to_json(const ProcessState& state) {
-  return {{"pid", state.pid},
-          {"ppid", state.parent},
-          {"pgrp", state.group},
-          {"session", state.session},
-          {"own_session", state.own_session},
-          {"own_terminal", state.own_terminal},
-          {"remembered",
-           {state.remembered.pid, state.remembered.parent, state.remembered.group,
-            state.remembered.session}},
-          {"start_ticks", state.start_ticks},
-          {"uid", state.uid},
-          {"gid", state.gid},
-          {"umask", state.umask},
-          {"cwd", state.directory},
-          {"root", state.root},
-          {"personality", state.personality},
-          {"rlimits", state.limits},
-          {"extended_features", state.extended_features},
-          {"attributes", attributes_to_json(state.attributes)}};
+  return {
+      {"pid", state.pid},
+      {"ppid", state.parent},
+      {"pgrp", state.group},
+      {"session", state.session},
+      {"own_session", state.own_session},
+      {"own_terminal", state.own_terminal},
+      {"remembered",
+       {state.remembered.pid, state.remembered.parent, state.remembered.group,
+        state.remembered.session}},
+      {"start_ticks", state.start_ticks},
+      {"uid", state.uid},
+      {"gid", state.gid},
+      {"umask", state.umask},
+      {"cwd", state.directory},
+      {"removed_cwd", state.removed_directory ? removed_directory_to_json(*state.removed_directory)
+                                              : image::Json()},
+      {"root", state.root},
+      {"personality", state.personality},
+      {"rlimits", state.limits},
+      {"extended_features", state.extended_features},
+      {"attributes", attributes_to_json(state.attributes)}};
 }
 
 ProcessState process_from_json(const image::Json& json) {
@@ -288,6 +291,8 @@ ProcessState process_from_json(const image::Json& json) {
   state.gid = json.at("gid");
   state.umask = json.at("umask");
   state.directory = json.at("cwd");
+  if (const auto removed = json.value("removed_cwd", image::Json()); !removed.is_null())
+    state.removed_directory = removed_directory_from_json(removed);
   state.root = json.at("root");
   state.personality = json.at("personality");
   state.limits = json.at("rlimits").get<decltype(state.limits)>();
@@ -309,14 +314,16 @@ void restore_feature_permissions(tracee::RemoteThread& thread, const ProcessStat
 
 std::vector<std::string> restore_process(tracee::RemoteThread& thread,
                                          const tracee::Scratch& scratch,
-                                         const tracee::Memory& memory, const ProcessState& state) {
+                                         const tracee::Memory& memory, const ProcessState& state,
+                                         int removed_directory) {
   std::vector<std::string> notes;
   std::array<LoopEntry, 3> table{};
   const Addr path_at = scratch.data + table.size() * sizeof(LoopEntry);
   memory.write(path_at,
                std::as_bytes(std::span(state.directory.c_str(), state.directory.size() + 1)));
-  table[0].number = SYS_chdir;
-  table[0].arguments[0] = path_at.value;
+  table[0].number = state.removed_directory ? SYS_fchdir : SYS_chdir;
+  table[0].arguments[0] =
+      state.removed_directory ? static_cast<std::uint64_t>(removed_directory) : path_at.value;
   table[1].number = SYS_umask;
   table[1].arguments[0] = state.umask;
   table[2].number = SYS_personality;

@@ -5,12 +5,14 @@
 #include <sys/resource.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "image/format.hpp"
 #include "state/attributes.hpp"
 #include "state/context.hpp"
+#include "state/removed_directories.hpp"
 #include "tracee/remote.hpp"
 
 namespace ckpt::state {
@@ -41,6 +43,7 @@ struct ProcessState {
   std::uint32_t gid = 0;
   std::uint32_t umask = 022;
   std::string directory;
+  std::optional<RemovedDirectory> removed_directory;  // if it has no name any more
   std::string root;
   std::uint64_t personality = 0;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> limits;  // soft, hard; by RLIMIT_ number
@@ -70,10 +73,12 @@ bool may_use_tiles(const ProcessState& state);
 /// Asks again for the processor features that a program must ask for. Before any other thread.
 void restore_feature_permissions(tracee::RemoteThread& thread, const ProcessState& state);
 
-/// Directory, umask, personality. Returns what could not be brought back, in words.
+/// Directory, umask, personality. `removed_directory`: a descriptor of the directory, if it has no
+/// name any more. Returns what could not be brought back, in words.
 std::vector<std::string> restore_process(tracee::RemoteThread& thread,
                                          const tracee::Scratch& scratch,
-                                         const tracee::Memory& memory, const ProcessState& state);
+                                         const tracee::Memory& memory, const ProcessState& state,
+                                         int removed_directory);
 /// Limits, set from outside at the very end.
 std::vector<std::string> restore_limits(Tid pid, const ProcessState& state);
 

@@ -80,7 +80,6 @@ MISSING = {
     "connecting": "changed: fd 6: TCP socket: ",
     "corked": "changed: fd 4: UDP socket: the datagram that it was putting together (MSG_MORE, UDP_CORK) is gone",
     "left_sender": "changed: fd 3: local socket: what waits in it from left-",
-    "removed_directory": "which is removed, does not come back: every use of the descriptor fails with EBADF",
     "unaccepted_tcp": "lost: fd 4: TCP socket: what it has sent to 127.0.0.1:",
     "unaccepted_local": "lost: fd 4: local socket: what it has sent to @",
     "removed_place": "which is removed, does not come back: every use of the descriptor fails with EBADF",

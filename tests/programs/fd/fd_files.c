@@ -190,6 +190,32 @@ static void check_directory(void) {
   CHECK(again >= 0, "openat: %s", strerror(errno));
   MUST(fchdir(fd));
 }
+// Twice open, and where the program is.
+static void removed_directory(void) {
+  MUST(mkdir(in_directory("removed"), 0700));
+  MUST(fd = open(path, O_RDONLY | O_DIRECTORY));
+  MUST(other = open(path, O_PATH | O_DIRECTORY));
+  MUST(fchmod(fd, 0710));
+  MUST(chdir(path));
+  MUST(rmdir(path));
+}
+static void check_removed_directory(void) {
+  struct stat one, two, here;
+  char text[300];
+  MUST(fstat(fd, &one));
+  MUST(fstat(other, &two));
+  MUST(stat(".", &here));
+  CHECK(one.st_nlink == 0 && one.st_mode == (S_IFDIR | 0710), "%d links, mode %o",
+        (int)one.st_nlink, one.st_mode);
+  CHECK(one.st_ino == two.st_ino && one.st_ino == here.st_ino, "three inodes: %ld %ld %ld",
+        (long)one.st_ino, (long)two.st_ino, (long)here.st_ino);
+  CHECK(openat(fd, "new", O_WRONLY | O_CREAT, 0600) == -1 && errno == ENOENT, "openat: %s",
+        strerror(errno));
+  CHECK(!getcwd(text, sizeof text) && errno == ENOENT, "getcwd: %s", strerror(errno));
+  CHECK(read(other, text, 1) == -1 && errno == EBADF, "read by O_PATH: %s", strerror(errno));
+  MUST(chdir("/"));
+  MUST(fchdir(other));
+}
 static void own_proc(void) {
   MUST(fd = open("/proc/self/stat", O_RDONLY));
   MUST(other = open("/proc/self", O_RDONLY | O_DIRECTORY));
@@ -221,6 +247,11 @@ static void check_fifo(void) {
   expect_bytes(fd, "by name");
 }
 
+static void check_fifo_removed(void) {
+  check_fifo();
+  MUST(unlink(path));
+}
+
 // ---- message queues
 static mqd_t queue;
 static void make_queue(int flags) {
@@ -247,11 +278,6 @@ static void message_queue(void) {
 static void check_message_queue(void) {
   struct mq_attr attributes;
   MUST(mq_getattr(queue, &attributes));
-static void check_fifo_removed(void) {
-  check_fifo();
-  MUST(unlink(path));
-}
-
   CHECK(attributes.mq_maxmsg == 5 && attributes.mq_msgsize == 30 && attributes.mq_curmsgs == 3 &&
             attributes.mq_flags == O_NONBLOCK,
         "attributes");
@@ -438,7 +464,9 @@ int main(int argc, char** argv) {
       {"appending", appending, check_appending},
       {"directory", directory, check_directory},
       {"own_proc", own_proc, check_own_proc},
+      {"removed_directory", removed_directory, check_removed_directory},
       {"fifo", fifo, check_fifo},
+      {"fifo_removed", fifo, check_fifo_removed},
       {"message_queue", message_queue, check_message_queue},
       {"blocked_queue", blocked_queue, check_blocked_queue},
       {"posix_lock", posix_lock, check_posix_lock},
@@ -453,4 +481,3 @@ int main(int argc, char** argv) {
       {NULL, NULL, NULL}};
   return run_subject(argc, argv, subjects);
 }
-      {"fifo_removed", fifo, check_fifo_removed},
