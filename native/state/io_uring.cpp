@@ -159,12 +159,11 @@ std::uint64_t longest_mapping(const IoUring& ring, bool of_sqes) {
 // uses it otherwise has a request elsewhere than in the first place soon. All zeros are
 // either a ring without it or one that nobody has used: in its order both are right.
 bool uses_array(const IoUring& ring, const RingView& view) {
+  if (view.array().empty()) return false;
   const std::uint64_t without = page_up(cqes_end(ring.layout, ring.cq_entries));
   const std::uint64_t with = page_up(array_end(ring.layout, ring.sq_entries));
-  if (with > without) {
-    const std::uint64_t mapped = longest_mapping(ring, false);
-    return mapped == 0 || mapped > without;
-  }
+  const std::uint64_t mapped = longest_mapping(ring, false);
+  if (with > without && mapped != 0) return mapped > without;
   if (ring.sq_entries == 1 || !all_zero(view.array())) return true;
   if (ring.sq_head >= 2 && all_zero(view.sqes().subspan(sizeof(io_uring_sqe)))) return true;
   return !knows_no_array();
@@ -404,12 +403,7 @@ std::optional<IoUring> look_at(const CaptureContext& context, const std::string&
   }
   ring.layout = *layout;
   find_mappings(context, inode, ring);
-  const bool longer = page_up(array_end(ring.layout, ring.sq_entries)) >
-                      page_up(cqes_end(ring.layout, ring.cq_entries));
-  const RingView view(
-      own, ring.layout, ring.sq_entries, ring.cq_entries,
-      longer && longest_mapping(ring, false) != page_up(cqes_end(ring.layout, ring.cq_entries)),
-      false);
+  const RingView view(own, ring.layout, ring.sq_entries, ring.cq_entries, true, false);
   copy_content(view, ring);
   if (!uses_array(ring, view)) {
     ring.array.clear();

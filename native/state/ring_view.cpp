@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "base/error.hpp"
+#include "base/unique_fd.hpp"
 
 namespace ckpt::state {
 
@@ -17,6 +18,12 @@ std::byte* map_ring(int fd, std::uint64_t size_bytes, std::uint64_t offset, bool
   void* at = ::mmap(nullptr, size_bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ,
                     MAP_SHARED | MAP_POPULATE, fd, static_cast<off_t>(offset));
   return at == MAP_FAILED ? nullptr : static_cast<std::byte*>(at);
+}
+
+bool can_be_read(const std::byte* at) {
+  const UniqueFd room(::memfd_create("ckpt", MFD_CLOEXEC));
+  if (!room) throw_errno("memfd_create", errno);
+  return ::write(room.get(), at, 1) == 1;
 }
 
 }  // namespace
@@ -62,10 +69,13 @@ RingView::RingView(int fd, const RingLayout& layout, std::uint32_t sq_entries,
     : layout_(layout),
       sq_entries_(sq_entries),
       cq_entries_(cq_entries),
-      rings_bytes_(
-          page_up(with_array ? array_end(layout, sq_entries) : cqes_end(layout, cq_entries))),
+      rings_bytes_(page_up(cqes_end(layout, cq_entries))),
       sqes_bytes_(page_up(std::uint64_t{sq_entries} * sizeof(io_uring_sqe))) {
-  rings_ = map_ring(fd, rings_bytes_, IORING_OFF_SQ_RING, writable);
+  const std::uint64_t with = page_up(array_end(layout, sq_entries));
+  if (with_array && with > rings_bytes_ && map_whole(fd, with, writable))
+    rings_bytes_ = with;
+  else
+    rings_ = map_ring(fd, rings_bytes_, IORING_OFF_SQ_RING, writable);
   if (rings_ == nullptr) throw_errno("map an io_uring", errno);
   sqes_ = map_ring(fd, sqes_bytes_, IORING_OFF_SQES, writable);
   if (sqes_ == nullptr) {
@@ -73,6 +83,17 @@ RingView::RingView(int fd, const RingLayout& layout, std::uint32_t sq_entries,
     ::munmap(rings_, rings_bytes_);
     throw_errno("map an io_uring", error_number);
   }
+}
+
+// What is longer than the ring is refused by some kernels; others (Linux 6.12) leave out what there
+// is not, and who reads it gets SIGBUS.
+bool RingView::map_whole(int fd, std::uint64_t size_bytes, bool writable) {
+  rings_ = map_ring(fd, size_bytes, IORING_OFF_SQ_RING, writable);
+  if (rings_ == nullptr) return false;
+  if (can_be_read(rings_ + size_bytes - 1)) return true;
+  ::munmap(rings_, size_bytes);
+  rings_ = nullptr;
+  return false;
 }
 
 RingView::~RingView() {

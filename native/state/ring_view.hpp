@@ -31,7 +31,7 @@ std::uint64_t array_end(const RingLayout& layout, std::uint32_t sq_entries);
 
 class RingView {
  public:
-  /// `with_array`: whether the ring's memory goes on to the end of the submission queue's array.
+  /// `with_array`: whether the submission queue's array is wanted, too, if there is one.
   /// Throws Error (system).
   RingView(int fd, const RingLayout& layout, std::uint32_t sq_entries, std::uint32_t cq_entries,
            bool with_array, bool writable);
@@ -49,6 +49,8 @@ class RingView {
   [[nodiscard]] std::span<std::byte> array() const;
 
  private:
+  bool map_whole(int fd, std::uint64_t size_bytes, bool writable);
+
   RingLayout layout_;
   std::uint32_t sq_entries_, cq_entries_;
   std::uint64_t rings_bytes_ = 0, sqes_bytes_ = 0;

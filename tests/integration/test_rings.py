@@ -12,7 +12,7 @@ from support.checkpoint import IDS, Way, Workshop, full, notes, passed, restored
 from support.forge import Forgery
 
 RINGS = """
-    fresh idle wrapped large one_entry no_array other_size unread queued registered_files registered_buffers tells_eventfd
+    fresh idle wrapped large one_entry no_array large_no_array other_size unread queued registered_files registered_buffers tells_eventfd
     in_epoll disabled many_of_one by_number
 """.split()
 CONTEXTS = "aio_fresh aio_idle aio_wrapped aio_large aio_unread aio_unread_across aio_two".split()

@@ -147,6 +147,11 @@ static void odd(void) {
   open_ring(1, 0);
   use_ring(3);
 }
+// With the array it would have more pages.
+static void large_no_array(void) {
+  open_ring(2048, IORING_SETUP_NO_SQARRAY);
+  use_ring(20);
+}
 static void no_array(void) {
   open_ring(16, IORING_SETUP_NO_SQARRAY);
   use_ring(3);
@@ -449,6 +454,7 @@ int main(int argc, char** argv) {
       {"large", large, check_use},
       {"one_entry", odd, check_use},
       {"no_array", no_array, check_use},
+      {"large_no_array", large_no_array, check_use},
       {"other_size", other_size, check_other_size},
       {"unread", unread_ones, check_unread_ones},
       {"queued", queued, check_queued},
