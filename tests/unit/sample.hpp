@@ -105,7 +105,7 @@ inline state::DescriptorTable sample_descriptors() {
   file.offset_bytes = 77;
   state::Description pipe;
   pipe.kind = state::DescriptionKind::pipe;
-  pipe.details = state::Pipe{5, 65536, false, 12, true, {"in the pipe"}};
+  pipe.details = state::Pipe{5, 65536, true, 12, 0620, true, true, {"in the pipe"}};
   state::Description event;
   event.kind = state::DescriptionKind::eventfd;
   event.details = state::EventFd{3, true};
