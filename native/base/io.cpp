@@ -85,7 +85,8 @@ namespace {
 
 std::string read_to_end(int fd, std::size_t limit_bytes, const std::string& path) {
   std::string text;
-  std::array<char, 65536> buffer{};
+  // Not cleared: most files that are read here, thousands in /proc, are short.
+  std::array<char, 65536> buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init)
   for (;;) {
     const ssize_t n = ::read(fd, buffer.data(), buffer.size());
     if (n < 0) {

@@ -104,7 +104,8 @@ CborLimits limits_for(std::uint64_t stored) {
 
 }  // namespace
 
-Reader::Reader(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {
+Reader::Reader(UniqueFd fd, std::string path, Json record)
+    : fd_(std::move(fd)), path_(std::move(path)), record_(std::move(record)) {
   struct stat status {};
   if (::fstat(fd_.get(), &status) != 0) throw_errno(fmt::format("stat {}", path_), errno);
   if (!S_ISREG(status.st_mode)) fail(ErrorKind::damaged, "{}: not a regular file", path_);
@@ -157,7 +158,7 @@ Reader::Reader(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::m
     if (!is_plain_cbor(found->cbor, limits_for(stored)))
       fail(ErrorKind::damaged, "{}: the snapshot is damaged: its record is malformed", path_);
     const auto* cbor = reinterpret_cast<const std::uint8_t*>(found->cbor.data());
-    record_ = Json::from_cbor(cbor, cbor + found->cbor.size());
+    if (record_.is_null()) record_ = Json::from_cbor(cbor, cbor + found->cbor.size());
     const auto& packed = record_.at("extents").get_binary();
     extents_ = unpack_extents(packed);
     record_.erase("extents");
@@ -198,7 +199,13 @@ Reader Reader::open(const std::string& path) {
   return from_fd(UniqueFd(fd), path);
 }
 
-Reader Reader::from_fd(UniqueFd fd, const std::string& path) { return {std::move(fd), path}; }
+Reader Reader::from_fd(UniqueFd fd, const std::string& path) {
+  return {std::move(fd), path, Json()};
+}
+
+Reader Reader::written(UniqueFd fd, const std::string& path, Json record) {
+  return {std::move(fd), path, std::move(record)};
+}
 
 void Reader::verify_memory(
     const std::function<bool(std::uint64_t, std::uint64_t)>& progress) const {

@@ -19,6 +19,9 @@ class Reader {
   static Reader open(const std::string& path);
   /// The same for a file that is open already (and is taken over).
   static Reader from_fd(UniqueFd fd, const std::string& path);
+  /// The same for one that was just written with that record: its bytes are checked, but what they
+  /// say, which is known, is not made of them again.
+  static Reader written(UniqueFd fd, const std::string& path, Json record);
 
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] int fd() const { return fd_.get(); }
@@ -40,7 +43,7 @@ class Reader {
   void verify_memory(const std::function<bool(std::uint64_t, std::uint64_t)>& progress) const;
 
  private:
-  Reader(UniqueFd fd, std::string path);
+  Reader(UniqueFd fd, std::string path, Json record);
   void check_extents() const;
 
   UniqueFd fd_;

@@ -199,10 +199,10 @@ void Writer::finish(const std::vector<Note>& notes, const Json& record) {
   pwrite_all(file_.fd(), front, 0, file_.path());
 }
 
-Reader Writer::read_back() const {
+Reader Writer::read_back(Json record) const {
   UniqueFd again(::fcntl(file_.fd(), F_DUPFD_CLOEXEC, 0));
   if (!again) throw_errno(fmt::format("read {}", file_.path()), errno);
-  return Reader::from_fd(std::move(again), file_.path());
+  return Reader::written(std::move(again), file_.path(), std::move(record));
 }
 
 std::uint64_t Writer::publish() {

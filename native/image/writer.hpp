@@ -52,7 +52,7 @@ class Writer {
   /// is no shorter, it has that one.
   void finish(const std::vector<Note>& notes, const Json& record);
   /// What was written, to be read as if it had its name already.
-  [[nodiscard]] Reader read_back() const;
+  [[nodiscard]] Reader read_back(Json record) const;
   /// Gives the file its name. Returns the bytes that it takes on disk.
   std::uint64_t publish();
 

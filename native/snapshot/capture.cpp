@@ -121,8 +121,7 @@ std::vector<ThreadState> look_at_threads(const CaptureContext& context,
     threads.push_back(std::move(state));
   }
   if (context.process.main_ended() && !threads.empty()) {
-    const Addr instruction =
-        tracee::find_syscall_instruction(context.process.mappings(), context.memory);
+    const Addr instruction = tracee::find_syscall_instruction(context.mappings, context.memory);
     threads.push_back(state::ended_main_thread(context, threads.front(), instruction));
   }
   // The restore makes the process with its main thread, so that one comes first.
@@ -142,11 +141,10 @@ bool swap_in_use() {
 using SharedContent = std::map<Addr, std::vector<proc::PageRun>>;
 
 SharedContent find_shared_content(CaptureContext& context, tracee::RemoteThread& thread,
-                                  const tracee::Scratch& scratch,
-                                  const std::vector<proc::Mapping>& mappings) {
+                                  const tracee::Scratch& scratch) {
   SharedContent content;
   const bool everything = swap_in_use();
-  for (const auto& mapping : mappings) {
+  for (const auto& mapping : context.mappings) {
     if (!mapping.shared || !mapping.has_object()) continue;
     if (everything)
       content[mapping.start] = {{mapping.start, mapping.end}};
@@ -195,8 +193,7 @@ struct Answers {
 
 Answers interrogate(CaptureContext& context, Captured& captured,
                     const std::optional<unsigned long>& tracer_options) {
-  const auto mappings = context.process.mappings();
-  const Addr instruction = tracee::find_syscall_instruction(mappings, context.memory);
+  const Addr instruction = tracee::find_syscall_instruction(context.mappings, context.memory);
   const Tid group = context.process.pid();
   const auto inner_ids = [&](const ThreadState& state) {
     const auto status = context.process.status(group);
@@ -228,9 +225,10 @@ Answers interrogate(CaptureContext& context, Captured& captured,
   const tracee::Scratch scratch = main.make_scratch(kScratchBytes);
   try {
     fault_point("save-scratch");
-    state::wait_for_rings(context, main, scratch, false);
+    const auto ring_fds = state::find_rings(context.process);
+    state::wait_for_rings(context, ring_fds, main, scratch, false);
     state::ask(context, first, main, scratch);
-    const bool rings = state::has_rings(context, mappings);
+    const bool rings = state::has_rings(context.mappings, ring_fds);
     if (rings) state::ask_ring_numbers(main, scratch, first.tid, captured.ring_numbers);
     if (main.has_queued_signal()) first.held_signal = 0;  // its queue is looked at later
     for (std::size_t i = first_index + 1; i < captured.threads.size(); ++i) {
@@ -247,7 +245,7 @@ Answers interrogate(CaptureContext& context, Captured& captured,
       if (thread.has_queued_signal()) state.held_signal = 0;
     }
     fault_point("save-threads");
-    state::wait_for_rings(context, main, scratch, true);
+    state::wait_for_rings(context, ring_fds, main, scratch, true);
     captured.signals = state::capture_signals(context, main, scratch);
     captured.process = state::capture_process(context, main, scratch);
     captured.children = state::capture_children(context, main, scratch, captured.signals);
@@ -255,7 +253,7 @@ Answers interrogate(CaptureContext& context, Captured& captured,
     captured.clocks = state::capture_clocks(context, main, scratch);
     capture_timers_and_queues(context, captured, main, scratch);
     state::report_process(context, main, scratch);
-    answers.shared = find_shared_content(context, main, scratch, mappings);
+    answers.shared = find_shared_content(context, main, scratch);
     answers.brk = current_break(main, scratch);
     fault_point("save-process");
   } catch (...) {
@@ -434,11 +432,10 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
   const auto begin = std::chrono::steady_clock::now();
   Captured captured;
   const auto boundary = hide_boundary(context);
-  const auto mappings = context.process.mappings();
-  const auto proxy = hide_vdso_proxy(context, mappings);
+  const auto proxy = hide_vdso_proxy(context, context.mappings);
   captured.threads = look_at_threads(context, request);
   const Answers answers = interrogate(context, captured, request.tracer_options);
-  look_beyond_vdso(context, mappings, proxy, captured.signals, captured.threads);
+  look_beyond_vdso(context, context.mappings, proxy, captured.signals, captured.threads);
   return_to_library(context, boundary, captured.signals, captured.threads);
   for (const auto& thread : captured.threads)
     if (!thread.ended && thread.filters.empty() && context.process.status(thread.lwp).seccomp != 0)
@@ -487,10 +484,11 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
   fault_point("save-record");
   const auto notes = make_notes(context, captured, request.selected_lwp);
   const auto finish = [&] {
-    writer.finish(notes, make_record(request, context, captured, extents));
+    Json record = make_record(request, context, captured, extents);
+    writer.finish(notes, record);
+    return record;
   };
-  finish();
-  if (const auto reason = why_not_restorable(writer.read_back())) {
+  if (const auto reason = why_not_restorable(writer.read_back(finish()))) {
     context.report.add(state::Severity::lost, "snapshot", "restore",
                        fmt::format("it cannot be restored: {}", *reason));
     if (request.strict) refuse_losses(context.report.sorted());

@@ -301,7 +301,7 @@ void note_own_calls(state::CaptureContext& context, std::span<const threads::Map
 }  // namespace
 
 std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& context) {
-  auto boundary = threads::find_boundary(context.process.mappings(), context.memory);
+  auto boundary = threads::find_boundary(context.mappings, context.memory);
   if (!boundary) return boundary;
   for (const Tid tid : context.process.threads()) {
     if (tid == context.process.pid() && context.process.main_ended()) continue;
@@ -323,7 +323,7 @@ void return_to_library(state::CaptureContext& context,
   if (!boundary || boundary->moved.empty()) return;
   const auto restorers = restorers_of(signals);
   std::vector<proc::PageRun> stacks;
-  for (const auto& map : context.process.mappings())
+  for (const auto& map : context.mappings)
     if (map.read && map.write) stacks.push_back({map.start, map.end});
   for (auto& thread : threads) {
     if (thread.ended) continue;

@@ -1,6 +1,6 @@
 // Moves the bytes of a captured address space into the file; see address_space.hpp.
 //
-// Several threads each take a chunk, read it piece by piece into a buffer that stays in the cache,
+// Several threads each take a batch, read it piece by piece into a buffer that stays in the cache,
 // look for pages of zeros, hash, and write. Kernel copies in and out are most of the work, so with
 // two threads one reads while the other writes.
 #include <algorithm>
@@ -86,41 +86,109 @@ std::vector<Chunk> cut(const AddressSpace& space, const std::vector<image::Segme
   return chunks;
 }
 
-// Moves chunks, one at a time. Each thread has its own.
+// What one thread moves at a time: a chunk, or many small ones that follow each other in the file.
+using Batch = std::span<const Chunk>;
+
+std::vector<Batch> gather(const std::vector<Chunk>& chunks) {
+  std::vector<Batch> batches;
+  std::uint64_t bytes = 0;
+  for (const Chunk& chunk : chunks) {
+    const Chunk* last = &chunk - 1;
+    bytes += chunk.size_bytes;
+    if (batches.empty() || bytes > kPieceBytes || last->executable != chunk.executable ||
+        last->file_offset + last->size_bytes != chunk.file_offset) {
+      batches.emplace_back(&chunk, 1);
+      bytes = chunk.size_bytes;
+    } else {
+      batches.back() = Batch(batches.back().data(), batches.back().size() + 1);
+    }
+  }
+  return batches;
+}
+
+// Moves batches, one at a time. Each thread has its own.
 class Mover {
  public:
   Mover(const CaptureContext& context, image::Writer& writer)
       : context_(context), writer_(writer), buffer_(kPieceBytes) {}
 
-  std::vector<image::Extent> move(const Chunk& chunk) {
+  std::vector<image::Extent> move(Batch batch) {
     extents_.clear();
     open_ = false;
-    for (std::uint64_t at = 0; at < chunk.size_bytes; at += kPieceBytes)
-      move_piece(chunk, at, std::min(kPieceBytes, chunk.size_bytes - at));
-    close();
+    if (batch.size() > 1) {
+      std::vector<Part> parts;
+      for (const Chunk& chunk : batch) parts.push_back({&chunk, 0, chunk.size_bytes});
+      move_piece(parts);
+      return extents_;
+    }
+    const Chunk& chunk = batch.front();
+    for (std::uint64_t at = 0; at < chunk.size_bytes; at += kPieceBytes) {
+      const Part part{&chunk, at, std::min(kPieceBytes, chunk.size_bytes - at)};
+      move_piece(std::span(&part, 1));
+    }
     return extents_;
   }
 
  private:
-  void move_piece(const Chunk& chunk, std::uint64_t at, std::uint64_t size_bytes) {
-    const std::span<std::byte> bytes(buffer_.data(), size_bytes);
-    context_.memory.read_bulk(chunk.start + at, bytes);
-    if (chunk.executable && context_.read_code) unbreak(context_, chunk.start + at, bytes);
-    unpatch(context_, chunk.start + at, bytes);
-    for (std::size_t page = 0; page < size_bytes;) {
+  struct Part {
+    const Chunk* chunk;
+    std::uint64_t at;
+    std::uint64_t size_bytes;
+  };
+
+  void move_piece(std::span<const Part> parts) {
+    ranges_.clear();
+    std::size_t all = 0;
+    for (const Part& part : parts) {
+      ranges_.push_back({part.chunk->start + part.at, part.size_bytes});
+      all += part.size_bytes;
+    }
+    context_.memory.read_bulk(ranges_, std::span(buffer_).first(all));
+    std::size_t begin = 0;
+    for (const Part& part : parts) {
+      take(part, begin);
+      begin += part.size_bytes;
+    }
+    flush();
+  }
+
+  // A part, which begins there in the buffer.
+  void take(const Part& part, std::size_t begin) {
+    const Chunk& chunk = *part.chunk;
+    const auto bytes = std::span(buffer_).subspan(begin, part.size_bytes);
+    if (chunk.executable && context_.read_code) unbreak(context_, chunk.start + part.at, bytes);
+    unpatch(context_, chunk.start + part.at, bytes);
+    for (std::size_t page = 0; page < bytes.size();) {
       if (chunk.skip_zeros && is_zero(bytes.data() + page)) {
         close();
         page += kPageSize;
         continue;
       }
       std::size_t end = page + kPageSize;
-      while (end < size_bytes && !(chunk.skip_zeros && is_zero(bytes.data() + end)))
+      while (end < bytes.size() && !(chunk.skip_zeros && is_zero(bytes.data() + end)))
         end += kPageSize;
-      const auto run = bytes.subspan(page, end - page);
-      writer_.write_memory(run, chunk.file_offset + at + page);
-      extend(chunk, at + page, run);
+      write(begin + page, end - page, chunk.file_offset + part.at + page);
+      extend(chunk, part.at + page, bytes.subspan(page, end - page));
       page = end;
     }
+    if (part.at + part.size_bytes == chunk.size_bytes) close();
+  }
+
+  // Later, with what follows it in the buffer and so in the file.
+  void write(std::size_t begin, std::size_t size_bytes, std::uint64_t file_offset) {
+    if (begin != unwritten_begin_ + unwritten_bytes_) flush();
+    if (unwritten_bytes_ == 0) {
+      unwritten_begin_ = begin;
+      unwritten_offset_ = file_offset;
+    }
+    unwritten_bytes_ += size_bytes;
+  }
+
+  void flush() {
+    if (unwritten_bytes_ != 0)
+      writer_.write_memory(std::span(buffer_).subspan(unwritten_begin_, unwritten_bytes_),
+                           unwritten_offset_);
+    unwritten_bytes_ = 0;
   }
 
   void extend(const Chunk& chunk, std::uint64_t at, std::span<const std::byte> run) {
@@ -141,28 +209,31 @@ class Mover {
   const CaptureContext& context_;
   image::Writer& writer_;
   std::vector<std::byte> buffer_;
+  std::vector<tracee::Memory::Range> ranges_;
+  std::size_t unwritten_begin_ = 0, unwritten_bytes_ = 0;
+  std::uint64_t unwritten_offset_ = 0;
   std::vector<image::Extent> extents_;
   Digest64 digest_;
   bool open_ = false;
 };
 
-// All chunks by all threads. Whatever calls back (progress, GDB's view of code) is for the calling
+// All batches by all threads. Whatever calls back (progress, GDB's view of code) is for the calling
 // thread only, which is GDB's main one.
 class Crew {
  public:
   Crew(const std::vector<Chunk>& chunks, CaptureContext& context, image::Writer& writer)
-      : chunks_(chunks), context_(context), writer_(writer), moved_(chunks.size()) {
+      : batches_(gather(chunks)), context_(context), writer_(writer), moved_(batches_.size()) {
     for (const Chunk& chunk : chunks) total_ += chunk.size_bytes;
   }
 
   std::vector<image::Extent> work() {
     Mover mover(context_, writer_);
-    for (std::size_t i = 0; i < chunks_.size(); ++i)
-      if (chunks_[i].executable) take(mover, i);
+    for (std::size_t i = 0; i < batches_.size(); ++i)
+      if (is_code(i)) take(mover, i);
     std::vector<std::thread> helpers = hire();
     try {
-      for (std::size_t i = next_++; i < chunks_.size() && !stop_; i = next_++) {
-        if (!chunks_[i].executable) take(mover, i);
+      for (std::size_t i = next_++; i < batches_.size() && !stop_; i = next_++) {
+        if (!is_code(i)) take(mover, i);
         report();
       }
     } catch (...) {
@@ -177,9 +248,12 @@ class Crew {
 
  private:
   void take(Mover& mover, std::size_t index) {
-    moved_[index] = mover.move(chunks_[index]);
-    done_ += chunks_[index].size_bytes;
+    moved_[index] = mover.move(batches_[index]);
+    for (const Chunk& chunk : batches_[index]) done_ += chunk.size_bytes;
   }
+
+  // What GDB may have written breakpoints into.
+  [[nodiscard]] bool is_code(std::size_t index) const { return batches_[index].front().executable; }
 
   std::vector<std::thread> hire() {
     const auto most =
@@ -188,8 +262,8 @@ class Crew {
     return start_threads(static_cast<unsigned>(most - 1), [this] {
       try {
         Mover mover(context_, writer_);
-        for (std::size_t chunk = next_++; chunk < chunks_.size() && !stop_; chunk = next_++)
-          if (!chunks_[chunk].executable) take(mover, chunk);
+        for (std::size_t i = next_++; i < batches_.size() && !stop_; i = next_++)
+          if (!is_code(i)) take(mover, i);
       } catch (...) {
         failed(std::current_exception());
       }
@@ -210,10 +284,10 @@ class Crew {
     stop_ = true;
   }
 
-  const std::vector<Chunk>& chunks_;
+  std::vector<Batch> batches_;
   CaptureContext& context_;
   image::Writer& writer_;
-  std::vector<std::vector<image::Extent>> moved_;  // by chunk
+  std::vector<std::vector<image::Extent>> moved_;  // by batch
   std::uint64_t total_ = 0;
   std::uint64_t reported_ = 0;
   std::atomic<std::size_t> next_{0};

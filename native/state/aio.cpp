@@ -63,7 +63,7 @@ bool is_whole(const Ring& ring, std::uint64_t size_bytes) {
 
 std::vector<AioContext> find_contexts(const CaptureContext& context) {
   std::vector<AioContext> contexts;
-  for (const auto& map : context.process.mappings()) {
+  for (const auto& map : context.mappings) {
     if (map.path != kPath || !map.shared || map.offset_bytes != 0 || !map.read) continue;
     Ring ring;
     if (context.memory.read_some(map.start, std::as_writable_bytes(std::span(&ring, 1))) !=

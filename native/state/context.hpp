@@ -24,10 +24,14 @@ using Progress = std::function<bool(std::uint64_t, std::uint64_t)>;
 /// The stopped process that is being captured.
 struct CaptureContext {
   CaptureContext(Tid pid, image::Objects store)
-      : process(pid), memory(process.through()), objects(std::move(store)) {}
+      : process(pid),
+        memory(process.through()),
+        mappings(process.mappings()),
+        objects(std::move(store)) {}
 
   proc::ProcessDir process;
   tracee::Memory memory;
+  std::vector<proc::Mapping> mappings;  // while nothing of ours is in it
   image::Objects objects;
   Report report;
   std::uint64_t file_limit_bytes = 0;

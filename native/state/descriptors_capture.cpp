@@ -121,6 +121,7 @@ class Capturer {
       if (::stat(open.link.c_str(), &open.status) != 0)
         throw_errno(fmt::format("stat fd {} ({})", fd, open.target), errno);
       open.info = context_.process.fdinfo(fd);
+      note_access(open);
       numbered_.push_back(std::move(open));
     }
   }
@@ -134,6 +135,7 @@ class Capturer {
     if (::fstat(own.get(), &open.status) != 0) throw_errno("stat a descriptor in a message", errno);
     open.info = proc::ProcessDir(::getpid()).fdinfo(own.get());
     open.own = std::move(own);
+    note_access(open);
     if (const auto shared = find_shared(open)) return *shared;
     // It may be one of the program's own that was not come to yet.
     for (const Open& other : numbered_)
@@ -445,8 +447,13 @@ class Capturer {
                           too_large_text(file.path, writes));
       return;
     }
+    if (const auto known = contents_.find(inode_of(open)); known != contents_.end()) {
+      file.object = known->second;
+      return;
+    }
     if (const UniqueFd fd = open_quietly(open.link)) {
       file.object = context_.objects.keep(fd.get(), file.path, false);
+      contents_.emplace(inode_of(open), *file.object);
       return;
     }
     // Somebody's lease, or permissions that the program has given up since: it can still read.
@@ -551,9 +558,12 @@ class Capturer {
 
   // Whether the program has a description of the same file whose flags are not of that kind.
   [[nodiscard]] bool has_other_than(const Open& open, bool (*kind)(std::uint32_t)) const {
-    const auto& same = ordered_.at(inode_of(open));
-    return std::any_of(same.begin(), same.end(),
-                       [&](const Open* other) { return !kind(other->info.flags); });
+    const auto& ways = accesses_.at(inode_of(open));
+    return std::any_of(ways.begin(), ways.end(), [&](std::uint32_t way) { return !kind(way); });
+  }
+
+  void note_access(const Open& open) {
+    accesses_[inode_of(open)].insert(open.info.flags & static_cast<std::uint32_t>(O_ACCMODE));
   }
 
   void settle_pipe(const Open& open, Description& description) {
@@ -638,7 +648,9 @@ class Capturer {
   UniqueFd process_;
   std::vector<Open> numbered_;
   SocketAnswers socket_answers_;
-  std::deque<Open> opens_;  // one for each description, in their order
+  std::deque<Open> opens_;                             // one for each description, in their order
+  std::map<Inode, std::set<std::uint32_t>> accesses_;  // O_RDONLY, O_WRONLY, O_RDWR
+  std::map<Inode, image::ObjectRef> contents_;
   std::map<Inode, std::vector<const Open*>> ordered_;
   std::map<Inode, std::vector<const Descriptor*>> by_inode_;  // of what has a number; ascending
   DescriptorTable table_;

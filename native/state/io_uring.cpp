@@ -440,14 +440,20 @@ std::optional<IoUring> read_io_uring(CaptureContext& context, const std::string&
   return ring;
 }
 
-void wait_for_rings(const CaptureContext& context, tracee::RemoteThread& thread,
-                    const tracee::Scratch& scratch, bool late) {
+std::vector<int> find_rings(const proc::ProcessDir& process) {
+  std::vector<int> rings;
+  for (const auto& [fd, target] : process.descriptor_links())
+    if (target == kTarget) rings.push_back(fd);
+  return rings;
+}
+
+void wait_for_rings(const CaptureContext& context, const std::vector<int>& rings,
+                    tracee::RemoteThread& thread, const tracee::Scratch& scratch, bool late) {
   constexpr auto kMost = 500ms;
   constexpr auto kMoment = 20ms;
   const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, context.process.pid(), 0)));
   const auto end = std::chrono::steady_clock::now() + (late ? kMost : kMoment);
-  for (const int fd : context.process.descriptors()) {
-    if (context.process.link(fmt::format("fd/{}", fd)) != kTarget) continue;
+  for (const int fd : rings) {
     const UniqueFd own(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), fd, 0)));
     std::string why_not;
     while (own && std::chrono::steady_clock::now() < end) {

@@ -23,14 +23,10 @@ constexpr std::uint64_t kRegisterRings = 20;   // IORING_REGISTER_RING_FDS
 
 }  // namespace
 
-bool has_rings(const CaptureContext& context, const std::vector<proc::Mapping>& mappings) {
-  if (std::any_of(mappings.begin(), mappings.end(),
-                  [](const proc::Mapping& map) { return map.path == kRing; }))
-    return true;
-  const auto fds = context.process.descriptors();
-  return std::any_of(fds.begin(), fds.end(), [&](int fd) {
-    return context.process.link(fmt::format("fd/{}", fd)) == kRing;
-  });
+bool has_rings(const std::vector<proc::Mapping>& mappings, const std::vector<int>& descriptors) {
+  return !descriptors.empty() ||
+         std::any_of(mappings.begin(), mappings.end(),
+                     [](const proc::Mapping& map) { return map.path == kRing; });
 }
 
 void ask_ring_numbers(tracee::RemoteThread& thread, const tracee::Scratch& scratch, Tid tid,

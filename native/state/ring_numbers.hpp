@@ -21,7 +21,7 @@ struct RingNumber {
 };
 
 /// Whether the process has a ring, by its descriptors and mappings.
-bool has_rings(const CaptureContext& context, const std::vector<proc::Mapping>& mappings);
+bool has_rings(const std::vector<proc::Mapping>& mappings, const std::vector<int>& descriptors);
 
 /// Asks the thread; whose numbers they are is not known yet.
 void ask_ring_numbers(tracee::RemoteThread& thread, const tracee::Scratch& scratch, Tid tid,

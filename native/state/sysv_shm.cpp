@@ -39,7 +39,7 @@ std::optional<SysvSegment> look_at_segment(CaptureContext& context, const proc::
   // The kernel counts the mappings of all processes, parts of one attachment included.
   std::uint64_t own = 0;
   std::optional<Addr> first;
-  for (const auto& other : context.process.mappings()) {
+  for (const auto& other : context.mappings) {
     if (other.inode != mapping.inode || other.path != mapping.path) continue;
     if (!first) first = other.start;
     ++own;

@@ -61,4 +61,19 @@ void Memory::read_bulk(Addr from, std::span<std::byte> into) const {
   if (done < into.size()) read(from + done, into.subspan(done));
 }
 
+void Memory::read_bulk(std::span<const Range> ranges, std::span<std::byte> into) const {
+  std::vector<iovec> remote;
+  for (const Range& range : ranges)
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of the other process
+    remote.push_back({reinterpret_cast<void*>(range.start.value), range.size_bytes});
+  const iovec local{into.data(), into.size()};
+  if (remote.size() > 1 && ::process_vm_readv(pid_, &local, 1, remote.data(), remote.size(), 0) ==
+                               static_cast<ssize_t>(into.size()))
+    return;
+  for (const Range& range : ranges) {
+    read_bulk(range.start, into.first(range.size_bytes));
+    into = into.subspan(range.size_bytes);
+  }
+}
+
 }  // namespace ckpt::tracee

@@ -39,6 +39,12 @@ class Memory {
   /// The fast way for bulk data: process_vm_readv, which may be called from any thread of ours,
   /// falling back on /proc/PID/mem for what it may not read.
   void read_bulk(Addr from, std::span<std::byte> into) const;
+  /// Likewise for several ranges, one behind the other.
+  struct Range {
+    Addr start;
+    std::size_t size_bytes = 0;
+  };
+  void read_bulk(std::span<const Range> ranges, std::span<std::byte> into) const;
 
  private:
   Tid pid_;
