@@ -156,7 +156,9 @@ step_attack() {
   CKPT_ATTACK_TIMES=${CKPT_ATTACK_TIMES:-50} timeout -k 30 14400 "${pytest[@]}" -rP tests/attack
 }
 
-step_quick() { timeout -k 30 600 "${pytest[@]}" --ways 1 -m "not slow" tests/unit/python tests/integration; }
+step_quick() {
+  timeout -k 30 600 "${pytest[@]}" --ways 1 -m "not slow and not thorough" tests/unit/python tests/integration
+}
 
 step_pytest-user() {
   if [[ $(id -u) != 0 ]]; then

@@ -107,6 +107,7 @@ def test_restore(workshop: Workshop, name: str, way: Way) -> None:
         _goes_on(restart, name, running.nonce)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [n for n in INSIDE + PIPE if not _ends_by_itself(n)])
 def test_restore_of_a_restored_program(workshop: Workshop, name: str) -> None:
     """What sleeps after a restore is saved and restored again."""
@@ -125,6 +126,7 @@ def test_restore_of_a_restored_program(workshop: Workshop, name: str) -> None:
 INTERRUPTED_BY_A_STOP = {"sigwaitinfo", "sigtimedwait"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [name for name in INSIDE + PIPE if name not in INTERRUPTED_BY_A_STOP])
 def test_restore_after_an_earlier_stop(workshop: Workshop, name: str) -> None:
     """A debugger had stopped the program before, so that calls with a time-out go on as restart_syscall."""

@@ -67,6 +67,7 @@ def _commits(workshop: Workshop, image: Path, *options: str) -> list[str]:
     return notes(result)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("mode", MODES)
 def test_beside_the_original(workshop: Workshop, mode: str) -> None:
     original, database = _in_transaction(workshop, mode)
@@ -97,6 +98,7 @@ def test_in_a_sandbox(workshop: Workshop, mode: str) -> None:
     connection.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("mode", MODES)
 def test_after_the_original_has_committed(workshop: Workshop, mode: str) -> None:
     """Its files are not what they were; the restored program finds what it had."""

@@ -124,6 +124,7 @@ TAKEN = ("is taken", "another process uses", "this end of the connection is at")
 BY_NAME = {("fd_unix", "backlog"), ("fd_unix", "blocked_accept"), ("fd_inet", "blocked_accept"), ("fd_files", "inotify")}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("program", "subject"), [each for each in ALL if each not in BY_NAME])
 def test_beside_the_original(workshop: Workshop, program: str, subject: str) -> None:
     """What was restored does its work, and the process that was saved, which still runs, then finds all as it was."""

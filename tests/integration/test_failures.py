@@ -270,6 +270,7 @@ def test_32_bit_program(workshop: Workshop) -> None:
     passed(running.finish(), "x")
 
 
+@pytest.mark.thorough
 def test_between_vfork_and_exec(workshop: Workshop) -> None:
     """Neither the child nor the parent, who share memory and one of whom is held up in the kernel."""
     running = workshop.start([workshop.program("vfork_window")])

@@ -162,6 +162,7 @@ def test_at_an_instruction(
         kill_now(running.pid)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("variant", VARIANT)
 @pytest.mark.parametrize("call", CALLS)
 def test_below_a_handler(

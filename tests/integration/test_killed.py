@@ -13,6 +13,8 @@ from support import oracle
 from support.checkpoint import Workshop, passed
 from support.processes import let_go, state_of, wait_until
 
+pytestmark = pytest.mark.thorough
+
 # What changes the program or its threads, call by call; between two of them nothing does.
 CALLS = ("ptrace", "pwrite64", "tgkill")
 # How many of the moments are tried, evenly spread, if not all of them are.

@@ -59,6 +59,7 @@ def _only_expected_notes(found: list[str]) -> None:
 
 
 @needs_namespaces
+@pytest.mark.thorough
 def test_absolute_deadlines(workshop: Workshop) -> None:
     """By the machine's clocks they would lie a hundred days ahead."""
     original = start_ahead(workshop, "proc_clocks", "sleep")

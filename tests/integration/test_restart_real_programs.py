@@ -142,6 +142,7 @@ def test_sqlite_in_the_middle_of_a_query(workshop: Workshop) -> None:
         assert (result.status, result.output) == (0, output), f"{result}"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("tool", ["gawk", "bc"])
 def test_filter_on_a_file(workshop: Workshop, tool: str) -> None:
     """stdin is a regular file half read; the rest is read after the restore, from the file or, when the file has

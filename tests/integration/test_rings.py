@@ -71,6 +71,7 @@ def test_not_disturbed(workshop: Workshop, subject: str) -> None:
     passed(original.finish(), original.nonce)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("subject", [*RINGS, *CONTEXTS, "polled"])
 def test_saved_again(workshop: Workshop, subject: str) -> None:
     """What was restored is saved and restored like the original."""

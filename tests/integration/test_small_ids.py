@@ -41,6 +41,7 @@ echo over
 NUMBERS = [2, 4, 5, 6, 8, 11, 16, 64, 128, 129, 137, 202, 256, 265, 389, 393]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name", ["mutex", "mutex_timedlock", "mutex_pi", "rwlock", "cond", "cond_timedwait", "sem", "barrier", "join"]
 )

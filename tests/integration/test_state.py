@@ -353,6 +353,7 @@ def test_a_hundred_restores(workshop: Workshop) -> None:
         assert result.status == 0 and result.output == f"PASS {original.nonce}\n", f"restore {number}: {result}"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "arguments"), [("compute", ["3"]), ("churn", []), ("cpp_runtime", [])])
 def test_a_hundred_saves_do_not_disturb(workshop: Workshop, name: str, arguments: list[str]) -> None:
     original = workshop.start_program(name, *arguments)
