@@ -58,7 +58,8 @@ struct ScanQuery {
 
 std::vector<PageRun> scan(int fd, Addr start, Addr end, const ScanQuery& query) {
   std::vector<PageRun> runs;
-  std::array<PageRegion, 512> regions{};
+  // Not cleared: most mappings have few runs, and there may be tens of thousands of mappings.
+  std::array<PageRegion, 512> regions;  // NOLINT(cppcoreguidelines-pro-type-member-init)
   ScanArgument argument{};
   argument.size = sizeof argument;
   argument.vec = reinterpret_cast<std::uint64_t>(regions.data());
@@ -188,6 +189,15 @@ std::vector<PageRun> merge_runs(const std::vector<PageRun>& runs) {
       merged.push_back(run);
   }
   return merged;
+}
+
+std::vector<PageRun> clip_runs(const std::vector<PageRun>& runs, Addr start, Addr end) {
+  std::vector<PageRun> inside;
+  auto run = std::partition_point(runs.begin(), runs.end(),
+                                  [&](const PageRun& each) { return each.end <= start; });
+  for (; run != runs.end() && run->start < end; ++run)
+    inside.push_back({std::max(run->start, start), std::min(run->end, end)});
+  return inside;
 }
 
 std::vector<PageRun> subtract_runs(const std::vector<PageRun>& runs,

@@ -52,6 +52,9 @@ class Pagemap {
 /// Joins touching and overlapping runs; the input must be sorted by start.
 std::vector<PageRun> merge_runs(const std::vector<PageRun>& runs);
 
+/// What of `runs`, which are ascending and do not overlap, is in [start, end).
+std::vector<PageRun> clip_runs(const std::vector<PageRun>& runs, Addr start, Addr end);
+
 /// What of `runs` is not in `without`; both ascending and not overlapping, as is the result.
 std::vector<PageRun> subtract_runs(const std::vector<PageRun>& runs,
                                    const std::vector<PageRun>& without);

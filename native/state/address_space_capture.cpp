@@ -87,11 +87,13 @@ std::string range_text(const proc::Mapping& mapping) {
 
 class Examiner {
  public:
-  Examiner(CaptureContext& context, const ResidentPages& resident)
+  // `everything`: where all the mappings are. Guard pages are rare, and looked for once.
+  Examiner(CaptureContext& context, const ResidentPages& resident, proc::PageRun everything)
       : context_(context),
         resident_(resident),
         pagemap_fd_(context.process.open("pagemap", O_RDONLY)),
-        pagemap_(pagemap_fd_.get()) {}
+        pagemap_(pagemap_fd_.get()),
+        guards_(pagemap_.guard_runs(everything.start, everything.end)) {}
 
   Region examine(proc::Mapping mapping) {
     Region region;
@@ -140,7 +142,7 @@ class Examiner {
   void examine_pages(Region& region) {
     const proc::Mapping& map = region.mapping;
     region.stored = pagemap_.private_runs(map.start, map.end);
-    region.guards = pagemap_.guard_runs(map.start, map.end);
+    region.guards = proc::clip_runs(guards_, map.start, map.end);
     if (pagemap_.tells_guards()) return;
     // Linux 6.13 and 6.14: what is "in swap" and cannot be read is a guard page.
     std::vector<std::byte> byte(1);
@@ -155,7 +157,7 @@ class Examiner {
   // through this mapping.
   void examine_shared_guards(Region& region) {
     const proc::Mapping& map = region.mapping;
-    region.guards = pagemap_.guard_runs(map.start, map.end);
+    region.guards = proc::clip_runs(guards_, map.start, map.end);
     auto readable = proc::subtract_runs(region.stored, region.guards);
     if (readable == region.stored) return;
     region.stored = std::move(readable);
@@ -317,6 +319,7 @@ class Examiner {
   const ResidentPages& resident_;
   UniqueFd pagemap_fd_;
   proc::Pagemap pagemap_;
+  std::vector<proc::PageRun> guards_;
   std::map<std::string, std::optional<image::ObjectRef>> kept_;
 };
 
@@ -398,9 +401,12 @@ bool is_in_one_piece(const std::vector<const Region*>& group) {
 
 AddressSpace examine(CaptureContext& context, const ResidentPages& resident, Addr brk) {
   AddressSpace space;
-  Examiner examiner(context, resident);
-  for (auto& mapping : context.process.detailed_mappings()) {
-    if (mapping.path == "[vsyscall]") continue;
+  auto mappings = context.process.detailed_mappings();
+  std::erase_if(mappings, [](const auto& mapping) { return mapping.path == "[vsyscall]"; });
+  proc::PageRun everything;
+  if (!mappings.empty()) everything = {mappings.front().start, mappings.back().end};
+  Examiner examiner(context, resident, everything);
+  for (auto& mapping : mappings) {
     for (auto& part : visible_parts(context, std::move(mapping)))
       space.regions.push_back(examiner.examine(std::move(part)));
   }

@@ -51,6 +51,16 @@ TEST(SubtractRuns, LeavesWhatIsOutside) {
     EXPECT_EQ(subtract_runs(row.runs, row.without), row.expected);
 }
 
+TEST(Runs, ClippedToAPart) {
+  const std::vector<PageRun> runs = {{Addr{2}, Addr{4}}, {Addr{6}, Addr{9}}, {Addr{12}, Addr{13}}};
+  EXPECT_EQ(clip_runs(runs, Addr{0}, Addr{20}), runs);
+  EXPECT_EQ(clip_runs(runs, Addr{3}, Addr{7}),
+            (std::vector<PageRun>{{Addr{3}, Addr{4}}, {Addr{6}, Addr{7}}}));
+  EXPECT_EQ(clip_runs(runs, Addr{7}, Addr{8}), (std::vector<PageRun>{{Addr{7}, Addr{8}}}));
+  EXPECT_TRUE(clip_runs(runs, Addr{4}, Addr{6}).empty());
+  EXPECT_TRUE(clip_runs({}, Addr{0}, Addr{20}).empty());
+}
+
 class OwnPages : public ::testing::Test {
  protected:
   static constexpr std::size_t kPages = 16;
