@@ -17,14 +17,14 @@ namespace ckpt::state {
 
 namespace {
 
-struct Target {
+struct Sought {
   dev_t device = 0;
   ino_t inode = 0;
   std::string path;
 };
 
-std::vector<Target> present(const std::vector<std::string>& paths) {
-  std::vector<Target> targets;
+std::vector<Sought> present(const std::vector<std::string>& paths) {
+  std::vector<Sought> targets;
   for (const std::string& path : paths) {
     struct stat status {};
     if (::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode))
@@ -33,20 +33,22 @@ std::vector<Target> present(const std::vector<std::string>& paths) {
   return targets;
 }
 
-enum class Open { no, yes, unknown };
+enum class OpenForWriting { no, yes, unknown };
 
 // A read lease can be had of a file that nobody has open for writing or mapped from such a
 // descriptor (fcntl(2)), by its owner: the kernel tells in one call what a look at each process
 // would tell.
-Open open_for_writing(const Target& target) {
+OpenForWriting open_for_writing(const Sought& target) {
   const UniqueFd fd = open_quietly(target.path);
-  if (!fd) return errno == EBUSY ? Open::yes : Open::unknown;  // or who has a lease, has it open
+  if (!fd)
+    return errno == EBUSY ? OpenForWriting::yes
+                          : OpenForWriting::unknown;  // or who has a lease, has it open
   // The signal for a holder whose lease somebody wants would end us; this one is ignored.
-  if (::fcntl(fd.get(), F_SETSIG, SIGURG) != 0) return Open::unknown;
+  if (::fcntl(fd.get(), F_SETSIG, SIGURG) != 0) return OpenForWriting::unknown;
   if (::fcntl(fd.get(), F_SETLEASE, F_RDLCK) != 0)
-    return errno == EAGAIN ? Open::yes : Open::unknown;
+    return errno == EAGAIN ? OpenForWriting::yes : OpenForWriting::unknown;
   ::fcntl(fd.get(), F_SETLEASE, F_UNLCK);
-  return Open::no;
+  return OpenForWriting::no;
 }
 
 bool may_write(const proc::ProcessDir& process, int fd) {
@@ -57,23 +59,23 @@ bool may_write(const proc::ProcessDir& process, int fd) {
   }
 }
 
-const Target* writes_by_descriptor(const proc::ProcessDir& process,
-                                   const std::vector<Target>& targets) {
+const Sought* writes_by_descriptor(const proc::ProcessDir& process,
+                                   const std::vector<Sought>& targets) {
   for (const int fd : process.descriptors()) {
     struct stat status {};
     if (::stat(process.path(fmt::format("fd/{}", fd)).c_str(), &status) != 0) continue;
-    for (const Target& target : targets)
+    for (const Sought& target : targets)
       if (status.st_ino == target.inode && status.st_dev == target.device && may_write(process, fd))
         return &target;
   }
   return nullptr;
 }
 
-const Target* writes_by_mapping(const proc::ProcessDir& process,
-                                const std::vector<Target>& targets) {
+const Sought* writes_by_mapping(const proc::ProcessDir& process,
+                                const std::vector<Sought>& targets) {
   for (const auto& map : proc::parse_maps(process.read("maps"))) {
     if (!map.shared || !map.write || !map.has_object()) continue;
-    for (const Target& target : targets)
+    for (const Sought& target : targets)
       // Some file systems show another device here than stat(2) does.
       if (map.inode == target.inode &&
           (::makedev(map.dev_major, map.dev_minor) == target.device || map.path == target.path))
@@ -82,10 +84,10 @@ const Target* writes_by_mapping(const proc::ProcessDir& process,
   return nullptr;
 }
 
-std::optional<Writer> look_into(Tid pid, const std::vector<Target>& targets) {
+std::optional<Writer> look_into(Tid pid, const std::vector<Sought>& targets) {
   const proc::ProcessDir process(pid);
   try {
-    const Target* target = writes_by_descriptor(process, targets);
+    const Sought* target = writes_by_descriptor(process, targets);
     if (target == nullptr) target = writes_by_mapping(process, targets);
     if (target != nullptr) return Writer{pid, process.comm(pid), target->path};
   } catch (const Error&) {
@@ -118,12 +120,12 @@ bool still_runs(const Identity& process) {
 std::optional<Writer> find_writer(const std::vector<std::string>& paths,
                                   const std::set<Tid>& ignored) {
   const auto targets = present(paths);
-  const Target* known = nullptr;  // to be written to, by whomever
+  const Sought* known = nullptr;  // to be written to, by whomever
   bool doubtful = false;
-  for (const Target& target : targets) {
-    const Open open = open_for_writing(target);
-    if (open == Open::yes && known == nullptr) known = &target;
-    if (open != Open::no) doubtful = true;
+  for (const Sought& target : targets) {
+    const OpenForWriting open = open_for_writing(target);
+    if (open == OpenForWriting::yes && known == nullptr) known = &target;
+    if (open != OpenForWriting::no) doubtful = true;
   }
   if (!doubtful) return std::nullopt;
   bool has_ignored = false;
