@@ -129,10 +129,14 @@ inline state::DescriptorTable sample_descriptors() {
   state::Description timer;
   timer.kind = state::DescriptionKind::timerfd;
   timer.details = state::TimerFd{1, 0, 2, {1, 5}, {2, 0}, {0, 0}};
+  state::Description removed;
+  removed.kind = state::DescriptionKind::removed_directory;
+  removed.path = "/srv (deleted)";
+  removed.details = state::RemovedDirectory{2049, 11, 0750};
   file.locks = {{state::FileLock::Kind::posix, true, 5, 10}};
-  table.descriptions = {terminal, file, pipe, event, watched, inotify, connection, timer};
-  table.descriptors = {{0, false, 0}, {1, false, 0}, {3, true, 1},  {5, false, 2}, {6, false, 3},
-                       {7, false, 4}, {8, true, 5},  {9, false, 6}, {10, false, 7}};
+  table.descriptions = {terminal, file, pipe, event, watched, inotify, connection, timer, removed};
+  table.descriptors = {{0, false, 0}, {1, false, 0}, {3, true, 1},  {5, false, 2},  {6, false, 3},
+                       {7, false, 4}, {8, true, 5},  {9, false, 6}, {10, false, 7}, {11, false, 8}};
   return table;
 }
 
@@ -140,7 +144,8 @@ inline image::Json sample_record() {
   using image::Json;
   state::ProcessState process;
   process.pid = 4242;
-  process.directory = "/srv";
+  process.directory = "/srv (deleted)";
+  process.removed_directory = state::RemovedDirectory{2049, 11, 0750};
   process.root = "/";
   process.limits.assign(16, {1024, 4096});
   const std::vector<state::EndedChild> children = {{77, 78, 77, CLD_EXITED, 3, SIGCHLD, 0},
