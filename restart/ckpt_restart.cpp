@@ -23,6 +23,7 @@
 #include "arguments.hpp"
 #include "base/error.hpp"
 #include "base/io.hpp"
+#include "base/option.hpp"
 #include "base/similar.hpp"
 #include "snapshot/restore.hpp"
 #include "snapshot/snapshot.hpp"
@@ -402,7 +403,9 @@ int main(int argc, char** argv) {
       if (!streams.at(i).empty()) options.restore.streams[static_cast<int>(i)] = streams.at(i);
     if (options.park && (options.report_fd < 0 || options.control_fd < 0))
       ckpt::fail(ckpt::ErrorKind::usage, "--park needs --report-fd and --control-fd");
-    return options.park ? run_parked(options) : run_alone(options);
+    if (options.park) return run_parked(options);  // for GDB
+    ckpt::use_two_dashes();
+    return run_alone(options);
   } catch (const std::exception& error) {
     fmt::print(stderr, "ckpt-restart: {}\n", ckpt::printable(error.what()));
     return kFailed;

@@ -6,6 +6,7 @@
 
 #include "base/error.hpp"
 #include "base/fault.hpp"
+#include "base/option.hpp"
 #include "proc/process_dir.hpp"
 #include "snapshot/transplant.hpp"
 #include "state/creation.hpp"
@@ -40,7 +41,8 @@ bool may_choose_ids() {
 void check_ids(IdMode ids) {
   if (ids == IdMode::saved && !may_choose_ids())
     fail(ErrorKind::refused,
-         "the saved ids need the capability CAP_CHECKPOINT_RESTORE (or root): use -ids auto");
+         "the saved ids need the capability CAP_CHECKPOINT_RESTORE (or root): use {}",
+         option("ids auto"));
 }
 
 Transplanted transplant(const Snapshot& snapshot, state::FileSource& files,
@@ -52,8 +54,10 @@ Transplanted transplant(const Snapshot& snapshot, state::FileSource& files,
       return transplant_with_pages(snapshot, files, options, true);
     } catch (const state::IdRefused& error) {
       if (options.ids == IdMode::saved && error.error_number() == EEXIST)
-        throw Error(ErrorKind::refused,
-                    fmt::format("{}: another process has it: use -ids auto", error.what()), EEXIST);
+        throw Error(
+            ErrorKind::refused,
+            fmt::format("{}: another process has it: use {}", error.what(), option("ids auto")),
+            EEXIST);
       if (options.ids == IdMode::saved) throw;
     }
   }

@@ -12,6 +12,7 @@
 
 #include "base/error.hpp"
 #include "base/io.hpp"
+#include "base/option.hpp"
 #include "proc/text.hpp"
 #include "state/namespaces.hpp"
 
@@ -82,7 +83,9 @@ void enter_time_namespace(const ClockState& saved) {
   // restore finds those of the first.
   static const Offsets ours = read_offsets();
   if (::unshare(kNewTime) != 0)
-    throw_errno("clocks: make a time namespace, as -clock keep needs (use -clock real)", errno);
+    throw_errno(fmt::format("clocks: make a time namespace, as {} needs (use {})",
+                            option("clock keep"), option("clock real")),
+                errno);
   const timespec monotonic = sum(ours.monotonic, difference(saved.monotonic, now(CLOCK_MONOTONIC)));
   const timespec boottime = sum(ours.boottime, difference(saved.boottime, now(CLOCK_BOOTTIME)));
   write_setting(kOffsets, fmt::format("monotonic {} {}\nboottime {} {}\n", monotonic.tv_sec,
@@ -102,8 +105,8 @@ void tell_of_jump(const ClockState& saved, bool asked_for, std::vector<std::stri
     notes.push_back(fmt::format(
         "THE MACHINE WAS BOOTED SINCE, OR IS ANOTHER ONE: CLOCK_MONOTONIC is {} behind what the "
         "program saw last, and what waits for a point in time on it waits that much longer: "
-        "-clock keep has it go on",
-        span_text(-ahead.tv_sec)));
+        "{} has it go on",
+        span_text(-ahead.tv_sec), option("clock keep")));
   else if (asked_for)
     notes.push_back(fmt::format("the program's CLOCK_MONOTONIC and CLOCK_BOOTTIME jump {} ahead",
                                 span_text(ahead.tv_sec)));
@@ -145,16 +148,17 @@ void check_clocks(ClockMode mode) {
   if (mode != ClockMode::keep) return;
   if (::access(kOffsets, F_OK) != 0)
     fail(ErrorKind::unsupported,
-         "-clock keep needs time namespaces, which this kernel does not have: use -clock real");
+         "{} needs time namespaces, which this kernel does not have: use {}", option("clock keep"),
+         option("clock real"));
   if (is_zero_setting("/proc/sys/user/max_time_namespaces"))
     fail(ErrorKind::refused,
-         "-clock keep needs a time namespace, and user.max_time_namespaces allows none: use "
-         "-clock real");
+         "{} needs a time namespace, and user.max_time_namespaces allows none: use {}",
+         option("clock keep"), option("clock real"));
   if (is_privileged()) return;
   if (!may_have_user_namespace())
     fail(ErrorKind::refused,
-         "-clock keep needs a user namespace, which this system does not allow an ordinary user: "
-         "use -clock real");
+         "{} needs a user namespace, which this system does not allow an ordinary user: use {}",
+         option("clock keep"), option("clock real"));
 }
 
 void enter_clocks(const std::optional<ClockState>& saved, ClockMode mode,
@@ -173,7 +177,8 @@ void enter_clocks(const std::optional<ClockState>& saved, ClockMode mode,
     return;
   }
   if (!is_privileged()) {
-    enter_user_namespace("clocks: make a user namespace, as -clock keep needs (use -clock real)");
+    enter_user_namespace(fmt::format("clocks: make a user namespace, as {} needs (use {})",
+                                     option("clock keep"), option("clock real")));
     notes.emplace_back(
         "to keep its clocks the program runs in a user namespace: files of other users look as if "
         "they belonged to nobody");

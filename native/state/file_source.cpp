@@ -11,6 +11,7 @@
 
 #include "base/error.hpp"
 #include "base/io.hpp"
+#include "base/option.hpp"
 #include "state/huge_pages.hpp"
 #include "state/sandbox.hpp"
 
@@ -110,13 +111,13 @@ bool FileSource::decide(const KeptFile& file, Use use) {
   const Found found = look(file, use == Use::data);
   if (mode == FilesMode::real) {
     if (found == Found::missing || found == Found::unreadable)
-      fail(ErrorKind::files, "{} {}: give another with -file {}=NEW, or use -files auto", file.path,
-           found_text(found), file.path);
+      fail(ErrorKind::files, "{} {}: give another with {}=NEW, or use {}", file.path,
+           found_text(found), option("file " + file.path), option("files auto"));
     return false;
   }
   if (mode == FilesMode::strict && found != Found::same)
-    fail(ErrorKind::files, "{} {} since the snapshot, and -files strict was asked for", file.path,
-         found_text(found));
+    fail(ErrorKind::files, "{} {} since the snapshot, and {} was asked for", file.path,
+         found_text(found), option("files strict"));
   const bool apart = together && together_ != Together::real;
   if (mode != FilesMode::private_copies && found == Found::same && !apart) return false;
   // What is as it was can be copied from the file itself.
@@ -126,8 +127,8 @@ bool FileSource::decide(const KeptFile& file, Use use) {
            found_text(found));
     fail(ErrorKind::files,
          "{} {} since the snapshot, and its content was not kept (see set ckpt file-limit): "
-         "put the file back, or use -files real",
-         file.path, found_text(found));
+         "put the file back, or use {}",
+         file.path, found_text(found), option("files real"));
   }
   if (together && together_ == Together::sandbox) return false;
   if (use == Use::data) note_private_copy(file, found);
@@ -169,14 +170,14 @@ void FileSource::decide_together(const Written& written, const Neighbours& neigh
     written_.emplace(key(*file), file);
     if (!has_neighbours_) continue;
     if (mode == FilesMode::strict)
-      fail(ErrorKind::files, "{} would be written to, and -files strict was asked for, but {}",
-           file->path, neighbours.text());
+      fail(ErrorKind::files, "{} would be written to, and {} was asked for, but {}", file->path,
+           option("files strict"), neighbours.text());
     // A store into a mapping need not have changed the times of the file yet.
     if (mapped && !file->object)
       fail(ErrorKind::files,
            "{}: {}, and a copy of what the file was cannot be made, since its content was not kept "
-           "(see set ckpt file-limit): use -files real",
-           file->path, neighbours.text());
+           "(see set ckpt file-limit): use {}",
+           file->path, neighbours.text(), option("files real"));
   }
   if (mode == FilesMode::strict) return;
   reason_ = neighbours.text();
@@ -252,10 +253,10 @@ void FileSource::enter_sandbox() {
     return;
   }
   for (const auto& [name, file] : written_) put_as_saved(*file);
-  note(fmt::format(
-      "{}: the program gets its files as they were, in a sandbox over {} (-files real: the "
-      "files themselves)",
-      reason_, in_few_words(covered_)));
+  note(
+      fmt::format("{}: the program gets its files as they were, in a sandbox over {} ({}: the "
+                  "files themselves)",
+                  reason_, in_few_words(covered_), option("files real")));
 }
 
 // Over the file as it is now, which may be what it was: then it stays, unless somebody might go on

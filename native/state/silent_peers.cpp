@@ -13,12 +13,15 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/option.hpp"
 
 namespace ckpt::state {
 
 namespace {
 
-constexpr const char* kHolding = "hold the other ends of pipes and connections (-peers silent)";
+std::string holding() {
+  return fmt::format("hold the other ends of pipes and connections ({})", option("peers silent"));
+}
 
 sigset_t only_children() {
   sigset_t set;
@@ -45,26 +48,27 @@ void SilentPeers::prepare() {
   epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
   const sigset_t children = only_children();
   children_.reset(::signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!epoll_ || !children_) throw_errno(kHolding, errno);
+  if (!epoll_ || !children_) throw_errno(holding(), errno);
   watch(children_.get(), EPOLLIN, EPOLL_CTL_ADD);
 }
 
 UniqueFd SilentPeers::take(Tid pid, int fd) {
   const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   UniqueFd taken(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), fd, 0)));
-  if (!taken) throw_errno(kHolding, errno);
+  if (!taken) throw_errno(holding(), errno);
   return taken;
 }
 
 std::string SilentPeers::note() {
-  return "its other end is silent (-peers silent): nothing arrives, what is written is discarded";
+  return fmt::format("its other end is silent ({}): nothing arrives, what is written is discarded",
+                     option("peers silent"));
 }
 
 void SilentPeers::watch(int fd, std::uint32_t events, int operation) const {
   epoll_event event{};
   event.events = events;
   event.data.fd = fd;
-  if (::epoll_ctl(epoll_.get(), operation, fd, &event) != 0) throw_errno(kHolding, errno);
+  if (::epoll_ctl(epoll_.get(), operation, fd, &event) != 0) throw_errno(holding(), errno);
 }
 
 Tid SilentPeers::wait_child(Tid pid, int* status, int options) {

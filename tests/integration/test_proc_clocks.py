@@ -99,7 +99,7 @@ def test_clock_behind_is_said_loudly(workshop: Workshop, options: list[str]) -> 
     result = restart.finish()
     passed(result, original.nonce)
     (line,) = notes(result)
-    assert re.match(r"THE MACHINE WAS BOOTED .* CLOCK_MONOTONIC is 115 days behind .* -clock keep", line), line
+    assert re.match(r"THE MACHINE WAS BOOTED .* CLOCK_MONOTONIC is 115 days behind .* --clock keep", line), line
     assert re.search(r"^MONOTONIC -99999\d\d$", result.output, re.M), result.output
 
 
@@ -152,7 +152,7 @@ def test_keep_where_there_are_no_time_namespaces(workshop: Workshop) -> None:
     inside = ["unshare", "--user", "--map-root-user", "sh", "-c", none, "sh"]
     refused = workshop.start([*inside, *workshop.restart_command(saved.image, "--clock", "keep")]).finish()
     assert refused.status == 125 and not refused.output, f"{refused}"
-    assert re.fullmatch(r"ckpt-restart: .*max_time_namespaces allows none: use -clock real\n", refused.errors), refused
+    assert re.fullmatch(r"ckpt-restart: .*max_time_namespaces allows none: use --clock real\n", refused.errors), refused
     # By default it is done without.
     restart = workshop.start([*inside, *workshop.restart_command(saved.image)])
     for running in (original, restart):
