@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from . import oracle
 from .processes import Result, Running, as_root, children_of, describe_family, exists, read_text, threads_of, wait_until
+from .system_v import remove_objects_last_used_by
 
 VARIANTS = ("", ".nopie", ".static")
 
@@ -188,14 +189,18 @@ class Workshop:
         return lines[0]
 
     def close(self) -> None:
-        """End all that still runs."""
+        """End all that still runs, and remove what only the ended ones used."""
+        pids = set()
         for running in reversed(self._running):
-            for child in children_of(running.pid) if running.poll() is None else []:
+            children = children_of(running.pid) if running.poll() is None else []
+            pids.update([running.pid, *children])
+            for child in children:
                 try:
                     os.kill(child, 9)
                 except ProcessLookupError:
                     pass
             running.kill()
+        remove_objects_last_used_by(pids)
 
 
 def is_restart(pid: int) -> bool:
