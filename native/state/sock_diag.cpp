@@ -2,6 +2,7 @@
 
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
+#include <linux/packet_diag.h>
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
 #include <netinet/in.h>
@@ -29,6 +30,15 @@ template <typename Request>
 struct Question {
   nlmsghdr head{};
   Request request{};
+};
+
+constexpr std::uint16_t kProtocolAttribute = 3;  // INET_DIAG_REQ_PROTOCOL, since Linux 5.9
+
+// A protocol's number may have more than eight bits, which an attribute has room for.
+struct InetRequest {
+  inet_diag_req_v2 request{};
+  nlattr head{sizeof(nlattr) + sizeof(std::uint32_t), kProtocolAttribute};
+  std::uint32_t number = 0;
 };
 
 class Netlink {
@@ -156,33 +166,71 @@ std::optional<LocalSocketInfo> LocalSockets::find(std::uint64_t inode) {
   return found;
 }
 
-std::uint8_t UdpSockets::shutdown(std::uint64_t inode) {
-  const auto take_one = [this](const char* at, const char* end) {
+std::optional<InetSocketInfo> InetSockets::find(int protocol, std::uint64_t inode) {
+  const auto [known, is_new] = known_.try_emplace(protocol);
+  auto& sockets = known->second;
+  const auto take_one = [&](const char* at, const char* end) {
     inet_diag_msg message{};
     if (end - at < static_cast<std::ptrdiff_t>(sizeof message)) return;
     std::memcpy(&message, at, sizeof message);
+    InetSocketInfo info{message.idiag_state, 0};
     each_attribute(at + NLMSG_ALIGN(sizeof message), end,
                    [&](std::uint16_t type, const char* data, std::size_t bytes) {
                      if (type == INET_DIAG_SHUTDOWN && bytes == 1)
-                       known_->insert_or_assign(message.idiag_inode,
-                                                static_cast<std::uint8_t>(*data));
+                       info.shutdown = static_cast<std::uint8_t>(*data);
                    });
+    sockets.insert_or_assign(message.idiag_inode, info);
   };
-  if (!known_) {
-    known_.emplace();
-    for (const int family : {AF_INET, AF_INET6}) {
-      Netlink netlink;
-      inet_diag_req_v2 request{};
-      request.sdiag_family = static_cast<std::uint8_t>(family);
-      request.sdiag_protocol = IPPROTO_UDP;
-      request.idiag_states = ~0U;
-      if (!netlink.ask(request, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP)) continue;
-      while (netlink.answer(take_one)) {
-      }
+  for (const int family : {AF_INET, AF_INET6}) {
+    if (!is_new) break;
+    Netlink netlink;
+    InetRequest request;
+    request.request.sdiag_family = static_cast<std::uint8_t>(family);
+    request.request.sdiag_protocol = static_cast<std::uint8_t>(protocol);
+    request.request.idiag_states = ~0U;
+    request.number = static_cast<std::uint32_t>(protocol);
+    if (!netlink.ask(request, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP)) continue;
+    while (netlink.answer(take_one)) {
     }
   }
-  const auto found = known_->find(static_cast<std::uint32_t>(inode));
-  return found == known_->end() ? std::uint8_t{0} : found->second;
+  const auto found = sockets.find(static_cast<std::uint32_t>(inode));
+  if (found == sockets.end()) return std::nullopt;
+  return found->second;
+}
+
+std::optional<PacketSocketInfo> find_packet_socket(std::uint64_t inode) {
+  Netlink netlink;
+  packet_diag_req request{};
+  request.sdiag_family = AF_PACKET;
+  request.pdiag_show = PACKET_SHOW_INFO | PACKET_SHOW_MCLIST | PACKET_SHOW_RING_CFG;
+  std::optional<PacketSocketInfo> found;
+  if (!netlink.ask(request, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP)) return found;
+  const auto take_one = [&](const char* at, const char* end) {
+    packet_diag_msg message{};
+    if (end - at < static_cast<std::ptrdiff_t>(sizeof message)) return;
+    std::memcpy(&message, at, sizeof message);
+    if (message.pdiag_ino != static_cast<std::uint32_t>(inode)) return;
+    PacketSocketInfo info;
+    info.protocol = message.pdiag_num;
+    each_attribute(
+        at + NLMSG_ALIGN(sizeof message), end,
+        [&](std::uint16_t type, const char* data, std::size_t bytes) {
+          if (type == PACKET_DIAG_RX_RING || type == PACKET_DIAG_TX_RING) info.has_ring = true;
+          packet_diag_mclist one{};
+          for (; type == PACKET_DIAG_MCLIST && bytes >= sizeof one;
+               bytes -= sizeof one, data += sizeof one) {
+            std::memcpy(&one, data, sizeof one);
+            const auto length = std::min<std::size_t>(one.pdmc_alen, sizeof one.pdmc_addr);
+            info.memberships.push_back({static_cast<int>(one.pdmc_index),
+                                        one.pdmc_type,
+                                        {reinterpret_cast<const char*>(one.pdmc_addr), length}});
+          }
+        });
+    found = std::move(info);
+  };
+  while (netlink.answer(take_one)) {
+  }
+  return found;
 }
 
 void forget_closed_connections(const std::string& address) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -30,16 +31,37 @@ class LocalSockets {
   std::unordered_map<std::uint32_t, LocalSocketInfo> known_;
 };
 
-/// UDP sockets of our own network namespace that have a port, as they are when the first is asked
-/// for.
-class UdpSockets {
+/// A socket of IPv4 or IPv6.
+struct InetSocketInfo {
+  std::uint8_t state = 0;     // TCP_*
+  std::uint8_t shutdown = 0;  // as LocalSocketInfo::shutdown
+};
+
+/// Those of our own network namespace that have a port, as they are when the first one of their
+/// protocol is asked for.
+class InetSockets {
  public:
-  /// As LocalSocketInfo::shutdown; 0 for one that the kernel does not tell of.
-  std::uint8_t shutdown(std::uint64_t inode);
+  /// Nothing for one that the kernel does not tell of. `protocol`: IPPROTO_UDP and the like.
+  std::optional<InetSocketInfo> find(int protocol, std::uint64_t inode);
 
  private:
-  std::optional<std::unordered_map<std::uint32_t, std::uint8_t>> known_;
+  std::map<int, std::unordered_map<std::uint32_t, InetSocketInfo>> known_;
 };
+
+/// A packet socket of our own network namespace.
+struct PacketSocketInfo {
+  struct Membership {
+    int interface = 0;  // its index
+    std::uint16_t type = 0;
+    std::string address;
+  };
+  std::uint16_t protocol = 0;  // in the machine's order
+  bool has_ring = false;
+  std::vector<Membership> memberships;
+};
+
+/// Nothing where the kernel was built without it (CONFIG_PACKET_DIAG).
+std::optional<PacketSocketInfo> find_packet_socket(std::uint64_t inode);
 
 /// Ends what the kernel still remembers of connections that have been closed (TIME_WAIT) from this
 /// local address, so that the port is free at once. Needs CAP_NET_ADMIN; nothing happens without.

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <linux/filter.h>
+#include <linux/if_packet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
@@ -40,6 +41,12 @@ constexpr int kLocalPortRange = 51;
 constexpr int kMulticastAll6 = 29;
 constexpr int kReceiveErrorRfc4884 = 31;
 constexpr int kTransmitDelay = 37;
+// <linux/udp.h>, <linux/icmp.h>, <linux/icmpv6.h>, <linux/if_packet.h>.
+constexpr int kSendCoverage = 10;
+constexpr int kReceiveCoverage = 11;
+constexpr int kIcmpFilter = 1;
+constexpr int kIcmp6Filter = 1;
+constexpr int kVnetHeaderSize = 24;
 
 // What a program sets and the kernel tells again in the same form. Buffer sizes are told doubled.
 // The order is that of setting: a type of service has a priority of its own, sizes lock themselves.
@@ -160,6 +167,24 @@ constexpr std::array kOptions = {
     OptionName{IPPROTO_UDP, UDP_NO_CHECK6_RX},
     OptionName{IPPROTO_UDP, UDP_SEGMENT},
     OptionName{IPPROTO_UDP, UDP_GRO},
+    OptionName{IPPROTO_UDPLITE, kSendCoverage},
+    OptionName{IPPROTO_UDPLITE, kReceiveCoverage},
+    OptionName{IPPROTO_IP, IP_HDRINCL},
+    OptionName{SOL_RAW, kIcmpFilter},
+    OptionName{IPPROTO_IPV6, IPV6_CHECKSUM},
+    OptionName{IPPROTO_ICMPV6, kIcmp6Filter},
+    OptionName{SOL_PACKET, PACKET_VERSION},
+    OptionName{SOL_PACKET, PACKET_RESERVE},
+    OptionName{SOL_PACKET, PACKET_AUXDATA},
+    OptionName{SOL_PACKET, PACKET_ORIGDEV},
+    OptionName{SOL_PACKET, PACKET_LOSS},
+    OptionName{SOL_PACKET, PACKET_VNET_HDR},
+    OptionName{SOL_PACKET, kVnetHeaderSize},
+    OptionName{SOL_PACKET, PACKET_TIMESTAMP},
+    OptionName{SOL_PACKET, PACKET_TX_HAS_OFF},
+    OptionName{SOL_PACKET, PACKET_QDISC_BYPASS},
+    OptionName{SOL_PACKET, PACKET_IGNORE_OUTGOING},
+    OptionName{SOL_PACKET, PACKET_FANOUT},
     OptionName{SOL_SOCKET, SO_ATTACH_FILTER},
     OptionName{SOL_SOCKET, SO_LOCK_FILTER},
 };
@@ -170,6 +195,10 @@ bool fits(const OptionName& option, const SocketKind& kind) {
     case SOL_SOCKET: return true;
     case IPPROTO_IP: return inet;
     case IPPROTO_IPV6: return kind.domain == AF_INET6;
+    case SOL_PACKET: return kind.domain == AF_PACKET;
+    case SOL_RAW: return kind.domain == AF_INET && kind.type == SOCK_RAW;
+    case IPPROTO_TCP:
+      return inet && (kind.protocol == IPPROTO_TCP || kind.protocol == IPPROTO_MPTCP);
     default: return inet && kind.protocol == option.level;
   }
 }
@@ -264,6 +293,7 @@ bool is_late(const SocketOption& option) {
   if (option.level == SOL_SOCKET)
     return std::find(kLate.begin(), kLate.end(), option.name) != kLate.end();
   return (option.level == IPPROTO_TCP && option.name == TCP_CORK) ||
+         (option.level == SOL_PACKET && option.name == PACKET_FANOUT) ||
          (option.level == IPPROTO_UDP && option.name == UDP_CORK);
 }
 
@@ -326,7 +356,7 @@ std::vector<SocketOption> changed_options(const proc::ProcessDir& process, int o
   for (const OptionName& option : kOptions) {
     if (!fits(option, kind)) continue;
     if (option.name == MCAST_MSFILTER && option.level != SOL_SOCKET) {
-      if (kind.protocol != IPPROTO_TCP) add_memberships(process, own, option.level, options);
+      if (kind.type != SOCK_STREAM) add_memberships(process, own, option.level, options);
       continue;
     }
     if (option.level == SOL_SOCKET && option.name == SO_ATTACH_FILTER) {

@@ -130,10 +130,30 @@ bool is_local_name_in_use(const std::string& name) {
   return table && (*table).find(" " + name + "\n") != std::string::npos;
 }
 
-std::string_view family_name(const Socket& socket) {
+namespace {
+
+bool is_inet(const Socket& socket) { return socket.domain == AF_INET || socket.domain == AF_INET6; }
+
+}  // namespace
+
+bool is_tcp(const Socket& socket) {
+  return is_inet(socket) && (socket.protocol == IPPROTO_TCP || socket.protocol == IPPROTO_MPTCP);
+}
+
+bool sees_packets(const Socket& socket) {
+  return socket.domain == AF_PACKET ||
+         (is_inet(socket) && (socket.type == SOCK_RAW || socket.protocol == IPPROTO_ICMP ||
+                              socket.protocol == IPPROTO_ICMPV6));
+}
+
+std::string family_name(const Socket& socket) {
   if (socket.domain == AF_UNIX) return "local socket";
   if (socket.domain == AF_NETLINK) return "netlink socket";
-  return socket.protocol == IPPROTO_TCP ? "TCP socket" : "UDP socket";
+  if (is_inet(socket) && socket.type == SOCK_STREAM && socket.protocol == IPPROTO_TCP)
+    return "TCP socket";
+  if (is_inet(socket) && socket.type == SOCK_DGRAM && socket.protocol == IPPROTO_UDP)
+    return "UDP socket";
+  return kind_for_people(socket.domain, socket.type, socket.protocol);
 }
 
 std::string kind_for_people(int domain, int type, int protocol) {
@@ -188,6 +208,7 @@ Json socket_to_json(const Socket& socket) {
           {"type", socket.type},
           {"protocol", socket.protocol},
           {"role", role},
+          {"interface", image::pack_bytes(socket.interface.data(), socket.interface.size())},
           {"name", bytes_to_json(socket.name)},
           {"peer_name", bytes_to_json(socket.peer_name)},
           {"address", address_text(socket.name)},
@@ -198,6 +219,8 @@ Json socket_to_json(const Socket& socket) {
           {"no_sending", socket.no_sending},
           {"ended", socket.ended},
           {"broken", socket.broken},
+          {"over", socket.over},
+          {"error", socket.error},
           {"path_mode", socket.path_mode},
           {"options", std::move(options)},
           {"queue", std::move(queue)}};
@@ -214,6 +237,7 @@ Socket socket_from_json(const Json& json) {
                                    [&](const auto& entry) { return entry.second == role; });
   if (known == kRoles.end()) image::damaged("the role of a socket");
   socket.role = known->first;
+  if (json.contains("interface")) socket.interface = image::unpack_string(json.at("interface"));
   socket.name = address_from_json(json.at("name"));
   socket.peer_name = address_from_json(json.at("peer_name"));
   socket.peer = json.at("peer");
@@ -222,6 +246,8 @@ Socket socket_from_json(const Json& json) {
   socket.no_sending = json.at("no_sending");
   socket.ended = json.at("ended");
   socket.broken = json.value("broken", false);
+  socket.over = json.value("over", false);
+  socket.error = json.value("error", 0);
   socket.path_mode = json.at("path_mode");
   for (const Json& item : json.at("options")) {
     SocketOption option{item.at("level"), item.at("name"), image::unpack_string(item.at("value"))};

@@ -22,6 +22,7 @@
 #include "state/silent_peers.hpp"
 #include "state/sock_diag.hpp"
 #include "state/socket_options.hpp"
+#include "state/socket_queue.hpp"
 #include "tracee/remote_calls.hpp"
 
 namespace ckpt::state {
@@ -34,20 +35,14 @@ enum class SocketRole {
   dead,       // connected to somebody else, or no longer at all
 };
 
-/// What waits to be received.
-struct SocketMessage {
-  std::string bytes;
-  std::string from;                      // address of the sender, if it has one
-  std::vector<std::size_t> descriptors;  // passed along (SCM_RIGHTS): descriptions
-};
-
 struct Socket {
   std::uint64_t id = 0;  // inode: names it among the sockets of the program
   int domain = 0;
   int type = 0;
   int protocol = 0;
   SocketRole role = SocketRole::plain;
-  std::string name;  // addresses as the kernel gives them (struct sockaddr_*); empty: none
+  std::string interface;  // of a packet socket that has one
+  std::string name;       // addresses as the kernel gives them (struct sockaddr_*); empty: none
   std::string peer_name;
   std::uint64_t peer = 0;  // connected: the other end; waiting: the listening socket
   int backlog = 0;
@@ -55,6 +50,8 @@ struct Socket {
   bool no_sending = false;
   bool ended = false;      // dead: the far end has closed in good order, rather than been cut off
   bool broken = false;     // dead: its end was inside, but what was on its way could not be read
+  bool over = false;       // dead: the connection was closed both ways, or ended by an error
+  int error = 0;           // over: the program has not been told yet of this one (errno)
   unsigned path_mode = 0;  // of a named local socket's file
   std::vector<SocketOption> options;
   std::vector<SocketMessage> queue;
@@ -65,16 +62,15 @@ struct Socket {
   std::string unsent;
   std::size_t unsent_bytes = 0;
   std::vector<std::string> missing;  // what of it does not come back
+  std::string upper_layer;           // of TCP, such as "tls"
+  bool hidden = false;               // messages wait behind an error that is to be read first
   bool has_sent = false;             // known at a save; what has been received may be counted, too
 };
-
-/// Describes a descriptor that was passed along with a message; takes it over.
-using DescribePassed = std::function<std::size_t(UniqueFd)>;
 
 /// What the kernel is asked once for all sockets of a process.
 struct SocketAnswers {
   LocalSockets local;
-  UdpSockets udp;
+  InetSockets inet;
   NewSockets fresh;
 };
 
@@ -115,11 +111,15 @@ class Senders {
   std::map<std::string, const Socket*> by_name_;
   std::map<std::string, const Socket*> everywhere_;
 };
+/// Whether it is one of TCP or MPTCP, which behave alike.
+bool is_tcp(const Socket& socket);
+/// Whether it gets packets as they are on the network: a raw, ping or packet socket.
+bool sees_packets(const Socket& socket);
 /// Whether a local socket has this name, as address_text() gives it.
 bool is_local_name_in_use(const std::string& name);
 /// What a user calls one: "TCP socket".
-std::string_view family_name(const Socket& socket);
-/// What a user calls a socket of a kind that does not come back: "packet socket".
+std::string family_name(const Socket& socket);
+/// What a user calls a socket of a rarer kind: "packet socket".
 std::string kind_for_people(int domain, int type, int protocol);
 
 /// Makes all sockets of a program in the process being restored.
@@ -153,6 +153,7 @@ class SocketMaker {
     int fd = -1;
     int far_end = -1;  // of a dead one, open until its queue is filled
     std::string name;  // the one it really has got
+    bool is_stand_in = false;
   };
 
   void make_listening(Made& made);
@@ -162,12 +163,15 @@ class SocketMaker {
   void make_waiting(Made& made);
   void make_plain(Made& made);
   void make_dead(Made& made);
+  std::string seen_from(const Made& made, const std::string& address);
+  void await_error(int fd);
   void leave_far_end(Made& made);
   [[nodiscard]] bool becomes_silent(const Socket& socket) const;
   void find_taken();
-  int create(const Socket& socket);
+  int create(Made& made);
   bool bind(Made& made, int fd, const std::string& address, bool must);
   bool bind_name(Made& made, int fd, const std::string& address, bool must);
+  void bind_packet(Made& made, int fd);
   bool bind_path(Made& made, int fd, const std::string& address);
   std::int64_t connect(int fd, const std::string& address);
   int accept(int fd);
@@ -176,6 +180,7 @@ class SocketMaker {
   [[nodiscard]] int find_sender(const Made& receiver, const SocketMessage& message) const;
   int make_sender(const Made& receiver, const std::string& name);
   std::int64_t bind_sender(int fd, const std::string& name);
+  void empty_queue(int fd);
   void fill_datagrams(Made& made, const std::function<int(std::size_t)>& number_of);
   void send(int from, const SocketMessage& message, const std::string& to,
             const std::function<int(std::size_t)>& number_of, const Made& receiver);

@@ -18,6 +18,7 @@
 #include <set>
 
 #include "base/error.hpp"
+#include "state/packet_sockets.hpp"
 #include "state/sock_diag.hpp"
 #include "state/sockets.hpp"
 
@@ -32,80 +33,6 @@ std::string address_of(int own, int (*ask)(int, sockaddr*, socklen_t*)) {
   if (length <= sizeof(sa_family_t)) return "";
   return {reinterpret_cast<const char*>(&storage), std::min<std::size_t>(length, sizeof storage)};
 }
-
-int int_option(int own, int name) {
-  int value = 0;
-  socklen_t length = sizeof value;
-  return ::getsockopt(own, SOL_SOCKET, name, &value, &length) == 0 ? value : -1;
-}
-
-// Looks at what waits to be received and leaves it there.
-class Peeker {
- public:
-  explicit Peeker(int own) : own_(own), before_(int_option(own, SO_PEEK_OFF)) {
-    const int begin = 0;
-    offsets_ = ::setsockopt(own, SOL_SOCKET, SO_PEEK_OFF, &begin, sizeof begin) == 0;
-  }
-  Peeker(const Peeker&) = delete;
-  Peeker& operator=(const Peeker&) = delete;
-  ~Peeker() {
-    const int back = before_;
-    if (offsets_) ::setsockopt(own_, SOL_SOCKET, SO_PEEK_OFF, &back, sizeof back);
-  }
-
-  // `whole`: messages have boundaries.
-  std::vector<SocketMessage> run(bool whole, const DescribePassed& describe_passed) {
-    std::vector<SocketMessage> queue;
-    for (;;) {
-      SocketMessage message;
-      if (!next(whole, message, describe_passed)) return queue;
-      queue.push_back(std::move(message));
-      if (!offsets_) return queue;
-    }
-  }
-
- private:
-  bool next(bool whole, SocketMessage& message, const DescribePassed& describe_passed) {
-    constexpr std::size_t kMostDescriptors = 253;  // SCM_MAX_FD
-    sockaddr_storage from{};
-    alignas(cmsghdr) std::array<char, 4096> control{};
-    static_assert(control.size() >= CMSG_SPACE(kMostDescriptors * sizeof(int)));
-    iovec piece{room_.get(), whole ? kMostWholeBytes : kMostBytes};
-    msghdr head{};
-    head.msg_name = &from;
-    head.msg_namelen = sizeof from;
-    head.msg_iov = &piece;
-    head.msg_iovlen = 1;
-    head.msg_control = control.data();
-    head.msg_controllen = control.size();
-    const ssize_t got = ::recvmsg(own_, &head, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (got < 0 || (got == 0 && !whole)) return false;
-    message.bytes.assign(room_.get(), static_cast<std::size_t>(got));
-    if (head.msg_namelen > sizeof(sa_family_t))
-      message.from.assign(reinterpret_cast<const char*>(&from), head.msg_namelen);
-    for (cmsghdr* part = CMSG_FIRSTHDR(&head); part != nullptr; part = CMSG_NXTHDR(&head, part)) {
-      if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-      std::vector<int> passed((part->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-      std::memcpy(passed.data(), CMSG_DATA(part), passed.size() * sizeof(int));
-      std::vector<UniqueFd> owned;
-      owned.reserve(passed.size());
-      for (const int fd : passed) owned.emplace_back(fd);
-      for (auto& fd : owned) message.descriptors.push_back(describe_passed(std::move(fd)));
-    }
-    // A packet socket whose other end has closed says 0 again and again.
-    return got > 0 || head.msg_namelen > 0 || ++empty_ == 1;
-  }
-
-  static constexpr std::size_t kMostBytes = 8U << 20U;
-  static constexpr std::size_t kMostWholeBytes = 1U << 20U;  // of a message
-
-  int own_;
-  int before_;
-  bool offsets_ = false;
-  int empty_ = 0;
-  // Takes no more memory than what is received.
-  std::unique_ptr<char[]> room_ = std::make_unique_for_overwrite<char[]>(kMostBytes);
-};
 
 bool in_our_network(const CaptureContext& context) {
   struct stat ours {};
@@ -136,18 +63,18 @@ void read_unix(const CaptureContext& context, Socket& socket, const LocalSocketI
   if (::stat(path.c_str(), &status) == 0) socket.path_mode = status.st_mode & 07777U;
 }
 
-// Whether data has been sent on a connection, whatever has become of it.
-bool has_sent_data(int own) {
-  // struct tcp_info's tcpi_data_segs_out in <linux/tcp.h>, since Linux 4.6; glibc's has none.
-  constexpr std::size_t kSegmentsAt = 156;
+// A number of struct tcp_info in <linux/tcp.h>, since Linux 4.6; glibc's has none of these. 0 where
+// there is none.
+enum class TcpCount : std::size_t { segments_sent = 136, segments_received = 140, data_sent = 156 };
+std::uint32_t tcp_count(int own, TcpCount which) {
   std::array<std::byte, 256> info{};
   socklen_t length = info.size();
-  std::uint32_t segments = 0;
-  if (::getsockopt(own, IPPROTO_TCP, TCP_INFO, info.data(), &length) != 0 ||
-      length < kSegmentsAt + sizeof segments)
-    return false;
-  std::memcpy(&segments, info.data() + kSegmentsAt, sizeof segments);
-  return segments != 0;
+  std::uint32_t count = 0;
+  const auto at = static_cast<std::size_t>(which);
+  if (::getsockopt(own, IPPROTO_TCP, TCP_INFO, info.data(), &length) == 0 &&
+      length >= at + sizeof count)
+    std::memcpy(&count, info.data() + at, sizeof count);
+  return count;
 }
 
 tcp_info tcp_info_of(int own) {
@@ -163,15 +90,41 @@ bool receives_no_more(int own) {
   return ::poll(&state, 1, 0) == 1 && (state.revents & POLLRDHUP) != 0;
 }
 
-void read_tcp(Socket& socket, int own) {
+// A closed one is new, or its connection is over. By which error, only the program may ask:
+// what has never heard of its peer was refused.
+void read_closed_tcp(Socket& socket, int own, const tcp_info& info) {
+  if (tcp_count(own, TcpCount::segments_sent) == 0 &&
+      tcp_count(own, TcpCount::segments_received) == 0) {
+    socket.no_receiving = receives_no_more(own);  // shutdown(2) fails, and does it
+    return;
+  }
+  socket.role = SocketRole::dead;
+  socket.over = true;
+  if (!has_unread_error(own)) return;
+  socket.error = info.tcpi_rtt == 0 ? ECONNREFUSED : ECONNRESET;
+  socket.missing.push_back(
+      fmt::format("its connection has ended with an error that the program has not read yet, and "
+                  "that nobody else can: it comes back as {}",
+                  describe_errno(socket.error)));
+}
+
+// For MPTCP the numbers are those of its first connection, whose state is not the whole's.
+int state_of(const Socket& socket, int own, const tcp_info& info, SocketAnswers& answers) {
+  if (socket.protocol == IPPROTO_TCP || int_option(own, SO_ACCEPTCONN) == 1) return info.tcpi_state;
+  const auto told = answers.inet.find(socket.protocol, socket.id);
+  if (!told) return socket.peer_name.empty() ? TCP_CLOSE : TCP_ESTABLISHED;
+  return told->state;
+}
+
+void read_tcp(Socket& socket, int own, SocketAnswers& answers) {
   const tcp_info info = tcp_info_of(own);
-  switch (info.tcpi_state) {
+  switch (state_of(socket, own, info, answers)) {
     case TCP_LISTEN:
       socket.role = SocketRole::listening;
       socket.backlog = static_cast<int>(info.tcpi_sacked);  // for listening sockets
       socket.waiting_count = info.tcpi_unacked;             // so is this
       break;
-    case TCP_CLOSE: break;  // plain, unless it has had a connection, which nothing tells
+    case TCP_CLOSE: read_closed_tcp(socket, own, info); break;
     case TCP_CLOSE_WAIT:
       socket.role = SocketRole::connected;
       socket.ended = true;
@@ -218,6 +171,14 @@ void read_unsent(Socket& socket, int own) {
     socket.unsent = bytes.substr(static_cast<std::size_t>(got - unsent), socket.unsent_bytes);
 }
 
+// "tls"; empty for none.
+std::string upper_layer_of(int own) {
+  constexpr int kUpperLayer = 31;  // TCP_ULP, <linux/tcp.h>
+  std::array<char, 16> name{};
+  socklen_t length = name.size() - 1;
+  return ::getsockopt(own, IPPROTO_TCP, kUpperLayer, name.data(), &length) == 0 ? name.data() : "";
+}
+
 bool is_stream(const Socket& socket) { return socket.type == SOCK_STREAM; }
 
 // How messages of the report name the far end.
@@ -243,12 +204,36 @@ void read_udp(Socket& socket, int own, SocketAnswers& answers) {
     socket.no_sending = (state.revents & POLLHUP) != 0;
   }
   // One that may not send alone shows nowhere else.
-  if (!socket.no_sending && !socket.name.empty())
-    socket.no_sending = (answers.udp.shutdown(socket.id) & 2U) != 0;
+  if (!socket.no_sending && !socket.name.empty()) {
+    const auto told = answers.inet.find(socket.protocol, socket.id);
+    socket.no_sending = told && (told->shutdown & 2U) != 0;
+  }
   int unsent = 0;
   if (::ioctl(own, SIOCOUTQ, &unsent) == 0 && unsent > 0)
     socket.missing.emplace_back(
         "the datagram that it was putting together (MSG_MORE, UDP_CORK) is gone");
+}
+
+bool is_udp(const Socket& socket) {
+  return (socket.domain == AF_INET || socket.domain == AF_INET6) && socket.type == SOCK_DGRAM &&
+         (socket.protocol == IPPROTO_UDP || socket.protocol == IPPROTO_UDPLITE);
+}
+
+bool comes_back(const Socket& socket) {
+  if (socket.domain == AF_UNIX || socket.domain == AF_NETLINK) return true;
+  return is_udp(socket) || sees_packets(socket) || (is_tcp(socket) && socket.type == SOCK_STREAM);
+}
+
+void read_unread_error(Socket& socket, int own) {
+  if (socket.error != 0 || !has_unread_error(own)) return;
+  if (socket.domain == AF_UNIX && socket.type != SOCK_DGRAM) {
+    socket.over = true;
+    socket.error = ECONNRESET;  // there is no other: its peer has left what it had sent unread
+    return;
+  }
+  socket.missing.emplace_back(
+      "an error, or what is in its queue of errors (MSG_ERRQUEUE), has not been read yet: it does "
+      "not come back");
 }
 
 }  // namespace
@@ -261,9 +246,7 @@ std::optional<Socket> read_socket(CaptureContext& context, int own, std::uint64_
   socket.domain = int_option(own, SO_DOMAIN);
   socket.type = int_option(own, SO_TYPE);
   socket.protocol = int_option(own, SO_PROTOCOL);
-  const bool is_inet = (socket.domain == AF_INET || socket.domain == AF_INET6) &&
-                       (socket.protocol == IPPROTO_TCP || socket.protocol == IPPROTO_UDP);
-  if (socket.domain != AF_UNIX && socket.domain != AF_NETLINK && !is_inet) {
+  if (!comes_back(socket)) {
     why_not = kind_for_people(socket.domain, socket.type, socket.protocol);
     return std::nullopt;
   }
@@ -283,21 +266,26 @@ std::optional<Socket> read_socket(CaptureContext& context, int own, std::uint64_
     int unread = 0;
     socket.has_sent = ::ioctl(own, SIOCOUTQ, &unread) == 0 && unread != 0;
     socket.clients.assign(diag->waiting.begin(), diag->waiting.end());
-  } else if (socket.protocol == IPPROTO_TCP) {
-    read_tcp(socket, own);
+  } else if (is_tcp(socket)) {
+    read_tcp(socket, own, answers);
     if (socket.role == SocketRole::connected) read_unsent(socket, own);
-    socket.has_sent = socket.unsent_bytes != 0 || has_sent_data(own);
+    if (socket.protocol == IPPROTO_TCP) socket.upper_layer = upper_layer_of(own);
+    socket.has_sent = socket.unsent_bytes != 0 || tcp_count(own, TcpCount::data_sent) != 0;
   }
   socket.options =
       changed_options(context.process, own, {socket.domain, socket.type, socket.protocol},
                       answers.fresh, socket.missing);
-  if (socket.protocol == IPPROTO_UDP) read_udp(socket, own, answers);
+  if (is_udp(socket)) read_udp(socket, own, answers);
+  if (sees_packets(socket)) read_packet_socket(context.process, socket);
+  read_unread_error(socket, own);
   // Asked for again, the kernel would answer again: what waits cannot be put back.
   char any = 0;
-  if (socket.domain == AF_NETLINK && ::recv(own, &any, 1, MSG_PEEK | MSG_DONTWAIT) >= 0)
+  const bool has_own_queue = socket.domain != AF_NETLINK && !sees_packets(socket);
+  if (!has_own_queue && !has_unread_error(own) &&
+      ::recv(own, &any, 1, MSG_PEEK | MSG_DONTWAIT) >= 0)
     socket.waiting_count = 1;
-  if (socket.role != SocketRole::listening && socket.domain != AF_NETLINK)
-    socket.queue = Peeker(own).run(!is_stream(socket), describe_passed);
+  if (socket.role != SocketRole::listening && has_own_queue)
+    socket.queue = look_at_queue(own, !is_stream(socket), describe_passed, socket.hidden);
   return socket;
 }
 
@@ -332,7 +320,7 @@ class Settler {
     for (const auto& named : sockets_) {
       if (named.socket->type == SOCK_DGRAM && named.socket->domain == AF_UNIX)
         name_lost_senders(named);
-      else if (named.socket->type == SOCK_DGRAM)
+      else if (is_udp(*named.socket))
         drop_messages_from_outside(named);
       report(named);
     }
@@ -377,10 +365,11 @@ class Settler {
       return;
     }
     context_.report.add(
-        Severity::lost, named.object, "TCP socket",
-        fmt::format("{} bytes on their way to {} inside the program can only be read by root: the "
-                    "connection comes back as if it had been reset",
-                    socket.unsent_bytes, far_end(socket)));
+        Severity::lost, named.object, family_name(socket),
+        fmt::format("{} bytes on their way to {} inside the program can{}: the connection comes "
+                    "back as if it had been reset",
+                    socket.unsent_bytes, far_end(socket),
+                    socket.protocol == IPPROTO_TCP ? " only be read by root" : "not be read"));
     broken_.insert(socket.id);
     broken_.insert(peer.id);
   }
@@ -403,7 +392,7 @@ class Settler {
   static bool listens_at(const Socket& listening, const std::string& address) {
     const std::string at = address_text(listening.name);
     const std::string to = address_text(address);
-    if (listening.protocol != IPPROTO_TCP) return false;
+    if (!is_tcp(listening)) return false;
     if (at == to) return true;
     const bool everywhere = at.starts_with("0.0.0.0:") || at.starts_with("[::]:");
     return everywhere && at.substr(at.rfind(':')) == to.substr(std::min(to.rfind(':'), to.size()));
@@ -419,7 +408,7 @@ class Settler {
     }
     ++dropped_[listening];
     context_.report.add(
-        Severity::lost, named.object, std::string(family_name(socket)),
+        Severity::lost, named.object, family_name(socket),
         fmt::format("what it has sent to {}, which has not accepted the connection yet, cannot be "
                     "read: the connection comes back as if it had been reset",
                     far_end(socket)));
@@ -492,7 +481,7 @@ class Settler {
     });
     if (count != socket.queue.size())
       context_.report.add(
-          Severity::lost, named.object, "UDP socket",
+          Severity::lost, named.object, family_name(socket),
           fmt::format("{} datagrams from outside that were not read yet do not come "
                       "back",
                       count - socket.queue.size()));
@@ -501,11 +490,20 @@ class Settler {
   void report(const NamedSocket& named) {
     const Socket& socket = *named.socket;
     if (named.is_stream) return;
-    const auto kind = std::string(family_name(socket));
+    const auto kind = family_name(socket);
     for (const auto& missing : socket.missing)
       context_.report.add(Severity::changed, named.object, kind, missing);
+    if (socket.role == SocketRole::connected && !socket.upper_layer.empty())
+      context_.report.add(Severity::lost, named.object, kind,
+                          fmt::format("its {} in the kernel (TCP_ULP) is gone: both ends come back "
+                                      "without",
+                                      socket.upper_layer));
+    if (socket.hidden)
+      context_.report.add(Severity::lost, named.object, kind,
+                          "what waits in it behind an error that has not been read yet cannot be "
+                          "looked at");
     // A local connection at its end comes back so, a TCP one with other addresses.
-    if (socket.role == SocketRole::dead && !told_.contains(socket.id) &&
+    if (socket.role == SocketRole::dead && !socket.over && !told_.contains(socket.id) &&
         !(socket.ended && socket.domain == AF_UNIX)) {
       const std::string what =
           socket.ended ? "has been closed by it; it comes back so, with other addresses"
@@ -526,6 +524,9 @@ class Settler {
     if (socket.domain == AF_NETLINK && socket.waiting_count != 0)
       context_.report.add(Severity::changed, named.object, kind,
                           "comes back without the answers that wait in it");
+    if (sees_packets(socket) && socket.waiting_count != 0)
+      context_.report.add(Severity::lost, named.object, kind,
+                          "the packets that wait in it do not come back");
   }
 
   [[nodiscard]] bool has_strangers(const Socket& listening) const {

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -14,6 +15,7 @@
 #include <cstring>
 
 #include "base/error.hpp"
+#include "state/packet_sockets.hpp"
 #include "state/sock_diag.hpp"
 #include "state/sockets.hpp"
 
@@ -77,8 +79,7 @@ bool is_on(const Socket& socket, int name) {
 // Whether it would get its address although another process has it, and some of what is sent there.
 bool would_share(const Socket& socket) {
   return (socket.domain == AF_INET || socket.domain == AF_INET6) &&
-         (is_on(socket, SO_REUSEPORT) ||
-          (socket.protocol != IPPROTO_TCP && is_on(socket, SO_REUSEADDR)));
+         (is_on(socket, SO_REUSEPORT) || (!is_tcp(socket) && is_on(socket, SO_REUSEADDR)));
 }
 
 }  // namespace
@@ -119,7 +120,8 @@ void SocketMaker::make() {
   for (const std::uint64_t id : order_) {
     Made& made = made_.at(id);
     const Socket& socket = *made.socket;
-    if (socket.role != SocketRole::plain || socket.peer_name.empty() || socket.domain == AF_NETLINK)
+    if (socket.role != SocketRole::plain || socket.peer_name.empty() ||
+        socket.domain == AF_NETLINK || made.is_stand_in)
       continue;
     const std::int64_t result = connect(made.fd, socket.peer_name);
     if (result != 0)
@@ -139,12 +141,13 @@ void SocketMaker::make() {
 // Before any of ours is there, which may share an address among themselves.
 void SocketMaker::find_taken() {
   for (const std::uint64_t id : order_) {
-    const Socket& socket = *made_.at(id).socket;
+    Made& made = made_.at(id);
+    const Socket& socket = *made.socket;
     if (socket.name.empty() || !would_share(socket) || taken_.contains(socket.name)) continue;
-    const int fd = create(socket);
+    const int fd = create(made);
     set_flag(fd, SO_REUSEPORT, false);
     // Connections that are still closing are nobody's.
-    set_flag(fd, SO_REUSEADDR, socket.protocol == IPPROTO_TCP);
+    set_flag(fd, SO_REUSEADDR, is_tcp(socket));
     const Addr at = calls_.put(std::string_view(socket.name));
     if (calls_.attempt(SYS_bind, {word(fd), at.value, socket.name.size()}) == -EADDRINUSE)
       taken_.insert(socket.name);
@@ -152,11 +155,29 @@ void SocketMaker::find_taken() {
   }
 }
 
-int SocketMaker::create(const Socket& socket) {
-  const int fd = calls_.open("socket", SYS_socket,
-                             {word(socket.domain), word(socket.type), word(socket.protocol)});
-  set_options(calls_, fd, socket.options, false);
-  return fd;
+// One of another kind in the place of what this machine does not have, or the user may not make.
+int SocketMaker::create(Made& made) {
+  const Socket& socket = *made.socket;
+  std::int64_t fd =
+      calls_.attempt(SYS_socket, {word(socket.domain), word(socket.type), word(socket.protocol)});
+  if (fd < 0) {
+    const std::string why = describe_errno(static_cast<int>(-fd));
+    if (is_tcp(socket)) {
+      fd = calls_.attempt(SYS_socket, {word(socket.domain), SOCK_STREAM, 0});
+    } else if (sees_packets(socket) || socket.protocol == IPPROTO_UDPLITE) {
+      fd = calls_.attempt(SYS_socket, {AF_UNIX, SOCK_DGRAM, 0});
+    }
+    if (fd < 0) throw_errno("socket", static_cast<int>(-fd));
+    made.is_stand_in = !is_tcp(socket);
+    note(made, is_tcp(socket)
+                   ? fmt::format("there is no MPTCP here ({}): it is a TCP socket", why)
+                   : fmt::format("{}: it cannot be made here ({}): it receives nothing, and "
+                                 "sending fails",
+                                 family_name(socket), why));
+  }
+  const int moved = calls_.move_away(static_cast<int>(fd));
+  set_options(calls_, moved, socket.options, false);
+  return moved;
 }
 
 void SocketMaker::set_flag(int fd, int name, bool on) {
@@ -216,14 +237,14 @@ bool SocketMaker::bind_path(Made& made, int fd, const std::string& address) {
 bool SocketMaker::bind_name(Made& made, int fd, const std::string& address, bool must) {
   const Socket& socket = *made.socket;
   // Connections of the program that are still closing keep the port otherwise.
-  if (socket.protocol == IPPROTO_TCP) set_flag(fd, SO_REUSEADDR, true);
+  if (is_tcp(socket)) set_flag(fd, SO_REUSEADDR, true);
   const auto try_to_bind = [&](const std::string& name) {
     const Addr at = calls_.put(std::string_view(name));
     return calls_.attempt(SYS_bind, {word(fd), at.value, name.size()});
   };
   const bool taken = taken_.contains(address);
   std::int64_t result = taken ? -EADDRINUSE : try_to_bind(address);
-  if (result == -EADDRINUSE && !taken && socket.protocol == IPPROTO_TCP) {
+  if (result == -EADDRINUSE && !taken && is_tcp(socket)) {
     forget_closed_connections(address);
     result = try_to_bind(address);
   }
@@ -242,14 +263,31 @@ bool SocketMaker::bind_name(Made& made, int fd, const std::string& address, bool
   if (result != 0 && !must && socket.domain == AF_UNIX)
     note(made, fmt::format("{} is taken ({}): the program's socket has no name",
                            name_for_people(address), describe_errno(static_cast<int>(-result))));
-  if (socket.protocol == IPPROTO_TCP) set_flag(fd, SO_REUSEADDR, is_on(socket, SO_REUSEADDR));
+  if (is_tcp(socket)) set_flag(fd, SO_REUSEADDR, is_on(socket, SO_REUSEADDR));
   return result == 0;
+}
+
+// Interfaces are known by numbers, which another machine, and the next start, has others of.
+void SocketMaker::bind_packet(Made& made, int fd) {
+  const Socket& socket = *made.socket;
+  std::string address = address_on_interface(socket);
+  const Addr at = calls_.put(std::string_view(address));
+  const std::int64_t result =
+      address.empty() ? -ENODEV : calls_.attempt(SYS_bind, {word(fd), at.value, address.size()});
+  if (result != 0)
+    note(made, fmt::format("it cannot be bound to {} ({}): it receives nothing",
+                           socket.interface.empty() ? "its protocol" : socket.interface,
+                           describe_errno(static_cast<int>(-result))));
 }
 
 // `must`: it needs a name, whatever it is.
 bool SocketMaker::bind(Made& made, int fd, const std::string& address, bool must) {
   const Socket& socket = *made.socket;
-  if (address.empty() || is_of_no_port(address)) return true;
+  if (address.empty() || is_of_no_port(address) || made.is_stand_in) return true;
+  if (socket.domain == AF_PACKET) {
+    bind_packet(made, fd);
+    return true;
+  }
   bool bound = false;
   if (socket.domain == AF_UNIX && !address_text(address).starts_with('@')) {
     bound = bind_path(made, fd, address);
@@ -268,7 +306,7 @@ bool SocketMaker::bind(Made& made, int fd, const std::string& address, bool must
 void SocketMaker::make_listening(Made& made) {
   constexpr std::uint64_t kRoomy = 4096;  // for the connections that are made below
   const Socket& socket = *made.socket;
-  made.fd = create(socket);
+  made.fd = create(made);
   bind(made, made.fd, socket.name, true);
   calls_.call("listen", SYS_listen, {word(made.fd), kRoomy});
   made.name = name_of(made.fd, socket.domain);
@@ -276,7 +314,7 @@ void SocketMaker::make_listening(Made& made) {
 
 void SocketMaker::make_pair(Made& one, Made& other) {
   const Socket& socket = *one.socket;
-  if (socket.protocol == IPPROTO_TCP && socket.domain != AF_UNIX) {
+  if (is_tcp(socket)) {
     make_tcp_pair(one, other);
   } else if (!make_pair_by_listener(one, other) && !make_pair_by_listener(other, one)) {
     const Addr ends_at = calls_.reserve(2 * sizeof(int));
@@ -304,7 +342,7 @@ bool SocketMaker::make_pair_by_listener(Made& client, Made& server) {
         listening.socket->type != server.socket->type ||
         listening.socket->name != server.socket->name)
       continue;
-    client.fd = create(*client.socket);
+    client.fd = create(client);
     bind(client, client.fd, client.socket->name, false);
     const std::int64_t result = connect(client.fd, listening.name);
     if (result != 0)
@@ -322,7 +360,7 @@ void SocketMaker::make_tcp_pair(Made& one, Made& other) {
   };
   const auto listening_for = [&](const Made& end) -> Made* {
     for (auto& [id, made] : made_)
-      if (made.socket->role == SocketRole::listening && made.socket->protocol == IPPROTO_TCP &&
+      if (made.socket->role == SocketRole::listening && is_tcp(*made.socket) &&
           port_of(made.socket->name) == port_of(end.socket->name))
         return &made;
     return nullptr;
@@ -337,12 +375,12 @@ void SocketMaker::make_tcp_pair(Made& one, Made& other) {
   if (listening == nullptr) {
     temporary.socket = server.socket;
     temporary.object = server.object;
-    temporary.fd = create(*server.socket);
+    temporary.fd = create(temporary);
     bind(temporary, temporary.fd, server.socket->name, true);
     calls_.call("listen", SYS_listen, {word(temporary.fd), 1});
     listening = &temporary;
   }
-  client.fd = create(*client.socket);
+  client.fd = create(client);
   const bool same_port = bind(client, client.fd, client.socket->name, false);
   // The address that the connection had, at the port that the listening socket has now.
   std::string to = client.socket->peer_name;
@@ -356,7 +394,7 @@ void SocketMaker::make_tcp_pair(Made& one, Made& other) {
   if (again) {
     // The same connection may still exist: another port then.
     calls_.close(client.fd);
-    client.fd = create(*client.socket);
+    client.fd = create(client);
     result = connect(client.fd, to);
   }
   if (result != 0)
@@ -373,7 +411,7 @@ void SocketMaker::make_waiting(Made& made) {
   const Made* listening = find(made.socket->peer);
   if (listening == nullptr || listening->socket->role != SocketRole::listening)
     image::damaged("a connection that waits to be accepted");
-  made.fd = create(*made.socket);
+  made.fd = create(made);
   bind(made, made.fd, made.socket->name, false);
   const std::string to = made.socket->domain == AF_UNIX || made.socket->peer_name.empty()
                              ? listening->name
@@ -386,7 +424,7 @@ void SocketMaker::make_waiting(Made& made) {
 
 void SocketMaker::make_plain(Made& made) {
   const Socket& socket = *made.socket;
-  made.fd = create(socket);
+  made.fd = create(made);
   // What waits in it can be sent to a name only.
   bind(made, made.fd, socket.name, socket.domain != AF_UNIX || !socket.queue.empty());
 }
@@ -408,29 +446,45 @@ void SocketMaker::make_dead(Made& made) {
   const std::string here = loopback(AF_INET);
   const Addr at = calls_.put(std::string_view(here));
   calls_.call("bind", SYS_bind, {word(listening), at.value, here.size()});
-  calls_.call("listen", SYS_listen, {word(listening), 1});
-  std::string to = name_of(listening, AF_INET);
-  made.fd = create(socket);
-  if (socket.domain == AF_INET6) {
-    sockaddr_in inet{};
-    std::memcpy(&inet, to.data(), std::min(to.size(), sizeof inet));
-    sockaddr_in6 mapped{};
-    mapped.sin6_family = AF_INET6;
-    mapped.sin6_port = inet.sin_port;
-    mapped.sin6_addr.s6_addr[10] = mapped.sin6_addr.s6_addr[11] = 0xff;
-    std::memcpy(&mapped.sin6_addr.s6_addr[12], &inet.sin_addr, sizeof inet.sin_addr);
-    to.assign(reinterpret_cast<const char*>(&mapped), sizeof mapped);
-    const int no = 0;
-    const Addr value = calls_.put_value(no);
-    calls_.attempt(SYS_setsockopt,
-                   {word(made.fd), IPPROTO_IPV6, IPV6_V6ONLY, value.value, sizeof no});
+  made.fd = create(made);
+  const std::string to = seen_from(made, name_of(listening, AF_INET));
+  if (socket.error == ECONNREFUSED) {
+    // connect(2) itself would tell the error.
+    calls_.attempt(SYS_fcntl, {word(made.fd), F_SETFL, O_NONBLOCK});
+    connect(made.fd, to);
+    await_error(made.fd);
+  } else {
+    calls_.call("listen", SYS_listen, {word(listening), 1});
+    const std::int64_t result = connect(made.fd, to);
+    if (result != 0)
+      throw_errno(fmt::format("{}: make a connection to be cut", made.object),
+                  static_cast<int>(-result));
+    made.far_end = accept(listening);
   }
-  const std::int64_t result = connect(made.fd, to);
-  if (result != 0)
-    throw_errno(fmt::format("{}: make a connection to be cut", made.object),
-                static_cast<int>(-result));
-  made.far_end = accept(listening);
   calls_.close(listening);
+}
+
+// An address of IPv4 as a socket of IPv6 is to be given it.
+std::string SocketMaker::seen_from(const Made& made, const std::string& address) {
+  if (made.socket->domain != AF_INET6) return address;
+  sockaddr_in inet{};
+  std::memcpy(&inet, address.data(), std::min(address.size(), sizeof inet));
+  sockaddr_in6 mapped{};
+  mapped.sin6_family = AF_INET6;
+  mapped.sin6_port = inet.sin_port;
+  mapped.sin6_addr.s6_addr[10] = mapped.sin6_addr.s6_addr[11] = 0xff;
+  std::memcpy(&mapped.sin6_addr.s6_addr[12], &inet.sin_addr, sizeof inet.sin_addr);
+  const Addr value = calls_.put_value(0);
+  calls_.attempt(SYS_setsockopt,
+                 {word(made.fd), IPPROTO_IPV6, IPV6_V6ONLY, value.value, sizeof(int)});
+  return {reinterpret_cast<const char*>(&mapped), sizeof mapped};
+}
+
+// Which is on its way, inside this machine.
+void SocketMaker::await_error(int fd) {
+  constexpr std::uint64_t kMostMilliseconds = 1000;
+  const Addr at = calls_.put_value(pollfd{fd, 0, 0});
+  calls_.attempt(SYS_poll, {at.value, 1, kMostMilliseconds});
 }
 
 void SocketMaker::send(int from, const SocketMessage& message, const std::string& to,
@@ -561,7 +615,8 @@ void SocketMaker::fill_datagrams(Made& made, const std::function<int(std::size_t
 // A local connection that has ended is one in both directions. Of a TCP connection only that one is
 // known in which the end has come: the peer may still read.
 bool SocketMaker::becomes_silent(const Socket& socket) const {
-  return peers_ != nullptr && !socket.broken && !(socket.ended && socket.domain == AF_UNIX);
+  return peers_ != nullptr && !socket.broken && !socket.over &&
+         !(socket.ended && socket.domain == AF_UNIX);
 }
 
 void SocketMaker::leave_far_end(Made& made) {
@@ -576,8 +631,26 @@ void SocketMaker::leave_far_end(Made& made) {
     calls_.attempt(SYS_setsockopt,
                    {word(made.far_end), SOL_SOCKET, SO_LINGER, value.value, sizeof at_once});
   }
+  // A local one that closes with something unread in it resets.
+  if (socket.domain == AF_UNIX && socket.error != 0)
+    send(
+        made.fd, {std::string(1, '\0'), "", {}}, "", [](std::size_t) { return -1; }, made);
   calls_.close(made.far_end);
   made.far_end = -1;
+  if (!socket.over || socket.domain == AF_UNIX) return;
+  await_error(made.fd);
+  if (socket.error != 0) return;  // the program takes it
+  const Addr value = calls_.reserve(sizeof(int));
+  const Addr length = calls_.put_value(static_cast<socklen_t>(sizeof(int)));
+  calls_.attempt(SYS_getsockopt, {word(made.fd), SOL_SOCKET, SO_ERROR, value.value, length.value});
+}
+
+// What has come before its filter was there.
+void SocketMaker::empty_queue(int fd) {
+  constexpr int kMost = 10'000;
+  const Addr at = calls_.reserve(1);
+  for (int i = 0; i < kMost; ++i)
+    if (calls_.attempt(SYS_recvfrom, {word(fd), at.value, 1, MSG_DONTWAIT, 0, 0}) < 0) break;
 }
 
 void SocketMaker::fill(const std::function<int(std::size_t)>& number_of) {
@@ -600,6 +673,7 @@ void SocketMaker::fill(const std::function<int(std::size_t)>& number_of) {
     if (socket.no_sending) calls_.attempt(SYS_shutdown, {word(made.fd), kSend});
     if (socket.no_receiving) calls_.attempt(SYS_shutdown, {word(made.fd), kReceive});
     set_options(calls_, made.fd, socket.options, true);
+    if (sees_packets(socket)) empty_queue(made.fd);
   }
 }
 

@@ -25,10 +25,12 @@ SUBJECTS: dict[str, list[str]] = {
         blocked_reader blocked_accept own_name unconnected
     """.split(),
     "fd_inet": """
-        listening listening_options listening_ipv6 listening_everywhere connection connection_ipv6 large_connection
+        listening listening_options listening_ipv6 listening_everywhere multipath multipath_served multipath_connection
+        multipath_half_closed connection connection_ipv6 large_connection
         without_listening half_closed shut_receiving waiting corked udp udp_options on_device filter multicast udp_shut udp_shut_for_sending
         udp_closed_sender udp_unbound unbound bound blocked_accept blocked_receive
     """.split(),
+    "fd_packets": "raw raw6 ping udp_lite packet old_packet".split(),
     "fd_files": """
         memfd memfd_mapped memfd_two_mappings memfd_sealed memfd_read_only nameless removed removed_links sparse appending directory
         own_proc removed_directory fifo fifo_removed message_queue blocked_queue posix_lock open_file_lock whole_lock lease write_lease linked marked owner inotify

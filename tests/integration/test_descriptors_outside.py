@@ -100,6 +100,47 @@ def test_what_does_not_come_back_is_named(workshop: Workshop, subject: str) -> N
         passed(restart.finish(), original.nonce)
 
 
+# What a save says of errors that the program has not read yet: it may not read them itself.
+NOT_READ = "its connection has ended with an error that the program has not read yet"
+ERRORS = {
+    "reset": f"changed: fd 5: TCP socket: {NOT_READ}",
+    "reset_with_data": f"changed: fd 5: TCP socket: {NOT_READ}",
+    "told": "",
+    "refused": f"changed: fd 3: TCP socket: {NOT_READ}",
+    "finished": "",
+    "local_reset": "",
+    "shut_without": "",
+    "udp_refused": "lost: fd 4: UDP socket: what waits in it behind an error that has not been read yet",
+}
+
+
+def test_list_of_errors_is_complete(workshop: Workshop) -> None:
+    assert workshop.start([workshop.program("fd_errors"), "--list"]).finish().output.split() == list(ERRORS)
+
+
+@pytest.mark.parametrize("subject", ERRORS)
+def test_errors_are_left_to_the_program(workshop: Workshop, subject: str) -> None:
+    """Saved, it reads the error as if nothing had been, and so does each that is restored, where the error can be made again."""
+    original = workshop.start_program("fd_errors", subject)
+    oracle.wait_asleep(original.pid)
+    image = workshop.save(original.pid).image
+    saved = workshop.save(original.pid)
+    said = [line for line in saved.fidelity if "socket" in line]
+    if subject == "udp_refused":
+        assert any("has not been read yet: it does not come back" in line for line in said), saved.result.output
+    else:
+        assert len(said) == bool(ERRORS[subject]), saved.result.output
+    assert any(line.startswith(ERRORS[subject]) for line in said) or not ERRORS[subject], saved.result.output
+    original.send()
+    passed(original.finish(), original.nonce)
+    for options in [[], [], ["--peers", "silent"]]:
+        restart = workshop.restart(image, *options)
+        restart.send("restored")
+        result = restart.finish()
+        passed(result, original.nonce)
+        assert not notes(result), f"{result}"
+
+
 def test_port_is_taken(workshop: Workshop) -> None:
     """The original still listens there: the restored program listens elsewhere, and the user is told where."""
     original = workshop.start_program("fd_inet", "bound")

@@ -16,6 +16,7 @@ TIMER = ("armed", "expired unread", "disarmed", "overrun", "absolute", "past")
 SOCKET = (
     "unbound", "bound", "listening", "connecting", "connected", "shut for receiving", "shut for sending", "closed peer",
     "silent peer", "not accepted yet", "with data", "with descriptors", "corked", "closed sender",
+    "error unread",
 )  # fmt: skip
 FILE = (
     "unchanged", "grown", "truncated", "overwritten", "replaced", "unlinked", "linked elsewhere", "renamed", "huge", "sparse",
@@ -52,6 +53,10 @@ def timer(name: str) -> Cell:
 
 def missing(name: str) -> Cell:
     return Cell("test_descriptors_outside", "test_what_does_not_come_back_is_named", name, "MISSING")
+
+
+def unread(name: str) -> Cell:
+    return Cell("test_descriptors_outside", "test_errors_are_left_to_the_program", name, "ERRORS")
 
 
 def child(name: str) -> Cell:
@@ -118,6 +123,7 @@ TABLE: dict[str, dict[str, Cell | Never]] = {
         "with descriptors": NO_RIGHTS,
         "corked": subject("fd_inet", "corked"),
         "closed sender": KEPT_NAME,
+        "error unread": unread("reset_with_data"),
     },
     "UDP socket": {
         "unbound": subject("fd_inet", "udp_unbound"),
@@ -134,6 +140,7 @@ TABLE: dict[str, dict[str, Cell | Never]] = {
         "with descriptors": NO_RIGHTS,
         "corked": missing("corked"),
         "closed sender": subject("fd_inet", "udp_closed_sender"),
+        "error unread": unread("udp_refused"),
     },
     "local socket": {
         "unbound": subject("fd_unix", "unconnected"),
@@ -150,6 +157,7 @@ TABLE: dict[str, dict[str, Cell | Never]] = {
         "with descriptors": subject("fd_unix", "passed_pipe"),
         "corked": NO_CORK,
         "closed sender": subject("fd_unix", "closed_sender"),
+        "error unread": unread("local_reset"),
     },
     "file": {
         "unchanged": Cell("test_files", "test_unchanged"),

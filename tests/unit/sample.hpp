@@ -123,6 +123,9 @@ inline state::DescriptorTable sample_descriptors() {
   socket.domain = 1;
   socket.type = 1;
   socket.role = state::SocketRole::dead;
+  socket.over = true;
+  socket.error = 104;
+  socket.interface = "eth0";
   socket.options = {{1, 9, std::string(4, '\1')}};
   socket.queue = {{"waiting", "", {1}}};
   connection.details = socket;

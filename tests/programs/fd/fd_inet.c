@@ -27,21 +27,24 @@ static void name_of(int fd) {
   at_bytes = sizeof at;
   MUST(getsockname(fd, (struct sockaddr*)&at, &at_bytes));
 }
-static void listen_here(int family, int backlog) {
+static void listen_by(int family, int protocol, int backlog) {
   int on = 1;
-  MUST(listening = socket(family, SOCK_STREAM, 0));
+  listening = socket(family, SOCK_STREAM, protocol);
+  if (listening < 0) SKIP("no protocol %d: %s", protocol, strerror(errno));
   // As servers do: connections that were closed a moment ago keep the port otherwise.
   MUST(setsockopt(listening, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on));
   if (bind(listening, (struct sockaddr*)&at, at_bytes)) SKIP("no address of family %d", family);
   MUST(listen(listening, backlog));
   name_of(listening);
 }
-static int connect_here(int family) {
-  int fd = socket(family, SOCK_STREAM, 0);
+static void listen_here(int family, int backlog) { listen_by(family, 0, backlog); }
+static int connect_by(int family, int protocol) {
+  int fd = socket(family, SOCK_STREAM, protocol);
   MUST(fd);
   CHECK(!connect(fd, (struct sockaddr*)&at, at_bytes), "connect: %s", strerror(errno));
   return fd;
 }
+static int connect_here(int family) { return connect_by(family, 0); }
 static void make_pair(int family) {
   loopback(family);
   listen_here(family, 5);
@@ -124,6 +127,35 @@ static void check_listening_everywhere(void) {
   expect_same_name(listening);
   serve(AF_INET);
 }
+// As Go's servers have listened since 1.24; clients of TCP are served by TCP.
+static void multipath(void) {
+  loopback(AF_INET);
+  listen_by(AF_INET, IPPROTO_MPTCP, 7);
+  set(listening, IPPROTO_TCP, TCP_NODELAY, 1);
+}
+static void check_multipath(void) {
+  CHECK(option(listening, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_MPTCP, "the protocol");
+  CHECK(option(listening, IPPROTO_TCP, TCP_NODELAY) == 1, "TCP_NODELAY");
+  check_listening_tcp();
+}
+static void multipath_served(void) {
+  multipath();
+  client = connect_here(AF_INET);
+  MUST(server = accept(listening, NULL, NULL));
+  put_bytes(client, "request");
+  put_bytes(server, "an answer");
+}
+static void multipath_connection(void) {
+  multipath();
+  client = connect_by(AF_INET, IPPROTO_MPTCP);
+  MUST(server = accept(listening, NULL, NULL));
+  put_bytes(client, "request");
+  put_bytes(server, "an answer");
+}
+static void multipath_half_closed(void) {
+  multipath_connection();
+  MUST(shutdown(client, SHUT_WR));
+}
 static void connection(void) {
   make_pair(AF_INET);
   put_bytes(client, "request");
@@ -147,11 +179,28 @@ static void check_pair(int family) {
   MUST(close(client));
   CHECK(read(server, now, 1) == 0, "the end is not seen");
 }
+static void check_multipath_connection(void) {
+  CHECK(option(client, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_MPTCP, "the client's protocol");
+  CHECK(option(server, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_MPTCP, "the server's protocol");
+  expect_bytes(server, "request");
+  expect_bytes(client, "an answer");
+  put_bytes(client, "again");
+  expect_bytes(server, "again");
+}
+static void check_multipath_half_closed(void) {
+  expect_bytes(server, "request");
+  CHECK(read(server, now, 1) == 0, "no end of file");
+  expect_bytes(client, "an answer");
+  put_bytes(server, "go on");
+  expect_bytes(client, "go on");
+  CHECK(send(client, "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE, "send: %s", strerror(errno));
+}
 static void check_connection(void) {
   CHECK(option(client, IPPROTO_TCP, TCP_NODELAY) == 1, "TCP_NODELAY");
   CHECK(option(server, IPPROTO_TCP, TCP_NODELAY) == 0, "TCP_NODELAY of the other end");
   check_pair(AF_INET);
 }
+static void check_multipath_served(void) { check_pair(AF_INET); }
 static void connection6(void) {
   make_pair(AF_INET6);
   put_bytes(client, "request");
@@ -488,6 +537,10 @@ int main(int argc, char** argv) {
       {"listening_options", listening_options, check_listening_options},
       {"listening_ipv6", listening_tcp6, check_listening_tcp6},
       {"listening_everywhere", listening_everywhere, check_listening_everywhere},
+      {"multipath", multipath, check_multipath},
+      {"multipath_served", multipath_served, check_multipath_served},
+      {"multipath_connection", multipath_connection, check_multipath_connection},
+      {"multipath_half_closed", multipath_half_closed, check_multipath_half_closed},
       {"connection", connection, check_connection},
       {"connection_ipv6", connection6, check_connection6},
       {"large_connection", large_connection, check_large_connection},
