@@ -351,7 +351,10 @@ class Transplant {
     return snapshot_.reader.extents();
   }
   [[nodiscard]] state::IdChange id_change() const {
-    return change_of_ids(snapshot_, options_, result_);
+    auto change = change_of_ids(snapshot_, options_, result_);
+    for (std::size_t i = 0; i < children_.size(); ++i)
+      change.children[snapshot_.children[i].pid] = children_[i];
+    return change;
   }
   void add_notes(const std::vector<std::string>& notes) {
     result_.notes.insert(result_.notes.end(), notes.begin(), notes.end());

@@ -52,6 +52,7 @@ struct DetailsToJson {
   Json operator()(const RemovedDirectory& directory) const {
     return removed_directory_to_json(directory);
   }
+  Json operator()(const Identity& process) const { return identity_to_json(process); }
 };
 
 DescriptionDetails details_from_json(DescriptionKind kind, const Json& json) {
@@ -69,8 +70,11 @@ DescriptionDetails details_from_json(DescriptionKind kind, const Json& json) {
     case DescriptionKind::removed_directory: return removed_directory_from_json(json);
     case DescriptionKind::pty_master:
     case DescriptionKind::pty_slave: return pty_from_json(json);
-    case DescriptionKind::file:
     case DescriptionKind::path:
+      if (json.is_null()) break;
+      if (json.contains("pid")) return identity_from_json(json);
+      return removed_directory_from_json(json);
+    case DescriptionKind::file:
     case DescriptionKind::own_proc:
     case DescriptionKind::terminal:
     case DescriptionKind::stream:

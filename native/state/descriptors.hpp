@@ -28,6 +28,7 @@
 #include "state/inotify.hpp"
 #include "state/io_uring.hpp"
 #include "state/message_queues.hpp"
+#include "state/other_process.hpp"
 #include "state/pipes.hpp"
 #include "state/ptys.hpp"
 #include "state/removed_directories.hpp"
@@ -40,7 +41,8 @@ namespace ckpt::state {
 
 enum class DescriptionKind {
   file,  // regular, with or without a name
-  path,  // directory, safe device, /proc or /sys file: opened again by name
+  path,  // directory, safe device, /proc or /sys file: opened again by name. A directory has what
+         // stands in for it if it is gone by then, a file of another process in /proc has that one
   removed_directory,
   own_proc,  // /proc/PID file of the process itself
   terminal,  // comes back as the restoring program's terminal
@@ -49,7 +51,7 @@ enum class DescriptionKind {
   eventfd,
   timerfd,
   signalfd,
-  pidfd,  // of the process itself
+  pidfd,
   epoll,
   inotify,
   socket,
@@ -63,7 +65,7 @@ enum class DescriptionKind {
 /// What only some kinds have.
 using DescriptionDetails =
     std::variant<std::monostate, Pipe, EventFd, TimerFd, SignalFd, PidFd, Epoll, Inotify, Socket,
-                 Pty, MessageQueue, IoUring, RemovedDirectory>;
+                 Pty, MessageQueue, IoUring, RemovedDirectory, Identity>;
 
 /// Whether open(2)'s flags allow only that.
 inline bool reads_only(std::uint32_t flags) { return (flags & O_ACCMODE) == O_RDONLY; }
@@ -122,7 +124,8 @@ OpenedDescriptions open_descriptions(const DescriptorTable& table,
 
 /// The ids that the process has now.
 struct IdChange {
-  std::map<Tid, Tid> threads;  // saved -> now; the process is its main thread
+  std::map<Tid, Tid> threads;   // saved -> now; the process is its main thread
+  std::map<Tid, Tid> children;  // the same, of what has ended and was not waited for
   Tid group_before = 0;
   Tid group_now = 0;
 

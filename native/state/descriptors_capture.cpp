@@ -36,12 +36,22 @@ constexpr long kMessageQueueMagic = 0x19800202;  // <linux/magic.h> does not hav
 
 std::string fd_text(int fd) { return fmt::format("fd {}", fd); }
 
-bool is_safe_device(dev_t device) {
-  // null, zero, full, random, urandom: they have no state (Documentation/admin-guide/devices.txt)
-  constexpr std::array<unsigned, 5> kMinors = {3, 5, 7, 8, 9};
-  return gnu_dev_major(device) == 1 &&
-         std::find(kMinors.begin(), kMinors.end(), gnu_dev_minor(device)) != kMinors.end();
+// They have no state (Documentation/admin-guide/devices.txt).
+constexpr auto kSafeDevices = std::to_array<std::pair<unsigned, const char*>>({
+    {3, "/dev/null"},
+    {5, "/dev/zero"},
+    {7, "/dev/full"},
+    {8, "/dev/random"},
+    {9, "/dev/urandom"},
+});
+const char* usual_name(dev_t device) {
+  if (gnu_dev_major(device) != 1) return nullptr;
+  const auto* const known =
+      std::find_if(kSafeDevices.begin(), kSafeDevices.end(),
+                   [&](const auto& one) { return one.first == gnu_dev_minor(device); });
+  return known == kSafeDevices.end() ? nullptr : known->second;
 }
+bool is_safe_device(dev_t device) { return usual_name(device) != nullptr; }
 
 bool is_pty_slave(dev_t device) {
   constexpr unsigned kFirst = 136;
@@ -247,6 +257,10 @@ class Capturer {
       describe_own_proc(open, description);
       return description;
     }
+    if (auto process = process_of_file(open.target, open.status)) {
+      describe_proc(*process, description);
+      return description;
+    }
     if ((description.flags & O_PATH) != 0) {
       describe_place(open, description);
       return description;
@@ -303,7 +317,8 @@ class Capturer {
     } else if (kind == "signalfd") {
       take(DescriptionKind::signalfd, read_signalfd(open.info.text));
     } else if (kind == "pidfd") {
-      take(DescriptionKind::pidfd, read_pidfd(open.info.text, context_.process, description.flags));
+      take(DescriptionKind::pidfd, read_pidfd(open.info.text, description.flags));
+      report_pidfd(open, description);
     } else if (kind == "inotify") {
       description.kind = DescriptionKind::inotify;
       description.details =
@@ -316,6 +331,19 @@ class Capturer {
     } else {
       lose(open, description, kind);
     }
+  }
+
+  void report_pidfd(const Open& open, const Description& description) {
+    const auto* pidfd = std::get_if<PidFd>(&description.details);
+    if (pidfd == nullptr || pidfd->id == 0) return;
+    const auto own = pidfd->thread ? context_.process.threads() : context_.process.children();
+    if (pidfd->id == context_.process.pid() ||
+        std::find(own.begin(), own.end(), pidfd->id) != own.end())
+      return;
+    context_.report.add(Severity::changed, open.object, "pidfd",
+                        fmt::format("comes back as that of a process that has ended: process {} is "
+                                    "no part of the snapshot",
+                                    pidfd->id));
   }
 
   void describe_io_uring(const Open& open, Description& description) {
@@ -391,11 +419,11 @@ class Capturer {
   void describe_place(const Open& open, Description& description) {
     const auto [path, deleted] = name_of(open.status, open.target);
     description.kind = DescriptionKind::path;
+    if (S_ISDIR(open.status.st_mode)) description.details = describe_removed_directory(open.status);
     if (!deleted) return;
     if (!S_ISDIR(open.status.st_mode))
       return lose(open, description, "name", fmt::format("{}, which is removed,", path));
     description.kind = DescriptionKind::removed_directory;
-    description.details = describe_removed_directory(open.status);
   }
 
   bool is_own_proc(const Open& open) const {
@@ -407,6 +435,24 @@ class Capturer {
     // A thread's file follows the thread.
     description.kind = DescriptionKind::own_proc;
     if (open.target.ends_with(kDeleted)) lose(open, description, "/proc file of the process");
+  }
+
+  void describe_proc(const Identity& process, Description& description) {
+    const auto threads = context_.process.threads();
+    description.kind = DescriptionKind::path;
+    description.details = process;
+    if (std::find(threads.begin(), threads.end(), process.pid) == threads.end()) return;
+    // A thread of the program's own, by its number alone.
+    constexpr std::string_view kProc = "/proc/";
+    description.kind = DescriptionKind::own_proc;
+    description.details = std::monostate{};
+    description.path = fmt::format("/proc/{}/task/{}", context_.process.pid(),
+                                   description.path.substr(kProc.size()));
+  }
+
+  // "net:[4026531833]"; those of others do not come back.
+  bool is_own_namespace(const std::string& target) const {
+    return context_.process.link("ns/" + target.substr(0, target.find(':'))) == target;
   }
 
   void describe_regular(const Open& open, Description& description) {
@@ -421,6 +467,12 @@ class Capturer {
       if (!open.own) return lose(open, description, "message queue");
       description.kind = DescriptionKind::message_queue;
       description.details = read_message_queue(context_, open.object, open.own.get(), open.target);
+      return;
+    }
+    if (magic == NSFS_MAGIC && is_own_namespace(open.target)) {
+      description.kind = DescriptionKind::own_proc;
+      description.path = fmt::format("/proc/{}/ns/{}", context_.process.pid(),
+                                     open.target.substr(0, open.target.find(':')));
       return;
     }
     if (!open.target.starts_with('/')) return lose(open, description, kind_of_target(open.target));
@@ -480,6 +532,7 @@ class Capturer {
     const dev_t device = stands_for_own ? tty_ : open.status.st_rdev;
     if (is_safe_device(device)) {
       description.kind = DescriptionKind::path;
+      if (name_of(open.status, open.target).deleted) description.path = usual_name(device);
     } else if (is_pty_master(open.target)) {
       describe_pty_master(open, description);
     } else if (is_pty_slave(device) && has_master(gnu_dev_minor(device))) {

@@ -78,11 +78,40 @@ UniqueFd open_again(const Description& description) {
   UniqueFd fd = open_file(description.path, flags | O_NOCTTY | O_NONBLOCK);
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) throw_errno(fmt::format("stat {}", description.path), errno);
+  if (std::holds_alternative<RemovedDirectory>(description.details) && !S_ISDIR(status.st_mode))
+    throw_errno(fmt::format("open {}", description.path), ENOTDIR);
   if (S_ISFIFO(status.st_mode))
     fail(ErrorKind::files, "{}: it is a FIFO by now, and was none at the save", description.path);
   const int now = ::fcntl(fd.get(), F_GETFL);
   if ((flags & (O_NONBLOCK | O_PATH)) == 0) ::fcntl(fd.get(), F_SETFL, now & ~O_NONBLOCK);
   return fd;
+}
+
+UniqueFd open_path(const DescriptorTable& table, std::size_t index, RemovedDirectories& removed,
+                   FileSource& files) {
+  const Description& description = table.descriptions[index];
+  const std::string object = description_name(table, index);
+  const int flags = static_cast<int>(description.flags) & ~kOnlyOnce;
+  if (const auto* process = std::get_if<Identity>(&description.details)) {
+    bool gone = false;
+    UniqueFd fd = open_of_process(description.path, *process, flags, gone);
+    if (gone && process->start_ticks != 0)
+      files.note(fmt::format("{}: process {} has ended since the save: {} tells nothing any more",
+                             object, process->pid, description.path));
+    return fd;
+  }
+  try {
+    return open_again(description);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::system) throw;
+    const auto* directory = std::get_if<RemovedDirectory>(&description.details);
+    files.note(fmt::format("{}: {}: {}", object, error.what(),
+                           directory != nullptr
+                               ? "an empty directory without a name is in its place"
+                               : "every use of the descriptor fails with EBADF"));
+    return directory != nullptr ? removed.open(*directory, flags | O_DIRECTORY)
+                                : open_file("/", O_PATH);
+  }
 }
 
 PipeMaker make_pipes(const DescriptorTable& table, FileSource& files) {
@@ -171,7 +200,8 @@ OpenedDescriptions open_descriptions(const DescriptorTable& table,
         ::lseek(fd.get(), static_cast<off_t>(description.offset_bytes), SEEK_SET);
         break;
       case DescriptionKind::path:
-        fd = open_again(description);
+        fd = open_path(table, static_cast<std::size_t>(&description - table.descriptions.data()),
+                       removed, files);
         ::lseek(fd.get(), static_cast<off_t>(description.offset_bytes), SEEK_SET);
         break;
       case DescriptionKind::removed_directory:
@@ -249,7 +279,11 @@ int make_description(RemoteCalls& calls, const Description& description, const s
       return make_event_file(calls, std::get<SignalFd>(description.details));
     case DescriptionKind::pidfd: {
       const auto& pidfd = std::get<PidFd>(description.details);
-      return make_event_file(calls, pidfd, ids.thread(pidfd.id));
+      for (const auto* known : {&ids.threads, &ids.children})
+        if (const auto found = known->find(pidfd.id); found != known->end())
+          return make_event_file(calls, pidfd, found->second);
+      const BriefProcess ended;
+      return make_event_file(calls, {ended.pid(), false}, ended.pid());
     }
     case DescriptionKind::epoll: return make_epoll(calls);
     case DescriptionKind::inotify:

@@ -97,17 +97,10 @@ std::optional<SignalFd> read_signalfd(const std::string& info) {
   return SignalFd{*mask};
 }
 
-std::optional<PidFd> read_pidfd(const std::string& info, const proc::ProcessDir& process,
-                                std::uint32_t flags) {
+std::optional<PidFd> read_pidfd(const std::string& info, std::uint32_t flags) {
   const auto id = proc::number_field<Tid>(info, "Pid");
   if (!id) return std::nullopt;
-  if ((flags & kPidfdThread) == 0) {
-    if (*id != process.pid()) return std::nullopt;
-    return PidFd{*id, false};
-  }
-  for (const Tid thread : process.threads())
-    if (thread == *id) return PidFd{*id, true};
-  return std::nullopt;
+  return PidFd{std::max(*id, 0), (flags & kPidfdThread) != 0};
 }
 
 Json event_file_to_json(const EventFd& event) {

@@ -31,9 +31,8 @@ struct SignalFd {
   std::uint64_t mask = 0;
 };
 
-/// A pidfd to the process, or to one of its threads.
 struct PidFd {
-  Tid id = 0;
+  Tid id = 0;  // 0 if it has ended and was waited for, or is in another pid namespace
   bool thread = false;
 };
 
@@ -41,9 +40,7 @@ struct PidFd {
 std::optional<EventFd> read_eventfd(const std::string& info);
 std::optional<TimerFd> read_timerfd(const std::string& info);
 std::optional<SignalFd> read_signalfd(const std::string& info);
-/// Nothing as well for another process.
-std::optional<PidFd> read_pidfd(const std::string& info, const proc::ProcessDir& process,
-                                std::uint32_t flags);
+std::optional<PidFd> read_pidfd(const std::string& info, std::uint32_t flags);
 
 image::Json event_file_to_json(const EventFd& event);
 image::Json event_file_to_json(const TimerFd& timer);

@@ -12,7 +12,7 @@ SUBJECTS: dict[str, list[str]] = {
         eventfd_count eventfd_full eventfd_semaphore eventfd_empty eventfd_duplicate eventfd_blocked_reader
         timerfd_relative timerfd_interval timerfd_short timerfd_expired timerfd_expired_interval timerfd_past
         timerfd_disarmed timerfd_absolute
-        timerfd_blocked_reader signalfd_mask signalfd_pending pidfd_self
+        timerfd_blocked_reader signalfd_mask signalfd_pending pidfd_self pidfd_zombie pidfd_ended
     """.split(),
     "fd_epoll": """
         level level_ready edge_reported edge_pending oneshot_armed oneshot_spent nested closed_number reused_number
@@ -33,7 +33,7 @@ SUBJECTS: dict[str, list[str]] = {
     "fd_packets": "raw raw6 ping udp_lite packet old_packet".split(),
     "fd_files": """
         memfd memfd_mapped memfd_two_mappings memfd_sealed memfd_read_only nameless removed removed_links sparse appending directory
-        own_proc removed_directory fifo fifo_removed message_queue blocked_queue posix_lock open_file_lock whole_lock lease write_lease linked marked owner inotify
+        own_proc proc_of_thread proc_of_ended namespace removed_device removed_directory fifo fifo_removed message_queue blocked_queue posix_lock open_file_lock whole_lock lease write_lease linked marked owner inotify
     """.split(),
     "fd_pty": "input lines output settings packets blocked_reader closed_slave controlling".split(),
 }
@@ -43,7 +43,8 @@ USUAL = 3
 # A new pseudoterminal may have another number, and a program may have remembered its name.
 MAY_BE_NAMED = {"fd_pty": "pseudoterminal"}
 # Private copies, and what has the process's number in its name.
-OTHER_NAMES = {"nameless", "removed", "removed_links", "linked", "appending", "own_proc", "message_queue", "blocked_queue", "removed_directory"}
+OTHER_NAMES = {"nameless", "removed", "removed_links", "linked", "appending", "own_proc", "message_queue", "blocked_queue", "removed_directory",
+               "proc_of_thread", "proc_of_ended", "removed_device"}  # fmt: skip
 @pytest.mark.parametrize("program", SUBJECTS)
 def test_lists_are_complete(workshop: Workshop, program: str) -> None:
     assert workshop.start([workshop.program(program), "--list"]).finish().output.split() == SUBJECTS[program]

@@ -9,7 +9,7 @@ import pytest
 from support.checkpoint import Way, Workshop, generations, pairwise, round_trip
 
 CASES = """
-    plain many handler blocked signalfd ignored nocldwait group usr1 unhandled silent beside stopped waiting
+    plain many handler blocked signalfd ignored nocldwait group usr1 unhandled silent beside stopped waiting pidfd
 """.split()
 WAYS = [pytest.param(way, id=str(way)) for way in pairwise(threads=(1, 4))]
 
@@ -30,7 +30,7 @@ def test_children(workshop: Workshop, name: str, way: Way) -> None:
     assert 0 < len(named) < 3, saved.result.output
 
 
-@pytest.mark.parametrize("name", ["handler", "many", "group", "waiting"])
+@pytest.mark.parametrize("name", ["handler", "many", "group", "waiting", "pidfd"])
 def test_generations(workshop: Workshop, name: str) -> None:
     """Saved, restored with new ids, saved again, restored with new ids: the program knows the first ones."""
     generations(workshop, "proc_children", name)

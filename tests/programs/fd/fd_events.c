@@ -204,6 +204,36 @@ static void check_pidfd(void) {
   int copy = (int)syscall(SYS_pidfd_getfd, fd, 1, 0);
   CHECK(copy >= 0, "pidfd_getfd: %s", strerror(errno));
 }
+// Of a child that has ended: waited for, or not.
+static void pidfd_of_child(int waited) {
+  int to_child[2];
+  char byte;
+  MUST(pipe(to_child));
+  const pid_t child = fork();
+  MUST(child);
+  if (child == 0) {
+    close(to_child[1]);
+    _exit(read(to_child[0], &byte, 1) == 0 ? 7 : 1);
+  }
+  MUST(fd = (int)syscall(SYS_pidfd_open, child, 0));
+  close(to_child[0]);
+  close(to_child[1]);
+  siginfo_t info;
+  MUST(waitid(P_PID, (id_t)child, &info, WEXITED | (waited ? 0 : WNOWAIT)));
+}
+static void pidfd_zombie(void) { pidfd_of_child(0); }
+static void check_pidfd_zombie(void) {
+  siginfo_t info = {0};
+  CHECK(readable(fd), "the child has not ended, it says");
+  CHECK(!waitid((idtype_t)3, (id_t)fd, &info, WEXITED), "waitid(P_PIDFD): %s", strerror(errno));
+  CHECK(info.si_code == CLD_EXITED && info.si_status == 7, "status %d", info.si_status);
+}
+static void pidfd_ended(void) { pidfd_of_child(1); }
+static void check_pidfd_ended(void) {
+  CHECK(readable(fd), "the child has not ended, it says");
+  CHECK(syscall(SYS_pidfd_send_signal, fd, 0, NULL, 0) == -1 && errno == ESRCH,
+        "pidfd_send_signal: %s", strerror(errno));
+}
 
 int main(int argc, char** argv) {
   static const struct subject subjects[] = {
@@ -225,6 +255,8 @@ int main(int argc, char** argv) {
       {"signalfd_mask", signals, check_signals},
       {"signalfd_pending", pending_signal, check_pending_signal},
       {"pidfd_self", pidfd, check_pidfd},
+      {"pidfd_zombie", pidfd_zombie, check_pidfd_zombie},
+      {"pidfd_ended", pidfd_ended, check_pidfd_ended},
       {NULL, NULL, NULL}};
   return run_subject(argc, argv, subjects);
 }

@@ -7,6 +7,8 @@
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/sysmacros.h>
 
 static int fd = -1, other = -1, ends[2];
 static char path[300];
@@ -229,6 +231,76 @@ static void check_own_proc(void) {
   char link[50] = "";
   MUST(readlink("/proc/self", link, 49));
   CHECK(atoi(text) == atoi(link), "it is of process %d, not of %s", atoi(text), link);
+}
+
+// By the number of a thread alone, which /proc does not list.
+static int to_thread[2];
+static pid_t thread_id;
+static void* wait_for_a_byte(void* unused) {
+  char byte;
+  (void)unused;
+  prctl(PR_SET_NAME, "by its number");
+  __atomic_store_n(&thread_id, (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
+  return (void*)(long)read(to_thread[0], &byte, 1);
+}
+static void proc_of_thread(void) {
+  char name[50];
+  MUST(pipe(to_thread));
+  begin_helper(wait_for_a_byte);
+  while (!__atomic_load_n(&thread_id, __ATOMIC_ACQUIRE)) sched_yield();
+  snprintf(name, sizeof name, "/proc/%d/comm", (int)thread_id);
+  MUST(fd = open(name, O_RDONLY));
+}
+static void check_proc_of_thread(void) {
+  expect_bytes(fd, "by its number\n");
+  put_bytes(to_thread[1], "x");
+  CHECK(end_helper() == 1, "the thread");
+}
+static void proc_of_ended(void) {
+  char name[50];
+  const pid_t child = fork();
+  MUST(child);
+  if (child == 0) {
+    pause();
+    _exit(0);
+  }
+  snprintf(name, sizeof name, "/proc/%d/stat", (int)child);
+  MUST(fd = open(name, O_RDONLY));
+  snprintf(name, sizeof name, "/proc/%d", (int)child);
+  MUST(other = open(name, O_RDONLY | O_DIRECTORY));
+  MUST(kill(child, SIGKILL));
+  MUST(waitpid(child, NULL, 0));
+}
+static void check_proc_of_ended(void) {
+  char byte;
+  CHECK(read(fd, &byte, 1) == -1 && errno == ESRCH, "read: %s", strerror(errno));
+  CHECK(openat(other, "stat", O_RDONLY) == -1 && errno == ESRCH, "openat: %s", strerror(errno));
+}
+static void namespace(void) {
+  MUST(fd = open("/proc/self/ns/net", O_RDONLY));
+  MUST(other = open("/proc/self/ns/mnt", O_RDONLY));
+}
+static void check_namespace(void) {
+  struct stat is, now;
+  MUST(fstat(fd, &is));
+  MUST(stat("/proc/self/ns/net", &now));
+  CHECK(is.st_ino == now.st_ino, "another network");
+  MUST(fstat(other, &is));
+  MUST(stat("/proc/self/ns/mnt", &now));
+  CHECK(is.st_ino == now.st_ino, "other mounts");
+}
+static void removed_device(void) {
+  const dev_t zero = makedev(1, 5);
+  if (mknod(in_directory("zero"), S_IFCHR | 0600, zero)) SKIP("mknod: %s", strerror(errno));
+  MUST(fd = open(path, O_RDONLY));
+  MUST(unlink(path));
+}
+static void check_removed_device(void) {
+  char bytes[2] = "x";
+  struct stat is;
+  CHECK(read(fd, bytes, 1) == 1 && bytes[0] == 0, "read: %s", strerror(errno));
+  MUST(fstat(fd, &is));
+  CHECK(is.st_rdev == makedev(1, 5), "device %lx", (unsigned long)is.st_rdev);
 }
 
 // ---- FIFOs
@@ -464,6 +536,10 @@ int main(int argc, char** argv) {
       {"appending", appending, check_appending},
       {"directory", directory, check_directory},
       {"own_proc", own_proc, check_own_proc},
+      {"proc_of_thread", proc_of_thread, check_proc_of_thread},
+      {"proc_of_ended", proc_of_ended, check_proc_of_ended},
+      {"namespace", namespace, check_namespace},
+      {"removed_device", removed_device, check_removed_device},
       {"removed_directory", removed_directory, check_removed_directory},
       {"fifo", fifo, check_fifo},
       {"fifo_removed", fifo, check_fifo_removed},

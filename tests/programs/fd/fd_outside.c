@@ -1,6 +1,6 @@
 // Descriptors whose other end is in another process, which the restored program has lost.
 //
-// usage: fd_outside SUBJECT PLACE: a path or a port of somebody who serves there.
+// usage: fd_outside SUBJECT PLACE: a path or a port of somebody who serves there, or a process.
 #include "fd.h"
 
 #include <arpa/inet.h>
@@ -43,9 +43,28 @@ static int says_nothing(void) {
   return pass();
 }
 
+// A file of another process, and a pidfd. Whether it still runs is said by the line that comes.
+static int watches(const char* pid) {
+  char name[50], line[20];
+  snprintf(name, sizeof name, "/proc/%s/comm", pid);
+  MUST(fd = open(name, O_RDONLY));
+  const int pidfd = (int)syscall(SYS_pidfd_open, atoi(pid), 0);
+  MUST(pidfd);
+  ready();
+  wait_line_into(line, sizeof line);
+  const ssize_t got = read(fd, now, sizeof now);
+  if (!strcmp(line, "runs"))
+    CHECK(got == 6 && !memcmp(now, "sleep\n", 6), "read: %zd, %s", got, strerror(errno));
+  else
+    CHECK(got == -1 && errno == ESRCH, "read: %zd, %s", got, strerror(errno));
+  CHECK(readable(pidfd), "the pidfd is that of a process that runs");
+  return pass();
+}
+
 int main(int argc, char** argv) {
   if (argc != 3) FAIL("usage: %s SUBJECT PLACE", argv[0]);
   const char* subject = argv[1];
+  if (!strcmp(subject, "process")) return watches(argv[2]);
   int is_tcp = !strncmp(subject, "tcp", 3);
   if (is_tcp) connect_tcp(argv[2]);
   if (!strncmp(subject, "local", 5)) connect_local(argv[2]);

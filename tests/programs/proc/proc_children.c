@@ -281,6 +281,21 @@ static void waiting_get(void) {
   none_left();
 }
 
+// As os/exec of Go waits for a child.
+static int by_pidfd = -1;
+static void pidfd_set(void) {
+  child[0] = lives();
+  MUST(by_pidfd = (int)syscall(SYS_pidfd_open, child[0], 0));
+}
+static void pidfd_get(void) {
+  siginfo_t info = {0};
+  let_go();
+  CHECK(!waitid((idtype_t)3, (id_t)by_pidfd, &info, WEXITED), "waitid(P_PIDFD): %s",
+        strerror(errno));
+  check_told(&info, SIGCHLD, child[0]);
+  none_left();
+}
+
 static const struct {
   const char* name;
   void (*set)(void);
@@ -300,6 +315,7 @@ static const struct {
     {"beside", beside_set, beside_get},
     {"stopped", stopped_set, stopped_get},
     {"waiting", waiting_set, waiting_get},
+    {"pidfd", pidfd_set, pidfd_get},
 };
 enum { COUNT = sizeof cases / sizeof *cases };
 
