@@ -468,6 +468,8 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
                    : found->second;
       },
       answers.brk);
+  state::note_memory_policies(context, captured.space,
+                              captured.threads.front().attributes.memory_policy);
   captured.space.vdso_kernel = proxy ? proxy->kernel : kernel_release();
   if (proxy) state::return_kernel_pages(captured.space, *proxy);
   state::note_huge_pages(context.report, captured.descriptors, captured.space);

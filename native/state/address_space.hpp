@@ -22,6 +22,7 @@
 #include "proc/pagemap.hpp"
 #include "state/context.hpp"
 #include "state/kept_file.hpp"
+#include "state/memory_policy.hpp"
 #include "state/sysv_shm.hpp"
 #include "tracee/remote.hpp"
 
@@ -45,6 +46,7 @@ struct Region {
   bool first_page_is_extra = false;  // stored for tools only: the restore takes it from the file
   std::vector<proc::PageRun> stored;
   std::vector<proc::PageRun> guards;
+  MemoryPolicy policy;
 };
 
 /// prctl(PR_SET_MM_MAP): the bounds that /proc and the kernel use.
@@ -69,6 +71,10 @@ bool is_in_one_piece(const std::vector<const Region*>& group);
 /// `resident`: tells which pages of a shared mapping have content (see shared_pages()).
 using ResidentPages = std::function<std::vector<proc::PageRun>(const proc::Mapping&)>;
 AddressSpace examine(CaptureContext& context, const ResidentPages& resident, Addr brk);
+
+/// Adds the memory policies (NUMA) of the regions. `main`: the main thread's.
+void note_memory_policies(const CaptureContext& context, AddressSpace& space,
+                          const MemoryPolicy& main);
 
 /// Which pages of a shared mapping exist in its object, by mincore(2) run in the process itself.
 std::vector<proc::PageRun> shared_pages(tracee::RemoteThread& thread,
@@ -108,6 +114,12 @@ void rebuild(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
 /// Step 3: reads the pages from the image, open in the program as `image_fd`.
 void fill(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const AddressSpace& space,
           const std::vector<image::Extent>& extents, int image_fd);
+
+/// Sets the memory policies (NUMA) of the regions, before their pages are filled. What cannot be
+/// set is said in `notes`.
+void restore_memory_policies(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                             const tracee::Memory& memory, const AddressSpace& space,
+                             std::vector<std::string>& notes);
 
 /// Step 4: final protections, advice, guard pages, locks, and the bounds.
 void seal(tracee::RemoteThread& thread, const tracee::Scratch& scratch,

@@ -273,6 +273,10 @@ class Examiner {
       lose(region, "memory shared with the kernel", "the memory comes back inaccessible");
       return;
     }
+    if (map.path.starts_with("/secretmem")) {
+      lose(region, "secret memory (memfd_secret)", "the memory comes back inaccessible");
+      return;
+    }
     keep_shared_pages(region);
     if (!map.shared) {
       region.backing = Backing::anonymous;
@@ -418,6 +422,17 @@ AddressSpace examine(CaptureContext& context, const ResidentPages& resident, Add
   const auto* first = reinterpret_cast<const std::byte*>(auxv.data());
   space.auxv.assign(first, first + auxv.size());
   return space;
+}
+
+void note_memory_policies(const CaptureContext& context, AddressSpace& space,
+                          const MemoryPolicy& main) {
+  const auto policies = look_at_memory_policies(context.process, main);
+  if (policies.empty()) return;
+  for (Region& region : space.regions) {
+    // A region may be a part of a mapping.
+    const auto above = policies.upper_bound(region.mapping.start);
+    if (above != policies.begin()) region.policy = std::prev(above)->second;
+  }
 }
 
 std::vector<proc::PageRun> shared_pages(tracee::RemoteThread& thread,

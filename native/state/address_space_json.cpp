@@ -93,6 +93,8 @@ Region region_from_json(const image::Json& json) {
   region.first_page_is_extra = json.at("first_page_is_extra");
   region.guards = runs_from_json(json.at("guards"), map);
   if (json.contains("segment")) region.segment = sysv_segment_from_json(json.at("segment"));
+  if (json.contains("memory_policy"))
+    region.policy = memory_policy_from_json(json.at("memory_policy"));
   if (!json.at("file").is_null()) region.file = kept_file_from_json(json.at("file"));
   const bool needs_file =
       region.backing == Backing::private_file || region.backing == Backing::shared_file;
@@ -118,6 +120,8 @@ image::Json address_space_to_json(const AddressSpace& space) {
                        {"guards", runs_to_json(region.guards)},
                        {"file", region.file ? kept_file_to_json(*region.file) : image::Json()}});
     if (map.has_flag("ht")) regions.back()["page_size"] = map.page_bytes;
+    if (region.policy.mode != 0)
+      regions.back()["memory_policy"] = memory_policy_to_json(region.policy);
     if (region.segment) regions.back()["segment"] = sysv_segment_to_json(*region.segment);
   }
   const MemoryBounds& bounds = space.bounds;

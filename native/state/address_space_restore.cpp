@@ -426,6 +426,24 @@ void close_for_good(tracee::RemoteThread& thread, const tracee::Scratch& scratch
 
 }  // namespace
 
+void restore_memory_policies(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                             const tracee::Memory& memory, const AddressSpace& space,
+                             std::vector<std::string>& notes) {
+  std::size_t failed = 0;
+  int error = 0;
+  for (const Region& region : space.regions) {
+    if (region.policy.mode == 0 || region.backing == Backing::kernel) continue;
+    const int result = set_memory_policy(thread, scratch, memory, region.policy,
+                                         region.mapping.start, region.mapping.size());
+    if (result == 0) continue;
+    ++failed;
+    error = result;
+  }
+  if (failed != 0)
+    notes.push_back(fmt::format("the memory policy (NUMA) of {} mappings cannot be set again: {}",
+                                failed, describe_errno(error)));
+}
+
 void seal(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
           const tracee::Memory& memory, const AddressSpace& space,
           const std::vector<image::Extent>& extents, std::vector<std::string>& notes) {
@@ -448,7 +466,10 @@ void seal(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
       guard.push_back(
           tracee::loop_entry(SYS_madvise, {run.start.value, run.size(), MADV_GUARD_INSTALL}));
     if (map.has_flag("lo"))
-      advise.push_back(tracee::loop_entry(SYS_mlock, {map.start.value, map.size()}));
+      advise.push_back(
+          map.has_flag("lf")
+              ? tracee::loop_entry(SYS_mlock2, {map.start.value, map.size(), MLOCK_ONFAULT})
+              : tracee::loop_entry(SYS_mlock, {map.start.value, map.size()}));
     if (map.has_flag("sl"))
       closed.push_back(tracee::loop_entry(kMseal, {map.start.value, map.size(), 0}));
   }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/membarrier.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -14,6 +15,7 @@
 
 #include "base/error.hpp"
 #include "base/io.hpp"
+#include "proc/pagemap.hpp"
 #include "proc/text.hpp"
 
 namespace ckpt::state {
@@ -126,7 +128,33 @@ void ask_attributes(const tracee::Memory& memory, ThreadAttributes& attributes,
   for (std::size_t i = 0; i < attributes.speculation.size(); ++i)
     if (more.at(2 + i).result > 0)
       attributes.speculation.at(i) = static_cast<int>(more.at(2 + i).result);
+  attributes.memory_policy = ask_memory_policy(memory, thread, scratch);
 }
+
+namespace {
+
+// The kernel tells it by what it does with a new mapping.
+int future_locks(const CaptureContext& context, tracee::RemoteThread& thread) {
+  const auto locked = [&] {
+    const std::string status = context.process.read("status");
+    return std::string(proc::field(status, "VmLck").value_or(""));
+  };
+  const std::string before = locked();
+  const std::int64_t mapped = thread.call(
+      SYS_mmap, {0, kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, ~0ULL, 0});
+  if (mapped < 0) return mapped == -EAGAIN ? MCL_FUTURE : 0;  // beyond RLIMIT_MEMLOCK
+  const Addr page{static_cast<std::uint64_t>(mapped)};
+  int flags = 0;
+  if (locked() != before) {
+    const UniqueFd pagemap = context.process.open("pagemap", O_RDONLY);
+    const bool there = !proc::Pagemap(pagemap.get()).present_runs(page, page + kPageSize).empty();
+    flags = there ? MCL_FUTURE : MCL_FUTURE | MCL_ONFAULT;
+  }
+  thread.checked_call("munmap", SYS_munmap, {page.value, kPageSize});
+  return flags;
+}
+
+}  // namespace
 
 ProcessAttributes ask_process_attributes(const CaptureContext& context,
                                          tracee::RemoteThread& thread,
@@ -158,6 +186,10 @@ ProcessAttributes ask_process_attributes(const CaptureContext& context,
   std::string score = try_read_file(context.process.path("oom_score_adj")).value_or("0");
   if (score.ends_with('\n')) score.pop_back();
   attributes.oom_score_adj = proc::parse_number<int>(score).value_or(0);
+  std::string filter = try_read_file(context.process.path("coredump_filter")).value_or("");
+  if (filter.ends_with('\n')) filter.pop_back();
+  attributes.core_filter = proc::parse_number<std::uint32_t>(filter, 16);
+  attributes.lock_future = future_locks(context, thread);
   return attributes;
 }
 
@@ -177,7 +209,8 @@ Json attributes_to_json(const ThreadAttributes& attributes) {
           {"securebits", attributes.securebits},
           {"tsc", attributes.timestamp_counter},
           {"mce_kill", attributes.machine_check},
-          {"speculation", attributes.speculation}};
+          {"speculation", attributes.speculation},
+          {"memory_policy", memory_policy_to_json(attributes.memory_policy)}};
 }
 
 ThreadAttributes thread_attributes_from_json(const Json& json) {
@@ -200,10 +233,14 @@ ThreadAttributes thread_attributes_from_json(const Json& json) {
   attributes.timestamp_counter = json.value("tsc", 0);
   attributes.machine_check = json.value("mce_kill", 0);
   attributes.speculation = json.value("speculation", attributes.speculation);
+  if (json.contains("memory_policy"))
+    attributes.memory_policy = memory_policy_from_json(json.at("memory_policy"));
   return attributes;
 }
 
 Json attributes_to_json(const ProcessAttributes& attributes) {
+  Json filter;
+  if (attributes.core_filter) filter = *attributes.core_filter;
   return {{"child_subreaper", attributes.child_subreaper},
           {"huge_pages_disabled", attributes.huge_pages_disabled},
           {"oom_score_adj", attributes.oom_score_adj},
@@ -211,14 +248,25 @@ Json attributes_to_json(const ProcessAttributes& attributes) {
           {"mdwe", attributes.deny_write_exec},
           {"memory_merge", attributes.merge_memory},
           {"io_flusher", attributes.io_flusher},
-          {"memory_barriers", attributes.memory_barriers}};
+          {"memory_barriers", attributes.memory_barriers},
+          {"core_filter", std::move(filter)},
+          {"lock_future", attributes.lock_future}};
 }
 
 ProcessAttributes process_attributes_from_json(const Json& json) {
-  return {json.at("child_subreaper"),      json.at("huge_pages_disabled").get<int>(),
-          json.at("oom_score_adj"),        json.value("dumpable", 1),
-          json.value("mdwe", 0),           json.value("memory_merge", false),
-          json.value("io_flusher", false), json.value("memory_barriers", 0U) & kAllRegistrations};
+  ProcessAttributes attributes;
+  attributes.child_subreaper = json.at("child_subreaper");
+  attributes.huge_pages_disabled = json.at("huge_pages_disabled").get<int>();
+  attributes.oom_score_adj = json.at("oom_score_adj");
+  attributes.dumpable = json.value("dumpable", 1);
+  attributes.deny_write_exec = json.value("mdwe", 0);
+  attributes.merge_memory = json.value("memory_merge", false);
+  attributes.io_flusher = json.value("io_flusher", false);
+  attributes.memory_barriers = json.value("memory_barriers", 0U) & kAllRegistrations;
+  if (json.contains("core_filter") && !json.at("core_filter").is_null())
+    attributes.core_filter = json.at("core_filter").get<std::uint32_t>();
+  attributes.lock_future = json.value("lock_future", 0) & (MCL_FUTURE | MCL_ONFAULT);
+  return attributes;
 }
 
 void restore_own_attributes(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
@@ -251,6 +299,10 @@ void restore_own_attributes(tracee::RemoteThread& thread, const tracee::Scratch&
       set("control of speculation",
           {PR_SET_SPECULATION_CTRL, i, static_cast<std::uint64_t>(wanted & ~PR_SPEC_PRCTL), 0, 0});
   }
+  if (attributes.memory_policy != now.memory_policy)
+    if (const int error = set_memory_policy(thread, scratch, memory, attributes.memory_policy))
+      notes.push_back(fmt::format("thread {}: its memory policy (NUMA) cannot be set again: {}",
+                                  thread.tid(), describe_errno(error)));
   if (attributes.timestamp_counter != 0 && attributes.timestamp_counter != now.timestamp_counter)
     set("use of the time stamp counter",
         {PR_SET_TSC, static_cast<std::uint64_t>(attributes.timestamp_counter)});
@@ -278,12 +330,23 @@ void restore_process_attributes(tracee::RemoteThread& thread, const tracee::Scra
     if (((attributes.memory_barriers >> bit) & 1U) != 0)
       registrations.push_back(loop_entry(SYS_membarrier, {1U << bit, 0, 0}));
   thread.run(scratch, registrations);  // what the kernel does not know no program has registered
-  try {
-    const UniqueFd file = open_file(fmt::format("/proc/{}/oom_score_adj", pid), O_WRONLY);
-    write_all(file.get(), fmt::format("{}", attributes.oom_score_adj), "oom_score_adj");
-  } catch (const Error& error) {
-    notes.push_back(fmt::format("the OOM score cannot be set again: {}", error.what()));
-  }
+  const auto write = [&](const char* name, const char* what, const std::string& text) {
+    try {
+      const UniqueFd file = open_file(fmt::format("/proc/{}/{}", pid, name), O_WRONLY);
+      write_all(file.get(), text, name);
+    } catch (const Error& error) {
+      notes.push_back(fmt::format("the {} cannot be set again: {}", what, error.what()));
+    }
+  };
+  write("oom_score_adj", "OOM score", fmt::format("{}", attributes.oom_score_adj));
+  if (attributes.core_filter)
+    write("coredump_filter", "filter of core dumps", fmt::format("{:#x}", *attributes.core_filter));
+  if (attributes.lock_future == 0) return;
+  const std::int64_t result =
+      thread.call(SYS_mlockall, {static_cast<std::uint64_t>(attributes.lock_future)});
+  if (result != 0)
+    notes.push_back(fmt::format("memory that it maps from now on is not locked (mlockall): {}",
+                                describe_errno(static_cast<int>(-result))));
 }
 
 void finish_process_attributes(tracee::RemoteThread& thread, const ProcessAttributes& attributes) {

@@ -1,15 +1,17 @@
 // Settings that the kernel keeps per thread and per process and that a program rarely changes:
 // scheduling, affinity, I/O priority, timer slack, parent-death signal, no_new_privs, securebits,
-// subreaper, huge pages, OOM score. What this user may not set again is told at the restore.
+// subreaper, huge pages, OOM score, NUMA. What this user may not set again is told at the restore.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "image/format.hpp"
 #include "state/context.hpp"
+#include "state/memory_policy.hpp"
 #include "tracee/remote.hpp"
 
 namespace ckpt::state {
@@ -33,6 +35,7 @@ struct ThreadAttributes {
   int machine_check = 0;      // PR_MCE_KILL_GET
   // PR_GET_SPECULATION_CTRL, by kind; 0 where the kernel does not know it
   std::array<int, 3> speculation{};
+  MemoryPolicy memory_policy;
 };
 
 struct ProcessAttributes {
@@ -43,7 +46,9 @@ struct ProcessAttributes {
   int deny_write_exec = 0;  // PR_GET_MDWE
   bool merge_memory = false;
   bool io_flusher = false;
-  std::uint32_t memory_barriers = 0;  // membarrier(2): the commands that have registered it
+  std::uint32_t memory_barriers = 0;         // membarrier(2): the commands that have registered it
+  std::optional<std::uint32_t> core_filter;  // /proc/PID/coredump_filter
+  int lock_future = 0;                       // mlockall(2): MCL_FUTURE, maybe with MCL_ONFAULT
 };
 
 /// What can be seen from outside. `lwp` need not be stopped.

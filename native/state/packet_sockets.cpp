@@ -104,7 +104,9 @@ void read_packet_socket(const proc::ProcessDir& process, Socket& socket) {
     wanted.mr_alen =
         static_cast<unsigned short>(std::min(membership.address.size(), sizeof wanted.mr_address));
     std::memcpy(wanted.mr_address, membership.address.data(), wanted.mr_alen);
-    socket.options.push_back({SOL_PACKET, PACKET_ADD_MEMBERSHIP, bytes_of(wanted)});
+    SocketOption option{SOL_PACKET, PACKET_ADD_MEMBERSHIP, {}};
+    option.value = bytes_of(wanted);
+    socket.options.push_back(std::move(option));
   }
   if (told->has_ring)
     socket.missing.emplace_back("its ring of packets (PACKET_RX_RING, PACKET_TX_RING) is gone");

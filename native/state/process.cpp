@@ -181,20 +181,35 @@ void report_segments(CaptureContext& context, tracee::RemoteThread& thread,
                        "linear address masking does not come back: tagged pointers fault");
 }
 
+// The number of a keyring of the program's, or a negative value; `keyring`: KEY_SPEC_*.
+std::int64_t ask_keyring(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                         std::int64_t keyring) {
+  constexpr std::uint64_t kDoNotMake = 0;
+  std::array<LoopEntry, 1> table = {tracee::loop_entry(
+      SYS_keyctl, {KEYCTL_GET_KEYRING_ID, static_cast<std::uint64_t>(keyring), kDoNotMake})};
+  thread.run(scratch, table);
+  return table[0].result;
+}
+
 void report_keyrings(CaptureContext& context, tracee::RemoteThread& thread,
                      const tracee::Scratch& scratch) {
-  constexpr std::uint64_t kDoNotMake = 0;
+  const auto report = [&](std::string_view which) {
+    context.report.add(Severity::lost, "process", "keys",
+                       fmt::format("the {} does not come back", which));
+  };
   // Other threads may have such keyrings, too, which only they could tell.
-  constexpr auto kKeyrings = std::to_array<std::pair<std::int64_t, const char*>>(
-      {{KEY_SPEC_THREAD_KEYRING, "main thread's"}, {KEY_SPEC_PROCESS_KEYRING, "process's"}});
-  for (const auto& [keyring, whose] : kKeyrings) {
-    std::array<LoopEntry, 1> table = {tracee::loop_entry(
-        SYS_keyctl, {KEYCTL_GET_KEYRING_ID, static_cast<std::uint64_t>(keyring), kDoNotMake})};
-    thread.run(scratch, table);
-    if (table[0].result > 0)
-      context.report.add(Severity::lost, "process", "keys",
-                         fmt::format("the {} keyring does not come back", whose));
-  }
+  if (ask_keyring(thread, scratch, KEY_SPEC_THREAD_KEYRING) > 0) report("main thread's keyring");
+  if (ask_keyring(thread, scratch, KEY_SPEC_PROCESS_KEYRING) > 0) report("process's keyring");
+  // One that it has joined by name: those of users and of logins, which are called "_uid_ses.N" and
+  // "_ses", whoever restores it has, too.
+  const std::int64_t session = ask_keyring(thread, scratch, KEY_SPEC_SESSION_KEYRING);
+  std::array<char, 256> description{};  // "keyring;UID;GID;PERMISSIONS;NAME"
+  if (session <= 0 ||
+      ::syscall(SYS_keyctl, KEYCTL_DESCRIBE, session, description.data(), description.size()) < 0)
+    return;
+  const std::string_view text(description.data());
+  const std::string_view name = text.substr(text.rfind(';') + 1);
+  if (!name.empty() && !name.starts_with('_')) report(fmt::format("session's keyring ({})", name));
 }
 
 void report_session(CaptureContext& context) {

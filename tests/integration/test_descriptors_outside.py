@@ -82,6 +82,7 @@ MISSING = {
     "left_sender": "changed: fd 3: local socket: what waits in it from left-",
     "unaccepted_tcp": "lost: fd 4: TCP socket: what it has sent to 127.0.0.1:",
     "unaccepted_local": "lost: fd 4: local socket: what it has sent to @",
+    "secret": "mapping: secret memory (memfd_secret) (/secretmem): the memory comes back inaccessible",
     "removed_place": "which is removed, does not come back: every use of the descriptor fails with EBADF",
 }
 
@@ -139,6 +140,66 @@ def test_errors_are_left_to_the_program(workshop: Workshop, subject: str) -> Non
         result = restart.finish()
         passed(result, original.nonce)
         assert not notes(result), f"{result}"
+
+
+DIRECTORY = """
+$| = 1;
+opendir(my $place, $ARGV[0]) or die "opendir: $!";
+open(my $file, "<", $ARGV[1]) or die "open: $!";
+print "READY x\\n";
+<STDIN>;
+print -d $place ? "a directory\\n" : "none\\n";
+print defined(sysread($file, $_, 1)) ? "readable\\n" : "$!\\n";
+"""
+
+
+@pytest.mark.parametrize("after", ["gone", "file"])
+def test_what_is_opened_by_name_is_gone(workshop: Workshop, after: str) -> None:
+    """A directory that the program has removed at its end, and a file of a kernel object that is no more."""
+    place = workshop.directory / "place"
+    place.mkdir()
+    (workshop.directory / "link").symlink_to("/sys/kernel/mm/transparent_hugepage/enabled")
+    original = workshop.start(["/usr/bin/perl", "-e", DIRECTORY, place, workshop.directory / "link"])
+    original.ready()
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    original.kill()
+    place.rmdir()
+    if after == "file":
+        place.write_text("precious")
+    for _ in range(3):
+        restart = workshop.restart(saved.image)
+        restart.send()
+        result = restart.finish()
+        assert result.status == 0 and result.output.splitlines() == ["a directory", "readable"], f"{result}"
+        (said,) = notes(result)
+        assert str(place) in said and said.endswith("an empty directory without a name is in its place"), said
+    assert after == "gone" or place.read_text() == "precious"
+
+
+def test_another_process(workshop: Workshop) -> None:
+    """A file of it is read as long as it runs; a pidfd comes back as one of a process that has ended."""
+    watched = workshop.start(["sleep", "1000"])
+    original = workshop.start_program("fd_outside", "process", str(watched.pid))
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    said = [line for line in saved.fidelity if "pipe" not in line and "come back as it was" not in line]
+    ended = f"comes back as that of a process that has ended: process {watched.pid} is no part of the snapshot"
+    assert said == [f"changed: fd 4: pidfd: {ended}"], saved.result.output
+    original.kill()
+    restart = workshop.restart(saved.image)
+    restart.send("runs")
+    result = restart.finish()
+    passed(result, original.nonce)
+    assert not notes(result), f"{result}"
+    watched.kill()
+    for _ in range(2):
+        restart = workshop.restart(saved.image)
+        restart.send("has ended")
+        result = restart.finish()
+        passed(result, original.nonce)
+        gone = f"fd 3: process {watched.pid} has ended since the save: /proc/{watched.pid}/comm tells nothing any more"
+        assert notes(result) == [gone], f"{result}"
 
 
 def test_port_is_taken(workshop: Workshop) -> None:

@@ -92,6 +92,18 @@ def test_keyrings(workshop: Workshop, special: int, whose: str) -> None:
         assert running.finish().status == 0
 
 
+def test_session_keyring(workshop: Workshop) -> None:
+    """One that it has joined by name: those of logins are not worth a word."""
+    call = "ctypes.CDLL(None).syscall(250, 1, b'the-test', 0, 0, 0)"  # keyctl(KEYCTL_JOIN_SESSION_KEYRING)
+    original = workshop.start(["/usr/bin/python3", "-c", f"import ctypes; print('READY', {call}, flush=True); input()"])
+    if int(original.ready()) < 0:
+        pytest.skip("no keyrings here: keyctl(2) is not permitted")
+    saved = workshop.save(original.pid)
+    assert _lines(saved) == ["lost: process: keys: the session's keyring (the-test) does not come back"]
+    original.send()
+    assert original.finish().status == 0
+
+
 def _session_of(pid: int) -> tuple[int, int, int]:
     """Session, process group, and terminal (0: none)."""
     fields = read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()

@@ -243,7 +243,7 @@ def test_cpp_runtime(workshop: Workshop, way: Way) -> None:
     round_trip(workshop, "cpp_runtime", way=way)
 
 
-@pytest.mark.parametrize("name", ["cwd", "umask", "comm", "personality", "membarrier"])
+@pytest.mark.parametrize("name", ["cwd", "umask", "comm", "personality", "membarrier", "core_filter", "numa", "lock_future", "lock_on_fault"])
 @each_way
 def test_attributes(workshop: Workshop, way: Way, name: str) -> None:
     directory = workshop.directory / "a directory"

@@ -4,7 +4,7 @@
 
 #include <sys/wait.h>
 
-enum { BYTES = 4 << 20, COUNT = 10 };
+enum { BYTES = 4 << 20, COUNT = 11 };
 
 static const struct {
   const char* name;
@@ -21,6 +21,7 @@ static const struct {
     {"random", MADV_RANDOM, "rr"},
     {"mergeable", MADV_MERGEABLE, "mg"},
     {"locked", -2, "lo"},
+    {"locked_on_fault", -3, "lf"},
 };
 static unsigned char* areas[COUNT];
 static char flags_before[COUNT][256];
@@ -60,7 +61,7 @@ int main(void) {
   seed();
   char applied[COUNT] = {0};
   for (int i = 0; i < COUNT; i++) {
-    size_t bytes = kinds[i].advice == -2 ? 65536 : BYTES;
+    size_t bytes = kinds[i].advice <= -2 ? 65536 : BYTES;
     // A reservation around each keeps the kernel from merging neighbours.
     unsigned char* room = mmap(NULL, bytes + 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     MUST(room);
@@ -69,6 +70,8 @@ int main(void) {
     fill(areas[i], 65536, seed() + (uint64_t)i);
     if (kinds[i].advice == -2)
       applied[i] = !mlock(areas[i], bytes);
+    else if (kinds[i].advice == -3)
+      applied[i] = !mlock2(areas[i], bytes, MLOCK_ONFAULT);
     else if (kinds[i].advice >= 0)
       applied[i] =
           !madvise(areas[i], bytes, kinds[i].advice);  // KSM and huge pages may not be compiled in

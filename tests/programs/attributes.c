@@ -2,7 +2,9 @@
 // an unusual value before the save and must read the same after the restore.
 #include "selfcheck.h"
 
+#include <linux/mempolicy.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -119,6 +121,54 @@ static void set_policy(void) {
 static void get_policy(char* text) { number_text(sched_getscheduler(0), text); }
 static void set_ioprio(void) { MUST(syscall(SYS_ioprio_set, 1, 0, (2 << 13) | 5)); }
 static void get_ioprio(char* text) { number_text(syscall(SYS_ioprio_get, 1, 0), text); }
+static void set_core_filter(void) {
+  FILE* file = fopen("/proc/self/coredump_filter", "w");
+  CHECK(file, "coredump_filter");
+  fprintf(file, "0x11");
+  fclose(file);
+}
+static void get_core_filter(char* text) { file_text("/proc/self/coredump_filter", text); }
+// Where memory is to be: the thread's own policy, and that of one mapping.
+static unsigned char* placed;
+static void place(void) {
+  if (placed) return;
+  placed = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  MUST(placed);
+}
+static void set_numa(void) {
+  unsigned long first = 1;
+  place();
+  if (syscall(SYS_set_mempolicy, MPOL_PREFERRED, &first, 64))
+    SKIP("set_mempolicy: %s", strerror(errno));
+  MUST(syscall(SYS_mbind, placed + 65536, 65536, MPOL_BIND | MPOL_F_STATIC_NODES, &first, 64, 0));
+}
+static void get_numa(char* text) {
+  int mode[3] = {-1, -1, -1};
+  unsigned long nodes[3][16] = {{0}};
+  place();
+  syscall(SYS_get_mempolicy, &mode[0], nodes[0], 1024, NULL, 0);
+  syscall(SYS_get_mempolicy, &mode[1], nodes[1], 1024, placed + 65536, MPOL_F_ADDR);
+  syscall(SYS_get_mempolicy, &mode[2], nodes[2], 1024, placed, MPOL_F_ADDR);
+  sprintf(text, "%x %lx, %x %lx, %x %lx", mode[0], nodes[0][0], mode[1], nodes[1][0], mode[2],
+          nodes[2][0]);
+}
+// What is mapped from now on is locked: at once, or when it is touched.
+static void set_lock(int flags) {
+  if (mlockall(flags)) SKIP("mlockall: %s", strerror(errno));
+}
+static void set_lock_future(void) { set_lock(MCL_FUTURE); }
+static void set_lock_on_fault(void) { set_lock(MCL_FUTURE | MCL_ONFAULT); }
+static void get_lock_future(char* text) {
+  unsigned char there[4];
+  unsigned char* fresh =
+      mmap(NULL, 16384, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CHECK(fresh != MAP_FAILED && !mincore(fresh, 16384, there), "mincore: %s", strerror(errno));
+  // A page that is locked cannot be dropped.
+  fresh[0] = 1;
+  const int locked = madvise(fresh, 4096, MADV_DONTNEED) == -1;
+  MUST(munmap(fresh, 16384));
+  sprintf(text, "locked %d, there %d", locked, there[1] & 1);
+}
 
 static const struct {
   const char* name;
@@ -145,6 +195,10 @@ static const struct {
     {"oom_score_adj", set_oom, get_oom},
     {"policy", set_policy, get_policy},
     {"ioprio", set_ioprio, get_ioprio},
+    {"core_filter", set_core_filter, get_core_filter},
+    {"numa", set_numa, get_numa},
+    {"lock_future", set_lock_future, get_lock_future},
+    {"lock_on_fault", set_lock_on_fault, get_lock_future},
 };
 enum { COUNT = sizeof attributes / sizeof *attributes };
 

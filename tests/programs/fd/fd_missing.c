@@ -4,6 +4,7 @@
 
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -42,6 +43,16 @@ static void removed_place(void) {
 static void check_removed(void) {
   char byte;
   CHECK(read(client, &byte, 1) == -1 && errno == EBADF, "read: %s", strerror(errno));
+}
+
+// Nobody but the program can look into it.
+static void secret(void) {
+  client = (int)syscall(447, 0);  // memfd_secret
+  if (client < 0) SKIP("memfd_secret: %s", strerror(errno));
+  MUST(ftruncate(client, 4096));
+  char* memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, client, 0);
+  MUST(memory);
+  strcpy(memory, "a secret");
 }
 
 // What a client has sent before it was accepted.
@@ -136,6 +147,7 @@ static void check_left_sender(void) {
 int main(int argc, char** argv) {
   static const struct subject subjects[] = {
       {"corked", corked, check_corked},
+      {"secret", secret, check_removed},
       {"removed_place", removed_place, check_removed},
       {"unaccepted_tcp", unaccepted_tcp, check_unaccepted},
       {"closed_peer", closed_peer, check_closed_peer},
