@@ -285,7 +285,8 @@ int make_description(RemoteCalls& calls, const Description& description, const s
       const BriefProcess ended;
       return make_event_file(calls, {ended.pid(), false}, ended.pid());
     }
-    case DescriptionKind::epoll: return make_epoll(calls);
+    case DescriptionKind::epoll:
+      return make_epoll(calls, std::get<Epoll>(description.details), name, notes);
     case DescriptionKind::inotify:
       return make_inotify(calls, std::get<Inotify>(description.details), name, notes);
     case DescriptionKind::io_uring:

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
@@ -16,6 +17,10 @@
 namespace ckpt::state {
 
 namespace {
+
+// <linux/eventpoll.h>: of a structure of eight bytes.
+constexpr unsigned long kSetParameters = _IOW(0x8A, 1, std::uint64_t);
+constexpr unsigned long kGetParameters = _IOR(0x8A, 2, std::uint64_t);
 
 using image::Json;
 using tracee::RemoteCalls;
@@ -88,6 +93,7 @@ bool is_spent(const EpollEntry& entry) {
 Epoll read_epoll(CaptureContext& context, const std::string& object, int epoll_fd,
                  const std::string& info, int own, const FindDescription& find) {
   Epoll epoll;
+  if (own >= 0 && ::ioctl(own, kGetParameters, &epoll.busy_polling) != 0) epoll.busy_polling = 0;
   std::map<int, std::uint32_t> slots;
   std::string_view text = info;
   while (!text.empty()) {
@@ -120,7 +126,9 @@ Json epoll_to_json(const Epoll& epoll) {
                        {"events", entry.events},
                        {"data", entry.data},
                        {"description", entry.description}});
-  return {{"entries", std::move(entries)}, {"ready", epoll.ready}};
+  return {{"entries", std::move(entries)},
+          {"ready", epoll.ready},
+          {"busy_polling", epoll.busy_polling}};
 }
 
 Epoll epoll_from_json(const Json& json) {
@@ -135,10 +143,22 @@ Epoll epoll_from_json(const Json& json) {
     epoll.entries.push_back(entry);
   }
   epoll.ready = json.at("ready");
+  epoll.busy_polling = json.value("busy_polling", std::uint64_t{0});
   return epoll;
 }
 
-int make_epoll(RemoteCalls& calls) { return calls.open("epoll_create", SYS_epoll_create1, {0}); }
+int make_epoll(RemoteCalls& calls, const Epoll& epoll, const std::string& object,
+               std::vector<std::string>& notes) {
+  const int fd = calls.open("epoll_create", SYS_epoll_create1, {0});
+  if (epoll.busy_polling == 0) return fd;
+  const Addr at = calls.put_value(epoll.busy_polling);
+  const std::int64_t result =
+      calls.attempt(SYS_ioctl, {static_cast<std::uint64_t>(fd), kSetParameters, at.value});
+  if (result != 0)
+    notes.push_back(fmt::format("{}: its busy polling (EPIOCSPARAMS) cannot be set again: {}",
+                                object, describe_errno(static_cast<int>(-result))));
+  return fd;
+}
 
 std::vector<std::string> fill_epoll(
     RemoteCalls& calls, int epoll_fd, const Epoll& epoll,

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "image/format.hpp"
@@ -25,6 +26,8 @@ struct Epoll {
   /// Whether something was ready at the save. If not, what edge-triggered entries report when they
   /// are added again had been reported before.
   bool ready = false;
+  /// How it polls devices itself (EPIOCGPARAMS, Linux 6.9), struct epoll_params; 0: as by default.
+  std::uint64_t busy_polling = 0;
 };
 
 /// Finds out which description the entry at `slot` (the how manieth of this number) of the epoll
@@ -39,7 +42,9 @@ Epoll read_epoll(CaptureContext& context, const std::string& object, int epoll_f
 image::Json epoll_to_json(const Epoll& epoll);
 Epoll epoll_from_json(const image::Json& json);
 
-int make_epoll(tracee::RemoteCalls& calls);
+/// What cannot be set again is said in `notes`, after `object`.
+int make_epoll(tracee::RemoteCalls& calls, const Epoll& epoll, const std::string& object,
+               std::vector<std::string>& notes);
 
 /// Adds the entries, when all descriptors have their final numbers. `number_of`: a descriptor of
 /// the process that refers to a description; nothing if none does.

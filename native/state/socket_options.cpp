@@ -37,6 +37,11 @@ constexpr int kReceiveMark = 75;
 constexpr int kPassPidfd = 76;
 constexpr int kReceivePriority = 82;
 constexpr int kPassRights = 83;
+constexpr int kReserveMemory = 73;
+constexpr int kRehash = 74;
+constexpr int kReceiveErrorRfc4884v4 = 26;
+constexpr int kFlowInfo6 = 11;
+constexpr int kFlowInfoSend6 = 33;
 constexpr int kLocalPortRange = 51;
 constexpr int kMulticastAll6 = 29;
 constexpr int kReceiveErrorRfc4884 = 31;
@@ -86,6 +91,9 @@ constexpr std::array kOptions = {
     OptionName{SOL_SOCKET, SO_BUSY_POLL},
     OptionName{SOL_SOCKET, SO_PREFER_BUSY_POLL},
     OptionName{SOL_SOCKET, SO_PEEK_OFF},
+    OptionName{SOL_SOCKET, SO_INCOMING_CPU},
+    OptionName{SOL_SOCKET, kReserveMemory},
+    OptionName{SOL_SOCKET, kRehash},
     OptionName{IPPROTO_IP, IP_TOS},
     OptionName{IPPROTO_IP, IP_TTL},
     OptionName{IPPROTO_IP, IP_MINTTL},
@@ -96,6 +104,7 @@ constexpr std::array kOptions = {
     OptionName{IPPROTO_IP, IP_RECVTTL},
     OptionName{IPPROTO_IP, IP_RECVTOS},
     OptionName{IPPROTO_IP, IP_RECVERR},
+    OptionName{IPPROTO_IP, kReceiveErrorRfc4884v4},
     OptionName{IPPROTO_IP, IP_RECVORIGDSTADDR},
     OptionName{IPPROTO_IP, IP_RECVFRAGSIZE},
     OptionName{IPPROTO_IP, IP_PASSSEC},
@@ -139,11 +148,15 @@ constexpr std::array kOptions = {
     OptionName{IPPROTO_IPV6, IPV6_RTHDR},
     OptionName{IPPROTO_IPV6, IPV6_DSTOPTS},
     OptionName{IPPROTO_IPV6, IPV6_AUTOFLOWLABEL},
+    OptionName{IPPROTO_IPV6, kFlowInfo6},
+    OptionName{IPPROTO_IPV6, kFlowInfoSend6},
     OptionName{IPPROTO_IPV6, IPV6_ADDR_PREFERENCES},
     OptionName{IPPROTO_IPV6, IPV6_TCLASS},
     OptionName{IPPROTO_IPV6, MCAST_MSFILTER},
     OptionName{SOL_SOCKET, SO_PRIORITY},
     OptionName{IPPROTO_TCP, TCP_NODELAY},
+    OptionName{IPPROTO_TCP, TCP_MAXSEG},
+    OptionName{IPPROTO_TCP, TCP_WINDOW_CLAMP},
     OptionName{IPPROTO_TCP, TCP_CORK},
     OptionName{IPPROTO_TCP, TCP_KEEPIDLE},
     OptionName{IPPROTO_TCP, TCP_KEEPINTVL},
@@ -353,6 +366,9 @@ std::vector<SocketOption> changed_options(const proc::ProcessDir& process, int o
                                           const SocketKind& kind, NewSockets& fresh,
                                           std::vector<std::string>& missing) {
   std::vector<SocketOption> options;
+  sockaddr_storage peer{};
+  socklen_t length = sizeof peer;
+  const bool is_connected = ::getpeername(own, reinterpret_cast<sockaddr*>(&peer), &length) == 0;
   for (const OptionName& option : kOptions) {
     if (!fits(option, kind)) continue;
     if (option.name == MCAST_MSFILTER && option.level != SOL_SOCKET) {
@@ -364,6 +380,10 @@ std::vector<SocketOption> changed_options(const proc::ProcessDir& process, int o
       if (!filter.empty()) options.push_back({option.level, option.name, std::move(filter)});
       continue;
     }
+    // Of a connection the kernel tells what it has made of these itself.
+    const bool is_of_connection = option.level == IPPROTO_TCP &&
+                                  (option.name == TCP_MAXSEG || option.name == TCP_WINDOW_CLAMP);
+    if (is_of_connection && is_connected) continue;
     const auto now = option_of(own, option);
     if (!now || fresh.value(kind, option.level, option.name) == now) continue;
     options.push_back({option.level, option.name, *now});

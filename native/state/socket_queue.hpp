@@ -14,6 +14,8 @@ struct SocketMessage {
   std::string bytes;
   std::string from;                      // address of the sender, if it has one
   std::vector<std::size_t> descriptors;  // passed along (SCM_RIGHTS): descriptions
+  bool urgent = false;                   // TCP: one byte, sent with MSG_OOB
+  bool taken = false;                    // and received with it; the mark is still to come
 };
 
 /// Describes a descriptor that was passed along with a message; takes it over.
@@ -27,10 +29,15 @@ int int_option(int own, int name);
 /// cannot be found out without taking it from the program.
 bool has_unread_error(int own);
 
-/// `own`: our duplicate of the descriptor, of a socket that no running thread uses. `whole`:
-/// messages have boundaries. Those behind an unread error cannot be looked at: `hidden` gets
-/// whether there are any.
-std::vector<SocketMessage> look_at_queue(int own, bool whole, const DescribePassed& describe_passed,
-                                         bool& hidden);
+struct SocketQueue {
+  std::vector<SocketMessage> messages;
+  bool hidden = false;       // there is something behind an unread error that cannot be looked at
+  bool urgent_lost = false;  // a byte sent with MSG_OOB, and what is behind it, if it is TCP
+};
+
+enum class QueueKind { messages, stream, tcp };
+
+/// `own`: our duplicate of the descriptor, of a socket that no running thread uses.
+SocketQueue look_at_queue(int own, QueueKind kind, const DescribePassed& describe_passed);
 
 }  // namespace ckpt::state

@@ -199,10 +199,12 @@ Json socket_to_json(const Socket& socket) {
     options.push_back(
         {{"level", option.level}, {"name", option.name}, {"value", bytes_to_json(option.value)}});
   Json queue = Json::array();
-  for (const auto& message : socket.queue)
+  for (const auto& message : socket.queue) {
     queue.push_back({{"bytes", bytes_to_json(message.bytes)},
                      {"from", bytes_to_json(message.from)},
                      {"descriptors", message.descriptors}});
+    if (message.urgent) queue.back()["urgent"] = message.taken ? "taken" : "unread";
+  }
   return {{"id", socket.id},
           {"domain", socket.domain},
           {"type", socket.type},
@@ -254,10 +256,15 @@ Socket socket_from_json(const Json& json) {
     if (option.value.size() > kLongestOption) image::damaged("an option of a socket");
     socket.options.push_back(std::move(option));
   }
-  for (const Json& item : json.at("queue"))
-    socket.queue.push_back({image::unpack_string(item.at("bytes")),
-                            address_from_json(item.at("from")),
-                            item.at("descriptors").get<std::vector<std::size_t>>()});
+  for (const Json& item : json.at("queue")) {
+    SocketMessage message{image::unpack_string(item.at("bytes")),
+                          address_from_json(item.at("from")),
+                          item.at("descriptors").get<std::vector<std::size_t>>()};
+    message.urgent = item.contains("urgent");
+    message.taken = item.value("urgent", "") == "taken";
+    if (message.urgent && message.bytes.size() != 1) image::damaged("what waits in a socket");
+    socket.queue.push_back(std::move(message));
+  }
   return socket;
 }
 

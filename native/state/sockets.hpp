@@ -63,8 +63,9 @@ struct Socket {
   std::size_t unsent_bytes = 0;
   std::vector<std::string> missing;  // what of it does not come back
   std::string upper_layer;           // of TCP, such as "tls"
-  bool hidden = false;               // messages wait behind an error that is to be read first
-  bool has_sent = false;             // known at a save; what has been received may be counted, too
+  bool urgent_lost = false;
+  bool hidden = false;    // messages wait behind an error that is to be read first
+  bool has_sent = false;  // known at a save; what has been received may be counted, too
 };
 
 /// What the kernel is asked once for all sockets of a process.

@@ -284,8 +284,15 @@ std::optional<Socket> read_socket(CaptureContext& context, int own, std::uint64_
   if (!has_own_queue && !has_unread_error(own) &&
       ::recv(own, &any, 1, MSG_PEEK | MSG_DONTWAIT) >= 0)
     socket.waiting_count = 1;
-  if (socket.role != SocketRole::listening && has_own_queue)
-    socket.queue = look_at_queue(own, !is_stream(socket), describe_passed, socket.hidden);
+  if (socket.role != SocketRole::listening && has_own_queue) {
+    const QueueKind kind = !is_stream(socket) ? QueueKind::messages
+                           : is_tcp(socket)   ? QueueKind::tcp
+                                              : QueueKind::stream;
+    SocketQueue queue = look_at_queue(own, kind, describe_passed);
+    socket.queue = std::move(queue.messages);
+    socket.hidden = queue.hidden;
+    socket.urgent_lost = queue.urgent_lost;
+  }
   return socket;
 }
 
@@ -498,6 +505,12 @@ class Settler {
                           fmt::format("its {} in the kernel (TCP_ULP) is gone: both ends come back "
                                       "without",
                                       socket.upper_layer));
+    if (socket.urgent_lost)
+      context_.report.add(Severity::lost, named.object, kind,
+                          is_tcp(socket)
+                              ? "an urgent byte (MSG_OOB) and what waits behind it do not "
+                                "come back"
+                              : "an urgent byte (MSG_OOB) does not come back");
     if (socket.hidden)
       context_.report.add(Severity::lost, named.object, kind,
                           "what waits in it behind an error that has not been read yet cannot be "

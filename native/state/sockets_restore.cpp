@@ -528,8 +528,8 @@ void SocketMaker::send(int from, const SocketMessage& message, const std::string
     }
     // NOLINTEND(performance-no-int-to-ptr)
     const Addr at = calls_.put_value(head);
-    const std::int64_t sent =
-        calls_.attempt(SYS_sendmsg, {word(from), at.value, MSG_DONTWAIT | MSG_NOSIGNAL});
+    const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (message.urgent ? MSG_OOB : 0);
+    const std::int64_t sent = calls_.attempt(SYS_sendmsg, {word(from), at.value, word(flags)});
     if (sent == -EAGAIN && !room_made) {
       room_made = true;
       const int large = 4 << 20;
@@ -549,6 +549,9 @@ void SocketMaker::send(int from, const SocketMessage& message, const std::string
     done += static_cast<std::size_t>(sent);
     control.clear();  // goes with the first piece
   } while (in_pieces && done < message.bytes.size());
+  if (!message.taken) return;
+  const Addr at = calls_.reserve(1);
+  calls_.attempt(SYS_recvfrom, {word(receiver.fd), at.value, 1, MSG_OOB | MSG_DONTWAIT, 0, 0});
 }
 
 // A path is free only if there is no file: the one that a sender has left is the user's.

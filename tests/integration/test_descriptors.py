@@ -16,7 +16,7 @@ SUBJECTS: dict[str, list[str]] = {
     """.split(),
     "fd_epoll": """
         level level_ready edge_reported edge_pending oneshot_armed oneshot_spent nested closed_number reused_number
-        two_of_one_number change_later many empty wait_epoll_wait wait_epoll_pwait wait_epoll_pwait2 wait_poll wait_ppoll
+        two_of_one_number change_later many empty busy_polling wait_epoll_wait wait_epoll_pwait wait_epoll_pwait2 wait_poll wait_ppoll
         wait_select wait_pselect
     """.split(),
     "fd_unix": """
@@ -26,7 +26,7 @@ SUBJECTS: dict[str, list[str]] = {
     """.split(),
     "fd_inet": """
         listening listening_options listening_ipv6 listening_everywhere multipath multipath_served multipath_connection
-        multipath_half_closed connection connection_ipv6 large_connection
+        multipath_half_closed connection urgent urgent_taken urgent_at_once urgent_inline connection_ipv6 large_connection
         without_listening half_closed shut_receiving waiting corked udp udp_options on_device filter multicast udp_shut udp_shut_for_sending
         udp_closed_sender udp_unbound unbound bound blocked_accept blocked_receive
     """.split(),

@@ -82,6 +82,7 @@ MISSING = {
     "left_sender": "changed: fd 3: local socket: what waits in it from left-",
     "unaccepted_tcp": "lost: fd 4: TCP socket: what it has sent to 127.0.0.1:",
     "unaccepted_local": "lost: fd 4: local socket: what it has sent to @",
+    "urgent_local": "lost: fd 4: local socket: an urgent byte (MSG_OOB) does not come back",
     "secret": "mapping: secret memory (memfd_secret) (/secretmem): the memory comes back inaccessible",
     "removed_place": "which is removed, does not come back: every use of the descriptor fails with EBADF",
 }

@@ -16,7 +16,7 @@ TIMER = ("armed", "expired unread", "disarmed", "overrun", "absolute", "past")
 SOCKET = (
     "unbound", "bound", "listening", "connecting", "connected", "shut for receiving", "shut for sending", "closed peer",
     "silent peer", "not accepted yet", "with data", "with descriptors", "corked", "closed sender",
-    "error unread",
+    "error unread", "urgent",
 )  # fmt: skip
 FILE = (
     "unchanged", "grown", "truncated", "overwritten", "replaced", "unlinked", "linked elsewhere", "renamed", "huge", "sparse",
@@ -124,6 +124,7 @@ TABLE: dict[str, dict[str, Cell | Never]] = {
         "corked": subject("fd_inet", "corked"),
         "closed sender": KEPT_NAME,
         "error unread": unread("reset_with_data"),
+        "urgent": subject("fd_inet", "urgent"),
     },
     "UDP socket": {
         "unbound": subject("fd_inet", "udp_unbound"),
@@ -141,6 +142,7 @@ TABLE: dict[str, dict[str, Cell | Never]] = {
         "corked": missing("corked"),
         "closed sender": subject("fd_inet", "udp_closed_sender"),
         "error unread": unread("udp_refused"),
+        "urgent": Never("a datagram is not urgent"),
     },
     "local socket": {
         "unbound": subject("fd_unix", "unconnected"),
@@ -158,6 +160,7 @@ TABLE: dict[str, dict[str, Cell | Never]] = {
         "corked": NO_CORK,
         "closed sender": subject("fd_unix", "closed_sender"),
         "error unread": unread("local_reset"),
+        "urgent": missing("urgent_local"),
     },
     "file": {
         "unchanged": Cell("test_files", "test_unchanged"),

@@ -3,6 +3,7 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/select.h>
 
 static int set = -1, event = -1, ends[2] = {-1, -1};
@@ -161,6 +162,23 @@ static void check_many(void) {
   expect_event(0);
 }
 static void empty(void) { MUST(set = epoll_create1(0)); }
+// How it looks at devices itself, Linux 6.9.
+struct polling {
+  uint32_t microseconds;
+  uint16_t budget;
+  uint8_t prefer, padding;
+};
+static const struct polling polls = {33, 7, 1, 0};
+static void busy_polling(void) {
+  empty();
+  if (ioctl(set, _IOW(0x8A, 1, struct polling), &polls)) SKIP("EPIOCSPARAMS: %s", strerror(errno));
+}
+static void check_busy_polling(void) {
+  struct polling now;
+  MUST(ioctl(set, _IOR(0x8A, 2, struct polling), &now));
+  CHECK(!memcmp(&now, &polls, sizeof now), "%u microseconds, budget %u", now.microseconds,
+        now.budget);
+}
 
 // ---- waiting
 static const char* way;
@@ -219,6 +237,7 @@ int main(int argc, char** argv) {
       {"change_later", change_later, check_change_later},
       {"many", many, check_many},
       {"empty", empty, empty},
+      {"busy_polling", busy_polling, check_busy_polling},
       {"wait_epoll_wait", wait_epoll_wait, check_waiting},
       {"wait_epoll_pwait", wait_epoll_pwait, check_waiting},
       {"wait_epoll_pwait2", wait_epoll_pwait2, check_waiting},

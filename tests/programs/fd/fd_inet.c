@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 static int listening = -1, client = -1, server = -1;
@@ -94,6 +95,9 @@ static void listening_options(void) {
   set(listening, SOL_SOCKET, SO_KEEPALIVE, 1);
   set(listening, IPPROTO_TCP, TCP_NODELAY, 1);
   set(listening, IPPROTO_TCP, TCP_KEEPIDLE, 77);
+  set(listening, IPPROTO_TCP, TCP_MAXSEG, 800);
+  set(listening, IPPROTO_TCP, TCP_WINDOW_CLAMP, 20000);
+  set(listening, IPPROTO_IP, 26, 1);  // IP_RECVERR_RFC4884
   set(listening, IPPROTO_IP, IP_TOS, 0x10);
   set(listening, SOL_SOCKET, SO_RCVBUF, 40000);
   MUST(bind(listening, (struct sockaddr*)&at, at_bytes));
@@ -106,6 +110,9 @@ static void check_listening_options(void) {
   CHECK(option(listening, SOL_SOCKET, SO_KEEPALIVE) == 1, "SO_KEEPALIVE");
   CHECK(option(listening, IPPROTO_TCP, TCP_NODELAY) == 1, "TCP_NODELAY");
   CHECK(option(listening, IPPROTO_TCP, TCP_KEEPIDLE) == 77, "TCP_KEEPIDLE");
+  CHECK(option(listening, IPPROTO_TCP, TCP_MAXSEG) == 800, "TCP_MAXSEG");
+  CHECK(option(listening, IPPROTO_TCP, TCP_WINDOW_CLAMP) == 20000, "TCP_WINDOW_CLAMP");
+  CHECK(option(listening, IPPROTO_IP, 26) == 1, "IP_RECVERR_RFC4884");
   CHECK(option(listening, IPPROTO_IP, IP_TOS) == 0x10, "IP_TOS");
   CHECK(option(listening, SOL_SOCKET, SO_RCVBUF) == 80000, "SO_RCVBUF");
   serve(AF_INET);
@@ -201,6 +208,65 @@ static void check_connection(void) {
   check_pair(AF_INET);
 }
 static void check_multipath_served(void) { check_pair(AF_INET); }
+// A byte out of the stream's order, and the place in it where receiving stops once.
+static void send_urgent(void) {
+  const int none = -1;
+  make_pair(AF_INET);
+  if (setsockopt(server, SOL_SOCKET, SO_PEEK_OFF, &none, sizeof none))
+    SKIP("no SO_PEEK_OFF for TCP (Linux 6.9): %s", strerror(errno));
+  put_bytes(client, "before");
+  CHECK(send(client, "!", 1, MSG_OOB) == 1, "set-up: send: %s", strerror(errno));
+  put_bytes(client, "behind it");
+  struct pollfd state = {.fd = server, .events = POLLPRI};
+  CHECK(poll(&state, 1, 10000) == 1, "set-up: nothing urgent");
+}
+static char urgent_byte(void) {
+  char byte = 0;
+  CHECK(recv(server, &byte, 1, MSG_OOB | MSG_DONTWAIT) == 1, "MSG_OOB: %s", strerror(errno));
+  return byte;
+}
+static int at_mark(void) {
+  int at = -1;
+  MUST(ioctl(server, SIOCATMARK, &at));
+  return at;
+}
+static void check_urgent(void) {
+  CHECK(urgent_byte() == '!', "another byte");
+  expect_bytes(server, "before");
+  CHECK(at_mark() == 1, "there is no mark");
+  expect_bytes(server, "behind it");
+  expect_nothing(server);
+}
+static void urgent_taken(void) {
+  send_urgent();
+  urgent_byte();
+}
+static void check_urgent_taken(void) {
+  struct pollfd state = {.fd = server, .events = POLLPRI};
+  CHECK(poll(&state, 1, 0) == 0, "something urgent");
+  expect_bytes(server, "before");
+  CHECK(at_mark() == 1, "there is no mark");
+  expect_bytes(server, "behind it");
+  expect_nothing(server);
+}
+static void urgent_at_once(void) {
+  send_urgent();
+  expect_bytes(server, "before");
+}
+static void check_urgent_at_once(void) {
+  CHECK(at_mark() == 1 && urgent_byte() == '!', "the mark");
+  expect_bytes(server, "behind it");
+}
+static void urgent_inline(void) {
+  send_urgent();
+  set(server, SOL_SOCKET, SO_OOBINLINE, 1);
+}
+static void check_urgent_inline(void) {
+  expect_bytes(server, "before");
+  CHECK(at_mark() == 1, "there is no mark");
+  expect_bytes(server, "!behind it");
+  expect_nothing(server);
+}
 static void connection6(void) {
   make_pair(AF_INET6);
   put_bytes(client, "request");
@@ -542,6 +608,10 @@ int main(int argc, char** argv) {
       {"multipath_connection", multipath_connection, check_multipath_connection},
       {"multipath_half_closed", multipath_half_closed, check_multipath_half_closed},
       {"connection", connection, check_connection},
+      {"urgent", send_urgent, check_urgent},
+      {"urgent_taken", urgent_taken, check_urgent_taken},
+      {"urgent_at_once", urgent_at_once, check_urgent_at_once},
+      {"urgent_inline", urgent_inline, check_urgent_inline},
       {"connection_ipv6", connection6, check_connection6},
       {"large_connection", large_connection, check_large_connection},
       {"without_listening", without_listening, check_without_listening},

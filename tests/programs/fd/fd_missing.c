@@ -45,6 +45,16 @@ static void check_removed(void) {
   CHECK(read(client, &byte, 1) == -1 && errno == EBADF, "read: %s", strerror(errno));
 }
 
+static void urgent_local(void) {
+  int ends[2];
+  MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+  client = ends[0];
+  server = ends[1];
+  if (send(client, "!", 1, MSG_OOB) != 1) SKIP("send: %s", strerror(errno));
+  put_bytes(client, "behind it");
+}
+static void check_urgent_local(void) { expect_bytes(server, "behind it"); }
+
 // Nobody but the program can look into it.
 static void secret(void) {
   client = (int)syscall(447, 0);  // memfd_secret
@@ -148,6 +158,7 @@ int main(int argc, char** argv) {
   static const struct subject subjects[] = {
       {"corked", corked, check_corked},
       {"secret", secret, check_removed},
+      {"urgent_local", urgent_local, check_urgent_local},
       {"removed_place", removed_place, check_removed},
       {"unaccepted_tcp", unaccepted_tcp, check_unaccepted},
       {"closed_peer", closed_peer, check_closed_peer},
