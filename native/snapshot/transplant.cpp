@@ -230,6 +230,7 @@ class Transplant {
   void ask_for_features() { state::restore_feature_permissions(*main_, snapshot_.process); }
   void map_memory() {
     state::rebuild(*main_, scratch_, space(), opened_.mapped, extents(), result_.notes);
+    state::restore_names(*main_, scratch_, *memory_, space());
     state::restore_memory_policies(*main_, scratch_, *memory_, space(), result_.notes);
   }
   void fill_memory() { state::fill(*main_, scratch_, space(), extents(), opened_.image); }

@@ -115,6 +115,10 @@ void rebuild(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
 void fill(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const AddressSpace& space,
           const std::vector<image::Extent>& extents, int image_fd);
 
+/// Names the anonymous memory that the program had named, as far as this kernel knows names.
+void restore_names(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                   const tracee::Memory& memory, const AddressSpace& space);
+
 /// Sets the memory policies (NUMA) of the regions, before their pages are filled. What cannot be
 /// set is said in `notes`.
 void restore_memory_policies(tracee::RemoteThread& thread, const tracee::Scratch& scratch,

@@ -424,7 +424,34 @@ void close_for_good(tracee::RemoteThread& thread, const tracee::Scratch& scratch
   }
 }
 
+// "arena" of "[anon:arena]", "[anon_shmem:arena]": what prctl(PR_SET_VMA) has named.
+std::string_view name_of_anonymous(std::string_view path) {
+  for (const std::string_view before : {"[anon:", "[anon_shmem:"})
+    if (path.starts_with(before) && path.ends_with(']'))
+      return path.substr(before.size(), path.size() - before.size() - 1);
+  return {};
+}
+
 }  // namespace
+
+void restore_names(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                   const tracee::Memory& memory, const AddressSpace& space) {
+  constexpr std::uint64_t kSetVma = 0x53564d41;  // PR_SET_VMA, PR_SET_VMA_ANON_NAME
+  constexpr std::size_t kLongest = 80;           // with the zero at its end
+  const Addr name_at = scratch.data + sizeof(LoopEntry);
+  for (const Region& region : space.regions) {
+    const proc::Mapping& map = region.mapping;
+    const auto name = name_of_anonymous(map.path);
+    if (name.empty() || name.size() >= kLongest) continue;
+    std::array<char, kLongest> text{};
+    std::copy(name.begin(), name.end(), text.begin());
+    memory.write_value(name_at, text);
+    // A label: a kernel without (CONFIG_ANON_VMA_NAME) is none the worse for it.
+    std::array<LoopEntry, 1> row = {
+        tracee::loop_entry(SYS_prctl, {kSetVma, 0, map.start.value, map.size(), name_at.value})};
+    thread.run(scratch, row);
+  }
+}
 
 void restore_memory_policies(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
                              const tracee::Memory& memory, const AddressSpace& space,

@@ -234,6 +234,12 @@ def test_threads_that_come_and_go(workshop: Workshop, way: Way) -> None:
 
 
 @each_way_one
+def test_names_of_memory(workshop: Workshop, way: Way) -> None:
+    saved = round_trip(workshop, "vma_names", way=way)
+    assert not any("memory" in line for line in saved.fidelity), saved.result.output
+
+
+@each_way_one
 def test_computing(workshop: Workshop, way: Way) -> None:
     round_trip(workshop, "compute", "3", way=way, watch=False)
 

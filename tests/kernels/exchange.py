@@ -31,6 +31,7 @@ SUBJECTS: dict[str, Sequence[str]] = {
     "handler": ("in_handler", "plain"),
     "interrupted": ("vdso", "interrupted", "3"),
     "guards": ("guards", "kept"),
+    "names": ("vma_names",),
     "locks": ("robust_list",),
     "timers": ("proc_timers", "thread_id"),
     "unix": ("fd_unix", "stream"),
