@@ -131,6 +131,7 @@ void ask(CaptureContext& context, ThreadState& state, tracee::RemoteThread& thre
   if (table[1].result == 0)
     state.tid_address = Addr{context.memory.read_value<std::uint64_t>(tid_at)};
   ask_attributes(context.memory, state.attributes, thread, scratch);
+  state.place = look_at_place(context, state.lwp);
   // A clone call that had just ended was let go on to its end: these are the true registers.
   state.registers = thread.saved_registers();
 }
@@ -321,6 +322,7 @@ Json thread_to_json(const ThreadState& state) {
                {"tid_address", state.tid_address.value},
                {"id_field", state.id_field.value},
                {"robust_list", {state.robust_list.value, state.robust_list_bytes}}};
+  if (state.place) json["place"] = place_to_json(*state.place);
   if (state.credentials) json["credentials"] = credentials_to_json(*state.credentials);
   if (!state.filters.empty()) json["seccomp"] = filters_to_json(state.filters);
   if (state.beyond_vdso) json["beyond_vdso"] = registers_to_json(*state.beyond_vdso);
@@ -361,6 +363,7 @@ ThreadState thread_from_json(const Json& json) {
     state.rseq_critical_section = rseq.at("critical_section");
   }
   state.attributes = thread_attributes_from_json(json.at("attributes"));
+  if (json.contains("place")) state.place = place_from_json(json.at("place"));
   if (json.contains("credentials"))
     state.credentials = credentials_from_json(json.at("credentials"));
   if (json.contains("seccomp")) state.filters = filters_from_json(json.at("seccomp"));
@@ -457,6 +460,7 @@ void equip(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
   }
   thread.run(scratch, table, true, "equip the thread");
   restore_own_attributes(thread, scratch, memory, state.attributes, notes);
+  if (state.place) restore_place(thread, scratch, memory, *state.place, notes);
   // The C library's own field, which mostly is the one that the kernel clears at the thread's end.
   // Only if it holds the id: a program may have had the kernel clear something else.
   if (now != state.tid)

@@ -20,6 +20,7 @@
 #include "state/context.hpp"
 #include "state/credentials.hpp"
 #include "state/seccomp.hpp"
+#include "state/thread_place.hpp"
 #include "state/xstate.hpp"
 #include "tracee/ptrace.hpp"
 #include "tracee/remote.hpp"
@@ -44,6 +45,7 @@ struct ThreadState {
   std::optional<tracee::RseqRegistration> rseq;
   std::uint64_t rseq_critical_section = 0;
   ThreadAttributes attributes;
+  std::optional<ThreadPlace> place;
   std::optional<Credentials> credentials;  // unknown in snapshots of earlier versions
   std::vector<SeccompFilter> filters;
   Addr tid_address;

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support import hand_over, oracle
-from support.checkpoint import IDS, VARIANTS, Way, Workshop, pairwise, passed, record_of, restored_pid, wait_ids_free
+from support.checkpoint import IDS, VARIANTS, Way, Workshop, pairwise, passed, record_of, restored_pid, round_trip, wait_ids_free
 from support.processes import Running, as_root, read_text, state_of, threads_of, wait_until
 
 EVERYWHERE = """
@@ -289,3 +289,23 @@ def test_a_thread_that_the_debugger_has_not_heard_of(workshop: Workshop, native_
     passed(original.finish(), original.nonce)
     for ids in IDS:
         passed(workshop.restart_as(ids, tids, image).finish(), original.nonce)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_place_of_its_own(workshop: Workshop, way: Way) -> None:
+    """A thread that does not share the working directory and the umask keeps them, and the others theirs."""
+    saved = round_trip(workshop, "thr_place", "fs", way=way)
+    assert not any("thread" in line for line in saved.fidelity), saved.result.output
+
+
+def test_descriptors_of_its_own(workshop: Workshop) -> None:
+    """Named: the thread has the others' then."""
+    original = workshop.start_program("thr_place", "files")
+    saved = workshop.save(original.pid)
+    (said,) = [line for line in saved.fidelity if "thread" in line]
+    assert said.startswith("lost: thread ") and "its own table of descriptors" in said, said
+    original.send()
+    passed(original.finish(), original.nonce)
+    restart = workshop.restart(saved.image)
+    restart.send()
+    passed(restart.finish(), original.nonce)

@@ -1,0 +1,33 @@
+// What the threads of a process mostly share, and one may have for itself (unshare(2), setns(2)):
+// its working directory and umask, which come back, its descriptors and its namespaces, which do
+// not.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "image/format.hpp"
+#include "state/context.hpp"
+#include "tracee/remote.hpp"
+
+namespace ckpt::state {
+
+struct ThreadPlace {
+  std::string directory;
+  unsigned umask = 0;
+};
+
+/// Of a thread other than the main one; nothing if it shares the main thread's. What does not come
+/// back is reported.
+std::optional<ThreadPlace> look_at_place(CaptureContext& context, Tid lwp);
+
+image::Json place_to_json(const ThreadPlace& place);
+ThreadPlace place_from_json(const image::Json& json);
+
+/// What cannot be had again is said in `notes`.
+void restore_place(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                   const tracee::Memory& memory, const ThreadPlace& place,
+                   std::vector<std::string>& notes);
+
+}  // namespace ckpt::state

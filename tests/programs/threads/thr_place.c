@@ -1,0 +1,49 @@
+// A thread with a working directory and a umask of its own, or with a table of descriptors.
+//
+// usage: thr_place fs | files
+#include "../selfcheck.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/stat.h>
+
+static int to_thread[2], from_thread[2], is_files;
+
+static void* work(void* unused) {
+  char byte = 'x', directory[200];
+  (void)unused;
+  if (unshare(is_files ? CLONE_FILES : CLONE_FS)) SKIP("unshare: %s", strerror(errno));
+  if (!is_files) {
+    MUST(chdir("/usr"));
+    umask(0123);
+  }
+  CHECK(write(from_thread[1], &byte, 1) == 1, "set-up: write");
+  CHECK(read(to_thread[0], &byte, 1) == 1, "read: %s", strerror(errno));
+  if (is_files) return NULL;
+  CHECK(getcwd(directory, sizeof directory) && !strcmp(directory, "/usr"), "it is in %s",
+        directory);
+  CHECK(umask(0) == 0123, "its umask");
+  MUST(chdir("/"));
+  return NULL;
+}
+
+int main(int argc, char** argv) {
+  char byte, before[1000], now[1000];
+  pthread_t thread;
+  CHECK(argc == 2, "usage: thr_place fs | files");
+  is_files = !strcmp(argv[1], "files");
+  MUST(pipe(to_thread));
+  MUST(pipe(from_thread));
+  umask(027);
+  CHECK(getcwd(before, sizeof before), "getcwd");
+  CHECK(!pthread_create(&thread, NULL, work, NULL), "set-up: pthread_create");
+  CHECK(read(from_thread[0], &byte, 1) == 1, "set-up: read");
+  ready();
+  wait_line();
+  CHECK(write(to_thread[1], "x", 1) == 1, "write");
+  CHECK(!pthread_join(thread, NULL), "pthread_join");
+  // What the thread has done is no matter of the others.
+  CHECK(getcwd(now, sizeof now) && !strcmp(now, before), "in %s, was in %s", now, before);
+  CHECK(umask(0) == 027, "the umask");
+  return pass();
+}
