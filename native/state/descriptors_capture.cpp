@@ -417,6 +417,7 @@ class Capturer {
 
   // What is opened again by its name.
   void describe_place(const Open& open, Description& description) {
+    if (!open.target.starts_with('/')) return lose(open, description, kind_of_target(open.target));
     const auto [path, deleted] = name_of(open.status, open.target);
     description.kind = DescriptionKind::path;
     if (S_ISDIR(open.status.st_mode)) description.details = describe_removed_directory(open.status);
@@ -538,6 +539,9 @@ class Capturer {
     } else if (is_pty_slave(device) && has_master(gnu_dev_minor(device))) {
       Pty pty;
       pty.index = static_cast<int>(gnu_dev_minor(device));
+      int exclusive = 0;
+      pty.exclusive =
+          open.own && ::ioctl(open.own.get(), TIOCGEXCL, &exclusive) == 0 && exclusive != 0;
       description.kind = DescriptionKind::pty_slave;
       if (stands_for_own) description.path = fmt::format("/dev/pts/{}", pty.index);
       description.details = pty;
@@ -634,6 +638,7 @@ class Capturer {
                                       open.target, stream_name(standard)));
       return;
     }
+    if (pipe.ended && !pipe.named) return;  // nobody has the other end: it is as it will be
     context_.report.add(
         Severity::changed, open.object, pipe.named ? "FIFO" : "pipe",
         writes_only(description.flags)

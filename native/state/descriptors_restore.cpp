@@ -1,5 +1,6 @@
 // Restore of open descriptors; see descriptors.hpp.
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -80,7 +81,7 @@ UniqueFd open_again(const Description& description) {
   if (::fstat(fd.get(), &status) != 0) throw_errno(fmt::format("stat {}", description.path), errno);
   if (std::holds_alternative<RemovedDirectory>(description.details) && !S_ISDIR(status.st_mode))
     throw_errno(fmt::format("open {}", description.path), ENOTDIR);
-  if (S_ISFIFO(status.st_mode))
+  if (S_ISFIFO(status.st_mode) && (flags & O_PATH) == 0)
     fail(ErrorKind::files, "{}: it is a FIFO by now, and was none at the save", description.path);
   const int now = ::fcntl(fd.get(), F_GETFL);
   if ((flags & (O_NONBLOCK | O_PATH)) == 0) ::fcntl(fd.get(), F_SETFL, now & ~O_NONBLOCK);
@@ -437,6 +438,9 @@ void link_descriptors(RemoteCalls& calls, const DescriptorTable& table, const Id
         notes.push_back(
             fmt::format("fd {}: the epoll set does not watch {} any more", *number, name));
     }
+    // When all of them are open.
+    if (const auto* pty = std::get_if<Pty>(&description.details); pty != nullptr && pty->exclusive)
+      calls.attempt(SYS_ioctl, {static_cast<std::uint64_t>(*number), TIOCEXCL});
     if (const auto* ring = std::get_if<IoUring>(&description.details); ring != nullptr)
       link_io_uring(
           calls, *number, *ring, fmt::format("fd {}", *number),

@@ -142,6 +142,7 @@ Json pty_to_json(const Pty& pty) {
           {"locked", pty.locked},
           {"packets", pty.packets},
           {"slave_open", pty.slave_open},
+          {"exclusive", pty.exclusive},
           {"input", image::pack_bytes(pty.input.data(), pty.input.size())},
           {"output", image::pack_bytes(pty.output.data(), pty.output.size())}};
 }
@@ -154,6 +155,7 @@ Pty pty_from_json(const Json& json) {
   pty.locked = json.at("locked");
   pty.packets = json.at("packets");
   pty.slave_open = json.at("slave_open");
+  pty.exclusive = json.value("exclusive", false);
   pty.input = image::unpack_string(json.at("input"));
   pty.output = image::unpack_string(json.at("output"));
   return pty;

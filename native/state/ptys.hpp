@@ -21,6 +21,7 @@ struct Pty {
   bool locked = false;
   bool packets = false;     // TIOCPKT
   bool slave_open = false;  // whether any process had the slave open
+  bool exclusive = false;   // of a slave: TIOCEXCL
   std::string input;        // written to the master, not read from the slave
   std::string output;       // the other way
 };

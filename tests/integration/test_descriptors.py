@@ -33,9 +33,9 @@ SUBJECTS: dict[str, list[str]] = {
     "fd_packets": "raw raw6 ping udp_lite packet old_packet".split(),
     "fd_files": """
         memfd memfd_mapped memfd_two_mappings memfd_sealed memfd_read_only nameless removed removed_links sparse appending directory
-        own_proc proc_of_thread proc_of_ended namespace removed_device removed_directory fifo fifo_removed message_queue blocked_queue posix_lock open_file_lock whole_lock lease write_lease linked marked owner inotify
+        own_proc proc_of_thread proc_of_ended namespace place ended_pipes removed_device removed_directory fifo fifo_removed message_queue blocked_queue posix_lock open_file_lock whole_lock lease write_lease linked marked owner inotify
     """.split(),
-    "fd_pty": "input lines output settings packets blocked_reader closed_slave controlling".split(),
+    "fd_pty": "input lines output settings exclusive packets blocked_reader closed_slave controlling".split(),
 }
 ALL = [(program, subject) for program, subjects in SUBJECTS.items() for subject in subjects]
 # The report of a program in the harness names its three standard streams, which are pipes, and nothing else.
@@ -76,8 +76,11 @@ def test_restored(workshop: Workshop, program: str, subject: str, way: Way) -> N
     saved = workshop.save(original.pid)
     oracle.wait_asleep(original.pid)
     said = [line for line in saved.fidelity if line != "Will not come back as it was:"]
+    # Only root may open an exclusive one to see that nothing waits in it.
+    unseen = sum("what waits in it to be read does not come back" in line for line in said)
+    assert unseen == (subject == "exclusive" and not as_root()), saved.result.output
     if program in MAY_BE_NAMED:
-        assert len(said) == USUAL + 1 and MAY_BE_NAMED[program] in "\n".join(said), saved.result.output
+        assert len(said) == USUAL + 1 + unseen and MAY_BE_NAMED[program] in "\n".join(said), saved.result.output
     elif subject == "memfd_two_mappings" and not as_root():
         # With its descriptor closed only root can open it: the memory comes back, without the name.
         assert len(said) == USUAL + 2 and all("/memfd:mapped comes back as shared memory" in line for line in said[USUAL:])

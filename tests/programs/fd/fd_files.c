@@ -289,6 +289,34 @@ static void check_namespace(void) {
   MUST(stat("/proc/self/ns/mnt", &now));
   CHECK(is.st_ino == now.st_ino, "other mounts");
 }
+// Places, not what is there: of a FIFO, and of something without a name.
+static void place(void) {
+  MUST(mkfifo(in_directory("place"), 0600));
+  MUST(fd = open(path, O_PATH));
+}
+static void check_place(void) {
+  struct stat is;
+  MUST(fstat(fd, &is));
+  CHECK(S_ISFIFO(is.st_mode) && fcntl(fd, F_GETFL) == O_PATH, "mode %o, flags %x", is.st_mode,
+        fcntl(fd, F_GETFL));
+}
+// Pipes of which nobody has the other end.
+static void ended_pipes(void) {
+  int out[2];
+  MUST(pipe(ends));
+  put_bytes(ends[1], "last words");
+  MUST(close(ends[1]));
+  MUST(pipe(out));
+  MUST(close(out[0]));
+  other = out[1];
+}
+static void check_ended_pipes(void) {
+  char byte;
+  expect_bytes(ends[0], "last words");
+  CHECK(read(ends[0], &byte, 1) == 0, "no end of file");
+  signal(SIGPIPE, SIG_IGN);
+  CHECK(write(other, "x", 1) == -1 && errno == EPIPE, "write: %s", strerror(errno));
+}
 static void removed_device(void) {
   const dev_t zero = makedev(1, 5);
   if (mknod(in_directory("zero"), S_IFCHR | 0600, zero)) SKIP("mknod: %s", strerror(errno));
@@ -539,6 +567,8 @@ int main(int argc, char** argv) {
       {"proc_of_thread", proc_of_thread, check_proc_of_thread},
       {"proc_of_ended", proc_of_ended, check_proc_of_ended},
       {"namespace", namespace, check_namespace},
+      {"place", place, check_place},
+      {"ended_pipes", ended_pipes, check_ended_pipes},
       {"removed_device", removed_device, check_removed_device},
       {"removed_directory", removed_directory, check_removed_directory},
       {"fifo", fifo, check_fifo},

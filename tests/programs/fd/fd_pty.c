@@ -75,6 +75,15 @@ static void check_settings(void) {
   char name[50];
   CHECK(!ttyname_r(slave, name, sizeof name) && !strcmp(name, ptsname(master)), "names");
 }
+static void exclusive(void) {
+  make(0);
+  MUST(ioctl(slave, TIOCEXCL));
+}
+static void check_exclusive(void) {
+  int on = -1;
+  MUST(ioctl(slave, TIOCGEXCL, &on));
+  CHECK(on == 1, "exclusive: %d", on);
+}
 static void packets(void) {
   int on = 1;
   make(1);
@@ -141,6 +150,7 @@ int main(int argc, char** argv) {
       {"lines", lines, check_lines},
       {"output", output, check_output},
       {"settings", settings, check_settings},
+      {"exclusive", exclusive, check_exclusive},
       {"packets", packets, check_packets},
       {"blocked_reader", blocked_reader, check_blocked_reader},
       {"closed_slave", closed_slave, check_closed_slave},
