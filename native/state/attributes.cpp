@@ -133,25 +133,21 @@ void ask_attributes(const tracee::Memory& memory, ThreadAttributes& attributes,
 
 namespace {
 
-// The kernel tells it by what it does with a new mapping.
-int future_locks(const CaptureContext& context, tracee::RemoteThread& thread) {
+// The kernel tells it by what it has done with a new mapping, which the scratch area is.
+int future_locks(const CaptureContext& context, tracee::RemoteThread& thread,
+                 const tracee::Scratch& scratch) {
   const auto locked = [&] {
     const std::string status = context.process.read("status");
     return std::string(proc::field(status, "VmLck").value_or(""));
   };
+  // Nothing has been written there.
+  const Addr page{page_down((scratch.data + scratch.data_bytes).value - 1)};
   const std::string before = locked();
-  const std::int64_t mapped = thread.call(
-      SYS_mmap, {0, kPageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, ~0ULL, 0});
-  if (mapped < 0) return mapped == -EAGAIN ? MCL_FUTURE : 0;  // beyond RLIMIT_MEMLOCK
-  const Addr page{static_cast<std::uint64_t>(mapped)};
-  int flags = 0;
-  if (locked() != before) {
-    const UniqueFd pagemap = context.process.open("pagemap", O_RDONLY);
-    const bool there = !proc::Pagemap(pagemap.get()).present_runs(page, page + kPageSize).empty();
-    flags = there ? MCL_FUTURE : MCL_FUTURE | MCL_ONFAULT;
-  }
-  thread.checked_call("munmap", SYS_munmap, {page.value, kPageSize});
-  return flags;
+  thread.checked_call("munlock", SYS_munlock, {page.value, kPageSize});
+  if (locked() == before) return 0;
+  const UniqueFd pagemap = context.process.open("pagemap", O_RDONLY);
+  const bool there = !proc::Pagemap(pagemap.get()).present_runs(page, page + kPageSize).empty();
+  return there ? MCL_FUTURE : MCL_FUTURE | MCL_ONFAULT;
 }
 
 }  // namespace
@@ -189,7 +185,7 @@ ProcessAttributes ask_process_attributes(const CaptureContext& context,
   std::string filter = try_read_file(context.process.path("coredump_filter")).value_or("");
   if (filter.ends_with('\n')) filter.pop_back();
   attributes.core_filter = proc::parse_number<std::uint32_t>(filter, 16);
-  attributes.lock_future = future_locks(context, thread);
+  attributes.lock_future = future_locks(context, thread, scratch);
   return attributes;
 }
 
