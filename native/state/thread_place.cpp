@@ -16,8 +16,8 @@ namespace ckpt::state {
 namespace {
 
 // Nothing where the kernel does not compare (CONFIG_KCMP): then they share it, as nearly all do.
-bool has_own(Tid pid, Tid lwp, kcmp_type what) {
-  return ::syscall(SYS_kcmp, pid, lwp, what, 0UL, 0UL) > 0;
+bool has_own(Tid usual, Tid lwp, kcmp_type what) {
+  return ::syscall(SYS_kcmp, usual, lwp, what, 0UL, 0UL) > 0;
 }
 
 std::string own_namespaces(const proc::ProcessDir& process, Tid lwp) {
@@ -33,19 +33,19 @@ std::string own_namespaces(const proc::ProcessDir& process, Tid lwp) {
 }  // namespace
 
 std::optional<ThreadPlace> look_at_place(CaptureContext& context, Tid lwp) {
-  const Tid pid = context.process.pid();
-  if (lwp == pid) return std::nullopt;
+  const Tid usual = context.process.through();
+  if (lwp == usual) return std::nullopt;
   const std::string object = fmt::format("thread {}", lwp);
-  if (has_own(pid, lwp, KCMP_FILES))
+  if (has_own(usual, lwp, KCMP_FILES))
     context.report.add(Severity::lost, object, "descriptors",
                        "its own table of descriptors (unshare(CLONE_FILES)) does not come back: it "
-                       "has those of the main thread");
+                       "has those of the others");
   if (const std::string names = own_namespaces(context.process, lwp); !names.empty())
     context.report.add(Severity::changed, object, "namespaces",
                        fmt::format("it is in namespaces of its own ({}): it comes back in those of "
                                    "the others",
                                    names));
-  if (!has_own(pid, lwp, KCMP_FS)) return std::nullopt;
+  if (!has_own(usual, lwp, KCMP_FS)) return std::nullopt;
   return ThreadPlace{context.process.link(fmt::format("task/{}/cwd", lwp)).value_or("/"),
                      context.process.status(lwp).umask};
 }

@@ -18,8 +18,8 @@ struct ThreadPlace {
   unsigned umask = 0;
 };
 
-/// Of a thread other than the main one; nothing if it shares the main thread's. What does not come
-/// back is reported.
+/// Nothing if it shares the main thread's, or, when that has ended, those of the first that lives.
+/// What does not come back is reported.
 std::optional<ThreadPlace> look_at_place(CaptureContext& context, Tid lwp);
 
 image::Json place_to_json(const ThreadPlace& place);

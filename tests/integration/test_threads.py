@@ -298,6 +298,18 @@ def test_a_place_of_its_own(workshop: Workshop, way: Way) -> None:
     assert not any("thread" in line for line in saved.fidelity), saved.result.output
 
 
+def test_places_without_a_main_thread(workshop: Workshop) -> None:
+    """It has none any more: the others share theirs with each other."""
+    original = workshop.start_program("thr_place", "ended")
+    saved = workshop.save(original.pid)
+    assert not any("thread" in line for line in saved.fidelity), saved.result.output
+    original.send()
+    passed(original.finish(), original.nonce)
+    restart = workshop.restart(saved.image)
+    restart.send()
+    passed(restart.finish(), original.nonce)
+
+
 def test_descriptors_of_its_own(workshop: Workshop) -> None:
     """Named: the thread has the others' then."""
     original = workshop.start_program("thr_place", "files")

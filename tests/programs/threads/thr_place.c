@@ -1,6 +1,7 @@
-// A thread with a working directory and a umask of its own, or with a table of descriptors.
+// A thread with a working directory and a umask of its own, or with a table of descriptors; or
+// threads that share all that with each other, but no longer with the main one, which has ended.
 //
-// usage: thr_place fs | files
+// usage: thr_place fs | files | ended
 #include "../selfcheck.h"
 
 #include <fcntl.h>
@@ -27,10 +28,32 @@ static void* work(void* unused) {
   return NULL;
 }
 
+static void* go_on(void* second) {
+  char line[300] = "", *state = NULL;
+  // An ended main thread is a zombie.
+  while (!state || state[2] != 'Z') {
+    char path[50];
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)getpid());
+    FILE* file = fopen(path, "r");
+    CHECK(file && fgets(line, sizeof line, file), "%s", path);
+    fclose(file);
+    state = strrchr(line, ')');
+  }
+  if (!second) pause();
+  ready();
+  wait_line();
+  exit(pass());
+}
+
 int main(int argc, char** argv) {
   char byte, before[1000], now[1000];
   pthread_t thread;
-  CHECK(argc == 2, "usage: thr_place fs | files");
+  CHECK(argc == 2, "usage: thr_place fs | files | ended");
+  if (!strcmp(argv[1], "ended")) {
+    CHECK(!pthread_create(&thread, NULL, go_on, NULL), "set-up: pthread_create");
+    CHECK(!pthread_create(&thread, NULL, go_on, argv), "set-up: pthread_create");
+    pthread_exit(NULL);
+  }
   is_files = !strcmp(argv[1], "files");
   MUST(pipe(to_thread));
   MUST(pipe(from_thread));
