@@ -156,10 +156,10 @@ print defined(sysread($file, $_, 1)) ? "readable\\n" : "$!\\n";
 
 @pytest.mark.parametrize("after", ["gone", "file"])
 def test_what_is_opened_by_name_is_gone(workshop: Workshop, after: str) -> None:
-    """A directory that the program has removed at its end, and a file of a kernel object that is no more."""
+    """A directory that the program has removed at its end; beside it a file of the kernel that is still there."""
     place = workshop.directory / "place"
     place.mkdir()
-    (workshop.directory / "link").symlink_to("/sys/kernel/mm/transparent_hugepage/enabled")
+    (workshop.directory / "link").symlink_to("/proc/version")
     original = workshop.start(["/usr/bin/perl", "-e", DIRECTORY, place, workshop.directory / "link"])
     original.ready()
     oracle.wait_asleep(original.pid)
