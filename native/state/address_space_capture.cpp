@@ -72,10 +72,15 @@ bool is_elf(int fd) {
 
 bool is_memory_file(const proc::Mapping& mapping) { return mapping.path.starts_with("/memfd:"); }
 
-bool is_unnamed_shared(const proc::Mapping& mapping) {
+// Shared memory that no name leads to, but the one that prctl(2) may have given it.
+bool is_shared_anonymous(const proc::Mapping& mapping) {
   return mapping.path.starts_with("/dev/zero") || mapping.path.starts_with("[anon_shmem:") ||
-         is_memory_file(mapping) || mapping.path.starts_with("/SYSV") ||
          mapping.path.starts_with("/anon_hugepage");
+}
+
+bool is_unnamed_shared(const proc::Mapping& mapping) {
+  return is_shared_anonymous(mapping) || is_memory_file(mapping) ||
+         mapping.path.starts_with("/SYSV");
 }
 
 std::string object_name(const proc::Mapping& mapping) {
@@ -198,10 +203,7 @@ class Examiner {
     region.stored = map.has_flag("ht") ? all_content(map) : resident_(map);
     region.segment = look_at_segment(context_, map);
     examine_shared_guards(region);
-    const bool nameless = map.path.starts_with("/dev/zero") ||
-                          map.path.starts_with("[anon_shmem:") ||
-                          map.path.starts_with("/anon_hugepage");
-    if (!nameless && !region.segment)
+    if (!is_shared_anonymous(map) && !region.segment)
       context_.report.add(Severity::changed, range_text(map), "shared memory",
                           fmt::format("{} comes back as shared memory of this process alone, "
                                       "with its content",
