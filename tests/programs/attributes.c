@@ -33,6 +33,12 @@ static void file_text(const char* path, char* text) {
   CHECK(file && fgets(text, 200, file), "%s", path);
   fclose(file);
 }
+static void write_file(const char* path, const char* text) {
+  FILE* file = fopen(path, "w");
+  CHECK(file, "%s", path);
+  fprintf(file, "%s", text);
+  fclose(file);
+}
 
 static void set_cwd(void) { MUST(chdir(directory)); }
 static void get_cwd(char* text) { CHECK(getcwd(text, 900), "getcwd"); }
@@ -107,12 +113,7 @@ static void set_stack(void) { set_limit(RLIMIT_STACK, 6 << 20); }
 static void get_stack(char* text) { limit_text(RLIMIT_STACK, text); }
 static void set_core(void) { set_limit(RLIMIT_CORE, 4096); }
 static void get_core(char* text) { limit_text(RLIMIT_CORE, text); }
-static void set_oom(void) {
-  FILE* file = fopen("/proc/self/oom_score_adj", "w");
-  CHECK(file, "oom_score_adj");
-  fprintf(file, "321");
-  fclose(file);
-}
+static void set_oom(void) { write_file("/proc/self/oom_score_adj", "321"); }
 static void get_oom(char* text) { file_text("/proc/self/oom_score_adj", text); }
 static void set_policy(void) {
   struct sched_param parameter = {0};
@@ -121,12 +122,7 @@ static void set_policy(void) {
 static void get_policy(char* text) { number_text(sched_getscheduler(0), text); }
 static void set_ioprio(void) { MUST(syscall(SYS_ioprio_set, 1, 0, (2 << 13) | 5)); }
 static void get_ioprio(char* text) { number_text(syscall(SYS_ioprio_get, 1, 0), text); }
-static void set_core_filter(void) {
-  FILE* file = fopen("/proc/self/coredump_filter", "w");
-  CHECK(file, "coredump_filter");
-  fprintf(file, "0x11");
-  fclose(file);
-}
+static void set_core_filter(void) { write_file("/proc/self/coredump_filter", "0x11"); }
 static void get_core_filter(char* text) { file_text("/proc/self/coredump_filter", text); }
 // Where memory is to be: the thread's own policy, and that of one mapping.
 static unsigned char* placed;
