@@ -27,8 +27,8 @@
 #include "base/similar.hpp"
 #include "snapshot/restore.hpp"
 #include "snapshot/snapshot.hpp"
-#include "state/terminal.hpp"
-#include "state/terminal_input.hpp"
+#include "state/terminal/terminal.hpp"
+#include "state/terminal/terminal_input.hpp"
 #include "text.hpp"
 #include "tracee/ptrace.hpp"
 
@@ -271,7 +271,7 @@ bool wait_for_go(const Options& options) {
   }
 }
 
-Json locks_to_json(const std::vector<ckpt::threads::MovedLock>& locks) {
+Json locks_to_json(const std::vector<ckpt::libc::MovedLock>& locks) {
   Json list = Json::array();
   for (const auto& lock : locks) {
     Json words = Json::array();

@@ -13,10 +13,10 @@
 #include "base/error.hpp"
 #include "base/similar.hpp"
 #include "image/objects.hpp"
+#include "libc/thread_db.hpp"
 #include "snapshot/capture.hpp"
-#include "state/terminal.hpp"
+#include "state/terminal/terminal.hpp"
 #include "text.hpp"
-#include "threads/thread_db.hpp"
 #include "tracee/seize.hpp"
 
 namespace {
@@ -43,7 +43,7 @@ ckpt::snapshot::CaptureResult save(ckpt::snapshot::CaptureRequest request) {
   });
   for (const auto tid : seized.threads())
     request.threads.push_back({tid, 0, 0, seized.held_signal(tid)});
-  for (const auto& handle : ckpt::threads::thread_handles(request.pid, seized.threads()))
+  for (const auto& handle : ckpt::libc::thread_handles(request.pid, seized.threads()))
     for (auto& thread : request.threads)
       if (thread.lwp == handle.lwp) thread.pthread = handle.pthread;
   request.selected_lwp = ckpt::proc::ProcessDir(request.pid).through();

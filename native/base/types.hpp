@@ -29,6 +29,7 @@ struct Addr {
 using Tid = pid_t;
 
 inline constexpr std::uint64_t kPageSize = 4096;
+inline constexpr std::int64_t kNanosecondsPerSecond = 1'000'000'000;
 
 constexpr std::uint64_t page_down(std::uint64_t n) { return n & ~(kPageSize - 1); }
 constexpr std::uint64_t page_up(std::uint64_t n) { return page_down(n + kPageSize - 1); }

@@ -16,14 +16,14 @@
 #include "bindings/convert.hpp"
 #include "bindings/interrupts.hpp"
 #include "bindings/offline.hpp"
+#include "ids/boundary.hpp"
 #include "snapshot/capture.hpp"
 #include "snapshot/describe.hpp"
 #include "snapshot/kernel_pages.hpp"
 #include "snapshot/restore.hpp"
 #include "snapshot/snapshot.hpp"
-#include "state/terminal.hpp"
-#include "state/terminal_input.hpp"
-#include "threads/boundary.hpp"
+#include "state/terminal/terminal.hpp"
+#include "state/terminal/terminal_input.hpp"
 #include "tracee/debug_registers.hpp"
 #include "tracee/stop_clock.hpp"
 
@@ -197,7 +197,7 @@ py::object finish(const std::string& path, const std::vector<ckpt::Tid>& tids,
 std::map<ckpt::Tid, ckpt::Tid> remembered_ids(ckpt::Tid pid) {
   const ckpt::proc::ProcessDir process(pid);
   const auto boundary =
-      ckpt::threads::find_boundary(process.mappings(), ckpt::tracee::Memory(process.through()));
+      ckpt::ids::find_boundary(process.mappings(), ckpt::tracee::Memory(process.through()));
   std::map<ckpt::Tid, ckpt::Tid> ids;
   for (const auto tid : process.threads()) ids[tid] = boundary ? boundary->remembered(tid) : tid;
   return ids;

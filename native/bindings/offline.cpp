@@ -15,7 +15,7 @@
 #include "image/compare.hpp"
 #include "image/reader.hpp"
 #include "image/relabel.hpp"
-#include "threads/elf_symbols.hpp"
+#include "libc/elf_symbols.hpp"
 
 namespace ckpt::bindings {
 
@@ -87,12 +87,12 @@ std::optional<std::size_t> find(const py::buffer& buffer, const py::bytes& wante
 }
 
 py::dict symbols(const std::string& path) {
-  const auto found = threads::read_symbols(path, threads::SymbolTables::every);
+  const auto found = libc::read_symbols(path, libc::SymbolTables::every);
   py::list list;
   for (const auto& symbol : found.symbols) {
-    const char* kind = symbol.kind == threads::SymbolKind::function ? "function"
-                       : symbol.kind == threads::SymbolKind::object ? "object"
-                                                                    : "tls";
+    const char* kind = symbol.kind == libc::SymbolKind::function ? "function"
+                       : symbol.kind == libc::SymbolKind::object ? "object"
+                                                                 : "tls";
     list.append(py::make_tuple(
         py::reinterpret_steal<py::object>(PyUnicode_DecodeUTF8(
             symbol.name.data(), static_cast<Py_ssize_t>(symbol.name.size()), "surrogateescape")),

@@ -11,7 +11,7 @@
 #include "image/format.hpp"
 #include "state/context.hpp"
 #include "state/report.hpp"
-#include "state/terminal_input.hpp"
+#include "state/terminal/terminal_input.hpp"
 
 namespace ckpt::snapshot {
 

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "threads/elf_symbols.hpp"
-#include "threads/library.hpp"
+#include "libc/elf_symbols.hpp"
+#include "libc/library.hpp"
 
 namespace ckpt::snapshot {
 
@@ -25,9 +25,9 @@ constexpr std::size_t kMostEntries = 1U << 20U;
 // Where the file says that the variable is; 0: it does not. One variable has all of these names.
 std::uint64_t environ_in(const std::string& path) {
   constexpr auto kNames = std::to_array<std::string_view>({"__environ", "environ", "_environ"});
-  const auto found = threads::read_symbols(path);
+  const auto found = libc::read_symbols(path);
   for (const auto& symbol : found.symbols)
-    if (symbol.kind == threads::SymbolKind::object && !symbol.local &&
+    if (symbol.kind == libc::SymbolKind::object && !symbol.local &&
         std::ranges::find(kNames, symbol.name) != kNames.end())
       return symbol.value - found.first_address;
   return 0;
@@ -42,7 +42,7 @@ Addr find_environ(const Snapshot& snapshot, state::FileSource& files) {
       continue;
     const bool is_program = region.file->device == snapshot.program.device &&
                             region.file->inode == snapshot.program.inode;
-    if (!is_program && (in_library || !threads::is_library_name(region.file->path))) continue;
+    if (!is_program && (in_library || !libc::is_library_name(region.file->path))) continue;
     std::uint64_t offset = 0;
     try {
       offset = environ_in(files.content_path(*region.file));

@@ -13,8 +13,8 @@
 #include "snapshot/kernel_pages.hpp"
 #include "snapshot/restore.hpp"
 #include "snapshot/waits.hpp"
-#include "state/clocks.hpp"
-#include "state/terminal.hpp"
+#include "state/terminal/terminal.hpp"
+#include "state/time/clocks.hpp"
 #include "tracee/remote.hpp"
 
 namespace ckpt::snapshot {
@@ -83,7 +83,7 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
   const auto proxy = find_vdso_proxy(mappings, memory);
   const auto ids = changed_ids(snapshot, tids);
   const bool other_clocks = state::has_own_clocks(process) || snapshot.had_own_clocks;
-  const auto boundary = threads::find_boundary(mappings, memory);
+  const auto boundary = ids::find_boundary(mappings, memory);
   std::map<std::size_t, std::int64_t> answers;
   const auto final_state = [&](std::size_t index) {
     ThreadState thread = snapshot.threads[index];

@@ -6,13 +6,13 @@
 #include <set>
 
 #include "base/error.hpp"
-#include "threads/flights.hpp"
-#include "threads/frames.hpp"
-#include "threads/go_runtime.hpp"
-#include "threads/library.hpp"
-#include "threads/musl.hpp"
-#include "threads/own_calls.hpp"
-#include "threads/signal_frames.hpp"
+#include "ids/flights.hpp"
+#include "ids/frames.hpp"
+#include "ids/go_runtime.hpp"
+#include "ids/own_calls.hpp"
+#include "ids/signal_frames.hpp"
+#include "libc/library.hpp"
+#include "libc/musl.hpp"
 #include "tracee/stepping.hpp"
 
 namespace ckpt::snapshot {
@@ -22,10 +22,10 @@ namespace {
 using PathOf = std::function<std::optional<std::string>(const state::KeptFile&)>;
 
 // The ELF files of a program; `path_of` says where the content of one can be read.
-std::vector<threads::MappedObject> mapped_objects(const state::AddressSpace& space,
-                                                  const state::KeptFile& program,
-                                                  const PathOf& path_of) {
-  std::vector<threads::MappedObject> objects;
+std::vector<libc::MappedObject> mapped_objects(const state::AddressSpace& space,
+                                               const state::KeptFile& program,
+                                               const PathOf& path_of) {
+  std::vector<libc::MappedObject> objects;
   std::vector<const state::KeptFile*> files;
   for (const auto& region : space.regions) {
     if (region.backing != state::Backing::private_file) continue;
@@ -48,12 +48,12 @@ std::vector<threads::MappedObject> mapped_objects(const state::AddressSpace& spa
 
 // Lets a thread run on, by single steps, until it is out of the translation, or where that has an
 // instruction of the library's.
-void step_out(Tid tid, const threads::FoundBoundary& boundary) {
+void step_out(Tid tid, const ids::FoundBoundary& boundary) {
   constexpr int kMostSteps = 100'000;
   const auto inside = [&](const tracee::Registers& registers) {
     const Addr counter{registers.rip};
     return counter >= boundary.code.start && counter < boundary.code.end &&
-           !threads::original_place(counter, boundary.moved);
+           !ids::original_place(counter, boundary.moved);
   };
   if (!tracee::step_while(tid, inside, kMostSteps))
     fail(ErrorKind::refused, "thread {}: it does not leave the translation of its ids", tid);
@@ -87,8 +87,8 @@ std::vector<proc::PageRun> taken_places(const state::AddressSpace& space,
   return taken;
 }
 
-threads::BoundaryIds boundary_ids(const Snapshot& snapshot, const FreshIds& fresh) {
-  threads::BoundaryIds ids;
+ids::BoundaryIds boundary_ids(const Snapshot& snapshot, const FreshIds& fresh) {
+  ids::BoundaryIds ids;
   for (std::size_t i = 0; i < snapshot.threads.size(); ++i)
     ids.pairs.push_back({snapshot.threads[i].remembered, fresh.tids[i]});
   const auto& remembered = snapshot.process.remembered;
@@ -109,17 +109,16 @@ std::vector<std::uint64_t> restorers_of(const state::SignalState& signals) {
 }
 
 // Where all threads go on, now and after their signal handlers.
-std::vector<threads::Stopped> stopped_places(const Snapshot& snapshot,
-                                             const tracee::Memory& memory) {
+std::vector<ids::Stopped> stopped_places(const Snapshot& snapshot, const tracee::Memory& memory) {
   const auto restorers = restorers_of(snapshot.signals);
   const auto stacks = lock_places(snapshot.space);
-  std::vector<threads::Stopped> stopped;
+  std::vector<ids::Stopped> stopped;
   for (const auto& thread : snapshot.threads) {
     if (thread.ended) continue;
     const std::uint64_t base = thread.registers.fs_base;
     stopped.push_back({thread.remembered, thread.registers, base, {}});
     if (restorers.empty()) continue;
-    for (auto before : threads::find_interrupted(thread.registers, memory, restorers, stacks)) {
+    for (auto before : ids::find_interrupted(thread.registers, memory, restorers, stacks)) {
       before.registers.orig_rax = ~0ULL;  // a handler runs, no call
       stopped.push_back({thread.remembered, before.registers, base, before.place_of("rip")});
     }
@@ -128,18 +127,18 @@ std::vector<threads::Stopped> stopped_places(const Snapshot& snapshot,
 }
 
 // Handlers return to where the instructions are now.
-void move_interrupted(std::span<const threads::Stopped> stopped, const tracee::Memory& memory,
+void move_interrupted(std::span<const ids::Stopped> stopped, const tracee::Memory& memory,
                       Addr place) {
-  const auto boundary = threads::boundary_in(place, memory);
+  const auto boundary = ids::boundary_in(place, memory);
   if (!boundary || boundary->moved.empty()) return;
   for (const auto& one : stopped) {
     const Addr counter{one.registers.rip};
-    const Addr now = threads::place_beside(counter, boundary->patches, boundary->moved);
+    const Addr now = ids::place_beside(counter, boundary->patches, boundary->moved);
     if (one.counter_at && now != counter) memory.write_value(one.counter_at, now.value);
   }
 }
 
-void put_boundary(const Snapshot& snapshot, const threads::Library& library,
+void put_boundary(const Snapshot& snapshot, const libc::Library& library,
                   tracee::RemoteThread& main, const tracee::Memory& memory, const FreshIds& fresh,
                   std::vector<std::string>& notes) {
   constexpr std::string_view kEffect =
@@ -152,30 +151,29 @@ void put_boundary(const Snapshot& snapshot, const threads::Library& library,
     return;
   }
   const auto ids = boundary_ids(snapshot, fresh);
-  if (ids.children.size() > threads::kMostBoundaryChildren)
+  if (ids.children.size() > ids::kMostBoundaryChildren)
     notes.push_back(fmt::format("new ids: {} of the children that have ended go by their new ids",
-                                ids.children.size() - threads::kMostBoundaryChildren));
+                                ids.children.size() - ids::kMostBoundaryChildren));
   const auto places = stopped_places(snapshot, memory);
-  threads::Frames frames(library);
-  const auto flights = threads::plan_flights(memory, library, frames, places);
+  ids::Frames frames(library);
+  const auto flights = ids::plan_flights(memory, library, frames, places);
   notes.insert(notes.end(), flights.notes.begin(), flights.notes.end());
-  const std::uint64_t bytes = threads::boundary_bytes(library, ids, flights);
+  const std::uint64_t bytes = ids::boundary_bytes(library, ids, flights);
   const auto mappings = proc::ProcessDir(main.tid()).mappings();
   auto place =
-      threads::find_boundary_place(library, taken_places(snapshot.space, mappings, true), bytes);
+      ids::find_boundary_place(library, taken_places(snapshot.space, mappings, true), bytes);
   // A reservation of many TiB may leave nothing but the gap below the stack.
   if (!place)
-    place =
-        threads::find_boundary_place(library, taken_places(snapshot.space, mappings, false), bytes);
+    place = ids::find_boundary_place(library, taken_places(snapshot.space, mappings, false), bytes);
   if (!place) {
     notes.push_back(fmt::format("new ids: no room near the C library: {}", kEffect));
     return;
   }
   std::vector<Addr> stopped(places.size());
   std::transform(places.begin(), places.end(), stopped.begin(),
-                 [](const threads::Stopped& one) { return Addr{one.registers.rip}; });
+                 [](const ids::Stopped& one) { return Addr{one.registers.rip}; });
   for (const auto& name :
-       threads::install_boundary(main, memory, library, ids, flights, *place, stopped))
+       ids::install_boundary(main, memory, library, ids, flights, *place, stopped))
     notes.push_back(
         fmt::format("new ids: {}() could not be changed: it takes and gives the new ids", name));
   move_interrupted(places, memory, *place);
@@ -190,7 +188,7 @@ bool holds(const tracee::Memory& memory, Addr field, Tid id) {
 // What the C library has of ids: lock functions of the thread's own, those that ask for ids of any.
 class OwnIds {
  public:
-  OwnIds(const tracee::Memory& memory, const threads::Library& library,
+  OwnIds(const tracee::Memory& memory, const libc::Library& library,
          std::span<const state::ThreadState> threads)
       : memory_(memory), library_(library), frames_(library) {
     for (const auto& thread : threads) all_.insert(thread.tid);
@@ -199,19 +197,19 @@ class OwnIds {
   /// Where a thread has stopped, or has got a signal whose handler has not returned yet. Returns
   /// the registers.
   std::vector<std::string> look(const tracee::Registers& registers, state::ThreadState& thread) {
-    const auto take_words = [&](const threads::OwnCopies& copies) {
+    const auto take_words = [&](const ids::OwnCopies& copies) {
       thread.id_words.insert(thread.id_words.end(), copies.words.begin(), copies.words.end());
     };
     if (library_.is_locking(Addr{registers.rip})) {
-      const auto copies = threads::find_own_copies(registers, memory_, library_, frames_,
-                                                   {thread.tid, id_offset(thread)});
+      const auto copies = ids::find_own_copies(registers, memory_, library_, frames_,
+                                               {thread.tid, id_offset(thread)});
       const auto pointers = state::pointers_of(registers);
       thread.lock_pointers.insert(thread.lock_pointers.end(), pointers.begin(), pointers.end());
       take_words(copies);
       return copies.registers;
     }
     if (!library_.may_ask(Addr{registers.rip})) return {};
-    const auto copies = threads::find_asked_copies(registers, memory_, library_, frames_, all_);
+    const auto copies = ids::find_asked_copies(registers, memory_, library_, frames_, all_);
     take_words(copies);
     return copies.registers;
   }
@@ -224,8 +222,8 @@ class OwnIds {
   }
 
   const tracee::Memory& memory_;
-  const threads::Library& library_;
-  threads::Frames frames_;
+  const libc::Library& library_;
+  ids::Frames frames_;
   std::set<Tid> all_;
 };
 
@@ -234,7 +232,7 @@ void note_copies(const tracee::Memory& memory, OwnIds& own,
                  state::ThreadState& thread) {
   thread.id_registers = own.look(thread.registers, thread);
   if (restorers.empty() || thread.ended) return;
-  for (auto before : threads::find_interrupted(thread.registers, memory, restorers, stacks)) {
+  for (auto before : ids::find_interrupted(thread.registers, memory, restorers, stacks)) {
     before.registers.orig_rax = ~0ULL;  // a handler runs, no call
     for (const auto& name : own.look(before.registers, thread))
       thread.id_words.push_back(before.place_of(name));
@@ -242,16 +240,16 @@ void note_copies(const tracee::Memory& memory, OwnIds& own,
 }
 
 // What a program is in which ids cannot be translated.
-std::string kind_of_program(const threads::Library& library, const tracee::Memory& memory,
+std::string kind_of_program(const libc::Library& library, const tracee::Memory& memory,
                             std::span<const state::ThreadState> threads) {
   const auto any = [&](const auto& find) {
     return std::any_of(threads.begin(), threads.end(), [&](const state::ThreadState& thread) {
       return !thread.ended && find(memory, Addr{thread.registers.fs_base}, thread.tid);
     });
   };
-  if (any(threads::find_go_id)) return "it is a program of Go's runtime without a C library";
+  if (any(ids::find_go_id)) return "it is a program of Go's runtime without a C library";
   if (!library.is_static) return "no C library that is known was found in it";
-  if (any(threads::find_musl_id)) return "it is statically linked with musl, without symbols";
+  if (any(libc::find_musl_id)) return "it is statically linked with musl, without symbols";
   return "it is statically linked, and no C library with symbols was found in it";
 }
 
@@ -261,7 +259,7 @@ bool is_id_known(const tracee::Memory& memory, const state::ThreadState& thread)
          (thread.tid_address && holds(memory, thread.tid_address, thread.tid));
 }
 
-void note_library(state::CaptureContext& context, const threads::Library& library,
+void note_library(state::CaptureContext& context, const libc::Library& library,
                   std::span<const state::ThreadState> threads) {
   const auto add = [&](const std::string& what) {
     context.report.add(state::Severity::changed, "process", "ids", what);
@@ -282,9 +280,9 @@ void note_library(state::CaptureContext& context, const threads::Library& librar
         unknown, threads.size()));
 }
 
-void note_own_calls(state::CaptureContext& context, std::span<const threads::MappedObject> objects,
+void note_own_calls(state::CaptureContext& context, std::span<const libc::MappedObject> objects,
                     bool is_static) {
-  for (const auto& own : threads::find_own_calls(context.memory, objects, is_static)) {
+  for (const auto& own : ids::find_own_calls(context.memory, objects, is_static)) {
     std::string calls;
     for (const auto& name : own.calls) calls.append(calls.empty() ? "" : ", ").append(name);
     context.report.add(
@@ -300,8 +298,8 @@ void note_own_calls(state::CaptureContext& context, std::span<const threads::Map
 
 }  // namespace
 
-std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& context) {
-  auto boundary = threads::find_boundary(context.mappings, context.memory);
+std::optional<ids::FoundBoundary> hide_boundary(state::CaptureContext& context) {
+  auto boundary = ids::find_boundary(context.mappings, context.memory);
   if (!boundary) return boundary;
   for (const Tid tid : context.process.threads()) {
     if (tid == context.process.pid() && context.process.main_ended()) continue;
@@ -309,7 +307,7 @@ std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& conte
   }
   context.hidden.push_back(boundary->mapping);
   for (const auto& patch : boundary->patches) {
-    const auto bytes = std::as_bytes(std::span(patch.original)).first(threads::kPatchBytes);
+    const auto bytes = std::as_bytes(std::span(patch.original)).first(ids::kPatchBytes);
     context.unpatched.emplace_back(Addr{patch.address},
                                    std::vector<std::byte>(bytes.begin(), bytes.end()));
   }
@@ -317,7 +315,7 @@ std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& conte
 }
 
 void return_to_library(state::CaptureContext& context,
-                       const std::optional<threads::FoundBoundary>& boundary,
+                       const std::optional<ids::FoundBoundary>& boundary,
                        const state::SignalState& signals,
                        std::vector<state::ThreadState>& threads) {
   if (!boundary || boundary->moved.empty()) return;
@@ -329,29 +327,28 @@ void return_to_library(state::CaptureContext& context,
     if (thread.ended) continue;
     if (!restorers.empty())
       for (const auto& before :
-           threads::find_interrupted(thread.registers, context.memory, restorers, stacks)) {
-        const auto place = threads::original_place(Addr{before.registers.rip}, boundary->moved);
+           ids::find_interrupted(thread.registers, context.memory, restorers, stacks)) {
+        const auto place = ids::original_place(Addr{before.registers.rip}, boundary->moved);
         if (!place) continue;
         const auto bytes = std::as_bytes(std::span(&place->value, 1));
         context.unpatched.emplace_back(before.place_of("rip"),
                                        std::vector<std::byte>(bytes.begin(), bytes.end()));
       }
     auto& counter = thread.registers.rip;
-    if (const auto place = threads::original_place(Addr{counter}, boundary->moved))
+    if (const auto place = ids::original_place(Addr{counter}, boundary->moved))
       counter = place->value;
   }
 }
 
 void note_ids(state::CaptureContext& context, const state::KeptFile& program,
-              const state::AddressSpace& space,
-              const std::optional<threads::FoundBoundary>& boundary,
+              const state::AddressSpace& space, const std::optional<ids::FoundBoundary>& boundary,
               const state::SignalState& signals, std::vector<state::ThreadState>& threads,
               state::ProcessState& process, std::vector<state::EndedChild>& children) {
   const auto objects = mapped_objects(
       space, program, [&](const state::KeptFile& file) -> std::optional<std::string> {
         return file.object ? context.objects.find(*file.object) : std::nullopt;
       });
-  auto library = threads::find_library(objects);
+  auto library = ids::find_library(objects);
   for (const auto& region : space.regions)
     if (region.mapping.path == "[vdso]")
       library.clocks.push_back({region.mapping.start, region.mapping.end});
@@ -363,7 +360,7 @@ void note_ids(state::CaptureContext& context, const state::KeptFile& program,
     const Addr descriptor{thread.pthread != 0 ? thread.pthread : thread.registers.fs_base};
     auto field = thread.ended ? std::nullopt : library.id_field(context.memory, descriptor);
     if (!field && !thread.ended)
-      field = threads::find_musl_id(context.memory, Addr{thread.registers.fs_base}, thread.tid);
+      field = libc::find_musl_id(context.memory, Addr{thread.registers.fs_base}, thread.tid);
     if (field && holds(context.memory, *field, thread.tid)) thread.id_field = *field;
   }
   note_library(context, library, threads);
@@ -371,7 +368,7 @@ void note_ids(state::CaptureContext& context, const state::KeptFile& program,
   if (!boundary) return;
   for (auto& thread : threads) thread.remembered = boundary->remembered(thread.tid);
   for (auto& child : children) child.remembered = boundary->remembered(child.pid);
-  const auto of_group = [&](Tid real, const threads::IdPair& pair) {
+  const auto of_group = [&](Tid real, const ids::IdPair& pair) {
     return pair.real == real && pair.remembered != 0 ? pair.remembered : boundary->remembered(real);
   };
   process.remembered = {boundary->remembered(process.pid), boundary->remembered(process.parent),
@@ -409,12 +406,12 @@ std::unordered_set<std::uint64_t> words_in_use(const Snapshot& snapshot,
 // musl's locks; a file that a thread was using is in the frames that called for its bytes.
 void renew_musl(const Snapshot& snapshot, const tracee::Memory& memory, const FreshIds& fresh) {
   constexpr std::size_t kFramesBytes = 4096;
-  std::vector<threads::MuslThread> threads;
+  std::vector<libc::MuslThread> threads;
   for (std::size_t i = 0; i < snapshot.threads.size(); ++i) {
     const auto& thread = snapshot.threads[i];
     const Addr base{thread.registers.fs_base};
-    if (thread.ended || !threads::find_musl_id(memory, base, thread.tid)) continue;
-    auto& found = threads.emplace_back(threads::MuslThread{
+    if (thread.ended || !libc::find_musl_id(memory, base, thread.tid)) continue;
+    auto& found = threads.emplace_back(libc::MuslThread{
         base, thread.tid, fresh.tids[i], std::vector<std::uint64_t>(kFramesBytes / 8)});
     const Addr top{thread.registers.rsp & ~(sizeof(std::uint64_t) - 1)};
     const auto got = memory.read_some(top, std::as_writable_bytes(std::span(found.words)));
@@ -422,7 +419,7 @@ void renew_musl(const Snapshot& snapshot, const tracee::Memory& memory, const Fr
     for (const Addr value : state::pointers_of(thread.registers))
       found.words.push_back(value.value);
   }
-  threads::renew_musl_owners(memory, threads);
+  libc::renew_musl_owners(memory, threads);
 }
 
 }  // namespace
@@ -430,10 +427,10 @@ void renew_musl(const Snapshot& snapshot, const tracee::Memory& memory, const Fr
 RenewedIds renew_ids(const Snapshot& snapshot, state::FileSource& files, tracee::RemoteThread& main,
                      const tracee::Memory& memory, const FreshIds& fresh) {
   RenewedIds renewed;
-  threads::IdMap changed;
-  std::vector<threads::RobustList> robust_lists;
-  std::vector<threads::InsideLock> inside;
-  std::vector<threads::GoThread> go_threads;
+  libc::IdMap changed;
+  std::vector<libc::RobustList> robust_lists;
+  std::vector<libc::InsideLock> inside;
+  std::vector<ids::GoThread> go_threads;
   for (std::size_t i = 0; i < snapshot.threads.size(); ++i) {
     const auto& thread = snapshot.threads[i];
     changed.add(thread.tid, fresh.tids[i]);
@@ -442,10 +439,10 @@ RenewedIds renew_ids(const Snapshot& snapshot, state::FileSource& files, tracee:
     robust_lists.push_back({thread.tid, thread.robust_list, thread.robust_list_bytes});
     if (!thread.lock_pointers.empty()) inside.push_back({thread.tid, thread.lock_pointers});
   }
-  renewed.locks = threads::move_owners(
+  renewed.locks = libc::move_owners(
       memory, snapshot.reader, lock_places(snapshot.space), robust_lists, inside,
       [&] { return words_in_use(snapshot, memory); }, changed);
-  threads::renew_go_ids(memory, go_threads);
+  ids::renew_go_ids(memory, go_threads);
   renew_musl(snapshot, memory, fresh);
   if (ids_kept(snapshot, fresh)) return renewed;
   const auto objects =
@@ -457,12 +454,12 @@ RenewedIds renew_ids(const Snapshot& snapshot, state::FileSource& files, tracee:
                          return std::nullopt;  // a file that was too large to be kept: no library
                        }
                      });
-  put_boundary(snapshot, threads::find_library(objects), main, memory, fresh, renewed.notes);
+  put_boundary(snapshot, ids::find_library(objects), main, memory, fresh, renewed.notes);
   return renewed;
 }
 
-threads::IdMap changed_ids(const Snapshot& snapshot, const std::vector<Tid>& tids) {
-  threads::IdMap ids;
+libc::IdMap changed_ids(const Snapshot& snapshot, const std::vector<Tid>& tids) {
+  libc::IdMap ids;
   for (std::size_t i = 0; i < tids.size(); ++i) ids.add(snapshot.threads[i].tid, tids[i]);
   return ids;
 }
@@ -470,10 +467,10 @@ threads::IdMap changed_ids(const Snapshot& snapshot, const std::vector<Tid>& tid
 namespace {
 
 // What must be added to a word with an id; a lock word has flags beside it (futex(2)).
-std::uint32_t change_of(std::uint64_t word, const threads::IdMap& ids) {
+std::uint32_t change_of(std::uint64_t word, const libc::IdMap& ids) {
   constexpr std::uint64_t kFlags = 0xc0000000U;
   constexpr unsigned kClockShift = 3;
-  if (const Tid id = threads::id_of_clock(word); id > 0) {
+  if (const Tid id = ids::id_of_clock(word); id > 0) {
     const auto now = ids.find(id);
     return now ? static_cast<std::uint32_t>(id - *now) << kClockShift : 0;
   }
@@ -483,7 +480,7 @@ std::uint32_t change_of(std::uint64_t word, const threads::IdMap& ids) {
   return now ? static_cast<std::uint32_t>(*now) - static_cast<std::uint32_t>(id) : 0;
 }
 
-void renew_register(unsigned long long& value, const threads::IdMap& ids) {
+void renew_register(unsigned long long& value, const libc::IdMap& ids) {
   constexpr std::uint64_t kLow = 0xffffffffU;
   const auto low = static_cast<std::uint32_t>(value) + change_of(value, ids);
   value = (value & ~kLow) | low;
@@ -491,25 +488,25 @@ void renew_register(unsigned long long& value, const threads::IdMap& ids) {
 
 }  // namespace
 
-void enter_stub(state::ThreadState& thread, const std::optional<threads::FoundBoundary>& boundary) {
+void enter_stub(state::ThreadState& thread, const std::optional<ids::FoundBoundary>& boundary) {
   if (!boundary) return;
   auto& counter = thread.registers.rip;
-  counter = threads::place_beside(Addr{counter}, boundary->patches, boundary->moved,
-                                  state::calls_again(thread))
+  counter = ids::place_beside(Addr{counter}, boundary->patches, boundary->moved,
+                              state::calls_again(thread))
                 .value;
 }
 
 void renew_copies(state::ThreadState& thread, const tracee::Memory& memory,
-                  const threads::IdMap& ids) {
+                  const libc::IdMap& ids) {
   if (!ids.changes()) return;
   // A sleep on a CPU clock is a call with an id that is made again.
   if (thread.registers.orig_rax == SYS_clock_nanosleep &&
       std::find(thread.id_registers.begin(), thread.id_registers.end(), "rdi") ==
           thread.id_registers.end() &&
-      threads::id_of_clock(thread.registers.rdi) > 0)
+      ids::id_of_clock(thread.registers.rdi) > 0)
     renew_register(thread.registers.rdi, ids);
   for (const auto& name : thread.id_registers)
-    if (auto* value = threads::register_named(thread.registers, name)) renew_register(*value, ids);
+    if (auto* value = ids::register_named(thread.registers, name)) renew_register(*value, ids);
   // Once each: the new id of one thread may be the old one of another.
   for (const Addr at : std::set<Addr>(thread.id_words.begin(), thread.id_words.end())) {
     const auto word = memory.read_value<std::uint32_t>(at);

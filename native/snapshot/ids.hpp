@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "ids/boundary.hpp"
+#include "libc/owners.hpp"
 #include "snapshot/snapshot.hpp"
-#include "threads/boundary.hpp"
-#include "threads/owners.hpp"
 #include "tracee/remote.hpp"
 
 namespace ckpt::snapshot {
@@ -15,19 +15,18 @@ namespace ckpt::snapshot {
 /// For a save: hides what an earlier restore put into the process, after every thread has left that
 /// code (a thread stopped in it is run on by some instructions). Nothing if there is none. All
 /// threads are stopped and traced by the caller.
-std::optional<threads::FoundBoundary> hide_boundary(state::CaptureContext& context);
+std::optional<ids::FoundBoundary> hide_boundary(state::CaptureContext& context);
 
 /// For a save, after hide_boundary(): threads that are at an instruction of the library's which has
 /// been moved, now or after a handler, are at the library's own in the snapshot.
 void return_to_library(state::CaptureContext& context,
-                       const std::optional<threads::FoundBoundary>& boundary,
+                       const std::optional<ids::FoundBoundary>& boundary,
                        const state::SignalState& signals, std::vector<state::ThreadState>& threads);
 
 /// For a save: fills in which ids the program remembers, and what a restore with new ids must know
 /// of where the threads are; reports what it will not be able to do.
 void note_ids(state::CaptureContext& context, const state::KeptFile& program,
-              const state::AddressSpace& space,
-              const std::optional<threads::FoundBoundary>& boundary,
+              const state::AddressSpace& space, const std::optional<ids::FoundBoundary>& boundary,
               const state::SignalState& signals, std::vector<state::ThreadState>& threads,
               state::ProcessState& process, std::vector<state::EndedChild>& children);
 
@@ -42,8 +41,8 @@ struct FreshIds {
 bool ids_kept(const Snapshot& snapshot, const FreshIds& fresh);
 
 struct RenewedIds {
-  std::vector<std::string> notes;         // what the user should know
-  std::vector<threads::MovedLock> locks;  // those that nothing but their structure tells to be some
+  std::vector<std::string> notes;      // what the user should know
+  std::vector<libc::MovedLock> locks;  // those that nothing but their structure tells to be some
 };
 
 /// For a restore: moves the owners of held locks, and puts a translation of the remembered ids in
@@ -52,14 +51,13 @@ RenewedIds renew_ids(const Snapshot& snapshot, state::FileSource& files, tracee:
                      const tracee::Memory& memory, const FreshIds& fresh);
 
 /// The threads' ids in the snapshot, and what they are now. `tids`: in the order of the record.
-threads::IdMap changed_ids(const Snapshot& snapshot, const std::vector<Tid>& tids);
+libc::IdMap changed_ids(const Snapshot& snapshot, const std::vector<Tid>& tids);
 
 /// For a restore: the contrary of return_to_library(), for a thread's own registers.
-void enter_stub(state::ThreadState& thread, const std::optional<threads::FoundBoundary>& boundary);
+void enter_stub(state::ThreadState& thread, const std::optional<ids::FoundBoundary>& boundary);
 
 /// For a restore: copies of ids that the C library has in the middle of its functions become the
 /// new ones, in `thread`'s registers and in memory; so does the clock of a sleep that goes on.
-void renew_copies(state::ThreadState& thread, const tracee::Memory& memory,
-                  const threads::IdMap& ids);
+void renew_copies(state::ThreadState& thread, const tracee::Memory& memory, const libc::IdMap& ids);
 
 }  // namespace ckpt::snapshot

@@ -2,15 +2,15 @@
 
 namespace ckpt::snapshot {
 
-std::vector<threads::Interrupted> interrupted_places(const state::ThreadState& thread,
-                                                     const tracee::Memory& memory,
-                                                     const state::SignalState& signals,
-                                                     const std::vector<proc::PageRun>& stacks) {
+std::vector<ids::Interrupted> interrupted_places(const state::ThreadState& thread,
+                                                 const tracee::Memory& memory,
+                                                 const state::SignalState& signals,
+                                                 const std::vector<proc::PageRun>& stacks) {
   std::vector<std::uint64_t> restorers;
   for (const auto& action : signals.actions)
     if (action.restorer != 0) restorers.push_back(action.restorer);
   if (restorers.empty() || thread.ended) return {};
-  return threads::find_interrupted(thread.registers, memory, restorers, stacks);
+  return ids::find_interrupted(thread.registers, memory, restorers, stacks);
 }
 
 std::vector<proc::PageRun> possible_stacks(const state::AddressSpace& space) {

@@ -3,17 +3,17 @@
 
 #include <vector>
 
+#include "ids/signal_frames.hpp"
 #include "snapshot/snapshot.hpp"
-#include "threads/signal_frames.hpp"
 #include "tracee/memory.hpp"
 
 namespace ckpt::snapshot {
 
 /// Innermost first. `stacks`: memory in which stacks may be.
-std::vector<threads::Interrupted> interrupted_places(const state::ThreadState& thread,
-                                                     const tracee::Memory& memory,
-                                                     const state::SignalState& signals,
-                                                     const std::vector<proc::PageRun>& stacks);
+std::vector<ids::Interrupted> interrupted_places(const state::ThreadState& thread,
+                                                 const tracee::Memory& memory,
+                                                 const state::SignalState& signals,
+                                                 const std::vector<proc::PageRun>& stacks);
 
 /// All that is writable in a snapshot.
 std::vector<proc::PageRun> possible_stacks(const state::AddressSpace& space);

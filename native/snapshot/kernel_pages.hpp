@@ -1,5 +1,5 @@
-// The kernel's own pages (vdso, vvar) over a save and a restore; state/vdso.hpp says how a program
-// gets along with those of another kernel.
+// The kernel's own pages (vdso, vvar) over a save and a restore; state/memory/vdso.hpp says how a
+// program gets along with those of another kernel.
 #pragma once
 
 #include <optional>
@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "snapshot/snapshot.hpp"
-#include "state/vdso.hpp"
+#include "state/memory/vdso.hpp"
 #include "tracee/remote.hpp"
 
 namespace ckpt::snapshot {

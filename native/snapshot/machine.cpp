@@ -11,8 +11,8 @@
 #include "base/io.hpp"
 #include "proc/text.hpp"
 #include "snapshot/interrupted.hpp"
-#include "state/neighbours.hpp"
-#include "state/xstate.hpp"
+#include "state/process/xstate.hpp"
+#include "state/surroundings/neighbours.hpp"
 
 namespace ckpt::snapshot {
 

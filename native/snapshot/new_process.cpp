@@ -17,7 +17,7 @@
 #include <optional>
 
 #include "base/error.hpp"
-#include "state/creation.hpp"
+#include "state/process/creation.hpp"
 #include "tracee/ptrace.hpp"
 
 namespace ckpt::snapshot {

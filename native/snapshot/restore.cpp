@@ -9,8 +9,8 @@
 #include "base/option.hpp"
 #include "proc/process_dir.hpp"
 #include "snapshot/transplant.hpp"
-#include "state/creation.hpp"
-#include "state/huge_pages.hpp"
+#include "state/files/huge_pages.hpp"
+#include "state/process/creation.hpp"
 #include "tracee/ptrace.hpp"
 
 namespace ckpt::snapshot {

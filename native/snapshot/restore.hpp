@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "base/types.hpp"
+#include "libc/owners.hpp"
 #include "snapshot/snapshot.hpp"
-#include "threads/owners.hpp"
 
 namespace ckpt::snapshot {
 
@@ -38,8 +38,8 @@ struct Transplanted {
   std::vector<Tid> tids;  // in the order of the record
   bool ids_kept = false;
   std::vector<std::string> notes;
-  std::vector<threads::MovedLock> locks;  // see RenewedIds
-  state::SilentPeers peers;               // to be served by whoever waits for its end
+  std::vector<libc::MovedLock> locks;  // see RenewedIds
+  state::SilentPeers peers;            // to be served by whoever waits for its end
 };
 
 /// Makes the process; the calling thread is its tracer and parent. Throws Error with nothing left.

@@ -14,8 +14,8 @@
 #include "snapshot/environment.hpp"
 #include "snapshot/kernel_pages.hpp"
 #include "snapshot/machine.hpp"
-#include "state/namespaces.hpp"
-#include "state/terminal_input.hpp"
+#include "state/surroundings/namespaces.hpp"
+#include "state/terminal/terminal_input.hpp"
 
 namespace ckpt::snapshot {
 

@@ -21,8 +21,8 @@
 #include "snapshot/kernel_pages.hpp"
 #include "snapshot/machine.hpp"
 #include "snapshot/new_process.hpp"
-#include "state/aio.hpp"
-#include "state/name_cache.hpp"
+#include "state/memory/name_cache.hpp"
+#include "state/rings/aio.hpp"
 #include "tracee/remote.hpp"
 
 namespace ckpt::snapshot {

@@ -12,13 +12,13 @@ namespace ckpt::snapshot {
 
 namespace {
 
-using threads::IdPair;
+using ids::IdPair;
 
 std::uint64_t argument(std::int64_t value) { return static_cast<std::uint64_t>(value); }
 
 class Waits {
  public:
-  Waits(const threads::FoundBoundary& boundary, tracee::RemoteThread& main,
+  Waits(const ids::FoundBoundary& boundary, tracee::RemoteThread& main,
         const tracee::Scratch& scratch, const tracee::Memory& memory)
       : memory_(memory), boundary_(boundary), main_(main), scratch_(scratch) {}
 
@@ -55,7 +55,7 @@ class Waits {
     });
     if (follows) return child;
     return stays ? boundary_.remembered_child(child)
-                 : threads::collect_child(boundary_, memory_, child);
+                 : ids::collect_child(boundary_, memory_, child);
   }
 
   std::optional<std::int64_t> wait4(const tracee::Registers& registers) {
@@ -84,7 +84,7 @@ class Waits {
   }
 
   const tracee::Memory& memory_;
-  const threads::FoundBoundary& boundary_;
+  const ids::FoundBoundary& boundary_;
   tracee::RemoteThread& main_;
   const tracee::Scratch& scratch_;
 };
@@ -92,7 +92,7 @@ class Waits {
 }  // namespace
 
 std::map<std::size_t, std::int64_t> answer_waits(const Snapshot& snapshot,
-                                                 const threads::FoundBoundary& boundary,
+                                                 const ids::FoundBoundary& boundary,
                                                  tracee::RemoteThread& main,
                                                  const tracee::Scratch& scratch,
                                                  const tracee::Memory& memory) {

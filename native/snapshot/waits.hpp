@@ -1,14 +1,14 @@
 // Threads that were waiting for a child at the save. Every child that such a wait can get has ended
-// by the restore (state/children.hpp), so the wait would give it at once; but the call that the
-// kernel makes again knows the remembered id only, and where it gives the kernel's nothing may
+// by the restore (state/process/children.hpp), so the wait would give it at once; but the call that
+// the kernel makes again knows the remembered id only, and where it gives the kernel's nothing may
 // translate that. So the wait is made for them, before they run.
 #pragma once
 
 #include <cstdint>
 #include <map>
 
+#include "ids/boundary.hpp"
 #include "snapshot/snapshot.hpp"
-#include "threads/boundary.hpp"
 #include "tracee/remote.hpp"
 
 namespace ckpt::snapshot {
@@ -17,7 +17,7 @@ namespace ckpt::snapshot {
 /// where a translation follows. `main` can run calls, in a process with the translation `boundary`;
 /// `scratch` is free for use.
 std::map<std::size_t, std::int64_t> answer_waits(const Snapshot& snapshot,
-                                                 const threads::FoundBoundary& boundary,
+                                                 const ids::FoundBoundary& boundary,
                                                  tracee::RemoteThread& main,
                                                  const tracee::Scratch& scratch,
                                                  const tracee::Memory& memory);

@@ -9,10 +9,11 @@
 
 #include <gtest/gtest.h>
 
+#include "ids/boundary.hpp"
+#include "ids/flights.hpp"
 #include "proc/process_dir.hpp"
-#include "threads/flights.hpp"
 
-namespace ckpt::threads {
+namespace ckpt::ids {
 namespace {
 
 using namespace std::string_literals;
@@ -113,10 +114,10 @@ class Plan : public testing::Test {
   }
 
  private:
-  static Library find() {
-    std::vector<MappedObject> objects;
+  static libc::Library find() {
+    std::vector<libc::MappedObject> objects;
     for (const auto& map : proc::ProcessDir(::getpid()).mappings()) {
-      if (!is_library_name(map.path)) continue;
+      if (!libc::is_library_name(map.path)) continue;
       if (map.offset_bytes == 0) objects.push_back({map.path, map.path, map.start, {}, false});
       if (map.exec && !objects.empty()) objects.back().code.push_back({map.start, map.end});
     }
@@ -125,7 +126,7 @@ class Plan : public testing::Test {
 
   std::array<std::uint64_t, 64> stack_{};
   tracee::Memory memory_;
-  Library library_;
+  libc::Library library_;
   Frames frames_;
 };
 
@@ -158,4 +159,4 @@ TEST_F(Plan, LeavesTheLibrarysOwnCalls) {
 }
 
 }  // namespace
-}  // namespace ckpt::threads
+}  // namespace ckpt::ids

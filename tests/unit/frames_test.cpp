@@ -7,10 +7,10 @@
 
 #include <gtest/gtest.h>
 
-#include "threads/elf_symbols.hpp"
-#include "threads/frames.hpp"
+#include "ids/frames.hpp"
+#include "libc/elf_symbols.hpp"
 
-namespace ckpt::threads {
+namespace ckpt::ids {
 namespace {
 
 constexpr std::size_t kStackPointer = 7;
@@ -100,7 +100,7 @@ TEST(FrameTable, SurvivesDamage) {
 TEST(FrameTable, KnowsTheLibrarysFunctions) {
   Dl_info info{};
   ASSERT_NE(::dladdr(reinterpret_cast<void*>(&::pthread_mutex_lock), &info), 0);
-  const auto section = read_section(info.dli_fname, ".eh_frame");
+  const auto section = libc::read_section(info.dli_fname, ".eh_frame");
   ASSERT_TRUE(section.has_value());
   const std::uint64_t base = reinterpret_cast<std::uint64_t>(info.dli_fbase);
   const FrameTable table(section->bytes, Addr{base + section->address});
@@ -112,4 +112,4 @@ TEST(FrameTable, KnowsTheLibrarysFunctions) {
 }
 
 }  // namespace
-}  // namespace ckpt::threads
+}  // namespace ckpt::ids

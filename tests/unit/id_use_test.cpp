@@ -7,9 +7,9 @@
 
 #include <gtest/gtest.h>
 
-#include "threads/id_use.hpp"
+#include "ids/id_use.hpp"
 
-namespace ckpt::threads {
+namespace ckpt::ids {
 namespace {
 
 // DWARF's numbers.
@@ -72,4 +72,4 @@ TEST(PlainArguments, AreThoseOfACallThatIsToBeMade) {
 }
 
 }  // namespace
-}  // namespace ckpt::threads
+}  // namespace ckpt::ids

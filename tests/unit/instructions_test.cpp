@@ -9,10 +9,10 @@
 
 #include <gtest/gtest.h>
 
+#include "ids/instructions.hpp"
 #include "support.hpp"
-#include "threads/instructions.hpp"
 
-namespace ckpt::threads {
+namespace ckpt::ids {
 namespace {
 
 using test::bytes_of;
@@ -189,4 +189,4 @@ TEST(Decode, FollowsTheLibrarysFunctions) {
 }
 
 }  // namespace
-}  // namespace ckpt::threads
+}  // namespace ckpt::ids

@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "state/memory_policy.hpp"
+#include "state/memory/memory_policy.hpp"
 
 namespace ckpt::state {
 namespace {

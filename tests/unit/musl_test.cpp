@@ -1,4 +1,4 @@
-#include "threads/musl.hpp"
+#include "libc/musl.hpp"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -7,7 +7,7 @@
 
 #include "tracee/memory.hpp"
 
-namespace ckpt::threads {
+namespace ckpt::libc {
 namespace {
 
 // What the structures are made of, in this process: word by word, as 64-bit ones.
@@ -108,4 +108,4 @@ TEST(Musl, RenewsTheOwnersOfFiles) {
 }
 
 }  // namespace
-}  // namespace ckpt::threads
+}  // namespace ckpt::libc

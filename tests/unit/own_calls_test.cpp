@@ -1,11 +1,11 @@
-#include "threads/own_calls.hpp"
+#include "ids/own_calls.hpp"
 
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
 
-namespace ckpt::threads {
+namespace ckpt::ids {
 namespace {
 
 using namespace std::string_literals;
@@ -52,4 +52,4 @@ TEST(OwnCalls, AreNotOthers) {
 }
 
 }  // namespace
-}  // namespace ckpt::threads
+}  // namespace ckpt::ids

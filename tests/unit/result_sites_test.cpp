@@ -1,15 +1,15 @@
-#include "threads/result_sites.hpp"
+#include "ids/result_sites.hpp"
 
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
 
+#include "ids/boundary.hpp"
+#include "ids/instructions.hpp"
 #include "support.hpp"
-#include "threads/boundary.hpp"
-#include "threads/instructions.hpp"
 
-namespace ckpt::threads {
+namespace ckpt::ids {
 namespace {
 
 using test::bytes_of;
@@ -59,4 +59,4 @@ TEST(ResultSites, CanBeMoved) {
 }
 
 }  // namespace
-}  // namespace ckpt::threads
+}  // namespace ckpt::ids

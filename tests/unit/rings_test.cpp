@@ -7,9 +7,9 @@
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
-#include "state/aio.hpp"
-#include "state/io_uring.hpp"
-#include "state/ring_view.hpp"
+#include "state/rings/aio.hpp"
+#include "state/rings/io_uring.hpp"
+#include "state/rings/ring_view.hpp"
 
 namespace ckpt::state {
 namespace {

@@ -8,17 +8,17 @@
 #include <nlohmann/json.hpp>
 
 #include "image/format.hpp"
-#include "state/address_space.hpp"
-#include "state/children.hpp"
-#include "state/clocks.hpp"
-#include "state/descriptors.hpp"
-#include "state/kept_file.hpp"
-#include "state/process.hpp"
+#include "state/descriptors/descriptors.hpp"
+#include "state/files/kept_file.hpp"
+#include "state/ipc/sysv_ipc.hpp"
+#include "state/memory/address_space.hpp"
+#include "state/process/children.hpp"
+#include "state/process/process.hpp"
+#include "state/process/signals.hpp"
+#include "state/process/threads.hpp"
 #include "state/report.hpp"
-#include "state/signals.hpp"
-#include "state/sysv_ipc.hpp"
-#include "state/threads.hpp"
-#include "state/timers.hpp"
+#include "state/time/clocks.hpp"
+#include "state/time/timers.hpp"
 
 namespace ckpt::test {
 

@@ -11,7 +11,7 @@
 #include "sample.hpp"
 #include "snapshot/describe.hpp"
 #include "snapshot/snapshot.hpp"
-#include "state/terminal_input.hpp"
+#include "state/terminal/terminal_input.hpp"
 #include "support.hpp"
 
 namespace ckpt::snapshot {

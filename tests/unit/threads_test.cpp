@@ -10,11 +10,11 @@
 
 #include <gtest/gtest.h>
 
-#include "threads/boundary.hpp"
-#include "threads/elf_symbols.hpp"
-#include "threads/owners.hpp"
+#include "ids/boundary.hpp"
+#include "libc/elf_symbols.hpp"
+#include "libc/owners.hpp"
 
-namespace ckpt::threads {
+namespace ckpt::ids {
 namespace {
 
 constexpr Tid kNew = 77777;
@@ -55,26 +55,28 @@ class HeldMutex {
   pthread_mutex_t mutex_{};
 };
 
-std::vector<OwnerWord> words_of(const pthread_mutex_t& mutex, const IdMap& ids) {
-  return owner_words_of_mutex(std::span<const std::byte, kMutexBytes>(
-                                  reinterpret_cast<const std::byte*>(&mutex), kMutexBytes),
-                              ids);
+std::vector<libc::OwnerWord> words_of(const pthread_mutex_t& mutex, const libc::IdMap& ids) {
+  return libc::owner_words_of_mutex(
+      std::span<const std::byte, libc::kMutexBytes>(reinterpret_cast<const std::byte*>(&mutex),
+                                                    libc::kMutexBytes),
+      ids);
 }
 
-std::vector<OwnerWord> words_of(const pthread_rwlock_t& lock, const IdMap& ids) {
-  return owner_words_of_rwlock(std::span<const std::byte, kRwlockBytes>(
-                                   reinterpret_cast<const std::byte*>(&lock), kRwlockBytes),
-                               ids);
+std::vector<libc::OwnerWord> words_of(const pthread_rwlock_t& lock, const libc::IdMap& ids) {
+  return libc::owner_words_of_rwlock(
+      std::span<const std::byte, libc::kRwlockBytes>(reinterpret_cast<const std::byte*>(&lock),
+                                                     libc::kRwlockBytes),
+      ids);
 }
 
-IdMap own_id() {
-  IdMap ids;
+libc::IdMap own_id() {
+  libc::IdMap ids;
   ids.add(::gettid(), kNew);
   return ids;
 }
 
 TEST(IdMap, FindsWhatWasAddedAndNothingElse) {
-  IdMap ids;
+  libc::IdMap ids;
   EXPECT_FALSE(ids.changes());
   ids.add(500, 500);
   EXPECT_FALSE(ids.changes());
@@ -90,7 +92,7 @@ TEST(IdMap, FindsWhatWasAddedAndNothingElse) {
 }
 
 TEST(OwnerWords, OfEveryKindOfHeldMutex) {
-  const IdMap ids = own_id();
+  const libc::IdMap ids = own_id();
   for (const int type :
        std::initializer_list<int>{PTHREAD_MUTEX_NORMAL, PTHREAD_MUTEX_RECURSIVE,
                                   PTHREAD_MUTEX_ERRORCHECK, PTHREAD_MUTEX_ADAPTIVE_NP})
@@ -125,7 +127,7 @@ TEST(OwnerWords, KeepTheFlagsInALockWord) {
 }
 
 TEST(OwnerWords, OfNothingThatOnlyLooksLikeAMutex) {
-  const IdMap ids = own_id();
+  const libc::IdMap ids = own_id();
   const HeldMutex held(Kind{});
   const pthread_mutex_t good = held.copy();
   ASSERT_FALSE(words_of(good, ids).empty());
@@ -157,7 +159,7 @@ TEST(OwnerWords, OfNothingThatOnlyLooksLikeAMutex) {
 TEST(OwnerWords, OfARwlockHeldForWriting) {
   pthread_rwlock_t held = PTHREAD_RWLOCK_INITIALIZER;
   ASSERT_EQ(pthread_rwlock_wrlock(&held), 0);
-  const IdMap ids = own_id();
+  const libc::IdMap ids = own_id();
   pthread_rwlock_t good;
   std::memcpy(&good, &held, sizeof good);
   EXPECT_EQ(pthread_rwlock_unlock(&held), 0);
@@ -230,7 +232,7 @@ TEST(MovableInstruction, LeavesAloneWhatItDoesNotKnow) {
 }
 
 TEST(ElfSymbols, OfTheCLibrary) {
-  const ElfSymbols elf = read_symbols("/lib/x86_64-linux-gnu/libc.so.6");
+  const libc::ElfSymbols elf = libc::read_symbols("/lib/x86_64-linux-gnu/libc.so.6");
   EXPECT_FALSE(elf.is_static);
   int affinity = 0;
   for (const auto& symbol : elf.symbols)
@@ -238,7 +240,9 @@ TEST(ElfSymbols, OfTheCLibrary) {
   EXPECT_EQ(affinity, 1) << "only the default version counts";
 }
 
-TEST(ElfSymbols, OfWhatIsNoElfFile) { EXPECT_TRUE(read_symbols("/etc/passwd").symbols.empty()); }
+TEST(ElfSymbols, OfWhatIsNoElfFile) {
+  EXPECT_TRUE(libc::read_symbols("/etc/passwd").symbols.empty());
+}
 
 }  // namespace
-}  // namespace ckpt::threads
+}  // namespace ckpt::ids

@@ -1,6 +1,6 @@
 // The vdso of another kernel: what is read of it, where its functions jump to, and the proxy
 // itself, run in this process.
-#include "state/vdso.hpp"
+#include "state/memory/vdso.hpp"
 
 #include <elf.h>
 #include <sys/auxv.h>

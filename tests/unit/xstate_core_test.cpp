@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include "state/xstate.hpp"
+#include "state/process/xstate.hpp"
 
 namespace ckpt::state {
 namespace {

@@ -1,5 +1,5 @@
 // The extended state of one processor on another.
-#include "state/xstate.hpp"
+#include "state/process/xstate.hpp"
 
 #include <algorithm>
 #include <cstring>

@@ -1,6 +1,6 @@
 // The vdso of a snapshot: its table of functions, the jumps that are planned for it, and a proxy's
 // page as it is read out of a program. The first half of the input is the one, all of it the other.
-#include "state/vdso.hpp"
+#include "state/memory/vdso.hpp"
 
 #include <cstdlib>
 

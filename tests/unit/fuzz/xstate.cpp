@@ -1,6 +1,6 @@
 // Extended state of another processor: first the number of components and the number, offset and
 // size of each (a byte and twice four), then the area.
-#include "state/xstate.hpp"
+#include "state/process/xstate.hpp"
 
 #include <cstdlib>
 #include <cstring>

@@ -17,11 +17,27 @@ MAY_INCLUDE: dict[str, frozenset[str]] = {
     "proc": frozenset({"base"}),
     "image": frozenset({"base", "proc"}),
     "tracee": frozenset({"base", "proc", "image"}),
-    "threads": frozenset({"base", "proc", "image", "tracee"}),
+    "libc": frozenset({"base", "proc", "image", "tracee"}),
+    "ids": frozenset({"base", "proc", "image", "tracee", "libc"}),
     "state": frozenset({"base", "proc", "image", "tracee"}),
-    "snapshot": frozenset({"base", "proc", "image", "tracee", "threads", "state"}),
-    "bindings": frozenset({"base", "proc", "image", "tracee", "threads", "state", "snapshot"}),
-    "restart": frozenset({"base", "proc", "image", "tracee", "threads", "state", "snapshot"}),
+    "snapshot": frozenset({"base", "proc", "image", "tracee", "libc", "ids", "state"}),
+    "bindings": frozenset({"base", "proc", "image", "tracee", "libc", "ids", "state", "snapshot"}),
+    "restart": frozenset({"base", "proc", "image", "tracee", "libc", "ids", "state", "snapshot"}),
+}
+
+# A directory under native/state/ and those beside it that it may include from. What lies in
+# native/state/ itself is for all of them and knows none.
+STATE_MAY_INCLUDE: dict[str, frozenset[str]] = {
+    "surroundings": frozenset(),
+    "time": frozenset({"surroundings"}),
+    "ipc": frozenset({"surroundings"}),
+    "sockets": frozenset({"surroundings"}),
+    "terminal": frozenset({"surroundings"}),
+    "files": frozenset({"surroundings"}),
+    "rings": frozenset({"surroundings"}),
+    "descriptors": frozenset({"surroundings", "ipc", "sockets", "terminal", "files", "rings"}),
+    "memory": frozenset({"surroundings", "ipc", "files", "descriptors"}),
+    "process": frozenset({"surroundings", "files", "memory"}),
 }
 
 # The Python modules (and the folder) that may import gdb; everything else runs under a plain interpreter.
@@ -36,6 +52,28 @@ def _sources(directory: Path) -> Iterator[Path]:
     for path in sorted(directory.rglob("*")):
         if path.suffix in {".cpp", ".hpp", ".h", ".c"}:
             yield path
+
+
+def _state_room(parts: tuple[str, ...]) -> str:
+    """The directory under state/ in which `parts`, a path below native/, lies; "" for none."""
+    return parts[1] if len(parts) > 2 and parts[0] == "state" else ""
+
+
+def state_violations(root: Path) -> list[str]:
+    """One line for each include between the directories of `root`/native/state that breaks their order."""
+    found = []
+    for path in _sources(root / "native" / "state"):
+        where = path.relative_to(root)
+        room = _state_room(path.relative_to(root / "native").parts)
+        if room and room not in STATE_MAY_INCLUDE:
+            found.append(f"{where}: state/{room} is a directory that the order does not know")
+            continue
+        allowed = STATE_MAY_INCLUDE[room] | {room} if room else frozenset[str]()
+        for bracket, header in _INCLUDE.findall(path.read_text(encoding="utf-8")):
+            known = _state_room(tuple(header.split("/"))) if bracket == '"' else ""
+            if known and known not in allowed:
+                found.append(f"{where}: includes {header}; state/{room} may not know state/{known}")
+    return found
 
 
 def include_violations(root: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Knowledge points one way: base <- {proc, image} <- tracee <- {threads, state} <- snapshot <- bindings."""
+"""Knowledge points one way: base <- proc <- image <- tracee <- {libc <- ids, state} <- snapshot <- bindings."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_native_layers() -> None:
     assert layering.include_violations(ROOT) == []
+
+
+def test_rooms_of_state() -> None:
+    assert layering.state_violations(ROOT) == []
 
 
 def test_gdb_is_imported_at_the_seam_only() -> None:
@@ -35,8 +39,9 @@ def test_the_tree_is_there() -> None:
         ("native/base/x.hpp", '#include "proc/maps.hpp"', "base may not know proc"),
         ("native/proc/x.cpp", '#include "image/reader.hpp"', "proc may not know image"),
         ("native/image/x.cpp", '#include "tracee/ptrace.hpp"', "image may not know tracee"),
-        ("native/state/x.cpp", '#include "threads/ids.hpp"', "state may not know threads"),
-        ("native/threads/x.cpp", '  #  include "state/memory.hpp"', "threads may not know state"),
+        ("native/state/x.cpp", '#include "ids/boundary.hpp"', "state may not know ids"),
+        ("native/ids/x.cpp", '  #  include "state/context.hpp"', "ids may not know state"),
+        ("native/libc/x.cpp", '#include "ids/boundary.hpp"', "libc may not know ids"),
         ("native/state/x.cpp", '#include "snapshot/capture.hpp"', "state may not know snapshot"),
         ("native/snapshot/x.cpp", '#include "bindings/x.hpp"', "snapshot may not know bindings"),
         ("restart/x.cpp", '#include "bindings/x.hpp"', "restart may not know bindings"),
@@ -54,6 +59,28 @@ def test_a_planted_include_is_found(tmp_path: Path, path: str, line: str, compla
     found = layering.include_violations(tmp_path)
     assert len(found) == 1
     assert complaint in found[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "complaint"),
+    [
+        ("files/x.cpp", "state/descriptors/pipes.hpp", "state/files may not know state/descriptors"),
+        ("x.hpp", "state/memory/vdso.hpp", "state/ may not know state/memory"),
+        ("extra/x.cpp", "base/error.hpp", "a directory that the order does not know"),
+        ("memory/x.cpp", "state/files/kept_file.hpp", None),
+        ("memory/x.cpp", "state/memory/vdso.hpp", None),
+        ("memory/x.cpp", "state/context.hpp", None),
+    ],
+)
+def test_a_planted_include_within_state_is_found(
+    tmp_path: Path, path: str, line: str, complaint: str | None
+) -> None:
+    file = tmp_path / "native" / "state" / path
+    file.parent.mkdir(parents=True)
+    file.write_text(f'#include "{line}"\n')
+    found = layering.state_violations(tmp_path)
+    assert len(found) == (0 if complaint is None else 1)
+    assert complaint is None or complaint in found[0]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,171 @@
+// Open descriptors. A descriptor is a number that refers to an open file description (open(2));
+// several numbers may refer to one, and share its offset and flags. That sharing is kept. So is
+// what is on its way in messages, which may hold the only reference.
+//
+// This file has the table; what a description of each kind holds is in a file of its own:
+// kept_file (regular files), pipes, event_files, epoll, inotify, io_uring, sockets, ptys,
+// file_locks.
+// What cannot come back is named in the fidelity report, and every use of it fails.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/unique_fd.hpp"
+#include "image/format.hpp"
+#include "state/context.hpp"
+#include "state/descriptors/epoll.hpp"
+#include "state/descriptors/event_files.hpp"
+#include "state/descriptors/inotify.hpp"
+#include "state/descriptors/other_process.hpp"
+#include "state/descriptors/pipes.hpp"
+#include "state/files/file_locks.hpp"
+#include "state/files/file_source.hpp"
+#include "state/files/removed_directories.hpp"
+#include "state/ipc/message_queues.hpp"
+#include "state/rings/io_uring.hpp"
+#include "state/sockets/silent_peers.hpp"
+#include "state/sockets/sockets.hpp"
+#include "state/terminal/ptys.hpp"
+#include "tracee/remote.hpp"
+#include "tracee/remote_calls.hpp"
+
+namespace ckpt::state {
+
+enum class DescriptionKind {
+  file,  // regular, with or without a name
+  path,  // directory, safe device, /proc or /sys file: opened again by name. A directory has what
+         // stands in for it if it is gone by then, a file of another process in /proc has that one
+  removed_directory,
+  own_proc,  // /proc/PID file of the process itself
+  terminal,  // comes back as the restoring program's terminal
+  stream,    // descriptor 0, 1 or 2 with a far end outside: the restoring program's own
+  pipe,      // at least one end inside
+  eventfd,
+  timerfd,
+  signalfd,
+  pidfd,
+  epoll,
+  inotify,
+  socket,
+  pty_master,
+  pty_slave,
+  message_queue,
+  io_uring,
+  lost,
+};
+
+/// What only some kinds have.
+using DescriptionDetails =
+    std::variant<std::monostate, Pipe, EventFd, TimerFd, SignalFd, PidFd, Epoll, Inotify, Socket,
+                 Pty, MessageQueue, IoUring, RemovedDirectory, Identity>;
+
+/// Whether open(2)'s flags allow only that.
+inline bool reads_only(std::uint32_t flags) { return (flags & O_ACCMODE) == O_RDONLY; }
+inline bool writes_only(std::uint32_t flags) { return (flags & O_ACCMODE) == O_WRONLY; }
+
+/// An open file description.
+struct Description {
+  DescriptionKind kind = DescriptionKind::lost;
+  std::string path;  // as /proc shows it
+  std::uint32_t flags = 0;
+  std::uint64_t offset_bytes = 0;
+  std::optional<KeptFile> file;
+  int stream = -1;  // which of 0, 1, 2
+  FileOwner owner;
+  std::vector<FileLock> locks;
+  DescriptionDetails details;
+};
+
+struct Descriptor {
+  int fd = -1;
+  bool close_on_exec = false;
+  std::size_t description = 0;
+};
+
+struct DescriptorTable {
+  std::vector<Descriptor> descriptors;  // ascending
+  std::vector<Description> descriptions;
+};
+
+DescriptorTable capture_descriptors(CaptureContext& context);
+
+image::Json descriptors_to_json(const DescriptorTable& table);
+/// Throws Error (damaged).
+DescriptorTable descriptors_from_json(const image::Json& json);
+
+/// Decides for every file how it comes back; throws where one cannot. Opens nothing for good.
+void check_descriptors(const DescriptorTable& table, FileSource& files);
+
+/// Regular files that the program will have open: not those in whose place a standard stream is
+/// given.
+std::vector<const Description*> files_in_use(const DescriptorTable& table,
+                                             const RestoreOptions& options);
+
+/// What the restoring program opens and the new one inherits, in the order of the table; empty for
+/// what is made in the process itself. Overridden streams (options) come last: stream -> index.
+struct OpenedDescriptions {
+  std::vector<UniqueFd> fds;
+  std::map<int, std::size_t> streams;
+  std::optional<std::size_t> working_directory;  // if it is a removed one
+  SilentPeers peers;                             // if it was asked for them
+};
+/// `working_directory`: if it is a removed one.
+OpenedDescriptions open_descriptions(const DescriptorTable& table,
+                                     const std::optional<RemovedDirectory>& working_directory,
+                                     FileSource& files);
+
+/// The ids that the process has now.
+struct IdChange {
+  std::map<Tid, Tid> threads;   // saved -> now; the process is its main thread
+  std::map<Tid, Tid> children;  // the same, of what has ended and was not waited for
+  Tid group_before = 0;
+  Tid group_now = 0;
+
+  [[nodiscard]] Tid thread(Tid saved) const {
+    const auto found = threads.find(saved);
+    return found == threads.end() ? saved : found->second;
+  }
+};
+
+/// Makes in the process, at numbers that are in nobody's way, what it has not inherited: fills in
+/// `inherited`, which has -1 there. What could not be made as it was is said in `notes`. `apart`:
+/// from the process that was saved, which still runs. `peers` get the far ends of connections that
+/// led out; without it, these are cut.
+void make_descriptions(tracee::RemoteCalls& calls, const DescriptorTable& table,
+                       const std::string& directory, const IdChange& ids, bool apart,
+                       SilentPeers* peers, std::vector<int>& inherited,
+                       std::vector<std::string>& notes);
+
+/// Puts all descriptions, which the program has at `inherited[i]`, where they belong, and closes
+/// everything else.
+void place_descriptors(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                       const DescriptorTable& table, const OpenedDescriptions& opened,
+                       const std::vector<int>& inherited);
+
+/// What needs the final numbers: epoll sets, locks, owners. `original_runs`: the process that was
+/// saved does.
+void link_descriptors(tracee::RemoteCalls& calls, const DescriptorTable& table, const IdChange& ids,
+                      bool original_runs, std::vector<std::string>& notes);
+
+/// The number of the pseudoterminal that controls a process which leads its session, if its master
+/// is in the table.
+std::optional<int> own_terminal(const proc::ProcessDir& process, const DescriptorTable& table);
+/// Has that control the process, which leads a session without a terminal, again.
+void take_terminal(tracee::RemoteCalls& calls, const DescriptorTable& table, int own_terminal,
+                   std::vector<std::string>& notes);
+
+/// Lets timers run on, and the kernel's threads of rings: the last thing before the program does.
+void start_descriptions(tracee::RemoteCalls& calls, const DescriptorTable& table);
+
+/// The number by which messages name a description: "fd 5".
+std::string description_name(const DescriptorTable& table, std::size_t description);
+
+}  // namespace ckpt::state

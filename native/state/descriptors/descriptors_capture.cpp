@@ -1,0 +1,733 @@
+// Capture of open descriptors; see descriptors.hpp.
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <linux/magic.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <deque>
+#include <iterator>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "base/error.hpp"
+#include "base/io.hpp"
+#include "proc/text.hpp"
+#include "state/descriptors/descriptors.hpp"
+#include "state/surroundings/quiet_open.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+constexpr std::string_view kDeleted = " (deleted)";
+constexpr std::string_view kAnonymous = "anon_inode:";
+constexpr std::string_view kMemoryFile = "/memfd:";
+constexpr long kMessageQueueMagic = 0x19800202;  // <linux/magic.h> does not have it
+
+std::string fd_text(int fd) { return fmt::format("fd {}", fd); }
+
+// They have no state (Documentation/admin-guide/devices.txt).
+constexpr auto kSafeDevices = std::to_array<std::pair<unsigned, const char*>>({
+    {3, "/dev/null"},
+    {5, "/dev/zero"},
+    {7, "/dev/full"},
+    {8, "/dev/random"},
+    {9, "/dev/urandom"},
+});
+const char* usual_name(dev_t device) {
+  if (gnu_dev_major(device) != 1) return nullptr;
+  const auto* const known =
+      std::find_if(kSafeDevices.begin(), kSafeDevices.end(),
+                   [&](const auto& one) { return one.first == gnu_dev_minor(device); });
+  return known == kSafeDevices.end() ? nullptr : known->second;
+}
+bool is_safe_device(dev_t device) { return usual_name(device) != nullptr; }
+
+bool is_pty_slave(dev_t device) {
+  constexpr unsigned kFirst = 136;
+  constexpr unsigned kLast = 143;
+  return gnu_dev_major(device) >= kFirst && gnu_dev_major(device) <= kLast;
+}
+
+bool is_terminal(dev_t device) {
+  const unsigned major = gnu_dev_major(device);
+  const unsigned minor = gnu_dev_minor(device);
+  constexpr unsigned kSerial = 204;
+  constexpr unsigned kHypervisor = 229;
+  return is_pty_slave(device) || major == 4 || (major == 5 && minor != 2) || major == kSerial ||
+         major == kHypervisor;
+}
+
+bool is_pty_master(const std::string& target) {
+  return target == "/dev/ptmx" || target == "/dev/pts/ptmx";
+}
+
+// One description, as we look at it.
+struct Open {
+  int fd = -1;  // the lowest number; -1 for one that is on its way in a message
+  std::string object;
+  std::string target;
+  std::string link;  // a path that leads to it
+  struct stat status {};
+  proc::FdInfo info;
+  UniqueFd own;  // a duplicate; empty where the kernel gives none (pidfd_getfd(2))
+  std::size_t description = 0;
+};
+
+using Inode = std::pair<dev_t, ino_t>;
+Inode inode_of(const Open& open) { return {open.status.st_dev, open.status.st_ino}; }
+
+class Capturer {
+ public:
+  explicit Capturer(CaptureContext& context)
+      : context_(context),
+        tty_(static_cast<dev_t>(context.process.stat().tty_device)),
+        process_(static_cast<int>(::syscall(SYS_pidfd_open, context.process.pid(), 0))) {}
+
+  DescriptorTable run() {
+    collect();
+    for (const Open& open : numbered_) {
+      Descriptor descriptor;
+      descriptor.fd = open.fd;
+      descriptor.close_on_exec = (open.info.flags & O_CLOEXEC) != 0;
+      const auto shared = find_shared(open);
+      descriptor.description = shared ? *shared : add(open);
+      table_.descriptors.push_back(descriptor);
+    }
+    // What depends on all the others.
+    for (const Open& open : opens_) {
+      Description& description = table_.descriptions[open.description];
+      if (description.kind == DescriptionKind::pipe) settle_pipe(open, description);
+      if (auto* ring = std::get_if<IoUring>(&description.details)) settle_io_uring(open, *ring);
+      if (description.kind == DescriptionKind::epoll)
+        description.details = read_epoll(
+            context_, open.object, open.fd, open.info.text, open.own ? open.own.get() : -1,
+            [this](int epoll_fd, int fd, std::uint32_t slot, std::uint64_t inode, dev_t device) {
+              return find_watched(epoll_fd, fd, slot, inode, device);
+            });
+    }
+    settle_all_sockets();
+    return std::move(table_);
+  }
+
+ private:
+  void collect() {
+    for (const int fd : context_.process.descriptors()) {
+      Open open;
+      open.fd = fd;
+      open.object = fd_text(fd);
+      open.link = context_.process.path(fmt::format("fd/{}", fd));
+      open.target = try_read_link(open.link).value_or("");
+      if (::stat(open.link.c_str(), &open.status) != 0)
+        throw_errno(fmt::format("stat fd {} ({})", fd, open.target), errno);
+      open.info = context_.process.fdinfo(fd);
+      note_access(open);
+      numbered_.push_back(std::move(open));
+    }
+  }
+
+  // One that came in a message.
+  std::size_t add_passed(UniqueFd own, const std::string& carrier) {
+    Open open;
+    open.object = "message in " + carrier;
+    open.link = fmt::format("/proc/self/fd/{}", own.get());
+    open.target = try_read_link(open.link).value_or("");
+    if (::fstat(own.get(), &open.status) != 0) throw_errno("stat a descriptor in a message", errno);
+    open.info = proc::ProcessDir(::getpid()).fdinfo(own.get());
+    open.own = std::move(own);
+    note_access(open);
+    if (const auto shared = find_shared(open)) return *shared;
+    // It may be one of the program's own that was not come to yet.
+    for (const Open& other : numbered_)
+      if (same_file(other, open)) return add(other);
+    return add(std::move(open));
+  }
+
+  std::size_t add(const Open& numbered) {
+    Open open;
+    open.fd = numbered.fd;
+    open.object = numbered.object;
+    open.target = numbered.target;
+    open.link = numbered.link;
+    open.status = numbered.status;
+    open.info = numbered.info;
+    if (process_)
+      open.own.reset(static_cast<int>(::syscall(SYS_pidfd_getfd, process_.get(), open.fd, 0)));
+    return add(std::move(open));
+  }
+
+  std::size_t add(Open&& open) {
+    open.description = table_.descriptions.size();
+    table_.descriptions.emplace_back();
+    opens_.push_back(std::move(open));
+    const Open& kept = opens_.back();
+    const Place place = find_place(kept);
+    place.among->insert(place.at, &kept);
+    const std::size_t index = kept.description;
+    Description description = describe(kept);  // may add others
+    table_.descriptions[index] = std::move(description);
+    return index;
+  }
+
+  // kcmp(2) gives an order: 0 for the same one, 1 for less, 2 for greater, else none.
+  int compare(const Open& one, const Open& other) const {
+    const auto place = [this](const Open& open) {
+      return open.fd >= 0 ? std::pair(context_.process.through(), open.fd)
+                          : std::pair(::getpid(), open.own.get());
+    };
+    const auto [one_pid, one_fd] = place(one);
+    const auto [other_pid, other_fd] = place(other);
+    return static_cast<int>(::syscall(SYS_kcmp, one_pid, other_pid, KCMP_FILE,
+                                      static_cast<unsigned long>(one_fd),
+                                      static_cast<unsigned long>(other_fd)));
+  }
+
+  bool same_file(const Open& one, const Open& other) const {
+    return inode_of(one) == inode_of(other) && compare(one, other) == 0;
+  }
+
+  // Those of one inode in the kernel's order: there may be thousands (an eventfd has that of all).
+  struct Place {
+    std::vector<const Open*>* among;
+    std::vector<const Open*>::iterator at;
+    bool found;
+  };
+  Place find_place(const Open& open) {
+    auto& among = ordered_[inode_of(open)];
+    auto low = among.begin();
+    auto high = among.end();
+    while (low != high) {
+      const auto middle = low + (high - low) / 2;
+      const int order = compare(**middle, open);
+      if (order == 0) return {&among, middle, true};
+      if (order == 1)
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    return {&among, low, false};
+  }
+
+  // The index of the description that this one is.
+  std::optional<std::size_t> find_shared(const Open& open) {
+    const Place place = find_place(open);
+    return place.found ? std::optional((*place.at)->description) : std::nullopt;
+  }
+
+  // An entry keeps the number that it was made for, which mostly is still that of the file.
+  std::optional<std::size_t> find_watched(int epoll_fd, int fd, std::uint32_t slot,
+                                          std::uint64_t inode, dev_t device) {
+    const auto process = context_.process.through();
+    kcmp_epoll_slot wanted{static_cast<__u32>(epoll_fd), static_cast<__u32>(fd), slot};
+    const auto is_it = [&](const Descriptor* descriptor) {
+      return ::syscall(SYS_kcmp, process, process, KCMP_EPOLL_TFD,
+                       static_cast<unsigned long>(descriptor->fd), &wanted) == 0;
+    };
+    if (by_inode_.empty())
+      for (const Descriptor& descriptor : table_.descriptors)
+        by_inode_[inode_of(opens_.at(descriptor.description))].push_back(&descriptor);
+    const auto& candidates = by_inode_[{device, inode}];
+    const auto same_number = std::lower_bound(
+        candidates.begin(), candidates.end(), fd,
+        [](const Descriptor* descriptor, int number) { return descriptor->fd < number; });
+    if (same_number != candidates.end() && (*same_number)->fd == fd && is_it(*same_number))
+      return (*same_number)->description;
+    const auto found = std::find_if(candidates.begin(), candidates.end(), is_it);
+    return found == candidates.end() ? std::nullopt : std::optional((*found)->description);
+  }
+
+  Description describe(const Open& open) {
+    Description description;
+    description.path = open.target;
+    description.flags = open.info.flags & ~static_cast<std::uint32_t>(O_CLOEXEC);
+    description.offset_bytes = open.info.position_bytes;
+    description.locks = read_locks(context_, open.object, open.info.locks);
+    if (open.own) description.owner = read_owner(open.own.get());
+    if (is_own_proc(open)) {
+      describe_own_proc(open, description);
+      return description;
+    }
+    if (auto process = process_of_file(open.target, open.status)) {
+      describe_proc(*process, description);
+      return description;
+    }
+    if ((description.flags & O_PATH) != 0) {
+      describe_place(open, description);
+      return description;
+    }
+    if (open.target.starts_with(kAnonymous)) {
+      describe_anonymous(open, description);
+      return description;
+    }
+    switch (open.status.st_mode & S_IFMT) {
+      case S_IFREG: describe_regular(open, description); break;
+      case S_IFDIR: describe_place(open, description); break;
+      case S_IFCHR: describe_device(open, description); break;
+      case S_IFIFO: describe_pipe(open, description); break;
+      case S_IFSOCK: describe_socket(open, description); break;
+      default: lose(open, description, kind_of_target(open.target)); break;
+    }
+    return description;
+  }
+
+  static std::string kind_of_target(const std::string& target) {
+    std::string name = target.starts_with(kAnonymous) ? target.substr(kAnonymous.size())
+                                                      : target.substr(0, target.find(':'));
+    std::erase_if(name, [](char c) { return c == '[' || c == ']'; });
+    return name.empty() ? "file" : name;
+  }
+
+  void lose(const Open& open, Description& description, const std::string& kind) {
+    lose(open, description, kind, open.target);
+  }
+
+  void lose(const Open& open, Description& description, const std::string& kind,
+            const std::string& what) {
+    description.kind = DescriptionKind::lost;
+    description.details = std::monostate{};
+    context_.report.add(
+        Severity::lost, open.object, kind,
+        fmt::format("{} does not come back: every use of the descriptor fails with EBADF",
+                    what.empty() ? "a file that has no name" : what));
+  }
+
+  // --- what only the kernel has
+
+  void describe_anonymous(const Open& open, Description& description) {
+    const std::string kind = kind_of_target(open.target);
+    const auto take = [&](DescriptionKind known, auto details) {
+      if (!details) return lose(open, description, kind);
+      description.kind = known;
+      description.details = std::move(*details);
+    };
+    if (kind == "eventfd") {
+      take(DescriptionKind::eventfd, read_eventfd(open.info.text));
+    } else if (kind == "timerfd") {
+      take(DescriptionKind::timerfd, read_timerfd(open.info.text));
+    } else if (kind == "signalfd") {
+      take(DescriptionKind::signalfd, read_signalfd(open.info.text));
+    } else if (kind == "pidfd") {
+      take(DescriptionKind::pidfd, read_pidfd(open.info.text, description.flags));
+      report_pidfd(open, description);
+    } else if (kind == "inotify") {
+      description.kind = DescriptionKind::inotify;
+      description.details =
+          read_inotify(context_, open.object, open.info.text, open.own ? open.own.get() : -1);
+    } else if (kind == "eventpoll" && open.fd >= 0) {
+      description.kind = DescriptionKind::epoll;  // entries when all others are known
+      description.details = Epoll{};
+    } else if (kind == "io_uring") {
+      describe_io_uring(open, description);
+    } else {
+      lose(open, description, kind);
+    }
+  }
+
+  void report_pidfd(const Open& open, const Description& description) {
+    const auto* pidfd = std::get_if<PidFd>(&description.details);
+    if (pidfd == nullptr || pidfd->id == 0) return;
+    const auto own = pidfd->thread ? context_.process.threads() : context_.process.children();
+    if (pidfd->id == context_.process.pid() ||
+        std::find(own.begin(), own.end(), pidfd->id) != own.end())
+      return;
+    context_.report.add(Severity::changed, open.object, "pidfd",
+                        fmt::format("comes back as that of a process that has ended: process {} is "
+                                    "no part of the snapshot",
+                                    pidfd->id));
+  }
+
+  void describe_io_uring(const Open& open, Description& description) {
+    std::string why_not = "the kernel gives no access to it";
+    std::optional<IoUring> ring;
+    // Older kernels give all rings one inode: then nothing tells whose a mapping is.
+    const bool only = std::none_of(numbered_.begin(), numbered_.end(), [&](const Open& other) {
+      return other.status.st_ino == open.status.st_ino &&
+             other.status.st_dev == open.status.st_dev && !same_file(other, open);
+    });
+    if (!only)
+      why_not = "its memory cannot be told from another's";
+    else if (open.own && open.fd >= 0)
+      ring = read_io_uring(context_, open.object, open.fd, open.own.get(), open.status.st_ino,
+                           why_not);
+    if (!ring)
+      return lose(open, description, "io_uring", fmt::format("{} ({})", open.target, why_not));
+    description.kind = DescriptionKind::io_uring;
+    description.details = std::move(*ring);
+  }
+
+  // What a ring has registered is told by name only.
+  void settle_io_uring(const Open& open, IoUring& ring) {
+    const auto tell = [&](Severity severity, const std::string& what) {
+      context_.report.add(severity, open.object, "io_uring", what);
+    };
+    std::map<std::string, std::size_t> seen;
+    for (std::size_t i = 0; i < ring.file_names.size(); ++i) {
+      ring.files.emplace_back();
+      const std::string& name = ring.file_names[i];
+      if (name.empty()) continue;
+      const auto found = find_registered(name);
+      if (found.empty()) {
+        tell(Severity::lost, fmt::format("its registered file {} ({}), which the program has no "
+                                         "descriptor of, does not come back",
+                                         i, name));
+        continue;
+      }
+      // The two ends of a pipe have one name: most likely they are in the order of their numbers.
+      ring.files.back() =
+          *std::next(found.begin(), static_cast<std::ptrdiff_t>(seen[name]++ % found.size()));
+      if (found.size() > 1)
+        tell(Severity::changed, fmt::format("its registered file {} is taken to be {}", i,
+                                            description_name(table_, *ring.files.back())));
+    }
+    if (!ring.has_eventfd) return;
+    for (std::size_t i = 0; i < table_.descriptions.size(); ++i) {
+      if (table_.descriptions[i].kind != DescriptionKind::eventfd) continue;
+      if (ring.eventfd)
+        return tell(Severity::lost,
+                    "which eventfd it tells of completions is not "
+                    "known: none will be told");
+      ring.eventfd = i;
+    }
+    if (!ring.eventfd)
+      tell(Severity::lost, "the eventfd that it tells of completions does not come back");
+  }
+
+  // Descriptions of that name, or whose path ends in it, as older kernels have it.
+  std::set<std::size_t> find_registered(const std::string& name) const {
+    std::set<std::size_t> found;
+    for (std::size_t i = 0; i < numbered_.size(); ++i) {
+      const std::string& target = numbered_[i].target;
+      if (target == name || target.substr(target.rfind('/') + 1) == name)
+        found.insert(table_.descriptors[i].description);
+    }
+    return found;
+  }
+
+  // --- files
+
+  // What is opened again by its name.
+  void describe_place(const Open& open, Description& description) {
+    if (!open.target.starts_with('/')) return lose(open, description, kind_of_target(open.target));
+    const auto [path, deleted] = name_of(open.status, open.target);
+    description.kind = DescriptionKind::path;
+    if (S_ISDIR(open.status.st_mode)) description.details = describe_removed_directory(open.status);
+    if (!deleted) return;
+    if (!S_ISDIR(open.status.st_mode))
+      return lose(open, description, "name", fmt::format("{}, which is removed,", path));
+    description.kind = DescriptionKind::removed_directory;
+  }
+
+  bool is_own_proc(const Open& open) const {
+    return open.target.starts_with(fmt::format("/proc/{}/", context_.process.pid())) ||
+           open.target == fmt::format("/proc/{}", context_.process.pid());
+  }
+
+  void describe_own_proc(const Open& open, Description& description) {
+    // A thread's file follows the thread.
+    description.kind = DescriptionKind::own_proc;
+    if (open.target.ends_with(kDeleted)) lose(open, description, "/proc file of the process");
+  }
+
+  void describe_proc(const Identity& process, Description& description) {
+    const auto threads = context_.process.threads();
+    description.kind = DescriptionKind::path;
+    description.details = process;
+    if (std::find(threads.begin(), threads.end(), process.pid) == threads.end()) return;
+    // A thread of the program's own, by its number alone.
+    constexpr std::string_view kProc = "/proc/";
+    description.kind = DescriptionKind::own_proc;
+    description.details = std::monostate{};
+    description.path = fmt::format("/proc/{}/task/{}", context_.process.pid(),
+                                   description.path.substr(kProc.size()));
+  }
+
+  // "net:[4026531833]"; those of others do not come back.
+  bool is_own_namespace(const std::string& target) const {
+    return context_.process.link("ns/" + target.substr(0, target.find(':'))) == target;
+  }
+
+  void describe_regular(const Open& open, Description& description) {
+    struct statfs system {};
+    const bool known = ::statfs(open.link.c_str(), &system) == 0;
+    const auto magic = known ? static_cast<long>(system.f_type) : 0;
+    if (magic == PROC_SUPER_MAGIC || magic == SYSFS_MAGIC) {
+      description.kind = DescriptionKind::path;
+      return;
+    }
+    if (magic == kMessageQueueMagic) {
+      if (!open.own) return lose(open, description, "message queue");
+      description.kind = DescriptionKind::message_queue;
+      description.details = read_message_queue(context_, open.object, open.own.get(), open.target);
+      return;
+    }
+    if (magic == NSFS_MAGIC && is_own_namespace(open.target)) {
+      description.kind = DescriptionKind::own_proc;
+      description.path = fmt::format("/proc/{}/ns/{}", context_.process.pid(),
+                                     open.target.substr(0, open.target.find(':')));
+      return;
+    }
+    if (!open.target.starts_with('/')) return lose(open, description, kind_of_target(open.target));
+    if (open.target.starts_with("/secretmem")) return lose(open, description, "secret memory");
+    description.kind = DescriptionKind::file;
+    const auto [path, deleted] = name_of(open.status, open.target);
+    const bool in_memory = path.starts_with(kMemoryFile);
+    description.file = describe_file(open.status, path, deleted || in_memory);
+    KeptFile& file = *description.file;
+    if (in_memory) {
+      file.in_memory = true;
+      const int seals = open.own ? ::fcntl(open.own.get(), F_GET_SEALS) : 0;
+      file.seals = seals > 0 ? static_cast<std::uint32_t>(seals) : 0;
+    }
+    if (magic == HUGETLBFS_MAGIC) file.huge_page_bytes = static_cast<std::uint64_t>(system.f_bsize);
+    keep_content(open, file);
+  }
+
+  void keep_content(const Open& open, KeptFile& file) {
+    // What has no name is a part of the program, however large it is.
+    const bool writes = has_other_than(open, &reads_only);
+    if (!file.deleted && !is_small_enough(open.status, writes, context_.file_limit_bytes)) {
+      context_.report.add(writes ? Severity::lost : Severity::note, open.object, "file",
+                          too_large_text(file.path, writes));
+      return;
+    }
+    if (const auto known = contents_.find(inode_of(open)); known != contents_.end()) {
+      file.object = known->second;
+      return;
+    }
+    if (const UniqueFd fd = open_quietly(open.link)) {
+      file.object = context_.objects.keep(fd.get(), file.path, false);
+      contents_.emplace(inode_of(open), *file.object);
+      return;
+    }
+    // Somebody's lease, or permissions that the program has given up since: it can still read.
+    if (open.own && (open.info.flags & O_ACCMODE) != O_WRONLY) {
+      const UniqueFd copy(::memfd_create("ckpt", MFD_CLOEXEC));
+      if (!copy) throw_errno("memfd_create", errno);
+      copy_content_in_place(open.own.get(), copy.get(), file.size_bytes, file.path);
+      file.object = context_.objects.keep(copy.get(), file.path, false);
+      return;
+    }
+    context_.report.add(
+        file.deleted ? Severity::lost : Severity::note, open.object, "file",
+        file.deleted
+            ? fmt::format("{} has no name and may not be read: the restore will fail", file.path)
+            : fmt::format("{} may not be read, so its content is not kept: it must be "
+                          "unchanged at the restore",
+                          file.path));
+  }
+
+  // --- devices
+
+  void describe_device(const Open& open, Description& description) {
+    const bool stands_for_own = open.target == "/dev/tty" && tty_ != 0;
+    const dev_t device = stands_for_own ? tty_ : open.status.st_rdev;
+    if (is_safe_device(device)) {
+      description.kind = DescriptionKind::path;
+      if (name_of(open.status, open.target).deleted) description.path = usual_name(device);
+    } else if (is_pty_master(open.target)) {
+      describe_pty_master(open, description);
+    } else if (is_pty_slave(device) && has_master(gnu_dev_minor(device))) {
+      Pty pty;
+      pty.index = static_cast<int>(gnu_dev_minor(device));
+      int exclusive = 0;
+      pty.exclusive =
+          open.own && ::ioctl(open.own.get(), TIOCGEXCL, &exclusive) == 0 && exclusive != 0;
+      description.kind = DescriptionKind::pty_slave;
+      if (stands_for_own) description.path = fmt::format("/dev/pts/{}", pty.index);
+      description.details = pty;
+    } else if (is_terminal(device) &&
+               (open.fd <= 2 || device == tty_ || is_standard(open) || open.target == "/dev/tty")) {
+      description.kind = DescriptionKind::terminal;
+      description.stream = open.fd <= 2 ? open.fd : -1;
+    } else {
+      lose(open, description, "device");
+    }
+  }
+
+  void describe_pty_master(const Open& open, Description& description) {
+    const auto index = proc::number_field<int>(open.info.text, "tty-index");
+    if (!index || !open.own) return lose(open, description, "pseudoterminal");
+    description.kind = DescriptionKind::pty_master;
+    const Pty pty = read_pty(context_, open.own.get(), *index);
+    context_.report.add(
+        Severity::changed, open.object, "pseudoterminal",
+        has_slave(*index)
+            ? fmt::format("/dev/pts/{} may come back with another number", *index)
+            : fmt::format("/dev/pts/{} is used by others alone: it comes back closed by them",
+                          *index));
+    description.details = pty;
+  }
+
+  bool has_master(unsigned index) const {
+    return std::any_of(numbered_.begin(), numbered_.end(), [&](const Open& other) {
+      return is_pty_master(other.target) &&
+             proc::number_field<unsigned>(other.info.text, "tty-index") == index;
+    });
+  }
+
+  bool has_slave(int index) const {
+    return std::any_of(numbered_.begin(), numbered_.end(), [&](const Open& other) {
+      return S_ISCHR(other.status.st_mode) && is_pty_slave(other.status.st_rdev) &&
+             static_cast<int>(gnu_dev_minor(other.status.st_rdev)) == index;
+    });
+  }
+
+  // Whether one of 0, 1, 2 is the same object.
+  bool is_standard(const Open& open) const { return standard_of(open) >= 0; }
+
+  int standard_of(const Open& open) const {
+    for (const Open& other : numbered_)
+      if (other.fd <= 2 && other.status.st_ino == open.status.st_ino &&
+          other.status.st_dev == open.status.st_dev &&
+          (other.info.flags & O_ACCMODE) == (open.info.flags & O_ACCMODE))
+        return other.fd;
+    return -1;
+  }
+
+  // --- pipes
+
+  void describe_pipe(const Open& open, Description& description) {
+    description.kind = DescriptionKind::pipe;
+    Pipe pipe;
+    pipe.id = open.status.st_ino;
+    if (!writes_only(description.flags))
+      if (const int fd = ::open(open.link.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); fd >= 0) {
+        const UniqueFd owned(fd);
+        pipe = read_pipe(fd, open.status.st_ino);
+      }
+    pipe.named = !open.target.starts_with("pipe:");
+    pipe.device = open.status.st_dev;
+    pipe.mode = open.status.st_mode & 0777U;
+    pipe.removed = pipe.named && name_of(open.status, open.target).deleted;
+    pipe.ended = open.own && has_ended(open.own.get());
+    description.details = std::move(pipe);
+  }
+
+  // Whether the program has a description of the same file whose flags are not of that kind.
+  [[nodiscard]] bool has_other_than(const Open& open, bool (*kind)(std::uint32_t)) const {
+    const auto& ways = accesses_.at(inode_of(open));
+    return std::any_of(ways.begin(), ways.end(), [&](std::uint32_t way) { return !kind(way); });
+  }
+
+  void note_access(const Open& open) {
+    accesses_[inode_of(open)].insert(open.info.flags & static_cast<std::uint32_t>(O_ACCMODE));
+  }
+
+  void settle_pipe(const Open& open, Description& description) {
+    const Pipe& pipe = std::get<Pipe>(description.details);
+    const bool outside = !has_other_than(open, &writes_only) || !has_other_than(open, &reads_only);
+    if (!outside) return;
+    const int standard = standard_of(open);
+    if (standard >= 0 && pipe.content.empty()) {
+      description.kind = DescriptionKind::stream;
+      description.details = std::monostate{};
+      description.stream = standard;
+      context_.report.add(Severity::changed, open.object, "pipe",
+                          fmt::format("{} leads out of the program: it comes back as the {} of the "
+                                      "restore",
+                                      open.target, stream_name(standard)));
+      return;
+    }
+    if (pipe.ended && !pipe.named) return;  // nobody has the other end: it is as it will be
+    context_.report.add(
+        Severity::changed, open.object, pipe.named ? "FIFO" : "pipe",
+        writes_only(description.flags)
+            ? fmt::format("{} leads out of the program: writing to it fails with EPIPE",
+                          open.target)
+            : fmt::format("{} leads out of the program: what is in it can be read, then it ends",
+                          open.target));
+  }
+
+  static std::string_view stream_name(int stream) {
+    constexpr std::array<std::string_view, 3> kNames = {"standard input", "standard output",
+                                                        "standard error"};
+    return kNames.at(static_cast<std::size_t>(stream));
+  }
+
+  // --- sockets
+
+  void describe_socket(const Open& open, Description& description) {
+    std::string why_not = "the kernel gives no access to it";
+    std::optional<Socket> socket;
+    if (open.own)
+      socket = read_socket(
+          context_, open.own.get(), open.status.st_ino,
+          [&](UniqueFd passed) { return add_passed(std::move(passed), open.object); },
+          socket_answers_, why_not);
+    if (socket) {
+      description.kind = DescriptionKind::socket;
+      description.details = std::move(*socket);
+    } else if (const int standard = standard_of(open); standard >= 0) {
+      become_stream(open, description, standard);
+    } else {
+      lose(open, description, "socket", fmt::format("{} ({})", open.target, why_not));
+    }
+  }
+
+  void become_stream(const Open& open, Description& description, int standard) {
+    description.kind = DescriptionKind::stream;
+    description.details = std::monostate{};
+    description.stream = standard;
+    context_.report.add(Severity::changed, open.object, "socket",
+                        fmt::format("{} leads out of the program: it comes back as the {} of the "
+                                    "restore",
+                                    open.target, stream_name(standard)));
+  }
+
+  void settle_all_sockets() {
+    std::vector<NamedSocket> sockets;
+    for (const Open& open : opens_)
+      if (auto* socket = std::get_if<Socket>(&table_.descriptions[open.description].details))
+        sockets.push_back({socket, open.object, standard_of(open) >= 0});
+    settle_sockets(context_, sockets);
+    // A standard stream whose far end is outside is the restore's own.
+    for (const Open& open : opens_) {
+      Description& description = table_.descriptions[open.description];
+      const auto* socket = std::get_if<Socket>(&description.details);
+      const int standard = standard_of(open);
+      if (socket != nullptr && standard >= 0 && socket->role == SocketRole::dead &&
+          socket->queue.empty())
+        become_stream(open, description, standard);
+    }
+  }
+
+  CaptureContext& context_;
+  dev_t tty_;
+  UniqueFd process_;
+  std::vector<Open> numbered_;
+  SocketAnswers socket_answers_;
+  std::deque<Open> opens_;                             // one for each description, in their order
+  std::map<Inode, std::set<std::uint32_t>> accesses_;  // O_RDONLY, O_WRONLY, O_RDWR
+  std::map<Inode, image::ObjectRef> contents_;
+  std::map<Inode, std::vector<const Open*>> ordered_;
+  std::map<Inode, std::vector<const Descriptor*>> by_inode_;  // of what has a number; ascending
+  DescriptorTable table_;
+};
+
+}  // namespace
+
+std::optional<int> own_terminal(const proc::ProcessDir& process, const DescriptorTable& table) {
+  const proc::Stat stat = process.stat();
+  const auto device = static_cast<dev_t>(stat.tty_device);
+  if (stat.session != process.pid() || !is_pty_slave(device)) return std::nullopt;
+  const int index = static_cast<int>(gnu_dev_minor(device));
+  const bool is_inside =
+      std::any_of(table.descriptions.begin(), table.descriptions.end(), [&](const auto& one) {
+        return one.kind == DescriptionKind::pty_master && std::get<Pty>(one.details).index == index;
+      });
+  return is_inside ? std::optional(index) : std::nullopt;
+}
+
+DescriptorTable capture_descriptors(CaptureContext& context) { return Capturer(context).run(); }
+
+}  // namespace ckpt::state

@@ -1,0 +1,210 @@
+#include "state/descriptors/epoll.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+
+#include <cerrno>
+#include <map>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "proc/text.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+// <linux/eventpoll.h>: of a structure of eight bytes.
+constexpr unsigned long kSetParameters = _IOW(0x8A, 1, std::uint64_t);
+constexpr unsigned long kGetParameters = _IOR(0x8A, 2, std::uint64_t);
+
+using image::Json;
+using tracee::RemoteCalls;
+
+constexpr std::uint32_t kEveryEvent = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDNORM | EPOLLRDBAND |
+                                      EPOLLWRNORM | EPOLLWRBAND | EPOLLMSG | EPOLLERR | EPOLLHUP |
+                                      EPOLLRDHUP;
+
+// The kernel's own dev_t, as fdinfo shows it; the one of stat(2) has another layout.
+dev_t device_of(std::uint64_t kernel_device) {
+  constexpr unsigned kMinorBits = 20;
+  return gnu_dev_makedev(static_cast<unsigned>(kernel_device >> kMinorBits),
+                         static_cast<unsigned>(kernel_device & ((1U << kMinorBits) - 1)));
+}
+
+// "   5 events:       19 data:                5  pos:0 ino:1d sdev:6"
+struct Line {
+  EpollEntry entry;
+  std::uint64_t inode = 0;
+  std::uint64_t device = 0;
+};
+
+std::optional<Line> parse_line(std::string_view text) {
+  Line line;
+  const auto number = proc::parse_number<int>(proc::next_word(text));
+  if (!number) return std::nullopt;
+  line.entry.fd = *number;
+  const auto value_of = [&](std::string_view name) -> std::optional<std::uint64_t> {
+    const auto at = text.find(name);
+    if (at == std::string_view::npos) return std::nullopt;
+    std::string_view rest = text.substr(at + name.size());
+    return proc::parse_number<std::uint64_t>(proc::next_word(rest), 16);
+  };
+  const auto events = value_of("events:");
+  const auto data = value_of("data:");
+  const auto inode = value_of("ino:");
+  const auto device = value_of("sdev:");
+  if (!events || !data || !inode || !device) return std::nullopt;
+  line.entry.events = static_cast<std::uint32_t>(*events);
+  line.entry.data = *data;
+  line.inode = *inode;
+  line.device = *device;
+  return line;
+}
+
+bool add(RemoteCalls& calls, int epoll_fd, const EpollEntry& entry, std::uint32_t events) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = entry.data;
+  const Addr at = calls.put_value(event);
+  return calls.attempt(SYS_epoll_ctl, {static_cast<std::uint64_t>(epoll_fd), EPOLL_CTL_ADD,
+                                       static_cast<std::uint64_t>(entry.fd), at.value}) == 0;
+}
+
+// Takes what is ready now. Level-triggered entries are ready again at once, others are not.
+std::int64_t take_ready(RemoteCalls& calls, int epoll_fd) {
+  constexpr std::uint64_t kMost = 512;
+  const Addr events = calls.reserve(kMost * sizeof(epoll_event));
+  return calls.attempt(SYS_epoll_wait,
+                       {static_cast<std::uint64_t>(epoll_fd), events.value, kMost, 0});
+}
+
+// An EPOLLONESHOT entry that has fired waits for EPOLL_CTL_MOD; only firing makes one so.
+bool is_spent(const EpollEntry& entry) {
+  return (entry.events & EPOLLONESHOT) != 0 && (entry.events & kEveryEvent) == 0;
+}
+
+}  // namespace
+
+Epoll read_epoll(CaptureContext& context, const std::string& object, int epoll_fd,
+                 const std::string& info, int own, const FindDescription& find) {
+  Epoll epoll;
+  if (own >= 0 && ::ioctl(own, kGetParameters, &epoll.busy_polling) != 0) epoll.busy_polling = 0;
+  std::map<int, std::uint32_t> slots;
+  std::string_view text = info;
+  while (!text.empty()) {
+    std::string_view line = proc::cut(text, '\n');
+    if (proc::cut(line, ':') != "tfd") continue;
+    auto parsed = parse_line(line);
+    if (!parsed)
+      fail(ErrorKind::unsupported, "{}: cannot parse its epoll entry \"{}\"", object, line);
+    const int fd = parsed->entry.fd;
+    const auto found = find(epoll_fd, fd, slots[fd]++, parsed->inode, device_of(parsed->device));
+    if (!found) {
+      context.report.add(Severity::lost, object, "epoll",
+                         fmt::format("it watches a file that was fd {} and that the program has no "
+                                     "descriptor of any more: its events never come",
+                                     fd));
+      continue;
+    }
+    parsed->entry.description = *found;
+    epoll.entries.push_back(parsed->entry);
+  }
+  pollfd ready{own, POLLIN, 0};
+  epoll.ready = own < 0 || ::poll(&ready, 1, 0) > 0;
+  return epoll;
+}
+
+Json epoll_to_json(const Epoll& epoll) {
+  Json entries = Json::array();
+  for (const EpollEntry& entry : epoll.entries)
+    entries.push_back({{"fd", entry.fd},
+                       {"events", entry.events},
+                       {"data", entry.data},
+                       {"description", entry.description}});
+  return {{"entries", std::move(entries)},
+          {"ready", epoll.ready},
+          {"busy_polling", epoll.busy_polling}};
+}
+
+Epoll epoll_from_json(const Json& json) {
+  Epoll epoll;
+  for (const Json& item : json.at("entries")) {
+    EpollEntry entry;
+    entry.fd = item.at("fd");
+    if (entry.fd < 0) image::damaged("a descriptor in an epoll set");
+    entry.events = item.at("events");
+    entry.data = item.at("data");
+    entry.description = item.at("description");
+    epoll.entries.push_back(entry);
+  }
+  epoll.ready = json.at("ready");
+  epoll.busy_polling = json.value("busy_polling", std::uint64_t{0});
+  return epoll;
+}
+
+int make_epoll(RemoteCalls& calls, const Epoll& epoll, const std::string& object,
+               std::vector<std::string>& notes) {
+  const int fd = calls.open("epoll_create", SYS_epoll_create1, {0});
+  if (epoll.busy_polling == 0) return fd;
+  const Addr at = calls.put_value(epoll.busy_polling);
+  const std::int64_t result =
+      calls.attempt(SYS_ioctl, {static_cast<std::uint64_t>(fd), kSetParameters, at.value});
+  if (result != 0)
+    notes.push_back(fmt::format("{}: its busy polling (EPIOCSPARAMS) cannot be set again: {}",
+                                object, describe_errno(static_cast<int>(-result))));
+  return fd;
+}
+
+std::vector<std::string> fill_epoll(
+    RemoteCalls& calls, int epoll_fd, const Epoll& epoll,
+    const std::function<std::optional<int>(const EpollEntry&)>& number_of) {
+  std::vector<std::string> failed;
+  for (const EpollEntry& entry : epoll.entries) {
+    const auto number = number_of(entry);
+    if (!number) {
+      failed.push_back(fmt::format("fd {}", entry.fd));
+      continue;
+    }
+    const auto wanted = static_cast<std::uint64_t>(entry.fd);
+    // The number belongs to another file by now, or to none: lend it.
+    const bool lent = *number != entry.fd;
+    std::int64_t aside = -1;
+    std::int64_t aside_flags = 0;
+    if (lent) {
+      aside_flags = calls.attempt(SYS_fcntl, {wanted, F_GETFD});
+      if (aside_flags >= 0) aside = calls.open("dup", SYS_dup, {wanted});
+      calls.call("dup3", SYS_dup3, {static_cast<std::uint64_t>(*number), wanted, 0});
+    }
+    bool added = false;
+    if (is_spent(entry)) {
+      added = add(calls, epoll_fd, entry, entry.events | kEveryEvent);
+      take_ready(calls, epoll_fd);
+    } else {
+      added = add(calls, epoll_fd, entry, entry.events);
+      // Some flags are not for every file (EPOLLWAKEUP needs a privilege).
+      if (!added) added = add(calls, epoll_fd, entry, entry.events & ~std::uint32_t{EPOLLWAKEUP});
+    }
+    if (!added) failed.push_back(fmt::format("fd {}", entry.fd));
+    if (lent) {
+      if (aside < 0) {
+        calls.close(entry.fd);
+      } else {
+        calls.call("dup3", SYS_dup3,
+                   {static_cast<std::uint64_t>(aside), wanted,
+                    (aside_flags & FD_CLOEXEC) != 0 ? std::uint64_t{O_CLOEXEC} : 0});
+        calls.close(static_cast<int>(aside));
+      }
+    }
+  }
+  if (!epoll.ready)
+    for (std::size_t i = 0; i <= epoll.entries.size() && take_ready(calls, epoll_fd) > 0; ++i) {
+    }
+  return failed;
+}
+
+}  // namespace ckpt::state

@@ -1,0 +1,192 @@
+#include "state/descriptors/event_files.hpp"
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+
+#include <array>
+#include <cerrno>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "proc/text.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+using image::Json;
+using tracee::RemoteCalls;
+
+// <linux/pidfd.h>, <linux/timerfd.h>: not in every distribution's headers.
+constexpr std::uint32_t kPidfdThread = O_EXCL;
+constexpr unsigned long kSetTicks = _IOW('T', 0, std::uint64_t);
+
+timespec parse_time(std::string_view text) {
+  // "(99, 998386941)"
+  timespec time{};
+  if (!text.starts_with('(') || !text.ends_with(')')) return time;
+  text = text.substr(1, text.size() - 2);
+  const auto seconds = proc::parse_number<std::int64_t>(proc::cut(text, ','));
+  proc::skip_blanks(text);
+  time.tv_sec = seconds.value_or(0);
+  time.tv_nsec = proc::parse_number<long>(text).value_or(0);
+  return time;
+}
+
+bool is_zero(const timespec& time) { return time.tv_sec == 0 && time.tv_nsec == 0; }
+
+Json time_to_json(const timespec& time) { return {time.tv_sec, time.tv_nsec}; }
+
+timespec time_from_json(const Json& json) {
+  timespec time{};
+  time.tv_sec = json.at(0);
+  time.tv_nsec = json.at(1);
+  if (time.tv_sec < 0 || time.tv_nsec < 0 || time.tv_nsec >= kNanosecondsPerSecond)
+    image::damaged("a timer's time");
+  return time;
+}
+
+bool has_wall_deadline(const TimerFd& timer) {
+  return (timer.clock == CLOCK_REALTIME || timer.clock == CLOCK_REALTIME_ALARM) &&
+         (timer.set_flags & TFD_TIMER_ABSTIME) != 0;
+}
+
+}  // namespace
+
+std::optional<EventFd> read_eventfd(const std::string& info) {
+  // The count is printed in hexadecimal; proc(5) does not say so.
+  const auto text = proc::field(info, "eventfd-count");
+  const auto count = text ? proc::parse_number<std::uint64_t>(*text, 16) : std::nullopt;
+  if (!count) return std::nullopt;
+  return EventFd{*count, proc::field(info, "eventfd-semaphore").value_or("0") == "1"};
+}
+
+std::optional<TimerFd> read_timerfd(const std::string& info) {
+  const auto clock = proc::number_field<int>(info, "clockid");
+  const auto expired = proc::number_field<std::uint64_t>(info, "ticks");
+  const auto value = proc::field(info, "it_value");
+  const auto interval = proc::field(info, "it_interval");
+  if (!clock || !expired || !value || !interval) return std::nullopt;
+  TimerFd timer;
+  timer.clock = *clock;
+  timer.expired = *expired;
+  const auto flags = proc::field(info, "settime flags");
+  timer.set_flags = flags ? proc::parse_number<int>(*flags, 8).value_or(0) : 0;
+  timer.remaining = parse_time(*value);
+  timer.interval = parse_time(*interval);
+  if (has_wall_deadline(timer) && !is_zero(timer.remaining)) {
+    ::clock_gettime(CLOCK_REALTIME, &timer.deadline);
+    timer.deadline.tv_sec += timer.remaining.tv_sec;
+    timer.deadline.tv_nsec += timer.remaining.tv_nsec;
+    if (timer.deadline.tv_nsec >= kNanosecondsPerSecond) {
+      timer.deadline.tv_nsec -= kNanosecondsPerSecond;
+      ++timer.deadline.tv_sec;
+    }
+  }
+  return timer;
+}
+
+std::optional<SignalFd> read_signalfd(const std::string& info) {
+  const auto text = proc::field(info, "sigmask");
+  const auto mask = text ? proc::parse_number<std::uint64_t>(*text, 16) : std::nullopt;
+  if (!mask) return std::nullopt;
+  return SignalFd{*mask};
+}
+
+std::optional<PidFd> read_pidfd(const std::string& info, std::uint32_t flags) {
+  const auto id = proc::number_field<Tid>(info, "Pid");
+  if (!id) return std::nullopt;
+  return PidFd{std::max(*id, 0), (flags & kPidfdThread) != 0};
+}
+
+Json event_file_to_json(const EventFd& event) {
+  return {{"count", event.count}, {"semaphore", event.semaphore}};
+}
+
+Json event_file_to_json(const TimerFd& timer) {
+  return {{"clock", timer.clock},
+          {"set_flags", timer.set_flags},
+          {"expired", timer.expired},
+          {"remaining", time_to_json(timer.remaining)},
+          {"interval", time_to_json(timer.interval)},
+          {"deadline", time_to_json(timer.deadline)}};
+}
+
+Json event_file_to_json(const SignalFd& signals) { return {{"mask", signals.mask}}; }
+
+Json event_file_to_json(const PidFd& pidfd) { return {{"id", pidfd.id}, {"thread", pidfd.thread}}; }
+
+EventFd eventfd_from_json(const Json& json) { return {json.at("count"), json.at("semaphore")}; }
+
+TimerFd timerfd_from_json(const Json& json) {
+  TimerFd timer;
+  timer.clock = json.at("clock");
+  timer.set_flags = json.at("set_flags");
+  timer.expired = json.at("expired");
+  timer.remaining = time_from_json(json.at("remaining"));
+  timer.interval = time_from_json(json.at("interval"));
+  timer.deadline = time_from_json(json.at("deadline"));
+  return timer;
+}
+
+SignalFd signalfd_from_json(const Json& json) { return {json.at("mask")}; }
+
+PidFd pidfd_from_json(const Json& json) { return {json.at("id"), json.at("thread")}; }
+
+int make_event_file(RemoteCalls& calls, const EventFd& event) {
+  const int fd =
+      calls.open("eventfd", SYS_eventfd2, {0, event.semaphore ? std::uint64_t{EFD_SEMAPHORE} : 0});
+  if (event.count != 0) {
+    const Addr value = calls.put_value(event.count);
+    calls.call("set an eventfd's counter", SYS_write,
+               {static_cast<std::uint64_t>(fd), value.value, sizeof event.count});
+  }
+  return fd;
+}
+
+int make_event_file(RemoteCalls& calls, const TimerFd& timer) {
+  return calls.open("timerfd_create", SYS_timerfd_create,
+                    {static_cast<std::uint64_t>(timer.clock), 0});
+}
+
+int make_event_file(RemoteCalls& calls, const SignalFd& signals) {
+  const Addr mask = calls.put_value(signals.mask);
+  return calls.open("signalfd", SYS_signalfd4, {~0ULL, mask.value, sizeof signals.mask, 0});
+}
+
+int make_event_file(RemoteCalls& calls, const PidFd& pidfd, Tid id) {
+  return calls.open("pidfd_open", SYS_pidfd_open,
+                    {static_cast<std::uint64_t>(id), pidfd.thread ? kPidfdThread : 0});
+}
+
+void start_timerfd(RemoteCalls& calls, int fd, const TimerFd& timer) {
+  const auto number = static_cast<std::uint64_t>(fd);
+  itimerspec value{};
+  value.it_interval = timer.interval;
+  std::uint64_t flags = 0;
+  if (has_wall_deadline(timer) && !is_zero(timer.deadline)) {
+    value.it_value = timer.deadline;
+    flags = static_cast<std::uint64_t>(timer.set_flags);
+  } else {
+    value.it_value = timer.remaining;
+  }
+  // An interval timer that has expired stands still until that is read (fs/timerfd.c): nothing
+  // remains. Only one that has expired is started again by the reading.
+  if (timer.expired != 0 && is_zero(value.it_value) && !is_zero(timer.interval))
+    value.it_value.tv_nsec = 1;
+  const Addr at = calls.put_value(value);
+  calls.call("timerfd_settime", SYS_timerfd_settime, {number, flags, at.value, 0});
+  if (timer.expired == 0) return;
+  const Addr ticks = calls.put_value(timer.expired);
+  const std::int64_t result = calls.attempt(SYS_ioctl, {number, kSetTicks, ticks.value});
+  if (result == 0 || !is_zero(value.it_value)) return;
+  // A kernel without that request (CONFIG_CHECKPOINT_RESTORE): a timer that expires at once.
+  value.it_value.tv_nsec = 1;
+  const Addr soon = calls.put_value(value);
+  calls.call("timerfd_settime", SYS_timerfd_settime, {number, 0, soon.value, 0});
+}
+
+}  // namespace ckpt::state

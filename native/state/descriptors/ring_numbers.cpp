@@ -1,0 +1,113 @@
+#include "state/descriptors/ring_numbers.hpp"
+
+#include <linux/io_uring.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "base/error.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+using image::Json;
+
+constexpr std::string_view kRing = "anon_inode:[io_uring]";
+// <linux/io_uring.h> of older distributions does not have them (Linux 5.18).
+constexpr std::uint32_t kMostRings = 16;       // IO_RINGFD_REG_MAX
+constexpr std::uint64_t kByNumber = 1U << 4U;  // IORING_ENTER_REGISTERED_RING
+constexpr std::uint64_t kRegisterRings = 20;   // IORING_REGISTER_RING_FDS
+
+}  // namespace
+
+bool has_rings(const std::vector<proc::Mapping>& mappings, const std::vector<int>& descriptors) {
+  return !descriptors.empty() ||
+         std::any_of(mappings.begin(), mappings.end(),
+                     [](const proc::Mapping& map) { return map.path == kRing; });
+}
+
+void ask_ring_numbers(tracee::RemoteThread& thread, const tracee::Scratch& scratch, Tid tid,
+                      std::vector<RingNumber>& found) {
+  // Submits nothing and waits for nothing: it only says whether there is such a ring.
+  std::vector<tracee::LoopEntry> table;
+  table.reserve(kMostRings);
+  for (std::uint64_t number = 0; number < kMostRings; ++number)
+    table.push_back(tracee::loop_entry(SYS_io_uring_enter, {number, 0, 0, kByNumber, 0, 0}));
+  thread.run(scratch, table);
+  for (std::uint32_t number = 0; number < kMostRings; ++number)
+    if (table[number].result == 0 || table[number].result == -EBADFD)
+      found.push_back({tid, number, 0});
+}
+
+void settle_ring_numbers(CaptureContext& context, const DescriptorTable& table,
+                         std::vector<RingNumber>& numbers) {
+  std::vector<std::size_t> rings;
+  for (std::size_t i = 0; i < table.descriptions.size(); ++i)
+    if (table.descriptions[i].path == kRing) rings.push_back(i);
+  const bool known =
+      rings.size() == 1 && table.descriptions[rings.front()].kind == DescriptionKind::io_uring;
+  for (RingNumber& number : numbers) {
+    if (known) {
+      number.description = rings.front();
+      continue;
+    }
+    context.report.add(
+        Severity::lost, fmt::format("thread {}", number.thread), "io_uring",
+        fmt::format("the registered number {} of a ring (IORING_REGISTER_RING_FDS) does not come "
+                    "back, since nothing tells of which: every use of it fails with EBADF",
+                    number.number));
+  }
+  if (!known) numbers.clear();
+}
+
+Json ring_numbers_to_json(const std::vector<RingNumber>& numbers) {
+  Json list = Json::array();
+  for (const RingNumber& each : numbers)
+    list.push_back(
+        {{"tid", each.thread}, {"number", each.number}, {"description", each.description}});
+  return list;
+}
+
+std::vector<RingNumber> ring_numbers_from_json(const Json& json, const DescriptorTable& table) {
+  std::vector<RingNumber> numbers;
+  for (const Json& item : json) {
+    const RingNumber each{item.at("tid"), item.at("number"), item.at("description")};
+    if (each.number >= kMostRings || each.description >= table.descriptions.size() ||
+        table.descriptions[each.description].kind != DescriptionKind::io_uring)
+      image::damaged("a registered number of an io_uring");
+    numbers.push_back(each);
+  }
+  return numbers;
+}
+
+void restore_ring_numbers(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                          const tracee::Memory& memory, Tid tid, const DescriptorTable& table,
+                          const std::vector<RingNumber>& numbers, std::vector<std::string>& notes) {
+  for (const RingNumber& each : numbers) {
+    if (each.thread != tid) continue;
+    const auto descriptor = std::find_if(
+        table.descriptors.begin(), table.descriptors.end(),
+        [&](const Descriptor& other) { return other.description == each.description; });
+    if (descriptor == table.descriptors.end()) continue;
+    const auto fd = static_cast<std::uint64_t>(descriptor->fd);
+    // Behind the table of the one call.
+    const Addr at = scratch.data + 2 * sizeof(tracee::LoopEntry);
+    io_uring_rsrc_update update{};
+    update.offset = each.number;
+    update.data = fd;
+    memory.write_value(at, update);
+    std::array<tracee::LoopEntry, 1> call = {
+        tracee::loop_entry(SYS_io_uring_register, {fd, kRegisterRings, at.value, 1})};
+    thread.run(scratch, call);
+    if (call[0].result != 1)
+      notes.push_back(fmt::format(
+          "fd {}: its registered number {} in thread {} cannot be made "
+          "again: {}",
+          descriptor->fd, each.number, tid, describe_errno(static_cast<int>(-call[0].result))));
+  }
+}
+
+}  // namespace ckpt::state

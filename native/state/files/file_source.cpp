@@ -1,0 +1,405 @@
+#include "state/files/file_source.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "base/error.hpp"
+#include "base/io.hpp"
+#include "base/option.hpp"
+#include "state/files/huge_pages.hpp"
+#include "state/files/sandbox.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+// The first ones, and how many more there are.
+std::string in_few_words(const std::set<std::string>& paths) {
+  constexpr std::size_t kShown = 3;
+  std::string text;
+  std::size_t shown = 0;
+  for (const auto& path : paths) {
+    if (shown == kShown) break;
+    text += (shown++ == 0 ? "" : ", ") + path;
+  }
+  if (paths.size() > shown) text += fmt::format(" and {} more", paths.size() - shown);
+  return text;
+}
+
+// As far as this user may say so.
+void look_as_saved(int fd, const KeptFile& file) {
+  if (!file.mode) return;
+  if (::fchown(fd, file.uid, file.gid) != 0 && errno != EPERM && errno != EINVAL)
+    throw_errno(fmt::format("the owner of {}", file.path), errno);
+  ::fchmod(fd, *file.mode);
+  const auto time = [](std::int64_t nanoseconds) {
+    return timespec{nanoseconds / kNanosecondsPerSecond, nanoseconds % kNanosecondsPerSecond};
+  };
+  const std::array<timespec, 2> times = {timespec{0, UTIME_OMIT}, time(file.mtime_ns)};
+  ::futimens(fd, times.data());
+}
+
+void make_directories_above(const std::string& path) {
+  for (auto slash = path.find('/', 1); slash != std::string::npos;
+       slash = path.find('/', slash + 1))
+    if (::mkdir(path.substr(0, slash).c_str(), 0777) != 0 && errno != EEXIST)
+      throw_errno(fmt::format("sandbox: make {}", path.substr(0, slash)), errno);
+}
+
+}  // namespace
+
+FileSource::FileSource(std::vector<image::Objects> stores, RestoreOptions options)
+    : stores_(std::move(stores)), options_(std::move(options)) {}
+
+std::string FileSource::key(const KeptFile& file) {
+  // Two names that one file had are one file still when both are removed.
+  return fmt::format("{}:{}:{}", file.device, file.inode, file.deleted ? "" : file.path);
+}
+
+std::optional<std::string> FileSource::find_object(const KeptFile& file) const {
+  if (!file.object) return std::nullopt;
+  for (const auto& store : stores_)
+    if (auto path = store.find(*file.object)) {
+      if (!store.intact(*file.object))
+        fail(ErrorKind::damaged, "{}: the store's copy {} is damaged", file.path, *path);
+      return path;
+    }
+  return std::nullopt;
+}
+
+const FileSource::Choice& FileSource::choose(const KeptFile& file, Use use) {
+  auto& choices = use == Use::data ? data_choices_ : code_choices_;
+  const std::string name = key(file);
+  if (const auto known = choices.find(name); known != choices.end()) return known->second;
+
+  Choice choice{false, file.path};
+  const auto replaced = options_.replaced_files.find(file.path);
+  if (use == Use::data && replaced != options_.replaced_files.end()) {
+    choice.path = replaced->second;
+    replaced_.insert(file.path);
+    struct stat status {};
+    if (::stat(choice.path.c_str(), &status) != 0)
+      fail(ErrorKind::files, "{} (in place of {}): {}", choice.path, file.path,
+           describe_errno(errno));
+    return choices.emplace(name, choice).first->second;
+  }
+  // Nobody else has a file without a name: what it was is what it is.
+  if (file.deleted) {
+    choice.scratch = true;
+    if (!find_object(file))
+      fail(ErrorKind::files, "{} had no name, and its content {}", file.path,
+           file.object ? "is no longer in the store" : "was not kept");
+    return choices.emplace(name, choice).first->second;
+  }
+  choice.scratch = decide(file, use);
+  return choices.emplace(name, choice).first->second;
+}
+
+bool FileSource::decide(const KeptFile& file, Use use) {
+  const FilesMode mode = use == Use::data ? options_.files : FilesMode::automatic;
+  const bool together = use == Use::data && written_.contains(key(file));
+  // Not even looked into then: to open a file breaks a lease that the other one may have.
+  if (together && has_neighbours_ && together_ != Together::real && find_object(file))
+    return together_ == Together::private_copies;
+  // Nobody writes to code through a mapping, so the times will do for it.
+  const Found found = look(file, use == Use::data);
+  if (mode == FilesMode::real) {
+    if (found == Found::missing || found == Found::unreadable)
+      fail(ErrorKind::files, "{} {}: give another with {}=NEW, or use {}", file.path,
+           found_text(found), option("file " + file.path), option("files auto"));
+    return false;
+  }
+  if (mode == FilesMode::strict && found != Found::same)
+    fail(ErrorKind::files, "{} {} since the snapshot, and {} was asked for", file.path,
+         found_text(found), option("files strict"));
+  const bool apart = together && together_ != Together::real;
+  if (mode != FilesMode::private_copies && found == Found::same && !apart) return false;
+  // What is as it was can be copied from the file itself.
+  if (!find_object(file) && !(apart && found == Found::same)) {
+    if (file.object)
+      fail(ErrorKind::files, "{} {}, and its copy is no longer in the store", file.path,
+           found_text(found));
+    fail(ErrorKind::files,
+         "{} {} since the snapshot, and its content was not kept (see set ckpt file-limit): "
+         "put the file back, or use {}",
+         file.path, found_text(found), option("files real"));
+  }
+  if (together && together_ == Together::sandbox) return false;
+  if (use == Use::data) note_private_copy(file, found);
+  return true;
+}
+
+void FileSource::note_private_copy(const KeptFile& file, Found found) {
+  if (options_.files == FilesMode::private_copies)
+    note(fmt::format("{}: the program gets a private copy, as asked", file.path));
+  else if (found != Found::same && !(written_.contains(key(file)) && together_ != Together::real))
+    note(fmt::format("{} {} since the snapshot: the program gets a private copy of what it was",
+                     file.path, found_text(found)));
+}
+
+Found FileSource::look(const KeptFile& file, bool by_content) {
+  const std::pair name(key(file), by_content);
+  auto known = looks_.find(name);
+  if (known == looks_.end()) known = looks_.emplace(name, look_for(file, by_content)).first;
+  const int needed = written_.contains(key(file)) ? R_OK | W_OK : R_OK;
+  if (known->second == Found::same && ::access(file.path.c_str(), needed) != 0)
+    return Found::unreadable;
+  return known->second;
+}
+
+// --- What a program writes to comes back together
+
+bool FileSource::comes_back_with_others(const KeptFile& file) const {
+  return !file.deleted && !options_.replaced_files.contains(file.path);
+}
+
+void FileSource::decide_together(const Written& written, const Neighbours& neighbours) {
+  original_runs_ = neighbours.original.has_value();
+  has_neighbours_ = neighbours.any();
+  for (const auto& [file, mapped] : written.files) writable_.insert(key(*file));
+  const FilesMode mode = options_.files;
+  if (mode == FilesMode::real || mode == FilesMode::private_copies) return;
+  for (const auto& [file, mapped] : written.files) {
+    if (!comes_back_with_others(*file)) continue;
+    written_.emplace(key(*file), file);
+    if (!has_neighbours_) continue;
+    if (mode == FilesMode::strict)
+      fail(ErrorKind::files, "{} would be written to, and {} was asked for, but {}", file->path,
+           option("files strict"), neighbours.text());
+    // A store into a mapping need not have changed the times of the file yet.
+    if (mapped && !file->object)
+      fail(ErrorKind::files,
+           "{}: {}, and a copy of what the file was cannot be made, since its content was not kept "
+           "(see set ckpt file-limit): use {}",
+           file->path, neighbours.text(), option("files real"));
+  }
+  if (mode == FilesMode::strict) return;
+  reason_ = neighbours.text();
+  for (const auto& [name, file] : written_) {
+    if (!reason_.empty()) break;
+    if (const Found found = look(*file, true); found != Found::same)
+      reason_ = fmt::format("{} {} since the snapshot", file->path, found_text(found));
+  }
+  if (mode == FilesMode::sandbox)
+    reason_ = "as asked";
+  else if (reason_.empty() || (written_.empty() && written.directories.empty()))
+    return;
+  std::set<std::string> wanted = written.directories;
+  for (const auto& [name, file] : written_)
+    wanted.insert(file->path.substr(0, file->path.rfind('/')));
+  try {
+    if (const std::string why_not = why_no_sandbox(); !why_not.empty())
+      fail(ErrorKind::refused, "sandbox: {}", why_not);
+    for (const auto& [name, file] : written_)
+      if (struct stat status{};
+          ::lstat(file->path.c_str(), &status) == 0 && S_ISDIR(status.st_mode))
+        fail(ErrorKind::files, "sandbox: {} is a directory by now", file->path);
+    covered_ = directories_to_cover(wanted);
+    together_ = Together::sandbox;
+  } catch (const Error& error) {
+    if (mode == FilesMode::sandbox) throw;
+    make_private(error.what());
+  }
+}
+
+std::string FileSource::names_of_written() const {
+  std::set<std::string> paths;
+  for (const auto& [name, file] : written_) paths.insert(file->path);
+  return in_few_words(paths);
+}
+
+void FileSource::make_private(const std::string& why_no_sandbox) {
+  together_ = Together::private_copies;
+  covered_.clear();
+  data_choices_.clear();
+  if (written_.empty()) return;
+  note(fmt::format(
+      "{}: the program gets private copies of {}; by name it finds the files of now ({})", reason_,
+      names_of_written(), why_no_sandbox));
+}
+
+const std::map<int, UniqueFd>& FileSource::open_streams() {
+  for (const auto& [stream, path] : options_.streams) {
+    UniqueFd& fd = streams_[stream];
+    if (fd) continue;
+    // O_EXCL: never an existing file of the user's; other existing things are opened as they are.
+    struct stat status {};
+    const bool exists = ::stat(path.c_str(), &status) == 0;
+    const int flags = stream == 0 ? O_RDONLY : exists ? O_WRONLY : O_WRONLY | O_CREAT | O_EXCL;
+    fd = open_file(path, flags | O_NOCTTY, 0666);
+  }
+  return streams_;
+}
+
+void FileSource::enter_sandbox() {
+  if (together_ != Together::sandbox || std::exchange(entered_, true)) return;
+  open_streams();
+  std::string place = "/tmp";
+  for (const auto& store : stores_)
+    if (const std::string scratch = store.directory() + "/scratch";
+        ::access(scratch.c_str(), W_OK) == 0)
+      place = scratch;
+  try {
+    overlays_ = state::enter_sandbox(covered_, place);
+  } catch (const Error& error) {
+    if (options_.files == FilesMode::sandbox) throw;
+    make_private(error.what());
+    return;
+  }
+  for (const auto& [name, file] : written_) put_as_saved(*file);
+  note(
+      fmt::format("{}: the program gets its files as they were, in a sandbox over {} ({}: the "
+                  "files themselves)",
+                  reason_, in_few_words(covered_), option("files real")));
+}
+
+// Over the file as it is now, which may be what it was: then it stays, unless somebody might go on
+// writing to it.
+void FileSource::put_as_saved(const KeptFile& file) {
+  const auto kept = find_object(file);
+  if (!kept || (!has_neighbours_ && look(file, true) == Found::same)) return;
+  const UniqueFd from = open_file(*kept, O_RDONLY);
+  const auto slash = file.path.rfind('/');
+  make_directories_above(file.path);
+  const UniqueFd directory = open_file(file.path.substr(0, slash), O_PATH | O_DIRECTORY);
+  struct stat status {};
+  if (::fstat(directory.get(), &status) != 0 || !overlays_.contains(status.st_dev))
+    fail(ErrorKind::refused, "sandbox: {} is not covered", file.path);  // no file of the user's
+  const std::string name = file.path.substr(slash + 1);
+  // A file of its own, whoever the other one belongs to.
+  if (::unlinkat(directory.get(), name.c_str(), 0) != 0 && errno != ENOENT)
+    throw_errno(fmt::format("sandbox: replace {}", file.path), errno);
+  const UniqueFd to(
+      ::openat(directory.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!to) throw_errno(fmt::format("sandbox: make {}", file.path), errno);
+  copy_content(from.get(), to.get(), file.object->size_bytes, file.path);
+  look_as_saved(to.get(), file);
+}
+
+bool FileSource::in_sandbox(const std::string& path) const {
+  return entered_ && std::any_of(covered_.begin(), covered_.end(), [&](const std::string& covered) {
+           return path.starts_with(covered + "/");
+         });
+}
+
+bool FileSource::apart(const std::string& path) const {
+  return original_runs_ && options_.files != FilesMode::real && !in_sandbox(path);
+}
+
+void FileSource::note(const std::string& text) {
+  if (std::find(notes_.begin(), notes_.end(), text) == notes_.end()) notes_.push_back(text);
+}
+
+void FileSource::check(const KeptFile& file, Use use) { choose(file, use); }
+
+void FileSource::check_replacements() const {
+  for (const auto& [old_path, new_path] : options_.replaced_files)
+    if (!replaced_.contains(old_path))
+      fail(ErrorKind::files,
+           "{}: the program has no open file of that name to be replaced by {}: give the name that "
+           "`ckpt info` shows",
+           old_path, new_path);
+}
+
+bool FileSource::is_scratch(const KeptFile& file, Use use) { return choose(file, use).scratch; }
+
+std::string FileSource::content_path(const KeptFile& file) {
+  const Choice& choice = choose(file, Use::code);
+  if (!choice.scratch) return choice.path;
+  return find_object(file).value();  // choose() has made sure that it is there
+}
+
+int FileSource::scratch_copy(const KeptFile& file) {
+  UniqueFd& slot = scratch_[key(file)];
+  if (slot) return slot.get();
+  const std::string source = find_object(file).value_or(file.path);
+  // F_SEAL_SEAL is what all have that were not to be sealed.
+  const bool may_seal = file.in_memory && file.seals != F_SEAL_SEAL;
+  const unsigned flags = MFD_CLOEXEC | (may_seal ? MFD_ALLOW_SEALING : 0U);
+  copied_[key(file)] = file;
+  if (file.huge_page_bytes != 0) {
+    slot = make_huge_copy(file, source, flags);
+    if (slot) return slot.get();
+  }
+  const UniqueFd from = open_file(source, O_RDONLY);
+  if (file.in_memory) slot.reset(::memfd_create(memfd_name(file).c_str(), flags));
+  for (const auto& store : stores_) {
+    if (slot) break;
+    const std::string directory = store.directory() + "/scratch";
+    slot.reset(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  }
+  if (!slot) slot.reset(::memfd_create(memfd_name(file).c_str(), MFD_CLOEXEC));
+  if (!slot) throw_errno(fmt::format("make a private copy of {}", file.path), errno);
+  copy_content(from.get(), slot.get(), file.object ? file.object->size_bytes : file.size_bytes,
+               file.path);
+  return slot.get();
+}
+
+UniqueFd FileSource::make_huge_copy(const KeptFile& file, const std::string& source,
+                                    unsigned flags) {
+  if (ordinary_pages_.contains(key(file))) return {};
+  UniqueFd fd = make_huge_memfd(file, source, flags);
+  if (!fd) {
+    ordinary_pages_.insert(key(file));
+    note(ordinary_pages_note(file.path, file.huge_page_bytes));
+  }
+  return fd;
+}
+
+bool FileSource::use_ordinary_pages(const KeptFile& file) {
+  if (file.huge_page_bytes == 0 || scratch_.erase(key(file)) == 0) return false;
+  if (!ordinary_pages_.insert(key(file)).second) return false;
+  note(ordinary_pages_note(file.path, file.huge_page_bytes));
+  return true;
+}
+
+void FileSource::seal() {
+  for (const auto& [name, file] : copied_) {
+    const int fd = scratch_.at(name).get();
+    look_as_saved(fd, file);
+    if (file.in_memory && file.seals != 0) ::fcntl(fd, F_ADD_SEALS, static_cast<int>(file.seals));
+  }
+}
+
+// What is written by a descriptor or a shared mapping shows in a private one where the program has
+// not written by that: all must lead to one file.
+bool FileSource::is_written_elsewhere(const KeptFile& file) {
+  return writable_.contains(key(file)) &&
+         (choose(file, Use::data).scratch || in_sandbox(file.path));
+}
+
+UniqueFd FileSource::open(const KeptFile& file, Use use, int flags) {
+  if (use == Use::code && is_written_elsewhere(file)) return open(file, Use::data, flags);
+  const Choice& choice = choose(file, use);
+  // Creating and truncating happened long before the save; they must not happen again. (A file that
+  // came from O_TMPFILE is an ordinary one by now; the flag would ask for a directory.)
+  const int again = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_TMPFILE);
+  // So did refusing links: what is one now (or is one of ours, below) was none then.
+  const int through_links = again & ~O_NOFOLLOW;
+  if (!choice.scratch) {
+    UniqueFd fd(::open(choice.path.c_str(), again | O_CLOEXEC));
+    if (!fd && errno == ELOOP) fd.reset(::open(choice.path.c_str(), through_links | O_CLOEXEC));
+    if (fd) return fd;
+    const int error_number = errno;
+    if (use == Use::data && error_number == EACCES && options_.files == FilesMode::automatic &&
+        find_object(file)) {
+      notes_.push_back(fmt::format(
+          "{} may not be opened any more: the program gets a private copy of what it was",
+          file.path));
+      data_choices_[key(file)].scratch = true;
+      return open(file, use, flags);
+    }
+    throw_errno(fmt::format("open {}", choice.path), error_number);
+  }
+  if (use == Use::code && !file.in_memory && file.huge_page_bytes == 0)
+    return open_file(find_object(file).value(), O_RDONLY);
+  return open_file(fmt::format("/proc/self/fd/{}", scratch_copy(file)), through_links);
+}
+
+}  // namespace ckpt::state

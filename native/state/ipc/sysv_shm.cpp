@@ -1,0 +1,98 @@
+#include "state/ipc/sysv_shm.hpp"
+
+#include <fcntl.h>
+#include <sys/ipc.h>
+#include <sys/shm.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <limits>
+
+#include "base/error.hpp"
+#include "base/io.hpp"
+#include "proc/process_dir.hpp"
+#include "state/ipc/sysv_ipc.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+using image::Json;
+
+}  // namespace
+
+std::optional<SysvSegment> look_at_segment(CaptureContext& context, const proc::Mapping& mapping) {
+  if (!mapping.path.starts_with("/SYSV")) return std::nullopt;
+  const IpcVisit visit(context.process);
+  if (!visit.there()) return std::nullopt;
+  // ipc/shm.c: the inode's number is the id.
+  if (mapping.inode > static_cast<std::uint64_t>(std::numeric_limits<int>::max()))
+    return std::nullopt;
+  SysvSegment segment;
+  segment.id = static_cast<int>(mapping.inode);
+  shmid_ds status{};
+  if (::shmctl(segment.id, IPC_STAT, &status) != 0) return std::nullopt;
+  segment.size_bytes = status.shm_segsz;
+  segment.mode = status.shm_perm.mode & 0777U;
+
+  // The kernel counts the mappings of all processes, parts of one attachment included.
+  std::uint64_t own = 0;
+  std::optional<Addr> first;
+  for (const auto& other : context.mappings) {
+    if (other.inode != mapping.inode || other.path != mapping.path) continue;
+    if (!first) first = other.start;
+    ++own;
+  }
+  std::string effect;
+  if (status.shm_nattch > own)
+    effect = "is shared with other processes: the program gets a segment of its own";
+  else if ((status.shm_perm.mode & SHM_DEST) == 0)
+    effect = "comes back as a segment of this program alone, and goes away with it";
+  if (mapping.has_flag("ht")) {
+    // Its mappings end where a huge page does, and must not be longer than it.
+    segment.size_bytes = (segment.size_bytes + mapping.page_bytes - 1) & ~(mapping.page_bytes - 1);
+    effect += effect.empty() ? "comes back without huge pages" : ", without huge pages";
+  }
+  const std::string object = fmt::format("System V shared memory {}", segment.id);
+  if (!effect.empty() && first == mapping.start)
+    context.report.add(Severity::changed, object, "shared memory",
+                       fmt::format("{} {}", mapping.path, effect));
+  return segment;
+}
+
+Json sysv_segment_to_json(const SysvSegment& segment) {
+  return {{"id", segment.id}, {"size_bytes", segment.size_bytes}, {"mode", segment.mode}};
+}
+
+SysvSegment sysv_segment_from_json(const Json& json) {
+  SysvSegment segment{json.at("id"), json.at("size_bytes"), json.at("mode")};
+  if (segment.id < 0 || segment.size_bytes == 0 || (segment.mode & ~0777U) != 0)
+    image::damaged("a System V shared memory segment");
+  return segment;
+}
+
+bool is_taken(const SysvSegment& segment) {
+  shmid_ds status{};
+  return ::shmctl(segment.id, IPC_STAT, &status) == 0 || errno != EINVAL;
+}
+
+void attach_segment(tracee::RemoteThread& thread, const SysvSegment& segment, Addr place,
+                    std::vector<std::string>& notes) {
+  // As an ordinary user may not: then the segment has another id, which is said.
+  if (!is_taken(segment)) static_cast<void>(choose_next_id("shm", segment.id));
+  const int id = static_cast<int>(thread.checked_call(
+      "shmget", SYS_shmget, {IPC_PRIVATE, segment.size_bytes, IPC_CREAT | segment.mode | 0600U}));
+  const std::int64_t attached =
+      thread.call(SYS_shmat, {static_cast<std::uint64_t>(id), place.value, 0});
+  // Now, lest it outlive the program, or a restore that fails.
+  thread.checked_call("shmctl (IPC_RMID)", SYS_shmctl, {static_cast<std::uint64_t>(id), IPC_RMID});
+  if (attached != static_cast<std::int64_t>(place.value))
+    throw_errno(fmt::format("attach System V shared memory at {}", place),
+                static_cast<int>(-attached));
+  if (id != segment.id)
+    notes.push_back(
+        fmt::format("System V shared memory {} has another id now: {}", segment.id, id));
+}
+
+}  // namespace ckpt::state

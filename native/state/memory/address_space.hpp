@@ -1,0 +1,133 @@
+// The address space: what is mapped where, which pages have bytes of their own, and the kernel's
+// notion of heap, stack, arguments and auxiliary vector (struct mm_struct).
+//
+// Capture: examine() decides what each mapping is and which pages must be stored;
+// plan_segments() lays them out as a core file; write_pages() moves the bytes.
+// Restore: rebuild() makes the mappings in an emptied process, fill() reads the bytes into fresh
+// memory of the right kind, seal() gives them their final protections and advice.
+// Anonymous memory comes back anonymous: mapping the image instead would be faster and wrong, since
+// madvise(MADV_DONTNEED) would bring the saved bytes back where the program expects zeros.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "image/format.hpp"
+#include "image/writer.hpp"
+#include "proc/maps.hpp"
+#include "proc/pagemap.hpp"
+#include "state/context.hpp"
+#include "state/files/kept_file.hpp"
+#include "state/ipc/sysv_shm.hpp"
+#include "state/memory/memory_policy.hpp"
+#include "tracee/remote.hpp"
+
+namespace ckpt::state {
+
+enum class Backing {
+  anonymous,         // private memory, or memory whose file cannot be had any more
+  private_file,      // MAP_PRIVATE of a regular file
+  shared_file,       // MAP_SHARED of a regular file
+  shared_anonymous,  // MAP_SHARED memory with no name: also System V and, see the report, memfd
+  kernel,            // vdso and vvar
+  lost,              // devices and the like: comes back inaccessible
+};
+
+struct Region {
+  proc::Mapping mapping;
+  Backing backing = Backing::anonymous;
+  std::optional<KeptFile> file;
+  std::optional<SysvSegment> segment;
+  std::string sharing;               // names the shared object; regions with one name share it
+  bool first_page_is_extra = false;  // stored for tools only: the restore takes it from the file
+  std::vector<proc::PageRun> stored;
+  std::vector<proc::PageRun> guards;
+  MemoryPolicy policy;
+};
+
+/// prctl(PR_SET_MM_MAP): the bounds that /proc and the kernel use.
+struct MemoryBounds {
+  Addr start_code, end_code, start_data, end_data, start_brk, brk, start_stack;
+  Addr arg_start, arg_end, env_start, env_end;
+};
+
+struct AddressSpace {
+  std::vector<Region> regions;
+  MemoryBounds bounds;
+  std::vector<std::byte> auxv;
+  std::string vdso_kernel;  // the release that the vdso is of; snapshots of earlier versions: empty
+};
+
+/// The regions of one shared object, in ascending order.
+std::vector<const Region*> regions_sharing(const AddressSpace& space, const std::string& sharing);
+/// Whether they lie side by side as in the object, from its beginning: one mmap() makes them all.
+bool is_in_one_piece(const std::vector<const Region*>& group);
+
+/// Classifies all mappings of a stopped process and keeps the files' contents in the store.
+/// `resident`: tells which pages of a shared mapping have content (see shared_pages()).
+using ResidentPages = std::function<std::vector<proc::PageRun>(const proc::Mapping&)>;
+AddressSpace examine(CaptureContext& context, const ResidentPages& resident, Addr brk);
+
+/// Adds the memory policies (NUMA) of the regions. `main`: the main thread's.
+void note_memory_policies(const CaptureContext& context, AddressSpace& space,
+                          const MemoryPolicy& main);
+
+/// Which pages of a shared mapping exist in its object, by mincore(2) run in the process itself.
+std::vector<proc::PageRun> shared_pages(tracee::RemoteThread& thread,
+                                        const tracee::Scratch& scratch,
+                                        const tracee::Memory& memory, const proc::Mapping& mapping);
+
+std::vector<image::Segment> plan_segments(const AddressSpace& space);
+
+/// Reads, checks for zeros, hashes and writes all stored pages. May be called on a thread that is
+/// not the tracer. Returns what stands in the file.
+std::vector<image::Extent> write_pages(const AddressSpace& space, CaptureContext& context,
+                                       image::Writer& writer,
+                                       const std::vector<image::Segment>& segments);
+
+image::Json address_space_to_json(const AddressSpace& space);
+/// Throws Error (damaged) for regions that overlap, are misaligned or out of range.
+AddressSpace address_space_from_json(const image::Json& json);
+
+/// Where a scratch area of `size_bytes` is in nobody's way, neither before nor after.
+Addr find_free_place(const std::vector<proc::Mapping>& now, const AddressSpace& space,
+                     std::uint64_t size_bytes);
+
+/// Restore, step 1: unmaps everything of the fresh program but scratch and the kernel's pages, and
+/// moves these to where they were, or to `stay`.
+void clear_and_move_kernel_pages(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                                 const std::vector<proc::Mapping>& now, const AddressSpace& space,
+                                 std::optional<Addr> stay);
+
+/// Descriptors, in the program being restored, of the files that regions map; by region index.
+using MappedFiles = std::map<std::size_t, int>;
+
+/// Step 2: makes all mappings, those with stored pages writable for now.
+void rebuild(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+             const AddressSpace& space, const MappedFiles& files,
+             const std::vector<image::Extent>& extents, std::vector<std::string>& notes);
+
+/// Step 3: reads the pages from the image, open in the program as `image_fd`.
+void fill(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const AddressSpace& space,
+          const std::vector<image::Extent>& extents, int image_fd);
+
+/// Names the anonymous memory that the program had named, as far as this kernel knows names.
+void restore_names(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                   const tracee::Memory& memory, const AddressSpace& space);
+
+/// Sets the memory policies (NUMA) of the regions, before their pages are filled. What cannot be
+/// set is said in `notes`.
+void restore_memory_policies(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                             const tracee::Memory& memory, const AddressSpace& space,
+                             std::vector<std::string>& notes);
+
+/// Step 4: final protections, advice, guard pages, locks, and the bounds.
+void seal(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+          const tracee::Memory& memory, const AddressSpace& space,
+          const std::vector<image::Extent>& extents, std::vector<std::string>& notes);
+
+}  // namespace ckpt::state

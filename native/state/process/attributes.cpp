@@ -1,0 +1,389 @@
+#include "state/process/attributes.hpp"
+
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "base/error.hpp"
+#include "base/io.hpp"
+#include "proc/pagemap.hpp"
+#include "proc/text.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+using image::Json;
+using tracee::loop_entry;
+using tracee::LoopEntry;
+
+// <linux/membarrier.h>; the first one is of Linux 6.3.
+constexpr std::uint32_t kGetRegistrations = 1U << 9U;
+constexpr std::uint32_t kAllRegistrations = MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED |
+                                            MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED |
+                                            MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE |
+                                            MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ;
+
+constexpr int kIoPriorityOfThread = 1;  // IOPRIO_WHO_PROCESS, ioprio_set(2)
+constexpr int kMostProcessors = 8192;
+
+// <linux/prctl.h>, newer than what Debian 12 has
+constexpr int kSetMdwe = 65;  // Linux 6.3
+constexpr int kGetMdwe = 66;
+constexpr int kSetMemoryMerge = 67;  // Linux 6.4
+constexpr int kGetMemoryMerge = 68;
+
+// <linux/sched/types.h> clashes with <sched.h>; sched_setattr(2).
+struct SchedulingAttributes {
+  std::uint32_t size = sizeof(SchedulingAttributes);
+  std::uint32_t policy = 0;
+  std::uint64_t flags = 0;
+  std::int32_t nice = 0;
+  std::uint32_t priority = 0;
+  std::uint64_t runtime_ns = 0;
+  std::uint64_t deadline_ns = 0;
+  std::uint64_t period_ns = 0;
+};
+
+SchedulingAttributes scheduling_of(Tid lwp) {
+  SchedulingAttributes attributes;
+  if (::syscall(SYS_sched_getattr, lwp, &attributes, sizeof attributes, 0) != 0)
+    throw_errno(fmt::format("thread {}: sched_getattr", lwp), errno);
+  // Under a real-time policy it counts for nothing yet, and sched_getattr(2) does not tell it.
+  errno = 0;
+  attributes.nice = ::getpriority(PRIO_PROCESS, static_cast<id_t>(lwp));
+  if (errno != 0) throw_errno(fmt::format("thread {}: getpriority", lwp), errno);
+  return attributes;
+}
+
+std::vector<int> processors_of(Tid lwp) {
+  std::array<std::uint64_t, kMostProcessors / 64> mask{};
+  const long bytes = ::syscall(SYS_sched_getaffinity, lwp, sizeof mask, mask.data());
+  if (bytes < 0) throw_errno(fmt::format("thread {}: sched_getaffinity", lwp), errno);
+  std::vector<int> processors;
+  for (int i = 0; i < kMostProcessors; ++i)
+    if (((mask.at(static_cast<std::size_t>(i) / 64) >> (static_cast<unsigned>(i) % 64)) & 1U) != 0)
+      processors.push_back(i);
+  return processors;
+}
+
+std::string setting_failed(Tid lwp, std::string_view what) {
+  return fmt::format("thread {}: its {} cannot be set again: {}", lwp, what, describe_errno(errno));
+}
+
+}  // namespace
+
+ThreadAttributes look_at_attributes(Tid lwp) {
+  ThreadAttributes attributes;
+  const SchedulingAttributes scheduling = scheduling_of(lwp);
+  attributes.policy = scheduling.policy;
+  attributes.sched_flags = scheduling.flags;
+  attributes.nice = scheduling.nice;
+  attributes.priority = scheduling.priority;
+  attributes.runtime_ns = scheduling.runtime_ns;
+  attributes.deadline_ns = scheduling.deadline_ns;
+  attributes.period_ns = scheduling.period_ns;
+  attributes.processors = processors_of(lwp);
+  attributes.io_priority = static_cast<int>(::syscall(SYS_ioprio_get, kIoPriorityOfThread, lwp));
+  return attributes;
+}
+
+void ask_attributes(const tracee::Memory& memory, ThreadAttributes& attributes,
+                    tracee::RemoteThread& thread, const tracee::Scratch& scratch) {
+  constexpr std::size_t kRows = 4;
+  constexpr std::size_t kMoreRows = 5;
+  const Addr answer = scratch.data + kRows * sizeof(LoopEntry);
+  std::array<LoopEntry, kRows> table = {
+      loop_entry(SYS_prctl, {PR_GET_TIMERSLACK}),
+      loop_entry(SYS_prctl, {PR_GET_PDEATHSIG, answer.value}),
+      loop_entry(SYS_prctl, {PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0}),
+      loop_entry(SYS_prctl, {PR_GET_SECUREBITS}),
+  };
+  thread.run(scratch, table, true, "prctl");
+  attributes.timer_slack_ns = static_cast<std::uint64_t>(table[0].result);
+  attributes.parent_death_signal = memory.read_value<int>(answer);
+  attributes.no_new_privs = table[2].result != 0;
+  attributes.securebits = static_cast<std::uint64_t>(table[3].result);
+  // Not known to every kernel.
+  const Addr counter_at = scratch.data + kMoreRows * sizeof(LoopEntry);
+  std::array<LoopEntry, kMoreRows> more = {
+      loop_entry(SYS_prctl, {PR_GET_TSC, counter_at.value}),
+      loop_entry(SYS_prctl, {PR_MCE_KILL_GET, 0, 0, 0, 0}),
+      loop_entry(SYS_prctl, {PR_GET_SPECULATION_CTRL, 0, 0, 0, 0}),
+      loop_entry(SYS_prctl, {PR_GET_SPECULATION_CTRL, 1, 0, 0, 0}),
+      loop_entry(SYS_prctl, {PR_GET_SPECULATION_CTRL, 2, 0, 0, 0}),
+  };
+  thread.run(scratch, more);
+  if (more[0].result == 0) attributes.timestamp_counter = memory.read_value<int>(counter_at);
+  attributes.machine_check = more[1].result > 0 ? static_cast<int>(more[1].result) : 0;
+  for (std::size_t i = 0; i < attributes.speculation.size(); ++i)
+    if (more.at(2 + i).result > 0)
+      attributes.speculation.at(i) = static_cast<int>(more.at(2 + i).result);
+  attributes.memory_policy = ask_memory_policy(memory, thread, scratch);
+}
+
+namespace {
+
+// The kernel tells it by what it has done with a new mapping, which the scratch area is.
+int future_locks(const CaptureContext& context, tracee::RemoteThread& thread,
+                 const tracee::Scratch& scratch) {
+  const auto locked = [&] {
+    const std::string status = context.process.read("status");
+    return std::string(proc::field(status, "VmLck").value_or(""));
+  };
+  // Nothing has been written there.
+  const Addr page{page_down((scratch.data + scratch.data_bytes).value - 1)};
+  const std::string before = locked();
+  thread.checked_call("munlock", SYS_munlock, {page.value, kPageSize});
+  if (locked() == before) return 0;
+  const UniqueFd pagemap = context.process.open("pagemap", O_RDONLY);
+  const bool there = !proc::Pagemap(pagemap.get()).present_runs(page, page + kPageSize).empty();
+  return there ? MCL_FUTURE : MCL_FUTURE | MCL_ONFAULT;
+}
+
+}  // namespace
+
+ProcessAttributes ask_process_attributes(const CaptureContext& context,
+                                         tracee::RemoteThread& thread,
+                                         const tracee::Scratch& scratch) {
+  const Addr answer = scratch.data + 7 * sizeof(LoopEntry);
+  std::array<LoopEntry, 7> table = {
+      loop_entry(SYS_prctl, {PR_GET_CHILD_SUBREAPER, answer.value}),
+      loop_entry(SYS_prctl, {PR_GET_THP_DISABLE, 0, 0, 0, 0}),
+      loop_entry(SYS_prctl, {PR_GET_DUMPABLE}),
+      loop_entry(SYS_prctl, {kGetMdwe, 0, 0, 0, 0}),
+      loop_entry(SYS_prctl, {kGetMemoryMerge, 0, 0, 0, 0}),
+      loop_entry(SYS_prctl, {PR_GET_IO_FLUSHER, 0, 0, 0, 0}),
+      loop_entry(SYS_membarrier, {kGetRegistrations, 0, 0}),
+  };
+  thread.run(scratch, table);
+  ProcessAttributes attributes;
+  attributes.child_subreaper = table[0].result == 0 && context.memory.read_value<int>(answer) != 0;
+  const auto setting = [&](std::size_t row) {
+    return table.at(row).result > 0 ? static_cast<int>(table.at(row).result) : 0;
+  };
+  attributes.huge_pages_disabled = setting(1);
+  attributes.dumpable = setting(2);
+  attributes.deny_write_exec = setting(3);
+  attributes.merge_memory = setting(4) != 0;
+  attributes.io_flusher = setting(5) != 0;
+  // An older kernel does not tell. To be registered without need does no harm.
+  attributes.memory_barriers =
+      table[6].result >= 0 ? static_cast<std::uint32_t>(table[6].result) : kAllRegistrations;
+  std::string score = try_read_file(context.process.path("oom_score_adj")).value_or("0");
+  if (score.ends_with('\n')) score.pop_back();
+  attributes.oom_score_adj = proc::parse_number<int>(score).value_or(0);
+  std::string filter = try_read_file(context.process.path("coredump_filter")).value_or("");
+  if (filter.ends_with('\n')) filter.pop_back();
+  attributes.core_filter = proc::parse_number<std::uint32_t>(filter, 16);
+  attributes.lock_future = future_locks(context, thread, scratch);
+  return attributes;
+}
+
+Json attributes_to_json(const ThreadAttributes& attributes) {
+  return {{"policy", attributes.policy},
+          {"sched_flags", attributes.sched_flags},
+          {"nice", attributes.nice},
+          {"priority", attributes.priority},
+          {"runtime_ns", attributes.runtime_ns},
+          {"deadline_ns", attributes.deadline_ns},
+          {"period_ns", attributes.period_ns},
+          {"processors", attributes.processors},
+          {"io_priority", attributes.io_priority},
+          {"timer_slack_ns", attributes.timer_slack_ns},
+          {"parent_death_signal", attributes.parent_death_signal},
+          {"no_new_privs", attributes.no_new_privs},
+          {"securebits", attributes.securebits},
+          {"tsc", attributes.timestamp_counter},
+          {"mce_kill", attributes.machine_check},
+          {"speculation", attributes.speculation},
+          {"memory_policy", memory_policy_to_json(attributes.memory_policy)}};
+}
+
+ThreadAttributes thread_attributes_from_json(const Json& json) {
+  ThreadAttributes attributes;
+  attributes.policy = json.at("policy");
+  attributes.sched_flags = json.at("sched_flags");
+  attributes.nice = json.at("nice");
+  attributes.priority = json.at("priority");
+  attributes.runtime_ns = json.at("runtime_ns");
+  attributes.deadline_ns = json.at("deadline_ns");
+  attributes.period_ns = json.at("period_ns");
+  attributes.processors = json.at("processors").get<std::vector<int>>();
+  for (const int processor : attributes.processors)
+    if (processor < 0 || processor >= kMostProcessors) image::damaged("a thread's affinity");
+  attributes.io_priority = json.at("io_priority");
+  attributes.timer_slack_ns = json.at("timer_slack_ns");
+  attributes.parent_death_signal = json.at("parent_death_signal");
+  attributes.no_new_privs = json.at("no_new_privs");
+  attributes.securebits = json.at("securebits");
+  attributes.timestamp_counter = json.value("tsc", 0);
+  attributes.machine_check = json.value("mce_kill", 0);
+  attributes.speculation = json.value("speculation", attributes.speculation);
+  if (json.contains("memory_policy"))
+    attributes.memory_policy = memory_policy_from_json(json.at("memory_policy"));
+  return attributes;
+}
+
+Json attributes_to_json(const ProcessAttributes& attributes) {
+  Json filter;
+  if (attributes.core_filter) filter = *attributes.core_filter;
+  return {{"child_subreaper", attributes.child_subreaper},
+          {"huge_pages_disabled", attributes.huge_pages_disabled},
+          {"oom_score_adj", attributes.oom_score_adj},
+          {"dumpable", attributes.dumpable},
+          {"mdwe", attributes.deny_write_exec},
+          {"memory_merge", attributes.merge_memory},
+          {"io_flusher", attributes.io_flusher},
+          {"memory_barriers", attributes.memory_barriers},
+          {"core_filter", std::move(filter)},
+          {"lock_future", attributes.lock_future}};
+}
+
+ProcessAttributes process_attributes_from_json(const Json& json) {
+  ProcessAttributes attributes;
+  attributes.child_subreaper = json.at("child_subreaper");
+  attributes.huge_pages_disabled = json.at("huge_pages_disabled").get<int>();
+  attributes.oom_score_adj = json.at("oom_score_adj");
+  attributes.dumpable = json.value("dumpable", 1);
+  attributes.deny_write_exec = json.value("mdwe", 0);
+  attributes.merge_memory = json.value("memory_merge", false);
+  attributes.io_flusher = json.value("io_flusher", false);
+  attributes.memory_barriers = json.value("memory_barriers", 0U) & kAllRegistrations;
+  if (json.contains("core_filter") && !json.at("core_filter").is_null())
+    attributes.core_filter = json.at("core_filter").get<std::uint32_t>();
+  attributes.lock_future = json.value("lock_future", 0) & (MCL_FUTURE | MCL_ONFAULT);
+  return attributes;
+}
+
+void restore_own_attributes(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                            const tracee::Memory& memory, const ThreadAttributes& attributes,
+                            std::vector<std::string>& notes) {
+  std::vector<LoopEntry> table = {
+      loop_entry(SYS_prctl, {PR_SET_TIMERSLACK, attributes.timer_slack_ns})};
+  if (attributes.no_new_privs)
+    table.push_back(loop_entry(SYS_prctl, {PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0}));
+  thread.run(scratch, table, true, "prctl");
+
+  ThreadAttributes now;
+  ask_attributes(memory, now, thread, scratch);
+  const auto set = [&](const char* what, std::initializer_list<std::uint64_t> arguments) {
+    std::array<LoopEntry, 1> row = {loop_entry(SYS_prctl, arguments)};
+    thread.run(scratch, row);
+    if (row[0].result != 0)
+      notes.push_back(fmt::format("thread {}: its {} cannot be set again: {}", thread.tid(), what,
+                                  describe_errno(static_cast<int>(-row[0].result))));
+  };
+  if (attributes.machine_check != now.machine_check)
+    set("way to die of memory errors (PR_MCE_KILL)",
+        {PR_MCE_KILL, PR_MCE_KILL_SET, static_cast<std::uint64_t>(attributes.machine_check), 0, 0});
+  for (std::size_t i = 0; i < attributes.speculation.size(); ++i) {
+    const int wanted = attributes.speculation.at(i);
+    // Another processor has other kinds. Where nothing was restricted, nothing is missing.
+    const bool no_matter =
+        (wanted & ~PR_SPEC_PRCTL) == PR_SPEC_ENABLE && (now.speculation.at(i) & PR_SPEC_PRCTL) == 0;
+    if ((wanted & PR_SPEC_PRCTL) != 0 && wanted != now.speculation.at(i) && !no_matter)
+      set("control of speculation",
+          {PR_SET_SPECULATION_CTRL, i, static_cast<std::uint64_t>(wanted & ~PR_SPEC_PRCTL), 0, 0});
+  }
+  if (attributes.memory_policy != now.memory_policy)
+    if (const int error = set_memory_policy(thread, scratch, memory, attributes.memory_policy))
+      notes.push_back(fmt::format("thread {}: its memory policy (NUMA) cannot be set again: {}",
+                                  thread.tid(), describe_errno(error)));
+  if (attributes.timestamp_counter != 0 && attributes.timestamp_counter != now.timestamp_counter)
+    set("use of the time stamp counter",
+        {PR_SET_TSC, static_cast<std::uint64_t>(attributes.timestamp_counter)});
+}
+
+void restore_process_attributes(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                                Tid pid, const ProcessAttributes& attributes,
+                                std::vector<std::string>& notes) {
+  const auto huge_pages = static_cast<std::uint64_t>(attributes.huge_pages_disabled);
+  std::vector<LoopEntry> table = {
+      loop_entry(SYS_prctl, {PR_SET_CHILD_SUBREAPER, attributes.child_subreaper ? 1U : 0U}),
+      loop_entry(SYS_prctl, {PR_SET_THP_DISABLE, huge_pages & 1U, huge_pages & ~1ULL, 0, 0}),
+  };
+  if (attributes.merge_memory)
+    table.push_back(loop_entry(SYS_prctl, {kSetMemoryMerge, 1, 0, 0, 0}));
+  if (attributes.io_flusher)
+    table.push_back(loop_entry(SYS_prctl, {PR_SET_IO_FLUSHER, 1, 0, 0, 0}));
+  thread.run(scratch, table);
+  for (const auto& row : table)
+    if (row.result != 0)
+      notes.push_back(fmt::format("prctl({}) cannot be set again: {}", row.arguments[0],
+                                  describe_errno(static_cast<int>(-row.result))));
+  std::vector<LoopEntry> registrations;
+  for (unsigned bit = 0; bit < 32; ++bit)
+    if (((attributes.memory_barriers >> bit) & 1U) != 0)
+      registrations.push_back(loop_entry(SYS_membarrier, {1U << bit, 0, 0}));
+  thread.run(scratch, registrations);  // what the kernel does not know no program has registered
+  const auto write = [&](const char* name, const char* what, const std::string& text) {
+    try {
+      const UniqueFd file = open_file(fmt::format("/proc/{}/{}", pid, name), O_WRONLY);
+      write_all(file.get(), text, name);
+    } catch (const Error& error) {
+      notes.push_back(fmt::format("the {} cannot be set again: {}", what, error.what()));
+    }
+  };
+  write("oom_score_adj", "OOM score", fmt::format("{}", attributes.oom_score_adj));
+  if (attributes.core_filter)
+    write("coredump_filter", "filter of core dumps", fmt::format("{:#x}", *attributes.core_filter));
+  if (attributes.lock_future == 0) return;
+  const std::int64_t result =
+      thread.call(SYS_mlockall, {static_cast<std::uint64_t>(attributes.lock_future)});
+  if (result != 0)
+    notes.push_back(fmt::format("memory that it maps from now on is not locked (mlockall): {}",
+                                describe_errno(static_cast<int>(-result))));
+}
+
+void finish_process_attributes(tracee::RemoteThread& thread, const ProcessAttributes& attributes) {
+  // 2, for which there is no call: not dumpable, and its files in /proc root's, as 0 has it.
+  thread.checked_call("prctl(PR_SET_DUMPABLE)", SYS_prctl,
+                      {PR_SET_DUMPABLE, attributes.dumpable == 1 ? 1U : 0U});
+  if (attributes.deny_write_exec != 0)
+    thread.checked_call(
+        "prctl(PR_SET_MDWE)", SYS_prctl,
+        {kSetMdwe, static_cast<std::uint64_t>(attributes.deny_write_exec), 0, 0, 0});
+}
+
+void restore_attributes(Tid lwp, const ThreadAttributes& attributes,
+                        std::vector<std::string>& notes) {
+  const SchedulingAttributes now = scheduling_of(lwp);
+  if (now.policy != attributes.policy || now.nice != attributes.nice ||
+      now.priority != attributes.priority || now.flags != attributes.sched_flags) {
+    SchedulingAttributes wanted;
+    wanted.policy = attributes.policy;
+    wanted.flags = attributes.sched_flags;
+    wanted.nice = attributes.nice;
+    wanted.priority = attributes.priority;
+    wanted.runtime_ns = attributes.runtime_ns;
+    wanted.deadline_ns = attributes.deadline_ns;
+    wanted.period_ns = attributes.period_ns;
+    if (::syscall(SYS_sched_setattr, lwp, &wanted, 0) != 0 ||
+        (scheduling_of(lwp).nice != wanted.nice &&
+         ::setpriority(PRIO_PROCESS, static_cast<id_t>(lwp), wanted.nice) != 0))
+      notes.push_back(setting_failed(lwp, "scheduling policy or nice value"));
+  }
+  if (processors_of(lwp) != attributes.processors) {
+    std::array<std::uint64_t, kMostProcessors / 64> mask{};
+    for (const int processor : attributes.processors)
+      mask.at(static_cast<std::size_t>(processor) / 64) |=
+          1ULL << (static_cast<unsigned>(processor) % 64);
+    if (::syscall(SYS_sched_setaffinity, lwp, sizeof mask, mask.data()) != 0)
+      notes.push_back(setting_failed(lwp, "affinity to processors"));
+  }
+  if (::syscall(SYS_ioprio_get, kIoPriorityOfThread, lwp) != attributes.io_priority &&
+      ::syscall(SYS_ioprio_set, kIoPriorityOfThread, lwp, attributes.io_priority) != 0)
+    notes.push_back(setting_failed(lwp, "I/O priority"));
+}
+
+}  // namespace ckpt::state

@@ -1,0 +1,325 @@
+#include "state/process/children.hpp"
+
+#include <linux/sched.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <map>
+#include <utility>
+
+#include "base/error.hpp"
+#include "state/process/creation.hpp"
+#include "state/process/signals.hpp"
+#include "tracee/loop.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+using image::Json;
+using tracee::loop_entry;
+using tracee::LoopEntry;
+
+// What ends nobody by default (signal(7)).
+bool is_deadly(int signal) {
+  constexpr std::array<int, 8> kHarmless = {SIGCHLD, SIGCONT, SIGURG,  SIGWINCH,
+                                            SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU};
+  return signal >= 1 && signal <= kSignals &&
+         std::find(kHarmless.begin(), kHarmless.end(), signal) == kHarmless.end();
+}
+
+// Nothing if there is none to be waited for (it lives, or another process is its tracer).
+std::optional<siginfo_t> ask_status(const CaptureContext& context, tracee::RemoteThread& thread,
+                                    const tracee::Scratch& scratch, Tid inner_pid) {
+  const Addr info_at = scratch.data + sizeof(LoopEntry);
+  context.memory.write_value(info_at, siginfo_t{});
+  std::array<LoopEntry, 1> table = {
+      loop_entry(SYS_waitid, {P_PID, static_cast<std::uint64_t>(inner_pid), info_at.value,
+                              WEXITED | WNOHANG | WNOWAIT | __WALL, 0})};
+  thread.run(scratch, table);
+  if (table[0].result != 0) return std::nullopt;
+  const auto info = context.memory.read_value<siginfo_t>(info_at);
+  if (info.si_pid != inner_pid) return std::nullopt;
+  return info;
+}
+
+// Whether the kernel collects children itself when they end (do_notify_parent() in
+// kernel/signal.c).
+bool ends_unseen(const SignalState& signals, int exit_signal) {
+  if (exit_signal != SIGCHLD) return false;
+  const SignalAction& action = signals.actions.at(SIGCHLD - 1);
+  return action.handler == reinterpret_cast<std::uint64_t>(SIG_IGN) ||
+         (action.flags & SA_NOCLDWAIT) != 0;
+}
+
+class ChildCapture {
+ public:
+  ChildCapture(CaptureContext& context, tracee::RemoteThread& thread,
+               const tracee::Scratch& scratch, const SignalState& signals)
+      : context_(context),
+        thread_(thread),
+        scratch_(scratch),
+        signals_(signals),
+        own_group_(context.process.stat().process_group),
+        own_uid_(context.process.status(context.process.pid()).uids[0]) {}
+
+  void look_at(Tid pid) {
+    proc::Stat stat;
+    proc::Status status;
+    try {
+      const proc::ProcessDir directory(pid);
+      stat = directory.stat();
+      status = directory.status(pid);
+    } catch (const Error&) {
+      return;  // it ended and was collected meanwhile
+    }
+    EndedChild child;
+    child.pid = child.remembered = status.ns_pids.size() > 1 ? status.ns_pids.back() : pid;
+    if (stat.process_group == pid)
+      child.group = child.pid;
+    else if (stat.process_group != own_group_)
+      child.group = stat.process_group;
+    child.exit_signal = std::clamp(stat.exit_signal, 0, kSignals);
+    const auto info = ask_status(context_, thread_, scratch_, child.pid);
+    const bool comes_back =
+        info ? take_end(child, *info, pid, stat.comm) : take_life(child, pid, stat, status);
+    if (comes_back) ended.push_back(child);
+  }
+
+  std::vector<EndedChild> ended;
+
+ private:
+  void add(Severity severity, Tid pid, std::string text) {
+    context_.report.add(severity, fmt::format("child {}", pid), "child process", std::move(text));
+  }
+
+  bool take_end(EndedChild& child, const siginfo_t& info, Tid pid, const std::string& name) {
+    child.code = info.si_code;
+    child.status = info.si_status;
+    child.uid = info.si_uid;
+    if (child.code == CLD_DUMPED)
+      add(Severity::changed, pid,
+          fmt::format("{} has ended with a core dump: its exit status comes back without that "
+                      "(WCOREDUMP)",
+                      name));
+    if (child.uid != own_uid_)
+      add(Severity::note, pid,
+          fmt::format("{} ended as user {}: its siginfo names that user only if root restores it",
+                      name, child.uid));
+    return true;
+  }
+
+  bool take_life(EndedChild& child, Tid pid, const proc::Stat& stat, const proc::Status& status) {
+    child.lived = true;
+    child.code = CLD_KILLED;
+    child.status = SIGKILL;
+    child.uid = status.uids[0];
+    const bool unseen = ends_unseen(signals_, child.exit_signal);
+    add(Severity::changed, pid,
+        fmt::format("{} {}: it comes back as killed (SIGKILL){}", stat.comm,
+                    stat.state == 'Z' ? "has ended, and its debugger has not let go of it"
+                                      : "is no part of the snapshot",
+                    unseen ? ", and as collected, since the program ignores SIGCHLD" : ""));
+    return !unseen;
+  }
+
+  CaptureContext& context_;
+  tracee::RemoteThread& thread_;
+  const tracee::Scratch& scratch_;
+  const SignalState& signals_;
+  Tid own_group_;
+  std::uint32_t own_uid_;
+};
+
+}  // namespace
+
+std::vector<EndedChild> capture_children(CaptureContext& context, tracee::RemoteThread& thread,
+                                         const tracee::Scratch& scratch,
+                                         const SignalState& signals) {
+  ChildCapture capture(context, thread, scratch, signals);
+  for (const Tid pid : context.process.children())
+    // A program that collects orphans (a subreaper) has us for a child when it saves itself.
+    if (pid != ::getpid()) capture.look_at(pid);
+  auto ended = std::move(capture.ended);
+  // A group is known by its leader.
+  for (EndedChild& child : ended) {
+    if (child.group == 0 || child.group == child.pid) continue;
+    const bool known = std::any_of(ended.begin(), ended.end(), [&](const EndedChild& other) {
+      return other.pid == child.group && other.group == child.group;
+    });
+    if (known) continue;
+    context.report.add(
+        Severity::changed, fmt::format("child {}", child.pid), "child process",
+        fmt::format("its process group {} does not come back: waiting for that group "
+                    "will say ECHILD, its exit status is that of a child in the "
+                    "program's own group",
+                    child.group));
+    child.group = 0;
+  }
+  return ended;
+}
+
+void queue_ends(SignalState& signals, const std::vector<EndedChild>& children,
+                std::uint64_t blocked) {
+  for (const EndedChild& child : children) {
+    if (!child.lived || child.exit_signal == 0) continue;
+    const auto number = static_cast<unsigned>(child.exit_signal);
+    const bool is_blocked = ((blocked >> (number - 1)) & 1U) != 0;
+    constexpr std::uint64_t kIgnored = 1;  // SIG_IGN; SIG_DFL is 0
+    const bool is_unhandled = signals.actions.at(number - 1).handler <= kIgnored;
+    // What nobody waits for the kernel does not keep. Nor do we what would end the program.
+    if (is_unhandled && !is_blocked) continue;
+    const bool is_queued =
+        std::any_of(signals.queued.begin(), signals.queued.end(),
+                    [&](const siginfo_t& info) { return info.si_signo == child.exit_signal; });
+    if (is_queued && child.exit_signal < SIGRTMIN) continue;
+    siginfo_t info{};
+    info.si_signo = child.exit_signal;
+    info.si_code = child.code;
+    info.si_pid = child.remembered;
+    info.si_uid = child.uid;
+    info.si_status = child.status;
+    signals.queued.push_back(info);
+  }
+}
+
+Json children_to_json(const std::vector<EndedChild>& children) {
+  Json list = Json::array();
+  for (const EndedChild& child : children)
+    list.push_back({{"pid", child.pid},
+                    {"remembered", child.remembered},
+                    {"group", child.group},
+                    {"code", child.code},
+                    {"status", child.status},
+                    {"exit_signal", child.exit_signal},
+                    {"uid", child.uid},
+                    {"lived", child.lived}});
+  return list;
+}
+
+std::vector<EndedChild> children_from_json(const Json& json) {
+  std::vector<EndedChild> children;
+  for (const auto& item : json) {
+    EndedChild child;
+    child.pid = item.at("pid");
+    child.remembered = item.at("remembered");
+    child.group = item.at("group");
+    child.code = item.at("code");
+    child.status = item.at("status");
+    child.exit_signal = item.at("exit_signal");
+    child.uid = item.at("uid");
+    child.lived = item.value("lived", false);
+    const bool exited = child.code == CLD_EXITED && child.status >= 0 && child.status <= 255;
+    const bool killed =
+        (child.code == CLD_KILLED || child.code == CLD_DUMPED) && is_deadly(child.status);
+    if (child.pid <= 0 || child.remembered <= 0 || child.group < 0 || !(exited || killed) ||
+        child.exit_signal < 0 || child.exit_signal > kSignals)
+      image::damaged("a child process");
+    children.push_back(child);
+  }
+  return children;
+}
+
+namespace {
+
+// The child, stopped at its begin, ends as the other did.
+void let_end(Tid pid, Addr instruction, const EndedChild& child, std::vector<std::string>& notes) {
+  const tracee::Memory memory(pid);
+  // No core dump, and no program of the system's that collects those.
+  const rlimit none{0, 0};
+  ::prlimit(pid, RLIMIT_CORE, &none, nullptr);
+  tracee::RemoteThread thread(pid, pid, {pid, pid}, memory, instruction);
+  thread.checked_call("prctl (in a child)", SYS_prctl, {PR_SET_DUMPABLE, 0});
+  if (child.uid != ::getuid() && ::geteuid() == 0 &&
+      thread.call(SYS_setresuid, {child.uid, child.uid, child.uid}) != 0)
+    notes.push_back(fmt::format("child {}: it ended as user {}, its siginfo names user {}",
+                                child.remembered, child.uid, ::getuid()));
+  thread.land();
+  thread.abandon();
+  if (child.code != CLD_EXITED) {
+    tracee::set_signal_mask(pid, 0);
+    tracee::detach(pid, child.status);
+    return;
+  }
+  tracee::Registers registers = tracee::get_registers(pid);
+  registers.rip = instruction.value;
+  registers.rax = SYS_exit_group;
+  registers.orig_rax = ~0ULL;
+  registers.rdi = static_cast<std::uint64_t>(child.status);
+  tracee::set_registers(pid, registers);
+  tracee::detach(pid);
+}
+
+std::vector<std::size_t> leaders_first(const std::vector<EndedChild>& children) {
+  std::vector<std::size_t> order(children.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::stable_partition(order.begin(), order.end(),
+                        [&](std::size_t i) { return children[i].group == children[i].pid; });
+  return order;
+}
+
+}  // namespace
+
+std::vector<Tid> make_ended_children(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                                     const tracee::Memory& memory, unsigned long options,
+                                     const std::vector<EndedChild>& children, bool keep_ids,
+                                     std::vector<std::string>& notes) {
+  std::vector<Tid> made(children.size());
+  if (children.empty()) return made;
+  // With handlers or ignored signals inherited the children would not die, or vanish when they do.
+  SignalState defaults;
+  defaults.actions.resize(kSignals);
+  restore_actions(thread, scratch, memory, defaults);
+  const Addr instruction = scratch.code + tracee::loop_syscall_offset();
+  tracee::set_options(thread.tid(), options | PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE);
+  std::map<Tid, Tid> groups;
+  for (const std::size_t i : leaders_first(children)) {
+    const EndedChild& child = children[i];
+    const Addr id_at = scratch.data + sizeof(clone_args);
+    clone_args arguments{};
+    arguments.exit_signal = static_cast<std::uint64_t>(child.exit_signal);
+    if (keep_ids) {
+      memory.write_value(id_at, child.remembered);
+      arguments.set_tid = id_at.value;
+      arguments.set_tid_size = 1;
+    }
+    memory.write_value(scratch.data, arguments);
+    const std::int64_t result =
+        thread.call_clone(SYS_clone3, {scratch.data.value, sizeof arguments});
+    if (result < 0)
+      throw_not_created("a child", keep_ids ? child.remembered : 0, static_cast<int>(-result));
+    const auto pid = static_cast<Tid>(result);
+    made[i] = pid;
+    if (child.group == child.pid) groups[child.pid] = pid;
+    if (child.group != 0)
+      thread.checked_call(
+          "setpgid (of a child)", SYS_setpgid,
+          {static_cast<std::uint64_t>(pid), static_cast<std::uint64_t>(groups[child.group])});
+    let_end(pid, instruction, child, notes);
+    const Addr set_at = scratch.data + 2 * sizeof(LoopEntry);
+    const Addr none_at = set_at + sizeof(std::uint64_t);
+    memory.write_value(set_at, child.exit_signal == 0
+                                   ? std::uint64_t{0}
+                                   : 1ULL << static_cast<unsigned>(child.exit_signal - 1));
+    memory.write_value(none_at, timespec{});
+    std::array<LoopEntry, 2> table = {
+        loop_entry(SYS_waitid,
+                   {P_PID, static_cast<std::uint64_t>(pid), 0, WEXITED | WNOWAIT | __WALL, 0}),
+        loop_entry(SYS_rt_sigtimedwait, {set_at.value, 0, none_at.value, sizeof(std::uint64_t)}),
+    };
+    thread.run(scratch, table);
+    if (table[0].result != 0)
+      throw_errno(fmt::format("end child {}", pid), static_cast<int>(-table[0].result));
+  }
+  tracee::set_options(thread.tid(), options);
+  return made;
+}
+
+}  // namespace ckpt::state

@@ -1,0 +1,373 @@
+#include "state/process/process.hpp"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <linux/keyctl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+
+#include "base/error.hpp"
+#include "base/io.hpp"
+#include "state/files/sandbox.hpp"
+#include "state/surroundings/namespaces.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+using tracee::LoopEntry;
+
+// <asm/prctl.h>, Linux 5.16
+constexpr std::uint64_t kGetFeaturePermissions = 0x1022;
+constexpr std::uint64_t kRequestFeaturePermission = 0x1023;
+constexpr std::uint64_t kTileDataFeature = 18;
+
+bool shares_memory(Tid a, Tid b) { return ::syscall(SYS_kcmp, a, b, KCMP_VM, 0UL, 0UL) == 0; }
+
+// The kernel gives nobody the id of a session in which there is somebody. 0: a leader that is not
+// to be seen from here.
+bool is_left_alone(const proc::Stat& stat) {
+  return stat.session > 0 && ::kill(stat.session, 0) != 0 && errno == ESRCH;
+}
+
+std::optional<RemovedDirectory> removed_directory_of(const proc::ProcessDir& process) {
+  struct stat status {};
+  if (!process.link("cwd").value_or("").ends_with(" (deleted)") ||
+      ::stat(process.path("cwd").c_str(), &status) != 0 || status.st_nlink != 0)
+    return std::nullopt;
+  return describe_removed_directory(status);
+}
+
+}  // namespace
+
+// PTRACE_O_SUSPEND_SECCOMP wants CAP_SYS_ADMIN, as namespaces do.
+bool may_suspend_seccomp() { return may_make_namespaces(); }
+
+void refuse_impossible(const proc::ProcessDir& process) {
+  const Tid pid = process.pid();
+  const proc::Status status = process.status();
+  if (status.state == 'Z' || status.state == 'X')
+    fail(ErrorKind::refused, "process {}: it has ended; nothing is left to save", pid);
+  const std::string auxv = process.read("auxv");
+  if (auxv.empty()) fail(ErrorKind::refused, "process {}: it has no memory of its own", pid);
+
+  const UniqueFd exe = process.open("exe", O_RDONLY);
+  std::array<unsigned char, EI_NIDENT> ident{};
+  if (::pread(exe.get(), ident.data(), ident.size(), 0) != EI_NIDENT ||
+      std::memcmp(ident.data(), ELFMAG, SELFMAG) != 0 || ident[EI_CLASS] != ELFCLASS64)
+    fail(ErrorKind::refused, "process {}: a 32-bit program; only 64-bit programs can be saved",
+         pid);
+  // AT_SECURE also tells of file capabilities, which the ids do not show.
+  for (std::size_t at = 0; at + 16 <= auxv.size(); at += 16) {
+    std::array<std::uint64_t, 2> pair{};
+    std::memcpy(pair.data(), auxv.data() + at, sizeof pair);
+    if (pair[0] == AT_SECURE && pair[1] != 0)
+      fail(ErrorKind::refused,
+           "process {}: a set-user-id, set-group-id or privileged-file program; it cannot be "
+           "started again with these rights",
+           pid);
+  }
+  const Tid parent = process.stat().parent;
+  if (parent > 0 && shares_memory(process.through(), parent))
+    fail(ErrorKind::refused,
+         "process {}: it shares its memory with its parent {} (between vfork and exec): continue "
+         "until it has called exec",
+         pid, parent);
+  for (const Tid child : process.children())
+    if (shares_memory(process.through(), child))
+      fail(ErrorKind::refused,
+           "process {}: it shares its memory with its child {} (vfork or CLONE_VM): continue "
+           "until the child has called exec or ended",
+           pid, child);
+  // A shadow stack holds return addresses that only the processor may write.
+  const std::string text = process.read("status");
+  const auto features = text.find("x86_Thread_features:");
+  if (features != std::string::npos &&
+      text.substr(features, text.find('\n', features) - features).find("shstk") !=
+          std::string::npos)
+    fail(ErrorKind::refused,
+         "process {}: it uses a shadow stack, which cannot be restored: run it with "
+         "GLIBC_TUNABLES=glibc.cpu.x86_shstk=off",
+         pid);
+  if (status.seccomp == 1)
+    fail(ErrorKind::refused, "process {}: it is in strict seccomp mode", pid);
+  if (status.seccomp == 2 && !may_suspend_seccomp())
+    fail(ErrorKind::refused,
+         "process {}: it runs under a seccomp filter, which only a privileged user may suspend "
+         "for a save",
+         pid);
+}
+
+ProcessState capture_process(CaptureContext& context, tracee::RemoteThread& thread,
+                             const tracee::Scratch& scratch) {
+  const auto& process = context.process;
+  ProcessState state;
+  const proc::Status status = process.status(process.pid());
+  const proc::Stat stat = process.stat();
+  state.pid = status.ns_pids.empty() ? process.pid() : status.ns_pids.back();
+  state.parent = stat.parent;
+  state.group = stat.process_group;
+  state.start_ticks = stat.start_time_ticks;
+  state.session = stat.session;
+  state.own_session =
+      stat.tty_device == 0 && (stat.session == process.pid() || is_left_alone(stat));
+  state.remembered = {state.pid, state.parent, state.group, state.session};
+  state.uid = status.uids[0];
+  state.gid = status.gids[0];
+  state.umask = status.umask;
+  state.directory = process.link("cwd").value_or("/");
+  state.removed_directory = removed_directory_of(process);
+  state.root = process.link("root").value_or("/");
+  std::array<LoopEntry, 1> table{};
+  table[0].number = SYS_personality;
+  table[0].arguments[0] = 0xffffffff;  // personality(2): asks only
+  thread.run(scratch, table, true, "personality");
+  state.personality = static_cast<std::uint64_t>(table[0].result);
+  // Fails where the kernel knows no such features: then nothing was permitted.
+  const Addr answer = scratch.data + sizeof(LoopEntry);
+  table[0] = {};
+  table[0].number = SYS_arch_prctl;
+  table[0].arguments[0] = kGetFeaturePermissions;
+  table[0].arguments[1] = answer.value;
+  thread.run(scratch, table);
+  if (table[0].result == 0)
+    state.extended_features = context.memory.read_value<std::uint64_t>(answer);
+  state.attributes = ask_process_attributes(context, thread, scratch);
+  // By the process itself: those of another user's may not be ours to look at.
+  std::array<LoopEntry, RLIM_NLIMITS> limits{};
+  const Addr limits_at = scratch.data + limits.size() * sizeof(LoopEntry);
+  for (std::size_t resource = 0; resource < limits.size(); ++resource)
+    limits.at(resource) = tracee::loop_entry(
+        SYS_prlimit64, {0, resource, 0, (limits_at + resource * sizeof(rlimit)).value});
+  thread.run(scratch, limits, true, "prlimit");
+  for (std::size_t resource = 0; resource < limits.size(); ++resource) {
+    const auto limit = context.memory.read_value<rlimit>(limits_at + resource * sizeof(rlimit));
+    state.limits.emplace_back(limit.rlim_cur, limit.rlim_max);
+  }
+  return state;
+}
+
+namespace {
+
+// Segment descriptors and address tags: next to nobody uses them, and nobody else tells of them.
+void report_segments(CaptureContext& context, tracee::RemoteThread& thread,
+                     const tracee::Scratch& scratch) {
+  constexpr std::uint64_t kGetUntagMask = 0x4001;  // ARCH_GET_UNTAG_MASK, Linux 6.4
+  constexpr std::uint64_t kReadTable = 0;
+  std::array<LoopEntry, 2> table{};
+  const Addr answer = scratch.data + table.size() * sizeof(LoopEntry);
+  table[0].number = SYS_modify_ldt;
+  table[0].arguments[0] = kReadTable;
+  table[0].arguments[1] = answer.value;
+  table[0].arguments[2] = kPageSize;
+  table[1].number = SYS_arch_prctl;
+  table[1].arguments[0] = kGetUntagMask;
+  table[1].arguments[1] = (answer + kPageSize).value;
+  thread.run(scratch, table);
+  if (table[0].result > 0)
+    context.report.add(Severity::lost, "process", "segment descriptors",
+                       "the local descriptor table (modify_ldt) does not come back: using its "
+                       "selectors ends the program");
+  if (table[1].result == 0 && context.memory.read_value<std::uint64_t>(answer + kPageSize) != ~0ULL)
+    context.report.add(Severity::lost, "process", "address tags",
+                       "linear address masking does not come back: tagged pointers fault");
+}
+
+// The number of a keyring of the program's, or a negative value; `keyring`: KEY_SPEC_*.
+std::int64_t ask_keyring(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                         std::int64_t keyring) {
+  constexpr std::uint64_t kDoNotMake = 0;
+  std::array<LoopEntry, 1> table = {tracee::loop_entry(
+      SYS_keyctl, {KEYCTL_GET_KEYRING_ID, static_cast<std::uint64_t>(keyring), kDoNotMake})};
+  thread.run(scratch, table);
+  return table[0].result;
+}
+
+void report_keyrings(CaptureContext& context, tracee::RemoteThread& thread,
+                     const tracee::Scratch& scratch) {
+  const auto report = [&](std::string_view which) {
+    context.report.add(Severity::lost, "process", "keys",
+                       fmt::format("the {} does not come back", which));
+  };
+  // Other threads may have such keyrings, too, which only they could tell.
+  if (ask_keyring(thread, scratch, KEY_SPEC_THREAD_KEYRING) > 0) report("main thread's keyring");
+  if (ask_keyring(thread, scratch, KEY_SPEC_PROCESS_KEYRING) > 0) report("process's keyring");
+  // One that it has joined by name: those of users and of logins, which are called "_uid_ses.N" and
+  // "_ses", whoever restores it has, too.
+  const std::int64_t session = ask_keyring(thread, scratch, KEY_SPEC_SESSION_KEYRING);
+  std::array<char, 256> description{};  // "keyring;UID;GID;PERMISSIONS;NAME"
+  if (session <= 0 ||
+      ::syscall(SYS_keyctl, KEYCTL_DESCRIBE, session, description.data(), description.size()) < 0)
+    return;
+  const std::string_view text(description.data());
+  const std::string_view name = text.substr(text.rfind(';') + 1);
+  if (!name.empty() && !name.starts_with('_')) report(fmt::format("session's keyring ({})", name));
+}
+
+void report_session(CaptureContext& context) {
+  const proc::Stat stat = context.process.stat();
+  if (stat.tty_device == 0 && is_left_alone(stat))
+    context.report.add(Severity::changed, "process", "session",
+                       fmt::format("its session {} has no leader any more: it comes back as the "
+                                   "leader of another",
+                                   stat.session));
+}
+
+// What is around the process and not a part of it. The restore's own takes its place.
+void report_surroundings(CaptureContext& context) {
+  const auto& process = context.process;
+  if (process.link("root").value_or("/") != "/")
+    context.report.add(Severity::changed, "process", "root directory",
+                       "the program runs in a chroot: it comes back without it");
+  // Of time namespaces the clocks are kept; of the id namespace, the ids. A sandbox is made again
+  // where it is needed, with its files.
+  const bool ours = is_sandboxed(process);
+  constexpr auto kNamespaces = std::to_array<std::pair<const char*, const char*>>({
+      {"mnt", "mounts"},
+      {"net", "network"},
+      {"pid", "process ids"},
+      {"user", "users"},
+      {"uts", "host name"},
+      {"ipc", "System V objects and message queues"},
+      {"cgroup", "control groups"},
+  });
+  const proc::ProcessDir own(::getpid());
+  std::string names;
+  for (const auto& [name, what] : kNamespaces) {
+    if (ours && (std::string_view(name) == "mnt" || std::string_view(name) == "user")) continue;
+    const std::string file = fmt::format("ns/{}", name);
+    const auto theirs = process.link(file);
+    if (theirs && theirs != own.link(file))
+      names += (names.empty() ? "" : ", ") + std::string(what);
+  }
+  if (!names.empty())
+    context.report.add(Severity::changed, "process", "namespaces",
+                       fmt::format("it is in namespaces of its own ({}): it comes back in those of "
+                                   "the restore",
+                                   names));
+}
+
+}  // namespace
+
+void report_process(CaptureContext& context, tracee::RemoteThread& thread,
+                    const tracee::Scratch& scratch) {
+  report_segments(context, thread, scratch);
+  report_keyrings(context, thread, scratch);
+  report_session(context);
+  report_surroundings(context);
+}
+
+image::Json process_to_json(const ProcessState& state) {
+  return {
+      {"pid", state.pid},
+      {"ppid", state.parent},
+      {"pgrp", state.group},
+      {"session", state.session},
+      {"own_session", state.own_session},
+      {"own_terminal", state.own_terminal},
+      {"remembered",
+       {state.remembered.pid, state.remembered.parent, state.remembered.group,
+        state.remembered.session}},
+      {"start_ticks", state.start_ticks},
+      {"uid", state.uid},
+      {"gid", state.gid},
+      {"umask", state.umask},
+      {"cwd", state.directory},
+      {"removed_cwd", state.removed_directory ? removed_directory_to_json(*state.removed_directory)
+                                              : image::Json()},
+      {"root", state.root},
+      {"personality", state.personality},
+      {"rlimits", state.limits},
+      {"extended_features", state.extended_features},
+      {"attributes", attributes_to_json(state.attributes)}};
+}
+
+ProcessState process_from_json(const image::Json& json) {
+  ProcessState state;
+  state.pid = json.at("pid");
+  if (state.pid <= 0) image::damaged("the process id");
+  state.parent = json.at("ppid");
+  state.group = json.at("pgrp");
+  state.session = json.at("session");
+  state.own_session = json.value("own_session", false);
+  state.own_terminal = json.value("own_terminal", -1);
+  const auto& remembered = json.at("remembered");
+  state.remembered = {remembered.at(0), remembered.at(1), remembered.at(2), remembered.at(3)};
+  state.start_ticks = json.value("start_ticks", std::uint64_t{0});
+  state.uid = json.at("uid");
+  state.gid = json.at("gid");
+  state.umask = json.at("umask");
+  state.directory = json.at("cwd");
+  if (const auto removed = json.value("removed_cwd", image::Json()); !removed.is_null())
+    state.removed_directory = removed_directory_from_json(removed);
+  state.root = json.at("root");
+  state.personality = json.at("personality");
+  state.limits = json.at("rlimits").get<decltype(state.limits)>();
+  state.extended_features = json.at("extended_features");
+  state.attributes = process_attributes_from_json(json.at("attributes"));
+  if (state.directory.size() >= PATH_MAX) image::damaged("the working directory");
+  return state;
+}
+
+bool may_use_tiles(const ProcessState& state) {
+  return ((state.extended_features >> kTileDataFeature) & 1U) != 0;
+}
+
+void restore_feature_permissions(tracee::RemoteThread& thread, const ProcessState& state) {
+  if (!may_use_tiles(state)) return;
+  thread.checked_call("arch_prctl(ARCH_REQ_XCOMP_PERM)", SYS_arch_prctl,
+                      {kRequestFeaturePermission, kTileDataFeature});
+}
+
+std::vector<std::string> restore_process(tracee::RemoteThread& thread,
+                                         const tracee::Scratch& scratch,
+                                         const tracee::Memory& memory, const ProcessState& state,
+                                         int removed_directory) {
+  std::vector<std::string> notes;
+  std::array<LoopEntry, 3> table{};
+  const Addr path_at = scratch.data + table.size() * sizeof(LoopEntry);
+  memory.write(path_at,
+               std::as_bytes(std::span(state.directory.c_str(), state.directory.size() + 1)));
+  table[0].number = state.removed_directory ? SYS_fchdir : SYS_chdir;
+  table[0].arguments[0] =
+      state.removed_directory ? static_cast<std::uint64_t>(removed_directory) : path_at.value;
+  table[1].number = SYS_umask;
+  table[1].arguments[0] = state.umask;
+  table[2].number = SYS_personality;
+  table[2].arguments[0] = state.personality;
+  thread.run(scratch, table);
+  if (table[0].result != 0)
+    notes.push_back(
+        fmt::format("the working directory {} cannot be entered ({}): the program is "
+                    "in the directory of the restore",
+                    state.directory, describe_errno(static_cast<int>(-table[0].result))));
+  return notes;
+}
+
+std::vector<std::string> restore_limits(Tid pid, const ProcessState& state) {
+  std::vector<std::string> notes;
+  for (std::size_t i = 0; i < state.limits.size() && i < RLIM_NLIMITS; ++i) {
+    const auto resource = static_cast<__rlimit_resource>(i);
+    rlimit wanted{state.limits[i].first, state.limits[i].second};
+    if (::prlimit(pid, resource, &wanted, nullptr) == 0) continue;
+    // A hard limit can only be lowered: at least the soft one, as far as it goes.
+    rlimit now{};
+    if (::prlimit(pid, resource, nullptr, &now) != 0) continue;
+    wanted.rlim_max = std::min<rlim_t>(wanted.rlim_max, now.rlim_max);
+    wanted.rlim_cur = std::min<rlim_t>(wanted.rlim_cur, wanted.rlim_max);
+    if (::prlimit(pid, resource, &wanted, nullptr) != 0 || wanted.rlim_cur != state.limits[i].first)
+      notes.push_back(fmt::format("resource limit {} is lower than it was: {} instead of {}", i,
+                                  wanted.rlim_cur, state.limits[i].first));
+  }
+  return notes;
+}
+
+}  // namespace ckpt::state

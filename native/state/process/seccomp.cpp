@@ -1,0 +1,99 @@
+#include "state/process/seccomp.hpp"
+
+#include <linux/seccomp.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "base/error.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+using image::Json;
+using tracee::loop_entry;
+using tracee::LoopEntry;
+
+// <linux/ptrace.h> clashes with <sys/ptrace.h>.
+constexpr int kGetFilter = 0x420c;    // PTRACE_SECCOMP_GET_FILTER
+constexpr int kGetMetadata = 0x420d;  // PTRACE_SECCOMP_GET_METADATA, Linux 4.16
+constexpr std::uint64_t kMostFilters = 4096;
+
+struct Metadata {
+  std::uint64_t index = 0;
+  std::uint64_t flags = 0;
+};
+
+long request(int what, Tid lwp, std::uint64_t address, void* data) {
+  return ::syscall(SYS_ptrace, what, lwp, address, data);
+}
+
+}  // namespace
+
+std::optional<std::vector<SeccompFilter>> read_filters(Tid lwp) {
+  std::vector<SeccompFilter> filters;
+  // 0 is the one that was set first (get_nth_filter() in kernel/seccomp.c; ptrace(2) has it
+  // reversed).
+  for (std::uint64_t index = 0; index < kMostFilters; ++index) {
+    const long length = request(kGetFilter, lwp, index, nullptr);
+    if (length < 0 && errno == ENOENT && index > 0) return filters;
+    if (length <= 0 || length > BPF_MAXINSNS) return std::nullopt;
+    SeccompFilter filter;
+    filter.code.resize(static_cast<std::size_t>(length));
+    if (request(kGetFilter, lwp, index, filter.code.data()) != length) return std::nullopt;
+    Metadata metadata{index, 0};
+    if (request(kGetMetadata, lwp, sizeof metadata, &metadata) >= 0)
+      filter.flags = static_cast<std::uint32_t>(metadata.flags);
+    filters.push_back(std::move(filter));
+  }
+  return std::nullopt;
+}
+
+Json filters_to_json(const std::vector<SeccompFilter>& filters) {
+  Json list = Json::array();
+  for (const auto& filter : filters)
+    list.push_back({{"flags", filter.flags},
+                    {"code", image::pack_bytes(filter.code.data(),
+                                               filter.code.size() * sizeof(sock_filter))}});
+  return list;
+}
+
+std::vector<SeccompFilter> filters_from_json(const Json& json) {
+  std::vector<SeccompFilter> filters;
+  for (const auto& item : json) {
+    SeccompFilter filter;
+    filter.flags = item.at("flags");
+    const auto bytes = image::unpack_bytes(item.at("code"));
+    if (bytes.empty() || bytes.size() % sizeof(sock_filter) != 0 ||
+        bytes.size() > BPF_MAXINSNS * sizeof(sock_filter))
+      image::damaged("a seccomp filter");
+    filter.code.resize(bytes.size() / sizeof(sock_filter));
+    std::copy(bytes.begin(), bytes.end(), reinterpret_cast<std::byte*>(filter.code.data()));
+    filters.push_back(std::move(filter));
+  }
+  return filters;
+}
+
+void set_filters(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                 const tracee::Memory& memory, const std::vector<SeccompFilter>& filters) {
+  for (const auto& filter : filters) {
+    const Addr program_at = scratch.data + sizeof(LoopEntry);
+    const Addr code_at = program_at + sizeof(sock_fprog);
+    sock_fprog program{};
+    program.len = static_cast<unsigned short>(filter.code.size());
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of the other process
+    program.filter = reinterpret_cast<sock_filter*>(code_at.value);
+    memory.write_value(program_at, program);
+    memory.write(code_at, std::as_bytes(std::span(filter.code)));
+    std::array<LoopEntry, 1> table = {loop_entry(
+        SYS_seccomp,
+        {SECCOMP_SET_MODE_FILTER, filter.flags & SECCOMP_FILTER_FLAG_LOG, program_at.value})};
+    thread.run(scratch, table, true, "set a seccomp filter again");
+  }
+}
+
+}  // namespace ckpt::state

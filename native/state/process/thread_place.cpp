@@ -1,0 +1,81 @@
+#include "state/process/thread_place.hpp"
+
+#include <linux/kcmp.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <climits>
+#include <span>
+
+#include "base/error.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+// Nothing where the kernel does not compare (CONFIG_KCMP): then they share it, as nearly all do.
+bool has_own(Tid usual, Tid lwp, kcmp_type what) {
+  return ::syscall(SYS_kcmp, usual, lwp, what, 0UL, 0UL) > 0;
+}
+
+std::string own_namespaces(const proc::ProcessDir& process, Tid lwp) {
+  std::string names;
+  for (const char* name : {"mnt", "net", "ipc", "uts", "cgroup"}) {
+    const auto theirs = process.link(fmt::format("task/{}/ns/{}", lwp, name));
+    if (!theirs || theirs == process.link(fmt::format("ns/{}", name))) continue;
+    names += (names.empty() ? "" : ", ") + std::string(name);
+  }
+  return names;
+}
+
+}  // namespace
+
+std::optional<ThreadPlace> look_at_place(CaptureContext& context, Tid lwp) {
+  const Tid usual = context.process.through();
+  if (lwp == usual) return std::nullopt;
+  const std::string object = fmt::format("thread {}", lwp);
+  if (has_own(usual, lwp, KCMP_FILES))
+    context.report.add(Severity::lost, object, "descriptors",
+                       "its own table of descriptors (unshare(CLONE_FILES)) does not come back: it "
+                       "has those of the others");
+  if (const std::string names = own_namespaces(context.process, lwp); !names.empty())
+    context.report.add(Severity::changed, object, "namespaces",
+                       fmt::format("it is in namespaces of its own ({}): it comes back in those of "
+                                   "the others",
+                                   names));
+  if (!has_own(usual, lwp, KCMP_FS)) return std::nullopt;
+  return ThreadPlace{context.process.link(fmt::format("task/{}/cwd", lwp)).value_or("/"),
+                     context.process.status(lwp).umask};
+}
+
+image::Json place_to_json(const ThreadPlace& place) {
+  return {{"cwd", place.directory}, {"umask", place.umask}};
+}
+
+ThreadPlace place_from_json(const image::Json& json) {
+  ThreadPlace place{json.at("cwd"), json.at("umask")};
+  if (place.directory.size() >= PATH_MAX) image::damaged("the working directory of a thread");
+  return place;
+}
+
+void restore_place(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                   const tracee::Memory& memory, const ThreadPlace& place,
+                   std::vector<std::string>& notes) {
+  std::array<tracee::LoopEntry, 3> table{};
+  const Addr path_at = scratch.data + table.size() * sizeof(tracee::LoopEntry);
+  memory.write(path_at,
+               std::as_bytes(std::span(place.directory.c_str(), place.directory.size() + 1)));
+  table[0] = tracee::loop_entry(SYS_unshare, {CLONE_FS});
+  table[1] = tracee::loop_entry(SYS_umask, {place.umask});
+  table[2] = tracee::loop_entry(SYS_chdir, {path_at.value});
+  thread.run(scratch, table);
+  if (table[2].result == 0) return;
+  notes.push_back(fmt::format(
+      "thread {}: its working directory {} cannot be entered ({}): it is in "
+      "that of the main thread",
+      thread.tid(), place.directory, describe_errno(static_cast<int>(-table[2].result))));
+}
+
+}  // namespace ckpt::state

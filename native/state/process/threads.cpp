@@ -1,0 +1,507 @@
+#include "state/process/threads.hpp"
+
+#include <elf.h>
+#include <linux/prctl.h>
+#include <linux/sched.h>
+#include <sys/procfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
+#include "base/error.hpp"
+#include "base/fault.hpp"
+#include "state/process/creation.hpp"
+#include "state/process/signals.hpp"
+
+#ifndef NT_SIGINFO
+#define NT_SIGINFO 0x53494749
+#endif
+
+namespace ckpt::state {
+
+namespace {
+
+using image::Json;
+using tracee::LoopEntry;
+
+// Answers of the kernel to an interrupted call, seen only by a tracer (include/linux/errno.h).
+constexpr std::int64_t kRestartSystem = -512;
+constexpr std::int64_t kRestartNoHand = -514;
+constexpr std::int64_t kRestartBlock = -516;
+
+constexpr std::size_t kLegacyAreaBytes = 512;   // FXSAVE
+constexpr std::uint64_t kRseqCsOffset = 8;      // struct rseq, <linux/rseq.h>
+constexpr std::size_t kLeastXstateBytes = 576;  // legacy area and XSAVE header
+
+constexpr std::array<std::pair<const char*, unsigned long long tracee::Registers::*>, 27>
+    kRegisterNames = {{
+        {"r15", &tracee::Registers::r15},         {"r14", &tracee::Registers::r14},
+        {"r13", &tracee::Registers::r13},         {"r12", &tracee::Registers::r12},
+        {"rbp", &tracee::Registers::rbp},         {"rbx", &tracee::Registers::rbx},
+        {"r11", &tracee::Registers::r11},         {"r10", &tracee::Registers::r10},
+        {"r9", &tracee::Registers::r9},           {"r8", &tracee::Registers::r8},
+        {"rax", &tracee::Registers::rax},         {"rcx", &tracee::Registers::rcx},
+        {"rdx", &tracee::Registers::rdx},         {"rsi", &tracee::Registers::rsi},
+        {"rdi", &tracee::Registers::rdi},         {"orig_rax", &tracee::Registers::orig_rax},
+        {"rip", &tracee::Registers::rip},         {"cs", &tracee::Registers::cs},
+        {"eflags", &tracee::Registers::eflags},   {"rsp", &tracee::Registers::rsp},
+        {"ss", &tracee::Registers::ss},           {"fs_base", &tracee::Registers::fs_base},
+        {"gs_base", &tracee::Registers::gs_base}, {"ds", &tracee::Registers::ds},
+        {"es", &tracee::Registers::es},           {"fs", &tracee::Registers::fs},
+        {"gs", &tracee::Registers::gs},
+    }};
+
+}  // namespace
+
+ThreadState look(const CaptureContext& context, Tid lwp) {
+  ThreadState state;
+  state.lwp = lwp;
+  const proc::Status status = context.process.status(lwp);
+  state.tid = status.ns_pids.empty() ? lwp : status.ns_pids.back();
+  state.remembered = state.tid;
+  state.name = context.process.comm(lwp);
+  state.registers = tracee::get_registers(lwp);
+  state.xstate = tracee::get_xstate(lwp);
+  state.signal_mask = tracee::get_signal_mask(lwp);
+  state.stop_info = tracee::get_siginfo(lwp);
+  state.rseq = tracee::get_rseq(lwp);
+  if (state.rseq && !state.rseq->area) state.rseq.reset();
+  if (state.rseq)
+    state.rseq_critical_section =
+        context.memory.read_value<std::uint64_t>(state.rseq->area + kRseqCsOffset);
+  state.attributes = look_at_attributes(lwp);
+  state.credentials = credentials_of(status);
+  if (status.seccomp == 2)
+    if (auto filters = read_filters(lwp)) state.filters = std::move(*filters);
+  std::uint64_t head = 0;
+  std::size_t length = 0;
+  if (::syscall(SYS_get_robust_list, lwp, &head, &length) == 0) {
+    state.robust_list = Addr{head};
+    state.robust_list_bytes = length;
+  }
+  return state;
+}
+
+ThreadState ended_main_thread(const CaptureContext& context, const ThreadState& living,
+                              Addr instruction) {
+  ThreadState state;
+  state.ended = true;
+  state.lwp = context.process.pid();
+  const proc::Status status = context.process.status(state.lwp);
+  state.tid = status.ns_pids.empty() ? state.lwp : status.ns_pids.back();
+  state.remembered = state.tid;
+  state.name = context.process.comm(state.lwp);
+  state.xstate = living.xstate;
+  state.signal_mask = ~0ULL;
+  state.attributes = living.attributes;
+  state.credentials = living.credentials;
+  state.alternate_stack.ss_flags = SS_DISABLE;
+  state.registers = living.registers;  // segments and flags
+  for (const auto& [name, member] : kRegisterNames)
+    if (std::string_view(name).starts_with("r")) state.registers.*member = 0;
+  state.registers.orig_rax = ~0ULL;
+  state.registers.fs_base = state.registers.gs_base = 0;
+  state.registers.rip = instruction.value;
+  state.registers.rax = SYS_exit;
+  return state;
+}
+
+void ask(CaptureContext& context, ThreadState& state, tracee::RemoteThread& thread,
+         const tracee::Scratch& scratch) {
+  constexpr std::size_t kRows = 2;
+  const Addr stack_at = scratch.data + kRows * sizeof(LoopEntry);
+  const Addr tid_at = stack_at + sizeof(stack_t);
+  std::array<LoopEntry, kRows> table = {
+      tracee::loop_entry(SYS_sigaltstack, {0, stack_at.value}),
+      tracee::loop_entry(SYS_prctl, {PR_GET_TID_ADDRESS, tid_at.value}),
+  };
+  thread.run(scratch, table);
+  if (table[0].result != 0)
+    throw_errno(fmt::format("thread {}: sigaltstack", state.lwp),
+                static_cast<int>(-table[0].result));
+  state.alternate_stack = context.memory.read_value<stack_t>(stack_at);
+  // "On the alternate stack" follows from the stack pointer; it is an answer, not a setting.
+  state.alternate_stack.ss_flags &= ~SS_ONSTACK;
+  if (table[1].result == 0)
+    state.tid_address = Addr{context.memory.read_value<std::uint64_t>(tid_at)};
+  ask_attributes(context.memory, state.attributes, thread, scratch);
+  state.place = look_at_place(context, state.lwp);
+  // A clone call that had just ended was let go on to its end: these are the true registers.
+  state.registers = thread.saved_registers();
+}
+
+namespace {
+
+// The system calls that leave a restart block behind (set_restart_fn in the kernel).
+bool leaves_restart_block(std::uint64_t number) {
+  constexpr std::array<std::uint64_t, 4> kCalls = {SYS_poll, SYS_nanosleep, SYS_futex,
+                                                   SYS_clock_nanosleep};
+  return std::find(kCalls.begin(), kCalls.end(), number) != kCalls.end();
+}
+
+// glibc 2.41 makes its cancellation points in a function of its own (__syscall_cancel), which gets
+// the number as its seventh argument: it lies on the stack, right behind a return address. Not so
+// in syscall(2), whose return address is the first word and has the call's own argument behind it.
+std::optional<std::uint64_t> number_on_stack(const tracee::Memory& memory, Addr stack) {
+  constexpr std::size_t kCallBytes = 5;
+  constexpr std::byte kCall{0xe8};
+  std::array<std::uint64_t, 16> words{};
+  const std::size_t got = memory.read_some(stack, std::as_writable_bytes(std::span(words)));
+  for (std::size_t i = 1; i + 1 < got / sizeof words[0]; ++i) {
+    std::byte opcode{};
+    if (leaves_restart_block(words.at(i + 1)) && words.at(i) > kCallBytes &&
+        memory.read_some(Addr{words.at(i) - kCallBytes}, {&opcode, 1}) == 1 && opcode == kCall)
+      return words.at(i + 1);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+bool find_restarted_call(const tracee::Memory& memory, ThreadState& state) {
+  auto& registers = state.registers;
+  if (registers.orig_rax != SYS_restart_syscall) return true;
+  // The number is loaded shortly before the call, mostly by `mov $number, %eax`.
+  constexpr std::size_t kSyscallBytes = 2;
+  constexpr std::size_t kLoadBytes = 5;
+  std::array<std::byte, 48> code{};
+  const Addr end{registers.rip - kSyscallBytes};
+  if (memory.read_some(end - code.size(), code) == code.size()) {
+    for (std::size_t at = code.size() - kLoadBytes + 1; at-- > 0;) {
+      std::uint32_t number = 0;
+      std::memcpy(&number, code.data() + at + 1, sizeof number);
+      if (code[at] != std::byte{0xb8} || !leaves_restart_block(number)) continue;
+      registers.orig_rax = number;
+      return true;
+    }
+  }
+  if (const auto number = number_on_stack(memory, Addr{registers.rsp})) {
+    registers.orig_rax = *number;
+    return true;
+  }
+  // syscall(2) was told the number: then the arguments must tell.
+  constexpr std::uint64_t kLowestAddress = 0x10000;
+  constexpr std::uint64_t kPrivate = 128;
+  constexpr std::uint64_t kRealtime = 256;
+  const std::uint64_t operation = registers.rsi & ~(kPrivate | kRealtime);
+  if (registers.rdi < kLowestAddress && registers.rdx >= kLowestAddress)
+    registers.orig_rax = SYS_clock_nanosleep;
+  else if (registers.rdi % 4 == 0 && (operation == 0 || operation == 9) &&
+           registers.r10 >= kLowestAddress)
+    registers.orig_rax = SYS_futex;
+  else if (registers.rsi == 0 || registers.rsi >= kLowestAddress)
+    registers.orig_rax = SYS_nanosleep;
+  else
+    return false;
+  return true;
+}
+
+void prepare_restart(ThreadState& state, bool deliverable, bool same_process) {
+  auto& registers = state.registers;
+  if (static_cast<std::int64_t>(registers.orig_rax) < 0) return;
+  const auto result = static_cast<std::int64_t>(registers.rax);
+  // The kernel's note of how to go on (a deadline) stays behind with the old process; the call is
+  // made again with the time-out it was made with. A handler still gets its EINTR.
+  if (result == kRestartBlock && !same_process)
+    registers.rax = static_cast<std::uint64_t>(kRestartNoHand);
+  // Calls that are never restarted after a debugger's stop (signal(7)), though nothing happened:
+  // without a signal to be handled the program must not see EINTR.
+  constexpr std::array<std::uint64_t, 17> kHarmless = {
+      SYS_epoll_wait, SYS_epoll_pwait, 441 /* epoll_pwait2 */, SYS_rt_sigtimedwait, SYS_semop,
+      SYS_semtimedop, SYS_io_getevents,
+      // with SO_RCVTIMEO: EINTR says that nothing was received
+      SYS_recvfrom, SYS_recvmsg, SYS_accept, SYS_accept4, SYS_read, SYS_readv,
+      // with SO_SNDTIMEO, likewise that nothing was sent
+      SYS_sendto, SYS_sendmsg, SYS_write, SYS_writev};
+  if (result == -EINTR && !deliverable &&
+      std::find(kHarmless.begin(), kHarmless.end(), registers.orig_rax) != kHarmless.end())
+    registers.rax = static_cast<std::uint64_t>(kRestartNoHand);
+}
+
+bool calls_again(const ThreadState& state) {
+  const auto result = static_cast<std::int64_t>(state.registers.rax);
+  return static_cast<std::int64_t>(state.registers.orig_rax) >= 0 && result <= kRestartSystem &&
+         result >= kRestartNoHand;
+}
+
+tracee::GoingOn going_on(const CaptureContext& context, Tid lwp, const tracee::Registers& registers,
+                         std::uint64_t mask) {
+  const proc::Status status = context.process.status(lwp);
+  const std::uint64_t handled = status.caught & ~mask;
+  ThreadState state;
+  state.registers = registers;
+  find_restarted_call(context.memory, state);
+  prepare_restart(state, ((status.pending | status.shared_pending) & handled) != 0, false);
+  tracee::GoingOn to;
+  to.registers = state.registers;
+  if (!calls_again(state)) return to;
+  const auto result = static_cast<std::int64_t>(to.registers.rax);
+  constexpr std::uint64_t kSyscallBytes = 2;
+  to.behind_call = Addr{to.registers.rip};
+  to.registers.rip -= kSyscallBytes;
+  to.registers.rax = to.registers.orig_rax;
+  if (result == kRestartNoHand) to.interrupting = handled;
+  return to;
+}
+
+std::vector<Addr> pointers_of(const tracee::Registers& registers) {
+  std::vector<Addr> values;
+  values.reserve(kRegisterNames.size());
+  for (const auto& [name, member] : kRegisterNames) values.emplace_back(registers.*member);
+  return values;
+}
+
+namespace {
+
+Json addresses_to_json(const std::vector<Addr>& addresses) {
+  Json list = Json::array();
+  for (const Addr address : addresses) list.push_back(address.value);
+  return list;
+}
+
+Json registers_to_json(const tracee::Registers& registers) {
+  Json json = Json::object();
+  for (const auto& [name, member] : kRegisterNames) json[name] = registers.*member;
+  return json;
+}
+
+tracee::Registers registers_from_json(const Json& json) {
+  tracee::Registers registers{};
+  for (const auto& [name, member] : kRegisterNames)
+    registers.*member = json.at(name).get<std::uint64_t>();
+  return registers;
+}
+
+std::vector<Addr> addresses_from_json(const Json& list) {
+  std::vector<Addr> addresses;
+  for (const auto& address : list) addresses.emplace_back(address.get<std::uint64_t>());
+  return addresses;
+}
+
+}  // namespace
+
+Json thread_to_json(const ThreadState& state) {
+  Json queued = Json::array();
+  for (const auto& info : state.queued) queued.push_back(image::pack_bytes(&info, sizeof info));
+  Json rseq;
+  if (state.rseq)
+    rseq = {{"area", state.rseq->area.value},
+            {"size", state.rseq->size_bytes},
+            {"signature", state.rseq->signature},
+            {"flags", state.rseq->flags},
+            {"critical_section", state.rseq_critical_section}};
+  Json json = {{"tid", state.tid},
+               {"lwp", state.lwp},
+               {"remembered", state.remembered},
+               {"ended", state.ended},
+               {"id_registers", state.id_registers},
+               {"id_words", addresses_to_json(state.id_words)},
+               {"lock_pointers", addresses_to_json(state.lock_pointers)},
+               {"number", state.number},
+               {"pthread", state.pthread},
+               {"name", state.name},
+               {"registers", registers_to_json(state.registers)},
+               {"xstate", image::pack_bytes(state.xstate.data(), state.xstate.size())},
+               {"sigmask", state.signal_mask},
+               {"stop_info",
+                state.stop_info ? image::pack_bytes(&*state.stop_info, sizeof(siginfo_t)) : Json()},
+               {"held_signal", state.held_signal},
+               {"queued", std::move(queued)},
+               {"altstack",
+                {{"sp", reinterpret_cast<std::uint64_t>(state.alternate_stack.ss_sp)},
+                 {"flags", state.alternate_stack.ss_flags},
+                 {"size", state.alternate_stack.ss_size}}},
+               {"rseq", std::move(rseq)},
+               {"attributes", attributes_to_json(state.attributes)},
+               {"tid_address", state.tid_address.value},
+               {"id_field", state.id_field.value},
+               {"robust_list", {state.robust_list.value, state.robust_list_bytes}}};
+  if (state.place) json["place"] = place_to_json(*state.place);
+  if (state.credentials) json["credentials"] = credentials_to_json(*state.credentials);
+  if (!state.filters.empty()) json["seccomp"] = filters_to_json(state.filters);
+  if (state.beyond_vdso) json["beyond_vdso"] = registers_to_json(*state.beyond_vdso);
+  return json;
+}
+
+ThreadState thread_from_json(const Json& json) {
+  ThreadState state;
+  state.tid = json.at("tid");
+  state.lwp = json.at("lwp");
+  state.remembered = json.at("remembered");
+  if (state.tid <= 0 || state.lwp <= 0 || state.remembered <= 0) image::damaged("a thread's id");
+  state.ended = json.at("ended");
+  state.id_registers = json.at("id_registers").get<std::vector<std::string>>();
+  state.id_words = addresses_from_json(json.at("id_words"));
+  state.lock_pointers = addresses_from_json(json.at("lock_pointers"));
+  state.number = json.at("number");
+  state.pthread = json.at("pthread");
+  state.name = json.at("name");
+  state.registers = registers_from_json(json.at("registers"));
+  if (json.contains("beyond_vdso")) state.beyond_vdso = registers_from_json(json.at("beyond_vdso"));
+  state.xstate = image::unpack_bytes(json.at("xstate"));
+  if (state.xstate.size() < kLeastXstateBytes || state.xstate.size() > (1U << 20U))
+    image::damaged("a thread's extended state");
+  state.signal_mask = json.at("sigmask");
+  if (!json.at("stop_info").is_null()) state.stop_info = unpack_siginfo(json.at("stop_info"));
+  state.held_signal = json.at("held_signal");
+  if (state.held_signal < 0 || state.held_signal > 64) image::damaged("a held signal");
+  for (const auto& item : json.at("queued")) state.queued.push_back(unpack_siginfo(item));
+  const auto& stack = json.at("altstack");
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of the other process
+  state.alternate_stack.ss_sp = reinterpret_cast<void*>(stack.at("sp").get<std::uint64_t>());
+  state.alternate_stack.ss_flags = stack.at("flags");
+  state.alternate_stack.ss_size = stack.at("size");
+  if (const auto& rseq = json.at("rseq"); !rseq.is_null()) {
+    state.rseq = tracee::RseqRegistration{Addr{rseq.at("area").get<std::uint64_t>()},
+                                          rseq.at("size"), rseq.at("signature"), rseq.at("flags")};
+    state.rseq_critical_section = rseq.at("critical_section");
+  }
+  state.attributes = thread_attributes_from_json(json.at("attributes"));
+  if (json.contains("place")) state.place = place_from_json(json.at("place"));
+  if (json.contains("credentials"))
+    state.credentials = credentials_from_json(json.at("credentials"));
+  if (json.contains("seccomp")) state.filters = filters_from_json(json.at("seccomp"));
+  state.tid_address = Addr{json.at("tid_address").get<std::uint64_t>()};
+  state.id_field = Addr{json.at("id_field").get<std::uint64_t>()};
+  state.robust_list = Addr{json.at("robust_list").at(0).get<std::uint64_t>()};
+  state.robust_list_bytes = json.at("robust_list").at(1);
+  return state;
+}
+
+std::vector<image::Note> thread_notes(const ThreadState& state, Tid process) {
+  const auto note = [](const char* owner, std::uint32_t type, const void* data, std::size_t size) {
+    image::Note made{owner, type, {}};
+    const auto* first = static_cast<const std::byte*>(data);
+    made.content.assign(first, first + size);
+    return made;
+  };
+  elf_prstatus status{};
+  if (state.stop_info) {
+    status.pr_info.si_signo = state.stop_info->si_signo;
+    status.pr_info.si_code = state.stop_info->si_code;
+    status.pr_info.si_errno = state.stop_info->si_errno;
+  }
+  // What a core file says the thread died of; a debugger's own stops are not the program's.
+  status.pr_cursig = static_cast<short>(state.held_signal);
+  status.pr_sighold = state.signal_mask;
+  status.pr_pid = state.tid;
+  status.pr_ppid = 0;
+  status.pr_pgrp = process;
+  status.pr_fpvalid = 1;
+  static_assert(sizeof status.pr_reg == sizeof(tracee::Registers));
+  std::memcpy(&status.pr_reg, &state.registers, sizeof status.pr_reg);
+  std::vector<image::Note> notes;
+  notes.push_back(note("CORE", NT_PRSTATUS, &status, sizeof status));
+  notes.push_back(note("CORE", NT_FPREGSET, state.xstate.data(),
+                       std::min(state.xstate.size(), kLegacyAreaBytes)));
+  const auto xstate = area_for_debuggers(state.xstate, own_xstate_layout());
+  notes.push_back(note("LINUX", NT_X86_XSTATE, xstate.data(), xstate.size()));
+  if (state.stop_info)
+    notes.push_back(note("CORE", NT_SIGINFO, &*state.stop_info, sizeof(siginfo_t)));
+  return notes;
+}
+
+std::vector<Tid> create_threads(tracee::RemoteThread& main, const tracee::Scratch& scratch,
+                                const tracee::Memory& memory,
+                                const std::vector<ThreadState>& states, ThreadCreation how) {
+  if (states.empty()) return {};
+  std::vector<Tid> created(states.size() - 1);
+  const Addr arguments_at = scratch.data;
+  const Addr id_at = scratch.data + sizeof(clone_args);
+  for (std::size_t count = 1; count < states.size(); ++count) {
+    const std::size_t i = how.last_first ? states.size() - count : count;
+    clone_args arguments{};
+    arguments.flags =
+        CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+    if (how.keep_ids) {
+      memory.write_value(id_at, states[i].remembered);
+      arguments.set_tid = id_at.value;
+      arguments.set_tid_size = 1;
+    }
+    memory.write_value(arguments_at, arguments);
+    const std::int64_t result = main.call_clone(SYS_clone3, {arguments_at.value, sizeof arguments});
+    if (result < 0)
+      throw_not_created("a thread", how.keep_ids ? states[i].remembered : 0,
+                        static_cast<int>(-result));
+    created[i - 1] = static_cast<Tid>(result);
+  }
+  return created;
+}
+
+void equip(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+           const tracee::Memory& memory, const ThreadState& state, Tid now,
+           std::vector<std::string>& notes) {
+  std::vector<LoopEntry> table;
+  constexpr std::size_t kMostRows = 8;
+  const Addr stack_at = scratch.data + kMostRows * sizeof(LoopEntry);
+  const Addr name_at = stack_at + sizeof(stack_t);
+  table.push_back(tracee::loop_entry(SYS_set_tid_address, {state.tid_address.value}));
+  if (state.robust_list)
+    table.push_back(tracee::loop_entry(SYS_set_robust_list,
+                                       {state.robust_list.value, state.robust_list_bytes}));
+  if (state.rseq)
+    table.push_back(tracee::loop_entry(SYS_rseq, {state.rseq->area.value, state.rseq->size_bytes,
+                                                  state.rseq->flags, state.rseq->signature}));
+  memory.write_value(stack_at, state.alternate_stack);
+  table.push_back(tracee::loop_entry(SYS_sigaltstack, {stack_at.value, 0}));
+  std::array<char, 16> name{};
+  state.name.copy(name.data(), name.size() - 1);
+  memory.write_value(name_at, name);
+  table.push_back(tracee::loop_entry(SYS_prctl, {PR_SET_NAME, name_at.value}));
+  if (state.rseq) {
+    // Registering wants an area that no critical section is using.
+    memory.write_value(state.rseq->area + kRseqCsOffset, std::uint64_t{0});
+  }
+  thread.run(scratch, table, true, "equip the thread");
+  restore_own_attributes(thread, scratch, memory, state.attributes, notes);
+  if (state.place) restore_place(thread, scratch, memory, *state.place, notes);
+  // The C library's own field, which mostly is the one that the kernel clears at the thread's end.
+  // Only if it holds the id: a program may have had the kernel clear something else.
+  if (now != state.tid)
+    for (const Addr field : {state.id_field, state.tid_address})
+      if (field && memory.read_value<Tid>(field) == state.tid) memory.write_value(field, now);
+  if ((live_components(state.xstate) & kTileData) != 0) thread.touch_tiles(scratch);
+}
+
+bool becomes_itself_last(const ThreadState& state) {
+  return !state.filters.empty() && !state.attributes.no_new_privs;
+}
+
+void become_itself(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                   const tracee::Memory& memory, const ThreadState& state,
+                   std::vector<std::string>& notes) {
+  const Credentials now = credentials_of(proc::ProcessDir(thread.tid()).status());
+  restore_credentials(thread, scratch, memory, state.credentials.value_or(now), now,
+                      state.attributes.securebits, notes);
+}
+
+void park(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const ThreadState& state) {
+  thread.land();
+  tracee::Registers registers = tracee::get_registers(thread.tid());
+  registers.rip = (scratch.code + tracee::loop_park_offset()).value;
+  registers.rax = 0;
+  registers.orig_rax = ~0ULL;
+  registers.rsp = state.registers.rsp;
+  // libthread_db finds a thread's descriptor through its FS base.
+  registers.fs_base = state.registers.fs_base;
+  tracee::set_registers(thread.tid(), registers);
+  tracee::set_signal_mask(thread.tid(), ~0ULL);
+  thread.abandon();
+}
+
+void finish_thread(Tid lwp, const tracee::Memory& memory, const ThreadState& state,
+                   const XstateLayout& layout) {
+  tracee::set_registers(lwp, state.registers);
+  tracee::set_xstate(
+      lwp, convert_xstate(state.xstate, layout, tracee::get_xstate(lwp), own_xstate_layout()));
+  tracee::set_signal_mask(lwp, state.signal_mask);
+  if (state.rseq) memory.write_value(state.rseq->area + kRseqCsOffset, state.rseq_critical_section);
+}
+
+}  // namespace ckpt::state

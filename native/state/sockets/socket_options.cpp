@@ -1,0 +1,412 @@
+#include "state/sockets/socket_options.hpp"
+
+#include <arpa/inet.h>
+#include <linux/filter.h>
+#include <linux/if_packet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <optional>
+#include <string_view>
+
+#include "base/io.hpp"
+#include "base/unique_fd.hpp"
+#include "proc/text.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+struct OptionName {
+  int level;
+  int name;
+};
+
+// Not in every distribution's headers: <asm-generic/socket.h>, <linux/in.h>, <linux/in6.h>,
+// <linux/tcp.h>.
+constexpr int kBufferLock = 72;
+constexpr int kReceiveMark = 75;
+constexpr int kPassPidfd = 76;
+constexpr int kReceivePriority = 82;
+constexpr int kPassRights = 83;
+constexpr int kReserveMemory = 73;
+constexpr int kRehash = 74;
+constexpr int kReceiveErrorRfc4884v4 = 26;
+constexpr int kFlowInfo6 = 11;
+constexpr int kFlowInfoSend6 = 33;
+constexpr int kLocalPortRange = 51;
+constexpr int kMulticastAll6 = 29;
+constexpr int kReceiveErrorRfc4884 = 31;
+constexpr int kTransmitDelay = 37;
+// <linux/udp.h>, <linux/icmp.h>, <linux/icmpv6.h>, <linux/if_packet.h>.
+constexpr int kSendCoverage = 10;
+constexpr int kReceiveCoverage = 11;
+constexpr int kIcmpFilter = 1;
+constexpr int kIcmp6Filter = 1;
+constexpr int kVnetHeaderSize = 24;
+
+// What a program sets and the kernel tells again in the same form. Buffer sizes are told doubled.
+// The order is that of setting: a type of service has a priority of its own, sizes lock themselves.
+constexpr std::array kOptions = {
+    OptionName{SOL_SOCKET, SO_REUSEADDR},
+    OptionName{SOL_SOCKET, SO_REUSEPORT},
+    OptionName{SOL_SOCKET, SO_BINDTODEVICE},
+    OptionName{SOL_SOCKET, SO_KEEPALIVE},
+    OptionName{SOL_SOCKET, SO_BROADCAST},
+    OptionName{SOL_SOCKET, SO_OOBINLINE},
+    OptionName{SOL_SOCKET, SO_LINGER},
+    OptionName{SOL_SOCKET, SO_SNDBUF},
+    OptionName{SOL_SOCKET, SO_RCVBUF},
+    OptionName{SOL_SOCKET, kBufferLock},
+    OptionName{SOL_SOCKET, SO_RCVLOWAT},
+    OptionName{SOL_SOCKET, SO_RCVTIMEO},
+    OptionName{SOL_SOCKET, SO_SNDTIMEO},
+    OptionName{SOL_SOCKET, SO_DONTROUTE},
+    OptionName{SOL_SOCKET, SO_MARK},
+    OptionName{SOL_SOCKET, SO_NO_CHECK},
+    OptionName{SOL_SOCKET, SO_PASSCRED},
+    OptionName{SOL_SOCKET, SO_PASSSEC},
+    OptionName{SOL_SOCKET, kPassPidfd},
+    OptionName{SOL_SOCKET, kPassRights},
+    OptionName{SOL_SOCKET, kReceiveMark},
+    OptionName{SOL_SOCKET, kReceivePriority},
+    OptionName{SOL_SOCKET, SO_TIMESTAMP},
+    OptionName{SOL_SOCKET, SO_TIMESTAMPNS},
+    OptionName{SOL_SOCKET, SO_TIMESTAMPING},
+    OptionName{SOL_SOCKET, SO_SELECT_ERR_QUEUE},
+    OptionName{SOL_SOCKET, SO_WIFI_STATUS},
+    OptionName{SOL_SOCKET, SO_NOFCS},
+    OptionName{SOL_SOCKET, SO_RXQ_OVFL},
+    OptionName{SOL_SOCKET, SO_ZEROCOPY},
+    OptionName{SOL_SOCKET, SO_TXTIME},
+    OptionName{SOL_SOCKET, SO_MAX_PACING_RATE},
+    OptionName{SOL_SOCKET, SO_BUSY_POLL},
+    OptionName{SOL_SOCKET, SO_PREFER_BUSY_POLL},
+    OptionName{SOL_SOCKET, SO_PEEK_OFF},
+    OptionName{SOL_SOCKET, SO_INCOMING_CPU},
+    OptionName{SOL_SOCKET, kReserveMemory},
+    OptionName{SOL_SOCKET, kRehash},
+    OptionName{IPPROTO_IP, IP_TOS},
+    OptionName{IPPROTO_IP, IP_TTL},
+    OptionName{IPPROTO_IP, IP_MINTTL},
+    OptionName{IPPROTO_IP, IP_OPTIONS},
+    OptionName{IPPROTO_IP, IP_RECVOPTS},
+    OptionName{IPPROTO_IP, IP_RETOPTS},
+    OptionName{IPPROTO_IP, IP_PKTINFO},
+    OptionName{IPPROTO_IP, IP_RECVTTL},
+    OptionName{IPPROTO_IP, IP_RECVTOS},
+    OptionName{IPPROTO_IP, IP_RECVERR},
+    OptionName{IPPROTO_IP, kReceiveErrorRfc4884v4},
+    OptionName{IPPROTO_IP, IP_RECVORIGDSTADDR},
+    OptionName{IPPROTO_IP, IP_RECVFRAGSIZE},
+    OptionName{IPPROTO_IP, IP_PASSSEC},
+    OptionName{IPPROTO_IP, IP_CHECKSUM},
+    OptionName{IPPROTO_IP, IP_MTU_DISCOVER},
+    OptionName{IPPROTO_IP, IP_FREEBIND},
+    OptionName{IPPROTO_IP, IP_TRANSPARENT},
+    OptionName{IPPROTO_IP, IP_NODEFRAG},
+    OptionName{IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT},
+    OptionName{IPPROTO_IP, kLocalPortRange},
+    OptionName{IPPROTO_IP, IP_UNICAST_IF},
+    OptionName{IPPROTO_IP, IP_MULTICAST_IF},
+    OptionName{IPPROTO_IP, IP_MULTICAST_TTL},
+    OptionName{IPPROTO_IP, IP_MULTICAST_LOOP},
+    OptionName{IPPROTO_IP, IP_MULTICAST_ALL},
+    OptionName{IPPROTO_IP, MCAST_MSFILTER},
+    OptionName{IPPROTO_IPV6, IPV6_V6ONLY},
+    OptionName{IPPROTO_IPV6, IPV6_UNICAST_HOPS},
+    OptionName{IPPROTO_IPV6, IPV6_MINHOPCOUNT},
+    OptionName{IPPROTO_IPV6, IPV6_MULTICAST_IF},
+    OptionName{IPPROTO_IPV6, IPV6_MULTICAST_HOPS},
+    OptionName{IPPROTO_IPV6, IPV6_MULTICAST_LOOP},
+    OptionName{IPPROTO_IPV6, kMulticastAll6},
+    OptionName{IPPROTO_IPV6, IPV6_UNICAST_IF},
+    OptionName{IPPROTO_IPV6, IPV6_MTU_DISCOVER},
+    OptionName{IPPROTO_IPV6, IPV6_DONTFRAG},
+    OptionName{IPPROTO_IPV6, IPV6_FREEBIND},
+    OptionName{IPPROTO_IPV6, IPV6_TRANSPARENT},
+    OptionName{IPPROTO_IPV6, IPV6_RECVPKTINFO},
+    OptionName{IPPROTO_IPV6, IPV6_RECVHOPLIMIT},
+    OptionName{IPPROTO_IPV6, IPV6_RECVTCLASS},
+    OptionName{IPPROTO_IPV6, IPV6_RECVERR},
+    OptionName{IPPROTO_IPV6, kReceiveErrorRfc4884},
+    OptionName{IPPROTO_IPV6, IPV6_RECVHOPOPTS},
+    OptionName{IPPROTO_IPV6, IPV6_RECVDSTOPTS},
+    OptionName{IPPROTO_IPV6, IPV6_RECVRTHDR},
+    OptionName{IPPROTO_IPV6, IPV6_RECVPATHMTU},
+    OptionName{IPPROTO_IPV6, IPV6_RECVORIGDSTADDR},
+    OptionName{IPPROTO_IPV6, IPV6_RECVFRAGSIZE},
+    OptionName{IPPROTO_IPV6, IPV6_HOPOPTS},
+    OptionName{IPPROTO_IPV6, IPV6_RTHDR},
+    OptionName{IPPROTO_IPV6, IPV6_DSTOPTS},
+    OptionName{IPPROTO_IPV6, IPV6_AUTOFLOWLABEL},
+    OptionName{IPPROTO_IPV6, kFlowInfo6},
+    OptionName{IPPROTO_IPV6, kFlowInfoSend6},
+    OptionName{IPPROTO_IPV6, IPV6_ADDR_PREFERENCES},
+    OptionName{IPPROTO_IPV6, IPV6_TCLASS},
+    OptionName{IPPROTO_IPV6, MCAST_MSFILTER},
+    OptionName{SOL_SOCKET, SO_PRIORITY},
+    OptionName{IPPROTO_TCP, TCP_NODELAY},
+    OptionName{IPPROTO_TCP, TCP_MAXSEG},
+    OptionName{IPPROTO_TCP, TCP_WINDOW_CLAMP},
+    OptionName{IPPROTO_TCP, TCP_CORK},
+    OptionName{IPPROTO_TCP, TCP_KEEPIDLE},
+    OptionName{IPPROTO_TCP, TCP_KEEPINTVL},
+    OptionName{IPPROTO_TCP, TCP_KEEPCNT},
+    OptionName{IPPROTO_TCP, TCP_SYNCNT},
+    OptionName{IPPROTO_TCP, TCP_LINGER2},
+    OptionName{IPPROTO_TCP, TCP_DEFER_ACCEPT},
+    OptionName{IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS},
+    OptionName{IPPROTO_TCP, TCP_USER_TIMEOUT},
+    OptionName{IPPROTO_TCP, TCP_SAVE_SYN},
+    OptionName{IPPROTO_TCP, TCP_FASTOPEN},
+    OptionName{IPPROTO_TCP, TCP_FASTOPEN_CONNECT},
+    OptionName{IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE},
+    OptionName{IPPROTO_TCP, TCP_INQ},
+    OptionName{IPPROTO_TCP, kTransmitDelay},
+    OptionName{IPPROTO_TCP, TCP_NOTSENT_LOWAT},
+    OptionName{IPPROTO_TCP, TCP_CONGESTION},
+    OptionName{IPPROTO_UDP, UDP_CORK},
+    OptionName{IPPROTO_UDP, UDP_ENCAP},
+    OptionName{IPPROTO_UDP, UDP_NO_CHECK6_TX},
+    OptionName{IPPROTO_UDP, UDP_NO_CHECK6_RX},
+    OptionName{IPPROTO_UDP, UDP_SEGMENT},
+    OptionName{IPPROTO_UDP, UDP_GRO},
+    OptionName{IPPROTO_UDPLITE, kSendCoverage},
+    OptionName{IPPROTO_UDPLITE, kReceiveCoverage},
+    OptionName{IPPROTO_IP, IP_HDRINCL},
+    OptionName{SOL_RAW, kIcmpFilter},
+    OptionName{IPPROTO_IPV6, IPV6_CHECKSUM},
+    OptionName{IPPROTO_ICMPV6, kIcmp6Filter},
+    OptionName{SOL_PACKET, PACKET_VERSION},
+    OptionName{SOL_PACKET, PACKET_RESERVE},
+    OptionName{SOL_PACKET, PACKET_AUXDATA},
+    OptionName{SOL_PACKET, PACKET_ORIGDEV},
+    OptionName{SOL_PACKET, PACKET_LOSS},
+    OptionName{SOL_PACKET, PACKET_VNET_HDR},
+    OptionName{SOL_PACKET, kVnetHeaderSize},
+    OptionName{SOL_PACKET, PACKET_TIMESTAMP},
+    OptionName{SOL_PACKET, PACKET_TX_HAS_OFF},
+    OptionName{SOL_PACKET, PACKET_QDISC_BYPASS},
+    OptionName{SOL_PACKET, PACKET_IGNORE_OUTGOING},
+    OptionName{SOL_PACKET, PACKET_FANOUT},
+    OptionName{SOL_SOCKET, SO_ATTACH_FILTER},
+    OptionName{SOL_SOCKET, SO_LOCK_FILTER},
+};
+
+bool fits(const OptionName& option, const SocketKind& kind) {
+  const bool inet = kind.domain == AF_INET || kind.domain == AF_INET6;
+  switch (option.level) {
+    case SOL_SOCKET: return true;
+    case IPPROTO_IP: return inet;
+    case IPPROTO_IPV6: return kind.domain == AF_INET6;
+    case SOL_PACKET: return kind.domain == AF_PACKET;
+    case SOL_RAW: return kind.domain == AF_INET && kind.type == SOCK_RAW;
+    case IPPROTO_TCP:
+      return inet && (kind.protocol == IPPROTO_TCP || kind.protocol == IPPROTO_MPTCP);
+    default: return inet && kind.protocol == option.level;
+  }
+}
+
+std::optional<std::string> option_of(int fd, const OptionName& option) {
+  std::string value(256, '\0');
+  auto length = static_cast<socklen_t>(value.size());
+  if (::getsockopt(fd, option.level, option.name, value.data(), &length) != 0) return std::nullopt;
+  value.resize(length);
+  return value;
+}
+
+// Its length and its size are in instructions.
+std::string filter_of(int own, std::vector<std::string>& missing) {
+  socklen_t length = 0;
+  if (::getsockopt(own, SOL_SOCKET, SO_GET_FILTER, nullptr, &length) != 0) {
+    if (errno == EACCES)
+      missing.emplace_back("its filter, a BPF program that nobody can read, is gone");
+    return "";
+  }
+  std::string instructions(length * sizeof(sock_filter), '\0');
+  if (length != 0 &&
+      ::getsockopt(own, SOL_SOCKET, SO_GET_FILTER, instructions.data(), &length) != 0)
+    return "";
+  return instructions;
+}
+
+struct Group {
+  std::uint32_t interface = 0;
+  sockaddr_storage address{};
+};
+
+// The groups that anybody on this machine is a member of: which of them a socket is, it tells only
+// when it is asked for each.
+std::vector<Group> groups_of(const proc::ProcessDir& process, int domain) {
+  std::vector<Group> groups;
+  const bool six = domain == AF_INET6;
+  const auto text = try_read_file(process.path(six ? "net/igmp6" : "net/igmp"));
+  std::uint32_t interface = 0;
+  for (std::string_view rest = text ? std::string_view(*text) : ""; !rest.empty();) {
+    std::string_view line = proc::cut(rest, '\n');
+    const bool names_interface = six || !line.starts_with('\t');
+    if (names_interface)
+      interface = proc::parse_number<std::uint32_t>(proc::next_word(line)).value_or(0);
+    if (six) proc::next_word(line);  // its name
+    if (interface == 0 || (!six && names_interface)) continue;
+    const auto digits = proc::next_word(line);
+    Group group{interface, {}};
+    if (six) {
+      sockaddr_in6 address{};
+      address.sin6_family = AF_INET6;
+      for (std::size_t i = 0; i < sizeof(in6_addr) && 2 * i + 2 <= digits.size(); ++i)
+        address.sin6_addr.s6_addr[i] =
+            proc::parse_number<std::uint8_t>(digits.substr(2 * i, 2), 16).value_or(0);
+      std::memcpy(&group.address, &address, sizeof address);
+    } else {
+      sockaddr_in address{};
+      address.sin_family = AF_INET;
+      address.sin_addr.s_addr = proc::parse_number<std::uint32_t>(digits, 16).value_or(0);
+      std::memcpy(&group.address, &address, sizeof address);
+    }
+    groups.push_back(group);
+  }
+  return groups;
+}
+
+void add_memberships(const proc::ProcessDir& process, int own, int level,
+                     std::vector<SocketOption>& options) {
+  for (const Group& group : groups_of(process, level == IPPROTO_IPV6 ? AF_INET6 : AF_INET)) {
+    constexpr std::size_t kMostSources = 128;
+    std::string value(GROUP_FILTER_SIZE(kMostSources), '\0');
+    group_filter filter{};
+    filter.gf_interface = group.interface;
+    filter.gf_group = group.address;
+    filter.gf_numsrc = kMostSources;
+    std::memcpy(value.data(), &filter, offsetof(group_filter, gf_slist));
+    auto length = static_cast<socklen_t>(value.size());
+    if (::getsockopt(own, level, MCAST_MSFILTER, value.data(), &length) != 0) continue;
+    std::memcpy(&filter, value.data(), offsetof(group_filter, gf_slist));
+    value.resize(GROUP_FILTER_SIZE(std::min<std::size_t>(filter.gf_numsrc, kMostSources)));
+    options.push_back({level, MCAST_MSFILTER, value});
+  }
+}
+
+bool is_socket_option(const SocketOption& option, int name) {
+  return option.level == SOL_SOCKET && option.name == name;
+}
+
+bool is_late(const SocketOption& option) {
+  constexpr std::array kLate = {SO_PEEK_OFF, SO_RCVLOWAT, SO_LINGER,        SO_RCVTIMEO,
+                                SO_SNDTIMEO, SO_SNDBUF,   SO_ATTACH_FILTER, SO_LOCK_FILTER};
+  if (option.level == SOL_SOCKET)
+    return std::find(kLate.begin(), kLate.end(), option.name) != kLate.end();
+  return (option.level == IPPROTO_TCP && option.name == TCP_CORK) ||
+         (option.level == SOL_PACKET && option.name == PACKET_FANOUT) ||
+         (option.level == IPPROTO_UDP && option.name == UDP_CORK);
+}
+
+std::uint64_t argument(int value) { return static_cast<std::uint64_t>(value); }
+
+// Doubled by the kernel when it is set. The first way needs a privilege and knows no limit.
+void set_buffer_size(tracee::RemoteCalls& calls, int fd, const SocketOption& option) {
+  int size = 0;
+  std::memcpy(&size, option.value.data(), std::min(sizeof size, option.value.size()));
+  const Addr at = calls.put_value(size / 2);
+  const int force = option.name == SO_SNDBUF ? SO_SNDBUFFORCE : SO_RCVBUFFORCE;
+  for (const int name : {force, option.name})
+    if (calls.attempt(SYS_setsockopt,
+                      {argument(fd), SOL_SOCKET, argument(name), at.value, sizeof size}) == 0)
+      return;
+}
+
+void attach_filter(tracee::RemoteCalls& calls, int fd, const std::string& instructions) {
+  const Addr code = calls.put(std::string_view(instructions));
+  sock_fprog program{};
+  program.len = static_cast<unsigned short>(instructions.size() / sizeof(sock_filter));
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of the other process
+  program.filter = reinterpret_cast<sock_filter*>(code.value);
+  const Addr at = calls.put_value(program);
+  calls.attempt(SYS_setsockopt,
+                {argument(fd), SOL_SOCKET, SO_ATTACH_FILTER, at.value, sizeof program});
+}
+
+void join_group(tracee::RemoteCalls& calls, int fd, const SocketOption& option) {
+  group_filter filter{};
+  if (option.value.size() < offsetof(group_filter, gf_slist)) return;
+  std::memcpy(&filter, option.value.data(), offsetof(group_filter, gf_slist));
+  group_req wanted{};
+  wanted.gr_interface = filter.gf_interface;
+  wanted.gr_group = filter.gf_group;
+  const Addr at = calls.put_value(wanted);
+  calls.attempt(SYS_setsockopt,
+                {argument(fd), argument(option.level), MCAST_JOIN_GROUP, at.value, sizeof wanted});
+  if (filter.gf_fmode == MCAST_EXCLUDE && filter.gf_numsrc == 0) return;  // as it is after joining
+  const Addr sources = calls.put(std::string_view(option.value));
+  calls.attempt(SYS_setsockopt, {argument(fd), argument(option.level), MCAST_MSFILTER,
+                                 sources.value, option.value.size()});
+}
+
+}  // namespace
+
+const std::optional<std::string>& NewSockets::value(const SocketKind& kind, int level, int name) {
+  const auto [known, is_new] = known_.try_emplace(kind);
+  Known& one = known->second;
+  if (is_new) one.socket.reset(::socket(kind.domain, kind.type | SOCK_CLOEXEC, kind.protocol));
+  const auto [value, unknown] = one.values.try_emplace({level, name});
+  if (unknown && one.socket) value->second = option_of(one.socket.get(), {level, name});
+  return value->second;
+}
+
+std::vector<SocketOption> changed_options(const proc::ProcessDir& process, int own,
+                                          const SocketKind& kind, NewSockets& fresh,
+                                          std::vector<std::string>& missing) {
+  std::vector<SocketOption> options;
+  sockaddr_storage peer{};
+  socklen_t length = sizeof peer;
+  const bool is_connected = ::getpeername(own, reinterpret_cast<sockaddr*>(&peer), &length) == 0;
+  for (const OptionName& option : kOptions) {
+    if (!fits(option, kind)) continue;
+    if (option.name == MCAST_MSFILTER && option.level != SOL_SOCKET) {
+      if (kind.type != SOCK_STREAM) add_memberships(process, own, option.level, options);
+      continue;
+    }
+    if (option.level == SOL_SOCKET && option.name == SO_ATTACH_FILTER) {
+      auto filter = filter_of(own, missing);
+      if (!filter.empty()) options.push_back({option.level, option.name, std::move(filter)});
+      continue;
+    }
+    // Of a connection the kernel tells what it has made of these itself.
+    const bool is_of_connection = option.level == IPPROTO_TCP &&
+                                  (option.name == TCP_MAXSEG || option.name == TCP_WINDOW_CLAMP);
+    if (is_of_connection && is_connected) continue;
+    const auto now = option_of(own, option);
+    if (!now || fresh.value(kind, option.level, option.name) == now) continue;
+    options.push_back({option.level, option.name, *now});
+  }
+  return options;
+}
+
+void set_options(tracee::RemoteCalls& calls, int fd, const std::vector<SocketOption>& options,
+                 bool late) {
+  for (const SocketOption& option : options) {
+    if (is_late(option) != late) continue;
+    if (is_socket_option(option, SO_SNDBUF) || is_socket_option(option, SO_RCVBUF)) {
+      set_buffer_size(calls, fd, option);
+    } else if (is_socket_option(option, SO_ATTACH_FILTER)) {
+      attach_filter(calls, fd, option.value);
+    } else if (option.name == MCAST_MSFILTER && option.level != SOL_SOCKET) {
+      join_group(calls, fd, option);
+    } else {
+      const Addr at = calls.put(std::string_view(option.value));
+      calls.attempt(SYS_setsockopt, {argument(fd), argument(option.level), argument(option.name),
+                                     at.value, option.value.size()});
+    }
+  }
+}
+
+}  // namespace ckpt::state

@@ -1,0 +1,683 @@
+// Restore of sockets; see sockets.hpp.
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+
+#include "base/error.hpp"
+#include "state/sockets/packet_sockets.hpp"
+#include "state/sockets/sock_diag.hpp"
+#include "state/sockets/sockets.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+constexpr int kReceive = SHUT_RD;
+constexpr int kSend = SHUT_WR;
+
+std::uint64_t word(int value) { return static_cast<std::uint64_t>(value); }
+
+int family_of(const std::string& address) {
+  sa_family_t family = AF_UNSPEC;
+  std::memcpy(&family, address.data(), std::min(address.size(), sizeof family));
+  return family;
+}
+
+std::string family_only(int domain) {
+  const auto family = static_cast<sa_family_t>(domain);
+  return {reinterpret_cast<const char*>(&family), sizeof family};
+}
+
+// What getsockname(2) gives for a socket that has never been bound: bound to it, it would get a
+// port, and could be bound no more.
+bool is_of_no_port(const std::string& address) {
+  const std::string text = address_text(address);
+  return text == "0.0.0.0:0" || text == "[::]:0";
+}
+
+// An address of this family that means the machine itself, at a port of the kernel's choice.
+std::string loopback(int domain) {
+  if (domain == AF_INET6) {
+    sockaddr_in6 address{};
+    address.sin6_family = AF_INET6;
+    address.sin6_addr = in6addr_loopback;
+    return {reinterpret_cast<const char*>(&address), sizeof address};
+  }
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return {reinterpret_cast<const char*>(&address), sizeof address};
+}
+
+std::string with_any_port(std::string address) {
+  // sin_port and sin6_port are at the same place.
+  constexpr std::size_t kPortAt = offsetof(sockaddr_in, sin_port);
+  static_assert(kPortAt == offsetof(sockaddr_in6, sin6_port));
+  if (address.size() >= kPortAt + sizeof(in_port_t))
+    std::memset(address.data() + kPortAt, 0, sizeof(in_port_t));
+  return address;
+}
+
+bool is_on(const Socket& socket, int name) {
+  return std::any_of(socket.options.begin(), socket.options.end(), [&](const SocketOption& option) {
+    return option.level == SOL_SOCKET && option.name == name &&
+           option.value.find_first_not_of('\0') != std::string::npos;
+  });
+}
+
+// Whether it would get its address although another process has it, and some of what is sent there.
+bool would_share(const Socket& socket) {
+  return (socket.domain == AF_INET || socket.domain == AF_INET6) &&
+         (is_on(socket, SO_REUSEPORT) || (!is_tcp(socket) && is_on(socket, SO_REUSEADDR)));
+}
+
+}  // namespace
+
+void SocketMaker::add(const Socket& socket, const std::string& object) {
+  if (!made_.emplace(socket.id, Made{&socket, object, -1, -1, ""}).second)
+    image::damaged("the sockets: two of one id");
+  order_.push_back(socket.id);
+  senders_.add(socket);
+}
+
+SocketMaker::Made* SocketMaker::find(std::uint64_t id) {
+  const auto found = made_.find(id);
+  return found == made_.end() ? nullptr : &found->second;
+}
+
+void SocketMaker::make() {
+  const auto each = [&](SocketRole role, void (SocketMaker::*maker)(Made&)) {
+    for (const std::uint64_t id : order_) {
+      Made& made = made_.at(id);
+      if (made.socket->role == role && made.fd < 0) (this->*maker)(made);
+    }
+  };
+  if (apart_) find_taken();
+  each(SocketRole::listening, &SocketMaker::make_listening);
+  for (const std::uint64_t id : order_) {
+    Made& made = made_.at(id);
+    if (made.socket->role != SocketRole::connected || made.fd >= 0) continue;
+    Made* other = find(made.socket->peer);
+    if (other == nullptr || other == &made || other->fd >= 0 ||
+        other->socket->role != SocketRole::connected ||
+        other->socket->domain != made.socket->domain || other->socket->type != made.socket->type)
+      image::damaged("the two ends of a connection");
+    make_pair(made, *other);
+  }
+  each(SocketRole::plain, &SocketMaker::make_plain);
+  // Peers by name, now that all names are there.
+  for (const std::uint64_t id : order_) {
+    Made& made = made_.at(id);
+    const Socket& socket = *made.socket;
+    if (socket.role != SocketRole::plain || socket.peer_name.empty() ||
+        socket.domain == AF_NETLINK || made.is_stand_in)
+      continue;
+    const std::int64_t result = connect(made.fd, socket.peer_name);
+    if (result != 0)
+      note(made,
+           fmt::format("it cannot be connected with {} again ({}): sending fails",
+                       address_text(socket.peer_name), describe_errno(static_cast<int>(-result))));
+  }
+  each(SocketRole::waiting, &SocketMaker::make_waiting);
+  each(SocketRole::dead, &SocketMaker::make_dead);
+  for (const std::uint64_t id : order_) {
+    const Made& made = made_.at(id);
+    if (made.socket->role == SocketRole::listening)
+      calls_.attempt(SYS_listen, {word(made.fd), word(made.socket->backlog)});
+  }
+}
+
+// Before any of ours is there, which may share an address among themselves.
+void SocketMaker::find_taken() {
+  for (const std::uint64_t id : order_) {
+    Made& made = made_.at(id);
+    const Socket& socket = *made.socket;
+    if (socket.name.empty() || !would_share(socket) || taken_.contains(socket.name)) continue;
+    const int fd = create(made);
+    set_flag(fd, SO_REUSEPORT, false);
+    // Connections that are still closing are nobody's.
+    set_flag(fd, SO_REUSEADDR, is_tcp(socket));
+    const Addr at = calls_.put(std::string_view(socket.name));
+    if (calls_.attempt(SYS_bind, {word(fd), at.value, socket.name.size()}) == -EADDRINUSE)
+      taken_.insert(socket.name);
+    calls_.attempt(SYS_close, {word(fd)});
+  }
+}
+
+// One of another kind in the place of what this machine does not have, or the user may not make.
+int SocketMaker::create(Made& made) {
+  const Socket& socket = *made.socket;
+  std::int64_t fd =
+      calls_.attempt(SYS_socket, {word(socket.domain), word(socket.type), word(socket.protocol)});
+  if (fd < 0) {
+    const std::string why = describe_errno(static_cast<int>(-fd));
+    if (is_tcp(socket)) {
+      fd = calls_.attempt(SYS_socket, {word(socket.domain), SOCK_STREAM, 0});
+    } else if (sees_packets(socket) || socket.protocol == IPPROTO_UDPLITE) {
+      fd = calls_.attempt(SYS_socket, {AF_UNIX, SOCK_DGRAM, 0});
+    }
+    if (fd < 0) throw_errno("socket", static_cast<int>(-fd));
+    made.is_stand_in = !is_tcp(socket);
+    note(made, is_tcp(socket)
+                   ? fmt::format("there is no MPTCP here ({}): it is a TCP socket", why)
+                   : fmt::format("{}: it cannot be made here ({}): it receives nothing, and "
+                                 "sending fails",
+                                 family_name(socket), why));
+  }
+  const int moved = calls_.move_away(static_cast<int>(fd));
+  set_options(calls_, moved, socket.options, false);
+  return moved;
+}
+
+void SocketMaker::set_flag(int fd, int name, bool on) {
+  const Addr value = calls_.put_value(static_cast<int>(on));
+  calls_.attempt(SYS_setsockopt, {word(fd), SOL_SOCKET, word(name), value.value, sizeof(int)});
+}
+
+std::string SocketMaker::name_of(int fd, int domain) {
+  const Addr length_at = calls_.put_value(static_cast<socklen_t>(sizeof(sockaddr_storage)));
+  const Addr at = calls_.reserve(sizeof(sockaddr_storage));
+  if (calls_.attempt(SYS_getsockname, {word(fd), at.value, length_at.value}) != 0)
+    return family_only(domain);
+  const auto address = calls_.read<sockaddr_storage>(at);
+  const auto length = std::min<std::size_t>(calls_.read<socklen_t>(length_at), sizeof address);
+  return {reinterpret_cast<const char*>(&address), length};
+}
+
+std::int64_t SocketMaker::connect(int fd, const std::string& address) {
+  const Addr at = calls_.put(std::string_view(address));
+  return calls_.attempt(SYS_connect, {word(fd), at.value, address.size()});
+}
+
+int SocketMaker::accept(int fd) { return calls_.open("accept", SYS_accept4, {word(fd), 0, 0, 0}); }
+
+// The name of a local socket is a file. One that another socket stands behind stays; one that
+// nothing stands behind any more is what the program itself has left.
+bool SocketMaker::bind_path(Made& made, int fd, const std::string& address) {
+  const std::string name = address_text(address);
+  const std::string path = name.starts_with('/') ? name : directory_ + "/" + name;
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) == 0) {
+    if (!S_ISSOCK(status.st_mode)) {
+      note(made,
+           fmt::format("{} is no socket any more: nobody can connect to the program's", path));
+      return false;
+    }
+    if (is_local_name_in_use(name)) {
+      note(made, fmt::format("another process uses {}: nobody can connect to the program's socket",
+                             path));
+      return false;
+    }
+    ::unlink(path.c_str());
+  }
+  const Addr at = calls_.put(std::string_view(address));
+  const std::int64_t result = calls_.attempt(SYS_bind, {word(fd), at.value, address.size()});
+  if (result != 0) {
+    note(made, fmt::format("{} cannot be made again ({}): nobody can connect to the program's "
+                           "socket",
+                           path, describe_errno(static_cast<int>(-result))));
+    return false;
+  }
+  ::chmod(path.c_str(), made.socket->path_mode);
+  return true;
+}
+
+// An address of a network, or an abstract name.
+bool SocketMaker::bind_name(Made& made, int fd, const std::string& address, bool must) {
+  const Socket& socket = *made.socket;
+  // Connections of the program that are still closing keep the port otherwise.
+  if (is_tcp(socket)) set_flag(fd, SO_REUSEADDR, true);
+  const auto try_to_bind = [&](const std::string& name) {
+    const Addr at = calls_.put(std::string_view(name));
+    return calls_.attempt(SYS_bind, {word(fd), at.value, name.size()});
+  };
+  const bool taken = taken_.contains(address);
+  std::int64_t result = taken ? -EADDRINUSE : try_to_bind(address);
+  if (result == -EADDRINUSE && !taken && is_tcp(socket)) {
+    forget_closed_connections(address);
+    result = try_to_bind(address);
+  }
+  if (result != 0 && must) {
+    const auto moved = moved_.find(address);
+    const std::string other = moved != moved_.end()      ? moved->second
+                              : socket.domain == AF_UNIX ? family_only(AF_UNIX)
+                                                         : with_any_port(address);
+    if (try_to_bind(other) != 0) try_to_bind(loopback(socket.domain));
+    const std::string now = name_of(fd, socket.domain);
+    if (taken) moved_.emplace(address, now);
+    note(made, fmt::format("{} is taken ({}): the program's socket is at {} instead",
+                           name_for_people(address), describe_errno(static_cast<int>(-result)),
+                           name_for_people(now)));
+  }
+  if (result != 0 && !must && socket.domain == AF_UNIX)
+    note(made, fmt::format("{} is taken ({}): the program's socket has no name",
+                           name_for_people(address), describe_errno(static_cast<int>(-result))));
+  if (is_tcp(socket)) set_flag(fd, SO_REUSEADDR, is_on(socket, SO_REUSEADDR));
+  return result == 0;
+}
+
+// Interfaces are known by numbers, which another machine, and the next start, has others of.
+void SocketMaker::bind_packet(Made& made, int fd) {
+  const Socket& socket = *made.socket;
+  std::string address = address_on_interface(socket);
+  const Addr at = calls_.put(std::string_view(address));
+  const std::int64_t result =
+      address.empty() ? -ENODEV : calls_.attempt(SYS_bind, {word(fd), at.value, address.size()});
+  if (result != 0)
+    note(made, fmt::format("it cannot be bound to {} ({}): it receives nothing",
+                           socket.interface.empty() ? "its protocol" : socket.interface,
+                           describe_errno(static_cast<int>(-result))));
+}
+
+// `must`: it needs a name, whatever it is.
+bool SocketMaker::bind(Made& made, int fd, const std::string& address, bool must) {
+  const Socket& socket = *made.socket;
+  if (address.empty() || is_of_no_port(address) || made.is_stand_in) return true;
+  if (socket.domain == AF_PACKET) {
+    bind_packet(made, fd);
+    return true;
+  }
+  bool bound = false;
+  if (socket.domain == AF_UNIX && !address_text(address).starts_with('@')) {
+    bound = bind_path(made, fd, address);
+  } else {
+    bound = bind_name(made, fd, address, must);
+    return bound;
+  }
+  if (!bound && must) {
+    const std::string any = family_only(AF_UNIX);
+    const Addr at = calls_.put(std::string_view(any));
+    calls_.attempt(SYS_bind, {word(fd), at.value, any.size()});
+  }
+  return bound;
+}
+
+void SocketMaker::make_listening(Made& made) {
+  constexpr std::uint64_t kRoomy = 4096;  // for the connections that are made below
+  const Socket& socket = *made.socket;
+  made.fd = create(made);
+  bind(made, made.fd, socket.name, true);
+  calls_.call("listen", SYS_listen, {word(made.fd), kRoomy});
+  made.name = name_of(made.fd, socket.domain);
+}
+
+void SocketMaker::make_pair(Made& one, Made& other) {
+  const Socket& socket = *one.socket;
+  if (is_tcp(socket)) {
+    make_tcp_pair(one, other);
+  } else if (!make_pair_by_listener(one, other) && !make_pair_by_listener(other, one)) {
+    const Addr ends_at = calls_.reserve(2 * sizeof(int));
+    calls_.call("socketpair", SYS_socketpair,
+                {word(socket.domain), word(socket.type), word(socket.protocol), ends_at.value});
+    const int first = calls_.read<int>(ends_at);
+    const int second = calls_.read<int>(ends_at + sizeof(int));
+    one.fd = calls_.move_away(first);
+    other.fd = calls_.move_away(second);
+    if (socket.type == SOCK_DGRAM) {
+      bind(one, one.fd, one.socket->name, false);
+      bind(other, other.fd, other.socket->name, false);
+    }
+  }
+  set_options(calls_, one.fd, one.socket->options, false);
+  set_options(calls_, other.fd, other.socket->options, false);
+}
+
+// A connection that was made to a listening socket of the program has that one's name.
+bool SocketMaker::make_pair_by_listener(Made& client, Made& server) {
+  if (server.socket->name.empty() || server.socket->type == SOCK_DGRAM) return false;
+  for (auto& [id, listening] : made_) {
+    if (listening.socket->role != SocketRole::listening ||
+        listening.socket->domain != server.socket->domain ||
+        listening.socket->type != server.socket->type ||
+        listening.socket->name != server.socket->name)
+      continue;
+    client.fd = create(client);
+    bind(client, client.fd, client.socket->name, false);
+    const std::int64_t result = connect(client.fd, listening.name);
+    if (result != 0)
+      throw_errno(fmt::format("connect {} with itself", client.object), static_cast<int>(-result));
+    server.fd = accept(listening.fd);
+    return true;
+  }
+  return false;
+}
+
+void SocketMaker::make_tcp_pair(Made& one, Made& other) {
+  const auto port_of = [](const std::string& address) {
+    const std::string text = address_text(address);
+    return text.substr(std::min(text.rfind(':'), text.size()));
+  };
+  const auto listening_for = [&](const Made& end) -> Made* {
+    for (auto& [id, made] : made_)
+      if (made.socket->role == SocketRole::listening && is_tcp(*made.socket) &&
+          port_of(made.socket->name) == port_of(end.socket->name))
+        return &made;
+    return nullptr;
+  };
+  // The end whose name is a listening socket's has accepted.
+  Made* listening = listening_for(one);
+  Made& server = listening != nullptr ? one : other;
+  Made& client = listening != nullptr ? other : one;
+  if (listening == nullptr) listening = listening_for(server);
+  // Without one: a listening socket for this connection alone.
+  Made temporary;
+  if (listening == nullptr) {
+    temporary.socket = server.socket;
+    temporary.object = server.object;
+    temporary.fd = create(temporary);
+    bind(temporary, temporary.fd, server.socket->name, true);
+    calls_.call("listen", SYS_listen, {word(temporary.fd), 1});
+    listening = &temporary;
+  }
+  client.fd = create(client);
+  const bool same_port = bind(client, client.fd, client.socket->name, false);
+  // The address that the connection had, at the port that the listening socket has now.
+  std::string to = client.socket->peer_name;
+  const std::string now = name_of(listening->fd, server.socket->domain);
+  constexpr std::size_t kPortAt = offsetof(sockaddr_in, sin_port);
+  constexpr std::size_t kPortBytes = sizeof(in_port_t);
+  if (to.size() >= kPortAt + kPortBytes && now.size() >= kPortAt + kPortBytes)
+    to.replace(kPortAt, kPortBytes, now, kPortAt, kPortBytes);
+  std::int64_t result = connect(client.fd, to);
+  const bool again = result != 0;
+  if (again) {
+    // The same connection may still exist: another port then.
+    calls_.close(client.fd);
+    client.fd = create(client);
+    result = connect(client.fd, to);
+  }
+  if (result != 0)
+    throw_errno(fmt::format("connect {} with itself", client.object), static_cast<int>(-result));
+  if (again || !same_port)
+    note(client, fmt::format("{} is taken: this end of the connection is at {} instead",
+                             name_for_people(client.socket->name),
+                             name_for_people(name_of(client.fd, client.socket->domain))));
+  server.fd = accept(listening->fd);
+  if (temporary.fd >= 0) calls_.close(temporary.fd);
+}
+
+void SocketMaker::make_waiting(Made& made) {
+  const Made* listening = find(made.socket->peer);
+  if (listening == nullptr || listening->socket->role != SocketRole::listening)
+    image::damaged("a connection that waits to be accepted");
+  made.fd = create(made);
+  bind(made, made.fd, made.socket->name, false);
+  const std::string to = made.socket->domain == AF_UNIX || made.socket->peer_name.empty()
+                             ? listening->name
+                             : made.socket->peer_name;
+  const std::int64_t result = connect(made.fd, to);
+  if (result != 0)
+    note(made, fmt::format("it cannot be connected with {} again: {}", address_text(to),
+                           describe_errno(static_cast<int>(-result))));
+}
+
+void SocketMaker::make_plain(Made& made) {
+  const Socket& socket = *made.socket;
+  made.fd = create(made);
+  // What waits in it can be sent to a name only.
+  bind(made, made.fd, socket.name, socket.domain != AF_UNIX || !socket.queue.empty());
+}
+
+void SocketMaker::make_dead(Made& made) {
+  const Socket& socket = *made.socket;
+  if (socket.domain == AF_UNIX) {
+    const Addr ends_at = calls_.reserve(2 * sizeof(int));
+    calls_.call("socketpair", SYS_socketpair,
+                {word(socket.domain), word(socket.type), word(socket.protocol), ends_at.value});
+    const int first = calls_.read<int>(ends_at);
+    const int second = calls_.read<int>(ends_at + sizeof(int));
+    made.fd = calls_.move_away(first);
+    made.far_end = calls_.move_away(second);
+    set_options(calls_, made.fd, socket.options, false);
+    return;
+  }
+  const int listening = calls_.open("socket", SYS_socket, {AF_INET, SOCK_STREAM, IPPROTO_TCP});
+  const std::string here = loopback(AF_INET);
+  const Addr at = calls_.put(std::string_view(here));
+  calls_.call("bind", SYS_bind, {word(listening), at.value, here.size()});
+  made.fd = create(made);
+  const std::string to = seen_from(made, name_of(listening, AF_INET));
+  if (socket.error == ECONNREFUSED) {
+    // connect(2) itself would tell the error.
+    calls_.attempt(SYS_fcntl, {word(made.fd), F_SETFL, O_NONBLOCK});
+    connect(made.fd, to);
+    await_error(made.fd);
+  } else {
+    calls_.call("listen", SYS_listen, {word(listening), 1});
+    const std::int64_t result = connect(made.fd, to);
+    if (result != 0)
+      throw_errno(fmt::format("{}: make a connection to be cut", made.object),
+                  static_cast<int>(-result));
+    made.far_end = accept(listening);
+  }
+  calls_.close(listening);
+}
+
+// An address of IPv4 as a socket of IPv6 is to be given it.
+std::string SocketMaker::seen_from(const Made& made, const std::string& address) {
+  if (made.socket->domain != AF_INET6) return address;
+  sockaddr_in inet{};
+  std::memcpy(&inet, address.data(), std::min(address.size(), sizeof inet));
+  sockaddr_in6 mapped{};
+  mapped.sin6_family = AF_INET6;
+  mapped.sin6_port = inet.sin_port;
+  mapped.sin6_addr.s6_addr[10] = mapped.sin6_addr.s6_addr[11] = 0xff;
+  std::memcpy(&mapped.sin6_addr.s6_addr[12], &inet.sin_addr, sizeof inet.sin_addr);
+  const Addr value = calls_.put_value(0);
+  calls_.attempt(SYS_setsockopt,
+                 {word(made.fd), IPPROTO_IPV6, IPV6_V6ONLY, value.value, sizeof(int)});
+  return {reinterpret_cast<const char*>(&mapped), sizeof mapped};
+}
+
+// Which is on its way, inside this machine.
+void SocketMaker::await_error(int fd) {
+  constexpr std::uint64_t kMostMilliseconds = 1000;
+  const Addr at = calls_.put_value(pollfd{fd, 0, 0});
+  calls_.attempt(SYS_poll, {at.value, 1, kMostMilliseconds});
+}
+
+void SocketMaker::send(int from, const SocketMessage& message, const std::string& to,
+                       const std::function<int(std::size_t)>& number_of, const Made& receiver) {
+  constexpr std::size_t kPiece = 256U << 10U;
+  std::string control;
+  if (!message.descriptors.empty()) {
+    const std::size_t bytes = message.descriptors.size() * sizeof(int);
+    control.resize(CMSG_SPACE(bytes));
+    auto* head = reinterpret_cast<cmsghdr*>(control.data());
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(bytes);
+    for (std::size_t i = 0; i < message.descriptors.size(); ++i) {
+      const int fd = number_of(message.descriptors[i]);
+      std::memcpy(CMSG_DATA(head) + i * sizeof fd, &fd, sizeof fd);
+    }
+  }
+  const bool in_pieces = receiver.socket->type == SOCK_STREAM;
+  std::size_t done = 0;
+  bool room_made = false;
+  do {
+    const std::size_t bytes =
+        in_pieces ? std::min(kPiece, message.bytes.size() - done) : message.bytes.size();
+    iovec piece{};
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of the other process
+    piece.iov_base = reinterpret_cast<void*>(
+        calls_.put(std::string_view(message.bytes).substr(done, bytes)).value);
+    piece.iov_len = bytes;
+    msghdr head{};
+    // NOLINTBEGIN(performance-no-int-to-ptr)
+    head.msg_iov = reinterpret_cast<iovec*>(calls_.put_value(piece).value);
+    head.msg_iovlen = 1;
+    if (!to.empty()) {
+      head.msg_name = reinterpret_cast<void*>(calls_.put(std::string_view(to)).value);
+      head.msg_namelen = static_cast<socklen_t>(to.size());
+    }
+    if (!control.empty()) {
+      head.msg_control = reinterpret_cast<void*>(calls_.put(std::string_view(control)).value);
+      head.msg_controllen = control.size();
+    }
+    // NOLINTEND(performance-no-int-to-ptr)
+    const Addr at = calls_.put_value(head);
+    const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (message.urgent ? MSG_OOB : 0);
+    const std::int64_t sent = calls_.attempt(SYS_sendmsg, {word(from), at.value, word(flags)});
+    if (sent == -EAGAIN && !room_made) {
+      room_made = true;
+      const int large = 4 << 20;
+      for (const int name : {SO_SNDBUF, SO_SNDBUFFORCE}) {
+        const Addr value = calls_.put_value(large);
+        calls_.attempt(SYS_setsockopt,
+                       {word(from), SOL_SOCKET, word(name), value.value, sizeof large});
+      }
+      continue;
+    }
+    if (sent < 0) {
+      note(receiver,
+           fmt::format("{} bytes that waited in it could not be put back ({})",
+                       message.bytes.size() - done, describe_errno(static_cast<int>(-sent))));
+      return;
+    }
+    done += static_cast<std::size_t>(sent);
+    control.clear();  // goes with the first piece
+  } while (in_pieces && done < message.bytes.size());
+  if (!message.taken) return;
+  const Addr at = calls_.reserve(1);
+  calls_.attempt(SYS_recvfrom, {word(receiver.fd), at.value, 1, MSG_OOB | MSG_DONTWAIT, 0, 0});
+}
+
+// A path is free only if there is no file: the one that a sender has left is the user's.
+std::int64_t SocketMaker::bind_sender(int fd, const std::string& name) {
+  const std::string text = address_text(name);
+  const bool is_path = !text.empty() && name.size() > offsetof(sockaddr_un, sun_path) &&
+                       family_of(name) == AF_UNIX && !text.starts_with('@');
+  const std::string path = text.starts_with('/') ? text : directory_ + "/" + text;
+  struct stat status {};
+  if (is_path && ::lstat(path.c_str(), &status) == 0) return -EEXIST;
+  const Addr at = calls_.put(std::string_view(name));
+  const std::int64_t result = calls_.attempt(SYS_bind, {word(fd), at.value, name.size()});
+  if (is_path && result == 0) ::unlink(path.c_str());  // the socket keeps the name
+  return result;
+}
+
+// A socket to send from that has the name of one that is closed; -1 if there is to be none.
+int SocketMaker::make_sender(const Made& receiver, const std::string& name) {
+  const Socket& socket = *receiver.socket;
+  const int fd = calls_.open("socket", SYS_socket,
+                             {word(socket.domain), word(socket.type), word(socket.protocol)});
+  if (address_text(name).empty()) return fd;
+  const std::int64_t result = bind_sender(fd, name);
+  if (result == 0) return fd;
+  const std::string why = describe_errno(static_cast<int>(-result));
+  if (socket.domain == AF_UNIX) {
+    note(receiver, fmt::format("{} cannot be had ({}): what waits in it from there has no sender's "
+                               "name",
+                               address_text(name), why));
+    return fd;
+  }
+  // From another address it would be somebody else's.
+  note(receiver, fmt::format("{} cannot be had ({}): what waited in it from there is lost",
+                             address_text(name), why));
+  calls_.close(fd);
+  return -1;
+}
+
+int SocketMaker::find_sender(const Made& receiver, const SocketMessage& message) const {
+  const Socket* sender = senders_.find(*receiver.socket, message.from);
+  return sender == nullptr ? -1 : made_.at(sender->id).fd;
+}
+
+// From the socket that has sent them, or one that has its name, or one of no name.
+void SocketMaker::fill_datagrams(Made& made, const std::function<int(std::size_t)>& number_of) {
+  const Socket& socket = *made.socket;
+  const Made* peer = socket.role == SocketRole::connected ? find(socket.peer) : nullptr;
+  const std::string to = peer != nullptr ? "" : name_of(made.fd, socket.domain);
+  std::map<std::string, int> temporary;
+  for (const SocketMessage& message : socket.queue) {
+    int sender = find_sender(made, message);
+    if (sender < 0 && peer != nullptr) sender = peer->fd;
+    if (sender < 0) {
+      const auto [known, is_new] = temporary.try_emplace(message.from, -1);
+      if (is_new) known->second = make_sender(made, message.from);
+      sender = known->second;
+    }
+    if (sender >= 0) send(sender, message, to, number_of, made);
+  }
+  for (const auto& [name, fd] : temporary)
+    if (fd >= 0) calls_.close(fd);
+}
+
+// A local connection that has ended is one in both directions. Of a TCP connection only that one is
+// known in which the end has come: the peer may still read.
+bool SocketMaker::becomes_silent(const Socket& socket) const {
+  return peers_ != nullptr && !socket.broken && !socket.over &&
+         !(socket.ended && socket.domain == AF_UNIX);
+}
+
+void SocketMaker::leave_far_end(Made& made) {
+  const Socket& socket = *made.socket;
+  if (becomes_silent(socket)) {
+    if (socket.ended) calls_.attempt(SYS_shutdown, {word(made.far_end), kSend});
+    peers_->hold(SilentPeers::take(calls_.pid(), made.far_end));
+    note(made, SilentPeers::note());
+  } else if (socket.domain != AF_UNIX && !socket.ended) {
+    const linger at_once{1, 0};  // close(2) resets then
+    const Addr value = calls_.put_value(at_once);
+    calls_.attempt(SYS_setsockopt,
+                   {word(made.far_end), SOL_SOCKET, SO_LINGER, value.value, sizeof at_once});
+  }
+  // A local one that closes with something unread in it resets.
+  if (socket.domain == AF_UNIX && socket.error != 0)
+    send(
+        made.fd, {std::string(1, '\0'), "", {}}, "", [](std::size_t) { return -1; }, made);
+  calls_.close(made.far_end);
+  made.far_end = -1;
+  if (!socket.over || socket.domain == AF_UNIX) return;
+  await_error(made.fd);
+  if (socket.error != 0) return;  // the program takes it
+  const Addr value = calls_.reserve(sizeof(int));
+  const Addr length = calls_.put_value(static_cast<socklen_t>(sizeof(int)));
+  calls_.attempt(SYS_getsockopt, {word(made.fd), SOL_SOCKET, SO_ERROR, value.value, length.value});
+}
+
+// What has come before its filter was there.
+void SocketMaker::empty_queue(int fd) {
+  constexpr int kMost = 10'000;
+  const Addr at = calls_.reserve(1);
+  for (int i = 0; i < kMost; ++i)
+    if (calls_.attempt(SYS_recvfrom, {word(fd), at.value, 1, MSG_DONTWAIT, 0, 0}) < 0) break;
+}
+
+void SocketMaker::fill(const std::function<int(std::size_t)>& number_of) {
+  for (const std::uint64_t id : order_) {
+    Made& made = made_.at(id);
+    const Socket& socket = *made.socket;
+    if (socket.queue.empty()) continue;
+    const Made* peer = socket.role == SocketRole::connected ? find(socket.peer) : nullptr;
+    if (made.far_end >= 0 || (peer != nullptr && socket.type != SOCK_DGRAM)) {
+      for (const SocketMessage& message : socket.queue)
+        send(made.far_end >= 0 ? made.far_end : peer->fd, message, "", number_of, made);
+    } else {
+      fill_datagrams(made, number_of);
+    }
+  }
+  for (const std::uint64_t id : order_) {
+    Made& made = made_.at(id);
+    const Socket& socket = *made.socket;
+    if (made.far_end >= 0) leave_far_end(made);
+    if (socket.no_sending) calls_.attempt(SYS_shutdown, {word(made.fd), kSend});
+    if (socket.no_receiving) calls_.attempt(SYS_shutdown, {word(made.fd), kReceive});
+    set_options(calls_, made.fd, socket.options, true);
+    if (sees_packets(socket)) empty_queue(made.fd);
+  }
+}
+
+}  // namespace ckpt::state

@@ -1,0 +1,441 @@
+#include "state/time/timers.hpp"
+
+#include <linux/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <optional>
+#include <set>
+#include <thread>
+
+#include "base/error.hpp"
+#include "base/io.hpp"
+#include "proc/timers.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+using image::Json;
+using tracee::loop_entry;
+using tracee::LoopEntry;
+
+constexpr long kMicroseconds = 1'000'000;
+constexpr int kSetRestoreIds = 77;  // PR_TIMER_CREATE_RESTORE_IDS, Linux 6.15
+
+// include/linux/posix-timers.h: a CPU-time clock is the id inverted, over what and whose it counts.
+constexpr int kCpuClockMask = 7;
+constexpr int kOfThread = 4;
+constexpr int kOfDescriptor = 3;
+
+struct CpuClock {
+  Tid id = 0;  // 0: of whoever made the timer
+  bool of_thread = false;
+};
+
+std::optional<CpuClock> cpu_clock(clockid_t clock) {
+  if (clock >= 0 || (clock & 3) == kOfDescriptor) return std::nullopt;
+  return CpuClock{~(clock >> 3), (clock & kOfThread) != 0};
+}
+
+clockid_t with_id(clockid_t clock, Tid id) {
+  return static_cast<clockid_t>((~static_cast<unsigned>(id) << 3U) |
+                                static_cast<unsigned>(clock & kCpuClockMask));
+}
+
+bool is_zero(const timespec& time) { return time.tv_sec == 0 && time.tv_nsec == 0; }
+bool is_zero(const timeval& time) { return time.tv_sec == 0 && time.tv_usec == 0; }
+
+bool later(const timespec& a, const timespec& b) {
+  return std::pair(a.tv_sec, a.tv_nsec) > std::pair(b.tv_sec, b.tv_nsec);
+}
+bool later(const timeval& a, const timeval& b) {
+  return std::pair(a.tv_sec, a.tv_usec) > std::pair(b.tv_sec, b.tv_usec);
+}
+
+bool is_of(const siginfo_t& info, const PosixTimer& timer) {
+  return info.si_code == SI_TIMER && info.si_signo == timer.signal && info.si_timerid == timer.id;
+}
+
+bool is_queued(const std::vector<siginfo_t>& queued, const PosixTimer& timer) {
+  return std::any_of(queued.begin(), queued.end(),
+                     [&](const siginfo_t& info) { return is_of(info, timer); });
+}
+
+// A timer that expires once and runs has been set anew since its signal was queued.
+bool waits_for_its_signal(const std::vector<siginfo_t>& queued, const PosixTimer& timer) {
+  return is_queued(queued, timer) &&
+         (is_zero(timer.setting.it_value) || !is_zero(timer.setting.it_interval));
+}
+
+template <typename Value>
+std::vector<Value> ask_all(const tracee::Memory& memory, tracee::RemoteThread& thread,
+                           const tracee::Scratch& scratch, long number,
+                           const std::vector<int>& ids) {
+  std::vector<Value> values(ids.size());
+  const std::size_t most = scratch.data_bytes / (sizeof(LoopEntry) + sizeof(Value));
+  for (std::size_t done = 0; done < ids.size();) {
+    const std::size_t count = std::min(most, ids.size() - done);
+    const Addr answers = scratch.data + count * sizeof(LoopEntry);
+    std::vector<LoopEntry> table;
+    for (std::size_t i = 0; i < count; ++i)
+      table.push_back(loop_entry(number, {static_cast<std::uint64_t>(ids[done + i]),
+                                          (answers + i * sizeof(Value)).value}));
+    thread.run(scratch, table, true, "ask for a timer");
+    memory.read(answers, std::as_writable_bytes(std::span(values).subspan(done, count)));
+    done += count;
+  }
+  return values;
+}
+
+}  // namespace
+
+TimerState capture_timers(CaptureContext& context, tracee::RemoteThread& thread,
+                          const tracee::Scratch& scratch, const std::map<Tid, Tid>& threads) {
+  TimerState state;
+  const auto interval = ask_all<itimerval>(context.memory, thread, scratch, SYS_getitimer,
+                                           {ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF});
+  std::copy(interval.begin(), interval.end(), state.interval.begin());
+  // No such file where the kernel has no timers of this kind.
+  const auto text = try_read_file(context.process.path("timers"));
+  if (!text) return state;
+  auto timers = proc::parse_timers(*text);
+  std::sort(timers.begin(), timers.end(),
+            [](const proc::Timer& a, const proc::Timer& b) { return a.id < b.id; });
+  std::vector<int> ids;
+  ids.reserve(timers.size());
+  for (const auto& timer : timers) ids.push_back(timer.id);
+  const auto settings =
+      ask_all<itimerspec>(context.memory, thread, scratch, SYS_timer_gettime, ids);
+  for (std::size_t i = 0; i < timers.size(); ++i) {
+    const auto& timer = timers[i];
+    Tid target = 0;
+    if (timer.notify == SIGEV_THREAD_ID)
+      if (const auto found = threads.find(timer.target); found != threads.end())
+        target = found->second;
+    state.posix.push_back(
+        {timer.id, timer.clock, timer.notify, timer.signal, timer.value, target, settings[i]});
+  }
+  return state;
+}
+
+bool expired_between(const TimerState& before, const TimerState& after) {
+  const auto expired = [](const auto& a, const auto& b) {
+    return !is_zero(a.it_value) && (is_zero(b.it_value) || later(b.it_value, a.it_value));
+  };
+  for (std::size_t i = 0; i < before.interval.size(); ++i)
+    if (expired(before.interval.at(i), after.interval.at(i))) return true;
+  for (std::size_t i = 0; i < before.posix.size() && i < after.posix.size(); ++i)
+    if (expired(before.posix[i].setting, after.posix[i].setting)) return true;
+  return false;
+}
+
+void report_timers(CaptureContext& context, tracee::RemoteThread& thread,
+                   const tracee::Scratch& scratch, const TimerState& state,
+                   const std::map<Tid, Tid>& threads, const std::vector<siginfo_t>& queued) {
+  std::set<Tid> known;
+  for (const auto& [lwp, tid] : threads) known.insert(tid);
+  const proc::Status status = context.process.status(context.process.pid());
+  known.insert(status.ns_pids.empty() ? context.process.pid() : status.ns_pids.back());
+  std::vector<LoopEntry> table;
+  for (const PosixTimer& timer : state.posix)
+    table.push_back(loop_entry(SYS_timer_getoverrun, {static_cast<std::uint64_t>(timer.id)}));
+  thread.run(scratch, table);
+  for (std::size_t i = 0; i < state.posix.size(); ++i) {
+    const PosixTimer& timer = state.posix[i];
+    const auto add = [&](Severity severity, std::string text) {
+      context.report.add(severity, fmt::format("timer {}", timer.id), "POSIX timer",
+                         std::move(text));
+    };
+    const auto clock = cpu_clock(timer.clock);
+    if (timer.clock < 0 && !clock)
+      add(Severity::lost, "it goes by the clock of a device: it does not come back");
+    else if (clock && clock->id != 0 && !known.contains(clock->id))
+      add(Severity::lost,
+          fmt::format("it goes by the CPU time of {} {}, which is not part of the snapshot: it "
+                      "does not come back",
+                      clock->of_thread ? "thread" : "process", clock->id));
+    else if (clock && clock->id == 0 && clock->of_thread && threads.size() > 1 && timer.target == 0)
+      add(Severity::changed,
+          "it goes by the CPU time of the thread that made it, and the kernel does not tell which "
+          "that was: it goes on by that of the main thread");
+    else if (timer.clock == CLOCK_REALTIME_ALARM || timer.clock == CLOCK_BOOTTIME_ALARM)
+      add(Severity::note,
+          "it wakes the machine from suspension, which takes CAP_WAKE_ALARM at the restore");
+    if (table[i].result > 0)
+      add(Severity::changed,
+          fmt::format("timer_getoverrun() says 0 instead of {} until it expires again",
+                      table[i].result));
+    if (!is_zero(timer.setting.it_interval) && is_queued(queued, timer))
+      add(Severity::note,
+          "its signal is queued: expirations while it was are not counted as overruns");
+  }
+}
+
+namespace {
+
+Json timespec_to_json(const timespec& time) { return {time.tv_sec, time.tv_nsec}; }
+Json timespec_to_json(const timeval& time) { return {time.tv_sec, time.tv_usec}; }
+
+// KTIME_SEC_MAX of the kernel.
+constexpr std::int64_t kMostSeconds = INT64_MAX / kNanosecondsPerSecond;
+
+template <typename Time>
+Time time_from_json(const Json& json, std::int64_t most_parts) {
+  const auto seconds = json.at(0).get<std::int64_t>();
+  const auto parts = json.at(1).get<std::int64_t>();
+  if (seconds < 0 || seconds > kMostSeconds || parts < 0 || parts >= most_parts)
+    image::damaged("a timer's time");
+  return {seconds, parts};
+}
+
+}  // namespace
+
+Json timers_to_json(const TimerState& state) {
+  Json interval = Json::array();
+  for (const auto& timer : state.interval)
+    interval.push_back({timespec_to_json(timer.it_value), timespec_to_json(timer.it_interval)});
+  Json posix = Json::array();
+  for (const auto& timer : state.posix)
+    posix.push_back({{"id", timer.id},
+                     {"clock", timer.clock},
+                     {"notify", timer.notify},
+                     {"signal", timer.signal},
+                     {"value", timer.value},
+                     {"target", timer.target},
+                     {"remaining", timespec_to_json(timer.setting.it_value)},
+                     {"interval", timespec_to_json(timer.setting.it_interval)}});
+  return {{"interval", std::move(interval)}, {"posix", std::move(posix)}};
+}
+
+TimerState timers_from_json(const Json& json) {
+  TimerState state;
+  const auto& interval = json.at("interval");
+  for (std::size_t i = 0; i < state.interval.size(); ++i)
+    state.interval.at(i) = {time_from_json<timeval>(interval.at(i).at(1), kMicroseconds),
+                            time_from_json<timeval>(interval.at(i).at(0), kMicroseconds)};
+  for (const auto& item : json.at("posix")) {
+    PosixTimer timer;
+    timer.id = item.at("id");
+    timer.clock = item.at("clock");
+    timer.notify = item.at("notify");
+    timer.signal = item.at("signal");
+    timer.value = item.at("value");
+    timer.target = item.at("target");
+    timer.setting = {time_from_json<timespec>(item.at("interval"), kNanosecondsPerSecond),
+                     time_from_json<timespec>(item.at("remaining"), kNanosecondsPerSecond)};
+    const bool known_way = timer.notify == SIGEV_SIGNAL || timer.notify == SIGEV_NONE ||
+                           timer.notify == SIGEV_THREAD || timer.notify == SIGEV_THREAD_ID;
+    if (!known_way || timer.id < 0 || timer.target < 0 ||
+        (timer.notify != SIGEV_NONE && (timer.signal < 1 || timer.signal > 64)) ||
+        (!state.posix.empty() && state.posix.back().id >= timer.id))
+      image::damaged("a timer");
+    state.posix.push_back(timer);
+  }
+  return state;
+}
+
+namespace {
+
+// What timer_create(2) is given: 64 bytes in all.
+struct Event {
+  std::uint64_t value = 0;
+  std::int32_t signal = 0;
+  std::int32_t notify = 0;
+  std::int32_t thread = 0;
+  std::array<std::int32_t, 11> unused{};
+};
+static_assert(sizeof(Event) == sizeof(sigevent));
+
+class TimerMaker {
+ public:
+  TimerMaker(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+             const tracee::Memory& memory)
+      : thread_(thread), scratch_(scratch), memory_(memory) {
+    ids_can_be_chosen_ = call(SYS_prctl, {kSetRestoreIds, 1, 0, 0, 0}) == 0;
+  }
+  TimerMaker(TimerMaker&&) = delete;
+  ~TimerMaker() {
+    if (!ids_can_be_chosen_) return;
+    try {
+      call(SYS_prctl, {kSetRestoreIds, 0, 0, 0, 0});
+    } catch (const Error&) {  // NOLINT(bugprone-empty-catch): what comes next tells of it
+    }
+  }
+
+  /// 0, or -errno.
+  std::int64_t make(clockid_t clock, const Event& event, int id) {
+    // Without the choice the kernel counts up: timers are made and deleted until it is there.
+    constexpr int kMostUnused = 1'000'000;
+    for (;;) {
+      memory_.write_value(event_at(), event);
+      memory_.write_value(id_at(), id);
+      const std::int64_t result = call(
+          SYS_timer_create, {static_cast<std::uint64_t>(clock), event_at().value, id_at().value});
+      if (result != 0) return result;
+      const int got = memory_.read_value<int>(id_at());
+      if (got == id) return 0;
+      call(SYS_timer_delete, {static_cast<std::uint64_t>(got)});
+      if (got > id || id - got > kMostUnused) return -ERANGE;
+      skip(got + 1, id);
+    }
+  }
+
+ private:
+  [[nodiscard]] Addr event_at() const { return scratch_.data + sizeof(LoopEntry); }
+  [[nodiscard]] Addr id_at() const { return event_at() + sizeof(Event); }
+
+  std::int64_t call(long number, std::initializer_list<std::uint64_t> arguments) {
+    std::array<LoopEntry, 1> table = {loop_entry(number, arguments)};
+    thread_.run(scratch_, table);
+    return table[0].result;
+  }
+
+  void skip(int from, int to) {
+    constexpr std::size_t kRows = 1000;
+    const Addr out = scratch_.data + kRows * sizeof(LoopEntry);
+    while (from < to) {
+      std::vector<LoopEntry> table;
+      for (; from < to && table.size() < kRows; ++from) {
+        table.push_back(loop_entry(SYS_timer_create, {CLOCK_MONOTONIC, 0, out.value}));
+        table.push_back(loop_entry(SYS_timer_delete, {static_cast<std::uint64_t>(from)}));
+      }
+      thread_.run(scratch_, table, true, "reach the id of a timer");
+    }
+  }
+
+  tracee::RemoteThread& thread_;
+  const tracee::Scratch& scratch_;
+  const tracee::Memory& memory_;
+  bool ids_can_be_chosen_ = false;
+};
+
+Tid now_called(const std::map<Tid, Tid>& ids, Tid then) {
+  const auto found = ids.find(then);
+  return found == ids.end() ? 0 : found->second;
+}
+
+}  // namespace
+
+void create_timers(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                   const tracee::Memory& memory, const TimerState& state,
+                   const std::map<Tid, Tid>& ids, std::vector<std::string>& notes) {
+  if (state.posix.empty()) return;
+  TimerMaker maker(thread, scratch, memory);
+  for (const PosixTimer& timer : state.posix) {
+    Event event{timer.value, timer.signal, timer.notify, 0, {}};
+    if (timer.notify == SIGEV_THREAD_ID) {
+      event.thread = now_called(ids, timer.target);
+      if (event.thread == 0) event.notify = SIGEV_NONE;  // nobody was left to get its signal
+    }
+    clockid_t clock = timer.clock;
+    if (const auto cpu = cpu_clock(clock)) {
+      const Tid measured = cpu->id != 0 ? now_called(ids, cpu->id) : event.thread;
+      if (cpu->id != 0 && measured == 0) continue;  // told at the save
+      if (measured != 0 && (cpu->id != 0 || cpu->of_thread)) clock = with_id(clock, measured);
+    } else if (clock < 0) {
+      continue;
+    }
+    std::int64_t result = maker.make(clock, event, timer.id);
+    if (result == -EPERM || result == -EOPNOTSUPP) {
+      if (clock == CLOCK_REALTIME_ALARM) result = maker.make(CLOCK_REALTIME, event, timer.id);
+      if (clock == CLOCK_BOOTTIME_ALARM) result = maker.make(CLOCK_BOOTTIME, event, timer.id);
+      if (result == 0)
+        notes.push_back(
+            fmt::format("timer {}: it no longer wakes the machine from suspension", timer.id));
+    }
+    if (result != 0)
+      notes.push_back(fmt::format("timer {}: it cannot be made again ({}): it never expires",
+                                  timer.id, describe_errno(static_cast<int>(-result))));
+  }
+}
+
+bool expire_again(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                  const tracee::Memory& memory, const TimerState& state, const siginfo_t& info,
+                  const std::function<std::vector<siginfo_t>()>& queued) {
+  const auto found = std::find_if(state.posix.begin(), state.posix.end(),
+                                  [&](const PosixTimer& timer) { return is_of(info, timer); });
+  if (found == state.posix.end()) return false;
+  const PosixTimer& timer = *found;
+  const Addr setting_at = scratch.data + 2 * sizeof(LoopEntry);
+  const Addr now_at = setting_at + sizeof(itimerspec);
+  const auto id = static_cast<std::uint64_t>(timer.id);
+  std::array<LoopEntry, 1> clock = {
+      loop_entry(SYS_clock_gettime, {static_cast<std::uint64_t>(timer.clock), now_at.value})};
+  thread.run(scratch, clock);
+  // In the past, by as much as it was, so that a repeating timer keeps its beat.
+  itimerspec setting{timer.setting.it_interval, {0, 1}};
+  if (clock[0].result == 0 && timer.clock >= 0 && !is_zero(timer.setting.it_interval)) {
+    const auto now = memory.read_value<timespec>(now_at);
+    const auto& left = timer.setting.it_value;
+    const auto& step = timer.setting.it_interval;
+    timespec when{now.tv_sec + left.tv_sec - step.tv_sec,
+                  now.tv_nsec + left.tv_nsec - step.tv_nsec};
+    when.tv_sec += when.tv_nsec / kNanosecondsPerSecond;
+    when.tv_nsec %= kNanosecondsPerSecond;
+    if (when.tv_nsec < 0) {
+      --when.tv_sec;
+      when.tv_nsec += kNanosecondsPerSecond;
+    }
+    if (when.tv_sec >= 0 && !is_zero(when)) setting.it_value = when;
+  }
+  memory.write_value(setting_at, setting);
+  std::array<LoopEntry, 1> table = {
+      loop_entry(SYS_timer_settime, {id, TIMER_ABSTIME, setting_at.value, 0})};
+  thread.run(scratch, table);
+  if (table[0].result != 0) return false;  // it could not be made; its signal is a signal still
+  constexpr int kMostLooks = 10'000;
+  for (int look = 0; look < kMostLooks; ++look) {
+    if (is_queued(queued(), timer)) return true;
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+  // It would come later, and be one too many.
+  memory.write_value(setting_at, itimerspec{});
+  table[0] = loop_entry(SYS_timer_settime, {id, 0, setting_at.value, 0});
+  thread.run(scratch, table);
+  return false;
+}
+
+void start_timers(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                  const tracee::Memory& memory, const TimerState& state,
+                  const std::vector<siginfo_t>& queued) {
+  std::vector<LoopEntry> table;
+  std::vector<itimerspec> settings;
+  for (const PosixTimer& timer : state.posix)
+    if (!is_zero(timer.setting.it_value) && !waits_for_its_signal(queued, timer)) {
+      table.push_back(loop_entry(SYS_timer_settime, {static_cast<std::uint64_t>(timer.id), 0}));
+      settings.push_back(timer.setting);
+    }
+  const std::size_t most = scratch.data_bytes / (sizeof(LoopEntry) + sizeof(itimerspec));
+  for (std::size_t done = 0; done < table.size();) {
+    const std::size_t count = std::min(most, table.size() - done);
+    const Addr values = scratch.data + count * sizeof(LoopEntry);
+    for (std::size_t i = 0; i < count; ++i)
+      table[done + i].arguments[2] = (values + i * sizeof(itimerspec)).value;
+    memory.write(values, std::as_bytes(std::span(settings).subspan(done, count)));
+    thread.run(scratch, std::span(table).subspan(done, count));
+    done += count;
+  }
+
+  table.clear();
+  auto interval = state.interval;
+  // Expired, and its signal not taken yet: it starts anew when that is done. Only an expiry brings
+  // the kernel to that state; the signal is queued already and stays the only one.
+  auto& real = interval[ITIMER_REAL];
+  const bool alarm_is_queued = std::any_of(queued.begin(), queued.end(), [](const siginfo_t& info) {
+    return info.si_signo == SIGALRM && info.si_code == SI_KERNEL;
+  });
+  if (is_zero(real.it_value) && !is_zero(real.it_interval) && alarm_is_queued)
+    real.it_value = {0, 1};
+  const Addr values = scratch.data + interval.size() * sizeof(LoopEntry);
+  memory.write_value(values, interval);
+  for (std::size_t i = 0; i < interval.size(); ++i)
+    if (!is_zero(interval.at(i).it_value))
+      table.push_back(loop_entry(SYS_setitimer, {i, (values + i * sizeof(itimerval)).value, 0}));
+  thread.run(scratch, table, true, "setitimer");
+}
+
+}  // namespace ckpt::state
