@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <linux/filter.h>
 #include <linux/if_packet.h>
+#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
@@ -17,6 +18,7 @@
 #include <optional>
 #include <string_view>
 
+#include "base/error.hpp"
 #include "base/io.hpp"
 #include "base/unique_fd.hpp"
 #include "proc/text.hpp"
@@ -28,6 +30,7 @@ namespace {
 struct OptionName {
   int level;
   int name;
+  std::string_view text;
 };
 
 // Not in every distribution's headers: <asm-generic/socket.h>, <linux/in.h>, <linux/in6.h>,
@@ -56,150 +59,158 @@ constexpr int kVnetHeaderSize = 24;
 // What a program sets and the kernel tells again in the same form. Buffer sizes are told doubled.
 // The order is that of setting: a type of service has a priority of its own, sizes lock themselves.
 constexpr std::array kOptions = {
-    OptionName{SOL_SOCKET, SO_REUSEADDR},
-    OptionName{SOL_SOCKET, SO_REUSEPORT},
-    OptionName{SOL_SOCKET, SO_BINDTODEVICE},
-    OptionName{SOL_SOCKET, SO_KEEPALIVE},
-    OptionName{SOL_SOCKET, SO_BROADCAST},
-    OptionName{SOL_SOCKET, SO_OOBINLINE},
-    OptionName{SOL_SOCKET, SO_LINGER},
-    OptionName{SOL_SOCKET, SO_SNDBUF},
-    OptionName{SOL_SOCKET, SO_RCVBUF},
-    OptionName{SOL_SOCKET, kBufferLock},
-    OptionName{SOL_SOCKET, SO_RCVLOWAT},
-    OptionName{SOL_SOCKET, SO_RCVTIMEO},
-    OptionName{SOL_SOCKET, SO_SNDTIMEO},
-    OptionName{SOL_SOCKET, SO_DONTROUTE},
-    OptionName{SOL_SOCKET, SO_MARK},
-    OptionName{SOL_SOCKET, SO_NO_CHECK},
-    OptionName{SOL_SOCKET, SO_PASSCRED},
-    OptionName{SOL_SOCKET, SO_PASSSEC},
-    OptionName{SOL_SOCKET, kPassPidfd},
-    OptionName{SOL_SOCKET, kPassRights},
-    OptionName{SOL_SOCKET, kReceiveMark},
-    OptionName{SOL_SOCKET, kReceivePriority},
-    OptionName{SOL_SOCKET, SO_TIMESTAMP},
-    OptionName{SOL_SOCKET, SO_TIMESTAMPNS},
-    OptionName{SOL_SOCKET, SO_TIMESTAMPING},
-    OptionName{SOL_SOCKET, SO_SELECT_ERR_QUEUE},
-    OptionName{SOL_SOCKET, SO_WIFI_STATUS},
-    OptionName{SOL_SOCKET, SO_NOFCS},
-    OptionName{SOL_SOCKET, SO_RXQ_OVFL},
-    OptionName{SOL_SOCKET, SO_ZEROCOPY},
-    OptionName{SOL_SOCKET, SO_TXTIME},
-    OptionName{SOL_SOCKET, SO_MAX_PACING_RATE},
-    OptionName{SOL_SOCKET, SO_BUSY_POLL},
-    OptionName{SOL_SOCKET, SO_PREFER_BUSY_POLL},
-    OptionName{SOL_SOCKET, SO_PEEK_OFF},
-    OptionName{SOL_SOCKET, SO_INCOMING_CPU},
-    OptionName{SOL_SOCKET, kReserveMemory},
-    OptionName{SOL_SOCKET, kRehash},
-    OptionName{IPPROTO_IP, IP_TOS},
-    OptionName{IPPROTO_IP, IP_TTL},
-    OptionName{IPPROTO_IP, IP_MINTTL},
-    OptionName{IPPROTO_IP, IP_OPTIONS},
-    OptionName{IPPROTO_IP, IP_RECVOPTS},
-    OptionName{IPPROTO_IP, IP_RETOPTS},
-    OptionName{IPPROTO_IP, IP_PKTINFO},
-    OptionName{IPPROTO_IP, IP_RECVTTL},
-    OptionName{IPPROTO_IP, IP_RECVTOS},
-    OptionName{IPPROTO_IP, IP_RECVERR},
-    OptionName{IPPROTO_IP, kReceiveErrorRfc4884v4},
-    OptionName{IPPROTO_IP, IP_RECVORIGDSTADDR},
-    OptionName{IPPROTO_IP, IP_RECVFRAGSIZE},
-    OptionName{IPPROTO_IP, IP_PASSSEC},
-    OptionName{IPPROTO_IP, IP_CHECKSUM},
-    OptionName{IPPROTO_IP, IP_MTU_DISCOVER},
-    OptionName{IPPROTO_IP, IP_FREEBIND},
-    OptionName{IPPROTO_IP, IP_TRANSPARENT},
-    OptionName{IPPROTO_IP, IP_NODEFRAG},
-    OptionName{IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT},
-    OptionName{IPPROTO_IP, kLocalPortRange},
-    OptionName{IPPROTO_IP, IP_UNICAST_IF},
-    OptionName{IPPROTO_IP, IP_MULTICAST_IF},
-    OptionName{IPPROTO_IP, IP_MULTICAST_TTL},
-    OptionName{IPPROTO_IP, IP_MULTICAST_LOOP},
-    OptionName{IPPROTO_IP, IP_MULTICAST_ALL},
-    OptionName{IPPROTO_IP, MCAST_MSFILTER},
-    OptionName{IPPROTO_IPV6, IPV6_V6ONLY},
-    OptionName{IPPROTO_IPV6, IPV6_UNICAST_HOPS},
-    OptionName{IPPROTO_IPV6, IPV6_MINHOPCOUNT},
-    OptionName{IPPROTO_IPV6, IPV6_MULTICAST_IF},
-    OptionName{IPPROTO_IPV6, IPV6_MULTICAST_HOPS},
-    OptionName{IPPROTO_IPV6, IPV6_MULTICAST_LOOP},
-    OptionName{IPPROTO_IPV6, kMulticastAll6},
-    OptionName{IPPROTO_IPV6, IPV6_UNICAST_IF},
-    OptionName{IPPROTO_IPV6, IPV6_MTU_DISCOVER},
-    OptionName{IPPROTO_IPV6, IPV6_DONTFRAG},
-    OptionName{IPPROTO_IPV6, IPV6_FREEBIND},
-    OptionName{IPPROTO_IPV6, IPV6_TRANSPARENT},
-    OptionName{IPPROTO_IPV6, IPV6_RECVPKTINFO},
-    OptionName{IPPROTO_IPV6, IPV6_RECVHOPLIMIT},
-    OptionName{IPPROTO_IPV6, IPV6_RECVTCLASS},
-    OptionName{IPPROTO_IPV6, IPV6_RECVERR},
-    OptionName{IPPROTO_IPV6, kReceiveErrorRfc4884},
-    OptionName{IPPROTO_IPV6, IPV6_RECVHOPOPTS},
-    OptionName{IPPROTO_IPV6, IPV6_RECVDSTOPTS},
-    OptionName{IPPROTO_IPV6, IPV6_RECVRTHDR},
-    OptionName{IPPROTO_IPV6, IPV6_RECVPATHMTU},
-    OptionName{IPPROTO_IPV6, IPV6_RECVORIGDSTADDR},
-    OptionName{IPPROTO_IPV6, IPV6_RECVFRAGSIZE},
-    OptionName{IPPROTO_IPV6, IPV6_HOPOPTS},
-    OptionName{IPPROTO_IPV6, IPV6_RTHDR},
-    OptionName{IPPROTO_IPV6, IPV6_DSTOPTS},
-    OptionName{IPPROTO_IPV6, IPV6_AUTOFLOWLABEL},
-    OptionName{IPPROTO_IPV6, kFlowInfo6},
-    OptionName{IPPROTO_IPV6, kFlowInfoSend6},
-    OptionName{IPPROTO_IPV6, IPV6_ADDR_PREFERENCES},
-    OptionName{IPPROTO_IPV6, IPV6_TCLASS},
-    OptionName{IPPROTO_IPV6, MCAST_MSFILTER},
-    OptionName{SOL_SOCKET, SO_PRIORITY},
-    OptionName{IPPROTO_TCP, TCP_NODELAY},
-    OptionName{IPPROTO_TCP, TCP_MAXSEG},
-    OptionName{IPPROTO_TCP, TCP_WINDOW_CLAMP},
-    OptionName{IPPROTO_TCP, TCP_CORK},
-    OptionName{IPPROTO_TCP, TCP_KEEPIDLE},
-    OptionName{IPPROTO_TCP, TCP_KEEPINTVL},
-    OptionName{IPPROTO_TCP, TCP_KEEPCNT},
-    OptionName{IPPROTO_TCP, TCP_SYNCNT},
-    OptionName{IPPROTO_TCP, TCP_LINGER2},
-    OptionName{IPPROTO_TCP, TCP_DEFER_ACCEPT},
-    OptionName{IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS},
-    OptionName{IPPROTO_TCP, TCP_USER_TIMEOUT},
-    OptionName{IPPROTO_TCP, TCP_SAVE_SYN},
-    OptionName{IPPROTO_TCP, TCP_FASTOPEN},
-    OptionName{IPPROTO_TCP, TCP_FASTOPEN_CONNECT},
-    OptionName{IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE},
-    OptionName{IPPROTO_TCP, TCP_INQ},
-    OptionName{IPPROTO_TCP, kTransmitDelay},
-    OptionName{IPPROTO_TCP, TCP_NOTSENT_LOWAT},
-    OptionName{IPPROTO_TCP, TCP_CONGESTION},
-    OptionName{IPPROTO_UDP, UDP_CORK},
-    OptionName{IPPROTO_UDP, UDP_ENCAP},
-    OptionName{IPPROTO_UDP, UDP_NO_CHECK6_TX},
-    OptionName{IPPROTO_UDP, UDP_NO_CHECK6_RX},
-    OptionName{IPPROTO_UDP, UDP_SEGMENT},
-    OptionName{IPPROTO_UDP, UDP_GRO},
-    OptionName{IPPROTO_UDPLITE, kSendCoverage},
-    OptionName{IPPROTO_UDPLITE, kReceiveCoverage},
-    OptionName{IPPROTO_IP, IP_HDRINCL},
-    OptionName{SOL_RAW, kIcmpFilter},
-    OptionName{IPPROTO_IPV6, IPV6_CHECKSUM},
-    OptionName{IPPROTO_ICMPV6, kIcmp6Filter},
-    OptionName{SOL_PACKET, PACKET_VERSION},
-    OptionName{SOL_PACKET, PACKET_RESERVE},
-    OptionName{SOL_PACKET, PACKET_AUXDATA},
-    OptionName{SOL_PACKET, PACKET_ORIGDEV},
-    OptionName{SOL_PACKET, PACKET_LOSS},
-    OptionName{SOL_PACKET, PACKET_VNET_HDR},
-    OptionName{SOL_PACKET, kVnetHeaderSize},
-    OptionName{SOL_PACKET, PACKET_TIMESTAMP},
-    OptionName{SOL_PACKET, PACKET_TX_HAS_OFF},
-    OptionName{SOL_PACKET, PACKET_QDISC_BYPASS},
-    OptionName{SOL_PACKET, PACKET_IGNORE_OUTGOING},
-    OptionName{SOL_PACKET, PACKET_FANOUT},
-    OptionName{SOL_SOCKET, SO_ATTACH_FILTER},
-    OptionName{SOL_SOCKET, SO_LOCK_FILTER},
+    OptionName{SOL_SOCKET, SO_REUSEADDR, "SO_REUSEADDR"},
+    OptionName{SOL_SOCKET, SO_REUSEPORT, "SO_REUSEPORT"},
+    OptionName{SOL_SOCKET, SO_BINDTODEVICE, "SO_BINDTODEVICE"},
+    OptionName{SOL_SOCKET, SO_KEEPALIVE, "SO_KEEPALIVE"},
+    OptionName{SOL_SOCKET, SO_BROADCAST, "SO_BROADCAST"},
+    OptionName{SOL_SOCKET, SO_OOBINLINE, "SO_OOBINLINE"},
+    OptionName{SOL_SOCKET, SO_LINGER, "SO_LINGER"},
+    OptionName{SOL_SOCKET, SO_SNDBUF, "SO_SNDBUF"},
+    OptionName{SOL_SOCKET, SO_RCVBUF, "SO_RCVBUF"},
+    OptionName{SOL_SOCKET, kBufferLock, "SO_BUF_LOCK"},
+    OptionName{SOL_SOCKET, SO_RCVLOWAT, "SO_RCVLOWAT"},
+    OptionName{SOL_SOCKET, SO_RCVTIMEO, "SO_RCVTIMEO"},
+    OptionName{SOL_SOCKET, SO_SNDTIMEO, "SO_SNDTIMEO"},
+    OptionName{SOL_SOCKET, SO_DONTROUTE, "SO_DONTROUTE"},
+    OptionName{SOL_SOCKET, SO_MARK, "SO_MARK"},
+    OptionName{SOL_SOCKET, SO_NO_CHECK, "SO_NO_CHECK"},
+    OptionName{SOL_SOCKET, SO_PASSCRED, "SO_PASSCRED"},
+    OptionName{SOL_SOCKET, SO_PASSSEC, "SO_PASSSEC"},
+    OptionName{SOL_SOCKET, kPassPidfd, "SO_PASSPIDFD"},
+    OptionName{SOL_SOCKET, kPassRights, "SO_PASSRIGHTS"},
+    OptionName{SOL_SOCKET, kReceiveMark, "SO_RCVMARK"},
+    OptionName{SOL_SOCKET, kReceivePriority, "SO_RCVPRIORITY"},
+    OptionName{SOL_SOCKET, SO_TIMESTAMP, "SO_TIMESTAMP"},
+    OptionName{SOL_SOCKET, SO_TIMESTAMPNS, "SO_TIMESTAMPNS"},
+    OptionName{SOL_SOCKET, SO_TIMESTAMPING, "SO_TIMESTAMPING"},
+    OptionName{SOL_SOCKET, SO_SELECT_ERR_QUEUE, "SO_SELECT_ERR_QUEUE"},
+    OptionName{SOL_SOCKET, SO_WIFI_STATUS, "SO_WIFI_STATUS"},
+    OptionName{SOL_SOCKET, SO_NOFCS, "SO_NOFCS"},
+    OptionName{SOL_SOCKET, SO_RXQ_OVFL, "SO_RXQ_OVFL"},
+    OptionName{SOL_SOCKET, SO_ZEROCOPY, "SO_ZEROCOPY"},
+    OptionName{SOL_SOCKET, SO_TXTIME, "SO_TXTIME"},
+    OptionName{SOL_SOCKET, SO_MAX_PACING_RATE, "SO_MAX_PACING_RATE"},
+    OptionName{SOL_SOCKET, SO_BUSY_POLL, "SO_BUSY_POLL"},
+    OptionName{SOL_SOCKET, SO_PREFER_BUSY_POLL, "SO_PREFER_BUSY_POLL"},
+    OptionName{SOL_SOCKET, SO_PEEK_OFF, "SO_PEEK_OFF"},
+    OptionName{SOL_SOCKET, SO_INCOMING_CPU, "SO_INCOMING_CPU"},
+    OptionName{SOL_SOCKET, kReserveMemory, "SO_RESERVE_MEM"},
+    OptionName{SOL_SOCKET, kRehash, "SO_TXREHASH"},
+    OptionName{IPPROTO_IP, IP_TOS, "IP_TOS"},
+    OptionName{IPPROTO_IP, IP_TTL, "IP_TTL"},
+    OptionName{IPPROTO_IP, IP_MINTTL, "IP_MINTTL"},
+    OptionName{IPPROTO_IP, IP_OPTIONS, "IP_OPTIONS"},
+    OptionName{IPPROTO_IP, IP_RECVOPTS, "IP_RECVOPTS"},
+    OptionName{IPPROTO_IP, IP_RETOPTS, "IP_RETOPTS"},
+    OptionName{IPPROTO_IP, IP_PKTINFO, "IP_PKTINFO"},
+    OptionName{IPPROTO_IP, IP_RECVTTL, "IP_RECVTTL"},
+    OptionName{IPPROTO_IP, IP_RECVTOS, "IP_RECVTOS"},
+    OptionName{IPPROTO_IP, IP_RECVERR, "IP_RECVERR"},
+    OptionName{IPPROTO_IP, kReceiveErrorRfc4884v4, "IP_RECVERR_RFC4884"},
+    OptionName{IPPROTO_IP, IP_RECVORIGDSTADDR, "IP_RECVORIGDSTADDR"},
+    OptionName{IPPROTO_IP, IP_RECVFRAGSIZE, "IP_RECVFRAGSIZE"},
+    OptionName{IPPROTO_IP, IP_PASSSEC, "IP_PASSSEC"},
+    OptionName{IPPROTO_IP, IP_CHECKSUM, "IP_CHECKSUM"},
+    OptionName{IPPROTO_IP, IP_MTU_DISCOVER, "IP_MTU_DISCOVER"},
+    OptionName{IPPROTO_IP, IP_FREEBIND, "IP_FREEBIND"},
+    OptionName{IPPROTO_IP, IP_TRANSPARENT, "IP_TRANSPARENT"},
+    OptionName{IPPROTO_IP, IP_NODEFRAG, "IP_NODEFRAG"},
+    OptionName{IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, "IP_BIND_ADDRESS_NO_PORT"},
+    OptionName{IPPROTO_IP, kLocalPortRange, "IP_LOCAL_PORT_RANGE"},
+    OptionName{IPPROTO_IP, IP_UNICAST_IF, "IP_UNICAST_IF"},
+    OptionName{IPPROTO_IP, IP_MULTICAST_IF, "IP_MULTICAST_IF"},
+    OptionName{IPPROTO_IP, IP_MULTICAST_TTL, "IP_MULTICAST_TTL"},
+    OptionName{IPPROTO_IP, IP_MULTICAST_LOOP, "IP_MULTICAST_LOOP"},
+    OptionName{IPPROTO_IP, IP_MULTICAST_ALL, "IP_MULTICAST_ALL"},
+    OptionName{IPPROTO_IP, MCAST_MSFILTER, "MCAST_MSFILTER"},
+    OptionName{IPPROTO_IPV6, IPV6_V6ONLY, "IPV6_V6ONLY"},
+    OptionName{IPPROTO_IPV6, IPV6_UNICAST_HOPS, "IPV6_UNICAST_HOPS"},
+    OptionName{IPPROTO_IPV6, IPV6_MINHOPCOUNT, "IPV6_MINHOPCOUNT"},
+    OptionName{IPPROTO_IPV6, IPV6_MULTICAST_IF, "IPV6_MULTICAST_IF"},
+    OptionName{IPPROTO_IPV6, IPV6_MULTICAST_HOPS, "IPV6_MULTICAST_HOPS"},
+    OptionName{IPPROTO_IPV6, IPV6_MULTICAST_LOOP, "IPV6_MULTICAST_LOOP"},
+    OptionName{IPPROTO_IPV6, kMulticastAll6, "IPV6_MULTICAST_ALL"},
+    OptionName{IPPROTO_IPV6, IPV6_UNICAST_IF, "IPV6_UNICAST_IF"},
+    OptionName{IPPROTO_IPV6, IPV6_MTU_DISCOVER, "IPV6_MTU_DISCOVER"},
+    OptionName{IPPROTO_IPV6, IPV6_DONTFRAG, "IPV6_DONTFRAG"},
+    OptionName{IPPROTO_IPV6, IPV6_FREEBIND, "IPV6_FREEBIND"},
+    OptionName{IPPROTO_IPV6, IPV6_TRANSPARENT, "IPV6_TRANSPARENT"},
+    OptionName{IPPROTO_IPV6, IPV6_RECVPKTINFO, "IPV6_RECVPKTINFO"},
+    OptionName{IPPROTO_IPV6, IPV6_RECVHOPLIMIT, "IPV6_RECVHOPLIMIT"},
+    OptionName{IPPROTO_IPV6, IPV6_RECVTCLASS, "IPV6_RECVTCLASS"},
+    OptionName{IPPROTO_IPV6, IPV6_RECVERR, "IPV6_RECVERR"},
+    OptionName{IPPROTO_IPV6, kReceiveErrorRfc4884, "IPV6_RECVERR_RFC4884"},
+    OptionName{IPPROTO_IPV6, IPV6_RECVHOPOPTS, "IPV6_RECVHOPOPTS"},
+    OptionName{IPPROTO_IPV6, IPV6_RECVDSTOPTS, "IPV6_RECVDSTOPTS"},
+    OptionName{IPPROTO_IPV6, IPV6_RECVRTHDR, "IPV6_RECVRTHDR"},
+    OptionName{IPPROTO_IPV6, IPV6_RECVPATHMTU, "IPV6_RECVPATHMTU"},
+    OptionName{IPPROTO_IPV6, IPV6_RECVORIGDSTADDR, "IPV6_RECVORIGDSTADDR"},
+    OptionName{IPPROTO_IPV6, IPV6_RECVFRAGSIZE, "IPV6_RECVFRAGSIZE"},
+    OptionName{IPPROTO_IPV6, IPV6_HOPOPTS, "IPV6_HOPOPTS"},
+    OptionName{IPPROTO_IPV6, IPV6_RTHDR, "IPV6_RTHDR"},
+    OptionName{IPPROTO_IPV6, IPV6_DSTOPTS, "IPV6_DSTOPTS"},
+    OptionName{IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, "IPV6_AUTOFLOWLABEL"},
+    OptionName{IPPROTO_IPV6, kFlowInfo6, "IPV6_FLOWINFO"},
+    OptionName{IPPROTO_IPV6, kFlowInfoSend6, "IPV6_FLOWINFO_SEND"},
+    OptionName{IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, "IPV6_ADDR_PREFERENCES"},
+    OptionName{IPPROTO_IPV6, IPV6_TCLASS, "IPV6_TCLASS"},
+    OptionName{IPPROTO_IPV6, MCAST_MSFILTER, "MCAST_MSFILTER"},
+    OptionName{SOL_SOCKET, SO_PRIORITY, "SO_PRIORITY"},
+    OptionName{IPPROTO_TCP, TCP_NODELAY, "TCP_NODELAY"},
+    OptionName{IPPROTO_TCP, TCP_MAXSEG, "TCP_MAXSEG"},
+    OptionName{IPPROTO_TCP, TCP_WINDOW_CLAMP, "TCP_WINDOW_CLAMP"},
+    OptionName{IPPROTO_TCP, TCP_CORK, "TCP_CORK"},
+    OptionName{IPPROTO_TCP, TCP_KEEPIDLE, "TCP_KEEPIDLE"},
+    OptionName{IPPROTO_TCP, TCP_KEEPINTVL, "TCP_KEEPINTVL"},
+    OptionName{IPPROTO_TCP, TCP_KEEPCNT, "TCP_KEEPCNT"},
+    OptionName{IPPROTO_TCP, TCP_SYNCNT, "TCP_SYNCNT"},
+    OptionName{IPPROTO_TCP, TCP_LINGER2, "TCP_LINGER2"},
+    OptionName{IPPROTO_TCP, TCP_DEFER_ACCEPT, "TCP_DEFER_ACCEPT"},
+    OptionName{IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, "TCP_THIN_LINEAR_TIMEOUTS"},
+    OptionName{IPPROTO_TCP, TCP_USER_TIMEOUT, "TCP_USER_TIMEOUT"},
+    OptionName{IPPROTO_TCP, TCP_SAVE_SYN, "TCP_SAVE_SYN"},
+    OptionName{IPPROTO_TCP, TCP_FASTOPEN, "TCP_FASTOPEN"},
+    OptionName{IPPROTO_TCP, TCP_FASTOPEN_CONNECT, "TCP_FASTOPEN_CONNECT"},
+    OptionName{IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, "TCP_FASTOPEN_NO_COOKIE"},
+    OptionName{IPPROTO_TCP, TCP_INQ, "TCP_INQ"},
+    OptionName{IPPROTO_TCP, kTransmitDelay, "TCP_TX_DELAY"},
+    OptionName{IPPROTO_TCP, TCP_NOTSENT_LOWAT, "TCP_NOTSENT_LOWAT"},
+    OptionName{IPPROTO_TCP, TCP_CONGESTION, "TCP_CONGESTION"},
+    OptionName{IPPROTO_UDP, UDP_CORK, "UDP_CORK"},
+    OptionName{IPPROTO_UDP, UDP_ENCAP, "UDP_ENCAP"},
+    OptionName{IPPROTO_UDP, UDP_NO_CHECK6_TX, "UDP_NO_CHECK6_TX"},
+    OptionName{IPPROTO_UDP, UDP_NO_CHECK6_RX, "UDP_NO_CHECK6_RX"},
+    OptionName{IPPROTO_UDP, UDP_SEGMENT, "UDP_SEGMENT"},
+    OptionName{IPPROTO_UDP, UDP_GRO, "UDP_GRO"},
+    OptionName{IPPROTO_UDPLITE, kSendCoverage, "UDPLITE_SEND_CSCOV"},
+    OptionName{IPPROTO_UDPLITE, kReceiveCoverage, "UDPLITE_RECV_CSCOV"},
+    OptionName{IPPROTO_IP, IP_HDRINCL, "IP_HDRINCL"},
+    OptionName{SOL_RAW, kIcmpFilter, "ICMP_FILTER"},
+    OptionName{IPPROTO_IPV6, IPV6_CHECKSUM, "IPV6_CHECKSUM"},
+    OptionName{IPPROTO_ICMPV6, kIcmp6Filter, "ICMPV6_FILTER"},
+    OptionName{SOL_PACKET, PACKET_VERSION, "PACKET_VERSION"},
+    OptionName{SOL_PACKET, PACKET_RESERVE, "PACKET_RESERVE"},
+    OptionName{SOL_PACKET, PACKET_AUXDATA, "PACKET_AUXDATA"},
+    OptionName{SOL_PACKET, PACKET_ORIGDEV, "PACKET_ORIGDEV"},
+    OptionName{SOL_PACKET, PACKET_LOSS, "PACKET_LOSS"},
+    OptionName{SOL_PACKET, PACKET_VNET_HDR, "PACKET_VNET_HDR"},
+    OptionName{SOL_PACKET, kVnetHeaderSize, "PACKET_VNET_HDR_SZ"},
+    OptionName{SOL_PACKET, PACKET_TIMESTAMP, "PACKET_TIMESTAMP"},
+    OptionName{SOL_PACKET, PACKET_TX_HAS_OFF, "PACKET_TX_HAS_OFF"},
+    OptionName{SOL_PACKET, PACKET_QDISC_BYPASS, "PACKET_QDISC_BYPASS"},
+    OptionName{SOL_PACKET, PACKET_IGNORE_OUTGOING, "PACKET_IGNORE_OUTGOING"},
+    OptionName{SOL_PACKET, PACKET_FANOUT, "PACKET_FANOUT"},
+    OptionName{SOL_NETLINK, NETLINK_PKTINFO, "NETLINK_PKTINFO"},
+    OptionName{SOL_NETLINK, NETLINK_BROADCAST_ERROR, "NETLINK_BROADCAST_ERROR"},
+    OptionName{SOL_NETLINK, NETLINK_NO_ENOBUFS, "NETLINK_NO_ENOBUFS"},
+    OptionName{SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, "NETLINK_LISTEN_ALL_NSID"},
+    OptionName{SOL_NETLINK, NETLINK_CAP_ACK, "NETLINK_CAP_ACK"},
+    OptionName{SOL_NETLINK, NETLINK_EXT_ACK, "NETLINK_EXT_ACK"},
+    OptionName{SOL_NETLINK, NETLINK_GET_STRICT_CHK, "NETLINK_GET_STRICT_CHK"},
+    OptionName{SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, "NETLINK_ADD_MEMBERSHIP"},
+    OptionName{SOL_SOCKET, SO_ATTACH_FILTER, "SO_ATTACH_FILTER"},
+    OptionName{SOL_SOCKET, SO_LOCK_FILTER, "SO_LOCK_FILTER"},
 };
 
 bool fits(const OptionName& option, const SocketKind& kind) {
@@ -209,6 +220,7 @@ bool fits(const OptionName& option, const SocketKind& kind) {
     case IPPROTO_IP: return inet;
     case IPPROTO_IPV6: return kind.domain == AF_INET6;
     case SOL_PACKET: return kind.domain == AF_PACKET;
+    case SOL_NETLINK: return kind.domain == AF_NETLINK;
     case SOL_RAW: return kind.domain == AF_INET && kind.type == SOCK_RAW;
     case IPPROTO_TCP:
       return inet && (kind.protocol == IPPROTO_TCP || kind.protocol == IPPROTO_MPTCP);
@@ -216,10 +228,10 @@ bool fits(const OptionName& option, const SocketKind& kind) {
   }
 }
 
-std::optional<std::string> option_of(int fd, const OptionName& option) {
+std::optional<std::string> option_of(int fd, int level, int name) {
   std::string value(256, '\0');
   auto length = static_cast<socklen_t>(value.size());
-  if (::getsockopt(fd, option.level, option.name, value.data(), &length) != 0) return std::nullopt;
+  if (::getsockopt(fd, level, name, value.data(), &length) != 0) return std::nullopt;
   value.resize(length);
   return value;
 }
@@ -296,6 +308,20 @@ void add_memberships(const proc::ProcessDir& process, int own, int level,
   }
 }
 
+// The kernel tells them as bits, in words of four bytes.
+void add_netlink_memberships(int own, std::vector<SocketOption>& options) {
+  constexpr unsigned kBits = 8;
+  const auto bits = option_of(own, SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS);
+  if (!bits) return;
+  for (std::uint32_t group = 1; group <= bits->size() * kBits; ++group) {
+    const auto byte = static_cast<unsigned char>((*bits)[(group - 1) / kBits]);
+    if ((byte >> ((group - 1) % kBits) & 1U) == 0) continue;
+    options.push_back({SOL_NETLINK,
+                       NETLINK_ADD_MEMBERSHIP,
+                       {reinterpret_cast<const char*>(&group), sizeof group}});
+  }
+}
+
 bool is_socket_option(const SocketOption& option, int name) {
   return option.level == SOL_SOCKET && option.name == name;
 }
@@ -312,43 +338,82 @@ bool is_late(const SocketOption& option) {
 
 std::uint64_t argument(int value) { return static_cast<std::uint64_t>(value); }
 
+std::string name_of(const SocketOption& option) {
+  const auto known = std::find_if(kOptions.begin(), kOptions.end(), [&](const OptionName& one) {
+    return one.level == option.level && one.name == option.name;
+  });
+  return known != kOptions.end() ? std::string(known->text)
+                                 : fmt::format("{} of level {}", option.name, option.level);
+}
+
 // Doubled by the kernel when it is set. The first way needs a privilege and knows no limit.
-void set_buffer_size(tracee::RemoteCalls& calls, int fd, const SocketOption& option) {
+std::int64_t set_buffer_size(tracee::RemoteCalls& calls, int fd, const SocketOption& option) {
   int size = 0;
   std::memcpy(&size, option.value.data(), std::min(sizeof size, option.value.size()));
   const Addr at = calls.put_value(size / 2);
   const int force = option.name == SO_SNDBUF ? SO_SNDBUFFORCE : SO_RCVBUFFORCE;
-  for (const int name : {force, option.name})
-    if (calls.attempt(SYS_setsockopt,
-                      {argument(fd), SOL_SOCKET, argument(name), at.value, sizeof size}) == 0)
-      return;
+  std::int64_t result = 0;
+  for (const int name : {force, option.name}) {
+    result = calls.attempt(SYS_setsockopt,
+                           {argument(fd), SOL_SOCKET, argument(name), at.value, sizeof size});
+    if (result == 0) break;
+  }
+  return result;
 }
 
-void attach_filter(tracee::RemoteCalls& calls, int fd, const std::string& instructions) {
+std::int64_t attach_filter(tracee::RemoteCalls& calls, int fd, const std::string& instructions) {
   const Addr code = calls.put(std::string_view(instructions));
   sock_fprog program{};
   program.len = static_cast<unsigned short>(instructions.size() / sizeof(sock_filter));
   // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of the other process
   program.filter = reinterpret_cast<sock_filter*>(code.value);
   const Addr at = calls.put_value(program);
-  calls.attempt(SYS_setsockopt,
-                {argument(fd), SOL_SOCKET, SO_ATTACH_FILTER, at.value, sizeof program});
+  return calls.attempt(SYS_setsockopt,
+                       {argument(fd), SOL_SOCKET, SO_ATTACH_FILTER, at.value, sizeof program});
 }
 
-void join_group(tracee::RemoteCalls& calls, int fd, const SocketOption& option) {
+std::int64_t join_group(tracee::RemoteCalls& calls, int fd, const SocketOption& option) {
   group_filter filter{};
-  if (option.value.size() < offsetof(group_filter, gf_slist)) return;
+  if (option.value.size() < offsetof(group_filter, gf_slist)) return -EINVAL;
   std::memcpy(&filter, option.value.data(), offsetof(group_filter, gf_slist));
   group_req wanted{};
   wanted.gr_interface = filter.gf_interface;
   wanted.gr_group = filter.gf_group;
   const Addr at = calls.put_value(wanted);
-  calls.attempt(SYS_setsockopt,
-                {argument(fd), argument(option.level), MCAST_JOIN_GROUP, at.value, sizeof wanted});
-  if (filter.gf_fmode == MCAST_EXCLUDE && filter.gf_numsrc == 0) return;  // as it is after joining
+  const std::int64_t joined = calls.attempt(
+      SYS_setsockopt,
+      {argument(fd), argument(option.level), MCAST_JOIN_GROUP, at.value, sizeof wanted});
+  const bool is_as_joined = filter.gf_fmode == MCAST_EXCLUDE && filter.gf_numsrc == 0;
+  if (joined != 0 || is_as_joined) return joined;
   const Addr sources = calls.put(std::string_view(option.value));
-  calls.attempt(SYS_setsockopt, {argument(fd), argument(option.level), MCAST_MSFILTER,
-                                 sources.value, option.value.size()});
+  return calls.attempt(SYS_setsockopt, {argument(fd), argument(option.level), MCAST_MSFILTER,
+                                        sources.value, option.value.size()});
+}
+
+// An accepted connection has some options from the packets that made it, and some from its
+// listening socket: they have an effect no more, and cannot be set.
+bool matters(const SocketOption& option, bool is_stream, bool is_connected) {
+  const auto is = [&](int level, std::initializer_list<int> names) {
+    return option.level == level &&
+           std::find(names.begin(), names.end(), option.name) != names.end();
+  };
+  if (is_stream &&
+      (is(IPPROTO_IP, {IP_MULTICAST_IF, IP_MULTICAST_TTL, IP_MULTICAST_LOOP}) ||
+       is(IPPROTO_IPV6, {IPV6_MULTICAST_IF, IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP})))
+    return false;
+  return !is_connected ||
+         !(is(SOL_SOCKET, {SO_REUSEADDR, SO_REUSEPORT}) || is(IPPROTO_IPV6, {IPV6_V6ONLY}));
+}
+
+std::int64_t set_option(tracee::RemoteCalls& calls, int fd, const SocketOption& option) {
+  if (is_socket_option(option, SO_SNDBUF) || is_socket_option(option, SO_RCVBUF))
+    return set_buffer_size(calls, fd, option);
+  if (is_socket_option(option, SO_ATTACH_FILTER)) return attach_filter(calls, fd, option.value);
+  if (option.name == MCAST_MSFILTER && option.level != SOL_SOCKET)
+    return join_group(calls, fd, option);
+  const Addr at = calls.put(std::string_view(option.value));
+  return calls.attempt(SYS_setsockopt, {argument(fd), argument(option.level), argument(option.name),
+                                        at.value, option.value.size()});
 }
 
 }  // namespace
@@ -358,7 +423,7 @@ const std::optional<std::string>& NewSockets::value(const SocketKind& kind, int 
   Known& one = known->second;
   if (is_new) one.socket.reset(::socket(kind.domain, kind.type | SOCK_CLOEXEC, kind.protocol));
   const auto [value, unknown] = one.values.try_emplace({level, name});
-  if (unknown && one.socket) value->second = option_of(one.socket.get(), {level, name});
+  if (unknown && one.socket) value->second = option_of(one.socket.get(), level, name);
   return value->second;
 }
 
@@ -375,6 +440,10 @@ std::vector<SocketOption> changed_options(const proc::ProcessDir& process, int o
       if (kind.type != SOCK_STREAM) add_memberships(process, own, option.level, options);
       continue;
     }
+    if (option.level == SOL_NETLINK && option.name == NETLINK_ADD_MEMBERSHIP) {
+      add_netlink_memberships(own, options);
+      continue;
+    }
     if (option.level == SOL_SOCKET && option.name == SO_ATTACH_FILTER) {
       auto filter = filter_of(own, missing);
       if (!filter.empty()) options.push_back({option.level, option.name, std::move(filter)});
@@ -384,29 +453,25 @@ std::vector<SocketOption> changed_options(const proc::ProcessDir& process, int o
     const bool is_of_connection = option.level == IPPROTO_TCP &&
                                   (option.name == TCP_MAXSEG || option.name == TCP_WINDOW_CLAMP);
     if (is_of_connection && is_connected) continue;
-    const auto now = option_of(own, option);
+    const auto now = option_of(own, option.level, option.name);
     if (!now || fresh.value(kind, option.level, option.name) == now) continue;
     options.push_back({option.level, option.name, *now});
   }
   return options;
 }
 
-void set_options(tracee::RemoteCalls& calls, int fd, const std::vector<SocketOption>& options,
-                 bool late) {
+std::vector<std::string> set_options(tracee::RemoteCalls& calls, int fd,
+                                     const std::vector<SocketOption>& options, bool late,
+                                     bool is_stream, bool is_connected) {
+  std::vector<std::string> refused;
   for (const SocketOption& option : options) {
     if (is_late(option) != late) continue;
-    if (is_socket_option(option, SO_SNDBUF) || is_socket_option(option, SO_RCVBUF)) {
-      set_buffer_size(calls, fd, option);
-    } else if (is_socket_option(option, SO_ATTACH_FILTER)) {
-      attach_filter(calls, fd, option.value);
-    } else if (option.name == MCAST_MSFILTER && option.level != SOL_SOCKET) {
-      join_group(calls, fd, option);
-    } else {
-      const Addr at = calls.put(std::string_view(option.value));
-      calls.attempt(SYS_setsockopt, {argument(fd), argument(option.level), argument(option.name),
-                                     at.value, option.value.size()});
-    }
+    const std::int64_t result = set_option(calls, fd, option);
+    if (result < 0 && matters(option, is_stream, is_connected))
+      refused.push_back(fmt::format("{} cannot be set here: {}", name_of(option),
+                                    describe_errno(static_cast<int>(-result))));
   }
+  return refused;
 }
 
 }  // namespace ckpt::state

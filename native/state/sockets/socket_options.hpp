@@ -53,8 +53,10 @@ std::vector<SocketOption> changed_options(const proc::ProcessDir& process, int o
                                           std::vector<std::string>& missing);
 
 /// Sets them in the process. `late`: those that change what sending and receiving do, or all
-/// others.
-void set_options(tracee::RemoteCalls& calls, int fd, const std::vector<SocketOption>& options,
-                 bool late);
+/// others. Returns in words which the kernel has refused, and why, but not those that mean nothing
+/// to a stream (`is_stream`) or to an end of a connection (`is_connected`).
+std::vector<std::string> set_options(tracee::RemoteCalls& calls, int fd,
+                                     const std::vector<SocketOption>& options, bool late,
+                                     bool is_stream, bool is_connected);
 
 }  // namespace ckpt::state

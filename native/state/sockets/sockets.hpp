@@ -168,6 +168,7 @@ class SocketMaker {
   void await_error(int fd);
   void leave_far_end(Made& made);
   [[nodiscard]] bool becomes_silent(const Socket& socket) const;
+  std::string peer_of(const Socket& socket);
   void find_taken();
   int create(Made& made);
   bool bind(Made& made, int fd, const std::string& address, bool must);
@@ -186,6 +187,7 @@ class SocketMaker {
   void send(int from, const SocketMessage& message, const std::string& to,
             const std::function<int(std::size_t)>& number_of, const Made& receiver);
   Made* find(std::uint64_t id);
+  void set_options_of(const Made& made, int fd, bool late);
   void note(const Made& made, const std::string& text) {
     notes_.push_back(made.object + ": " + text);
   }

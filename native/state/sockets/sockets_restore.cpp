@@ -1,5 +1,6 @@
 // Restore of sockets; see sockets.hpp.
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -43,7 +44,7 @@ std::string family_only(int domain) {
 // port, and could be bound no more.
 bool is_of_no_port(const std::string& address) {
   const std::string text = address_text(address);
-  return text == "0.0.0.0:0" || text == "[::]:0";
+  return text == "0.0.0.0:0" || text == "[::]:0" || text == "netlink port 0";
 }
 
 // An address of this family that means the machine itself, at a port of the kernel's choice.
@@ -60,13 +61,31 @@ std::string loopback(int domain) {
   return {reinterpret_cast<const char*>(&address), sizeof address};
 }
 
-std::string with_any_port(std::string address) {
-  // sin_port and sin6_port are at the same place.
-  constexpr std::size_t kPortAt = offsetof(sockaddr_in, sin_port);
-  static_assert(kPortAt == offsetof(sockaddr_in6, sin6_port));
-  if (address.size() >= kPortAt + sizeof(in_port_t))
-    std::memset(address.data() + kPortAt, 0, sizeof(in_port_t));
+// sin_port and sin6_port are at the same place.
+constexpr std::size_t kPortAt = offsetof(sockaddr_in, sin_port);
+static_assert(kPortAt == offsetof(sockaddr_in6, sin6_port));
+
+std::string with_port_of(std::string address, const std::string& other) {
+  const bool is_netlink = family_of(address) == AF_NETLINK;
+  const std::size_t at = is_netlink ? offsetof(sockaddr_nl, nl_pid) : kPortAt;
+  const std::size_t bytes = is_netlink ? sizeof(__u32) : sizeof(in_port_t);
+  if (family_of(address) == family_of(other) &&
+      std::min(address.size(), other.size()) >= at + bytes)
+    std::memcpy(address.data() + at, other.data() + at, bytes);
   return address;
+}
+
+// What a netlink socket is connected with that nobody has connected.
+bool is_kernel(const std::string& address) {
+  sockaddr_nl peer{};
+  std::memcpy(&peer, address.data(), std::min(address.size(), sizeof peer));
+  return peer.nl_family == AF_NETLINK && peer.nl_pid == 0 && peer.nl_groups == 0;
+}
+
+std::string with_any_port(const std::string& address) {
+  std::string any = family_only(family_of(address));
+  any.resize(address.size());
+  return with_port_of(address, any);
 }
 
 bool is_on(const Socket& socket, int name) {
@@ -120,10 +139,10 @@ void SocketMaker::make() {
   for (const std::uint64_t id : order_) {
     Made& made = made_.at(id);
     const Socket& socket = *made.socket;
-    if (socket.role != SocketRole::plain || socket.peer_name.empty() ||
-        socket.domain == AF_NETLINK || made.is_stand_in)
+    if (socket.role != SocketRole::plain || socket.peer_name.empty() || made.is_stand_in ||
+        is_kernel(socket.peer_name))
       continue;
-    const std::int64_t result = connect(made.fd, socket.peer_name);
+    const std::int64_t result = connect(made.fd, peer_of(socket));
     if (result != 0)
       note(made,
            fmt::format("it cannot be connected with {} again ({}): sending fails",
@@ -136,6 +155,15 @@ void SocketMaker::make() {
     if (made.socket->role == SocketRole::listening)
       calls_.attempt(SYS_listen, {word(made.fd), word(made.socket->backlog)});
   }
+}
+
+// A socket of the program may have got another port than it had.
+std::string SocketMaker::peer_of(const Socket& socket) {
+  if (socket.domain == AF_UNIX) return socket.peer_name;
+  const Socket* peer = senders_.find(socket, socket.peer_name);
+  const Made* made = peer == nullptr ? nullptr : find(peer->id);
+  if (made == nullptr || made->fd < 0) return socket.peer_name;
+  return with_port_of(socket.peer_name, name_of(made->fd, socket.domain));
 }
 
 // Before any of ours is there, which may share an address among themselves.
@@ -176,8 +204,18 @@ int SocketMaker::create(Made& made) {
                                  family_name(socket), why));
   }
   const int moved = calls_.move_away(static_cast<int>(fd));
-  set_options(calls_, moved, socket.options, false);
+  set_options_of(made, moved, false);
   return moved;
+}
+
+void SocketMaker::set_options_of(const Made& made, int fd, bool late) {
+  const Socket& socket = *made.socket;
+  const bool is_connected = socket.role == SocketRole::connected ||
+                            socket.role == SocketRole::waiting || socket.role == SocketRole::dead;
+  const auto refused =
+      set_options(calls_, fd, socket.options, late, socket.type == SOCK_STREAM, is_connected);
+  if (made.is_stand_in) return;  // it is another kind of socket, which has been said
+  for (const std::string& text : refused) note(made, text);
 }
 
 void SocketMaker::set_flag(int fd, int name, bool on) {
@@ -329,8 +367,8 @@ void SocketMaker::make_pair(Made& one, Made& other) {
       bind(other, other.fd, other.socket->name, false);
     }
   }
-  set_options(calls_, one.fd, one.socket->options, false);
-  set_options(calls_, other.fd, other.socket->options, false);
+  set_options_of(one, one.fd, false);
+  set_options_of(other, other.fd, false);
 }
 
 // A connection that was made to a listening socket of the program has that one's name.
@@ -439,7 +477,7 @@ void SocketMaker::make_dead(Made& made) {
     const int second = calls_.read<int>(ends_at + sizeof(int));
     made.fd = calls_.move_away(first);
     made.far_end = calls_.move_away(second);
-    set_options(calls_, made.fd, socket.options, false);
+    set_options_of(made, made.fd, false);
     return;
   }
   const int listening = calls_.open("socket", SYS_socket, {AF_INET, SOCK_STREAM, IPPROTO_TCP});
@@ -675,7 +713,7 @@ void SocketMaker::fill(const std::function<int(std::size_t)>& number_of) {
     if (made.far_end >= 0) leave_far_end(made);
     if (socket.no_sending) calls_.attempt(SYS_shutdown, {word(made.fd), kSend});
     if (socket.no_receiving) calls_.attempt(SYS_shutdown, {word(made.fd), kReceive});
-    set_options(calls_, made.fd, socket.options, true);
+    set_options_of(made, made.fd, true);
     if (sees_packets(socket)) empty_queue(made.fd);
   }
 }
