@@ -66,6 +66,7 @@ class InheritedBuilder {
     return number;
   }
   [[nodiscard]] const std::vector<UniqueFd>& owned() const { return owned_; }
+  void let_go() { owned_.clear(); }
 
  private:
   int next_;
@@ -276,6 +277,10 @@ class Transplant {
     state::place_descriptors(*main_, scratch_, snapshot_.descriptors, opened_.table,
                              opened_.descriptions);
   }
+  void let_files_go() {
+    builder_.let_go();
+    files_.let_go();
+  }
   void link_descriptors() {
     state::link_descriptors(*calls_, snapshot_.descriptors, id_change(), files_.original_runs(),
                             result_.notes);
@@ -403,7 +408,7 @@ struct Step {
 
 // The order of a restore. Where a step follows another for no more reason than that something had
 // to come first, `after` does not name it.
-constexpr std::array<Step, 37> kSteps = {{
+constexpr std::array<Step, 38> kSteps = {{
     {"raise-file-limit", &Transplant::raise_file_limit, nullptr, {}},
     {"enter-sandbox", &Transplant::enter_sandbox, nullptr, {}},
     // By their paths, which lead into the sandbox then.
@@ -447,7 +452,9 @@ constexpr std::array<Step, 37> kSteps = {{
      "restore-descriptions",
      {"create-threads", "seal-files"}},
     {"place-descriptors", &Transplant::place_descriptors, nullptr, {"make-descriptions"}},
-    {"link-descriptors", &Transplant::link_descriptors, nullptr, {"place-descriptors"}},
+    // A program that watches its files (inotify) would be told of our closing them.
+    {"let-files-go", &Transplant::let_files_go, nullptr, {"place-descriptors", "seal-files"}},
+    {"link-descriptors", &Transplant::link_descriptors, nullptr, {"let-files-go"}},
     {"take-terminal", &Transplant::take_terminal, nullptr, {"place-descriptors"}},
     {"restore-aio", &Transplant::restore_aio, "restore-files", {"map-memory", "link-descriptors"}},
     {"renew-ids", &Transplant::renew_ids, "restore-ids", {"create-threads", "protect-memory"}},

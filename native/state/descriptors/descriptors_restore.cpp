@@ -288,8 +288,7 @@ int make_description(RemoteCalls& calls, const Description& description, const s
     }
     case DescriptionKind::epoll:
       return make_epoll(calls, std::get<Epoll>(description.details), name, notes);
-    case DescriptionKind::inotify:
-      return make_inotify(calls, std::get<Inotify>(description.details), name, notes);
+    case DescriptionKind::inotify: return make_inotify(calls);
     case DescriptionKind::io_uring:
       return make_io_uring(calls, std::get<IoUring>(description.details));
     case DescriptionKind::own_proc: {
@@ -320,6 +319,17 @@ int make_description(RemoteCalls& calls, const Description& description, const s
 void set_status_flags(RemoteCalls& calls, int fd, std::uint32_t flags) {
   constexpr std::uint32_t kSettable = O_APPEND | O_NONBLOCK | O_ASYNC | O_NOATIME;
   calls.attempt(SYS_fcntl, {static_cast<std::uint64_t>(fd), F_SETFL, flags & kSettable});
+}
+
+std::optional<int> number_of(const DescriptorTable& table, std::size_t description) {
+  for (const Descriptor& descriptor : table.descriptors)
+    if (descriptor.description == description) return descriptor.fd;
+  return std::nullopt;
+}
+
+bool is_kind_of_file(DescriptionKind kind) {
+  return kind == DescriptionKind::file || kind == DescriptionKind::path ||
+         kind == DescriptionKind::removed_directory;
 }
 
 bool is_made_inside(DescriptionKind kind) {
@@ -372,6 +382,13 @@ void make_descriptions(RemoteCalls& calls, const DescriptorTable& table,
         inherited[i] = sockets.number(socket->id);
     sockets.fill([&](std::size_t description) { return inherited.at(description); });
   }
+  // One that is in a message only has no number later on.
+  for (std::size_t i = 0; i < table.descriptions.size(); ++i)
+    if (const auto* watches = std::get_if<Inotify>(&table.descriptions[i].details);
+        watches != nullptr && !number_of(table, i))
+      watch_files(
+          calls, inherited[i], *watches, description_name(table, i), [](int) { return false; },
+          notes);
   for (std::size_t i = 0; i < table.descriptions.size(); ++i)
     if (is_made_inside(table.descriptions[i].kind))
       set_status_flags(calls, inherited[i], table.descriptions[i].flags);
@@ -407,21 +424,17 @@ void place_descriptors(tracee::RemoteThread& thread, const tracee::Scratch& scra
   thread.run(scratch, calls, true, "close_range");
 }
 
-namespace {
-
-std::optional<int> number_of(const DescriptorTable& table, std::size_t description) {
-  for (const Descriptor& descriptor : table.descriptors)
-    if (descriptor.description == description) return descriptor.fd;
-  return std::nullopt;
-}
-
-}  // namespace
-
 void link_descriptors(RemoteCalls& calls, const DescriptorTable& table, const IdChange& ids,
                       bool original_runs, std::vector<std::string>& notes) {
   const auto renewed = [&](int type, Tid id) {
     if (type == F_OWNER_PGRP) return id == ids.group_before ? ids.group_now : id;
     return ids.thread(id);
+  };
+  const auto is_file = [&](int fd) {
+    return std::any_of(
+        table.descriptors.begin(), table.descriptors.end(), [&](const Descriptor& one) {
+          return one.fd == fd && is_kind_of_file(table.descriptions.at(one.description).kind);
+        });
   };
   for (std::size_t i = 0; i < table.descriptions.size(); ++i) {
     const Description& description = table.descriptions[i];
@@ -438,6 +451,8 @@ void link_descriptors(RemoteCalls& calls, const DescriptorTable& table, const Id
         notes.push_back(
             fmt::format("fd {}: the epoll set does not watch {} any more", *number, name));
     }
+    if (const auto* watches = std::get_if<Inotify>(&description.details))
+      watch_files(calls, *number, *watches, fmt::format("fd {}", *number), is_file, notes);
     // When all of them are open.
     if (const auto* pty = std::get_if<Pty>(&description.details); pty != nullptr && pty->exclusive)
       calls.attempt(SYS_ioctl, {static_cast<std::uint64_t>(*number), TIOCEXCL});

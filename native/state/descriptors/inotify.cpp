@@ -108,6 +108,38 @@ std::optional<std::string> name_by_search(const Target& target,
   return std::nullopt;
 }
 
+// The lowest descriptor of that file. `removed`: only if the file has no name at all.
+std::optional<int> descriptor_of(const CaptureContext& context, const Target& target,
+                                 bool removed) {
+  for (const int fd : context.process.descriptors()) {
+    struct stat status {};
+    if (::stat(context.process.path(fmt::format("fd/{}", fd)).c_str(), &status) == 0 &&
+        status.st_ino == target.inode && status.st_dev == target.device &&
+        (!removed || status.st_nlink == 0))
+      return fd;
+  }
+  return std::nullopt;
+}
+
+// Sets how the watched file is found again; false if it cannot be.
+bool find_target(const CaptureContext& context, const std::vector<std::string>& places,
+                 const Target& target, InotifyWatch& watch) {
+  auto fd = descriptor_of(context, target, true);
+  if (!fd) {
+    auto path = name_by_handle(target, places);
+    if (!path) path = name_by_search(target, places);
+    if (path) {
+      watch.path = *path;
+      return true;
+    }
+    fd = descriptor_of(context, target, false);
+  }
+  if (!fd) return false;
+  watch.fd = *fd;
+  watch.path = context.process.link(fmt::format("fd/{}", *fd)).value_or("");
+  return true;
+}
+
 std::string from_hex(std::string_view text) {
   std::string bytes;
   for (std::size_t i = 0; i + 1 < text.size(); i += 2)
@@ -149,9 +181,7 @@ Inotify read_inotify(CaptureContext& context, const std::string& object, const s
     std::string_view line = proc::cut(text, '\n');
     if (proc::next_word(line) != "inotify") continue;
     auto [watch, target] = parse_watch(line);
-    auto path = name_by_handle(target, places);
-    if (!path) path = name_by_search(target, places);
-    if (!path) {
+    if (!find_target(context, places, target, watch)) {
       context.report.add(
           Severity::lost, object, "inotify",
           fmt::format("watch {} is on a file whose name cannot be found (inode {} of "
@@ -160,7 +190,6 @@ Inotify read_inotify(CaptureContext& context, const std::string& object, const s
                       gnu_dev_minor(target.device)));
       continue;
     }
-    watch.path = *path;
     inotify.watches.push_back(std::move(watch));
   }
   std::sort(inotify.watches.begin(), inotify.watches.end(),
@@ -176,12 +205,14 @@ Inotify read_inotify(CaptureContext& context, const std::string& object, const s
 
 Json inotify_to_json(const Inotify& inotify) {
   Json watches = Json::array();
-  for (const InotifyWatch& watch : inotify.watches)
+  for (const InotifyWatch& watch : inotify.watches) {
     watches.push_back({{"number", watch.number},
                        {"mask", watch.mask},
                        {"path", watch.path},
                        {"inode", watch.inode},
                        {"device", watch.device}});
+    if (watch.fd >= 0) watches.back()["fd"] = watch.fd;
+  }
   return {{"watches", std::move(watches)}};
 }
 
@@ -197,15 +228,20 @@ Inotify inotify_from_json(const Json& json) {
     watch.path = item.at("path");
     watch.inode = item.at("inode");
     watch.device = item.at("device");
+    watch.fd = item.value("fd", -1);
     inotify.watches.push_back(std::move(watch));
   }
   return inotify;
 }
 
-int make_inotify(RemoteCalls& calls, const Inotify& inotify, const std::string& object,
+int make_inotify(RemoteCalls& calls) {
+  return calls.open("inotify_init", SYS_inotify_init1, {IN_NONBLOCK});
+}
+
+void watch_files(RemoteCalls& calls, int instance, const Inotify& inotify,
+                 const std::string& object, const IsFile& is_file,
                  std::vector<std::string>& notes) {
-  const int made = calls.open("inotify_init", SYS_inotify_init1, {IN_NONBLOCK});
-  const auto fd = static_cast<std::uint64_t>(made);
+  const auto fd = static_cast<std::uint64_t>(instance);
   int next = 1;
   bool passed_over = false;
   for (const InotifyWatch& watch : inotify.watches) {
@@ -217,8 +253,16 @@ int make_inotify(RemoteCalls& calls, const Inotify& inotify, const std::string& 
       fail_with("its number is too high");
       continue;
     }
+    std::string name = watch.path;
+    if (watch.fd >= 0) {
+      if (!is_file(watch.fd)) {
+        fail_with("the file does not come back");
+        continue;
+      }
+      name = fmt::format("/proc/self/fd/{}", watch.fd);
+    }
     struct stat status {};
-    if (::stat(watch.path.c_str(), &status) == 0 &&
+    if (watch.fd < 0 && ::stat(name.c_str(), &status) == 0 &&
         (status.st_ino != watch.inode || status.st_dev != watch.device))
       notes.push_back(
           fmt::format("{}: watch {}: {} is another file by now, which is watched in its "
@@ -227,7 +271,7 @@ int make_inotify(RemoteCalls& calls, const Inotify& inotify, const std::string& 
     // IN_MASK_CREATE and the like say how to add, and were for that time.
     const std::uint64_t mask = watch.mask & ~(IN_MASK_ADD | IN_MASK_CREATE);
     for (;;) {
-      const Addr path = calls.put_string(watch.path);
+      const Addr path = calls.put_string(name);
       const std::int64_t number = calls.attempt(SYS_inotify_add_watch, {fd, path.value, mask});
       if (number < 0) {
         fail_with(describe_errno(static_cast<int>(-number)));
@@ -250,7 +294,6 @@ int make_inotify(RemoteCalls& calls, const Inotify& inotify, const std::string& 
     while (calls.attempt(SYS_read, {fd, into.value, kPiece}) > 0) {
     }
   }
-  return made;
 }
 
 }  // namespace ckpt::state

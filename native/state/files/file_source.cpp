@@ -367,6 +367,11 @@ void FileSource::seal() {
   }
 }
 
+void FileSource::let_go() {
+  scratch_.clear();
+  copied_.clear();
+}
+
 // What is written by a descriptor or a shared mapping shows in a private one where the program has
 // not written by that: all must lead to one file.
 bool FileSource::is_written_elsewhere(const KeptFile& file) {

@@ -82,6 +82,8 @@ class FileSource {
 
   /// Seals the memfds that were given out, when all is mapped and written.
   void seal();
+  /// Closes what was opened for the program, which has it by now.
+  void let_go();
 
   [[nodiscard]] bool is_scratch(const KeptFile& file, Use use);
   [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }

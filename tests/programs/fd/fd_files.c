@@ -550,6 +550,29 @@ static void check_inotify(void) {
   expect_event(watch[0], IN_IGNORED, NULL);
 }
 
+// The file has no name any more when it is saved, only a descriptor.
+static void inotify_removed(void) {
+  MUST(other = open(in_directory("watched"), O_CREAT | O_RDWR, 0600));
+  MUST(fd = inotify_init1(IN_NONBLOCK));
+  MUST(watch[0] = inotify_add_watch(fd, path, IN_CLOSE_WRITE | IN_DELETE_SELF));
+  MUST(unlink(path));
+}
+static void check_inotify_removed(void) {
+  char room[1000];
+  CHECK(read(fd, room, sizeof room) == -1 && errno == EAGAIN, "an event that nobody has caused");
+  put_bytes(other, "x");
+  MUST(close(other));
+  const ssize_t got = read(fd, room, sizeof room);
+  uint32_t masks = 0;
+  for (ssize_t at = 0; at < got;) {
+    struct inotify_event* event = (struct inotify_event*)(room + at);
+    CHECK(event->wd == watch[0], "watch %d", event->wd);
+    masks |= event->mask;
+    at += (ssize_t)(sizeof *event + event->len);
+  }
+  CHECK(masks == (IN_CLOSE_WRITE | IN_DELETE_SELF | IN_IGNORED), "events %x", masks);
+}
+
 int main(int argc, char** argv) {
   static const struct subject subjects[] = {
       {"memfd", memfd, check_memfd},
@@ -584,6 +607,7 @@ int main(int argc, char** argv) {
       {"marked", marked, check_marked},
       {"owner", owner, check_owner},
       {"inotify", inotify, check_inotify},
+      {"inotify_removed", inotify_removed, check_inotify_removed},
       {NULL, NULL, NULL}};
   return run_subject(argc, argv, subjects);
 }
