@@ -402,7 +402,8 @@ bool matters(const SocketOption& option, bool is_stream, bool is_connected) {
        is(IPPROTO_IPV6, {IPV6_MULTICAST_IF, IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP})))
     return false;
   return !is_connected ||
-         !(is(SOL_SOCKET, {SO_REUSEADDR, SO_REUSEPORT}) || is(IPPROTO_IPV6, {IPV6_V6ONLY}));
+         !(is(SOL_SOCKET, {SO_REUSEADDR, SO_REUSEPORT}) || is(IPPROTO_IPV6, {IPV6_V6ONLY}) ||
+           is(IPPROTO_TCP, {TCP_MAXSEG, TCP_WINDOW_CLAMP}));
 }
 
 std::int64_t set_option(tracee::RemoteCalls& calls, int fd, const SocketOption& option) {
