@@ -14,6 +14,8 @@
 #include "snapshot/environment.hpp"
 #include "snapshot/kernel_pages.hpp"
 #include "snapshot/machine.hpp"
+#include "state/descriptors/pipes.hpp"
+#include "state/rings/io_uring.hpp"
 #include "state/surroundings/namespaces.hpp"
 #include "state/terminal/terminal_input.hpp"
 
@@ -51,7 +53,7 @@ void check_reserved(const Snapshot& snapshot) {
   };
   for (const auto& context : snapshot.aio) check(context.id, context.size_bytes);
   for (const auto& description : snapshot.descriptors.descriptions)
-    if (const auto* ring = std::get_if<state::IoUring>(&description.details))
+    if (const auto* ring = description.as<state::IoUring>())
       for (const auto& map : ring->mappings) check(map.start, map.size_bytes);
 }
 
@@ -76,7 +78,7 @@ Written written_files(const Snapshot& snapshot, const state::RestoreOptions& opt
       written.directories.insert(directory);
   };
   for (const auto& description : snapshot.descriptors.descriptions)
-    if (const auto* pipe = std::get_if<state::Pipe>(&description.details); pipe && pipe->named)
+    if (const auto* pipe = description.as<state::Pipe>(); pipe && pipe->named)
       add_directory(description.path.substr(0, description.path.rfind('/')));
   if (all) add_directory(snapshot.process.directory);
   return written;

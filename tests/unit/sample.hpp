@@ -9,6 +9,11 @@
 
 #include "image/format.hpp"
 #include "state/descriptors/descriptors.hpp"
+#include "state/descriptors/epoll.hpp"
+#include "state/descriptors/event_files.hpp"
+#include "state/descriptors/inotify.hpp"
+#include "state/descriptors/kinds.hpp"
+#include "state/descriptors/pipes.hpp"
 #include "state/files/kept_file.hpp"
 #include "state/ipc/sysv_ipc.hpp"
 #include "state/memory/address_space.hpp"
@@ -17,6 +22,7 @@
 #include "state/process/signals.hpp"
 #include "state/process/threads.hpp"
 #include "state/report.hpp"
+#include "state/sockets/sockets.hpp"
 #include "state/time/clocks.hpp"
 #include "state/time/timers.hpp"
 
@@ -96,28 +102,28 @@ inline state::AddressSpace sample_space() {
 inline state::DescriptorTable sample_descriptors() {
   state::DescriptorTable table;
   state::Description terminal;
-  terminal.kind = state::DescriptionKind::terminal;
+  terminal.kind = &state::kinds::terminal;
   terminal.path = "/dev/pts/1";
   state::Description file;
-  file.kind = state::DescriptionKind::file;
+  file.kind = &state::kinds::file;
   file.path = "/var/log/server";
   file.file = sample_file(file.path);
   file.offset_bytes = 77;
   state::Description pipe;
-  pipe.kind = state::DescriptionKind::pipe;
+  pipe.kind = &state::kinds::pipe;
   pipe.details = state::Pipe{5, 65536, true, 12, 0620, true, true, {"in the pipe"}};
   state::Description event;
-  event.kind = state::DescriptionKind::eventfd;
+  event.kind = &state::kinds::eventfd;
   event.details = state::EventFd{3, true};
   event.owner = {1, 4242, 10};
   state::Description watched;
-  watched.kind = state::DescriptionKind::epoll;
+  watched.kind = &state::kinds::epoll;
   watched.details = state::Epoll{{{6, 1, 7, 3}}, true};
   state::Description inotify;
-  inotify.kind = state::DescriptionKind::inotify;
+  inotify.kind = &state::kinds::inotify;
   inotify.details = state::Inotify{{{1, 2, "/etc", 77, 2049}}};
   state::Description connection;
-  connection.kind = state::DescriptionKind::socket;
+  connection.kind = &state::kinds::socket;
   state::Socket socket;
   socket.id = 99;
   socket.domain = 1;
@@ -130,10 +136,10 @@ inline state::DescriptorTable sample_descriptors() {
   socket.queue = {{"waiting", "", {1}}};
   connection.details = socket;
   state::Description timer;
-  timer.kind = state::DescriptionKind::timerfd;
+  timer.kind = &state::kinds::timerfd;
   timer.details = state::TimerFd{1, 0, 2, {1, 5}, {2, 0}, {0, 0}};
   state::Description removed;
-  removed.kind = state::DescriptionKind::removed_directory;
+  removed.kind = &state::kinds::removed_directory;
   removed.path = "/srv (deleted)";
   removed.details = state::RemovedDirectory{2049, 11, 0750};
   file.locks = {{state::FileLock::Kind::posix, true, 5, 10}};

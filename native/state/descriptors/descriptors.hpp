@@ -2,70 +2,36 @@
 // several numbers may refer to one, and share its offset and flags. That sharing is kept. So is
 // what is on its way in messages, which may hold the only reference.
 //
-// This file has the table; what a description of each kind holds is in a file of its own:
-// kept_file (regular files), pipes, event_files, epoll, inotify, io_uring, sockets, ptys,
-// file_locks.
+// This file has the table; what there is of each kind is in a file of its own (kinds.hpp).
 // What cannot come back is named in the fidelity report, and every use of it fails.
 #pragma once
 
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <any>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "base/unique_fd.hpp"
 #include "image/format.hpp"
 #include "state/context.hpp"
-#include "state/descriptors/epoll.hpp"
-#include "state/descriptors/event_files.hpp"
-#include "state/descriptors/inotify.hpp"
-#include "state/descriptors/other_process.hpp"
-#include "state/descriptors/pipes.hpp"
 #include "state/files/file_locks.hpp"
 #include "state/files/file_source.hpp"
 #include "state/files/removed_directories.hpp"
-#include "state/ipc/message_queues.hpp"
-#include "state/rings/io_uring.hpp"
 #include "state/sockets/silent_peers.hpp"
-#include "state/sockets/sockets.hpp"
-#include "state/terminal/ptys.hpp"
 #include "tracee/remote.hpp"
 #include "tracee/remote_calls.hpp"
 
 namespace ckpt::state {
 
-enum class DescriptionKind {
-  file,  // regular, with or without a name
-  path,  // directory, safe device, /proc or /sys file: opened again by name. A directory has what
-         // stands in for it if it is gone by then, a file of another process in /proc has that one
-  removed_directory,
-  own_proc,  // /proc/PID file of the process itself
-  terminal,  // comes back as the restoring program's terminal
-  stream,    // descriptor 0, 1 or 2 with a far end outside: the restoring program's own
-  pipe,      // at least one end inside
-  eventfd,
-  timerfd,
-  signalfd,
-  pidfd,
-  epoll,
-  inotify,
-  socket,
-  pty_master,
-  pty_slave,
-  message_queue,
-  io_uring,
-  lost,
-};
-
-/// What only some kinds have.
-using DescriptionDetails =
-    std::variant<std::monostate, Pipe, EventFd, TimerFd, SignalFd, PidFd, Epoll, Inotify, Socket,
-                 Pty, MessageQueue, IoUring, RemovedDirectory, Identity>;
+struct DescriptorKind;  // kinds.hpp
+namespace kinds {
+extern const DescriptorKind lost;  // does not come back
+}
 
 /// Whether open(2)'s flags allow only that.
 inline bool reads_only(std::uint32_t flags) { return (flags & O_ACCMODE) == O_RDONLY; }
@@ -73,7 +39,7 @@ inline bool writes_only(std::uint32_t flags) { return (flags & O_ACCMODE) == O_W
 
 /// An open file description.
 struct Description {
-  DescriptionKind kind = DescriptionKind::lost;
+  const DescriptorKind* kind = &kinds::lost;
   std::string path;  // as /proc shows it
   std::uint32_t flags = 0;
   std::uint64_t offset_bytes = 0;
@@ -81,7 +47,22 @@ struct Description {
   int stream = -1;  // which of 0, 1, 2
   FileOwner owner;
   std::vector<FileLock> locks;
-  DescriptionDetails details;
+  std::any details;  // what only this kind has: a struct of its own, or nothing
+
+  /// The details if they are of that type, else nullptr.
+  template <typename Details>
+  [[nodiscard]] const Details* as() const {
+    return std::any_cast<Details>(&details);
+  }
+  template <typename Details>
+  [[nodiscard]] Details* as() {
+    return std::any_cast<Details>(&details);
+  }
+  /// The details, which are of that type.
+  template <typename Details>
+  [[nodiscard]] const Details& get() const {
+    return std::any_cast<const Details&>(details);
+  }
 };
 
 struct Descriptor {

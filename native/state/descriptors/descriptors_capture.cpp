@@ -23,7 +23,15 @@
 #include "base/io.hpp"
 #include "proc/text.hpp"
 #include "state/descriptors/descriptors.hpp"
+#include "state/descriptors/epoll.hpp"
+#include "state/descriptors/kinds.hpp"
+#include "state/descriptors/other_process.hpp"
+#include "state/descriptors/pipes.hpp"
+#include "state/ipc/message_queues.hpp"
+#include "state/rings/io_uring.hpp"
+#include "state/sockets/sockets.hpp"
 #include "state/surroundings/quiet_open.hpp"
+#include "state/terminal/ptys.hpp"
 
 namespace ckpt::state {
 
@@ -107,9 +115,9 @@ class Capturer {
     // What depends on all the others.
     for (const Open& open : opens_) {
       Description& description = table_.descriptions[open.description];
-      if (description.kind == DescriptionKind::pipe) settle_pipe(open, description);
-      if (auto* ring = std::get_if<IoUring>(&description.details)) settle_io_uring(open, *ring);
-      if (description.kind == DescriptionKind::epoll)
+      if (description.kind == &kinds::pipe) settle_pipe(open, description);
+      if (auto* ring = description.as<IoUring>()) settle_io_uring(open, *ring);
+      if (description.kind == &kinds::epoll)
         description.details = read_epoll(
             context_, open.object, open.fd, open.info.text, open.own ? open.own.get() : -1,
             [this](int epoll_fd, int fd, std::uint32_t slot, std::uint64_t inode, dev_t device) {
@@ -293,8 +301,8 @@ class Capturer {
 
   void lose(const Open& open, Description& description, const std::string& kind,
             const std::string& what) {
-    description.kind = DescriptionKind::lost;
-    description.details = std::monostate{};
+    description.kind = &kinds::lost;
+    description.details = {};
     context_.report.add(
         Severity::lost, open.object, kind,
         fmt::format("{} does not come back: every use of the descriptor fails with EBADF",
@@ -304,46 +312,19 @@ class Capturer {
   // --- what only the kernel has
 
   void describe_anonymous(const Open& open, Description& description) {
-    const std::string kind = kind_of_target(open.target);
-    const auto take = [&](DescriptionKind known, auto details) {
-      if (!details) return lose(open, description, kind);
-      description.kind = known;
-      description.details = std::move(*details);
-    };
-    if (kind == "eventfd") {
-      take(DescriptionKind::eventfd, read_eventfd(open.info.text));
-    } else if (kind == "timerfd") {
-      take(DescriptionKind::timerfd, read_timerfd(open.info.text));
-    } else if (kind == "signalfd") {
-      take(DescriptionKind::signalfd, read_signalfd(open.info.text));
-    } else if (kind == "pidfd") {
-      take(DescriptionKind::pidfd, read_pidfd(open.info.text, description.flags));
-      report_pidfd(open, description);
-    } else if (kind == "inotify") {
-      description.kind = DescriptionKind::inotify;
-      description.details =
-          read_inotify(context_, open.object, open.info.text, open.own ? open.own.get() : -1);
-    } else if (kind == "eventpoll" && open.fd >= 0) {
-      description.kind = DescriptionKind::epoll;  // entries when all others are known
+    const std::string name = kind_of_target(open.target);
+    if (name == "io_uring") return describe_io_uring(open, description);
+    if (name == "eventpoll" && open.fd >= 0) {
+      description.kind = &kinds::epoll;  // entries when all others are known
       description.details = Epoll{};
-    } else if (kind == "io_uring") {
-      describe_io_uring(open, description);
-    } else {
-      lose(open, description, kind);
-    }
-  }
-
-  void report_pidfd(const Open& open, const Description& description) {
-    const auto* pidfd = std::get_if<PidFd>(&description.details);
-    if (pidfd == nullptr || pidfd->id == 0) return;
-    const auto own = pidfd->thread ? context_.process.threads() : context_.process.children();
-    if (pidfd->id == context_.process.pid() ||
-        std::find(own.begin(), own.end(), pidfd->id) != own.end())
       return;
-    context_.report.add(Severity::changed, open.object, "pidfd",
-                        fmt::format("comes back as that of a process that has ended: process {} is "
-                                    "no part of the snapshot",
-                                    pidfd->id));
+    }
+    const DescriptorKind* kind = find_anonymous_kind(name);
+    const int own = open.own ? open.own.get() : -1;
+    if (kind == nullptr ||
+        !kind->describe({context_, open.object, open.info.text, own}, description))
+      return lose(open, description, name);
+    description.kind = kind;
   }
 
   void describe_io_uring(const Open& open, Description& description) {
@@ -361,7 +342,7 @@ class Capturer {
                            why_not);
     if (!ring)
       return lose(open, description, "io_uring", fmt::format("{} ({})", open.target, why_not));
-    description.kind = DescriptionKind::io_uring;
+    description.kind = &kinds::io_uring;
     description.details = std::move(*ring);
   }
 
@@ -391,7 +372,7 @@ class Capturer {
     }
     if (!ring.has_eventfd) return;
     for (std::size_t i = 0; i < table_.descriptions.size(); ++i) {
-      if (table_.descriptions[i].kind != DescriptionKind::eventfd) continue;
+      if (table_.descriptions[i].kind != &kinds::eventfd) continue;
       if (ring.eventfd)
         return tell(Severity::lost,
                     "which eventfd it tells of completions is not "
@@ -419,12 +400,12 @@ class Capturer {
   void describe_place(const Open& open, Description& description) {
     if (!open.target.starts_with('/')) return lose(open, description, kind_of_target(open.target));
     const auto [path, deleted] = name_of(open.status, open.target);
-    description.kind = DescriptionKind::path;
+    description.kind = &kinds::path;
     if (S_ISDIR(open.status.st_mode)) description.details = describe_removed_directory(open.status);
     if (!deleted) return;
     if (!S_ISDIR(open.status.st_mode))
       return lose(open, description, "name", fmt::format("{}, which is removed,", path));
-    description.kind = DescriptionKind::removed_directory;
+    description.kind = &kinds::removed_directory;
   }
 
   bool is_own_proc(const Open& open) const {
@@ -434,19 +415,19 @@ class Capturer {
 
   void describe_own_proc(const Open& open, Description& description) {
     // A thread's file follows the thread.
-    description.kind = DescriptionKind::own_proc;
+    description.kind = &kinds::own_proc;
     if (open.target.ends_with(kDeleted)) lose(open, description, "/proc file of the process");
   }
 
   void describe_proc(const Identity& process, Description& description) {
     const auto threads = context_.process.threads();
-    description.kind = DescriptionKind::path;
+    description.kind = &kinds::path;
     description.details = process;
     if (std::find(threads.begin(), threads.end(), process.pid) == threads.end()) return;
     // A thread of the program's own, by its number alone.
     constexpr std::string_view kProc = "/proc/";
-    description.kind = DescriptionKind::own_proc;
-    description.details = std::monostate{};
+    description.kind = &kinds::own_proc;
+    description.details = {};
     description.path = fmt::format("/proc/{}/task/{}", context_.process.pid(),
                                    description.path.substr(kProc.size()));
   }
@@ -461,24 +442,24 @@ class Capturer {
     const bool known = ::statfs(open.link.c_str(), &system) == 0;
     const auto magic = known ? static_cast<long>(system.f_type) : 0;
     if (magic == PROC_SUPER_MAGIC || magic == SYSFS_MAGIC) {
-      description.kind = DescriptionKind::path;
+      description.kind = &kinds::path;
       return;
     }
     if (magic == kMessageQueueMagic) {
       if (!open.own) return lose(open, description, "message queue");
-      description.kind = DescriptionKind::message_queue;
+      description.kind = &kinds::message_queue;
       description.details = read_message_queue(context_, open.object, open.own.get(), open.target);
       return;
     }
     if (magic == NSFS_MAGIC && is_own_namespace(open.target)) {
-      description.kind = DescriptionKind::own_proc;
+      description.kind = &kinds::own_proc;
       description.path = fmt::format("/proc/{}/ns/{}", context_.process.pid(),
                                      open.target.substr(0, open.target.find(':')));
       return;
     }
     if (!open.target.starts_with('/')) return lose(open, description, kind_of_target(open.target));
     if (open.target.starts_with("/secretmem")) return lose(open, description, "secret memory");
-    description.kind = DescriptionKind::file;
+    description.kind = &kinds::file;
     const auto [path, deleted] = name_of(open.status, open.target);
     const bool in_memory = path.starts_with(kMemoryFile);
     description.file = describe_file(open.status, path, deleted || in_memory);
@@ -532,7 +513,7 @@ class Capturer {
     const bool stands_for_own = open.target == "/dev/tty" && tty_ != 0;
     const dev_t device = stands_for_own ? tty_ : open.status.st_rdev;
     if (is_safe_device(device)) {
-      description.kind = DescriptionKind::path;
+      description.kind = &kinds::path;
       if (name_of(open.status, open.target).deleted) description.path = usual_name(device);
     } else if (is_pty_master(open.target)) {
       describe_pty_master(open, description);
@@ -542,12 +523,12 @@ class Capturer {
       int exclusive = 0;
       pty.exclusive =
           open.own && ::ioctl(open.own.get(), TIOCGEXCL, &exclusive) == 0 && exclusive != 0;
-      description.kind = DescriptionKind::pty_slave;
+      description.kind = &kinds::pty_slave;
       if (stands_for_own) description.path = fmt::format("/dev/pts/{}", pty.index);
       description.details = pty;
     } else if (is_terminal(device) &&
                (open.fd <= 2 || device == tty_ || is_standard(open) || open.target == "/dev/tty")) {
-      description.kind = DescriptionKind::terminal;
+      description.kind = &kinds::terminal;
       description.stream = open.fd <= 2 ? open.fd : -1;
     } else {
       lose(open, description, "device");
@@ -557,7 +538,7 @@ class Capturer {
   void describe_pty_master(const Open& open, Description& description) {
     const auto index = proc::number_field<int>(open.info.text, "tty-index");
     if (!index || !open.own) return lose(open, description, "pseudoterminal");
-    description.kind = DescriptionKind::pty_master;
+    description.kind = &kinds::pty_master;
     const Pty pty = read_pty(context_, open.own.get(), *index);
     context_.report.add(
         Severity::changed, open.object, "pseudoterminal",
@@ -597,7 +578,7 @@ class Capturer {
   // --- pipes
 
   void describe_pipe(const Open& open, Description& description) {
-    description.kind = DescriptionKind::pipe;
+    description.kind = &kinds::pipe;
     Pipe pipe;
     pipe.id = open.status.st_ino;
     if (!writes_only(description.flags))
@@ -624,13 +605,13 @@ class Capturer {
   }
 
   void settle_pipe(const Open& open, Description& description) {
-    const Pipe& pipe = std::get<Pipe>(description.details);
+    const Pipe& pipe = description.get<Pipe>();
     const bool outside = !has_other_than(open, &writes_only) || !has_other_than(open, &reads_only);
     if (!outside) return;
     const int standard = standard_of(open);
     if (standard >= 0 && pipe.content.empty()) {
-      description.kind = DescriptionKind::stream;
-      description.details = std::monostate{};
+      description.kind = &kinds::stream;
+      description.details = {};
       description.stream = standard;
       context_.report.add(Severity::changed, open.object, "pipe",
                           fmt::format("{} leads out of the program: it comes back as the {} of the "
@@ -665,7 +646,7 @@ class Capturer {
           [&](UniqueFd passed) { return add_passed(std::move(passed), open.object); },
           socket_answers_, why_not);
     if (socket) {
-      description.kind = DescriptionKind::socket;
+      description.kind = &kinds::socket;
       description.details = std::move(*socket);
     } else if (const int standard = standard_of(open); standard >= 0) {
       become_stream(open, description, standard);
@@ -675,8 +656,8 @@ class Capturer {
   }
 
   void become_stream(const Open& open, Description& description, int standard) {
-    description.kind = DescriptionKind::stream;
-    description.details = std::monostate{};
+    description.kind = &kinds::stream;
+    description.details = {};
     description.stream = standard;
     context_.report.add(Severity::changed, open.object, "socket",
                         fmt::format("{} leads out of the program: it comes back as the {} of the "
@@ -687,13 +668,13 @@ class Capturer {
   void settle_all_sockets() {
     std::vector<NamedSocket> sockets;
     for (const Open& open : opens_)
-      if (auto* socket = std::get_if<Socket>(&table_.descriptions[open.description].details))
+      if (auto* socket = table_.descriptions[open.description].as<Socket>())
         sockets.push_back({socket, open.object, standard_of(open) >= 0});
     settle_sockets(context_, sockets);
     // A standard stream whose far end is outside is the restore's own.
     for (const Open& open : opens_) {
       Description& description = table_.descriptions[open.description];
-      const auto* socket = std::get_if<Socket>(&description.details);
+      const auto* socket = description.as<Socket>();
       const int standard = standard_of(open);
       if (socket != nullptr && standard >= 0 && socket->role == SocketRole::dead &&
           socket->queue.empty())
@@ -721,9 +702,9 @@ std::optional<int> own_terminal(const proc::ProcessDir& process, const Descripto
   const auto device = static_cast<dev_t>(stat.tty_device);
   if (stat.session != process.pid() || !is_pty_slave(device)) return std::nullopt;
   const int index = static_cast<int>(gnu_dev_minor(device));
-  const bool is_inside =
-      std::any_of(table.descriptions.begin(), table.descriptions.end(), [&](const auto& one) {
-        return one.kind == DescriptionKind::pty_master && std::get<Pty>(one.details).index == index;
+  const bool is_inside = std::any_of(
+      table.descriptions.begin(), table.descriptions.end(), [&](const Description& one) {
+        return one.kind == &kinds::pty_master && one.get<Pty>().index == index;
       });
   return is_inside ? std::optional(index) : std::nullopt;
 }

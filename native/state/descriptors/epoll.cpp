@@ -13,6 +13,7 @@
 
 #include "base/error.hpp"
 #include "proc/text.hpp"
+#include "state/descriptors/kinds.hpp"
 
 namespace ckpt::state {
 
@@ -206,5 +207,33 @@ std::vector<std::string> fill_epoll(
     }
   return failed;
 }
+
+namespace {
+
+void link_epoll(const Description& description, const Linking& linking) {
+  const DescriptorTable& table = linking.table;
+  const auto number = [&](const EpollEntry& entry) -> std::optional<int> {
+    for (const Descriptor& descriptor : table.descriptors)
+      if (descriptor.fd == entry.fd && descriptor.description == entry.description) return entry.fd;
+    return number_of(table, entry.description);
+  };
+  for (const std::string& name :
+       fill_epoll(linking.calls, linking.number, description.get<Epoll>(), number))
+    linking.notes.push_back(
+        fmt::format("fd {}: the epoll set does not watch {} any more", linking.number, name));
+}
+
+}  // namespace
+
+// Its entries are read when all others are known (Capturer).
+const DescriptorKind kinds::epoll = {.name = "epoll",
+                                     .to_json = written_by<Epoll, epoll_to_json>,
+                                     .from_json = parsed_by<epoll_from_json>,
+                                     .make =
+                                         [](const Description& description, const Making& making) {
+                                           return make_epoll(making.calls, description.get<Epoll>(),
+                                                             making.object, making.notes);
+                                         },
+                                     .link = link_epoll};
 
 }  // namespace ckpt::state

@@ -12,6 +12,8 @@
 
 #include "base/error.hpp"
 #include "proc/text.hpp"
+#include "state/descriptors/kinds.hpp"
+#include "state/descriptors/other_process.hpp"
 
 namespace ckpt::state {
 
@@ -102,11 +104,11 @@ std::optional<PidFd> read_pidfd(const std::string& info, std::uint32_t flags) {
   return PidFd{std::max(*id, 0), (flags & kPidfdThread) != 0};
 }
 
-Json event_file_to_json(const EventFd& event) {
+Json eventfd_to_json(const EventFd& event) {
   return {{"count", event.count}, {"semaphore", event.semaphore}};
 }
 
-Json event_file_to_json(const TimerFd& timer) {
+Json timerfd_to_json(const TimerFd& timer) {
   return {{"clock", timer.clock},
           {"set_flags", timer.set_flags},
           {"expired", timer.expired},
@@ -115,9 +117,9 @@ Json event_file_to_json(const TimerFd& timer) {
           {"deadline", time_to_json(timer.deadline)}};
 }
 
-Json event_file_to_json(const SignalFd& signals) { return {{"mask", signals.mask}}; }
+Json signalfd_to_json(const SignalFd& signals) { return {{"mask", signals.mask}}; }
 
-Json event_file_to_json(const PidFd& pidfd) { return {{"id", pidfd.id}, {"thread", pidfd.thread}}; }
+Json pidfd_to_json(const PidFd& pidfd) { return {{"id", pidfd.id}, {"thread", pidfd.thread}}; }
 
 EventFd eventfd_from_json(const Json& json) { return {json.at("count"), json.at("semaphore")}; }
 
@@ -188,5 +190,73 @@ void start_timerfd(RemoteCalls& calls, int fd, const TimerFd& timer) {
   const Addr soon = calls.put_value(value);
   calls.call("timerfd_settime", SYS_timerfd_settime, {number, 0, soon.value, 0});
 }
+
+namespace {
+
+template <typename Details>
+int make_from(const Description& description, const Making& making) {
+  return make_event_file(making.calls, description.get<Details>());
+}
+
+// That of a process which has ended stands for one that is no part of the snapshot.
+int make_pidfd(const Description& description, const Making& making) {
+  const auto& pidfd = description.get<PidFd>();
+  for (const auto* known : {&making.ids.threads, &making.ids.children})
+    if (const auto found = known->find(pidfd.id); found != known->end())
+      return make_event_file(making.calls, pidfd, found->second);
+  const BriefProcess ended;
+  return make_event_file(making.calls, {ended.pid(), false}, ended.pid());
+}
+
+bool describe_pidfd(const Describing& describing, Description& description) {
+  const auto pidfd = read_pidfd(describing.fdinfo, description.flags);
+  if (!pidfd) return false;
+  description.details = *pidfd;
+  const auto& process = describing.context.process;
+  const auto own = pidfd->thread ? process.threads() : process.children();
+  if (pidfd->id == 0 || pidfd->id == process.pid() ||
+      std::find(own.begin(), own.end(), pidfd->id) != own.end())
+    return true;
+  describing.context.report.add(
+      Severity::changed, describing.object, "pidfd",
+      fmt::format("comes back as that of a process that has ended: process {} is no part of the "
+                  "snapshot",
+                  pidfd->id));
+  return true;
+}
+
+}  // namespace
+
+const DescriptorKind kinds::eventfd = {.name = "eventfd",
+                                       .anonymous = "eventfd",
+                                       .describe = described_by<read_eventfd>,
+                                       .to_json = written_by<EventFd, eventfd_to_json>,
+                                       .from_json = parsed_by<eventfd_from_json>,
+                                       .make = make_from<EventFd>};
+
+const DescriptorKind kinds::timerfd = {
+    .name = "timerfd",
+    .anonymous = "timerfd",
+    .describe = described_by<read_timerfd>,
+    .to_json = written_by<TimerFd, timerfd_to_json>,
+    .from_json = parsed_by<timerfd_from_json>,
+    .make = make_from<TimerFd>,
+    .start = [](const Description& description, RemoteCalls& calls, int number) {
+      start_timerfd(calls, number, description.get<TimerFd>());
+    }};
+
+const DescriptorKind kinds::signalfd = {.name = "signalfd",
+                                        .anonymous = "signalfd",
+                                        .describe = described_by<read_signalfd>,
+                                        .to_json = written_by<SignalFd, signalfd_to_json>,
+                                        .from_json = parsed_by<signalfd_from_json>,
+                                        .make = make_from<SignalFd>};
+
+const DescriptorKind kinds::pidfd = {.name = "pidfd",
+                                     .anonymous = "pidfd",
+                                     .describe = describe_pidfd,
+                                     .to_json = written_by<PidFd, pidfd_to_json>,
+                                     .from_json = parsed_by<pidfd_from_json>,
+                                     .make = make_pidfd};
 
 }  // namespace ckpt::state

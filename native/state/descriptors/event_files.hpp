@@ -42,10 +42,10 @@ std::optional<TimerFd> read_timerfd(const std::string& info);
 std::optional<SignalFd> read_signalfd(const std::string& info);
 std::optional<PidFd> read_pidfd(const std::string& info, std::uint32_t flags);
 
-image::Json event_file_to_json(const EventFd& event);
-image::Json event_file_to_json(const TimerFd& timer);
-image::Json event_file_to_json(const SignalFd& signals);
-image::Json event_file_to_json(const PidFd& pidfd);
+image::Json eventfd_to_json(const EventFd& event);
+image::Json timerfd_to_json(const TimerFd& timer);
+image::Json signalfd_to_json(const SignalFd& signals);
+image::Json pidfd_to_json(const PidFd& pidfd);
 EventFd eventfd_from_json(const image::Json& json);
 TimerFd timerfd_from_json(const image::Json& json);
 SignalFd signalfd_from_json(const image::Json& json);

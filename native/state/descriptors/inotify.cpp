@@ -18,6 +18,7 @@
 #include "base/error.hpp"
 #include "base/io.hpp"
 #include "proc/text.hpp"
+#include "state/descriptors/kinds.hpp"
 
 namespace ckpt::state {
 
@@ -295,5 +296,45 @@ void watch_files(RemoteCalls& calls, int instance, const Inotify& inotify,
     }
   }
 }
+
+namespace {
+
+bool describe_inotify(const Describing& describing, Description& description) {
+  description.details =
+      read_inotify(describing.context, describing.object, describing.fdinfo, describing.own);
+  return true;
+}
+
+// One that is in a message only has no number later on.
+int make_with_watches(const Description& description, const Making& making) {
+  const int fd = make_inotify(making.calls);
+  if (!making.numbered)
+    watch_files(
+        making.calls, fd, description.get<Inotify>(), making.object, [](int) { return false; },
+        making.notes);
+  return fd;
+}
+
+void link_inotify(const Description& description, const Linking& linking) {
+  const DescriptorTable& table = linking.table;
+  const auto is_file = [&](int fd) {
+    return std::any_of(
+        table.descriptors.begin(), table.descriptors.end(), [&](const Descriptor& one) {
+          return one.fd == fd && table.descriptions.at(one.description).kind->is_file;
+        });
+  };
+  watch_files(linking.calls, linking.number, description.get<Inotify>(),
+              fmt::format("fd {}", linking.number), is_file, linking.notes);
+}
+
+}  // namespace
+
+const DescriptorKind kinds::inotify = {.name = "inotify",
+                                       .anonymous = "inotify",
+                                       .describe = describe_inotify,
+                                       .to_json = written_by<Inotify, inotify_to_json>,
+                                       .from_json = parsed_by<inotify_from_json>,
+                                       .make = make_with_watches,
+                                       .link = link_inotify};
 
 }  // namespace ckpt::state

@@ -14,7 +14,10 @@
 #include "base/error.hpp"
 #include "base/io.hpp"
 #include "proc/text.hpp"
+#include "state/descriptors/kinds.hpp"
+#include "state/descriptors/pipes.hpp"
 #include "state/memory/name_cache.hpp"
+#include "state/sockets/sockets.hpp"
 
 namespace ckpt::state {
 
@@ -49,7 +52,7 @@ std::set<std::uint64_t> pipes_with_both_ends(const DescriptorTable& table) {
   std::set<std::uint64_t> read;
   std::set<std::uint64_t> written;
   for (const Description& description : table.descriptions) {
-    const auto* pipe = std::get_if<Pipe>(&description.details);
+    const auto* pipe = description.as<Pipe>();
     if (pipe == nullptr) continue;
     if (!writes_only(description.flags)) read.insert(pipe->id);
     if (!reads_only(description.flags)) written.insert(pipe->id);
@@ -68,12 +71,12 @@ class Shareables {
       const auto add = [&](std::string kind, const std::optional<FileId>& identity = {}) {
         add_link(description.path, descriptor.fd, std::move(kind), identity);
       };
-      if (const auto* pipe = std::get_if<Pipe>(&description.details)) {
+      if (const auto* pipe = description.as<Pipe>()) {
         // One with a name comes back as the FIFO itself.
         if (!pipe->named && inner_pipes.contains(pipe->id)) add("pipe");
-      } else if (const auto* socket = std::get_if<Socket>(&description.details)) {
+      } else if (const auto* socket = description.as<Socket>()) {
         if (socket->role != SocketRole::dead) add(std::string(family_name(*socket)));
-      } else if (description.kind == DescriptionKind::pty_slave) {
+      } else if (description.kind == &kinds::pty_slave) {
         add("pseudoterminal", file_at(context.process.path(fmt::format("fd/{}", descriptor.fd))));
       } else if (description.file && comes_back_as_copy(*description.file)) {
         add("file", FileId{description.file->device, description.file->inode});

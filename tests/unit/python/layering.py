@@ -36,7 +36,7 @@ STATE_MAY_INCLUDE: dict[str, frozenset[str]] = {
     "files": frozenset({"surroundings"}),
     "rings": frozenset({"surroundings"}),
     "descriptors": frozenset({"surroundings", "ipc", "sockets", "terminal", "files", "rings"}),
-    "memory": frozenset({"surroundings", "ipc", "files", "descriptors"}),
+    "memory": frozenset({"surroundings", "ipc", "files", "descriptors", "sockets"}),
     "process": frozenset({"surroundings", "files", "memory"}),
 }
 

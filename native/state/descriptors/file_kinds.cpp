@@ -1,0 +1,184 @@
+#include "state/descriptors/file_kinds.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+
+#include "base/error.hpp"
+#include "base/io.hpp"
+#include "state/descriptors/kinds.hpp"
+#include "state/descriptors/other_process.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+// What open(2) did at the time, and must not do again.
+constexpr int kOnlyOnce = O_CREAT | O_EXCL | O_TRUNC;
+
+}  // namespace
+
+int own_stream(const Description& description) {
+  if (description.kind == &kinds::terminal) {
+    if (description.stream >= 0 && ::isatty(description.stream) == 1) return description.stream;
+    for (int fd = 0; fd <= 2; ++fd)
+      if (::isatty(fd) == 1) return fd;
+  }
+  if (description.stream >= 0) return description.stream;
+  return reads_only(description.flags) ? 0 : 1;
+}
+
+UniqueFd open_own_stream(const Description& description) {
+  const int stream = own_stream(description);
+  if (::isatty(stream) == 1) {
+    // A description of its own, so that the program's O_NONBLOCK is not the debugger's.
+    const int again = static_cast<int>(description.flags) & ~(kOnlyOnce | O_NOFOLLOW);
+    const std::string path = description.path == "/dev/tty"
+                                 ? std::string("/dev/tty")
+                                 : fmt::format("/proc/self/fd/{}", stream);
+    if (UniqueFd fd{::open(path.c_str(), again | O_NOCTTY | O_CLOEXEC)}) return fd;
+  }
+  UniqueFd fd(::fcntl(stream, F_DUPFD_CLOEXEC, 3));
+  if (!fd) fd = open_file("/dev/null", O_RDWR);  // our own is closed
+  return fd;
+}
+
+namespace {
+
+UniqueFd open_again(const Description& description) {
+  const int flags = static_cast<int>(description.flags) & ~kOnlyOnce;
+  // It may be another thing by now: nobody is to wait for the other end of a FIFO.
+  UniqueFd fd = open_file(description.path, flags | O_NOCTTY | O_NONBLOCK);
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) throw_errno(fmt::format("stat {}", description.path), errno);
+  if ((description.as<RemovedDirectory>() != nullptr) && !S_ISDIR(status.st_mode))
+    throw_errno(fmt::format("open {}", description.path), ENOTDIR);
+  if (S_ISFIFO(status.st_mode) && (flags & O_PATH) == 0)
+    fail(ErrorKind::files, "{}: it is a FIFO by now, and was none at the save", description.path);
+  const int now = ::fcntl(fd.get(), F_GETFL);
+  if ((flags & (O_NONBLOCK | O_PATH)) == 0) ::fcntl(fd.get(), F_SETFL, now & ~O_NONBLOCK);
+  return fd;
+}
+
+UniqueFd open_path(const Description& description, const Opening& opening) {
+  FileSource& files = opening.files;
+  const std::string object = description_name(
+      opening.table, static_cast<std::size_t>(&description - opening.table.descriptions.data()));
+  const int flags = static_cast<int>(description.flags) & ~kOnlyOnce;
+  if (const auto* process = description.as<Identity>()) {
+    bool gone = false;
+    UniqueFd fd = open_of_process(description.path, *process, flags, gone);
+    if (gone && process->start_ticks != 0)
+      files.note(fmt::format("{}: process {} has ended since the save: {} tells nothing any more",
+                             object, process->pid, description.path));
+    return fd;
+  }
+  try {
+    return open_again(description);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::system) throw;
+    const auto* directory = description.as<RemovedDirectory>();
+    files.note(fmt::format("{}: {}: {}", object, error.what(),
+                           directory != nullptr
+                               ? "an empty directory without a name is in its place"
+                               : "every use of the descriptor fails with EBADF"));
+    return directory != nullptr ? opening.removed.open(*directory, flags | O_DIRECTORY)
+                                : open_file("/", O_PATH);
+  }
+}
+
+// With the offset that it had.
+UniqueFd at_offset(UniqueFd fd, const Description& description) {
+  ::lseek(fd.get(), static_cast<off_t>(description.offset_bytes), SEEK_SET);
+  return fd;
+}
+
+UniqueFd open_stream(const Description& description, const Opening& /*opening*/) {
+  return open_own_stream(description);
+}
+
+int open_own_proc(const Description& description, const Making& making) {
+  tracee::RemoteCalls& calls = making.calls;
+  const IdChange& ids = making.ids;
+  // "/proc/PID/..." is "/proc/self/..."; a thread has its own number further on.
+  constexpr std::size_t kProcBytes = 6;
+  const auto rest = description.path.find('/', kProcBytes);
+  std::string path = "/proc/self";
+  if (rest != std::string::npos) path += description.path.substr(rest);
+  constexpr std::string_view kTask = "/proc/self/task/";
+  if (path.starts_with(kTask)) {
+    const auto end = std::min(path.find('/', kTask.size()), path.size());
+    const Tid saved = std::atoi(path.substr(kTask.size(), end - kTask.size()).c_str());
+    path = fmt::format("{}{}{}", kTask, ids.thread(saved), path.substr(end));
+  }
+  const Addr at = calls.put_string(path);
+  const auto flags = description.flags & ~static_cast<std::uint32_t>(kOnlyOnce);
+  const int fd =
+      calls.open("open", SYS_openat, {static_cast<std::uint64_t>(AT_FDCWD), at.value, flags, 0});
+  calls.attempt(SYS_lseek, {static_cast<std::uint64_t>(fd), description.offset_bytes, SEEK_SET});
+  return fd;
+}
+
+image::Json path_to_json(const std::any& details) {
+  if (const auto* process = std::any_cast<Identity>(&details)) return identity_to_json(*process);
+  return removed_directory_to_json(std::any_cast<const RemovedDirectory&>(details));
+}
+
+std::any path_from_json(const image::Json& json) {
+  if (json.is_null()) return {};
+  if (json.contains("pid")) return identity_from_json(json);
+  return removed_directory_from_json(json);
+}
+
+}  // namespace
+
+const DescriptorKind kinds::file = {
+    .name = "file",
+    .open =
+        [](const Description& description, const Opening& opening) {
+          return at_offset(opening.files.open(*description.file, FileSource::Use::data,
+                                              static_cast<int>(description.flags)),
+                           description);
+        },
+    .is_file = true};
+
+const DescriptorKind kinds::path = {.name = "path",
+                                    .to_json = path_to_json,
+                                    .from_json = path_from_json,
+                                    .open =
+                                        [](const Description& description, const Opening& opening) {
+                                          return at_offset(open_path(description, opening),
+                                                           description);
+                                        },
+                                    .is_file = true};
+
+const DescriptorKind kinds::removed_directory = {
+    .name = "removed_directory",
+    .to_json = written_by<RemovedDirectory, removed_directory_to_json>,
+    .from_json = parsed_by<removed_directory_from_json>,
+    .open =
+        [](const Description& description, const Opening& opening) {
+          return at_offset(opening.removed.open(description.get<RemovedDirectory>(),
+                                                static_cast<int>(description.flags) | O_DIRECTORY),
+                           description);
+        },
+    .is_file = true};
+
+const DescriptorKind kinds::own_proc = {.name = "own_proc", .make = open_own_proc};
+
+const DescriptorKind kinds::terminal = {.name = "terminal", .open = open_stream};
+
+const DescriptorKind kinds::stream = {.name = "stream", .open = open_stream};
+
+// Every use of it fails.
+const DescriptorKind kinds::lost = {
+    .name = "lost", .open = [](const Description& /*description*/, const Opening& /*opening*/) {
+      return open_file("/", O_PATH);
+    }};
+
+}  // namespace ckpt::state

@@ -1,0 +1,42 @@
+#include "state/descriptors/kinds.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace ckpt::state {
+
+namespace {
+
+constexpr std::array kKinds = {
+    &kinds::file,      &kinds::path,          &kinds::removed_directory,
+    &kinds::own_proc,  &kinds::terminal,      &kinds::stream,
+    &kinds::pipe,      &kinds::eventfd,       &kinds::timerfd,
+    &kinds::signalfd,  &kinds::pidfd,         &kinds::epoll,
+    &kinds::inotify,   &kinds::socket,        &kinds::pty_master,
+    &kinds::pty_slave, &kinds::message_queue, &kinds::io_uring,
+    &kinds::lost,
+};
+
+}  // namespace
+
+const DescriptorKind* find_kind(std::string_view name) {
+  const auto* found = std::find_if(kKinds.begin(), kKinds.end(),
+                                   [&](const DescriptorKind* kind) { return kind->name == name; });
+  return found == kKinds.end() ? nullptr : *found;
+}
+
+const DescriptorKind* find_anonymous_kind(std::string_view name) {
+  if (name.empty()) return nullptr;
+  const auto* found = std::find_if(kKinds.begin(), kKinds.end(), [&](const DescriptorKind* kind) {
+    return kind->anonymous == name;
+  });
+  return found == kKinds.end() ? nullptr : *found;
+}
+
+std::optional<int> number_of(const DescriptorTable& table, std::size_t description) {
+  for (const Descriptor& descriptor : table.descriptors)
+    if (descriptor.description == description) return descriptor.fd;
+  return std::nullopt;
+}
+
+}  // namespace ckpt::state

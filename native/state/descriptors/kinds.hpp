@@ -1,0 +1,125 @@
+// Kinds of open file descriptions. What is different from kind to kind is a DescriptorKind, which
+// stands in the file of the kind itself; all of them are in one table (kinds.cpp). A new kind is a
+// file of its own, and a line there.
+#pragma once
+
+#include <any>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/unique_fd.hpp"
+#include "image/format.hpp"
+#include "state/context.hpp"
+#include "state/descriptors/descriptors.hpp"
+#include "tracee/remote_calls.hpp"
+
+namespace ckpt::state {
+
+class PipeMaker;
+class RemovedDirectories;
+
+/// What can be learned of one that the kernel shows as anon_inode:NAME.
+struct Describing {
+  CaptureContext& context;
+  const std::string& object;  // what reports call it
+  const std::string& fdinfo;
+  int own = -1;  // our duplicate of the descriptor, if the kernel gives one
+};
+
+/// What the restoring process needs to open descriptions.
+struct Opening {
+  const DescriptorTable& table;
+  FileSource& files;
+  RemovedDirectories& removed;
+  PipeMaker& pipes;
+  const std::map<int, UniqueFd>& pty_masters;  // by the numbers that they had
+};
+
+/// What is needed to make descriptions in the program.
+struct Making {
+  tracee::RemoteCalls& calls;
+  std::string object;
+  bool numbered;  // false for one that is in a message only
+  const IdChange& ids;
+  std::vector<std::string>& notes;
+};
+
+/// The same, when every descriptor has its number; `number` is that of the description.
+struct Linking {
+  tracee::RemoteCalls& calls;
+  const DescriptorTable& table;
+  int number;
+  std::vector<std::string>& notes;
+};
+
+struct DescriptorKind {
+  std::string_view name;            // in the record
+  std::string_view anonymous = "";  // NAME in anon_inode:NAME
+  /// Sets the description's details. False if the kernel does not show what is needed.
+  bool (*describe)(const Describing& describing, Description& description) = nullptr;
+  image::Json (*to_json)(const std::any& details) = nullptr;
+  /// Throws Error (damaged).
+  std::any (*from_json)(const image::Json& json) = nullptr;
+  /// In the restoring process, whose descriptor the program inherits; or
+  UniqueFd (*open)(const Description& description, const Opening& opening) = nullptr;
+  /// in the program: returns a number that is none of the program's.
+  int (*make)(const Description& description, const Making& making) = nullptr;
+  /// What leads to other descriptions.
+  void (*link)(const Description& description, const Linking& linking) = nullptr;
+  /// The last thing before the program goes on.
+  void (*start)(const Description& description, tracee::RemoteCalls& calls, int number) = nullptr;
+  bool is_file = false;  // has a place in a file system
+};
+
+/// The kind of that name in a record; nullptr if there is none.
+const DescriptorKind* find_kind(std::string_view name);
+/// The kind of anon_inode:NAME; nullptr if it is not known.
+const DescriptorKind* find_anonymous_kind(std::string_view name);
+
+/// The lowest number of a description; nothing for one that is in a message only.
+std::optional<int> number_of(const DescriptorTable& table, std::size_t description);
+
+// Between a record and the details of a kind, by functions that know their type.
+template <typename Details, auto Function>
+image::Json written_by(const std::any& details) {
+  return Function(std::any_cast<const Details&>(details));
+}
+template <auto Function>
+std::any parsed_by(const image::Json& json) {
+  return Function(json);
+}
+template <auto Function>
+bool described_by(const Describing& describing, Description& description) {
+  auto details = Function(describing.fdinfo);
+  if (details) description.details = std::move(*details);
+  return details.has_value();
+}
+
+/// Those that other code asks for.
+namespace kinds {
+extern const DescriptorKind file;  // regular, with or without a name
+// Directory, safe device, /proc or /sys file: opened again by name. A directory has what stands in
+// for it if it is gone by then, a file of another process in /proc has that one.
+extern const DescriptorKind path;
+extern const DescriptorKind removed_directory;
+extern const DescriptorKind own_proc;  // /proc/PID file of the process itself
+extern const DescriptorKind terminal;  // comes back as the restoring program's terminal
+extern const DescriptorKind
+    stream;                        // 0, 1 or 2 with a far end outside: the restoring program's own
+extern const DescriptorKind pipe;  // at least one end inside
+extern const DescriptorKind eventfd;
+extern const DescriptorKind timerfd;
+extern const DescriptorKind signalfd;
+extern const DescriptorKind pidfd;
+extern const DescriptorKind epoll;
+extern const DescriptorKind inotify;
+extern const DescriptorKind socket;
+extern const DescriptorKind pty_master;
+extern const DescriptorKind pty_slave;
+extern const DescriptorKind message_queue;
+extern const DescriptorKind io_uring;
+}  // namespace kinds
+
+}  // namespace ckpt::state

@@ -1,0 +1,102 @@
+// Kinds of descriptions whose objects are described elsewhere: pipes, sockets, pseudoterminals,
+// message queues, io_uring.
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
+#include <cerrno>
+
+#include "base/error.hpp"
+#include "state/descriptors/kinds.hpp"
+#include "state/descriptors/pipes.hpp"
+#include "state/ipc/message_queues.hpp"
+#include "state/rings/io_uring.hpp"
+#include "state/sockets/sockets.hpp"
+#include "state/terminal/ptys.hpp"
+
+namespace ckpt::state {
+
+namespace {
+
+UniqueFd open_master(const Description& description, const Opening& opening) {
+  const int master = opening.pty_masters.at(description.get<Pty>().index).get();
+  return UniqueFd(::fcntl(master, F_DUPFD_CLOEXEC, 3));
+}
+
+UniqueFd open_other_end(const Description& description, const Opening& opening) {
+  const auto master = opening.pty_masters.find(description.get<Pty>().index);
+  if (master == opening.pty_masters.end()) image::damaged("a pseudoterminal");
+  const int flags = static_cast<int>(description.flags) & (O_ACCMODE | O_NONBLOCK);
+  UniqueFd fd = open_slave(master->second.get(), flags);
+  if (!fd) throw_errno("open the other end of a pseudoterminal", errno);
+  return fd;
+}
+
+// When all of them are open.
+void make_exclusive(const Description& description, const Linking& linking) {
+  if (description.get<Pty>().exclusive)
+    linking.calls.attempt(SYS_ioctl, {static_cast<std::uint64_t>(linking.number), TIOCEXCL});
+}
+
+UniqueFd open_queue(const Description& description, const Opening& opening) {
+  std::vector<std::string> notes;
+  UniqueFd fd =
+      open_message_queue(description.get<MessageQueue>(), static_cast<int>(description.flags),
+                         opening.files.apart(""), notes);
+  for (const auto& note : notes) opening.files.note(note);
+  return fd;
+}
+
+void link_ring(const Description& description, const Linking& linking) {
+  link_io_uring(
+      linking.calls, linking.number, description.get<IoUring>(),
+      fmt::format("fd {}", linking.number),
+      [&](std::size_t other) { return number_of(linking.table, other); }, linking.notes);
+}
+
+}  // namespace
+
+const DescriptorKind kinds::pipe = {
+    .name = "pipe",
+    .to_json = written_by<Pipe, pipe_to_json>,
+    .from_json = parsed_by<pipe_from_json>,
+    .open = [](const Description& description, const Opening& opening) {
+      return opening.pipes.open(description.get<Pipe>(), description.flags);
+    }};
+
+// They are made together (SocketMaker).
+const DescriptorKind kinds::socket = {.name = "socket",
+                                      .to_json = written_by<Socket, socket_to_json>,
+                                      .from_json = parsed_by<socket_from_json>};
+
+const DescriptorKind kinds::pty_master = {.name = "pty_master",
+                                          .to_json = written_by<Pty, pty_to_json>,
+                                          .from_json = parsed_by<pty_from_json>,
+                                          .open = open_master,
+                                          .link = make_exclusive};
+
+const DescriptorKind kinds::pty_slave = {.name = "pty_slave",
+                                         .to_json = written_by<Pty, pty_to_json>,
+                                         .from_json = parsed_by<pty_from_json>,
+                                         .open = open_other_end,
+                                         .link = make_exclusive};
+
+const DescriptorKind kinds::message_queue = {
+    .name = "message_queue",
+    .to_json = written_by<MessageQueue, message_queue_to_json>,
+    .from_json = parsed_by<message_queue_from_json>,
+    .open = open_queue};
+
+const DescriptorKind kinds::io_uring = {
+    .name = "io_uring",
+    .to_json = written_by<IoUring, io_uring_to_json>,
+    .from_json = parsed_by<io_uring_from_json>,
+    .make =
+        [](const Description& description, const Making& making) {
+          return make_io_uring(making.calls, description.get<IoUring>());
+        },
+    .link = link_ring,
+    .start = [](const Description& description, tracee::RemoteCalls& calls,
+                int number) { start_io_uring(calls, number, description.get<IoUring>()); }};
+
+}  // namespace ckpt::state
