@@ -34,7 +34,7 @@ SUBJECTS: dict[str, list[str]] = {
     "fd_netlink": "members options connected".split(),
     "fd_files": """
         memfd memfd_mapped memfd_two_mappings memfd_sealed memfd_read_only nameless removed removed_links sparse appending directory
-        own_proc proc_of_thread proc_of_ended namespace place ended_pipes removed_device removed_directory fifo fifo_removed message_queue blocked_queue posix_lock open_file_lock whole_lock lease write_lease linked marked owner inotify inotify_removed
+        own_proc proc_of_thread proc_of_ended namespace place ended_pipes removed_device removed_directory fifo fifo_removed message_queue blocked_queue posix_lock open_file_lock whole_lock lease write_lease linked marked owner inotify inotify_removed fanotify fanotify_mount
     """.split(),
     "fd_pty": "input lines output settings exclusive packets blocked_reader closed_slave controlling".split(),
 }
@@ -44,7 +44,7 @@ USUAL = 3
 # A new pseudoterminal may have another number, and a program may have remembered its name.
 MAY_BE_NAMED = {"fd_pty": "pseudoterminal"}
 # Private copies, and what has the process's number in its name.
-OTHER_NAMES = {"nameless", "inotify_removed", "removed", "removed_links", "linked", "appending", "own_proc", "message_queue", "blocked_queue", "removed_directory",
+OTHER_NAMES = {"nameless", "inotify_removed", "fanotify_mount", "removed", "removed_links", "linked", "appending", "own_proc", "message_queue", "blocked_queue", "removed_directory",
                "proc_of_thread", "proc_of_ended", "removed_device"}  # fmt: skip
 @pytest.mark.parametrize("program", SUBJECTS)
 def test_lists_are_complete(workshop: Workshop, program: str) -> None:
@@ -129,7 +129,7 @@ TAKEN = ("is taken", "another process uses", "this end of the connection is at")
 
 # In these the program itself goes to something by a name that is the original's, too: it connects to the address, or makes
 # a file where the original looks for new ones.
-BY_NAME = {("fd_unix", "backlog"), ("fd_unix", "blocked_accept"), ("fd_inet", "blocked_accept"), ("fd_files", "inotify")}
+BY_NAME = {("fd_unix", "backlog"), ("fd_unix", "blocked_accept"), ("fd_inet", "blocked_accept"), ("fd_files", "inotify"), ("fd_files", "fanotify")}
 
 
 @pytest.mark.thorough

@@ -21,7 +21,7 @@ KINDS: dict[str, str | None] = {
     "timerfd": None,
     "signalfd": None,
     "inotify": None,
-    "fanotify": "fanotify",
+    "fanotify": None,
     "memfd": None,
     "memfd_secret": "secret",
     "itimer_real": None,

@@ -121,7 +121,8 @@ inline state::DescriptorTable sample_descriptors() {
   watched.details = state::Epoll{{{6, 1, 7, 3}}, true};
   state::Description inotify;
   inotify.kind = &state::kinds::inotify;
-  inotify.details = state::Inotify{{{1, 2, "/etc", 77, 2049}}};
+  inotify.details =
+      state::Inotify{{{1, 2, {"/etc", 77, 2049}}, {3, 2, {"/x (deleted)", 78, 2049, 5}}}};
   state::Description connection;
   connection.kind = &state::kinds::socket;
   state::Socket socket;

@@ -8,13 +8,13 @@ namespace ckpt::state {
 namespace {
 
 constexpr std::array kKinds = {
-    &kinds::file,      &kinds::path,          &kinds::removed_directory,
-    &kinds::own_proc,  &kinds::terminal,      &kinds::stream,
-    &kinds::pipe,      &kinds::eventfd,       &kinds::timerfd,
-    &kinds::signalfd,  &kinds::pidfd,         &kinds::epoll,
-    &kinds::inotify,   &kinds::socket,        &kinds::pty_master,
-    &kinds::pty_slave, &kinds::message_queue, &kinds::io_uring,
-    &kinds::lost,
+    &kinds::file,       &kinds::path,      &kinds::removed_directory,
+    &kinds::own_proc,   &kinds::terminal,  &kinds::stream,
+    &kinds::pipe,       &kinds::eventfd,   &kinds::timerfd,
+    &kinds::signalfd,   &kinds::pidfd,     &kinds::epoll,
+    &kinds::inotify,    &kinds::fanotify,  &kinds::socket,
+    &kinds::pty_master, &kinds::pty_slave, &kinds::message_queue,
+    &kinds::io_uring,   &kinds::lost,
 };
 
 }  // namespace

@@ -115,6 +115,7 @@ extern const DescriptorKind signalfd;
 extern const DescriptorKind pidfd;
 extern const DescriptorKind epoll;
 extern const DescriptorKind inotify;
+extern const DescriptorKind fanotify;
 extern const DescriptorKind socket;
 extern const DescriptorKind pty_master;
 extern const DescriptorKind pty_slave;

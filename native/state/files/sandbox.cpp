@@ -13,6 +13,7 @@
 
 #include "base/error.hpp"
 #include "base/io.hpp"
+#include "proc/mounts.hpp"
 #include "proc/text.hpp"
 #include "state/surroundings/namespaces.hpp"
 
@@ -42,30 +43,10 @@ std::string existing(std::string directory) {
   return path;
 }
 
-// /proc/PID/mountinfo writes blanks and the like as \ooo.
-std::string unescaped(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 3 < text.size()) {
-      out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 +
-                               (text[i + 3] - '0'));
-      i += 3;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
-}
-
 // Where something is mounted below a directory, outermost first.
 std::vector<std::string> mounts_below(const std::string& directory) {
   std::vector<std::string> found;
-  const std::string text = read_file("/proc/self/mountinfo");
-  std::string_view rest = text;
-  while (!rest.empty()) {
-    std::string_view line = proc::cut(rest, '\n');
-    for (int skipped = 0; skipped < 4; ++skipped) proc::next_word(line);
-    std::string place = unescaped(proc::next_word(line));
+  for (auto& [id, device, place] : proc::parse_mounts(read_file("/proc/self/mountinfo"))) {
     if (place == directory || !is_below(place, directory)) continue;
     bool covered = false;
     for (const auto& other : found) covered = covered || is_below(place, other);

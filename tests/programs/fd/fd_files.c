@@ -1,10 +1,12 @@
-// Files in memory, files without names, locks, owners, FIFOs, own /proc files, inotify.
+// Files in memory, files without names, locks, owners, FIFOs, own /proc files, inotify,
+// fanotify.
 #include "fd.h"
 
 #include <dirent.h>
 #include <linux/memfd.h>
 #include <mqueue.h>
 #include <sys/file.h>
+#include <sys/fanotify.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -573,6 +575,79 @@ static void check_inotify_removed(void) {
   CHECK(masks == (IN_CLOSE_WRITE | IN_DELETE_SELF | IN_IGNORED), "events %x", masks);
 }
 
+// ---- fanotify
+static void mark(unsigned flags, uint64_t mask, const char* file) {
+  MUST(fanotify_mark(fd, FAN_MARK_ADD | flags, mask, AT_FDCWD, file));
+}
+static int group(unsigned flags) {
+  int made = fanotify_init(flags | FAN_NONBLOCK, O_RDONLY | O_LARGEFILE);
+  if (made < 0) SKIP("fanotify_init(%#x): %s", flags, strerror(errno));
+  return made;
+}
+// The marks without what they are on: a file that is made again has another number.
+static void marks_of(char* text, size_t bytes) {
+  char name[64], line[1000];
+  snprintf(name, sizeof name, "/proc/self/fdinfo/%d", fd);
+  FILE* info = fopen(name, "r");
+  CHECK(info != NULL, "%s: %s", name, strerror(errno));
+  size_t length = 0;
+  text[0] = 0;
+  while (fgets(line, sizeof line, info)) {
+    unsigned flags = 0, mask = 0, ignored = 0;
+    const char* masks = strstr(line, " mflags:");
+    if (strncmp(line, "fanotify ", 9)) continue;
+    if (masks && sscanf(masks, " mflags:%x mask:%x ignored_mask:%x", &flags, &mask, &ignored) == 3)
+      length += (size_t)snprintf(text + length, bytes - length, "%.12s %x %x %x\n", line, flags, mask,
+                                 ignored);
+    else
+      length += (size_t)snprintf(text + length, bytes - length, "%s", line);
+    CHECK(length < bytes, "too many marks");
+  }
+  fclose(info);
+}
+static char marks_before[4000];
+static int has_event(void) {
+  char room[4096];
+  return read(fd, room, sizeof room) > 0;
+}
+// Without a privilege only this: events with an id of the file in place of a descriptor.
+static void fanotify(void) {
+  MUST(other = open(in_directory("watched"), O_CREAT | O_RDWR, 0600));
+  MUST(close(other));
+  fd = group(FAN_REPORT_FID);
+  mark(0, FAN_CLOSE_WRITE | FAN_OPEN, path);
+  MUST(mkdir(in_directory("directory"), 0700));
+  mark(0, FAN_CREATE | FAN_DELETE | FAN_ONDIR, path);
+  marks_of(marks_before, sizeof marks_before);
+}
+static void check_fanotify(void) {
+  char now[4000];
+  marks_of(now, sizeof now);
+  CHECK(!strcmp(now, marks_before), "the marks:\n%sbefore:\n%s", now, marks_before);
+  CHECK(!has_event(), "an event that nobody has caused");
+  MUST(other = open(in_directory("directory/new"), O_CREAT | O_RDWR, 0600));
+  CHECK(has_event(), "nothing was told");
+  MUST(unlink(path));
+}
+// Everything that is opened on the system shows, our own included: only the marks are compared.
+static void fanotify_mount(void) {
+  MUST(other = open(in_directory("watched"), O_CREAT | O_RDWR, 0600));
+  fd = group(FAN_CLASS_NOTIF | FAN_UNLIMITED_QUEUE);
+  mark(0, FAN_MODIFY, path);
+  mark(FAN_MARK_IGNORED_MASK | FAN_MARK_IGNORED_SURV_MODIFY, FAN_ACCESS, path);
+  MUST(unlink(path));
+  mark(FAN_MARK_MOUNT, FAN_OPEN_EXEC, "/proc");
+  marks_of(marks_before, sizeof marks_before);
+}
+static void check_fanotify_mount(void) {
+  char now[4000];
+  marks_of(now, sizeof now);
+  CHECK(!strcmp(now, marks_before), "the marks:\n%sbefore:\n%s", now, marks_before);
+  CHECK(!has_event(), "an event that nobody has caused");
+  put_bytes(other, "x");
+  CHECK(has_event(), "nothing was told");
+}
+
 int main(int argc, char** argv) {
   static const struct subject subjects[] = {
       {"memfd", memfd, check_memfd},
@@ -608,6 +683,8 @@ int main(int argc, char** argv) {
       {"owner", owner, check_owner},
       {"inotify", inotify, check_inotify},
       {"inotify_removed", inotify_removed, check_inotify_removed},
+      {"fanotify", fanotify, check_fanotify},
+      {"fanotify_mount", fanotify_mount, check_fanotify_mount},
       {NULL, NULL, NULL}};
   return run_subject(argc, argv, subjects);
 }

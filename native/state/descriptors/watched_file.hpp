@@ -1,0 +1,63 @@
+// Files that a program watches (inotify, fanotify): the kernel knows them by inode, and tells no
+// name. Names are looked for at the save; a file that has no name any more is reached through a
+// descriptor that the program has of it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "image/format.hpp"
+#include "state/context.hpp"
+#include "state/descriptors/kinds.hpp"
+
+namespace ckpt::state {
+
+/// What fdinfo tells of a watched file.
+struct WatchedInode {
+  std::uint64_t inode = 0;
+  dev_t device = 0;
+  std::string handle;  // struct file_handle's bytes
+  int handle_type = 0;
+
+  /// Takes it from a word of fdinfo: `key` and `value` of "ino:3c51a". False for any other key.
+  bool take(std::string_view key, std::string_view value);
+};
+
+/// How it is found again.
+struct WatchedFile {
+  std::string path;
+  std::uint64_t inode = 0;
+  std::uint64_t device = 0;
+  int fd = -1;  // of the program's, on that file: in place of the path
+};
+
+/// The names that a program is likely to know: of its directories and files and what is in them.
+std::vector<std::string> likely_places(const CaptureContext& context);
+
+/// Nothing if no name can be found. `places`: from likely_places().
+std::optional<WatchedFile> find_watched_file(const CaptureContext& context,
+                                             const std::vector<std::string>& places,
+                                             const WatchedInode& target);
+
+/// "inode 5 of device 8:1"
+std::string inode_text(const WatchedInode& target);
+
+void add_watched_file(image::Json& json, const WatchedFile& file);
+WatchedFile watched_file_from_json(const image::Json& json);
+
+/// Whether a descriptor of the program's is that of a file that has come back.
+using IsFile = std::function<bool(int fd)>;
+IsFile files_among(const DescriptorTable& table);
+
+/// The name by which the program can reach the file. Nothing if it does not come back. Says in
+/// `notes` if another file has that name; `watch` is what the messages begin with.
+std::optional<std::string> name_to_watch(const WatchedFile& file, const IsFile& is_file,
+                                         const std::string& watch, std::vector<std::string>& notes);
+
+}  // namespace ckpt::state
