@@ -1,4 +1,5 @@
 // The parsers of /proc, fed what kernels write and what they never should.
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -14,6 +15,7 @@
 #include "base/error.hpp"
 #include "proc/fdinfo.hpp"
 #include "proc/maps.hpp"
+#include "proc/mounts.hpp"
 #include "proc/process_dir.hpp"
 #include "proc/status.hpp"
 #include "proc/text.hpp"
@@ -66,6 +68,27 @@ Mapping parse_one(const std::string& line) {
   const auto mappings = parse_maps(line);
   EXPECT_EQ(mappings.size(), 1U) << line;
   return mappings.empty() ? Mapping{} : mappings.front();
+}
+
+TEST(Mounts, PlacesWithBlanks) {
+  const auto mounts = parse_mounts(
+      "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+      "36 22 0:31 /sub /mnt/a\\040b\\134 rw - tmpfs tmpfs rw\n");
+  ASSERT_EQ(mounts.size(), 2U);
+  EXPECT_EQ(mounts[0].id, 22);
+  EXPECT_EQ(mounts[0].device, gnu_dev_makedev(8, 1));
+  EXPECT_EQ(mounts[0].place, "/");
+  EXPECT_EQ(mounts[1].id, 36);
+  EXPECT_EQ(mounts[1].device, gnu_dev_makedev(0, 31));
+  EXPECT_EQ(mounts[1].place, "/mnt/a b\\");
+}
+
+TEST(Mounts, WhatIsNoMountIsLeftOut) {
+  EXPECT_TRUE(parse_mounts("").empty());
+  EXPECT_TRUE(parse_mounts("x 1 8:1 / / rw\n22 1 8 / / rw\n22 1 a:b / / rw\n\n").empty());
+  const auto cut_off = parse_mounts("22 1 8:1 /");
+  ASSERT_EQ(cut_off.size(), 1U);
+  EXPECT_EQ(cut_off[0].place, "");
 }
 
 TEST(Maps, Permissions) {

@@ -11,6 +11,7 @@
 #include "state/descriptors/descriptors.hpp"
 #include "state/descriptors/epoll.hpp"
 #include "state/descriptors/event_files.hpp"
+#include "state/descriptors/fanotify.hpp"
 #include "state/descriptors/inotify.hpp"
 #include "state/descriptors/kinds.hpp"
 #include "state/descriptors/pipes.hpp"
@@ -102,29 +103,29 @@ inline state::AddressSpace sample_space() {
 inline state::DescriptorTable sample_descriptors() {
   state::DescriptorTable table;
   state::Description terminal;
-  terminal.kind = &state::kinds::terminal;
+  terminal.kind = &state::kinds::kTerminal;
   terminal.path = "/dev/pts/1";
   state::Description file;
-  file.kind = &state::kinds::file;
+  file.kind = &state::kinds::kFile;
   file.path = "/var/log/server";
   file.file = sample_file(file.path);
   file.offset_bytes = 77;
   state::Description pipe;
-  pipe.kind = &state::kinds::pipe;
+  pipe.kind = &state::kinds::kPipe;
   pipe.details = state::Pipe{5, 65536, true, 12, 0620, true, true, {"in the pipe"}};
   state::Description event;
-  event.kind = &state::kinds::eventfd;
+  event.kind = &state::kinds::kEventfd;
   event.details = state::EventFd{3, true};
   event.owner = {1, 4242, 10};
   state::Description watched;
-  watched.kind = &state::kinds::epoll;
+  watched.kind = &state::kinds::kEpoll;
   watched.details = state::Epoll{{{6, 1, 7, 3}}, true};
   state::Description inotify;
-  inotify.kind = &state::kinds::inotify;
+  inotify.kind = &state::kinds::kInotify;
   inotify.details =
       state::Inotify{{{1, 2, {"/etc", 77, 2049}}, {3, 2, {"/x (deleted)", 78, 2049, 5}}}};
   state::Description connection;
-  connection.kind = &state::kinds::socket;
+  connection.kind = &state::kinds::kSocket;
   state::Socket socket;
   socket.id = 99;
   socket.domain = 1;
@@ -137,16 +138,21 @@ inline state::DescriptorTable sample_descriptors() {
   socket.queue = {{"waiting", "", {1}}};
   connection.details = socket;
   state::Description timer;
-  timer.kind = &state::kinds::timerfd;
+  timer.kind = &state::kinds::kTimerfd;
   timer.details = state::TimerFd{1, 0, 2, {1, 5}, {2, 0}, {0, 0}};
   state::Description removed;
-  removed.kind = &state::kinds::removed_directory;
+  removed.kind = &state::kinds::kRemovedDirectory;
   removed.path = "/srv (deleted)";
   removed.details = state::RemovedDirectory{2049, 11, 0750};
+  state::Description group;
+  group.kind = &state::kinds::kFanotify;
+  group.details = state::Fanotify{16, 32770, {{16, 64, 32, 2, {"/srv", 0, 0}}}};
   file.locks = {{state::FileLock::Kind::posix, true, 5, 10}};
-  table.descriptions = {terminal, file, pipe, event, watched, inotify, connection, timer, removed};
-  table.descriptors = {{0, false, 0}, {1, false, 0}, {3, true, 1},  {5, false, 2},  {6, false, 3},
-                       {7, false, 4}, {8, true, 5},  {9, false, 6}, {10, false, 7}, {11, false, 8}};
+  table.descriptions = {terminal, file,       pipe,  event,   watched,
+                        inotify,  connection, timer, removed, group};
+  table.descriptors = {{0, false, 0},  {1, false, 0},  {3, true, 1},  {5, false, 2},
+                       {6, false, 3},  {7, false, 4},  {8, true, 5},  {9, false, 6},
+                       {10, false, 7}, {11, false, 8}, {12, false, 9}};
   return table;
 }
 

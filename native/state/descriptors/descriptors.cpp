@@ -25,7 +25,7 @@ Description description_from_json(const Json& json) {
   description.flags = json.at("flags");
   description.offset_bytes = json.at("offset");
   if (!json.at("file").is_null()) description.file = kept_file_from_json(json.at("file"));
-  if (description.kind == &kinds::file && !description.file) image::damaged("a descriptor's file");
+  if (description.kind == &kinds::kFile && !description.file) image::damaged("a descriptor's file");
   description.stream = json.at("stream");
   if (description.stream < -1 || description.stream > 2) image::damaged("a stream");
   description.owner = owner_from_json(json.at("owner"));

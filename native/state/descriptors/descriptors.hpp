@@ -30,7 +30,7 @@ namespace ckpt::state {
 
 struct DescriptorKind;  // kinds.hpp
 namespace kinds {
-extern const DescriptorKind lost;  // does not come back
+extern const DescriptorKind kLost;  // does not come back
 }
 
 /// Whether open(2)'s flags allow only that.
@@ -39,7 +39,7 @@ inline bool writes_only(std::uint32_t flags) { return (flags & O_ACCMODE) == O_W
 
 /// An open file description.
 struct Description {
-  const DescriptorKind* kind = &kinds::lost;
+  const DescriptorKind* kind = &kinds::kLost;
   std::string path;  // as /proc shows it
   std::uint32_t flags = 0;
   std::uint64_t offset_bytes = 0;

@@ -115,9 +115,9 @@ class Capturer {
     // What depends on all the others.
     for (const Open& open : opens_) {
       Description& description = table_.descriptions[open.description];
-      if (description.kind == &kinds::pipe) settle_pipe(open, description);
+      if (description.kind == &kinds::kPipe) settle_pipe(open, description);
       if (auto* ring = description.as<IoUring>()) settle_io_uring(open, *ring);
-      if (description.kind == &kinds::epoll)
+      if (description.kind == &kinds::kEpoll)
         description.details = read_epoll(
             context_, open.object, open.fd, open.info.text, open.own ? open.own.get() : -1,
             [this](int epoll_fd, int fd, std::uint32_t slot, std::uint64_t inode, dev_t device) {
@@ -301,7 +301,7 @@ class Capturer {
 
   void lose(const Open& open, Description& description, const std::string& kind,
             const std::string& what) {
-    description.kind = &kinds::lost;
+    description.kind = &kinds::kLost;
     description.details = {};
     context_.report.add(
         Severity::lost, open.object, kind,
@@ -315,7 +315,7 @@ class Capturer {
     const std::string name = kind_of_target(open.target);
     if (name == "io_uring") return describe_io_uring(open, description);
     if (name == "eventpoll" && open.fd >= 0) {
-      description.kind = &kinds::epoll;  // entries when all others are known
+      description.kind = &kinds::kEpoll;  // entries when all others are known
       description.details = Epoll{};
       return;
     }
@@ -342,7 +342,7 @@ class Capturer {
                            why_not);
     if (!ring)
       return lose(open, description, "io_uring", fmt::format("{} ({})", open.target, why_not));
-    description.kind = &kinds::io_uring;
+    description.kind = &kinds::kIoUring;
     description.details = std::move(*ring);
   }
 
@@ -372,7 +372,7 @@ class Capturer {
     }
     if (!ring.has_eventfd) return;
     for (std::size_t i = 0; i < table_.descriptions.size(); ++i) {
-      if (table_.descriptions[i].kind != &kinds::eventfd) continue;
+      if (table_.descriptions[i].kind != &kinds::kEventfd) continue;
       if (ring.eventfd)
         return tell(Severity::lost,
                     "which eventfd it tells of completions is not "
@@ -400,12 +400,12 @@ class Capturer {
   void describe_place(const Open& open, Description& description) {
     if (!open.target.starts_with('/')) return lose(open, description, kind_of_target(open.target));
     const auto [path, deleted] = name_of(open.status, open.target);
-    description.kind = &kinds::path;
+    description.kind = &kinds::kPath;
     if (S_ISDIR(open.status.st_mode)) description.details = describe_removed_directory(open.status);
     if (!deleted) return;
     if (!S_ISDIR(open.status.st_mode))
       return lose(open, description, "name", fmt::format("{}, which is removed,", path));
-    description.kind = &kinds::removed_directory;
+    description.kind = &kinds::kRemovedDirectory;
   }
 
   bool is_own_proc(const Open& open) const {
@@ -415,18 +415,18 @@ class Capturer {
 
   void describe_own_proc(const Open& open, Description& description) {
     // A thread's file follows the thread.
-    description.kind = &kinds::own_proc;
+    description.kind = &kinds::kOwnProc;
     if (open.target.ends_with(kDeleted)) lose(open, description, "/proc file of the process");
   }
 
   void describe_proc(const Identity& process, Description& description) {
     const auto threads = context_.process.threads();
-    description.kind = &kinds::path;
+    description.kind = &kinds::kPath;
     description.details = process;
     if (std::find(threads.begin(), threads.end(), process.pid) == threads.end()) return;
     // A thread of the program's own, by its number alone.
     constexpr std::string_view kProc = "/proc/";
-    description.kind = &kinds::own_proc;
+    description.kind = &kinds::kOwnProc;
     description.details = {};
     description.path = fmt::format("/proc/{}/task/{}", context_.process.pid(),
                                    description.path.substr(kProc.size()));
@@ -442,24 +442,24 @@ class Capturer {
     const bool known = ::statfs(open.link.c_str(), &system) == 0;
     const auto magic = known ? static_cast<long>(system.f_type) : 0;
     if (magic == PROC_SUPER_MAGIC || magic == SYSFS_MAGIC) {
-      description.kind = &kinds::path;
+      description.kind = &kinds::kPath;
       return;
     }
     if (magic == kMessageQueueMagic) {
       if (!open.own) return lose(open, description, "message queue");
-      description.kind = &kinds::message_queue;
+      description.kind = &kinds::kMessageQueue;
       description.details = read_message_queue(context_, open.object, open.own.get(), open.target);
       return;
     }
     if (magic == NSFS_MAGIC && is_own_namespace(open.target)) {
-      description.kind = &kinds::own_proc;
+      description.kind = &kinds::kOwnProc;
       description.path = fmt::format("/proc/{}/ns/{}", context_.process.pid(),
                                      open.target.substr(0, open.target.find(':')));
       return;
     }
     if (!open.target.starts_with('/')) return lose(open, description, kind_of_target(open.target));
     if (open.target.starts_with("/secretmem")) return lose(open, description, "secret memory");
-    description.kind = &kinds::file;
+    description.kind = &kinds::kFile;
     const auto [path, deleted] = name_of(open.status, open.target);
     const bool in_memory = path.starts_with(kMemoryFile);
     description.file = describe_file(open.status, path, deleted || in_memory);
@@ -513,7 +513,7 @@ class Capturer {
     const bool stands_for_own = open.target == "/dev/tty" && tty_ != 0;
     const dev_t device = stands_for_own ? tty_ : open.status.st_rdev;
     if (is_safe_device(device)) {
-      description.kind = &kinds::path;
+      description.kind = &kinds::kPath;
       if (name_of(open.status, open.target).deleted) description.path = usual_name(device);
     } else if (is_pty_master(open.target)) {
       describe_pty_master(open, description);
@@ -523,12 +523,12 @@ class Capturer {
       int exclusive = 0;
       pty.exclusive =
           open.own && ::ioctl(open.own.get(), TIOCGEXCL, &exclusive) == 0 && exclusive != 0;
-      description.kind = &kinds::pty_slave;
+      description.kind = &kinds::kPtySlave;
       if (stands_for_own) description.path = fmt::format("/dev/pts/{}", pty.index);
       description.details = pty;
     } else if (is_terminal(device) &&
                (open.fd <= 2 || device == tty_ || is_standard(open) || open.target == "/dev/tty")) {
-      description.kind = &kinds::terminal;
+      description.kind = &kinds::kTerminal;
       description.stream = open.fd <= 2 ? open.fd : -1;
     } else {
       lose(open, description, "device");
@@ -538,7 +538,7 @@ class Capturer {
   void describe_pty_master(const Open& open, Description& description) {
     const auto index = proc::number_field<int>(open.info.text, "tty-index");
     if (!index || !open.own) return lose(open, description, "pseudoterminal");
-    description.kind = &kinds::pty_master;
+    description.kind = &kinds::kPtyMaster;
     const Pty pty = read_pty(context_, open.own.get(), *index);
     context_.report.add(
         Severity::changed, open.object, "pseudoterminal",
@@ -578,7 +578,7 @@ class Capturer {
   // --- pipes
 
   void describe_pipe(const Open& open, Description& description) {
-    description.kind = &kinds::pipe;
+    description.kind = &kinds::kPipe;
     Pipe pipe;
     pipe.id = open.status.st_ino;
     if (!writes_only(description.flags))
@@ -610,7 +610,7 @@ class Capturer {
     if (!outside) return;
     const int standard = standard_of(open);
     if (standard >= 0 && pipe.content.empty()) {
-      description.kind = &kinds::stream;
+      description.kind = &kinds::kStream;
       description.details = {};
       description.stream = standard;
       context_.report.add(Severity::changed, open.object, "pipe",
@@ -646,7 +646,7 @@ class Capturer {
           [&](UniqueFd passed) { return add_passed(std::move(passed), open.object); },
           socket_answers_, why_not);
     if (socket) {
-      description.kind = &kinds::socket;
+      description.kind = &kinds::kSocket;
       description.details = std::move(*socket);
     } else if (const int standard = standard_of(open); standard >= 0) {
       become_stream(open, description, standard);
@@ -656,7 +656,7 @@ class Capturer {
   }
 
   void become_stream(const Open& open, Description& description, int standard) {
-    description.kind = &kinds::stream;
+    description.kind = &kinds::kStream;
     description.details = {};
     description.stream = standard;
     context_.report.add(Severity::changed, open.object, "socket",
@@ -704,7 +704,7 @@ std::optional<int> own_terminal(const proc::ProcessDir& process, const Descripto
   const int index = static_cast<int>(gnu_dev_minor(device));
   const bool is_inside = std::any_of(
       table.descriptions.begin(), table.descriptions.end(), [&](const Description& one) {
-        return one.kind == &kinds::pty_master && one.get<Pty>().index == index;
+        return one.kind == &kinds::kPtyMaster && one.get<Pty>().index == index;
       });
   return is_inside ? std::optional(index) : std::nullopt;
 }

@@ -37,11 +37,12 @@ bool is_same_object(int one, int two) {
 void split_streams(const DescriptorTable& table, OpenedDescriptions& opened) {
   for (const Descriptor& descriptor : table.descriptors) {
     const Description& description = table.descriptions.at(descriptor.description);
-    const bool is_own = description.kind == &kinds::terminal || description.kind == &kinds::stream;
+    const bool is_own =
+        description.kind == &kinds::kTerminal || description.kind == &kinds::kStream;
     if (descriptor.fd > 2 || !is_own || description.path == "/dev/tty") continue;
     if (is_same_object(own_stream(description), descriptor.fd)) continue;
     Description own = description;
-    own.kind = &kinds::stream;
+    own.kind = &kinds::kStream;
     own.stream = descriptor.fd;
     opened.streams[descriptor.fd] = opened.fds.size();
     opened.fds.push_back(open_own_stream(own));
@@ -77,7 +78,7 @@ void hold_far_ends(const DescriptorTable& table, PipeMaker& pipes, SilentPeers& 
 std::map<int, UniqueFd> make_ptys(const DescriptorTable& table) {
   std::map<int, UniqueFd> masters;
   for (const Description& description : table.descriptions) {
-    if (description.kind != &kinds::pty_master) continue;
+    if (description.kind != &kinds::kPtyMaster) continue;
     const auto& pty = description.get<Pty>();
     if (masters.contains(pty.index)) image::damaged("a pseudoterminal");
     masters.emplace(pty.index, make_pty(pty, static_cast<int>(description.flags)));
@@ -97,7 +98,7 @@ std::vector<const Description*> files_in_use(const DescriptorTable& table,
     if (!used.contains(descriptor.description)) overridden.insert(descriptor.description);
   std::vector<const Description*> files;
   for (std::size_t i = 0; i < table.descriptions.size(); ++i)
-    if (table.descriptions[i].kind == &kinds::file && !overridden.contains(i))
+    if (table.descriptions[i].kind == &kinds::kFile && !overridden.contains(i))
       files.push_back(&table.descriptions[i]);
   return files;
 }
@@ -132,7 +133,7 @@ OpenedDescriptions open_descriptions(const DescriptorTable& table,
     opened.fds.push_back(std::move(fd));
   }
   for (const Description& description : table.descriptions)
-    if (description.kind == &kinds::pty_master) {
+    if (description.kind == &kinds::kPtyMaster) {
       const auto& pty = description.get<Pty>();
       fill_pty(masters.at(pty.index).get(), pty);
     }
@@ -260,7 +261,7 @@ void take_terminal(RemoteCalls& calls, const DescriptorTable& table, int own_ter
   for (std::size_t i = 0; i < table.descriptions.size(); ++i) {
     const Description& description = table.descriptions[i];
     const auto master = number_of(table, i);
-    if (!master || description.kind != &kinds::pty_master ||
+    if (!master || description.kind != &kinds::kPtyMaster ||
         description.get<Pty>().index != own_terminal)
       continue;
     const std::int64_t slave = calls.attempt(

@@ -226,14 +226,14 @@ void link_epoll(const Description& description, const Linking& linking) {
 }  // namespace
 
 // Its entries are read when all others are known (Capturer).
-const DescriptorKind kinds::epoll = {.name = "epoll",
-                                     .to_json = written_by<Epoll, epoll_to_json>,
-                                     .from_json = parsed_by<epoll_from_json>,
-                                     .make =
-                                         [](const Description& description, const Making& making) {
-                                           return make_epoll(making.calls, description.get<Epoll>(),
-                                                             making.object, making.notes);
-                                         },
-                                     .link = link_epoll};
+const DescriptorKind kinds::kEpoll = {
+    .name = "epoll",
+    .to_json = written_by<Epoll, epoll_to_json>,
+    .from_json = parsed_by<epoll_from_json>,
+    .make =
+        [](const Description& description, const Making& making) {
+          return make_epoll(making.calls, description.get<Epoll>(), making.object, making.notes);
+        },
+    .link = link_epoll};
 
 }  // namespace ckpt::state

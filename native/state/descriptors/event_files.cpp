@@ -227,14 +227,14 @@ bool describe_pidfd(const Describing& describing, Description& description) {
 
 }  // namespace
 
-const DescriptorKind kinds::eventfd = {.name = "eventfd",
-                                       .anonymous = "eventfd",
-                                       .describe = described_by<read_eventfd>,
-                                       .to_json = written_by<EventFd, eventfd_to_json>,
-                                       .from_json = parsed_by<eventfd_from_json>,
-                                       .make = make_from<EventFd>};
+const DescriptorKind kinds::kEventfd = {.name = "eventfd",
+                                        .anonymous = "eventfd",
+                                        .describe = described_by<read_eventfd>,
+                                        .to_json = written_by<EventFd, eventfd_to_json>,
+                                        .from_json = parsed_by<eventfd_from_json>,
+                                        .make = make_from<EventFd>};
 
-const DescriptorKind kinds::timerfd = {
+const DescriptorKind kinds::kTimerfd = {
     .name = "timerfd",
     .anonymous = "timerfd",
     .describe = described_by<read_timerfd>,
@@ -245,18 +245,18 @@ const DescriptorKind kinds::timerfd = {
       start_timerfd(calls, number, description.get<TimerFd>());
     }};
 
-const DescriptorKind kinds::signalfd = {.name = "signalfd",
-                                        .anonymous = "signalfd",
-                                        .describe = described_by<read_signalfd>,
-                                        .to_json = written_by<SignalFd, signalfd_to_json>,
-                                        .from_json = parsed_by<signalfd_from_json>,
-                                        .make = make_from<SignalFd>};
+const DescriptorKind kinds::kSignalfd = {.name = "signalfd",
+                                         .anonymous = "signalfd",
+                                         .describe = described_by<read_signalfd>,
+                                         .to_json = written_by<SignalFd, signalfd_to_json>,
+                                         .from_json = parsed_by<signalfd_from_json>,
+                                         .make = make_from<SignalFd>};
 
-const DescriptorKind kinds::pidfd = {.name = "pidfd",
-                                     .anonymous = "pidfd",
-                                     .describe = describe_pidfd,
-                                     .to_json = written_by<PidFd, pidfd_to_json>,
-                                     .from_json = parsed_by<pidfd_from_json>,
-                                     .make = make_pidfd};
+const DescriptorKind kinds::kPidfd = {.name = "pidfd",
+                                      .anonymous = "pidfd",
+                                      .describe = describe_pidfd,
+                                      .to_json = written_by<PidFd, pidfd_to_json>,
+                                      .from_json = parsed_by<pidfd_from_json>,
+                                      .make = make_pidfd};
 
 }  // namespace ckpt::state

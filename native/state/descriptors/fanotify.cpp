@@ -218,12 +218,12 @@ Fanotify fanotify_from_json(const Json& json) {
   return group;
 }
 
-const DescriptorKind kinds::fanotify = {.name = "fanotify",
-                                        .anonymous = "fanotify",
-                                        .describe = describe_fanotify,
-                                        .to_json = written_by<Fanotify, fanotify_to_json>,
-                                        .from_json = parsed_by<fanotify_from_json>,
-                                        .make = make_fanotify,
-                                        .link = link_fanotify};
+const DescriptorKind kinds::kFanotify = {.name = "fanotify",
+                                         .anonymous = "fanotify",
+                                         .describe = describe_fanotify,
+                                         .to_json = written_by<Fanotify, fanotify_to_json>,
+                                         .from_json = parsed_by<fanotify_from_json>,
+                                         .make = make_fanotify,
+                                         .link = link_fanotify};
 
 }  // namespace ckpt::state

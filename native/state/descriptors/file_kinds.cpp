@@ -24,7 +24,7 @@ constexpr int kOnlyOnce = O_CREAT | O_EXCL | O_TRUNC;
 }  // namespace
 
 int own_stream(const Description& description) {
-  if (description.kind == &kinds::terminal) {
+  if (description.kind == &kinds::kTerminal) {
     if (description.stream >= 0 && ::isatty(description.stream) == 1) return description.stream;
     for (int fd = 0; fd <= 2; ++fd)
       if (::isatty(fd) == 1) return fd;
@@ -137,7 +137,7 @@ std::any path_from_json(const image::Json& json) {
 
 }  // namespace
 
-const DescriptorKind kinds::file = {
+const DescriptorKind kinds::kFile = {
     .name = "file",
     .open =
         [](const Description& description, const Opening& opening) {
@@ -147,17 +147,17 @@ const DescriptorKind kinds::file = {
         },
     .is_file = true};
 
-const DescriptorKind kinds::path = {.name = "path",
-                                    .to_json = path_to_json,
-                                    .from_json = path_from_json,
-                                    .open =
-                                        [](const Description& description, const Opening& opening) {
-                                          return at_offset(open_path(description, opening),
-                                                           description);
-                                        },
-                                    .is_file = true};
+const DescriptorKind kinds::kPath = {
+    .name = "path",
+    .to_json = path_to_json,
+    .from_json = path_from_json,
+    .open =
+        [](const Description& description, const Opening& opening) {
+          return at_offset(open_path(description, opening), description);
+        },
+    .is_file = true};
 
-const DescriptorKind kinds::removed_directory = {
+const DescriptorKind kinds::kRemovedDirectory = {
     .name = "removed_directory",
     .to_json = written_by<RemovedDirectory, removed_directory_to_json>,
     .from_json = parsed_by<removed_directory_from_json>,
@@ -169,14 +169,14 @@ const DescriptorKind kinds::removed_directory = {
         },
     .is_file = true};
 
-const DescriptorKind kinds::own_proc = {.name = "own_proc", .make = open_own_proc};
+const DescriptorKind kinds::kOwnProc = {.name = "own_proc", .make = open_own_proc};
 
-const DescriptorKind kinds::terminal = {.name = "terminal", .open = open_stream};
+const DescriptorKind kinds::kTerminal = {.name = "terminal", .open = open_stream};
 
-const DescriptorKind kinds::stream = {.name = "stream", .open = open_stream};
+const DescriptorKind kinds::kStream = {.name = "stream", .open = open_stream};
 
 // Every use of it fails.
-const DescriptorKind kinds::lost = {
+const DescriptorKind kinds::kLost = {
     .name = "lost", .open = [](const Description& /*description*/, const Opening& /*opening*/) {
       return open_file("/", O_PATH);
     }};

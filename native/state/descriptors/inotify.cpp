@@ -177,12 +177,12 @@ void link_inotify(const Description& description, const Linking& linking) {
 
 }  // namespace
 
-const DescriptorKind kinds::inotify = {.name = "inotify",
-                                       .anonymous = "inotify",
-                                       .describe = describe_inotify,
-                                       .to_json = written_by<Inotify, inotify_to_json>,
-                                       .from_json = parsed_by<inotify_from_json>,
-                                       .make = make_with_watches,
-                                       .link = link_inotify};
+const DescriptorKind kinds::kInotify = {.name = "inotify",
+                                        .anonymous = "inotify",
+                                        .describe = describe_inotify,
+                                        .to_json = written_by<Inotify, inotify_to_json>,
+                                        .from_json = parsed_by<inotify_from_json>,
+                                        .make = make_with_watches,
+                                        .link = link_inotify};
 
 }  // namespace ckpt::state

@@ -8,13 +8,13 @@ namespace ckpt::state {
 namespace {
 
 constexpr std::array kKinds = {
-    &kinds::file,       &kinds::path,      &kinds::removed_directory,
-    &kinds::own_proc,   &kinds::terminal,  &kinds::stream,
-    &kinds::pipe,       &kinds::eventfd,   &kinds::timerfd,
-    &kinds::signalfd,   &kinds::pidfd,     &kinds::epoll,
-    &kinds::inotify,    &kinds::fanotify,  &kinds::socket,
-    &kinds::pty_master, &kinds::pty_slave, &kinds::message_queue,
-    &kinds::io_uring,   &kinds::lost,
+    &kinds::kFile,      &kinds::kPath,     &kinds::kRemovedDirectory,
+    &kinds::kOwnProc,   &kinds::kTerminal, &kinds::kStream,
+    &kinds::kPipe,      &kinds::kEventfd,  &kinds::kTimerfd,
+    &kinds::kSignalfd,  &kinds::kPidfd,    &kinds::kEpoll,
+    &kinds::kInotify,   &kinds::kFanotify, &kinds::kSocket,
+    &kinds::kPtyMaster, &kinds::kPtySlave, &kinds::kMessageQueue,
+    &kinds::kIoUring,   &kinds::kLost,
 };
 
 }  // namespace

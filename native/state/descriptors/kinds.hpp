@@ -55,8 +55,8 @@ struct Linking {
 };
 
 struct DescriptorKind {
-  std::string_view name;            // in the record
-  std::string_view anonymous = "";  // NAME in anon_inode:NAME
+  std::string_view name;         // in the record
+  std::string_view anonymous{};  // NAME in anon_inode:NAME
   /// Sets the description's details. False if the kernel does not show what is needed.
   bool (*describe)(const Describing& describing, Description& description) = nullptr;
   image::Json (*to_json)(const std::any& details) = nullptr;
@@ -99,28 +99,28 @@ bool described_by(const Describing& describing, Description& description) {
 
 /// Those that other code asks for.
 namespace kinds {
-extern const DescriptorKind file;  // regular, with or without a name
+extern const DescriptorKind kFile;  // regular, with or without a name
 // Directory, safe device, /proc or /sys file: opened again by name. A directory has what stands in
 // for it if it is gone by then, a file of another process in /proc has that one.
-extern const DescriptorKind path;
-extern const DescriptorKind removed_directory;
-extern const DescriptorKind own_proc;  // /proc/PID file of the process itself
-extern const DescriptorKind terminal;  // comes back as the restoring program's terminal
-extern const DescriptorKind
-    stream;                        // 0, 1 or 2 with a far end outside: the restoring program's own
-extern const DescriptorKind pipe;  // at least one end inside
-extern const DescriptorKind eventfd;
-extern const DescriptorKind timerfd;
-extern const DescriptorKind signalfd;
-extern const DescriptorKind pidfd;
-extern const DescriptorKind epoll;
-extern const DescriptorKind inotify;
-extern const DescriptorKind fanotify;
-extern const DescriptorKind socket;
-extern const DescriptorKind pty_master;
-extern const DescriptorKind pty_slave;
-extern const DescriptorKind message_queue;
-extern const DescriptorKind io_uring;
+extern const DescriptorKind kPath;
+extern const DescriptorKind kRemovedDirectory;
+extern const DescriptorKind kOwnProc;   // /proc/PID file of the process itself
+extern const DescriptorKind kTerminal;  // comes back as the restoring program's terminal
+// 0, 1 or 2 with a far end outside: the restoring program's own.
+extern const DescriptorKind kStream;
+extern const DescriptorKind kPipe;  // at least one end inside
+extern const DescriptorKind kEventfd;
+extern const DescriptorKind kTimerfd;
+extern const DescriptorKind kSignalfd;
+extern const DescriptorKind kPidfd;
+extern const DescriptorKind kEpoll;
+extern const DescriptorKind kInotify;
+extern const DescriptorKind kFanotify;
+extern const DescriptorKind kSocket;
+extern const DescriptorKind kPtyMaster;
+extern const DescriptorKind kPtySlave;
+extern const DescriptorKind kMessageQueue;
+extern const DescriptorKind kIoUring;
 }  // namespace kinds
 
 }  // namespace ckpt::state

@@ -56,7 +56,7 @@ void link_ring(const Description& description, const Linking& linking) {
 
 }  // namespace
 
-const DescriptorKind kinds::pipe = {
+const DescriptorKind kinds::kPipe = {
     .name = "pipe",
     .to_json = written_by<Pipe, pipe_to_json>,
     .from_json = parsed_by<pipe_from_json>,
@@ -65,29 +65,29 @@ const DescriptorKind kinds::pipe = {
     }};
 
 // They are made together (SocketMaker).
-const DescriptorKind kinds::socket = {.name = "socket",
-                                      .to_json = written_by<Socket, socket_to_json>,
-                                      .from_json = parsed_by<socket_from_json>};
+const DescriptorKind kinds::kSocket = {.name = "socket",
+                                       .to_json = written_by<Socket, socket_to_json>,
+                                       .from_json = parsed_by<socket_from_json>};
 
-const DescriptorKind kinds::pty_master = {.name = "pty_master",
+const DescriptorKind kinds::kPtyMaster = {.name = "pty_master",
                                           .to_json = written_by<Pty, pty_to_json>,
                                           .from_json = parsed_by<pty_from_json>,
                                           .open = open_master,
                                           .link = make_exclusive};
 
-const DescriptorKind kinds::pty_slave = {.name = "pty_slave",
+const DescriptorKind kinds::kPtySlave = {.name = "pty_slave",
                                          .to_json = written_by<Pty, pty_to_json>,
                                          .from_json = parsed_by<pty_from_json>,
                                          .open = open_other_end,
                                          .link = make_exclusive};
 
-const DescriptorKind kinds::message_queue = {
+const DescriptorKind kinds::kMessageQueue = {
     .name = "message_queue",
     .to_json = written_by<MessageQueue, message_queue_to_json>,
     .from_json = parsed_by<message_queue_from_json>,
     .open = open_queue};
 
-const DescriptorKind kinds::io_uring = {
+const DescriptorKind kinds::kIoUring = {
     .name = "io_uring",
     .to_json = written_by<IoUring, io_uring_to_json>,
     .from_json = parsed_by<io_uring_from_json>,

@@ -50,7 +50,7 @@ void settle_ring_numbers(CaptureContext& context, const DescriptorTable& table,
   for (std::size_t i = 0; i < table.descriptions.size(); ++i)
     if (table.descriptions[i].path == kRing) rings.push_back(i);
   const bool known =
-      rings.size() == 1 && table.descriptions[rings.front()].kind == &kinds::io_uring;
+      rings.size() == 1 && table.descriptions[rings.front()].kind == &kinds::kIoUring;
   for (RingNumber& number : numbers) {
     if (known) {
       number.description = rings.front();
@@ -78,7 +78,7 @@ std::vector<RingNumber> ring_numbers_from_json(const Json& json, const Descripto
   for (const Json& item : json) {
     const RingNumber each{item.at("tid"), item.at("number"), item.at("description")};
     if (each.number >= kMostRings || each.description >= table.descriptions.size() ||
-        table.descriptions[each.description].kind != &kinds::io_uring)
+        table.descriptions[each.description].kind != &kinds::kIoUring)
       image::damaged("a registered number of an io_uring");
     numbers.push_back(each);
   }

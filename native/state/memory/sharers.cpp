@@ -76,7 +76,7 @@ class Shareables {
         if (!pipe->named && inner_pipes.contains(pipe->id)) add("pipe");
       } else if (const auto* socket = description.as<Socket>()) {
         if (socket->role != SocketRole::dead) add(std::string(family_name(*socket)));
-      } else if (description.kind == &kinds::pty_slave) {
+      } else if (description.kind == &kinds::kPtySlave) {
         add("pseudoterminal", file_at(context.process.path(fmt::format("fd/{}", descriptor.fd))));
       } else if (description.file && comes_back_as_copy(*description.file)) {
         add("file", FileId{description.file->device, description.file->inode});

@@ -421,12 +421,8 @@ void SocketMaker::make_tcp_pair(Made& one, Made& other) {
   client.fd = create(client);
   const bool same_port = bind(client, client.fd, client.socket->name, false);
   // The address that the connection had, at the port that the listening socket has now.
-  std::string to = client.socket->peer_name;
-  const std::string now = name_of(listening->fd, server.socket->domain);
-  constexpr std::size_t kPortAt = offsetof(sockaddr_in, sin_port);
-  constexpr std::size_t kPortBytes = sizeof(in_port_t);
-  if (to.size() >= kPortAt + kPortBytes && now.size() >= kPortAt + kPortBytes)
-    to.replace(kPortAt, kPortBytes, now, kPortAt, kPortBytes);
+  const std::string to =
+      with_port_of(client.socket->peer_name, name_of(listening->fd, server.socket->domain));
   std::int64_t result = connect(client.fd, to);
   const bool again = result != 0;
   if (again) {
