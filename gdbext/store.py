@@ -3,7 +3,7 @@
     snapshots/NAME.ckpt    the images
     external/              symbolic links to images written elsewhere (`ckpt save -o FILE`)
     objects/<hh>/<hash>/   executables, libraries and data files, kept once per content
-    index/                 the native module's cache; whose words the sessions of snapshots are (`trust`)
+    index/                 the native module's cache; whose words the sessions of snapshots are (`marks`)
     debug/NAME/            separate debug information that came with the imported snapshot NAME
     scratch/               what a running restore needs for a while
 
@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from . import sweeping, trust
+from . import marks, sweeping
 from .errors import CkptError, StoreError
 from .naming import NAME_LIMIT, check_name, is_name, is_pattern, matches
 from .records import Record
@@ -112,7 +112,7 @@ class Store:
 
     def __init__(self, root: Path, describe: Describe) -> None:
         self.root = root
-        self.marks = trust.Marks(root)
+        self.marks = marks.Marks(root)
         self._describe = describe
 
     @property
@@ -142,7 +142,7 @@ class Store:
         except OSError as error:
             raise StoreError(f"the store {self.root}: {error.strerror}") from None
         self._check_owned(self.root, found)
-        for name in (*_PARTS, *trust.DIRECTORIES):
+        for name in (*_PARTS, *marks.DIRECTORIES):
             try:
                 self._check_owned(self.root / name, (self.root / name).stat())
             except FileNotFoundError:
@@ -499,7 +499,7 @@ class Store:
                         return Collected(0, 0, f'kept files stay: "{entry.name}" cannot be read')
                     for stored in entry.record.objects:
                         needed.setdefault(stored.hash, set()).add(stored.name)
-                    sessions.add(trust.digest(entry.record.session))
+                    sessions.add(marks.digest(entry.record.session))
                 self.marks.keep_only(sessions, {each.name for each in entries if not each.external})
                 sweeping.scratch(self.scratch_directory)
                 objects, freed = sweeping.objects(self.root / "objects", needed)

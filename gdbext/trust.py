@@ -1,90 +1,22 @@
-"""Whose words the session in a snapshot is, and what of a stranger's is left out.
+"""What of the session in a stranger's snapshot is left out.
 
 GDB evaluates and runs what a session holds: the commands of breakpoints at a stop, displays and
 watched expressions at the restore itself, and an expression can run a shell. So it is taken from
 snapshots that this user's own GDB has saved, and from others when asked for.
-
-A file can say of itself what it likes. What is known stands in the store, which nobody else can write
-to:
-
-    index/sessions/DIGEST    a session that was saved with this store: the SHA-256 of all of it. A
-                             file with the same session, changed in nothing, has the user's own words
-    index/imported/NAME      the snapshot NAME came in a bundle
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import re
-from pathlib import Path
-from typing import AbstractSet, Any, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
+from typing import Iterable, Iterator, List, NamedTuple, Tuple
 
 from .debugstate import Breakpoint, DebugState
-
-DIRECTORIES = ("index", "index/sessions", "index/imported")
 
 SYMBOL_FILE = "symbol file"
 CONDITION = "breakpoint's condition"
 # So many of a kind are named, in so many characters each.
 _MOST_NAMED = 3
 _MOST_SHOWN = 60
-
-
-def digest(session: Mapping[str, Any]) -> str:
-    """What names a session: all of it, in one way of writing it."""
-    text = json.dumps(session, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
-
-
-class Marks:
-    """What the store in the directory `root` knows of who has saved what. Looking raises nothing."""
-
-    def __init__(self, root: Path) -> None:
-        self._sessions, self._imported = (root / name for name in DIRECTORIES[1:])
-
-    def note_session(self, session: Mapping[str, Any]) -> None:
-        """This user's GDB saves this session. Raises OSError."""
-        _touch(self._sessions / digest(session))
-
-    def knows_session(self, session: Mapping[str, Any]) -> bool:
-        """Whether this user's GDB has saved just this session."""
-        return (self._sessions / digest(session)).is_file()
-
-    def note_imported(self, name: str) -> None:
-        """The snapshot `name` comes from elsewhere. Raises OSError."""
-        _touch(self._imported / name)
-
-    def is_imported(self, name: str) -> bool:
-        """Whether the snapshot `name` came from elsewhere."""
-        return (self._imported / name).exists()
-
-    def forget_imported(self, name: str) -> None:
-        """There is another snapshot `name`, or none."""
-        (self._imported / name).unlink(missing_ok=True)
-
-    def rename(self, old: str, new: str) -> None:
-        """The snapshot `old` is called `new` now."""
-        if self.is_imported(old):
-            self.note_imported(new)
-            self.forget_imported(old)
-
-    def keep_only(self, sessions: AbstractSet[str], names: AbstractSet[str]) -> None:
-        """Forget all other sessions, and the imports of snapshots with other names."""
-        for directory, kept in ((self._sessions, sessions), (self._imported, names)):
-            for path in directory.iterdir() if directory.is_dir() else ():
-                if path.name not in kept:
-                    path.unlink(missing_ok=True)
-
-
-def _touch(path: Path) -> None:
-    for directory in (path.parent.parent, path.parent):
-        directory.mkdir(mode=0o700, exist_ok=True)
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-
-
-# -- what is left out ------------------------------------------------------------------------------
 
 
 class LeftOut(NamedTuple):
