@@ -34,8 +34,8 @@ from .memory import object_path
 from .publish import new_file
 from .records import StoredObject, read, read_list
 from .snapshot import Snapshot
-from .naming import check_name
-from .store import Store
+from .store.naming import check_name
+from .store.store import Store
 
 _FORMAT = 1
 _BLOCK = 512

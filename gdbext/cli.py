@@ -358,8 +358,9 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _note(options: argparse.Namespace) -> int:
-    from . import labels, report
+    from . import report
     from .snapshot import describe
+    from .store import labels
 
     store = _store(options)
     if options.text:
@@ -377,7 +378,7 @@ def _note(options: argparse.Namespace) -> int:
 
 
 def _rename(options: argparse.Namespace) -> int:
-    from . import labels
+    from .store import labels
 
     done = labels.rename(_store(options), options.old, options.new)
     if options.json:

@@ -9,8 +9,8 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence
 
 from . import native
 from .records import Fidelity, Record
-from .finding import Found
-from .store import Collected, Deleted, Entry
+from .store.finding import Found
+from .store.store import Collected, Deleted, Entry
 
 # Not one character: not every terminal shows that.
 _ELLIPSIS = "..."

@@ -11,7 +11,7 @@ from . import native
 from .errors import CkptError, one_line
 from .records import Record
 from .snapshot import describe, open_store
-from .store import Store
+from .store.store import Store
 
 
 class SavedProcess(NamedTuple):

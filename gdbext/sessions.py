@@ -11,7 +11,7 @@ from . import trust
 from .debugstate import DebugState
 from .errors import CkptError
 from .records import Record
-from .store import Store
+from .store.store import Store
 
 
 class Taken(NamedTuple):

@@ -26,7 +26,16 @@ from .errors import (
     one_line,
 )
 from .memory import Contents, Memory, is_unchanged, translated
-from .records import Fidelity, Origin, Record, StoredObject, read, read_dict, read_list, read_seconds
+from .records import (
+    Fidelity,
+    Origin,
+    Record,
+    StoredObject,
+    read,
+    read_dict,
+    read_list,
+    read_seconds,
+)
 from .report import Verified
 from .saved import (
     PAGE_BYTES,
@@ -39,7 +48,7 @@ from .saved import (
     descriptors_of,
     mappings_of,
 )
-from .store import Entry, Store, default_directory
+from .store.store import Entry, Store, default_directory
 from .symbols import Symbol, Symbols
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from ..options import Parsed, Words, arguments, flag, value
 from ._base import Verb
 
 if TYPE_CHECKING:
-    from ..store import Store
+    from ..store.store import Store
 
 
 class Options(Parsed):

@@ -11,7 +11,7 @@ from ._base import Verb
 
 if TYPE_CHECKING:
     from ..snapshot import Snapshot
-    from ..store import Store
+    from ..store.store import Store
 
 
 class Options(Parsed):

@@ -9,7 +9,7 @@ from ..options import Parsed, Words, argument, arguments, flag
 from ._base import Verb
 
 if TYPE_CHECKING:
-    from ..store import Entry, Store
+    from ..store.store import Entry, Store
 
 
 class Options(Parsed):
@@ -56,8 +56,8 @@ def run(options: Options) -> None:
 
 def _entries(store: "Store", patterns: Tuple[str, ...]) -> "List[Entry]":
     """The snapshots to look at, oldest first."""
-    from .. import history
     from ..session import positions, selected_pid
+    from ..store import history
 
     if patterns:
         try:

@@ -9,7 +9,7 @@ from ._base import Verb
 
 if TYPE_CHECKING:
     from ..listing import Row
-    from ..store import Store
+    from ..store.store import Store
 
 
 class Options(Parsed):

@@ -22,7 +22,8 @@ class Options(Parsed):
 
 def run(options: Options) -> None:
     """Keep a remark with a snapshot, or show it."""
-    from .. import labels, report, session
+    from .. import report, session
+    from ..store import labels
 
     store = session.open_store()
     if options.text:

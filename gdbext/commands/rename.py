@@ -16,8 +16,9 @@ class Options(Parsed):
 
 def run(options: Options) -> None:
     """Rename a snapshot."""
-    from .. import labels, report, session
+    from .. import report, session
     from ..session import life, marker
+    from ..store import labels
 
     done = labels.rename(session.open_store(), options.old, options.new)
     life.renamed(done.before, done.path, done.new)

@@ -14,7 +14,7 @@ from ._base import Verb
 if TYPE_CHECKING:
     from ..launch import RestartOptions
     from ..session.restoring import Restored
-    from ..store import Store
+    from ..store.store import Store
 
 FILES = ("auto", "real", "sandbox", "private", "strict")
 

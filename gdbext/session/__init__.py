@@ -29,7 +29,7 @@ import gdb
 from .. import native, report
 from ..errors import CkptError
 from ..records import Record
-from ..store import Store, default_directory
+from ..store.store import Store, default_directory
 from . import settings
 
 

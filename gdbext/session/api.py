@@ -18,7 +18,7 @@ import gdb
 from .. import native
 from ..errors import CkptError, one_line
 from ..events import failure
-from ..store import Entry
+from ..store.store import Entry
 from . import breakpoints, inferior, open_store, show
 from .firstcommand import FirstCommand
 from .restoring import Restored

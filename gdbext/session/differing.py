@@ -20,7 +20,7 @@ from ..errors import CkptError, MissingContentError, UnmappedError
 from ..report import counted
 from ..saved import SavedThread
 from ..snapshot import Snapshot
-from ..store import Store
+from ..store.store import Store
 from ..symbols import Symbol
 from . import inferior, postmortem, settings
 from .values import OPTIMIZED_OUT, parts

@@ -14,9 +14,10 @@ from typing import Any, ContextManager, Dict, List, Mapping, NamedTuple, Optiona
 
 import gdb
 
-from .. import launch, overlay
+from .. import launch
 from ..records import Origin
 from ..report import RestoredHere
+from ..store import overlay
 from . import settings
 
 

@@ -10,8 +10,8 @@ from typing import Any, Dict, Optional
 import gdb
 
 from .. import native
-from ..history import Position
 from ..records import Origin, run_id
+from ..store.history import Position
 from . import life
 
 # The snapshot at which a process is: when it was made, by the process id.

@@ -25,15 +25,16 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import gdb
 
-from .. import linkmap, overlay, sessions
+from .. import linkmap, sessions
 from ..debugstate import DebugState
 from ..errors import CkptError, MissingContentError, SnapshotError
-from ..finding import Found, find
 from ..progress import Progress
 from ..records import Record
 from ..report import Answer
 from ..snapshot import Snapshot
-from ..store import Entry, Store
+from ..store import overlay
+from ..store.finding import Found, find
+from ..store.store import Entry, Store
 from . import debugger, inferior, life, output, settings, show
 
 _numbers = itertools.count(1)

@@ -16,13 +16,14 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import gdb
 
-from .. import events, launch, linkmap, mi, native, overlay, plugins, sessions, trust
+from .. import events, launch, linkmap, mi, native, plugins, sessions, trust
 from ..debugstate import DebugState, Stop
 from ..errors import CkptError, LaunchError
 from ..progress import Progress
 from ..records import Checked, Finished, MovedLock, Origin, Record
 from ..snapshot import Snapshot
-from ..store import Store
+from ..store import overlay
+from ..store.store import Store
 from . import (
     breakpoints,
     debugger,

@@ -15,7 +15,7 @@ from .. import events, native, plugins, report
 from ..errors import CkptError
 from ..progress import Progress
 from ..records import Fidelity, read, read_list
-from ..store import Store
+from ..store.store import Store
 from . import (
     debugger,
     describe,

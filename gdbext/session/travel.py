@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Dict, List, Optional
 
-from .. import history
 from ..errors import CkptError, UsageError
 from ..launch import RestartOptions
 from ..report import named
-from ..store import Entry, Store
+from ..store import history
+from ..store.store import Entry, Store
 from . import positions, restoring, selected_pid
 
 # Whence each snapshot was reached by going back: the snapshot (by when they were made) that is ahead.

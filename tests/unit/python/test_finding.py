@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import List, Optional
 
 import pytest
-from gdbext.finding import Found, find
+from gdbext.store.finding import Found, find
 
 
 def answers(text: str) -> List[Optional[bool]]:

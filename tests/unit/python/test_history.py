@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import List, Optional, Sequence
 
 import pytest
-from gdbext import history
 from gdbext.errors import RecordError
-from gdbext.history import Position
 from gdbext.records import Origin, Record, run_id
-from gdbext.store import Entry
+from gdbext.store import history
+from gdbext.store.history import Position
+from gdbext.store.store import Entry
 from test_records import table
 
 

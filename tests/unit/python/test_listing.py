@@ -10,7 +10,7 @@ import pytest
 from gdbext import listing, report
 from gdbext.errors import UsageError
 from gdbext.records import Record
-from gdbext.store import Entry
+from gdbext.store.store import Entry
 from test_records import table
 
 PLACE = "SIGABRT in queue_audit at queue.c:290"

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from gdbext import overlay
 from gdbext.errors import CkptError
+from gdbext.store import overlay
 
 
 class World:

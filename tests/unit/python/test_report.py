@@ -8,7 +8,7 @@ from typing import Optional
 import pytest
 from gdbext import report
 from gdbext.records import Fidelity, Record
-from gdbext.store import Deleted
+from gdbext.store.store import Deleted
 from test_records import table
 
 

@@ -12,10 +12,10 @@ from typing import Dict, List, Optional, Sequence
 
 import pytest
 from gdbext.errors import CkptError, StoreError, UsageError
-from gdbext.records import Record
 from gdbext.listing import condemned
-from gdbext.naming import check_name
-from gdbext.store import Store, default_directory
+from gdbext.records import Record
+from gdbext.store.naming import check_name
+from gdbext.store.store import Store, default_directory
 
 
 def describe(path: Path) -> Record:

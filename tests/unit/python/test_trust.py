@@ -11,7 +11,7 @@ import pytest
 from gdbext import sessions, trust
 from gdbext.debugstate import Breakpoint, DebugState, Display, Signal, SymbolFile
 from gdbext.records import Record
-from gdbext.store import Store
+from gdbext.store.store import Store
 
 
 @pytest.mark.parametrize(

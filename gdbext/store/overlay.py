@@ -23,7 +23,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
-from .errors import CkptError
+from ..errors import CkptError
 
 # As many as the kernel follows.
 _MOST_LINKS = 40

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from .records import Origin, Record
+from ..records import Origin, Record
 from .store import Entry
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from fnmatch import fnmatchcase
 
-from .errors import StoreError
+from ..errors import StoreError
 
 # Long enough for anybody, short enough for a file name with our suffix and a temporary one behind
 # it.

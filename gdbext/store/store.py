@@ -26,10 +26,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
+from ..errors import CkptError, StoreError
+from ..records import Record
 from . import marks, sweeping
-from .errors import CkptError, StoreError
 from .naming import NAME_LIMIT, check_name, is_name, is_pattern, matches
-from .records import Record
 
 SUFFIX = ".ckpt"
 # How the names of links in external/ begin that keep objects, and list nothing.

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from . import native
-from .errors import CkptError, StoreError
+from .. import native
+from ..errors import CkptError, StoreError
 from .naming import check_name
 from .store import Store
 
