@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 
 from .compare import Difference
 from .difference import other_lines
-from .report import counted, printable
+from .text.report import counted, printable
 
 # Values are shown in one line up to this many characters; JSON has all of them.
 _LONGEST = 200

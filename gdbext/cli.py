@@ -63,7 +63,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _fail(verb: str, text: str, status: int) -> int:
-    from . import report
+    from .text import report
 
     print(f"ckpt {verb}: {report.printable(text)}", file=sys.stderr)
     return status
@@ -76,7 +76,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        from . import report
+        from .text import report
 
         print(f"{self.prog}: {report.printable(message)} (see {self.prog} --help)", file=sys.stderr)
         sys.exit(USAGE)
@@ -226,14 +226,14 @@ def _count(text: str) -> int:
 
 def _show(*lines: str) -> None:
     """Print lines. Nothing in them drives the terminal, wherever it came from."""
-    from . import report
+    from .text import report
 
     for line in lines:
         print(report.shown(line))
 
 
 def _print_json(value: Any) -> None:
-    from . import report
+    from .text import report
 
     print(report.as_json(value))
 
@@ -254,7 +254,7 @@ def _open(options: argparse.Namespace, name: str) -> Any:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from . import listing
+    from .text import listing
 
     store = _store(options)
     entries = listing.chosen(
@@ -276,8 +276,9 @@ def _width() -> Optional[int]:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from . import report, sessions
+    from . import sessions
     from .snapshot import describe, foreign_vdso
+    from .text import report
 
     store = _store(options)
     name, path = store.resolve(options.name)
@@ -305,8 +306,8 @@ def _diff(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from . import report
     from .export import export
+    from .text import report
 
     with _open(options, options.name) as snapshot:
         done = export(snapshot, options.file, force=options.force)
@@ -318,8 +319,8 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _bundle(options: argparse.Namespace) -> int:
-    from . import report
     from .bundle import bundle
+    from .text import report
 
     with _open(options, options.name) as snapshot:
         done = bundle(snapshot, options.file, force=options.force)
@@ -345,8 +346,8 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from . import report
     from .snapshot import verify
+    from .text import report
 
     store = _store(options)
     results = [verify(name, store=store.root) for name in options.names or store.names()]
@@ -358,9 +359,9 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _note(options: argparse.Namespace) -> int:
-    from . import report
     from .snapshot import describe
     from .store import labels
+    from .text import report
 
     store = _store(options)
     if options.text:
@@ -389,7 +390,7 @@ def _rename(options: argparse.Namespace) -> int:
 
 
 def _gc(options: argparse.Namespace) -> int:
-    from . import report
+    from .text import report
 
     store = _store(options)
     if not store.check():
@@ -405,7 +406,7 @@ def _gc(options: argparse.Namespace) -> int:
 
 
 def _delete(options: argparse.Namespace) -> int:
-    from . import listing, report
+    from .text import listing, report
 
     if not (options.names or options.older or options.all):
         return _fail("delete", "PATTERN, --older or --all is missing (see ckpt delete --help)", USAGE)
@@ -430,7 +431,8 @@ def _delete(options: argparse.Namespace) -> int:
 
 
 def _save(options: argparse.Namespace) -> int:
-    from . import report, saver
+    from . import saver
+    from .text import report
 
     made = saver.order(
         _store(options), options.pid, options.name, options.message, options.force,

@@ -17,7 +17,7 @@ from typing import Iterable, NamedTuple, Optional, Sequence, Tuple
 
 from .cli import parser
 from .errors import CkptError
-from .options import scan
+from .text.options import scan
 
 # What stands at a place, by the place's metavar.
 _NAMES = {"NAME", "OLD", "NEW", "PATTERN"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Dict, Iterator, Optional
 
 from .compare import ByteRange, Difference
-from .report import counted, printable
 from .saved import SavedDescriptor, SavedMapping
 from .snapshot import Snapshot
+from .text.report import counted, printable
 
 # Of a longer range its beginning is shown.
 _MOST_BYTES = 16

@@ -36,7 +36,6 @@ from .records import (
     read_list,
     read_seconds,
 )
-from .report import Verified
 from .saved import (
     PAGE_BYTES,
     KeptFile,
@@ -50,6 +49,7 @@ from .saved import (
 )
 from .store.store import Entry, Store, default_directory
 from .symbols import Symbol, Symbols
+from .text.report import Verified
 
 if TYPE_CHECKING:
     from .stacks import Frame

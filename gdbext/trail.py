@@ -6,7 +6,7 @@ import re
 from typing import List, NamedTuple, Optional, Sequence
 
 from .errors import UsageError
-from .spans import seconds
+from .text.spans import seconds
 
 KEEP = 20
 # Shorter than a save takes nothing would be left for the program.

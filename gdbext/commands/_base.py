@@ -27,9 +27,9 @@ import gdb
 
 from .. import native
 from ..errors import CkptError, one_line
-from ..options import Completion, Grammar, Parsed, Words
-from ..report import printable
 from ..session import inferior
+from ..text.options import Completion, Grammar, Parsed, Words
+from ..text.report import printable
 
 if TYPE_CHECKING:
     from .prefix import Prefix

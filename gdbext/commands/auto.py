@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Optional, Tuple
 
 from ..errors import UsageError
-from ..options import Parsed, arguments, value
+from ..text.options import Parsed, arguments, value
 from . import params
 from ._base import Verb
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..options import Parsed, argument
+from ..text.options import Parsed, argument
 from ._base import Verb
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..options import Parsed, Words, argument, flag
+from ..text.options import Parsed, Words, argument, flag
 from . import files
 from ._base import Verb
 
@@ -20,9 +20,10 @@ class Options(Parsed):
 
 def run(options: Options) -> None:
     """Write a bundle, and say what is in it and what is not."""
-    from .. import report, session
+    from .. import session
     from ..bundle import bundle
     from ..snapshot import Snapshot
+    from ..text import report
 
     output = files.path(options.file)
     with Snapshot.open(options.name, store=session.open_store().root) as snapshot:

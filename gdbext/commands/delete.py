@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from ..errors import CkptError, UsageError
-from ..options import Parsed, Words, arguments, flag, value
+from ..text.options import Parsed, Words, arguments, flag, value
 from ._base import Verb
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ class Options(Parsed):
 
 def run(options: Options) -> None:
     """Delete snapshots, and the kept files nobody needs any more."""
-    from .. import report, session
+    from .. import session
     from ..session import asking
+    from ..text import report
 
     store = session.open_store()
     names = _names(options, store)
@@ -53,7 +54,7 @@ def answer(options: Options) -> Dict[str, Any]:
 
 
 def _names(options: Options, store: Store) -> Tuple[str, ...]:
-    from .. import listing
+    from ..text import listing
 
     if not (options.names or options.older or options.all):
         raise UsageError('PATTERN, -older or -all is missing; try "help ckpt delete"')

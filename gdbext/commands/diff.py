@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Iterator, Optional, Tuple
 
 from ..errors import UsageError
-from ..options import Parsed, Words, argument, arguments, flag, value
+from ..text.options import Parsed, Words, argument, arguments, flag, value
 from ._base import Verb
 
 if TYPE_CHECKING:
@@ -39,10 +39,11 @@ class Options(Parsed):
 
 def run(options: Options) -> None:
     """Compare, and show what differs."""
-    from .. import changes, difference, report, session
+    from .. import changes, difference, session
     from ..compare import diff
     from ..session import differing
     from ..snapshot import Snapshot
+    from ..text import report
 
     expressions = options.expressions
     if options.live and options.new is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, List, Tuple
 
 from ..errors import CkptError, UsageError
-from ..options import Parsed, Words, argument, arguments, flag
+from ..text.options import Parsed, Words, argument, arguments, flag
 from ._base import Verb
 
 if TYPE_CHECKING:
@@ -35,8 +35,9 @@ class Options(Parsed):
 
 def run(options: Options) -> None:
     """Find where a condition changes, and say in which snapshot."""
-    from .. import report, session
+    from .. import session
     from ..session import marker, postmortem
+    from ..text import report
 
     if options.first and options.last:
         raise UsageError("either -first or -last")

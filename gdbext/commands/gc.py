@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import CkptError
-from ..options import Parsed
+from ..text.options import Parsed
 from ._base import Verb
 
 
@@ -14,7 +14,8 @@ class Options(Parsed):
 
 def run(options: Options) -> None:
     """Remove what nobody needs."""
-    from .. import report, session
+    from .. import session
+    from ..text import report
 
     store = session.open_store()
     if not store.check():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from ..options import Parsed, Words, argument, flag, value
+from ..text.options import Parsed, Words, argument, flag, value
 from . import files
 from ._base import Verb
 
@@ -20,8 +20,9 @@ class Options(Parsed):
 
 def run(options: Options) -> None:
     """Put a bundle's snapshot into the store."""
-    from .. import report, session
+    from .. import session
     from ..bundle import import_bundle
+    from ..text import report
 
     done = import_bundle(
         session.open_store(), files.path(options.file), name=options.name, force=options.force

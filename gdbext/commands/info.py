@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Tuple
 
-from ..options import Parsed, Words, argument, flag
+from ..text.options import Parsed, Words, argument, flag
 from ._base import Verb
 
 if TYPE_CHECKING:
     from ..records import Record
-    from ..report import RestoredHere
+    from ..text.report import RestoredHere
 
 
 class Options(Parsed):
@@ -25,9 +25,10 @@ class Options(Parsed):
 
 def run(options: Options) -> None:
     """Show what a snapshot says of itself."""
-    from .. import report, session
+    from .. import session
     from ..session import hardware
     from ..snapshot import foreign_vdso
+    from ..text import report
 
     name, path, record, here, strange = _found(options)
     if options.json:
@@ -40,7 +41,7 @@ def run(options: Options) -> None:
 
 def answer(options: Options) -> Dict[str, Any]:
     """What a snapshot says of itself."""
-    from .. import report
+    from ..text import report
 
     table = report.info_table(*_found(options))
     # Names of variables are data, and need not be such as GDB/MI has.

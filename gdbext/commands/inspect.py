@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..options import Parsed, Words, argument, flag
+from ..text.options import Parsed, Words, argument, flag
 from ._base import Verb
 
 
@@ -17,8 +17,9 @@ class Options(Parsed):
 
 def run(options: Options) -> None:
     """Open a snapshot, and say where it is."""
-    from .. import report, session
+    from .. import session
     from ..session import postmortem, restoring
+    from ..text import report
 
     before = session.current_inferior()
     done = postmortem.inspect(session.open_store(), options.name)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
-from ..options import Parsed, Words, arguments, flag, value
+from ..text.options import Parsed, Words, arguments, flag, value
 from ._base import Verb
 
 if TYPE_CHECKING:
-    from ..listing import Row
     from ..store.store import Store
+    from ..text.listing import Row
 
 
 class Options(Parsed):
@@ -33,7 +33,8 @@ class Options(Parsed):
 
 def run(options: Options) -> None:
     """List the snapshots, oldest first."""
-    from .. import listing, session
+    from .. import session
+    from ..text import listing
 
     store = session.open_store()
     rows = _rows(options, store)
@@ -47,14 +48,15 @@ def run(options: Options) -> None:
 
 def answer(options: Options) -> Dict[str, Any]:
     """The snapshots, oldest first."""
-    from .. import listing, session
+    from .. import session
+    from ..text import listing
 
     return {"snapshots": [listing.summary(row) for row in _rows(options, session.open_store())]}
 
 
 def _rows(options: Options, store: Store) -> List[Row]:
-    from .. import listing
     from ..session import positions
+    from ..text import listing
 
     entries = listing.chosen(
         store.entries(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Tuple
 
-from ..options import Parsed, Words, argument, arguments
+from ..text.options import Parsed, Words, argument, arguments
 from ._base import Verb
 
 
@@ -22,8 +22,9 @@ class Options(Parsed):
 
 def run(options: Options) -> None:
     """Keep a remark with a snapshot, or show it."""
-    from .. import report, session
+    from .. import session
     from ..store import labels
+    from ..text import report
 
     store = session.open_store()
     if options.text:

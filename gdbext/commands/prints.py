@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Tuple
 
 from ..errors import StoreError, UsageError
-from ..options import Parsed, Words, argument, arguments, flag
+from ..text.options import Parsed, Words, argument, arguments, flag
 from ._base import Verb
 
 
@@ -30,8 +30,9 @@ class Options(Parsed):
 
 def run(options: Options) -> None:
     """Evaluate, and show the values as a table."""
-    from .. import report, session
+    from .. import session
     from ..session import postmortem
+    from ..text import report
 
     if options.all and options.names:
         raise UsageError("either -all or names, not both")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..options import Parsed, Words, argument
+from ..text.options import Parsed, Words, argument
 from ._base import Verb
 
 
@@ -16,9 +16,10 @@ class Options(Parsed):
 
 def run(options: Options) -> None:
     """Rename a snapshot."""
-    from .. import report, session
+    from .. import session
     from ..session import life, marker
     from ..store import labels
+    from ..text import report
 
     done = labels.rename(session.open_store(), options.old, options.new)
     life.renamed(done.before, done.path, done.new)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Optional, Tuple
 
 from ..errors import ReplayError, UsageError
-from ..options import Parsed, Words, argument, flag, repeated, value
+from ..text.options import Parsed, Words, argument, flag, repeated, value
 from ._base import Verb
 
 

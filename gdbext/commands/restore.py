@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from ..errors import UsageError
-from ..options import Parsed, Words, argument, flag, repeated, value
+from ..text.options import Parsed, Words, argument, flag, repeated, value
 from . import params
 from ._base import Verb
 
@@ -151,8 +151,9 @@ def plain(store: Store) -> RestartOptions:
 
 def tell(done: Restored, verbose: bool = False) -> None:
     """Say what came back, then where."""
-    from .. import report, session
+    from .. import session
     from ..session import restoring, stopreason
+    from ..text import report
 
     session.show(report.restored(done.record, done.name, done.pid, done.ids, done.seconds))
     session.show(*report.notes(done.notes, verbose))

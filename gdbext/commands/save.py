@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
-from ..options import Parsed, Words, argument, flag, value
+from ..text.options import Parsed, Words, argument, flag, value
 from . import params
 from ._base import Verb
 
@@ -35,8 +35,9 @@ class Options(Parsed):
 
 def run(options: Options) -> None:
     """Save, and say what was saved and what will not come back."""
-    from .. import report, session
+    from .. import session
     from ..session import saving
+    from ..text import report
 
     done = _save(options)
     session.show(saving.told_of(done))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..options import Parsed, flag
+from ..text.options import Parsed, flag
 from ._base import Verb
 
 
@@ -14,8 +14,9 @@ class Options(Parsed):
 
 def run(options: Options) -> None:
     """Show the ids of the program's threads."""
-    from .. import report, session
+    from .. import session
     from ..session import threadids
+    from ..text import report
 
     rows = threadids.rows()
     session.show(*(report.threads_json(rows) if options.json else report.threads(rows)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Tuple
 
 from ..errors import CkptError
-from ..options import Parsed, Words, arguments, flag
+from ..text.options import Parsed, Words, arguments, flag
 from ._base import Verb
 
 
@@ -23,9 +23,10 @@ class Options(Parsed):
 
 def run(options: Options) -> None:
     """Compare everything with its digest. Raises CkptError when something is no good."""
-    from .. import report, session
-    from ..progress import Progress
+    from .. import session
     from ..snapshot import verify
+    from ..text import report
+    from ..text.progress import Progress
 
     store = session.open_store()
     results = []

@@ -26,10 +26,11 @@ from typing import List, Optional
 
 import gdb
 
-from .. import native, report
+from .. import native
 from ..errors import CkptError
 from ..records import Record
 from ..store.store import Store, default_directory
+from ..text import report
 from . import settings
 
 

@@ -167,7 +167,7 @@ def restore(
         return done
 
     def later() -> Restored:
-        from .. import report
+        from ..text import report
 
         with _failures():
             done = restoring.restore(store, request)

@@ -27,8 +27,9 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import gdb
 
-from .. import gdbtext, native, report
+from .. import gdbtext, native
 from ..errors import CkptError, one_line
+from ..text import report
 from ..trail import KEEP, Kept, Schedule, changed, surplus
 from . import breakpoints, inferior, open_store, positions, settings, show
 from .firstcommand import FirstCommand

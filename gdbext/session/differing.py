@@ -17,11 +17,11 @@ from .. import changes
 from ..changes import Change, Changes, Moved
 from ..compare import Difference, diff
 from ..errors import CkptError, MissingContentError, UnmappedError
-from ..report import counted
 from ..saved import SavedThread
 from ..snapshot import Snapshot
 from ..store.store import Store
 from ..symbols import Symbol
+from ..text.report import counted
 from . import inferior, postmortem, settings
 from .values import OPTIMIZED_OUT, parts
 

@@ -16,8 +16,8 @@ import gdb
 
 from .. import launch
 from ..records import Origin
-from ..report import RestoredHere
 from ..store import overlay
+from ..text.report import RestoredHere
 from . import settings
 
 

@@ -28,13 +28,13 @@ import gdb
 from .. import linkmap, sessions
 from ..debugstate import DebugState
 from ..errors import CkptError, MissingContentError, SnapshotError
-from ..progress import Progress
 from ..records import Record
-from ..report import Answer
 from ..snapshot import Snapshot
 from ..store import overlay
 from ..store.finding import Found, find
 from ..store.store import Entry, Store
+from ..text.progress import Progress
+from ..text.report import Answer
 from . import debugger, inferior, life, output, settings, show
 
 _numbers = itertools.count(1)

@@ -19,11 +19,11 @@ import gdb
 from .. import events, launch, linkmap, mi, native, plugins, sessions, trust
 from ..debugstate import DebugState, Stop
 from ..errors import CkptError, LaunchError
-from ..progress import Progress
 from ..records import Checked, Finished, MovedLock, Origin, Record
 from ..snapshot import Snapshot
 from ..store import overlay
 from ..store.store import Store
+from ..text.progress import Progress
 from . import (
     breakpoints,
     debugger,

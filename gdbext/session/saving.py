@@ -11,11 +11,12 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import gdb
 
-from .. import events, native, plugins, report
+from .. import events, native, plugins
 from ..errors import CkptError
-from ..progress import Progress
 from ..records import Fidelity, read, read_list
 from ..store.store import Store
+from ..text import report
+from ..text.progress import Progress
 from . import (
     debugger,
     describe,

@@ -8,7 +8,7 @@ import gdb
 
 from .. import native
 from ..errors import CkptError
-from ..report import ThreadRow
+from ..text.report import ThreadRow
 from . import inferior, life, settings
 
 

@@ -6,9 +6,9 @@ from typing import Dict, List, Optional
 
 from ..errors import CkptError, UsageError
 from ..launch import RestartOptions
-from ..report import named
 from ..store import history
 from ..store.store import Entry, Store
+from ..text.report import named
 from . import positions, restoring, selected_pid
 
 # Whence each snapshot was reached by going back: the snapshot (by when they were made) that is ahead.

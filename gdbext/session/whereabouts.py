@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
 import gdb
 
-from .. import report
+from ..text import report
 from . import settings
 
 # The libraries through which a program dies that has found something wrong.

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, List, Optional, Sequence
 
 import pytest
-from gdbext import listing, report
 from gdbext.errors import UsageError
 from gdbext.records import Record
 from gdbext.store.store import Entry
+from gdbext.text import listing, report
 from test_records import table
 
 PLACE = "SIGABRT in queue_audit at queue.c:290"

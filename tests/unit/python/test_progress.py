@@ -6,7 +6,7 @@ import os
 from typing import Iterator, List, Tuple
 
 import pytest
-from gdbext.progress import Progress
+from gdbext.text.progress import Progress
 
 
 class Clock:

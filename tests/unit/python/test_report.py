@@ -6,9 +6,9 @@ import json
 from typing import Optional
 
 import pytest
-from gdbext import report
 from gdbext.records import Fidelity, Record
 from gdbext.store.store import Deleted
+from gdbext.text import report
 from test_records import table
 
 

@@ -12,10 +12,10 @@ from typing import Dict, List, Optional, Sequence
 
 import pytest
 from gdbext.errors import CkptError, StoreError, UsageError
-from gdbext.listing import condemned
 from gdbext.records import Record
 from gdbext.store.naming import check_name
 from gdbext.store.store import Store, default_directory
+from gdbext.text.listing import condemned
 
 
 def describe(path: Path) -> Record:

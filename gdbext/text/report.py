@@ -7,10 +7,10 @@ import re
 import time
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence
 
-from . import native
-from .records import Fidelity, Record
-from .store.finding import Found
-from .store.store import Collected, Deleted, Entry
+from .. import native
+from ..records import Fidelity, Record
+from ..store.finding import Found
+from ..store.store import Collected, Deleted, Entry
 
 # Not one character: not every terminal shows that.
 _ELLIPSIS = "..."

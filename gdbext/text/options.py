@@ -20,7 +20,7 @@ from __future__ import annotations
 import enum
 from typing import Any, Dict, Generic, List, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar
 
-from .errors import UsageError
+from ..errors import UsageError
 
 
 class Words(enum.Enum):

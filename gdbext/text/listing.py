@@ -6,12 +6,12 @@ import re
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
+from ..errors import UsageError
+from ..store import history
+from ..store.naming import matches
+from ..store.store import Entry, Store
 from . import report, spans
-from .errors import UsageError
 from .report import aligned, columns, counted, cut, moment, printable, size
-from .store import history
-from .store.naming import matches
-from .store.store import Entry, Store
 
 
 class Row(NamedTuple):
