@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from .session.api import Deferred as Deferred
     from .session.api import restore as restore
     from .session.api import save as save
-    from .saver import SavedProcess as SavedProcess
-    from .saver import save_pid as save_pid
-    from .snapshot import Snapshot as Snapshot
-    from .snapshot import snapshots as snapshots
-    from .stacks import Frame as Frame
+    from .offline.saver import SavedProcess as SavedProcess
+    from .offline.saver import save_pid as save_pid
+    from .offline.snapshot import Snapshot as Snapshot
+    from .offline.snapshot import snapshots as snapshots
+    from .offline.stacks import Frame as Frame
 
 __version__ = "0.1.0"
 
@@ -64,14 +64,14 @@ _ANYWHERE: Dict[str, str] = {
         ".errors",
     ),
     "Difference": ".compare",
-    "Frame": ".stacks",
-    "SavedProcess": ".saver",
-    "Snapshot": ".snapshot",
+    "Frame": ".offline.stacks",
+    "SavedProcess": ".offline.saver",
+    "Snapshot": ".offline.snapshot",
     "diff": ".compare",
     "open_replay": ".replay.live",
     "register": ".plugins",
-    "save_pid": ".saver",
-    "snapshots": ".snapshot",
+    "save_pid": ".offline.saver",
+    "snapshots": ".offline.snapshot",
     "unregister": ".plugins",
 }
 # What is there inside GDB only, or is another one there: that of the store that is set.

@@ -239,13 +239,13 @@ def _print_json(value: Any) -> None:
 
 
 def _store(options: argparse.Namespace) -> Any:
-    from .snapshot import open_store
+    from .offline.snapshot import open_store
 
     return open_store(options.store.expanduser().absolute() if options.store else None)
 
 
 def _open(options: argparse.Namespace, name: str) -> Any:
-    from .snapshot import Snapshot
+    from .offline.snapshot import Snapshot
 
     return Snapshot.open(name, store=options.store)
 
@@ -277,7 +277,7 @@ def _width() -> Optional[int]:
 
 def _info(options: argparse.Namespace) -> int:
     from . import sessions
-    from .snapshot import describe, foreign_vdso
+    from .offline.snapshot import describe, foreign_vdso
     from .text import report
 
     store = _store(options)
@@ -306,7 +306,7 @@ def _diff(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from .export import export
+    from .offline.export import export
     from .text import report
 
     with _open(options, options.name) as snapshot:
@@ -319,7 +319,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _bundle(options: argparse.Namespace) -> int:
-    from .bundle import bundle
+    from .offline.bundle import bundle
     from .text import report
 
     with _open(options, options.name) as snapshot:
@@ -335,7 +335,7 @@ def _bundle(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
-    from .bundle import import_bundle
+    from .offline.bundle import import_bundle
 
     done = import_bundle(_store(options), options.file, name=options.name, force=options.force)
     if options.json:
@@ -346,7 +346,7 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from .snapshot import verify
+    from .offline.snapshot import verify
     from .text import report
 
     store = _store(options)
@@ -359,7 +359,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _note(options: argparse.Namespace) -> int:
-    from .snapshot import describe
+    from .offline.snapshot import describe
     from .store import labels
     from .text import report
 
@@ -431,7 +431,7 @@ def _delete(options: argparse.Namespace) -> int:
 
 
 def _save(options: argparse.Namespace) -> int:
-    from . import saver
+    from .offline import saver
     from .text import report
 
     made = saver.order(

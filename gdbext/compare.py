@@ -6,9 +6,9 @@ from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from . import native
 from .errors import MissingContentError, UnmappedError
-from .memory import Memory, Piece
-from .saved import PAGE_BYTES, SavedDescriptor, SavedMapping, SavedThread
-from .snapshot import Snapshot
+from .offline.memory import Memory, Piece
+from .offline.saved import PAGE_BYTES, SavedDescriptor, SavedMapping, SavedThread
+from .offline.snapshot import Snapshot
 
 # Differences fewer than this many bytes apart are one range: a changed word or pointer is one.
 _JOIN_BYTES = 8

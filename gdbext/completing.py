@@ -85,7 +85,7 @@ def complete(before: Sequence[str], token: str) -> Candidates:
     if place.choices:
         return _starting(token, [str(each) for each in place.choices])
     if place.metavar in _NAMES and before[0] not in ("save",):
-        from .snapshot import open_store
+        from .offline.snapshot import open_store
 
         names = open_store(Path(store).absolute() if store else None).names()
         return _starting(token, names, files="/" in token)

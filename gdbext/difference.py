@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Dict, Iterator, Optional
 
 from .compare import ByteRange, Difference
-from .saved import SavedDescriptor, SavedMapping
-from .snapshot import Snapshot
+from .offline.saved import SavedDescriptor, SavedMapping
+from .offline.snapshot import Snapshot
 from .text.report import counted, printable
 
 # Of a longer range its beginning is shown.

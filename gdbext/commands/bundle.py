@@ -21,8 +21,8 @@ class Options(Parsed):
 def run(options: Options) -> None:
     """Write a bundle, and say what is in it and what is not."""
     from .. import session
-    from ..bundle import bundle
-    from ..snapshot import Snapshot
+    from ..offline.bundle import bundle
+    from ..offline.snapshot import Snapshot
     from ..text import report
 
     output = files.path(options.file)

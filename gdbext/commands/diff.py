@@ -10,7 +10,7 @@ from ..text.options import Parsed, Words, argument, arguments, flag, value
 from ._base import Verb
 
 if TYPE_CHECKING:
-    from ..snapshot import Snapshot
+    from ..offline.snapshot import Snapshot
     from ..store.store import Store
 
 
@@ -41,8 +41,8 @@ def run(options: Options) -> None:
     """Compare, and show what differs."""
     from .. import changes, difference, session
     from ..compare import diff
+    from ..offline.snapshot import Snapshot
     from ..session import differing
-    from ..snapshot import Snapshot
     from ..text import report
 
     expressions = options.expressions
@@ -75,8 +75,8 @@ def run(options: Options) -> None:
 @contextmanager
 def _other(options: Options, store: "Store") -> "Iterator[Snapshot]":
     """The other side of the comparison."""
+    from ..offline.snapshot import Snapshot
     from ..session import saving
-    from ..snapshot import Snapshot
 
     if options.live or options.new is None:
         with saving.glimpse(store) as path, Snapshot.open(path, store=store.root) as snapshot:

@@ -21,8 +21,8 @@ class Options(Parsed):
 def run(options: Options) -> None:
     """Write a core file, and say what it takes and lacks."""
     from .. import session
-    from ..export import export
-    from ..snapshot import Snapshot
+    from ..offline.export import export
+    from ..offline.snapshot import Snapshot
     from ..text import report
 
     output = files.path(options.file)

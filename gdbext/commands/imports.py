@@ -21,7 +21,7 @@ class Options(Parsed):
 def run(options: Options) -> None:
     """Put a bundle's snapshot into the store."""
     from .. import session
-    from ..bundle import import_bundle
+    from ..offline.bundle import import_bundle
     from ..text import report
 
     done = import_bundle(

@@ -26,8 +26,8 @@ class Options(Parsed):
 def run(options: Options) -> None:
     """Show what a snapshot says of itself."""
     from .. import session
+    from ..offline.snapshot import foreign_vdso
     from ..session import hardware
-    from ..snapshot import foreign_vdso
     from ..text import report
 
     name, path, record, here, strange = _found(options)

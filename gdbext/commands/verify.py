@@ -24,7 +24,7 @@ class Options(Parsed):
 def run(options: Options) -> None:
     """Compare everything with its digest. Raises CkptError when something is no good."""
     from .. import session
-    from ..snapshot import verify
+    from ..offline.snapshot import verify
     from ..text import report
     from ..text.progress import Progress
 

@@ -18,11 +18,12 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 import gdb
 
-from .. import bundle, linkmap, native, sessions, trust
+from .. import native, sessions, trust
 from ..debugstate import DebugState
 from ..errors import CkptError, MissingContentError
-from ..saved import SavedDescriptor
-from ..snapshot import Snapshot, open_store
+from ..offline import bundle, linkmap
+from ..offline.saved import SavedDescriptor
+from ..offline.snapshot import Snapshot, open_store
 from ..store import overlay
 from . import describe as record_of
 from . import life, settings, store_directory, whereabouts

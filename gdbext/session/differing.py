@@ -17,10 +17,10 @@ from .. import changes
 from ..changes import Change, Changes, Moved
 from ..compare import Difference, diff
 from ..errors import CkptError, MissingContentError, UnmappedError
-from ..saved import SavedThread
-from ..snapshot import Snapshot
+from ..offline.saved import SavedThread
+from ..offline.snapshot import Snapshot
+from ..offline.symbols import Symbol
 from ..store.store import Store
-from ..symbols import Symbol
 from ..text.report import counted
 from . import inferior, postmortem, settings
 from .values import OPTIMIZED_OUT, parts

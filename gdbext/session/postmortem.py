@@ -25,11 +25,12 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import gdb
 
-from .. import linkmap, sessions
+from .. import sessions
 from ..debugstate import DebugState
 from ..errors import CkptError, MissingContentError, SnapshotError
+from ..offline import linkmap
+from ..offline.snapshot import Snapshot
 from ..records import Record
-from ..snapshot import Snapshot
 from ..store import overlay
 from ..store.finding import Found, find
 from ..store.store import Entry, Store

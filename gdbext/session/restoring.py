@@ -16,11 +16,12 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import gdb
 
-from .. import events, launch, linkmap, mi, native, plugins, sessions, trust
+from .. import events, launch, mi, native, plugins, sessions, trust
 from ..debugstate import DebugState, Stop
 from ..errors import CkptError, LaunchError
+from ..offline import linkmap
+from ..offline.snapshot import Snapshot
 from ..records import Checked, Finished, MovedLock, Origin, Record
-from ..snapshot import Snapshot
 from ..store import overlay
 from ..store.store import Store
 from ..text.progress import Progress

@@ -183,7 +183,7 @@ class Server:
         """
         from .. import sessions, trust
         from ..launch import RestartOptions
-        from ..snapshot import open_store
+        from ..offline.snapshot import open_store
         from . import debugger, restoring
 
         settings.quietly(f"set inferior-tty {terminal}")

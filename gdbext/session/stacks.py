@@ -9,7 +9,7 @@ from typing import Any, Dict, List
 import gdb
 
 from ..errors import CkptError
-from ..snapshot import open_store
+from ..offline.snapshot import open_store
 from . import inferior, postmortem, whereabouts
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from gdbext import native
-from gdbext.bundle import import_bundle
 from gdbext.errors import CkptError
-from gdbext.snapshot import open_store
+from gdbext.offline.bundle import import_bundle
+from gdbext.offline.snapshot import open_store
 from support.attack import TIMES
 from support.checkpoint import Workshop
 from support.forge import Encoded, Forgery, encode
@@ -127,7 +127,7 @@ def test_memory_in_a_hole(workshop: Workshop, image: Path) -> None:
 
 
 def header(name: str, size: int) -> bytes:
-    from gdbext.bundle import _header
+    from gdbext.offline.bundle import _header
 
     return _header(name, size)
 
@@ -165,7 +165,8 @@ def test_a_manifest_in_a_hole(workshop: Workshop) -> None:
 
 def test_an_executable_that_never_ends(workshop: Workshop, image: Path) -> None:
     """What leads to the list of libraries says that there are so many program headers, in memory that has no end."""
-    from gdbext import Snapshot, linkmap
+    from gdbext import Snapshot
+    from gdbext.offline import linkmap
 
     forged = Forgery(image)
     memory = forged.record["memory"]

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from gdbext import Snapshot, buildids, bundle
-from gdbext.buildids import build_id, debug_file
-from gdbext.bundle import import_bundle
+from gdbext import Snapshot, native
 from gdbext.errors import CkptError, DamagedError, MissingContentError, StoreError, VersionError
-from gdbext.snapshot import open_store
+from gdbext.offline import buildids, bundle
+from gdbext.offline.buildids import build_id, debug_file
+from gdbext.offline.bundle import import_bundle
+from gdbext.offline.snapshot import open_store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import oracle
@@ -189,7 +190,7 @@ def test_another_user_without_the_files(
         assert (done.returncode, done.stdout) == (7, "42 the data\n"), done
     done = run(
         "gdb", "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off",
-        "-ex", f"source {Path(bundle.__file__).parent / 'load.py'}",
+        "-ex", f"source {native.PACKAGE / 'load.py'}",
         "-ex", "ckpt restore carried", "-ex", "bt", "-ex", "break answer", "-ex", "continue", "-ex", "bt", "-ex", "kill",
         "-ex", "show debug-file-directory",
     )  # fmt: skip
@@ -309,7 +310,6 @@ def test_other_contents(forge: Callable[[], Forge], tmp_path: Path) -> None:
 
 def test_objects_that_do_not_belong_to_it(forge: Callable[[], Forge], tmp_path: Path) -> None:
     """A program that is not the snapshot's must not get into the store, under whatever name."""
-    from gdbext import native
 
     made = forge()
     (tmp_path / "evil").write_bytes(b"evil")

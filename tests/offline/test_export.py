@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from gdbext import Snapshot
 from gdbext.errors import CkptError
-from gdbext.export import export
+from gdbext.offline.export import export
 from support import oracle
 from support.offline import Scene
 

@@ -23,9 +23,8 @@ from gdbext import (
     SymbolError,
     UnmappedError,
     VersionError,
-    buildids,
 )
-from gdbext import linkmap
+from gdbext.offline import buildids, linkmap
 from support import oracle
 from support.checkpoint import Workshop
 from support.forge import Forgery
@@ -347,7 +346,7 @@ def test_importing_the_package_is_cheap() -> None:
     script = (
         "import sys, gdbext; assert not [m for m in sys.modules if m.startswith('gdbext.')], sys.modules\n"
         "assert 'Snapshot' in dir(gdbext)\n"
-        "from gdbext import Snapshot; assert 'gdbext.snapshot' in sys.modules; assert 'gdb' not in sys.modules\n"
+        "from gdbext import Snapshot; assert 'gdbext.offline.snapshot' in sys.modules; assert 'gdb' not in sys.modules\n"
         "import gdbext.compare; from gdbext import diff; assert callable(diff)\n"
         "try: gdbext.nothing\nexcept AttributeError: print('good')\n"
     )

@@ -84,8 +84,9 @@ def _look(image: Path, verbs: Sequence[Sequence[str]]) -> None:
 
 
 def _as_data(image: Path) -> None:
-    from gdbext import Snapshot, linkmap
+    from gdbext import Snapshot
     from gdbext.errors import CkptError
+    from gdbext.offline import linkmap
 
     try:
         snapshot = Snapshot.open(image)

@@ -7,8 +7,8 @@ from typing import Any, Dict
 
 import pytest
 from gdbext.errors import RecordError
-from gdbext.memory import Contents, object_path
-from gdbext.saved import (
+from gdbext.offline.memory import Contents, object_path
+from gdbext.offline.saved import (
     SavedMapping,
     SavedThread,
     Siginfo,

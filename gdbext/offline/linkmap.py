@@ -13,7 +13,7 @@ import os
 import struct
 from typing import Iterator, NamedTuple, Optional, Sequence, Set, Tuple
 
-from .errors import SnapshotError, SymbolError
+from ..errors import SnapshotError, SymbolError
 from .snapshot import Snapshot
 
 _AT_PHDR, _AT_PHENT, _AT_PHNUM = 3, 4, 5

@@ -9,8 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from .errors import RecordError, SnapshotError, one_line
-from .records import read, read_list
+from ..errors import RecordError, SnapshotError, one_line
+from ..native import PACKAGE
+from ..records import read, read_list
 
 # For symbols of large programs on a slow machine; what takes longer hangs.
 _TIMEOUT_S = 120
@@ -40,7 +41,7 @@ def backtraces(path: Path, store: Path, gdb: Optional[str]) -> Dict[int, Tuple[F
         output = Path(directory) / "stacks"
         plan = Path(directory) / "plan"
         plan.write_text(json.dumps([str(path), str(store), str(output)]))
-        loader = Path(__file__).with_name("load.py")
+        loader = PACKAGE / "load.py"
         commands = (
             # A user's settings and questions have no place here.
             "set debuginfod enabled off",

@@ -15,9 +15,10 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from . import native, opening
-from .errors import DamagedError, MissingContentError, SnapshotError, UnmappedError, VersionError
-from .records import StoredObject
+from .. import native
+from ..errors import DamagedError, MissingContentError, SnapshotError, UnmappedError, VersionError
+from ..records import StoredObject
+from . import opening
 from .saved import PAGE_BYTES, KeptFile, SavedMapping
 
 _ZEROS = memoryview(bytes(1 << 20))

@@ -15,9 +15,8 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Tuple, Type, Union
 
-from . import native, opening
-from .buildids import DEBUG_DIRECTORIES
-from .errors import (
+from .. import native
+from ..errors import (
     ClosedError,
     DamagedError,
     MissingContentError,
@@ -25,8 +24,7 @@ from .errors import (
     SnapshotError,
     one_line,
 )
-from .memory import Contents, Memory, is_unchanged, translated
-from .records import (
+from ..records import (
     Fidelity,
     Origin,
     Record,
@@ -36,6 +34,11 @@ from .records import (
     read_list,
     read_seconds,
 )
+from ..store.store import Entry, Store, default_directory
+from ..text.report import Verified
+from . import opening
+from .buildids import DEBUG_DIRECTORIES
+from .memory import Contents, Memory, is_unchanged, translated
 from .saved import (
     PAGE_BYTES,
     KeptFile,
@@ -47,9 +50,7 @@ from .saved import (
     descriptors_of,
     mappings_of,
 )
-from .store.store import Entry, Store, default_directory
 from .symbols import Symbol, Symbols
-from .text.report import Verified
 
 if TYPE_CHECKING:
     from .stacks import Frame

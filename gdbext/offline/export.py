@@ -12,9 +12,9 @@ import struct
 from pathlib import Path
 from typing import Iterator, List, NamedTuple, Tuple
 
-from .errors import DamagedError, MissingContentError
+from ..errors import DamagedError, MissingContentError
+from ..publish import new_file, write_all
 from .memory import Memory, Piece
-from .publish import new_file, write_all
 from .saved import PAGE_BYTES, SavedMapping
 from .snapshot import Snapshot
 

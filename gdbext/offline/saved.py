@@ -11,8 +11,8 @@ import struct
 from types import MappingProxyType
 from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 
-from .errors import RecordError
-from .records import read, read_dict, read_list
+from ..errors import RecordError
+from ..records import read, read_dict, read_list
 
 PAGE_BYTES = 4096
 _SIGINFO_BYTES = 128

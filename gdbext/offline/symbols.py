@@ -6,9 +6,9 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from . import native
+from .. import native
+from ..errors import MissingContentError, SymbolError
 from .buildids import debug_file
-from .errors import MissingContentError, SymbolError
 from .memory import Contents, translated
 from .saved import KeptFile, SavedMapping
 

@@ -7,11 +7,11 @@ import subprocess
 from pathlib import Path
 from typing import List, NamedTuple, Optional, Union
 
-from . import native
-from .errors import CkptError, one_line
-from .records import Record
+from .. import native
+from ..errors import CkptError, one_line
+from ..records import Record
+from ..store.store import Store
 from .snapshot import describe, open_store
-from .store.store import Store
 
 
 class SavedProcess(NamedTuple):

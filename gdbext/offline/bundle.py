@@ -27,15 +27,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from . import __version__, native, opening
+from .. import __version__, native
+from ..errors import CkptError, DamagedError, MissingContentError, SnapshotError, VersionError
+from ..publish import new_file
+from ..records import StoredObject, read, read_list
+from ..store.naming import check_name
+from ..store.store import Store
+from . import opening
 from .buildids import debug_file, valid_build_id
-from .errors import CkptError, DamagedError, MissingContentError, SnapshotError, VersionError
 from .memory import object_path
-from .publish import new_file
-from .records import StoredObject, read, read_list
 from .snapshot import Snapshot
-from .store.naming import check_name
-from .store.store import Store
 
 _FORMAT = 1
 _BLOCK = 512
