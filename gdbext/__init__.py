@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Dict, List
 
 if TYPE_CHECKING:
     from . import events as events
-    from .compare import Difference as Difference
-    from .compare import diff as diff
+    from .comparison.compare import Difference as Difference
+    from .comparison.compare import diff as diff
     from .errors import CkptError as CkptError
     from .errors import ClosedError as ClosedError
     from .errors import DamagedError as DamagedError
@@ -63,11 +63,11 @@ _ANYWHERE: Dict[str, str] = {
         ),
         ".errors",
     ),
-    "Difference": ".compare",
+    "Difference": ".comparison.compare",
     "Frame": ".offline.stacks",
     "SavedProcess": ".offline.saver",
     "Snapshot": ".offline.snapshot",
-    "diff": ".compare",
+    "diff": ".comparison.compare",
     "open_replay": ".replay.live",
     "register": ".plugins",
     "save_pid": ".offline.saver",

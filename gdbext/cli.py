@@ -292,8 +292,8 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _diff(options: argparse.Namespace) -> int:
-    from . import difference
-    from .compare import diff
+    from .comparison import difference
+    from .comparison.compare import diff
 
     with _open(options, options.old) as old, _open(options, options.new) as new:
         found = diff(old, new)

@@ -39,8 +39,9 @@ class Options(Parsed):
 
 def run(options: Options) -> None:
     """Compare, and show what differs."""
-    from .. import changes, difference, session
-    from ..compare import diff
+    from .. import session
+    from ..comparison import changes, difference
+    from ..comparison.compare import diff
     from ..offline.snapshot import Snapshot
     from ..session import differing
     from ..text import report

@@ -13,9 +13,9 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tu
 
 import gdb
 
-from .. import changes
-from ..changes import Change, Changes, Moved
-from ..compare import Difference, diff
+from ..comparison import changes
+from ..comparison.changes import Change, Changes, Moved
+from ..comparison.compare import Difference, diff
 from ..errors import CkptError, MissingContentError, UnmappedError
 from ..offline.saved import SavedThread
 from ..offline.snapshot import Snapshot

@@ -347,7 +347,7 @@ def test_importing_the_package_is_cheap() -> None:
         "import sys, gdbext; assert not [m for m in sys.modules if m.startswith('gdbext.')], sys.modules\n"
         "assert 'Snapshot' in dir(gdbext)\n"
         "from gdbext import Snapshot; assert 'gdbext.offline.snapshot' in sys.modules; assert 'gdb' not in sys.modules\n"
-        "import gdbext.compare; from gdbext import diff; assert callable(diff)\n"
+        "import gdbext.comparison.compare; from gdbext import diff; assert callable(diff)\n"
         "try: gdbext.nothing\nexcept AttributeError: print('good')\n"
     )
     root = Path(gdbext.__file__).parents[1]

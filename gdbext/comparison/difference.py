@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, Optional
 
+from ..offline.saved import SavedDescriptor, SavedMapping
+from ..offline.snapshot import Snapshot
+from ..text.report import counted, printable
 from .compare import ByteRange, Difference
-from .offline.saved import SavedDescriptor, SavedMapping
-from .offline.snapshot import Snapshot
-from .text.report import counted, printable
 
 # Of a longer range its beginning is shown.
 _MOST_BYTES = 16

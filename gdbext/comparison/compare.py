@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from . import native
-from .errors import MissingContentError, UnmappedError
-from .offline.memory import Memory, Piece
-from .offline.saved import PAGE_BYTES, SavedDescriptor, SavedMapping, SavedThread
-from .offline.snapshot import Snapshot
+from .. import native
+from ..errors import MissingContentError, UnmappedError
+from ..offline.memory import Memory, Piece
+from ..offline.saved import PAGE_BYTES, SavedDescriptor, SavedMapping, SavedThread
+from ..offline.snapshot import Snapshot
 
 # Differences fewer than this many bytes apart are one range: a changed word or pointer is one.
 _JOIN_BYTES = 8

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from ..text.report import counted, printable
 from .compare import Difference
 from .difference import other_lines
-from .text.report import counted, printable
 
 # Values are shown in one line up to this many characters; JSON has all of them.
 _LONGEST = 200
