@@ -276,7 +276,7 @@ def _width() -> Optional[int]:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from . import sessions
+    from .debugger import sessions
     from .offline.snapshot import describe, foreign_vdso
     from .text import report
 

@@ -30,7 +30,8 @@ def _load(imported: bool) -> None:
     if getattr(package, "loaded", False):
         return
 
-    from gdbext import commands, laststop, native, prompt
+    from gdbext import commands, native
+    from gdbext.debugger import laststop, prompt
     from gdbext.errors import NativeMissing
 
     try:

@@ -263,7 +263,7 @@ def _make_mi_command(verb: Verb[Any], answer: Callable[[Any], Dict[str, Any]]) -
     class VerbMICommand(gdb.MICommand):
         def invoke(self, words: List[str]) -> Dict[str, Any]:
             with _failures_of(name):
-                from .. import mi
+                from ..debugger import mi
 
                 return cast(Dict[str, Any], mi.result(answer(grammar.parse_words(words))))
 

@@ -53,7 +53,8 @@ def answer(options: Options) -> Dict[str, Any]:
 
 
 def _found(options: Options) -> Tuple[str, str, Record, List[RestoredHere], Tuple[str, ...]]:
-    from .. import session, sessions
+    from .. import session
+    from ..debugger import sessions
     from ..session import life
 
     store = session.open_store()

@@ -12,7 +12,7 @@ from . import params
 from ._base import Verb
 
 if TYPE_CHECKING:
-    from ..launch import RestartOptions
+    from ..debugger.launch import RestartOptions
     from ..session.restoring import Restored
     from ..store.store import Store
 
@@ -142,7 +142,7 @@ def _restore(options: Options, ask: bool) -> Restored:
 
 def plain(store: Store) -> RestartOptions:
     """A restore without options, with the settings."""
-    from ..launch import RestartOptions
+    from ..debugger.launch import RestartOptions
 
     return RestartOptions(
         store=store.root, ids=params.ids(), clock=params.clock(), peers=params.peers()

@@ -18,8 +18,9 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 import gdb
 
-from .. import native, sessions, trust
-from ..debugstate import DebugState
+from .. import native
+from ..debugger import sessions, trust
+from ..debugger.debugstate import DebugState
 from ..errors import CkptError, MissingContentError
 from ..offline import bundle, linkmap
 from ..offline.saved import SavedDescriptor

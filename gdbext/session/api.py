@@ -123,7 +123,7 @@ def restore(
     """
     from ..commands import params
     from ..commands.restore import FILES
-    from ..launch import RestartOptions
+    from ..debugger.launch import RestartOptions
     from . import restoring, stopreason
 
     ids = ids if ids is not None else params.ids()

@@ -27,10 +27,11 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import gdb
 
-from .. import gdbtext, native
+from .. import native
+from ..debugger import gdbtext
+from ..debugger.trail import KEEP, Kept, Schedule, changed, surplus
 from ..errors import CkptError, one_line
 from ..text import report
-from ..trail import KEEP, Kept, Schedule, changed, surplus
 from . import breakpoints, inferior, open_store, positions, settings, show
 from .firstcommand import FirstCommand
 from .saving import SaveRequest, save, told_of

@@ -7,8 +7,8 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 import gdb
 
-from .. import gdbtext
-from ..debugstate import Breakpoint, missing_breakpoints, runs_shell
+from ..debugger import gdbtext
+from ..debugger.debugstate import Breakpoint, missing_breakpoints, runs_shell
 from . import inferior
 from .output import unnoticed
 from .settings import (

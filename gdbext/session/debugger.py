@@ -13,8 +13,8 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 
 import gdb
 
-from .. import gdbtext
-from ..debugstate import (
+from ..debugger import gdbtext
+from ..debugger.debugstate import (
     TERMINAL_VARIABLES,
     DebugState,
     Display,

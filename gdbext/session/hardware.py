@@ -10,8 +10,9 @@ from typing import Any, Dict, List, Optional
 
 import gdb
 
-from .. import hardware, native
-from ..debugstate import DebugState
+from .. import native
+from ..debugger import hardware
+from ..debugger.debugstate import DebugState
 from ..errors import CkptError
 from ..records import Record
 from . import breakpoints

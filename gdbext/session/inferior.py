@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import gdb
 
-from .. import gdbtext
+from ..debugger import gdbtext
 from ..errors import CkptError, one_line
 from .settings import exact, quietly, selection_kept, setting
 

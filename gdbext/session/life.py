@@ -14,7 +14,7 @@ from typing import Any, ContextManager, Dict, List, Mapping, NamedTuple, Optiona
 
 import gdb
 
-from .. import launch
+from ..debugger import launch
 from ..records import Origin
 from ..store import overlay
 from ..text.report import RestoredHere

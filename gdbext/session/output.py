@@ -14,7 +14,7 @@ from typing import Callable, Iterator, List, Optional, Sequence
 
 import gdb
 
-from .. import gdbtext, mi
+from ..debugger import gdbtext, mi
 
 _interpreter: Optional[str] = None
 

@@ -25,8 +25,8 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import gdb
 
-from .. import sessions
-from ..debugstate import DebugState
+from ..debugger import sessions
+from ..debugger.debugstate import DebugState
 from ..errors import CkptError, MissingContentError, SnapshotError
 from ..offline import linkmap
 from ..offline.snapshot import Snapshot

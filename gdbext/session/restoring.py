@@ -16,8 +16,9 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import gdb
 
-from .. import events, launch, mi, native, plugins, sessions, trust
-from ..debugstate import DebugState, Stop
+from .. import events, native, plugins
+from ..debugger import launch, mi, sessions, trust
+from ..debugger.debugstate import DebugState, Stop
 from ..errors import CkptError, LaunchError
 from ..offline import linkmap
 from ..offline.snapshot import Snapshot

@@ -181,8 +181,8 @@ class Server:
         """Bring the snapshot back, with private copies of its files, and without its breakpoints.
         The notes.
         """
-        from .. import sessions, trust
-        from ..launch import RestartOptions
+        from ..debugger import sessions, trust
+        from ..debugger.launch import RestartOptions
         from ..offline.snapshot import open_store
         from . import debugger, restoring
 

@@ -11,7 +11,8 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
 
 import gdb
 
-from .. import gdbtext, native
+from .. import native
+from ..debugger import gdbtext
 from ..errors import one_line
 from .output import unnoticed
 

@@ -26,7 +26,8 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import gdb
 
-from .. import gdbtext, native
+from .. import native
+from ..debugger import gdbtext
 from ..errors import LaunchError
 from . import inferior, output, settings
 

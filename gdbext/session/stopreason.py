@@ -10,8 +10,9 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 
 import gdb
 
-from .. import laststop, mi, native
-from ..debugstate import STOP_REASONS, DebugState, Stop
+from .. import native
+from ..debugger import laststop, mi
+from ..debugger.debugstate import STOP_REASONS, DebugState, Stop
 from ..records import Record
 from . import breakpoints, inferior, output, settings, show
 

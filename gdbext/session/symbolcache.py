@@ -18,7 +18,7 @@ from typing import Dict, Iterator, List, Optional, Sequence
 
 import gdb
 
-from .. import mi
+from ..debugger import mi
 from . import debugger, output, settings
 
 # What happens in the inferior is nobody's affair.

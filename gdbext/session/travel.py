@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Dict, List, Optional
 
+from ..debugger.launch import RestartOptions
 from ..errors import CkptError, UsageError
-from ..launch import RestartOptions
 from ..store import history
 from ..store.store import Entry, Store
 from ..text.report import named

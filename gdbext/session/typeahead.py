@@ -13,7 +13,8 @@ from typing import Any, Dict, List, Optional
 
 import gdb
 
-from .. import native, prompt
+from .. import native
+from ..debugger import prompt
 from . import stoppc
 
 _connected = False

@@ -6,7 +6,7 @@ import json
 from typing import Any, Dict, List, Tuple
 
 import pytest
-from gdbext.debugstate import (
+from gdbext.debugger.debugstate import (
     Breakpoint,
     DebugState,
     Display,

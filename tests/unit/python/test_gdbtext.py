@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Dict, Optional, Tuple
 
 import pytest
-from gdbext import gdbtext
+from gdbext.debugger import gdbtext
 from hypothesis import given
 from hypothesis import strategies as st
 

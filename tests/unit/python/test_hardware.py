@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from gdbext.debugstate import Breakpoint
-from gdbext.hardware import Dead, Point, Works, at_restore, at_save, before_restore, saved_points
+from gdbext.debugger.debugstate import Breakpoint
+from gdbext.debugger.hardware import Dead, Point, Works, at_restore, at_save, before_restore, saved_points
 
 NOTHING_WORKS = Works(False, False)
 POINTS = [Point(2, "watch"), Point(3, "rwatch"), Point(4, "hbreak"), Point(5, "watch"), Point(6, "awatch"), Point(7, "thbreak")]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gdbext import laststop
+from gdbext.debugger import laststop
 
 
 def breakpoint(number: int, hit_count: int, type: int = 1) -> Any:

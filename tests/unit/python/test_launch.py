@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Callable, Iterator, List, Optional, Tuple
 
 import pytest
-from gdbext import launch
+from gdbext.debugger import launch
 from gdbext.errors import LaunchError
 
 # What every helper here starts with. The "program" is a child in pause() that ends with its

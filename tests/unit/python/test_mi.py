@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gdbext import mi
+from gdbext.debugger import mi
 
 
 @pytest.mark.parametrize(

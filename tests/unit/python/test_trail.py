@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from gdbext.debugger.trail import Kept, Schedule, changed, surplus
 from gdbext.errors import UsageError
-from gdbext.trail import Kept, Schedule, changed, surplus
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gdbext import sessions, trust
-from gdbext.debugstate import Breakpoint, DebugState, Display, Signal, SymbolFile
+from gdbext.debugger import sessions, trust
+from gdbext.debugger.debugstate import Breakpoint, DebugState, Display, Signal, SymbolFile
 from gdbext.records import Record
 from gdbext.store.store import Store
 

@@ -21,8 +21,8 @@ import signal
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from .errors import LaunchError, RecordError
-from .records import MovedLock, read, read_list
+from ..errors import LaunchError, RecordError
+from ..records import MovedLock, read, read_list
 
 # A report is one line with a number per thread and some notes; far more than that is no report.
 REPORT_LIMIT_BYTES = 16 << 20

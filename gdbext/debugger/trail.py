@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import List, NamedTuple, Optional, Sequence
 
-from .errors import UsageError
-from .text.spans import seconds
+from ..errors import UsageError
+from ..text.spans import seconds
 
 KEEP = 20
 # Shorter than a save takes nothing would be left for the program.

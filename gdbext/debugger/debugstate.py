@@ -11,8 +11,8 @@ import re
 from types import MappingProxyType
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, TypeVar
 
-from .errors import RecordError
-from .records import read, read_dict, read_list
+from ..errors import RecordError
+from ..records import read, read_dict, read_list
 
 FORMAT = 1
 # Variables that belong to the terminal of a session, not to the program.

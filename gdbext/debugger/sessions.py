@@ -7,11 +7,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple, Optional, Tuple
 
+from ..errors import CkptError
+from ..records import Record
+from ..store.store import Store
 from . import trust
 from .debugstate import DebugState
-from .errors import CkptError
-from .records import Record
-from .store.store import Store
 
 
 class Taken(NamedTuple):
