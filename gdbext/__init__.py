@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .errors import ReplayTimeout as ReplayTimeout
     from .plugins import register as register
     from .plugins import unregister as unregister
-    from .replay.live import open_replay as open_replay
+    from .regression.live import open_replay as open_replay
     from .session.api import Deferred as Deferred
     from .session.api import restore as restore
     from .session.api import save as save
@@ -68,7 +68,7 @@ _ANYWHERE: Dict[str, str] = {
     "SavedProcess": ".offline.saver",
     "Snapshot": ".offline.snapshot",
     "diff": ".comparison.compare",
-    "open_replay": ".replay.live",
+    "open_replay": ".regression.live",
     "register": ".plugins",
     "save_pid": ".offline.saver",
     "snapshots": ".offline.snapshot",

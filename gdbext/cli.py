@@ -473,7 +473,7 @@ def _restore(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from .replay import run as replaying
+    from .regression import run as replaying
 
     try:
         asked = replaying.Options(

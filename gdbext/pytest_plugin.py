@@ -21,8 +21,8 @@ from typing import Any, Callable, Generator, Iterator, List, Union
 
 import pytest
 
-from .replay.client import DEFAULT_TIMEOUT_S
-from .replay.live import Replay, open_replay
+from .regression.client import DEFAULT_TIMEOUT_S
+from .regression.live import Replay, open_replay
 
 _REPLAYS = pytest.StashKey[List[Replay]]()
 
@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def replay(request: pytest.FixtureRequest) -> Iterator[Callable[..., Replay]]:
     """Restores snapshots: `replay(SNAPSHOT, program=..., at=..., timeout=..., stdin=..., files=...,
-    store=...)`, see `gdbext.replay.live.open_replay`.
+    store=...)`, see `gdbext.regression.live.open_replay`.
 
     A word without "/" is the name of a snapshot in the store, if there is one. Else it is a file,
     looked for beside the test's file first, then in the current directory; so are other files.

@@ -61,7 +61,7 @@ class Options(Parsed):
 def run(options: Options) -> None:
     """Replay in another GDB; a result other than "as recorded" is an error of the command."""
     from .. import native, session
-    from ..replay import run as replaying
+    from ..regression import run as replaying
     from ..session import outside
 
     result = replaying.replay(

@@ -1,7 +1,7 @@
 """Looking at a snapshot before a replay, and starting another build of its program as the saved one
 was started.
 
-The program is started by `replay/starter.py`, GDB's exec wrapper here: it sets up arguments,
+The program is started by `regression/starter.py`, GDB's exec wrapper here: it sets up arguments,
 environment, directory and standard streams as its list says, and becomes the program.
 """
 
@@ -33,7 +33,7 @@ _BREAKS = frozenset({"break", "hbreak", "tbreak", "thbreak"})
 # What of the program's directory is copied for another build of it.
 _COPIED_BYTES = 64 << 20
 _COPIED_FILES = 2000
-_STARTER = Path(__file__).resolve().parents[1] / "replay" / "starter.py"
+_STARTER = Path(__file__).resolve().parents[1] / "regression" / "starter.py"
 
 
 def describe(name: str, scratch: Path, beside: str) -> Dict[str, Any]:

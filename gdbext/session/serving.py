@@ -1,4 +1,4 @@
-"""GDB's side of a replay: does what `replay/client.py` asks for, one request after the other.
+"""GDB's side of a replay: does what `regression/client.py` asks for, one request after the other.
 
 Requests and answers are lines of JSON on a socket. A request is {"op": NAME, ...}; the answer has
 `value`, or `error` and `kind`; `output`, what GDB has printed; `state`, where the program is; and
@@ -24,7 +24,7 @@ import gdb
 
 from .. import native
 from ..errors import CkptError, one_line
-from ..replay import script
+from ..regression import script
 from . import afresh, inferior, settings, whereabouts
 
 # Signals that do not end a program by default.

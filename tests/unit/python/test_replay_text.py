@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from gdbext.errors import ReplayError
-from gdbext.replay import expectation, script
-from gdbext.replay.expectation import Expectation, lines_of
-from gdbext.replay.normalise import Noise
+from gdbext.regression import expectation, script
+from gdbext.regression.expectation import Expectation, lines_of
+from gdbext.regression.normalise import Noise
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ _ENDING_S = 10.0
 # How long an interrupted program may take to stop, for a backtrace of where it hangs.
 _INTERRUPT_S = 20.0
 _PACKAGE = Path(__file__).resolve().parents[1]
+_KEEPER = _PACKAGE / "regression" / "keeper.py"
 _BEHEADED = ("PYTHONHOME", "PYTHONSTARTUP", "COLUMNS", "LINES", "DEBUGINFOD_URLS", "GDBHISTFILE")
 
 
@@ -127,7 +128,7 @@ class Client:
         try:
             self._keeper = subprocess.Popen(
                 [
-                    *(python or sys.executable, "-I", "-S", str(_PACKAGE / "replay" / "keeper.py")),
+                    *(python or sys.executable, "-I", "-S", str(_KEEPER)),
                     *(str(control.fileno()), str(channel.fileno()), str(self.scratch)),
                     *(os.devnull, *command, "-ex", serve),
                 ],
