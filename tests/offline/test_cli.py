@@ -12,7 +12,7 @@ from typing import Any
 
 import pexpect
 import pytest
-from gdbext.completing import candidates
+from gdbext.cli.completing import candidates
 from support import oracle
 from support.checkpoint import Workshop
 from support.forge import Forgery

@@ -67,18 +67,18 @@ def look_in_child(image: Path, verbs: Sequence[Sequence[str]] = VERBS) -> None:
 
 
 def _look(image: Path, verbs: Sequence[Sequence[str]]) -> None:
-    from gdbext import cli
+    from gdbext.cli import program
 
     for words in verbs:
         names = [str(image)] * (2 if "diff" in words else 1)
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = cli.main([*words, *names])
-        assert status in (cli.DONE, cli.DIFFERENT, cli.FAILED), (words, status)
+            status = program.main([*words, *names])
+        assert status in (program.DONE, program.DIFFERENT, program.FAILED), (words, status)
         harmless(out.getvalue())
         harmless(err.getvalue())
-        assert len(err.getvalue().splitlines()) == (1 if status == cli.FAILED else 0), err.getvalue()
-        if "--json" in words and status != cli.FAILED:
+        assert len(err.getvalue().splitlines()) == (1 if status == program.FAILED else 0), err.getvalue()
+        if "--json" in words and status != program.FAILED:
             json.loads(out.getvalue())
     _as_data(image)
 

@@ -15,9 +15,9 @@ import os
 from pathlib import Path
 from typing import Iterable, NamedTuple, Optional, Sequence, Tuple
 
-from .cli import parser
-from .errors import CkptError
-from .text.options import scan
+from ..errors import CkptError
+from ..text.options import scan
+from .program import parser
 
 # What stands at a place, by the place's metavar.
 _NAMES = {"NAME", "OLD", "NEW", "PATTERN"}
@@ -85,7 +85,7 @@ def complete(before: Sequence[str], token: str) -> Candidates:
     if place.choices:
         return _starting(token, [str(each) for each in place.choices])
     if place.metavar in _NAMES and before[0] not in ("save",):
-        from .offline.snapshot import open_store
+        from ..offline.snapshot import open_store
 
         names = open_store(Path(store).absolute() if store else None).names()
         return _starting(token, names, files="/" in token)

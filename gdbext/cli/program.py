@@ -20,8 +20,8 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, NoReturn, Optional, Sequence
 
-from . import __version__, native
-from .errors import CkptError, StoreError, UsageError, one_line
+from .. import __version__, native
+from ..errors import CkptError, StoreError, UsageError, one_line
 
 DONE, DIFFERENT, USAGE, FAILED = 0, 1, 2, 125
 
@@ -63,7 +63,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _fail(verb: str, text: str, status: int) -> int:
-    from .text import report
+    from ..text import report
 
     print(f"ckpt {verb}: {report.printable(text)}", file=sys.stderr)
     return status
@@ -76,7 +76,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        from .text import report
+        from ..text import report
 
         print(f"{self.prog}: {report.printable(message)} (see {self.prog} --help)", file=sys.stderr)
         sys.exit(USAGE)
@@ -226,26 +226,26 @@ def _count(text: str) -> int:
 
 def _show(*lines: str) -> None:
     """Print lines. Nothing in them drives the terminal, wherever it came from."""
-    from .text import report
+    from ..text import report
 
     for line in lines:
         print(report.shown(line))
 
 
 def _print_json(value: Any) -> None:
-    from .text import report
+    from ..text import report
 
     print(report.as_json(value))
 
 
 def _store(options: argparse.Namespace) -> Any:
-    from .offline.snapshot import open_store
+    from ..offline.snapshot import open_store
 
     return open_store(options.store.expanduser().absolute() if options.store else None)
 
 
 def _open(options: argparse.Namespace, name: str) -> Any:
-    from .offline.snapshot import Snapshot
+    from ..offline.snapshot import Snapshot
 
     return Snapshot.open(name, store=options.store)
 
@@ -254,7 +254,7 @@ def _open(options: argparse.Namespace, name: str) -> Any:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from .text import listing
+    from ..text import listing
 
     store = _store(options)
     entries = listing.chosen(
@@ -276,9 +276,9 @@ def _width() -> Optional[int]:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from .debugger import sessions
-    from .offline.snapshot import describe, foreign_vdso
-    from .text import report
+    from ..debugger import sessions
+    from ..offline.snapshot import describe, foreign_vdso
+    from ..text import report
 
     store = _store(options)
     name, path = store.resolve(options.name)
@@ -292,8 +292,8 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _diff(options: argparse.Namespace) -> int:
-    from .comparison import difference
-    from .comparison.compare import diff
+    from ..comparison import difference
+    from ..comparison.compare import diff
 
     with _open(options, options.old) as old, _open(options, options.new) as new:
         found = diff(old, new)
@@ -306,8 +306,8 @@ def _diff(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from .offline.export import export
-    from .text import report
+    from ..offline.export import export
+    from ..text import report
 
     with _open(options, options.name) as snapshot:
         done = export(snapshot, options.file, force=options.force)
@@ -319,8 +319,8 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _bundle(options: argparse.Namespace) -> int:
-    from .offline.bundle import bundle
-    from .text import report
+    from ..offline.bundle import bundle
+    from ..text import report
 
     with _open(options, options.name) as snapshot:
         done = bundle(snapshot, options.file, force=options.force)
@@ -335,7 +335,7 @@ def _bundle(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
-    from .offline.bundle import import_bundle
+    from ..offline.bundle import import_bundle
 
     done = import_bundle(_store(options), options.file, name=options.name, force=options.force)
     if options.json:
@@ -346,8 +346,8 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from .offline.snapshot import verify
-    from .text import report
+    from ..offline.snapshot import verify
+    from ..text import report
 
     store = _store(options)
     results = [verify(name, store=store.root) for name in options.names or store.names()]
@@ -359,9 +359,9 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _note(options: argparse.Namespace) -> int:
-    from .offline.snapshot import describe
-    from .store import labels
-    from .text import report
+    from ..offline.snapshot import describe
+    from ..store import labels
+    from ..text import report
 
     store = _store(options)
     if options.text:
@@ -379,7 +379,7 @@ def _note(options: argparse.Namespace) -> int:
 
 
 def _rename(options: argparse.Namespace) -> int:
-    from .store import labels
+    from ..store import labels
 
     done = labels.rename(_store(options), options.old, options.new)
     if options.json:
@@ -390,7 +390,7 @@ def _rename(options: argparse.Namespace) -> int:
 
 
 def _gc(options: argparse.Namespace) -> int:
-    from .text import report
+    from ..text import report
 
     store = _store(options)
     if not store.check():
@@ -406,7 +406,7 @@ def _gc(options: argparse.Namespace) -> int:
 
 
 def _delete(options: argparse.Namespace) -> int:
-    from .text import listing, report
+    from ..text import listing, report
 
     if not (options.names or options.older or options.all):
         return _fail("delete", "PATTERN, --older or --all is missing (see ckpt delete --help)", USAGE)
@@ -431,8 +431,8 @@ def _delete(options: argparse.Namespace) -> int:
 
 
 def _save(options: argparse.Namespace) -> int:
-    from .offline import saver
-    from .text import report
+    from ..offline import saver
+    from ..text import report
 
     made = saver.order(
         _store(options), options.pid, options.name, options.message, options.force,
@@ -473,7 +473,7 @@ def _restore(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from .regression import run as replaying
+    from ..regression import run as replaying
 
     try:
         asked = replaying.Options(
@@ -506,7 +506,3 @@ def _replay(options: argparse.Namespace) -> int:
 def _completion(options: argparse.Namespace) -> int:
     print((Path(__file__).parent / "completions" / f"ckpt.{options.shell}").read_text(), end="")
     return DONE
-
-
-if __name__ == "__main__":
-    sys.exit(main())
