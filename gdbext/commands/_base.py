@@ -231,11 +231,6 @@ class SettingParameter(gdb.Parameter):
         return self._setting.tell(value)
 
 
-def parameter(name: str) -> object:
-    """The value of the setting `ckpt NAME`."""
-    return gdb.parameter(f"ckpt {name}")
-
-
 def make_prefix(prefix: "Prefix") -> None:
     """Make a prefix command known to GDB."""
     PrefixCommand(prefix)

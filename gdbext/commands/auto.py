@@ -6,7 +6,7 @@ from typing import Optional, Tuple
 
 from ..errors import UsageError
 from ..text.options import Parsed, arguments, value
-from . import params
+from ..text.sizes import parse_bytes
 from ._base import Verb
 
 
@@ -38,7 +38,7 @@ def run(options: Options) -> None:
         if not options.keep.isdecimal() or not 0 < int(options.keep) < 10**9:
             raise UsageError(f'-keep needs a number of snapshots, not "{options.keep}"')
         keep = int(options.keep)
-    limit = params.parse_bytes(options.bytes) if options.bytes is not None else None
+    limit = parse_bytes(options.bytes) if options.bytes is not None else None
     auto.change(options.when, keep, limit)
     session.show(*auto.told())
 

@@ -15,11 +15,12 @@ class Options(Parsed):
 def run(options: Options) -> None:
     """Restore the snapshot before."""
     from .. import session
-    from ..session import travel
+    from ..session import parameters, travel
     from . import restore
 
     store = session.open_store()
-    restore.tell(travel.back(store, restore.plain(store), travel.steps(options.count)))
+    restart = parameters.restart_options(store.root)
+    restore.tell(travel.back(store, restart, travel.steps(options.count)))
 
 
 VERB = Verb(

@@ -2,45 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
-from ..errors import UsageError
-from ._base import Setting, parameter
-
-IDS = ("auto", "saved", "virtual")
-CLOCKS = ("auto", "keep", "real")
-PEERS = ("reset", "silent")
-DEFAULT_FILE_LIMIT = "64M"
-
-_FACTORS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-
-
-def parse_bytes(text: str) -> int:
-    """A number of bytes written "1048576", "1M", "1MiB" or "1m". Raises UsageError."""
-    match = re.fullmatch(r"\s*(\d{1,15})\s*([KMGT]?)(?:iB|B)?\s*", text, re.IGNORECASE)
-    if match is None:
-        raise UsageError(f'a size is a number of bytes or e.g. 64M, not "{text}"')
-    return int(match[1]) * _FACTORS[match[2].upper()]
-
-
-def file_limit_bytes() -> int:
-    """`set ckpt file-limit` in bytes."""
-    return parse_bytes(str(parameter("file-limit") or DEFAULT_FILE_LIMIT))
-
-
-def ids() -> str:
-    """`set ckpt ids`."""
-    return str(parameter("ids") or "auto")
-
-
-def clock() -> str:
-    """`set ckpt clock`."""
-    return str(parameter("clock") or "auto")
-
-
-def peers() -> str:
-    """`set ckpt peers`."""
-    return str(parameter("peers") or "reset")
+from ..session.parameters import CLOCKS, DEFAULT_FILE_LIMIT, IDS, PEERS
+from ..text.sizes import parse_bytes
+from ._base import Setting
 
 
 def _tell_directory(_: str) -> str:

@@ -7,16 +7,12 @@ import re
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from ..errors import UsageError
+from ..session.parameters import CLOCKS, FILES, IDS, PEERS
 from ..text.options import Parsed, Words, argument, flag, repeated, value
-from . import params
 from ._base import Verb
 
 if TYPE_CHECKING:
-    from ..debugger.launch import RestartOptions
     from ..session.restoring import Restored
-    from ..store.store import Store
-
-FILES = ("auto", "real", "sandbox", "private", "strict")
 
 
 class Options(Parsed):
@@ -70,14 +66,14 @@ class Options(Parsed):
         "WHICH",
         "Thread and process ids: those saved, new ones, or (auto) those saved if the\n"
         'kernel grants them. Default: "show ckpt ids".',
-        choices=params.IDS,
+        choices=IDS,
     )
     clock: Optional[str] = value(
         "clock",
         "WHICH",
         "CLOCK_MONOTONIC and CLOCK_BOOTTIME: those of the machine (real), gone on from the\n"
         "save (keep), or (auto) the latter for root. Default: \"show ckpt clock\".",
-        choices=params.CLOCKS,
+        choices=CLOCKS,
     )
     peers: Optional[str] = value(
         "peers",
@@ -85,7 +81,7 @@ class Options(Parsed):
         "Pipes and connections to other processes come back closed or reset (reset), or with\n"
         "another end that stays open, sends nothing and discards what is written (silent).\n"
         'Default: "show ckpt peers".',
-        choices=params.PEERS,
+        choices=PEERS,
     )
     verbose: bool = flag("verbose", "List each thing that has not come back as it was.")
 
@@ -114,10 +110,10 @@ def answer(options: Options) -> Dict[str, Any]:
 
 def _restore(options: Options, ask: bool) -> Restored:
     from .. import session
-    from ..session import restoring
+    from ..session import parameters, restoring
 
     store = session.open_store()
-    restart = plain(store)._replace(
+    restart = parameters.restart_options(store.root)._replace(
         files=options.files,
         file=tuple(_pair(text) for text in options.file),
         stdin=_path(options.stdin),
@@ -137,15 +133,6 @@ def _restore(options: Options, ask: bool) -> Restored:
         restoring.RestoreRequest(
             options.target, restart, not options.no_session, ask, changes, options.trust
         ),
-    )
-
-
-def plain(store: Store) -> RestartOptions:
-    """A restore without options, with the settings."""
-    from ..debugger.launch import RestartOptions
-
-    return RestartOptions(
-        store=store.root, ids=params.ids(), clock=params.clock(), peers=params.peers()
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from ..text.options import Parsed, Words, argument, flag, value
-from . import params
 from ._base import Verb
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def _save(options: Options) -> Saved:
     from pathlib import Path
 
     from .. import session
-    from ..session import saving
+    from ..session import parameters, saving
 
     return saving.save(
         session.open_store(),
@@ -74,7 +73,7 @@ def _save(options: Options) -> Saved:
             message=options.message,
             output=Path(options.output) if options.output is not None else None,
             force=options.force,
-            file_limit_bytes=params.file_limit_bytes(),
+            file_limit_bytes=parameters.file_limit_bytes(),
             strict=options.strict,
         ),
     )

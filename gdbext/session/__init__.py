@@ -1,6 +1,7 @@
 """The adapter to GDB: with `load.py` and `commands/_base.py` the only code that imports `gdb`.
 
     settings    changes of GDB's state that undo themselves
+    parameters  the values of `set ckpt`
     inferior    what GDB knows of the program
     debugger    breakpoints, displays and settings: read for a save, made again by a restore
     hardware    watchpoints and breakpoints of the processor, where it has none that work

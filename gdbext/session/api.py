@@ -19,7 +19,7 @@ from .. import native
 from ..errors import CkptError, one_line
 from ..events import failure
 from ..store.store import Entry
-from . import breakpoints, inferior, open_store, show
+from . import breakpoints, inferior, open_store, parameters, show
 from .firstcommand import FirstCommand
 from .restoring import Restored
 from .saving import Saved
@@ -85,7 +85,7 @@ def save(
         message=message,
         output=Path(output) if output is not None else None,
         force=force,
-        file_limit_bytes=_file_limit_bytes(),
+        file_limit_bytes=parameters.file_limit_bytes(),
         strict=strict,
     )
 
@@ -121,25 +121,22 @@ def restore(
     breakpoint's `stop` method, or while the program runs: a Deferred, at once; when it is done, GDB
     shows where the program is. Raises CkptError.
     """
-    from ..commands import params
-    from ..commands.restore import FILES
-    from ..debugger.launch import RestartOptions
     from . import restoring, stopreason
 
-    ids = ids if ids is not None else params.ids()
-    clock = clock if clock is not None else params.clock()
-    peers = peers if peers is not None else params.peers()
+    store = open_store()
+    options = parameters.restart_options(store.root)
+    ids = ids if ids is not None else options.ids
+    clock = clock if clock is not None else options.clock
+    peers = peers if peers is not None else options.peers
     for what, value, allowed in (
-        ("files", files, FILES),
-        ("ids", ids, params.IDS),
-        ("clock", clock, params.CLOCKS),
-        ("peers", peers, params.PEERS),
+        ("files", files, parameters.FILES),
+        ("ids", ids, parameters.IDS),
+        ("clock", clock, parameters.CLOCKS),
+        ("peers", peers, parameters.PEERS),
     ):
         if value not in allowed:
             raise CkptError(f"{what} is one of {', '.join(allowed)}, not {value!r}")
-    store = open_store()
-    options = RestartOptions(
-        store=store.root,
+    options = options._replace(
         ids=ids,
         clock=clock,
         peers=peers,
@@ -188,12 +185,6 @@ def snapshots() -> Tuple[Entry, ...]:
 def _path(path: PathLike) -> str:
     # Absolute, since the helper need not have our directory; ~ is for people, not for programs.
     return os.path.abspath(os.path.expanduser(os.fspath(path)))
-
-
-def _file_limit_bytes() -> int:
-    from ..commands import params
-
-    return params.file_limit_bytes()
 
 
 @contextmanager

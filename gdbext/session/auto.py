@@ -32,7 +32,7 @@ from ..debugger import gdbtext
 from ..debugger.trail import KEEP, Kept, Schedule, changed, surplus
 from ..errors import CkptError, one_line
 from ..text import report
-from . import breakpoints, inferior, open_store, positions, settings, show
+from . import breakpoints, inferior, open_store, parameters, positions, settings, show
 from .firstcommand import FirstCommand
 from .saving import SaveRequest, save, told_of
 
@@ -455,15 +455,13 @@ class _Auto:
         """Save, tell in one line, and keep the trail within its bounds. Raises KeyboardInterrupt
         only.
         """
-        from ..commands import params
-
         self._at_catch.take_back()  # the snapshot has the user's breakpoints
 
         with native.module().InterruptsHeld():
             try:
                 store = open_store()
                 request = SaveRequest(
-                    None, f"auto: {reason}", None, False, params.file_limit_bytes(), kind="auto"
+                    None, f"auto: {reason}", None, False, parameters.file_limit_bytes(), kind="auto"
                 )
                 done = save(store, request)
                 self._saved_here = True

@@ -182,16 +182,11 @@ class Server:
         The notes.
         """
         from ..debugger import sessions, trust
-        from ..debugger.launch import RestartOptions
         from ..offline.snapshot import open_store
-        from . import debugger, restoring
+        from . import debugger, parameters, restoring
 
         settings.quietly(f"set inferior-tty {terminal}")
-        options = RestartOptions(
-            store=Path(store),
-            ids=str(gdb.parameter("ckpt ids")),
-            clock=str(gdb.parameter("ckpt clock")),
-            peers=str(gdb.parameter("ckpt peers")),
+        options = parameters.restart_options(Path(store))._replace(
             files="private",
             file=tuple((old, new) for old, new in replaced),
             stdin=streams.get("0"),
