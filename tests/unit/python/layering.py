@@ -40,6 +40,42 @@ STATE_MAY_INCLUDE: dict[str, frozenset[str]] = {
     "process": frozenset({"surroundings", "files", "memory"}),
 }
 
+# A room of gdbext/, or a module beside the rooms, and those that it may import from. "gdbext" is
+# gdbext/__init__.py, which finds the names for scripts wherever they are.
+MAY_IMPORT: dict[str, frozenset[str]] = {
+    "errors": frozenset(),
+    "events": frozenset({"errors"}),
+    "native": frozenset({"errors"}),
+    "publish": frozenset({"errors"}),
+    "records": frozenset({"errors"}),
+    "plugins": frozenset({"events"}),
+    "store": frozenset({"errors", "native", "records"}),
+    "text": frozenset({"errors", "native", "records", "store"}),
+    "offline": frozenset({"errors", "native", "publish", "records", "store", "text"}),
+    "comparison": frozenset({"errors", "native", "text", "offline"}),
+    "debugger": frozenset({"errors", "records", "store", "text"}),
+    # It runs in pytest's Python, for which there need be no native module.
+    "regression": frozenset({"errors", "publish"}),
+    "session": frozenset(
+        {"errors", "events", "native", "plugins", "records"}
+        | {"store", "text", "offline", "comparison", "debugger", "regression"}
+    ),
+    "commands": frozenset(
+        {"errors", "native", "records", "store", "text", "offline", "comparison", "debugger"}
+        | {"regression", "session"}
+    ),
+    "cli": frozenset(
+        {"errors", "native", "store", "text", "offline", "comparison", "debugger", "regression"}
+    ),
+    "load": frozenset({"errors", "native", "debugger", "commands"}),
+    "pytest_plugin": frozenset({"regression"}),
+    "gdbext": frozenset(
+        {"errors", "events", "plugins", "offline", "comparison", "regression", "session"}
+    ),
+}
+# What any of them may have from the package itself.
+_OF_PACKAGE = frozenset({"__version__"})
+
 # The Python modules (and the folder) that may import gdb; everything else runs under a plain interpreter.
 MAY_IMPORT_GDB = frozenset({"gdbext/load.py", "gdbext/commands/_base.py"})
 GDB_ADAPTER = "gdbext/session/"
@@ -119,6 +155,40 @@ def gdb_import_violations(root: Path) -> list[str]:
         allowed = where in MAY_IMPORT_GDB or where.startswith(GDB_ADAPTER)
         if not allowed and any(name.partition(".")[0] == "gdb" for name in names):
             found.append(f"{where}: imports gdb")
+    return found
+
+
+def _package_imports(path: Path, tree: ast.AST) -> Iterator[tuple[str, ...]]:
+    """What a module of the package imports of the package, relative or not, wherever the import
+    stands: the parts of its name behind "gdbext". `path` begins with gdbext.
+    """
+    package = path.parent.parts
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [tuple(alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = (*base, *(node.module.split(".") if node.module else ()))
+            names = [(*module, alias.name) for alias in node.names]
+        else:
+            continue
+        yield from (name[1:] for name in names if name[0] == "gdbext")
+
+
+def room_violations(root: Path) -> list[str]:
+    """One line for each import in the package from a room that the importing one may not know."""
+    found = []
+    for path in sorted((root / "gdbext").rglob("*.py")):
+        where = path.relative_to(root)
+        room = where.parts[1] if len(where.parts) > 2 else where.stem.replace("__init__", "gdbext")
+        if room not in MAY_IMPORT:
+            found.append(f"{where}: {room} is no room that the order knows")
+            continue
+        for name in _package_imports(where, ast.parse(path.read_text(encoding="utf-8"), str(where))):
+            target = name[0] if name else "all of gdbext"
+            known = MAY_IMPORT[room] | _OF_PACKAGE | {room}
+            if target not in known:
+                found.append(f"{where}: {room} may not import {target}")
     return found
 
 

@@ -1,10 +1,13 @@
-"""Knowledge points one way: base <- proc <- image <- tracee <- {libc <- ids, state} <- snapshot <- bindings."""
+"""Knowledge points one way: in native/ from base up to bindings, in gdbext/ from errors up to commands and cli."""
 
 from __future__ import annotations
 
+import ast
+import graphlib
 import subprocess
 from pathlib import Path
 
+import gdbext
 import layering
 import pytest
 
@@ -21,6 +24,26 @@ def test_rooms_of_state() -> None:
 
 def test_gdb_is_imported_at_the_seam_only() -> None:
     assert layering.gdb_import_violations(ROOT) == []
+
+
+def test_rooms_of_the_package() -> None:
+    assert layering.room_violations(ROOT) == []
+
+
+def test_the_order_of_rooms_is_one() -> None:
+    """Raises CycleError if two of them may know each other."""
+    assert {*graphlib.TopologicalSorter(layering.MAY_IMPORT).static_order()} == {*layering.MAY_IMPORT}
+
+
+def test_rooms_say_what_they_are_for() -> None:
+    for path in sorted({file.parent for file in (ROOT / "gdbext").rglob("*.py")}):
+        assert ast.get_docstring(ast.parse((path / "__init__.py").read_text())), path
+
+
+def test_no_room_hides_a_name_for_scripts() -> None:
+    """An imported package `gdbext.diff` would take the place of the function of that name."""
+    names = {*gdbext.__all__, *gdbext._INSIDE_GDB}
+    assert {path.stem for path in (ROOT / "gdbext").iterdir()} & names == set()
 
 
 def test_no_test_sleeps() -> None:
@@ -104,10 +127,10 @@ def test_an_allowed_include_passes(tmp_path: Path, path: str, line: str) -> None
 @pytest.mark.parametrize(
     ("path", "text", "bad"),
     [
-        ("gdbext/report.py", "import gdb\n", True),
-        ("gdbext/report.py", "from gdb.types import x\n", True),
+        ("gdbext/text/report.py", "import gdb\n", True),
+        ("gdbext/text/report.py", "from gdb.types import x\n", True),
         ("gdbext/commands/save.py", "def f():\n    import os, gdb\n", True),
-        ("gdbext/report.py", "import gdbext.store\nfrom . import gdb_free\n", False),
+        ("gdbext/text/report.py", "import gdbext.store\nfrom . import gdb_free\n", False),
         ("gdbext/session/life.py", "import gdb\n", False),
         ("gdbext/commands/_base.py", "import gdb\n", False),
     ],
@@ -117,6 +140,51 @@ def test_a_planted_gdb_import_is_found(tmp_path: Path, path: str, text: str, bad
     file.parent.mkdir(parents=True)
     file.write_text(text)
     assert layering.gdb_import_violations(tmp_path) == ([f"{path}: imports gdb"] if bad else [])
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "complaint"),
+    [
+        ("gdbext/errors.py", "from . import native\n", "errors may not import native"),
+        ("gdbext/store/store.py", "from ..text import report\n", "store may not import text"),
+        ("gdbext/store/__init__.py", "from ..text import report\n", "store may not import text"),
+        ("gdbext/text/report.py", "from ..offline.snapshot import x\n", "text may not import offline"),
+        ("gdbext/debugger/mi.py", "import gdbext.session.auto\n", "debugger may not import session"),
+        ("gdbext/session/x.py", "def f():\n    from ..commands import params\n", "session may not import commands"),
+        ("gdbext/session/x.py", "if X:\n    from ..commands.restore import x\n", "session may not import commands"),
+        ("gdbext/session/x/y.py", "from ...commands import params\n", "session may not import commands"),
+        ("gdbext/session/x.py", "from .. import commands\n", "session may not import commands"),
+        ("gdbext/regression/x.py", "from .. import errors, native\n", "regression may not import native"),
+        ("gdbext/cli/x.py", "from gdbext import session\n", "cli may not import session"),
+        ("gdbext/cli/x.py", "from gdbext import Snapshot\n", "cli may not import Snapshot"),
+        ("gdbext/cli/x.py", "import gdbext\n", "cli may not import all of gdbext"),
+        ("gdbext/load.py", "def f():\n    from gdbext.offline import snapshot\n", "load may not import offline"),
+        ("gdbext/__init__.py", "from .commands import save\n", "gdbext may not import commands"),
+        ("gdbext/extra/x.py", "", "extra is no room that the order knows"),
+        ("gdbext/extra.py", "", "extra is no room that the order knows"),
+    ],
+)
+def test_a_planted_import_is_found(tmp_path: Path, path: str, text: str, complaint: str) -> None:
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    assert layering.room_violations(tmp_path) == [f"{path}: {complaint}"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("gdbext/session/x.py", "from . import y\nfrom .y import z\nfrom ..debugger import mi\n"),
+        ("gdbext/session/__init__.py", "from .settings import x\nfrom ..errors import y\n"),
+        ("gdbext/cli/program.py", "from .. import __version__, native\nimport os, gdbextra\n"),
+        ("gdbext/commands/x.py", "def f():\n    from ..session import auto\n"),
+    ],
+)
+def test_an_allowed_import_passes(tmp_path: Path, path: str, text: str) -> None:
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    assert layering.room_violations(tmp_path) == []
 
 
 @pytest.mark.parametrize("text", ["import time\ntime.{}(1)\n", "from time import {}\n"])
