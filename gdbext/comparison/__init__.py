@@ -1,3 +1,3 @@
-"""What differs between two snapshots: found (compare), and told by mappings and bytes (difference) or
-by the names of variables (changes), which session/differing.py has GDB look up.
+"""What differs between two snapshots: found (compare), and told by mappings and bytes (difference)
+or by the names of variables (changes), which session/differing.py has GDB look up.
 """
