@@ -285,6 +285,17 @@ def test_loading_twice_is_harmless(scene: Scene) -> None:
     assert not [pid for pid in scene.processes() if pid != os.getpid()]
 
 
+def test_loading_takes_what_the_commands_need_at_once(scene: Scene) -> None:
+    """GDB starts with the package loaded, and should not wait for what is not used."""
+    gdb = scene.gdb()
+    loaded = gdb.python("' '.join(m for m in __import__('sys').modules if m.startswith('gdbext.'))").split()
+    rooms = {name.split(".")[1] for name in loaded}
+    assert {"commands", "session"} <= rooms
+    assert not rooms & {"offline", "comparison", "regression", "cli"}
+    assert not {"gdbext.session.saving", "gdbext.session.restoring"} & {*loaded}
+    gdb.quit()
+
+
 def test_commands_do_not_repeat_on_an_empty_line(scene: Scene) -> None:
     gdb = run_to_work(scene)
     save(gdb)

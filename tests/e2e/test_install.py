@@ -60,6 +60,9 @@ def test_pip_install(request: pytest.FixtureRequest, tmp_path: Path, project_roo
     run(venv / "bin/pip", "install", *offline, wheel)
 
     load = next(venv.glob("lib/python*/site-packages/gdbext/load.py"))
+    package = project_root / "gdbext"
+    modules = {path.relative_to(package) for path in package.rglob("*.py")}
+    assert modules == {path.relative_to(load.parent) for path in load.parent.rglob("*.py")}
     environment = {**os.environ, "CKPT_DIR": str(tmp_path / "store")}
     program = build_dir / "tests/programs/compute"
     shown = run(
