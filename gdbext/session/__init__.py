@@ -1,19 +1,26 @@
 """The adapter to GDB: with `load.py` and `commands/_base.py` the only code that imports `gdb`.
 
-    settings    changes of GDB's state that undo themselves
-    parameters  the values of `set ckpt`
-    inferior    what GDB knows of the program
-    debugger    breakpoints, displays and settings: read for a save, made again by a restore
-    hardware    watchpoints and breakpoints of the processor, where it has none that work
-    saving      one save
-    restoring   one restore
-    stoppc      where GDB believes a restored program stopped
-    stopreason  why it had stopped, and who is told
-    output      what GDB writes meanwhile, and who sees it
-    life        what a restored program needs from GDB afterwards
-    positions   from which snapshot a program came, and whether it is still there
-    postmortem  snapshots opened without a process, in inferiors of their own
-    api         what scripts find in `import gdbext`
+GDB itself
+    settings, output, asking         changes of its state that undo themselves; output; questions
+    parameters                       the values of `set ckpt`
+    inferior, threadids, numbering   the program and its threads, as GDB knows them
+    positions, marker                the snapshot that the program came from, and where one sees it
+The state of the debugger, read for a save and made again by a restore
+    debugger, breakpoints, hardware  settings, displays, breakpoints; where the processor has none
+    stopreason, whereabouts          why the program stopped, and where, in words
+Saving and restoring
+    saving                           one save
+    restoring, life                  one restore; what a restored program needs from GDB afterwards
+    stoppc, symbolcache, typeahead, owners, editing
+                                     steps of a restore
+    travel                           to the snapshot before or after
+    auto, autostop                   saving without being asked
+Snapshots without a process
+    postmortem, stacks               opened as core files, in inferiors of their own
+    differing, values                compared by the names of variables
+Others
+    api, firstcommand                what scripts find in `import gdbext`; what is done later
+    serving, afresh, outside         GDB's side of a replay
 
 What is here serves all commands; `saving` and `restoring` are imported by the commands that need
 them, so that the first save of a session does not wait for the import of a restore.
