@@ -1,7 +1,7 @@
-"""What `ckpt auto` does at what happens in GDB: a table of states, and the count of stops.
+"""The state machine of `ckpt auto`: its states, events and actions, and the count of stops.
 
-session/auto.py tells it of the events and performs the actions. How a program is stopped unnoticed
-is described there.
+session/auto.py raises the events and performs the actions, and describes how a program is stopped
+unnoticed.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ import enum
 from typing import Dict, Optional, Tuple
 
 
+@enum.unique
 class State(enum.Enum):
-    """What is under way."""
+    """What the program and GDB are doing, as far as `ckpt auto` must know."""
 
     QUIET = "the program stands, or it runs and nothing is sent to it"
     STEPPING = "a command has begun that an interruption would end"
     WATCHED = "the program runs, and is sent the signal when it is time"
     OURS = "GDB stops for our signal: the catchpoint's commands are run next"
     RESUMED = "it is saved: what is left of the catchpoint's commands lets it go on"
-    FOREIGN = "GDB stops for a SIGSTOP that is not ours, by our catchpoint"
+    FOREIGN = "GDB stops at our catchpoint for a SIGSTOP that is not ours"
 
 
+@enum.unique
 class Event(enum.Enum):
     """What happens in GDB."""
 
@@ -31,17 +33,18 @@ class Event(enum.Enum):
     SIGNAL = "GDB has seen a SIGSTOP; whose it is will be one of the next three"
     OUR_SIGNAL = "it is ours"
     LATE_SIGNAL = "it is ours, and nothing is to be sent any more"
-    FOREIGN_SIGNAL = "somebody else's"
+    FOREIGN_SIGNAL = "another process has sent it"
     COMMANDS = "the catchpoint's first command is run"
-    RESUME = "that has saved, and nothing else wants the program to stay stopped"
-    STAY = "a stop of ours has become one of the user's"
+    RESUME = "the save is done, and there is no other reason to stay stopped"
+    STAY = "the program stays stopped, as at any other stop"
     STOP = "the handlers of the stop event are called"
     EXIT = "the program has ended, or GDB has let it go"
     PROMPT = "GDB is about to ask for a command"
 
 
+@enum.unique
 class Action(enum.Enum):
-    """What there is to do, in GDB or with the clock that sends the signal."""
+    """What session/auto.py does, in GDB or with the clock that sends the signal."""
 
     ARM = "have the signal sent when it is time"
     DISARM = "have it sent no more"
@@ -59,14 +62,14 @@ class Action(enum.Enum):
 
 _Row = Dict[State, Tuple[State, Tuple[Action, ...]]]
 
-# A stop is told to handlers, in which no command of GDB's may be run (session/firstcommand.py):
-# what takes one is left for later.
+# Handlers of the stop event must not run GDB commands (session/firstcommand.py): what needs one is
+# done at the next prompt.
 _END = (Action.DISARM, Action.HANDLERS_BACK)
 _LEAVE = (*_END, Action.HOOK_BACK, Action.SIGSTOP_BACK)
 
 
 def _row(to: Optional[State], *actions: Action) -> _Row:
-    """The same for all states; None: each stays as it is."""
+    """A row with the same step for all states. `to`: the next state, None for the same."""
     return {state: (to or state, actions) for state in State}
 
 
@@ -115,7 +118,7 @@ TRANSITIONS: Dict[Event, _Row] = {
     },
 }
 
-# While GDB calls a function, which may be in the midst of anything else.
+# What an event means while GDB calls a function, which can happen in each state.
 _IN_CALL: Dict[Event, Optional[Event]] = {
     Event.RUN: None,
     Event.OUR_SIGNAL: Event.LATE_SIGNAL,
@@ -123,7 +126,7 @@ _IN_CALL: Dict[Event, Optional[Event]] = {
 
 
 class Machine:
-    """The state, and what there is to do at events."""
+    """The current state, and whether GDB calls a function of the program."""
 
     def __init__(self) -> None:
         self.state = State.QUIET
@@ -140,8 +143,8 @@ class Machine:
         return not self._calling and self.state is not State.STEPPING
 
     def on(self, event: Event) -> Tuple[Action, ...]:
-        """The actions for an event, in order. The state has changed before them: an action that a
-        Ctrl-C ends is not done again.
+        """Change the state for an event and return the actions, in order. The state changes before
+        they are performed, so that one which a Ctrl-C ends is not performed twice.
         """
         if event in (Event.CALL, Event.RETURN):
             self._calling = event is Event.CALL
@@ -154,7 +157,7 @@ class Machine:
 
 
 class StopCount:
-    """Which stops that come to a prompt are to be saved: every so many of them."""
+    """Counts the stops that come to a prompt, and tells which of them are to be saved."""
 
     def __init__(self) -> None:
         self._count = 0

@@ -18,8 +18,8 @@ is known from hooks of ours on these commands. The signal may have been sent jus
 condition says no, and has GDB drop the signal, upon which it goes on with what it was doing. The
 same happens to a signal that was overtaken by a stop of the user's.
 
-What is done at which of these events is a table in debugger/autosave.py; what GDB has to be told
-for it is in autostop.py.
+debugger/autosave.py is the state machine that decides what is done at which of these events, and
+autostop.py has the catchpoint, the hooks, and what is put away.
 """
 
 from __future__ import annotations
@@ -76,13 +76,13 @@ class _Trail:
             self.tell(one_line(str(error)))
 
     def tell(self, problem: str) -> None:
-        """Say what has failed. Once: every few seconds the same line helps nobody."""
+        """Print what has failed, once: the same line every few seconds is of no use."""
         if problem != self._problem:
             self._problem = problem
             show(f"ckpt auto: {problem}")
 
     def forget_problem(self) -> None:
-        """The next one is told, whatever it is."""
+        """Print the next problem even if it is the same."""
         self._problem = ""
 
     def trim(self) -> None:
@@ -97,9 +97,7 @@ class _Trail:
 
 
 class _Auto:
-    """The events of this session that `ckpt auto` looks at, and what it does at them: which of it,
-    the machine says.
-    """
+    """Raises the events of the state machine, and performs its actions."""
 
     def __init__(self) -> None:
         self.schedule = Schedule()

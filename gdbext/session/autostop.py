@@ -1,7 +1,7 @@
-"""What GDB has to be told so that nobody notices a stop of `ckpt auto`: see auto.py.
+"""The parts of GDB with which `ckpt auto` stops a program unnoticed: see auto.py.
 
-A catchpoint, and hooks on the commands that an interruption would end; and what is the user's, put
-away for a while: handlers, hook-stop, what is to be done with SIGSTOP.
+A catchpoint with its commands, and hooks on the commands that an interruption would end. The user's
+event handlers, hook-stop and handling of SIGSTOP are put away for a while.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Trap:
         self._hooks_defined = False
 
     def keep_up(self) -> None:
-        """Make what is not there, or what the user has deleted meanwhile."""
+        """Make the catchpoint and the hooks, if they are not there or the user has deleted them."""
         if not self._is_catching():
             self._remove_catchpoint()
             self._make_catchpoint()
@@ -74,7 +74,7 @@ class Trap:
         self._hooks_defined = True
 
     def remove(self) -> None:
-        """Leave nothing behind."""
+        """Delete the catchpoint and the hooks."""
         self._remove_catchpoint()
         if not self._hooks_defined:
             return
@@ -85,7 +85,7 @@ class Trap:
                 settings.define(f"hook-{command}", [line for line in body if line != _HOOK])
 
     def is_catchpoint(self, point: Any) -> bool:
-        """Whether a breakpoint of GDB's is this one."""
+        """Whether `point` is the catchpoint."""
         return point is self._catchpoint
 
     def _make_catchpoint(self) -> None:
@@ -132,7 +132,7 @@ def go_on() -> None:
 
 
 def is_sent_by_us() -> bool:
-    """Whether the signal that the program has stopped for is one of the clock's."""
+    """Whether the clock has sent the signal for which the program has stopped."""
     try:
         info = inferior.signal_information()
         sender = int(info["_sifields"]["_kill"]["si_pid"])
@@ -142,7 +142,7 @@ def is_sent_by_us() -> bool:
 
 
 def show_foreign() -> None:
-    """Do for a SIGSTOP of somebody else's what GDB does without a catchpoint."""
+    """Do for a SIGSTOP of another process what GDB does without a catchpoint."""
     row = gdbtext.signals(settings.quietly("info signals SIGSTOP"))["SIGSTOP"]
     if row.print:
         thread = gdb.selected_thread()
@@ -163,7 +163,7 @@ def watch_hits() -> Dict[int, int]:
     }
 
 
-# -- what is the user's ----------------------------------------------------------------------------
+# -- the user's handlers and settings --------------------------------------------------------------
 
 
 class Silence:
@@ -195,7 +195,7 @@ class Silence:
             settings.define("hook-stop", [])
 
     def give_hook_back(self) -> None:
-        """Give hook-stop back. It takes commands of GDB's."""
+        """Give hook-stop back. Runs GDB commands."""
         if self._hook_stop is not None:
             settings.define("hook-stop", self._hook_stop)
             self._hook_stop = None
@@ -206,7 +206,7 @@ class Silence:
             self._give_back(name)
 
     def give_stop_handlers_back(self) -> None:
-        """Give those of stops back: the next stop may be one of the user's."""
+        """Give the handlers of stops back: the next stop may be the user's."""
         self._give_back("stop")
 
     def _give_back(self, name: str) -> None:
@@ -218,7 +218,7 @@ class Silence:
 
 
 class Dropping:
-    """What the user has GDB do with SIGSTOP, while GDB is to ignore it."""
+    """GDB's handling of SIGSTOP, kept while GDB ignores the signal."""
 
     def __init__(self) -> None:
         self._before: Optional[str] = None
@@ -234,7 +234,7 @@ class Dropping:
         settings.quietly("handle SIGSTOP nostop noprint nopass")
 
     def end(self) -> None:
-        """Have it do what the user wants again."""
+        """Restore the handling."""
         if self._before is not None:
             settings.quietly(f"handle SIGSTOP {self._before}")
             self._before = None

@@ -1,4 +1,4 @@
-"""What `ckpt auto` does at what happens in GDB."""
+"""The state machine of `ckpt auto`, by its table."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def after(*events: Event) -> Machine:
         ),
         ((*TO_OWN_STOP, Event.RESUME), Event.OUR_SIGNAL, State.OURS, (Action.SILENCE,)),
         ((*TO_OWN_STOP, Event.RESUME), Event.STOP, State.QUIET, END),
-        # It becomes one of the user's.
+        # It becomes a stop of the user's.
         ((*TO_OWN_STOP, Event.COMMANDS), Event.STAY, State.QUIET, LEAVE),
-        # Ctrl-C has ended the catchpoint's commands before the save, or behind it.
+        # Ctrl-C has ended the catchpoint's commands before the save, or after it.
         (TO_OWN_STOP, Event.PROMPT, State.OURS, (*LEAVE, *reversed(KEEP))),
         ((*TO_OWN_STOP, Event.RESUME), Event.PROMPT, State.RESUMED, (*LEAVE, *reversed(KEEP))),
         # The handlers could not be put away, and are called: no stop of ours any more.
@@ -66,7 +66,7 @@ def after(*events: Event) -> Machine:
         ((Event.RUN, Event.CALL), Event.RUN, State.WATCHED, ()),
         ((Event.RUN, Event.CALL), Event.OUR_SIGNAL, State.QUIET, (Action.DROP,)),
         ((Event.STEP, Event.CALL, Event.RETURN), Event.RUN, State.STEPPING, ()),
-        # Somebody else's SIGSTOP: its stop is the user's, and the commands come behind it.
+        # A SIGSTOP of another process: its stop is the user's, and the commands come after it.
         ((Event.RUN, Event.SIGNAL), Event.FOREIGN_SIGNAL, State.FOREIGN, ()),
         ((Event.RUN, Event.FOREIGN_SIGNAL), Event.STOP, State.FOREIGN, END),
         ((Event.FOREIGN_SIGNAL, Event.STOP), Event.COMMANDS, State.FOREIGN, (Action.SHOW_FOREIGN,)),
