@@ -33,6 +33,7 @@ class Event(enum.Enum):
     SIGNAL = "GDB has seen a SIGSTOP; whose it is will be one of the next three"
     OUR_SIGNAL = "it is ours"
     LATE_SIGNAL = "it is ours, and nothing is to be sent any more"
+    CALL_SIGNAL = "it is ours, and GDB calls a function of the program"
     FOREIGN_SIGNAL = "another process has sent it"
     COMMANDS = "the catchpoint's first command is run"
     RESUME = "the save is done, and there is no other reason to stay stopped"
@@ -91,6 +92,7 @@ TRANSITIONS: Dict[Event, _Row] = {
         **_row(None, Action.DROP),
         State.WATCHED: (State.QUIET, (Action.DROP,)),
     },
+    Event.CALL_SIGNAL: _row(None, Action.DROP),
     Event.FOREIGN_SIGNAL: _row(State.FOREIGN),
     Event.COMMANDS: {
         # The condition has failed: GDB stops then, and whose the signal is was not learned.
@@ -121,7 +123,7 @@ TRANSITIONS: Dict[Event, _Row] = {
 # What an event means while GDB calls a function, which can happen in each state.
 _IN_CALL: Dict[Event, Optional[Event]] = {
     Event.RUN: None,
-    Event.OUR_SIGNAL: Event.LATE_SIGNAL,
+    Event.OUR_SIGNAL: Event.CALL_SIGNAL,
 }
 
 
@@ -131,6 +133,7 @@ class Machine:
     def __init__(self) -> None:
         self.state = State.QUIET
         self._calling = False
+        self._missed = False  # a signal that came in a call
 
     @property
     def calling(self) -> bool:
@@ -148,12 +151,20 @@ class Machine:
         """
         if event in (Event.CALL, Event.RETURN):
             self._calling = event is Event.CALL
-            return ()
+            return self._missed_signal() if event is Event.RETURN else ()
         meant = _IN_CALL.get(event, event) if self._calling else event
         if meant is None:
             return ()
+        self._missed = self._missed or meant is Event.CALL_SIGNAL
         self.state, actions = TRANSITIONS[meant][self.state]
         return actions
+
+    def _missed_signal(self) -> Tuple[Action, ...]:
+        """A function that a breakpoint's condition calls has returned: GDB lets the program go on
+        without saying so, and what came meanwhile is to be sent again.
+        """
+        missed, self._missed = self._missed, False
+        return (Action.ARM,) if missed and self.state in (State.WATCHED, State.RESUMED) else ()
 
 
 class StopCount:

@@ -241,6 +241,50 @@ def test_a_watchpoint_in_software_still_stops(scene: Scene) -> None:
     gdb.quit()
 
 
+# Most of the time is spent in a function that a breakpoint's condition calls.
+ASKING = """
+#include <time.h>
+
+static void spin(long milliseconds) {
+  struct timespec begin, now;
+  clock_gettime(CLOCK_MONOTONIC, &begin);
+  do clock_gettime(CLOCK_MONOTONIC, &now);
+  while ((now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000 < milliseconds);
+}
+
+int slow(void) {
+  spin(300);
+  return 0;
+}
+
+void tick(void) {}
+
+void done(void) {}
+
+int main(void) {
+  for (int i = 0; i < 10; i++) {
+    tick();
+    spin(300);
+  }
+  done();
+  return 7;
+}
+"""
+
+
+def test_a_signal_in_a_condition_is_sent_again(scene: Scene) -> None:
+    gdb = scene.gdb(str(scene.compile(ASKING, "asking")))
+    gdb.execute("break tick if slow()")
+    gdb.execute("break done")
+    gdb.execute("ckpt auto every 100ms")
+    printed = gdb.execute("run", timeout_s=180)
+    assert "done ()" in printed
+    # Ten conditions, in each of which a signal comes, and after each time for a save.
+    assert len(saved_names(printed)) >= 3, printed
+    gdb.execute("kill")
+    gdb.quit()
+
+
 def test_stepping_is_not_disturbed(scene: Scene) -> None:
     count = 30_000_000
     gdb = scene.gdb("--args", str(scene.compile(BUSY, "busy")), str(count))

@@ -64,7 +64,12 @@ def after(*events: Event) -> Machine:
         ((Event.CALL,), Event.RUN, State.QUIET, ()),
         ((Event.CALL, Event.RETURN), Event.RUN, State.WATCHED, (Action.ARM,)),
         ((Event.RUN, Event.CALL), Event.RUN, State.WATCHED, ()),
-        ((Event.RUN, Event.CALL), Event.OUR_SIGNAL, State.QUIET, (Action.DROP,)),
+        ((Event.RUN, Event.CALL), Event.OUR_SIGNAL, State.WATCHED, (Action.DROP,)),
+        ((Event.RUN, Event.CALL, Event.OUR_SIGNAL), Event.RETURN, State.WATCHED, (Action.ARM,)),
+        ((*TO_OWN_STOP, Event.RESUME, Event.CALL, Event.OUR_SIGNAL), Event.RETURN, State.RESUMED, (Action.ARM,)),
+        ((Event.RUN, Event.CALL), Event.RETURN, State.WATCHED, ()),
+        ((Event.RUN, Event.CALL, Event.OUR_SIGNAL, Event.RETURN), Event.RETURN, State.WATCHED, ()),
+        ((Event.RUN, Event.CALL, Event.OUR_SIGNAL, Event.STOP), Event.RETURN, State.QUIET, ()),
         ((Event.STEP, Event.CALL, Event.RETURN), Event.RUN, State.STEPPING, ()),
         # A SIGSTOP of another process: its stop is the user's, and the commands come after it.
         ((Event.RUN, Event.SIGNAL), Event.FOREIGN_SIGNAL, State.FOREIGN, ()),
