@@ -14,10 +14,15 @@ import os
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any, List, Optional
+from typing import TYPE_CHECKING, List, Optional
 
 from . import __version__
 from .errors import NativeMissing, one_line
+
+if TYPE_CHECKING:
+    from . import _native
+
+    core = _native  # the native module, see __getattr__
 
 PACKAGE = Path(__file__).resolve().parent
 # The name Python knows the module by; its init function is PyInit__native.
@@ -109,14 +114,11 @@ def load() -> ModuleType:
     return module
 
 
-def module() -> Any:
-    """The native module; `load()` must have succeeded."""
-    return load()
-
-
-def error_type() -> Any:
-    """The native module's exception class."""
-    return load().NativeError
+def __getattr__(name: str) -> ModuleType:
+    """`native.core`: the native module, loaded when it is first used."""
+    if name == "core":
+        return load()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def find_program(name: str, package: Path = PACKAGE) -> Path:

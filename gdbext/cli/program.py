@@ -57,7 +57,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except (CkptError, OSError) as error:
         return _fail(options.verb, one_line(str(error)), FAILED)
     except Exception as error:
-        if isinstance(error, native.error_type()):
+        if isinstance(error, native.core.NativeError):
             return _fail(options.verb, one_line(str(error)), FAILED)
         raise
 

@@ -76,7 +76,7 @@ def _failures_of(command: str) -> Iterator[None]:
         # it dies of that when it prints an inlined function.
         inferior.flush_caches()
         raise gdb.GdbError(f"{command}: interrupted") from None
-    except (CkptError, gdb.error, native.error_type()) as error:
+    except (CkptError, gdb.error, native.core.NativeError) as error:
         interrupted = getattr(error, "kind", "") == "interrupted"
         problem = "interrupted" if interrupted else printable(one_line(str(error)))
         raise gdb.GdbError(f"{command}: {problem}") from None

@@ -141,7 +141,7 @@ def _memory(
     pages: List[int] = []
     ranges: List[ByteRange] = []
     unknown: List[ByteRange] = []
-    differing = native.module().differing
+    differing = native.core.differing
     for a, b in _pairs(old, new):
         if _same(old, a, new, b):
             continue
@@ -153,6 +153,7 @@ def _memory(
             continue
         if left is None:
             left, right = right, None
+        assert left is not None  # two of zeros are the same
         for offset, length in differing(left, right, _JOIN_BYTES, limit + 1 - len(ranges)):
             if len(ranges) == limit:
                 return pages, ranges, unknown, True

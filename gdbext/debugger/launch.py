@@ -19,10 +19,13 @@ import os
 import select
 import signal
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import LaunchError, RecordError
 from ..records import MovedLock, read, read_list
+
+if TYPE_CHECKING:
+    from .. import _native
 
 # A report is one line with a number per thread and some notes; far more than that is no report.
 REPORT_LIMIT_BYTES = 16 << 20
@@ -66,8 +69,8 @@ class RestartOptions(NamedTuple):
                 words += [option, path]
         return words
 
-    def table(self) -> Dict[str, Any]:
-        """As the native module wants them."""
+    def table(self, ending: List[int]) -> _native.RestoreOptions:
+        """As the native module wants them; `ending`: processes that will be gone by the restore."""
         return {
             "store": str(self.store),
             "ids": self.ids,
@@ -78,6 +81,7 @@ class RestartOptions(NamedTuple):
             "stdout": self.stdout,
             "stderr": self.stderr,
             "env": list(self.env),
+            "ending": ending,
         }
 
 

@@ -146,7 +146,7 @@ def bundle(
         for build_id, path in _debug_files(snapshot):
             fd = _opened(stack, path)
             size = os.fstat(fd).st_size
-            each = DebugFile(build_id, size, native.module().digest_file(fd, str(path)))
+            each = DebugFile(build_id, size, native.core.digest_file(fd, str(path)))
             debug.append(each)
             sources.append((_debug_member(each), fd, size))
         image = _opened(stack, snapshot.path)
@@ -392,7 +392,7 @@ def _import(
     name: str,
     force: bool,
 ) -> Path:
-    digest_file = native.module().digest_file
+    digest_file = native.core.digest_file
     at = iter(places)
     data_at = next(at)
     for stored in manifest.objects:
@@ -443,7 +443,7 @@ def _is_kept(target: Path, stored: StoredObject) -> bool:
         with open(target, "rb", buffering=0) as stream:
             if os.fstat(stream.fileno()).st_size != stored.size:
                 return False
-            digest: str = native.module().digest_file(stream.fileno(), str(target))
+            digest: str = native.core.digest_file(stream.fileno(), str(target))
             return digest == stored.hash
     except OSError:
         return False

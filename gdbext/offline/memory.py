@@ -91,7 +91,7 @@ class Contents:
         try:
             with opening.regular(stored.path) as stream:
                 if os.fstat(stream.fileno()).st_size == stored.size:
-                    if native.module().digest_file(stream.fileno(), stored.path) == stored.hash:
+                    if native.core.digest_file(stream.fileno(), stored.path) == stored.hash:
                         return Path(stored.path)
         except (OSError, ValueError):
             pass
@@ -116,7 +116,7 @@ class Contents:
         try:
             with opening.regular(path) as stream:
                 if file.object is not None:
-                    if native.module().digest_file(stream.fileno(), str(path)) != file.object[0]:
+                    if native.core.digest_file(stream.fileno(), str(path)) != file.object[0]:
                         raise DamagedError(f"{file.path}: the store's copy {path} is damaged")
                 view = _map(stream.fileno(), file.size)
         except (OSError, ValueError) as error:
@@ -288,7 +288,7 @@ class Memory:
         if extent in self._checked:
             return
         offset, size = self._offsets[extent], self._sizes[extent]
-        if native.module().digest64(self._view[offset : offset + size]) != self._digests[extent]:
+        if native.core.digest64(self._view[offset : offset + size]) != self._digests[extent]:
             raise DamagedError(
                 f"{self._path}: the snapshot is damaged: memory at {self._starts[extent]:#x} has "
                 "changed"
@@ -336,7 +336,7 @@ class Memory:
         """The addresses from `start` to `end` at which `wanted` stands, overlapping ones too.
         Memory whose bytes are missing is skipped.
         """
-        find = native.module().find
+        find = native.core.find
         zeros = not any(wanted)
         tail, tail_end = b"", -1
         for mapping in self.mappings:

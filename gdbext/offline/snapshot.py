@@ -64,8 +64,8 @@ def foreign_vdso(path: Path) -> str:
     kernel's; else an empty text.
     """
     try:
-        kernel = native.module().proxied_vdso_kernel(str(path))
-    except native.error_type() as error:
+        kernel = native.core.proxied_vdso_kernel(str(path))
+    except native.core.NativeError as error:
         return str(error)
     return f"of Linux {kernel}: after a restore here it calls this kernel's" if kernel else ""
 
@@ -73,8 +73,8 @@ def foreign_vdso(path: Path) -> str:
 def describe(path: Path) -> Record:
     """The record of the image at `path`. Raises SnapshotError for one that cannot be read."""
     try:
-        return Record.of(native.module().describe(str(path)))
-    except native.error_type() as error:
+        return Record.of(native.core.describe(str(path)))
+    except native.core.NativeError as error:
         raise translated(error) from None
 
 
@@ -142,8 +142,8 @@ class Snapshot:
         self._cache: "dict[str, Any]" = {}
         try:
             try:
-                record, extents, file_bytes, disk_bytes = native.module().read_record(fd, str(path))
-            except native.error_type() as error:
+                record, extents, file_bytes, disk_bytes = native.core.read_record(fd, str(path))
+            except native.core.NativeError as error:
                 raise translated(error) from None
             self._record: Mapping[str, Any] = record
             self._disk_bytes: int = disk_bytes
@@ -566,10 +566,10 @@ class Snapshot:
             for each in self.objects:
                 path = self.content(each)
                 with opening.regular(path) as stream:
-                    digest = native.module().digest_file(stream.fileno(), str(path))
+                    digest = native.core.digest_file(stream.fileno(), str(path))
                 if digest != each.hash:
                     raise DamagedError(f"{each.path}: the store's copy {path} is damaged")
-        except native.error_type() as error:
+        except native.core.NativeError as error:
             raise translated(error) from None
         except OSError as error:
             raise SnapshotError(f"{error.filename}: {error.strerror}") from None
@@ -578,8 +578,8 @@ class Snapshot:
         """The same for what stands in the snapshot's own file."""
         self.memory
         try:
-            native.module().verify_memory(self._fd, str(self._path), progress)
-        except native.error_type() as error:
+            native.core.verify_memory(self._fd, str(self._path), progress)
+        except native.core.NativeError as error:
             raise translated(error) from None
 
     def file(self, kept: KeptFile) -> Path:

@@ -124,17 +124,17 @@ class Symbols:
         assert file is not None  # as for every mapping of a file
         try:
             content = self._contents.view(file)  # with its digest compared
-            found = native.module().elf_symbols(str(self._contents.path(file)))
+            found = native.core.elf_symbols(str(self._contents.path(file)))
             symbols = list(found["symbols"])
             own = len(symbols)
             # The linker's symbols are left in a stripped file; those inside of the C library stand
             # in its debug information.
             apart = debug_file(content, self._debug_directories)
             if apart is not None:
-                symbols += native.module().elf_symbols(str(apart[1]))["symbols"]
+                symbols += native.core.elf_symbols(str(apart[1]))["symbols"]
         except MissingContentError:
             return None
-        except native.error_type() as error:
+        except native.core.NativeError as error:
             raise translated(error) from None
         by_name: Dict[str, Tuple[int, int, str]] = {}
         local: Dict[str, Tuple[int, int, str]] = {}

@@ -45,8 +45,8 @@ from . import settings
 def describe(path: Path) -> Record:
     """The record of the image at `path`. Raises CkptError for one that cannot be read."""
     try:
-        return Record.of(native.module().describe(str(path)))
-    except native.error_type() as error:
+        return Record.of(native.core.describe(str(path)))
+    except native.core.NativeError as error:
         raise CkptError(str(error)) from None
 
 

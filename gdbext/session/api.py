@@ -192,7 +192,7 @@ def _failures() -> Iterator[None]:
     """Let scripts see one class of expected failures."""
     try:
         yield
-    except (gdb.error, native.error_type()) as error:
+    except (gdb.error, native.core.NativeError) as error:
         raise CkptError(one_line(str(error))) from error
 
 

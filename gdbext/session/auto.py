@@ -70,7 +70,7 @@ class _Trail:
             self.kept.append(Kept(done.name, done.created, done.file_bytes))
             show(told_of(done))
             self.trim()
-        except (CkptError, gdb.error, native.error_type()) as error:
+        except (CkptError, gdb.error, native.core.NativeError) as error:
             if getattr(error, "kind", "") == "interrupted":
                 raise KeyboardInterrupt from None
             self.tell(one_line(str(error)))
@@ -143,7 +143,7 @@ class _Auto:
             self._connect()
         if schedule.every_s:
             if self._clock is None:
-                self._clock = native.module().StopClock(schedule.every_s)
+                self._clock = native.core.StopClock(schedule.every_s)
             self._trap.keep_up()
         else:
             self._trap.remove()
@@ -156,9 +156,9 @@ class _Auto:
         known: Any = gdb.events
         pairs: List[Tuple[Any, Callable[..., None]]] = [
             (known.stop, self._on_stop),
-            (known.cont, native.module().uninterrupted(self._on_cont)),
+            (known.cont, native.core.uninterrupted(self._on_cont)),
             (known.exited, self._on_exited),
-            (known.before_prompt, native.module().uninterrupted(self._on_prompt)),
+            (known.before_prompt, native.core.uninterrupted(self._on_prompt)),
             (known.inferior_call, self._on_call),
         ]
         if hasattr(known, "gdb_exiting"):
@@ -286,7 +286,7 @@ class _Auto:
             self._clock.disarm()
 
     def _save_at_own_stop(self) -> None:
-        core = native.module()
+        core = native.core
         if core.take_interrupt():
             self._present("interrupted")
             return
@@ -301,7 +301,7 @@ class _Auto:
             interrupted = core.take_interrupt()
         except KeyboardInterrupt:
             interrupted = True
-        except native.error_type() as error:
+        except native.core.NativeError as error:
             self._present(one_line(str(error)))
             return
         if interrupted:
@@ -328,7 +328,7 @@ class _Auto:
     def _save(self, reason: str) -> None:
         """Save, and tell. Raises KeyboardInterrupt only."""
         self._at_catch.take_back()  # the snapshot has the user's breakpoints
-        with native.module().InterruptsHeld():
+        with native.core.InterruptsHeld():
             self.trail.save(reason, self._saved)
             # After a failure, too: the next attempt is due when the next save would be.
             self._begin_anew()

@@ -35,7 +35,7 @@ class _Condition(gdb.Function):
 
     def __init__(self, is_ours_to_stop: Callable[[], bool]) -> None:
         super().__init__("_ckpt_auto")
-        self.invoke = native.module().uninterrupted(is_ours_to_stop)
+        self.invoke = native.core.uninterrupted(is_ours_to_stop)
 
 
 class _OwnStop(gdb.Command):
@@ -46,7 +46,7 @@ class _OwnStop(gdb.Command):
 
     def __init__(self, at_own_stop: Callable[[], None]) -> None:
         super().__init__(_OWN_STOP, gdb.COMMAND_MAINTENANCE)
-        self.invoke = native.module().uninterrupted(lambda argument, from_tty: at_own_stop())
+        self.invoke = native.core.uninterrupted(lambda argument, from_tty: at_own_stop())
 
 
 class Trap:

@@ -24,7 +24,7 @@ _works: Optional[hardware.Works] = None
 def _dead(points: List[hardware.Point]) -> hardware.Dead:
     global _works
     if points and _works is None:
-        found = native.module().debug_registers()
+        found = native.core.debug_registers()
         # What could not be found out is taken to work, and tried again the next time.
         _works = hardware.Works(*found) if found is not None else None
     return hardware.Dead.of(points, _works or hardware.Works())

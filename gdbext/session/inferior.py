@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
 
 import gdb
 
 from ..debugger import gdbtext
 from ..errors import CkptError, one_line
 from .settings import exact, quietly, selection_kept, setting
+
+if TYPE_CHECKING:
+    from .. import _native
 
 SIGTRAP = 5
 SIGSTOP = 19
@@ -102,7 +105,7 @@ def ordered_threads() -> List[Any]:
     return sorted(gdb.selected_inferior().threads(), key=lambda thread: int(thread.num))
 
 
-def thread_table() -> List[Dict[str, int]]:
+def thread_table() -> List[_native.ThreadToSave]:
     """The threads as `_native.capture()` wants them. Changes the selected thread; see
     `selection_kept`.
     """

@@ -29,7 +29,7 @@ def arrived(created: float) -> None:
     global _connected
     if not _connected:
         _connected = True
-        gdb.events.cont.connect(native.module().keeping_interrupts(_on_moved))
+        gdb.events.cont.connect(native.core.keeping_interrupts(_on_moved))
         gdb.events.memory_changed.connect(_on_moved)
         gdb.events.register_changed.connect(_on_moved)
         gdb.events.exited.connect(_on_exited)

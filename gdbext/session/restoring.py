@@ -124,7 +124,7 @@ class _Watch:
 def _restore(
     store: Store, request: RestoreRequest, name: str, path: Path, image: int, watch: _Watch
 ) -> Restored:
-    record = Record.of(native.module().describe(str(path), fd=image))
+    record = Record.of(native.core.describe(str(path), fd=image))
     session = sessions.NOTHING
     if request.session:
         session = sessions.taken(store, path, record, image, request.trust)
@@ -136,8 +136,8 @@ def _restore(
     with store.in_use() if store.check() else nullcontext():
         with Progress("Checking") as progress:
             checked = Checked.of(
-                native.module().validate(
-                    str(path), {**request.options.table(), "ending": _ending()}, progress, fd=image
+                native.core.validate(
+                    str(path), request.options.table(_ending()), progress, fd=image
                 )
             )
         told = tuple(trust.told(session.left, "-trust takes it"))
@@ -469,7 +469,7 @@ class _Restore:
                 raise _OtherNumbers("GDB numbers threads now in one order and now in the other")
             self._show_stop(parked)
             finished = Finished.of(
-                native.module().finish(str(self._path), list(parked.tids), fd=self._image)
+                native.core.finish(str(self._path), list(parked.tids), fd=self._image)
             )
             inferior.flush_caches()
         return finished

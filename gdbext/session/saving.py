@@ -7,13 +7,13 @@ import os
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Iterator, List, NamedTuple, Optional, Tuple
 
 import gdb
 
 from .. import events, native, plugins
 from ..errors import CkptError
-from ..records import Fidelity, read, read_list
+from ..records import Fidelity
 from ..store.store import Store
 from ..text import report
 from ..text.progress import Progress
@@ -30,6 +30,9 @@ from . import (
     whereabouts,
     width,
 )
+
+if TYPE_CHECKING:
+    from .. import _native
 
 _glimpses = itertools.count(1)
 
@@ -91,8 +94,8 @@ def save(store: Store, request: SaveRequest) -> Saved:
         table, notes = _request(store, request, name, output)
     # The native module holds the store meanwhile; with a lock of ours it could not take back what a
     # save has put there that fails.
-    with Progress("Saving", cancelled=native.module().take_interrupt) as progress:
-        done = native.module().capture(table, progress, inferior.read_code)
+    with Progress("Saving", cancelled=native.core.take_interrupt) as progress:
+        done = native.core.capture(table, progress, inferior.read_code)
     with store.in_use():
         store.register(name, output)
         try:
@@ -102,12 +105,12 @@ def save(store: Store, request: SaveRequest) -> Saved:
     saved = Saved(
         name=name,
         path=output,
-        file_bytes=read(done, "file_bytes", int),
+        file_bytes=done["file_bytes"],
         # What the user waited, not only what the native module took.
         seconds=time.monotonic() - started_s,
-        threads=read(done, "threads", int),
+        threads=done["threads"],
         stop=table["stop"],
-        fidelity=tuple(Fidelity.of(each) for each in read_list(done, "fidelity", dict)),
+        fidelity=tuple(Fidelity(**each) for each in done["fidelity"]),
         notes=tuple(notes),
         place=table["place"],
         created=describe(output).created,
@@ -131,7 +134,7 @@ def glimpse(store: Store) -> Iterator[Path]:
         with settings.selection_kept():
             table, _ = _request(store, request, "live", path)
         with Progress("Looking") as progress:
-            native.module().capture(table, progress, inferior.read_code)
+            native.core.capture(table, progress, inferior.read_code)
         yield path
     finally:
         path.unlink(missing_ok=True)
@@ -145,14 +148,19 @@ def told_of(done: Saved) -> str:
     )
 
 
-def _not_included(number: int, pid: int, program: str) -> Fidelity:
+def _not_included(number: int, pid: int, program: str) -> _native.Finding:
     what = f"process {pid} ({program})" if program else f"process {pid}"
-    return Fidelity("note", f"inferior {number}", "program", f"{what} is not part of the snapshot")
+    return {
+        "severity": "note",
+        "object": f"inferior {number}",
+        "kind": "program",
+        "text": f"{what} is not part of the snapshot",
+    }
 
 
 def _request(
     store: Store, request: SaveRequest, name: str, output: Path
-) -> Tuple[Dict[str, Any], List[str]]:
+) -> Tuple[_native.CaptureRequest, List[str]]:
     """The native module's request, and notes. Changes the selection."""
     selected = gdb.selected_thread()
     level = settings.selected_level()
@@ -167,7 +175,7 @@ def _request(
     if received:
         name_of_it = inferior.signal_name(received) or f"signal {received}"
         place = f"{name_of_it} {report.somewhere(place)}" if place else name_of_it
-    table = {
+    table: _native.CaptureRequest = {
         "pid": int(gdb.selected_inferior().pid),
         "attached": bool(gdb.selected_inferior().was_attached),
         "output": str(output),
@@ -182,7 +190,7 @@ def _request(
         "stop": stop,
         "place": place,
         "parent": origin.table() if origin is not None else None,
-        "findings": [_not_included(*other)._asdict() for other in inferior.others()],
+        "findings": [_not_included(*other) for other in inferior.others()],
         "session": state.table(),
         "terminal": inferior.terminal(),
         "input": typeahead.request(look_only=bool(request.kind)),

@@ -108,7 +108,7 @@ class Server:
             answer["value"] = operation(**arguments)
         except KeyboardInterrupt:
             answer.update(error="interrupted", kind="interrupted")
-        except (CkptError, gdb.error, gdb.GdbError, native.error_type(), OSError) as error:
+        except (CkptError, gdb.error, gdb.GdbError, native.core.NativeError, OSError) as error:
             answer.update(error=one_line(str(error)), kind="expected")
         except Exception:
             answer.update(error=traceback.format_exc(), kind="defect")

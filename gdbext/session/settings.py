@@ -139,7 +139,7 @@ def setting(name: str, value: str) -> Iterator[None]:
         assign(name, value)
         yield
     finally:
-        with native.module().InterruptsHeld():
+        with native.core.InterruptsHeld():
             assign(name, before)
 
 
@@ -245,7 +245,7 @@ def convenience_kept(*names: str) -> Iterator[None]:
     try:
         yield
     finally:
-        with native.module().InterruptsHeld():
+        with native.core.InterruptsHeld():
             for name, value in before.items():
                 gdb.set_convenience_variable(name, value)
 

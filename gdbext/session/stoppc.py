@@ -77,8 +77,8 @@ def _teach_modes(pid: int, tid: int, terminal: Dict[str, Any]) -> None:
         try:
             while os.tcgetpgrp(0) != group and time.monotonic() < deadline:
                 time.sleep(0.0002)
-            native.module().write_terminal(0, terminal)
-        except (OSError, native.error_type()):
+            native.core.write_terminal(0, terminal)
+        except (OSError, native.core.NativeError):
             pass  # a terminal that went away is no reason to fail
         finally:
             _send_stop(pid, tid)

@@ -247,7 +247,7 @@ class _Telling:
     def __init__(self, line: bytes) -> None:
         self._line = line
         self._connected = [
-            (gdb.events.cont, native.module().keeping_interrupts(self._forget)),
+            (gdb.events.cont, native.core.keeping_interrupts(self._forget)),
             (gdb.events.exited, self._forget),
             (gdb.events.gdb_exiting, _end_without_callbacks),
         ]

@@ -25,7 +25,7 @@ def rows() -> List[ThreadRow]:
         raise CkptError(f"the threads of a {kind or 'foreign'} target have no ids of this system")
     if any(thread.is_running() for thread in target.threads()):
         raise CkptError("the program is running: stop it first")
-    remembered = native.module().remembered_ids(target.pid)
+    remembered = native.core.remembered_ids(target.pid)
     numbers = life.saved_numbers(target.pid)
     found = []
     with settings.selection_kept():

@@ -9,13 +9,16 @@ would take it for commands, until the next time.
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 import gdb
 
 from .. import native
 from ..debugger import prompt
 from . import stoppc
+
+if TYPE_CHECKING:
+    from .. import _native
 
 _connected = False
 
@@ -34,7 +37,7 @@ class _Owed:
 _owed: Dict[int, _Owed] = {}
 
 
-def request(look_only: bool) -> Dict[str, Any]:
+def request(look_only: bool) -> _native.TerminalInput:
     """What the native module is to do about the terminal's input at a save. With `look_only`
     nothing is taken away from the terminal, not even for a moment.
     """
@@ -55,14 +58,14 @@ def bring(pid: int, text: bytes, modes: Optional[Dict[str, Any]]) -> List[str]:
     terminal = _open(pid)
     try:
         if terminal is None:
-            return [native.module().cannot_type(text, True)]
-        if not native.module().may_type(terminal):
-            return [native.module().cannot_type(text, False)]
+            return [native.core.cannot_type(text, True)]
+        if not native.core.may_type(terminal):
+            return [native.core.cannot_type(text, False)]
         if not stoppc.shares_terminal(pid):
-            native.module().type_input(terminal, text, True)
+            native.core.type_input(terminal, text, True)
             return []
-    except native.error_type() as error:
-        return [f"{native.module().cannot_type(text, False)}: {error}"]
+    except native.core.NativeError as error:
+        return [f"{native.core.cannot_type(text, False)}: {error}"]
     finally:
         if terminal is not None:
             os.close(terminal)
@@ -87,7 +90,7 @@ def _connect() -> None:
     global _connected
     if not _connected:
         _connected = True
-        gdb.events.cont.connect(native.module().keeping_interrupts(_on_cont))
+        gdb.events.cont.connect(native.core.keeping_interrupts(_on_cont))
         gdb.events.stop.connect(_on_stop)
         gdb.events.exited.connect(_on_exited)
 
@@ -96,7 +99,7 @@ def _on_cont(event: Any) -> None:
     owed = _owed.get(int(gdb.selected_inferior().pid))
     if owed is None or owed.typed:
         return
-    core = native.module()
+    core = native.core
     try:
         # In those of the program it is shown as it would have been. GDB's own will do afterwards:
         # it sets the program's in a moment, and nothing that was typed changes by that.
@@ -104,7 +107,7 @@ def _on_cont(event: Any) -> None:
             core.write_terminal(0, owed.modes)
         core.type_first(0, owed.text, not owed.shown)
         owed.typed = owed.shown = True
-    except native.error_type():
+    except native.core.NativeError:
         pass  # the terminal has gone away
 
 
@@ -129,7 +132,7 @@ def _on_exited(event: Any) -> None:
 
 def _take_back(owed: _Owed) -> None:
     """Take what the program has not read from GDB's terminal, and leave what was typed since."""
-    core = native.module()
+    core = native.core
     try:
         waiting = core.take_input(0)
         rest = owed.text
@@ -138,5 +141,5 @@ def _take_back(owed: _Owed) -> None:
         owed.text = rest
         owed.typed = False
         core.type_input(0, waiting[len(rest) :], False)
-    except native.error_type():
+    except native.core.NativeError:
         pass  # the terminal has gone away

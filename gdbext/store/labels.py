@@ -51,10 +51,10 @@ def note(store: Store, name: str, text: str) -> str:
 
 def _relabel(path: Path, name: Optional[str] = None, message: Optional[str] = None) -> None:
     try:
-        native.module().relabel(
+        native.core.relabel(
             os.fsencode(path),
             None if name is None else os.fsencode(name),
             None if message is None else os.fsencode(message),
         )
-    except native.error_type() as error:
+    except native.core.NativeError as error:
         raise CkptError(str(error)) from None

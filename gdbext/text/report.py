@@ -145,7 +145,7 @@ def notes(found: Iterable[str], verbose: bool = False) -> List[str]:
 def _merged(lines: List[str], verbose: bool) -> List[str]:
     if verbose:
         return lines
-    merged = native.module().merge_similar([line.encode("utf-8", "surrogateescape") for line in lines])
+    merged = native.core.merge_similar([line.encode("utf-8", "surrogateescape") for line in lines])
     return [line.decode("utf-8", "surrogateescape") for line in merged]
 
 

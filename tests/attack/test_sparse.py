@@ -197,7 +197,7 @@ def test_a_name_of_a_million_symbols(tmp_path: Path, workshop: Workshop) -> None
             break
     path = tmp_path / "many.o"
     path.write_bytes(content)
-    found = native.module().elf_symbols(str(path))["symbols"]
+    found = native.core.elf_symbols(str(path))["symbols"]
     assert found and sum(len(each[0]) for each in found) <= 16 * len(content) + (1 << 20)
 
 
@@ -218,5 +218,5 @@ def test_what_is_large_is_read(workshop: Workshop, image: Path) -> None:
     files["descriptors"] = Encoded.of([row.replace(struct.pack(">I", fd), struct.pack(">I", n)) for n in range(count)])
     forged.record["extents"] = b""
     path = forged.write(workshop.directory / "large.ckpt")
-    described = native.module().describe(str(path))
+    described = native.core.describe(str(path))
     assert len(described["mappings"]) == 65_530 and len(described["files"]) == count

@@ -93,7 +93,7 @@ def test_ctrl_c_while_gdb_lets_the_program_go(scene: Scene) -> None:
     gdb.execute("python armed = []")
     gdb.execute('python ctrl_c = lambda event: exec("raise KeyboardInterrupt") if armed else None')
     # GDB calls them in this order: ours come after it.
-    gdb.execute("python gdb.events.cont.connect(gdbext.native.module().keeping_interrupts(ctrl_c))")
+    gdb.execute("python gdb.events.cont.connect(gdbext.native.core.keeping_interrupts(ctrl_c))")
     save(gdb, "once")
     for command in ("continue", "ckpt restore once", "continue", "continue"):
         gdb.execute(f"python armed[:] = {['yes'] if command == 'continue' else []}")

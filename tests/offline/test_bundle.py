@@ -314,7 +314,7 @@ def test_objects_that_do_not_belong_to_it(forge: Callable[[], Forge], tmp_path: 
     made = forge()
     (tmp_path / "evil").write_bytes(b"evil")
     with open(tmp_path / "evil", "rb") as stream:
-        digest = native.module().digest_file(stream.fileno(), "evil")
+        digest = native.core.digest_file(stream.fileno(), "evil")
     made.manifest["objects"].append({"hash": digest, "size": 4, "path": "/bin/ls", "name": "ls"})
     made.members.append((f"objects/{digest[:2]}/{digest}/ls", b"evil"))
     debug = made.manifest["debug"]

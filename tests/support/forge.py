@@ -111,7 +111,7 @@ class Forgery:
         self.content[at : at + len(data)] = data
         rows = [list(row) for row in _EXTENT.iter_unpack(self.record["extents"])]
         _, offset, size, _ = rows[index]
-        rows[index][3] = native.module().digest64(bytes(self.content[offset : offset + size]))
+        rows[index][3] = native.core.digest64(bytes(self.content[offset : offset + size]))
         self.record["extents"] = b"".join(_EXTENT.pack(*row) for row in rows)
 
     def pieces(self) -> Iterator[tuple[int, bytes]]:
@@ -135,7 +135,7 @@ class Forgery:
         struct.pack_into("<Q", front, self._table + 32, size)
         count = struct.unpack_from("<H", front, 56)[0]
         around = front[:64] + front[self._table : self._table + 56 * count] + before
-        head = struct.pack("<IIQQ", 1, 0, native.module().digest64(cbor), native.module().digest64(bytes(around)))
+        head = struct.pack("<IIQQ", 1, 0, native.core.digest64(cbor), native.core.digest64(bytes(around)))
         note = struct.pack("<III", 5, 24 + len(cbor), 1) + _NOTE + head + padded
         path.write_bytes(bytes(front) + bytes(before) + note)
         return path

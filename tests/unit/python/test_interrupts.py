@@ -15,7 +15,7 @@ from gdbext import native
 @pytest.fixture(name="core")
 def core_fixture() -> Iterator[Any]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield native.module()
+    yield native.core
     signal.signal(signal.SIGINT, before)
 
 

@@ -267,8 +267,9 @@ def test_options_as_arguments_and_as_a_table() -> None:
     assert options.arguments() == (
         "--store /s --ids virtual --clock keep --peers silent --files private --file /a=/b --file /c=/d --stdin /in --stderr /err".split()
     )
-    assert options.table()["file"] == [["/a", "/b"], ["/c", "/d"]]
-    assert options.table()["stdout"] is None
+    assert options.table([])["file"] == [["/a", "/b"], ["/c", "/d"]]
+    assert options.table([5])["stdout"] is None
+    assert options.table([5])["ending"] == [5]
 
 
 def test_reaping_what_somebody_else_reaped() -> None:

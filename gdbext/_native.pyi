@@ -1,0 +1,174 @@
+"""What the native module (native/bindings/) takes and gives.
+
+tests/unit/python/test_stub.py compares names and parameters with the module itself. `native.core` is
+the loaded module.
+"""
+
+from typing import (
+    Any, Callable, Dict, List, Literal, Optional, Sequence, Tuple, TypedDict, TypeVar, Union
+)
+
+# Bytes done and bytes in all; False cancels.
+Progress = Callable[[int, int], bool]
+Buffer = Union[bytes, bytearray, memoryview]
+# Bytes where a name may be no UTF-8.
+Text = Union[str, bytes]
+_Callable = TypeVar("_Callable", bound=Callable[..., Any])
+
+class NativeError(Exception):
+    kind: str
+    errno: int
+
+# iflag, oflag, cflag, lflag, cc: as a record has them, which is checked by who sets them.
+TerminalModes = Dict[str, Any]
+
+class Finding(TypedDict):
+    severity: str  # "lost", "changed" or "note"
+    object: str
+    kind: str
+    text: str
+
+class _ThreadToSave(TypedDict):
+    tid: int
+
+class ThreadToSave(_ThreadToSave, total=False):
+    number: int
+    pthread: int
+    held_signal: int
+
+class Selected(TypedDict):
+    tid: int
+    frame: int
+
+class TerminalInput(TypedDict):
+    ours_is_the_programs: bool
+    look_only: bool
+    owed: List[int]
+
+class _CaptureRequest(TypedDict):
+    pid: int
+    output: str
+    store: str
+    file_limit: int
+    strict: bool
+    threads: List[ThreadToSave]
+
+class CaptureRequest(_CaptureRequest, total=False):
+    overwrite: bool
+    name: str
+    message: str
+    stop: str
+    place: str
+    parent: Optional[Dict[str, Any]]
+    selected: Optional[Selected]
+    attached: bool
+    findings: List[Finding]
+    session: Dict[str, Any]
+    terminal: Optional[TerminalModes]
+    input: TerminalInput
+
+class Captured(TypedDict):
+    path: str
+    file_bytes: int
+    seconds: float
+    threads: int
+    fidelity: List[Finding]
+
+class RestoreOptions(TypedDict, total=False):
+    store: str
+    files: str  # auto, real, sandbox, private, strict
+    ids: str  # auto, saved, virtual
+    clock: str  # auto, keep
+    file: List[List[str]]  # OLD, NEW
+    env: List[str]
+    ending: List[int]
+    stdin: Optional[str]
+    stdout: Optional[str]
+    stderr: Optional[str]
+
+class ChangedLibrary(TypedDict):
+    path: str
+    copy: str
+
+class Validated(TypedDict):
+    executable: str
+    executable_replaced: bool
+    libraries: List[ChangedLibrary]
+    hidden: bool
+    notes: List[str]
+
+class RenewedThread(TypedDict):
+    saved_tid: int
+    tid: int
+    number: int
+
+class HeldSignal(TypedDict):
+    tid: int
+    signal: int
+
+class Finished(TypedDict):
+    threads: List[RenewedThread]
+    held: List[HeldSignal]
+    ids: Literal["saved", "virtual"]
+
+class ElfSymbols(TypedDict):
+    # Name, value, size in bytes, kind, whether it is local.
+    symbols: List[Tuple[str, int, int, Literal["function", "object", "tls"], bool]]
+    first_address: int
+
+class StopClock:
+    def __init__(self, every_s: float) -> None: ...
+    def arm(self, pid: int, tid: int) -> None: ...
+    def disarm(self) -> bool: ...
+    def begin_anew(self) -> None: ...
+    def seen(self) -> None: ...
+    @property
+    def on_its_way(self) -> bool: ...
+
+class InterruptsHeld:
+    def __init__(self) -> None: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *args: object) -> None: ...
+
+# A snapshot's record (docs/format.md) has other members in every version: records.py reads it.
+def describe(path: str, fd: Optional[int] = None) -> Dict[str, Any]: ...
+def read_record(fd: int, path: str) -> Tuple[Dict[str, Any], bytes, int, int]: ...
+def capture(
+    request: CaptureRequest,
+    progress: Optional[Progress] = None,
+    read_code: Optional[Callable[[int, int], bytes]] = None,
+) -> Captured: ...
+def validate(
+    path: str,
+    options: RestoreOptions,
+    progress: Optional[Progress] = None,
+    fd: Optional[int] = None,
+) -> Validated: ...
+def finish(path: str, tids: List[int], fd: Optional[int] = None) -> Finished: ...
+def verify_memory(fd: int, path: str, progress: Optional[Progress] = None) -> None: ...
+def relabel(path: Text, name: Optional[Text] = None, message: Optional[Text] = None) -> None: ...
+def proxied_vdso_kernel(path: str) -> str: ...
+def remembered_ids(pid: int) -> Dict[int, int]: ...
+def undo_interruptions(pid: int, tids: List[int]) -> None: ...
+def set_exit_kill(pid: int) -> None: ...
+def debug_registers() -> Optional[Tuple[bool, bool]]: ...
+def write_terminal(fd: int, modes: TerminalModes) -> None: ...
+def may_type(fd: int) -> bool: ...
+def take_input(fd: int) -> bytes: ...
+def type_input(fd: int, input: bytes, echo: bool) -> None: ...
+def type_first(fd: int, input: bytes, echo: bool) -> None: ...
+def cannot_type(input: bytes, no_terminal: bool) -> str: ...
+def keeping_interrupts(handler: _Callable) -> _Callable: ...
+def uninterrupted(function: _Callable) -> _Callable: ...
+def take_interrupt() -> bool: ...
+def merge_similar(lines: Sequence[bytes]) -> List[bytes]: ...
+def digest64(buffer: Buffer) -> int: ...
+def digest_file(fd: int, path: str) -> str: ...
+def differing(
+    left: Buffer, right: Optional[Buffer], join: int, limit: int
+) -> List[Tuple[int, int]]: ...
+def find(buffer: Buffer, wanted: bytes, start: int) -> Optional[int]: ...
+def elf_symbols(path: str) -> ElfSymbols: ...
+def fault_arm(name: Optional[str]) -> None: ...
+def fault_names() -> List[str]: ...
+def version() -> str: ...
