@@ -21,8 +21,8 @@ source scripts/common.sh
 source scripts/clean_root.sh
 
 # The unit tests are those of the step sanitized.
-all_steps=(packages build format types pytest pytest-user tidy sanitized fuzz)
-quick_steps=(build format types unit quick)
+all_steps=(packages build format lint types pytest pytest-user tidy sanitized fuzz)
+quick_steps=(build format lint types unit quick)
 # These come after all others, in the order of worth, each while that many minutes of `minutes` remain.
 long_steps=(kernels deb debian13)
 declare -A needs_minutes=([kernels]=15 [deb]=40 [debian13]=60)
@@ -95,7 +95,22 @@ step_tidy() {
   return "${PIPESTATUS[0]}"
 }
 
-step_types() { mypy --config-file pyproject.toml; }
+# The programs in Python that are no part of the package are typed, too; pyflakes reads all there is.
+step_types() {
+  mypy --config-file pyproject.toml &&
+    mypy --strict --ignore-missing-imports --scripts-are-modules \
+      bench/run docs/examples/regenerate scripts/demo.py scripts/demo_program.py &&
+    mypy --strict scripts/list_packages_files.py
+}
+
+# No faults: names that gdbext/__init__.py only hands on, and one that load.py deletes when it is done.
+step_lint() {
+  local told
+  shellcheck -x -S warning .ci/run demo.sh test.sh scripts/*.sh || return 1
+  told=$(find gdbext tests bench docs scripts setup.py -name '*.py' -print0 |
+    xargs -0 pyflakes3 bench/run docs/examples/regenerate | grep -vE '^gdbext/(__init__\.py:.* imported but unused|load\.py:.* undefined name ._load.)$')
+  [[ -z $told ]] || { echo "$told"; return 1; }
+}
 
 step_unit() { build tests && build/bin/ckpt-unit-tests --gtest_brief=1; }
 
@@ -238,7 +253,8 @@ summary=()
 failed=0
 for step in "${steps[@]}"; do
   if ! declare -F "step_$step" >/dev/null; then
-    echo "test.sh: no step '$step'; there are:" $(declare -F | sed -n 's/^declare -f step_//p') >&2
+    mapfile -t names < <(declare -F | sed -n 's/^declare -f step_//p')
+    echo "test.sh: no step '$step'; there are: ${names[*]}" >&2
     exit 2
   fi
   if ((SECONDS + 60 * ${needs_minutes[$step]:-0} > 60 * minutes)); then

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154
 # Sourced by scripts that need a Debian system with nothing on it: makes one below build/ and runs
 # commands in it. Not a program. The caller has sourced common.sh, and is root.
 #

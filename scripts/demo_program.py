@@ -4,6 +4,8 @@ It draws a number at random when it starts and prints it again when it ends. Nob
 number in advance, so a program that merely ran a second time prints another one.
 """
 
+from __future__ import annotations
+
 import secrets
 import threading
 
@@ -11,16 +13,16 @@ CHUNKS = 12
 CHUNK = 20_000
 
 nonce = secrets.token_hex(8)
-found = {}
+found: dict[int, int] = {}
 output = threading.Lock()
 
 
-def say(text):
+def say(text: str) -> None:
     with output:
         print(text, flush=True)
 
 
-def is_prime(number):
+def is_prime(number: int) -> bool:
     divisor = 2
     while divisor * divisor <= number:
         if number % divisor == 0:
@@ -29,7 +31,7 @@ def is_prime(number):
     return number > 1
 
 
-def count(worker):
+def count(worker: int) -> None:
     total = 0
     for chunk in range(CHUNKS):
         start = (chunk * 3 + worker) * CHUNK

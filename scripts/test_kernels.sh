@@ -60,7 +60,7 @@ fetch() {
 
 # make_initrd UNPACKED FILE: finds the disk and goes on from there.
 make_initrd() {
-  local unpacked=$1 file=$2 tree=$work/initrd version modules module base=$1
+  local unpacked=$1 file=$2 tree=$work/initrd version wanted modules module base=$1
   [[ -d $unpacked/usr/lib/modules ]] && base=$unpacked/usr
   version=$(ls "$base/lib/modules")
   depmod -b "$base" "$version"
@@ -69,9 +69,9 @@ make_initrd() {
   cp "$(command -v busybox)" "$tree/bin/busybox"
   ln -s busybox "$tree/bin/sh"
   # tcp_diag and the like: a save asks them about sockets.
-  for module in virtio_pci virtio_blk unix_diag inet_diag tcp_diag udp_diag fuse; do
+  for wanted in virtio_pci virtio_blk unix_diag inet_diag tcp_diag udp_diag fuse; do
     # Built in: there is nothing to load.
-    modules=$(modprobe -d "$base" -S "$version" --show-depends "$module" 2>/dev/null |
+    modules=$(modprobe -d "$base" -S "$version" --show-depends "$wanted" 2>/dev/null |
       sed -n 's/^insmod \([^ ]*\).*/\1/p')
     for module in $modules; do
       local name=${module##*/}

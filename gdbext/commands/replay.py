@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional, Tuple
 
-from ..errors import ReplayError, UsageError
+from ..errors import ReplayError
 from ..text.options import Parsed, Words, argument, flag, repeated, value
 from ._base import Verb
 

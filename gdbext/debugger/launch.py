@@ -19,7 +19,7 @@ import os
 import select
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import LaunchError, RecordError
 from ..records import MovedLock, read, read_list

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from gdbsession import GdbSession
 from scene import Scene, restore, save
 from support.probes import may_type
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pexpect
 import pytest
 from scene import BUILD, Scene
 

@@ -8,13 +8,13 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import IO, Any
+from typing import Any
 
 from . import oracle
-from .processes import Result, Running, as_root, children_of, describe_family, exists, read_text, threads_of, wait_until
+from .processes import Result, Running, as_root, children_of, describe_family, read_text, threads_of, wait_until
 from .system_v import remove_objects_last_used_by
 
 VARIANTS = ("", ".nopie", ".static")

@@ -77,7 +77,7 @@ def main() -> int:
     report = json.loads(line)
     if "error" in report:
         return helper.wait()
-    pid, tids = report["pid"], report["tids"]
+    tids = report["tids"]
     if how == "leave":
         os.close(control_writer)
         return helper.wait()
