@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 
+#include "arch/instructions.hpp"
 #include "base/error.hpp"
 #include "ids/flights.hpp"
 #include "ids/result_sites.hpp"
@@ -129,25 +130,25 @@ std::span<const Function> boundary_functions() {
       {"tcsetpgrp", ckpt_ids_tcsetpgrp, kNone},
       {"tcgetsid", ckpt_ids_tcgetsid, kNone},
       {"clock_getcpuclockid", ckpt_ids_clock_getcpuclockid, kNone},
-      {"syscall", ckpt_ids_syscall, kSyscall},
-      {"ioctl", ckpt_ids_ioctl, kIoctl},
-      {"__ioctl", ckpt_ids_ioctl, kIoctl},
-      {"fcntl", ckpt_ids_fcntl, kFcntl},
-      {"fcntl64", ckpt_ids_fcntl, kFcntl},
-      {"__fcntl", ckpt_ids_fcntl, kFcntl},
-      {"wait4", ckpt_ids_wait4, kWait4},
-      {"__wait4", ckpt_ids_wait4, kWait4},
-      {"waitid", ckpt_ids_waitid, kWaitid},
-      {"clock_gettime", ckpt_ids_clock_gettime, kClockGettime},
-      {"clock_getres", ckpt_ids_clock_getres, kClockGetres},
+      {"syscall", ckpt_ids_syscall, arch::kSyscall},
+      {"ioctl", ckpt_ids_ioctl, arch::kIoctl},
+      {"__ioctl", ckpt_ids_ioctl, arch::kIoctl},
+      {"fcntl", ckpt_ids_fcntl, arch::kFcntl},
+      {"fcntl64", ckpt_ids_fcntl, arch::kFcntl},
+      {"__fcntl", ckpt_ids_fcntl, arch::kFcntl},
+      {"wait4", ckpt_ids_wait4, arch::kWait4},
+      {"__wait4", ckpt_ids_wait4, arch::kWait4},
+      {"waitid", ckpt_ids_waitid, arch::kWaitid},
+      {"clock_gettime", ckpt_ids_clock_gettime, arch::kClockGettime},
+      {"clock_getres", ckpt_ids_clock_getres, arch::kClockGetres},
       {"clock_settime", ckpt_ids_clock_settime, kNone},
-      {"clock_nanosleep", ckpt_ids_clock_nanosleep, kClockNanosleep},
-      {"timer_create", ckpt_ids_timer_create, kTimerCreate},
-      {"pthread_getcpuclockid", ckpt_ids_pthread_getcpuclockid, kThreadClock},
-      {"sendmsg", ckpt_ids_sendmsg, kSendmsg},
-      {"__sendmsg", ckpt_ids_sendmsg, kSendmsg},
-      {"sendmmsg", ckpt_ids_sendmmsg, kSendmmsg},
-      {"__sendmmsg", ckpt_ids_sendmmsg, kSendmmsg},
+      {"clock_nanosleep", ckpt_ids_clock_nanosleep, arch::kClockNanosleep},
+      {"timer_create", ckpt_ids_timer_create, arch::kTimerCreate},
+      {"pthread_getcpuclockid", ckpt_ids_pthread_getcpuclockid, arch::kThreadClock},
+      {"sendmsg", ckpt_ids_sendmsg, arch::kSendmsg},
+      {"__sendmsg", ckpt_ids_sendmsg, arch::kSendmsg},
+      {"sendmmsg", ckpt_ids_sendmmsg, arch::kSendmmsg},
+      {"__sendmmsg", ckpt_ids_sendmmsg, arch::kSendmmsg},
   });
   return functions;
 }
@@ -164,11 +165,10 @@ std::span<const std::byte> injected_code() {
 
 // Room for the moved instructions of one function and the jump behind them.
 constexpr std::size_t kTrampolineBytes = 64;
-constexpr std::size_t kMostMovedBytes = 32;
 
-std::uint64_t& original_of(BoundaryHeader& header, int which) {
-  return which < kFirstOriginals ? header.originals[which]
-                                 : header.more_originals[which - kFirstOriginals];
+std::uint64_t& original_of(arch::BoundaryHeader& header, int which) {
+  return which < arch::kFirstOriginals ? header.originals[which]
+                                       : header.more_originals[which - arch::kFirstOriginals];
 }
 
 struct Layout {
@@ -182,16 +182,17 @@ struct Layout {
 
 Layout lay_out(const libc::Library& library, const BoundaryIds& ids, const FlightPlan& flights) {
   Layout layout{};
-  layout.trampolines = kBoundaryCodeAt + page_up(injected_code().size());
-  layout.stubs = layout.trampolines + page_up(kOriginals * kTrampolineBytes);
+  layout.trampolines = arch::kBoundaryCodeAt + page_up(injected_code().size());
+  layout.stubs = layout.trampolines + page_up(arch::kOriginals * kTrampolineBytes);
   layout.results = layout.stubs + page_up(flights.stubs.size() * kStubBytes);
-  layout.tables = layout.results + page_up(kResultStubsBytes);
-  const std::size_t patches = library.functions.size() + flights.stubs.size() + kMostResultStubs;
-  layout.flights = layout.tables + page_up(ids.pairs.size() * sizeof(IdPair) +
-                                           library.internal.size() * sizeof(CodeRange) +
-                                           patches * sizeof(BoundaryPatch));
-  layout.total = layout.flights + page_up(flights.flights.size() * sizeof(Flight) +
-                                          flights.places * sizeof(MovedCode));
+  layout.tables = layout.results + page_up(arch::kResultStubsBytes);
+  const std::size_t patches =
+      library.functions.size() + flights.stubs.size() + arch::kMostResultStubs;
+  layout.flights = layout.tables + page_up(ids.pairs.size() * sizeof(arch::IdPair) +
+                                           library.internal.size() * sizeof(arch::CodeRange) +
+                                           patches * sizeof(arch::BoundaryPatch));
+  layout.total = layout.flights + page_up(flights.flights.size() * sizeof(arch::Flight) +
+                                          flights.places * sizeof(arch::MovedCode));
   return layout;
 }
 
@@ -201,7 +202,7 @@ constexpr auto kCallsWithIds = std::to_array<int>({
     SYS_getpid,
     SYS_gettid,
     SYS_getppid,
-    SYS_getpgrp,
+    arch::kSysGetpgrp,
     SYS_getpgid,
     SYS_getsid,
     SYS_setpgid,
@@ -250,7 +251,7 @@ constexpr auto kCallsWithIds = std::to_array<int>({
     SYS_clock_settime,
     SYS_clock_nanosleep,
     SYS_timer_create,
-    SYS_fork,
+    arch::kSysFork,
     SYS_clone,
     SYS_clone3,
     SYS_sendmsg,
@@ -273,42 +274,35 @@ libc::Library find_library(std::span<const libc::MappedObject> objects) {
        .is_resulting = is_result_function});
 }
 
-std::array<std::byte, kPatchBytes> jump_to(Addr from, Addr to) {
-  std::array<std::byte, kPatchBytes> bytes{std::byte{0xe9}};
-  const auto distance = static_cast<std::int32_t>(to.value - (from.value + kPatchBytes));
-  std::memcpy(bytes.data() + 1, &distance, sizeof distance);
-  return bytes;
-}
-
 namespace {
 
 Addr place_of(const std::byte* code, Addr place) {
-  return place + kBoundaryCodeAt + static_cast<std::uint64_t>(code - __start_ckpt_ids);
+  return place + arch::kBoundaryCodeAt + static_cast<std::uint64_t>(code - __start_ckpt_ids);
 }
 
-using Change = std::pair<Addr, std::array<std::byte, kPatchBytes>>;
+using Change = std::pair<Addr, std::array<std::byte, arch::kPatchBytes>>;
 
-BoundaryPatch patch_of(Addr address, std::span<const std::byte> original) {
-  BoundaryPatch patch{};
+arch::BoundaryPatch patch_of(Addr address, std::span<const std::byte> original) {
+  arch::BoundaryPatch patch{};
   patch.address = address.value;
-  std::memcpy(patch.original, original.data(), kPatchBytes);
+  std::memcpy(patch.original, original.data(), arch::kPatchBytes);
   return patch;
 }
 
 // Writes the stubs and the tables of flights into `image`; returns what they change.
-std::vector<std::pair<BoundaryPatch, Change>> put_flights(const FlightPlan& plan,
-                                                          const ResultStubs& results, Addr place,
-                                                          const Layout& layout,
-                                                          BoundaryHeader& header,
-                                                          std::vector<std::byte>& image) {
-  std::vector<std::pair<BoundaryPatch, Change>> changes;
-  std::vector<MovedCode> moved;
+std::vector<std::pair<arch::BoundaryPatch, Change>> put_flights(const FlightPlan& plan,
+                                                                const ResultStubs& results,
+                                                                Addr place, const Layout& layout,
+                                                                arch::BoundaryHeader& header,
+                                                                std::vector<std::byte>& image) {
+  std::vector<std::pair<arch::BoundaryPatch, Change>> changes;
+  std::vector<arch::MovedCode> moved;
   std::vector<bool> leads_on;  // to the translation of the result
   header.flights_at = place.value + layout.flights;
   for (std::size_t i = 0; i < plan.stubs.size(); ++i) {
     const PlannedStub& planned = plan.stubs[i];
     const std::uint64_t at = layout.stubs + i * kStubBytes;
-    const auto result = results.behind(planned.from + kSyscallBytes);
+    const auto result = results.behind(planned.from + arch::kSyscallBytes);
     leads_on.push_back(planned.is_call && result);
     const auto stub = make_stub(planned, place + at, place_of(ckpt_ids_flight, place),
                                 planned.is_call ? result : std::nullopt);
@@ -318,15 +312,15 @@ std::vector<std::pair<BoundaryPatch, Change>> put_flights(const FlightPlan& plan
     moved.insert(moved.end(), stub->moved.begin(), stub->moved.end());
     if (planned.is_call)
       changes.emplace_back(patch_of(planned.from, planned.code),
-                           Change{planned.from, jump_to(planned.from, place + at)});
+                           Change{planned.from, arch::jump_to(planned.from, place + at)});
   }
   std::uint64_t at = layout.flights;
   for (const auto& flight : plan.flights) {
     const Addr stub = place + layout.stubs + flight.stub * kStubBytes;
     put(image, at,
-        Flight{(stub + kStubCallAt).value, flight.stack, flight.thread,
-               leads_on[flight.stub] ? kLeadsOn : kPending});
-    at += sizeof(Flight);
+        arch::Flight{(stub + arch::kStubCallAt).value, flight.stack, flight.thread,
+                     leads_on[flight.stub] ? arch::kLeadsOn : arch::kPending});
+    at += sizeof(arch::Flight);
     ++header.flights;
   }
   for (const auto& one : moved) {
@@ -338,116 +332,6 @@ std::vector<std::pair<BoundaryPatch, Change>> put_flights(const FlightPlan& plan
 }
 
 }  // namespace
-
-std::optional<std::vector<std::byte>> move_instructions(std::span<const std::byte> code, Addr from,
-                                                        Addr to, std::size_t& moved_bytes) {
-  std::vector<std::byte> moved;
-  moved_bytes = 0;
-  while (moved_bytes < kPatchBytes) {
-    const auto one = movable_instruction(code.subspan(moved_bytes));
-    if (!one || moved_bytes + one->length > kMostMovedBytes) return std::nullopt;
-    const auto bytes = code.subspan(moved_bytes, one->length);
-    if (one->is_short_jump) {
-      // From the new place the target is out of a byte's reach: the same jump with four.
-      const auto distance = std::to_integer<std::int8_t>(bytes[1]);
-      moved.insert(moved.end(), {std::byte{0x0f}, (bytes[0] & std::byte{0x0f}) | std::byte{0x80}});
-      const Addr after = to + moved.size() + sizeof(std::int32_t);
-      const Addr target = from + moved_bytes + one->length + static_cast<std::uint64_t>(distance);
-      const auto adjusted = static_cast<std::int64_t>(target.value - after.value);
-      const auto longer = static_cast<std::int32_t>(adjusted);
-      if (longer != adjusted || target < from + kPatchBytes) return std::nullopt;
-      const auto added = std::as_bytes(std::span(&longer, 1));
-      moved.insert(moved.end(), added.begin(), added.end());
-      moved_bytes += one->length;
-      continue;
-    }
-    moved.insert(moved.end(), bytes.begin(), bytes.end());
-    if (one->displacement_at != 0) {
-      std::int32_t distance = 0;
-      std::byte* at = moved.data() + moved_bytes + one->displacement_at;
-      std::memcpy(&distance, at, sizeof distance);
-      const std::int64_t adjusted = distance + static_cast<std::int64_t>(from.value - to.value);
-      distance = static_cast<std::int32_t>(adjusted);
-      if (distance != adjusted) return std::nullopt;
-      std::memcpy(at, &distance, sizeof distance);
-    }
-    moved_bytes += one->length;
-  }
-  const auto back = jump_to(to + moved.size(), from + moved_bytes);
-  moved.insert(moved.end(), back.begin(), back.end());
-  return moved;
-}
-
-std::optional<Movable> movable_instruction(std::span<const std::byte> code) {
-  std::size_t at = 0;
-  const auto byte = [&](std::size_t i) {
-    return i < code.size() ? std::to_integer<unsigned>(code[i]) : 0U;
-  };
-  if (byte(0) == 0xf3 && byte(1) == 0x0f && byte(2) == 0x1e && byte(3) == 0xfa)
-    return Movable{4, 0};  // endbr64
-  bool segment = false;
-  if (byte(at) == 0x64) {  // fs:
-    segment = true;
-    ++at;
-  }
-  unsigned rex = 0;
-  if ((byte(at) & 0xf0U) == 0x40) rex = byte(at++);
-  const unsigned opcode = byte(at++);
-  std::size_t immediate = 0;
-  if (opcode >= 0x70 && opcode <= 0x7f && at == 1 && code.size() >= 2)
-    return Movable{2, 0, true};                                 // jump if
-  if (opcode >= 0x50 && opcode <= 0x57) return Movable{at, 0};  // push
-  if (opcode >= 0xb8 && opcode <= 0xbf)                         // mov register, immediate
-    return (rex & 8U) != 0 ? Movable{at + 8, 0} : Movable{at + 4, 0};
-  if (opcode == 0x3d)
-    return at + 4 <= code.size() ? std::optional(Movable{at + 4, 0}) : std::nullopt;
-  switch (opcode) {
-    case 0x80:  // arithmetic with an immediate byte
-    case 0x83:
-    case 0xc0:
-    case 0xc1:
-    case 0xc6: immediate = 1; break;
-    case 0x81:
-    case 0xc7: immediate = 4; break;
-    case 0x01:
-    case 0x03:
-    case 0x09:
-    case 0x0b:
-    case 0x21:
-    case 0x23:
-    case 0x29:
-    case 0x2b:
-    case 0x31:
-    case 0x33:
-    case 0x38:
-    case 0x39:
-    case 0x3a:
-    case 0x3b:
-    case 0x63:
-    case 0x84:
-    case 0x85:
-    case 0x88:
-    case 0x89:
-    case 0x8a:
-    case 0x8b:
-    case 0x8d: break;
-    default: return std::nullopt;
-  }
-  const unsigned form = byte(at++);
-  const unsigned mode = form >> 6U;
-  const unsigned base = form & 7U;
-  Movable result;
-  if (mode != 3) {
-    unsigned index_base = base;
-    if (base == 4) index_base = byte(at++) & 7U;  // a scale-index-base byte follows
-    if (mode == 0 && base == 5 && !segment) result.displacement_at = at;
-    if (mode == 2 || (mode == 0 && (base == 5 || (base == 4 && index_base == 5)))) at += 4;
-    if (mode == 1) at += 1;
-  }
-  result.length = at + immediate;
-  if (result.length > code.size()) return std::nullopt;
-  return result;
-}
 
 std::optional<Addr> find_boundary_place(const libc::Library& library,
                                         std::span<const proc::PageRun> taken, std::uint64_t bytes) {
@@ -467,9 +351,10 @@ std::optional<Addr> find_boundary_place(const libc::Library& library,
   const auto consider = [&](std::uint64_t begin, std::uint64_t end, std::uint64_t margin) {
     begin = std::max(begin, from) + margin;
     end = std::min(end, until);
-    const std::uint64_t first = (begin + kBoundaryAlignment - 1) & ~(kBoundaryAlignment - 1);
+    const std::uint64_t first =
+        (begin + arch::kBoundaryAlignment - 1) & ~(arch::kBoundaryAlignment - 1);
     if (end < bytes + margin || first > end - bytes - margin) return;
-    const std::uint64_t last = (end - bytes - margin) & ~(kBoundaryAlignment - 1);
+    const std::uint64_t last = (end - bytes - margin) & ~(arch::kBoundaryAlignment - 1);
     const std::uint64_t nearest = distance(first) < distance(last) ? first : last;
     if (!best || distance(nearest) < distance(best->value)) best = Addr{nearest};
   };
@@ -480,7 +365,7 @@ std::optional<Addr> find_boundary_place(const libc::Library& library,
       if (run.start.value > free_from) consider(free_from, run.start.value, margin);
       free_from = std::max(free_from, run.end.value);
     }
-    consider(free_from, 0x7ffffffff000, margin);
+    consider(free_from, arch::kTaskEnd.value, margin);
     if (best) break;
   }
   return best;
@@ -498,34 +383,35 @@ std::vector<std::string> install_boundary(tracee::RemoteThread& thread,
                                           std::span<const Addr> stopped) {
   const Layout layout = lay_out(library, ids, flights);
   std::vector<std::byte> image(layout.total);
-  BoundaryHeader header{};
-  header.magic = kBoundaryMagic;
+  arch::BoundaryHeader header{};
+  header.magic = arch::kBoundaryMagic;
   header.self = place.value;
   header.errno_location = library.errno_location.value;
   header.errno_offset = library.errno_offset;
   header.group = ids.group;
   header.session = ids.session;
   header.children = header.children_left =
-      static_cast<std::uint32_t>(std::min(ids.children.size(), kMostBoundaryChildren));
+      static_cast<std::uint32_t>(std::min(ids.children.size(), arch::kMostBoundaryChildren));
   std::copy_n(ids.children.begin(), header.children, std::begin(header.child));
   header.pairs = static_cast<std::uint32_t>(ids.pairs.size());
   header.ranges = static_cast<std::uint32_t>(library.internal.size());
   header.bytes = static_cast<std::uint32_t>(layout.total);
   for (const int call : kCallsWithIds)
-    header.calls[call / 8] |= static_cast<std::uint8_t>(1U << (static_cast<unsigned>(call) % 8U));
+    if (call != arch::kNoSyscall)
+      header.calls[call / 8] |= static_cast<std::uint8_t>(1U << (static_cast<unsigned>(call) % 8U));
   header.pairs_at = place.value + layout.tables;
-  header.ranges_at = header.pairs_at + ids.pairs.size() * sizeof(IdPair);
-  header.patches_at = header.ranges_at + library.internal.size() * sizeof(CodeRange);
+  header.ranges_at = header.pairs_at + ids.pairs.size() * sizeof(arch::IdPair);
+  header.patches_at = header.ranges_at + library.internal.size() * sizeof(arch::CodeRange);
   const auto code = injected_code();
-  std::memcpy(image.data() + kBoundaryCodeAt, code.data(), code.size());
+  std::memcpy(image.data() + arch::kBoundaryCodeAt, code.data(), code.size());
   std::uint64_t at = layout.tables;
   for (const auto& pair : ids.pairs) {
     put(image, at, pair);
     at += sizeof pair;
   }
   for (const auto& range : library.internal) {
-    put(image, at, CodeRange{range.start.value, range.end.value});
-    at += sizeof(CodeRange);
+    put(image, at, arch::CodeRange{range.start.value, range.end.value});
+    at += sizeof(arch::CodeRange);
   }
 
   std::vector<std::string> left;
@@ -536,15 +422,15 @@ std::vector<std::string> install_boundary(tracee::RemoteThread& thread,
     });
     if (seen) continue;  // another name of the same function
     const Function& function = *function_named(target.name);
-    std::array<std::byte, kMostMovedBytes> begin{};
+    std::array<std::byte, arch::kMostMovedBytes> begin{};
     memory.read(target.address, begin);
-    std::size_t changed_bytes = kPatchBytes;
-    bool possible = target.size_bytes >= kPatchBytes;
+    std::size_t changed_bytes = arch::kPatchBytes;
+    bool possible = target.size_bytes >= arch::kPatchBytes;
     if (possible && function.original != kNone) {
       const std::uint64_t trampoline =
           layout.trampolines + static_cast<std::uint64_t>(function.original) * kTrampolineBytes;
       const auto moved =
-          move_instructions(begin, target.address, place + trampoline, changed_bytes);
+          arch::move_instructions(begin, target.address, place + trampoline, changed_bytes);
       std::uint64_t& original = original_of(header, function.original);
       possible = moved && moved->size() <= kTrampolineBytes && original == 0;
       if (possible) {
@@ -563,15 +449,16 @@ std::vector<std::string> install_boundary(tracee::RemoteThread& thread,
       continue;
     }
     put(image, at, patch_of(target.address, begin));
-    at += sizeof(BoundaryPatch);
+    at += sizeof(arch::BoundaryPatch);
     ++header.patches;
-    changes.emplace_back(target.address, jump_to(target.address, place_of(function.code, place)));
+    changes.emplace_back(target.address,
+                         arch::jump_to(target.address, place_of(function.code, place)));
   }
-  const auto results =
-      make_result_stubs(memory, library, place + kBoundaryCodeAt, place + layout.results, stopped);
+  const auto results = make_result_stubs(memory, library, place + arch::kBoundaryCodeAt,
+                                         place + layout.results, stopped);
   std::copy(results.code.begin(), results.code.end(),
             image.begin() + static_cast<std::ptrdiff_t>(layout.results));
-  const auto take = [&](const BoundaryPatch& patch, const Change& change) {
+  const auto take = [&](const arch::BoundaryPatch& patch, const Change& change) {
     put(image, at, patch);
     at += sizeof patch;
     ++header.patches;
@@ -582,7 +469,7 @@ std::vector<std::string> install_boundary(tracee::RemoteThread& thread,
   for (const auto& [patch, stub] : results.patches) {
     const Addr site{patch.address};
     // Within what a stub for a call under way replaces: that one leads there itself.
-    if (!flights.replaces(site)) take(patch, Change{site, jump_to(site, stub)});
+    if (!flights.replaces(site)) take(patch, Change{site, arch::jump_to(site, stub)});
   }
   header.translates_results = results.patches.empty() ? 0 : 1;
   put(image, 0, header);
@@ -592,9 +479,9 @@ std::vector<std::string> install_boundary(tracee::RemoteThread& thread,
       {place.value, layout.total, PROT_READ | PROT_WRITE,
        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, static_cast<std::uint64_t>(-1), 0});
   memory.write(place, image);
-  thread.checked_call(
-      "mprotect (ids)", SYS_mprotect,
-      {place.value + kBoundaryCodeAt, layout.tables - kBoundaryCodeAt, PROT_READ | PROT_EXEC});
+  thread.checked_call("mprotect (ids)", SYS_mprotect,
+                      {place.value + arch::kBoundaryCodeAt, layout.tables - arch::kBoundaryCodeAt,
+                       PROT_READ | PROT_EXEC});
   thread.checked_call("mprotect (ids)", SYS_mprotect,
                       {place.value + layout.tables, layout.flights - layout.tables, PROT_READ});
   for (const auto& [address, bytes] : changes) memory.write(address, bytes);
@@ -605,20 +492,20 @@ Tid FoundBoundary::remembered(Tid real) const {
   for (const auto& pair : ids.pairs)
     if (pair.real == real) return pair.remembered;
   for (const auto& pair : ids.pairs)
-    if (pair.remembered == real) return real + kAliasBase;
+    if (pair.remembered == real) return real + arch::kAliasBase;
   return remembered_child(real);
 }
 
 Tid FoundBoundary::remembered_child(Tid real) const {
   const auto found = std::find_if(ids.children.begin(), ids.children.end(),
-                                  [&](const IdPair& one) { return one.real == real; });
+                                  [&](const arch::IdPair& one) { return one.real == real; });
   return found == ids.children.end() ? real : found->remembered;
 }
 
 Tid collect_child(const FoundBoundary& boundary, const tracee::Memory& memory, Tid real) {
   const Addr header_at = boundary.mapping.start;
-  auto header = memory.read_value<BoundaryHeader>(header_at);
-  for (IdPair& child : std::span(header.child).first(header.children)) {
+  auto header = memory.read_value<arch::BoundaryHeader>(header_at);
+  for (arch::IdPair& child : std::span(header.child).first(header.children)) {
     if (child.real != real) continue;
     child.real = -real;
     --header.children_left;
@@ -641,25 +528,26 @@ std::vector<T> read_table(const tracee::Memory& memory, std::uint64_t at, std::u
 
 // What the process itself may have written there is not trusted further than it makes sense.
 std::optional<FoundBoundary> boundary_in(Addr place, const tracee::Memory& memory) {
-  BoundaryHeader header{};
+  arch::BoundaryHeader header{};
   if (memory.read_some(place, std::as_writable_bytes(std::span(&header, 1))) != sizeof header)
     return std::nullopt;
-  if (header.magic != kBoundaryMagic || header.self != place.value) return std::nullopt;
+  if (header.magic != arch::kBoundaryMagic || header.self != place.value) return std::nullopt;
   constexpr std::uint32_t kMost = 1U << 20U;
   if (header.pairs > kMost || header.ranges > kMost || header.patches > kMost ||
-      header.flights > kMost || header.moved > kMost || header.children > kMostBoundaryChildren ||
-      header.bytes % kPageSize != 0 || header.bytes > (1U << 28U))
+      header.flights > kMost || header.moved > kMost ||
+      header.children > arch::kMostBoundaryChildren || header.bytes % kPageSize != 0 ||
+      header.bytes > (1U << 28U))
     return std::nullopt;
   FoundBoundary found;
   found.mapping = {place, place + header.bytes};
-  found.code = {place + kBoundaryCodeAt, Addr{page_down(header.pairs_at)}};
-  found.ids.pairs = read_table<IdPair>(memory, header.pairs_at, header.pairs);
+  found.code = {place + arch::kBoundaryCodeAt, Addr{page_down(header.pairs_at)}};
+  found.ids.pairs = read_table<arch::IdPair>(memory, header.pairs_at, header.pairs);
   found.ids.group = header.group;
   found.ids.session = header.session;
   found.ids.children.assign(std::begin(header.child), std::begin(header.child) + header.children);
-  found.patches = read_table<BoundaryPatch>(memory, header.patches_at, header.patches);
-  found.moved = read_table<MovedCode>(memory, header.flights_at + header.flights * sizeof(Flight),
-                                      header.moved);
+  found.patches = read_table<arch::BoundaryPatch>(memory, header.patches_at, header.patches);
+  found.moved = read_table<arch::MovedCode>(
+      memory, header.flights_at + header.flights * sizeof(arch::Flight), header.moved);
   return found;
 }
 
@@ -668,8 +556,8 @@ std::optional<FoundBoundary> find_boundary(const std::vector<proc::Mapping>& map
   for (const auto& map : mappings) {
     if (!map.exec || map.write || map.shared || map.has_object()) continue;
     for (Addr at = map.start; at < map.end; at = at + kPageSize)
-      if ((at.value & (kBoundaryAlignment - 1)) == kBoundaryCodeAt)
-        if (auto found = boundary_in(at - kBoundaryCodeAt, memory)) return found;
+      if ((at.value & (arch::kBoundaryAlignment - 1)) == arch::kBoundaryCodeAt)
+        if (auto found = boundary_in(at - arch::kBoundaryCodeAt, memory)) return found;
   }
   return std::nullopt;
 }

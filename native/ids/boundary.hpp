@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "ids/boundary_layout.hpp"
+#include "arch/boundary_layout.hpp"
 #include "libc/library.hpp"
 #include "proc/maps.hpp"
 #include "proc/process_dir.hpp"
@@ -28,30 +28,11 @@ struct FlightPlan;
 libc::Library find_library(std::span<const libc::MappedObject> objects);
 
 struct BoundaryIds {
-  std::vector<IdPair> pairs;  // the process itself first, then its threads and its parent
-  IdPair group{};
-  IdPair session{};
-  std::vector<IdPair> children;  // that have ended; at most kMostBoundaryChildren
+  std::vector<arch::IdPair> pairs;  // the process itself first, then its threads and its parent
+  arch::IdPair group{};
+  arch::IdPair session{};
+  std::vector<arch::IdPair> children;  // that have ended; at most kMostBoundaryChildren
 };
-
-/// The length of the instruction at the begin of `code`, if it may be run at another address:
-/// nothing for calls, most jumps and whatever is not known. `displacement_at`: where in it a
-/// distance from the program counter stands that must be adjusted, 0 for none. `is_short_jump`: a
-/// conditional jump with a distance of one byte.
-struct Movable {
-  std::size_t length = 0;
-  std::size_t displacement_at = 0;
-  bool is_short_jump = false;
-};
-std::optional<Movable> movable_instruction(std::span<const std::byte> code);
-
-/// A jump from one address to another, over any distance that find_boundary_place() leads to.
-std::array<std::byte, kPatchBytes> jump_to(Addr from, Addr to);
-
-/// The instructions under a patch at `from`, made to run at `to`, and a jump to what follows them;
-/// `moved_bytes` is how long they were. Nothing if they cannot be moved.
-std::optional<std::vector<std::byte>> move_instructions(std::span<const std::byte> code, Addr from,
-                                                        Addr to, std::size_t& moved_bytes);
 
 /// Where the translation can lie: free now, not in the way of heap and stacks, and within reach of
 /// a jump from all functions. Nothing if there is no such place.
@@ -77,8 +58,8 @@ struct FoundBoundary {
   proc::PageRun mapping;
   proc::PageRun code;
   BoundaryIds ids;
-  std::vector<BoundaryPatch> patches;
-  std::vector<MovedCode> moved;
+  std::vector<arch::BoundaryPatch> patches;
+  std::vector<arch::MovedCode> moved;
 
   /// What the program remembers the kernel's `real` as.
   [[nodiscard]] Tid remembered(Tid real) const;

@@ -6,15 +6,13 @@
 #include <optional>
 #include <set>
 
+#include "arch/instructions.hpp"
 #include "base/error.hpp"
 #include "ids/boundary.hpp"
-#include "ids/instructions.hpp"
 
 namespace ckpt::ids {
 
 namespace {
-
-constexpr std::array<std::byte, kSyscallBytes> kCallBytes = {std::byte{0x0f}, std::byte{0x05}};
 
 // As much of the code as can be moved: the bytes under a patch, and the rest of the last
 // instruction.
@@ -60,7 +58,7 @@ class Planner {
 
   FlightPlan run() {
     for (const auto& one : stopped_) {
-      cover_entry(Addr{one.registers.rip});
+      cover_entry(one.registers.pc());
       look(one);
     }
     drop_uncovered();
@@ -91,9 +89,9 @@ class Planner {
   // A thread in the first bytes of a function, which are about to be replaced.
   void cover_entry(Addr counter) {
     for (const auto& function : library_.functions) {
-      if (counter <= function.address || counter >= function.address + kPatchBytes) continue;
+      if (counter <= function.address || counter >= function.address + arch::kPatchBytes) continue;
       PlannedStub stub{counter, false, read(counter, kMostCodeBytes),
-                       kPatchBytes - (counter - function.address)};
+                       arch::kPatchBytes - (counter - function.address)};
       add(std::move(stub));
     }
   }
@@ -113,8 +111,8 @@ class Planner {
     auto walked = walk_frames(one.registers, memory_, frames_);
     if (walked.empty()) {  // in a library whose frames are not described
       Frame& frame = walked.emplace_back();
-      frame.at = Addr{one.registers.rip};
-      frame.stack = Addr{one.registers.rsp};
+      frame.at = one.registers.pc();
+      frame.stack = one.registers.sp();
     }
     for (std::size_t i = 0; i < walked.size(); ++i) {
       const auto* function = function_at(walked[i].lookup(i));
@@ -137,7 +135,7 @@ class Planner {
                 const libc::LibraryFunction& function) {
     const Frame& frame = walked[depth];
     const Body body{function.address, read(function.address, function.size_bytes)};
-    const auto reached = reach(body.code, body.begin, frame.at);
+    const auto reached = arch::reach(body.code, body.begin, frame.at);
     if (!reached) return false;
     bool good = true;
     for (const Addr call : reached->calls) good = add_flight(one, body, call, frame.stack) && good;
@@ -159,16 +157,16 @@ class Planner {
   // glibc 2.41 has the system calls of all cancellation points in one function, which compares the
   // program counter with its own addresses. A thread that sleeps there gets its answer otherwise.
   static bool waits_elsewhere(const Stopped& one, const Body& body, std::size_t depth,
-                              const Reached& reached) {
-    const auto all = reach(body.code, body.begin, body.begin);
+                              const arch::Reached& reached) {
+    const auto all = arch::reach(body.code, body.begin, body.begin);
     if (!all || !all->calls.empty()) return false;
-    const bool sleeps = static_cast<std::int64_t>(one.registers.orig_rax) >= 0;
+    const bool sleeps = one.registers.in_syscall();
     return depth == 0 ? !reached.callees.empty() : !sleeps;
   }
 
   bool take_off_helper(const Stopped& one, const FrameRules& rules, Addr from, Addr stack) {
     const Body body{rules.begin, read(rules.begin, rules.size_bytes)};
-    const auto reached = reach(body.code, body.begin, from);
+    const auto reached = arch::reach(body.code, body.begin, from);
     if (!reached) return false;
     bool good = true;
     for (const Addr call : reached->calls) good = add_flight(one, body, call, stack) && good;
@@ -176,14 +174,15 @@ class Planner {
   }
 
   bool add_flight(const Stopped& one, const Body& body, Addr call, Addr stack) {
-    if (has_target_within(body.code, body.begin, call, call + kPatchBytes)) return false;
+    if (arch::has_target_within(body.code, body.begin, call, call + arch::kPatchBytes))
+      return false;
     const bool overlaps =
         std::any_of(plan_.stubs.begin(), plan_.stubs.end(), [&](const PlannedStub& other) {
-          return other.is_call && other.from != call && other.from < call + kPatchBytes &&
-                 call < other.from + kPatchBytes;
+          return other.is_call && other.from != call && other.from < call + arch::kPatchBytes &&
+                 call < other.from + arch::kPatchBytes;
         });
     if (overlaps || call < body.begin) return false;
-    const auto stub = add({call, true, read(call, kMostCodeBytes), kPatchBytes});
+    const auto stub = add({call, true, read(call, kMostCodeBytes), arch::kPatchBytes});
     if (!stub) return false;
     const bool known =
         std::any_of(plan_.flights.begin(), plan_.flights.end(), [&](const PlannedFlight& other) {
@@ -199,7 +198,7 @@ class Planner {
     for (std::size_t i = 0; i < plan_.stubs.size(); ++i)
       for (const auto& one : stopped_) {
         const auto& stub = plan_.stubs[i];
-        const Addr counter{one.registers.rip};
+        const Addr counter = one.registers.pc();
         if (!stub.is_call || counter <= stub.from || counter >= stub.from + stub.least) continue;
         if (!plan_.covers(counter, stub.from)) {
           dropped.insert(i);
@@ -218,24 +217,21 @@ class Planner {
   FlightPlan plan_;
 };
 
-void append(std::vector<std::byte>& to, std::initializer_list<unsigned> bytes) {
-  for (const unsigned byte : bytes) to.push_back(static_cast<std::byte>(byte));
-}
-
 }  // namespace
 
 bool FlightPlan::covers(Addr counter, Addr from) const {
   return std::any_of(stubs.begin(), stubs.end(), [&](const PlannedStub& stub) {
     const bool right = stub.is_call ? stub.from == from : stub.from == counter;
     const auto made = right ? make_stub(stub, stub.from, stub.from) : std::nullopt;
-    return made && std::any_of(made->moved.begin(), made->moved.end(),
-                               [&](const MovedCode& one) { return one.original == counter.value; });
+    return made &&
+           std::any_of(made->moved.begin(), made->moved.end(),
+                       [&](const arch::MovedCode& one) { return one.original == counter.value; });
   });
 }
 
 bool FlightPlan::replaces(Addr site) const {
   return std::any_of(stubs.begin(), stubs.end(), [&](const PlannedStub& stub) {
-    return stub.is_call && stub.from + kSyscallBytes == site;
+    return stub.is_call && stub.from + arch::kSyscallBytes == site;
   });
 }
 
@@ -249,27 +245,24 @@ std::optional<MadeStub> make_stub(const PlannedStub& planned, Addr to, Addr flig
   MadeStub made;
   std::size_t skipped = 0;
   if (planned.is_call) {
-    const auto begin = std::span(planned.code).first(std::min(planned.code.size(), kSyscallBytes));
-    if (!std::equal(begin.begin(), begin.end(), kCallBytes.begin(), kCallBytes.end()))
+    const auto begin =
+        std::span(planned.code).first(std::min(planned.code.size(), arch::kSyscallBytes));
+    if (!std::equal(begin.begin(), begin.end(), arch::kSyscallInstruction.begin(),
+                    arch::kSyscallInstruction.end()))
       return std::nullopt;
-    append(made.bytes, {0x48, 0x8d, 0x0d, 5, 0, 0, 0, 0xe9});  // lea 5(%rip),%rcx; jmp
-    const Addr end = to + kStubCallAt;
-    const auto distance = static_cast<std::int32_t>(flight_code.value - end.value);
-    const auto bytes = std::as_bytes(std::span(&distance, 1));
-    made.bytes.insert(made.bytes.end(), bytes.begin(), bytes.end());
+    made.bytes = arch::flight_stub(to, flight_code);
     made.moved.push_back({to.value, planned.from.value});
-    made.bytes.insert(made.bytes.end(), kCallBytes.begin(), kCallBytes.end());
-    skipped = kSyscallBytes;
+    skipped = arch::kSyscallBytes;
   }
   const Addr tail = to + made.bytes.size();
   if (result) {
-    const auto jump = jump_to(tail, *result);
+    const auto jump = arch::jump_to(tail, *result);
     made.bytes.insert(made.bytes.end(), jump.begin(), jump.end());
   }
   const Addr here = to + made.bytes.size();
   const Addr there = planned.from + skipped;
-  const auto run =
-      move_run(std::span(planned.code).subspan(skipped), there, here, planned.least - skipped);
+  const auto run = arch::move_run(std::span(planned.code).subspan(skipped), there, here,
+                                  planned.least - skipped);
   if (!run || made.bytes.size() + run->bytes.size() > kStubBytes) return std::nullopt;
   for (const auto& place : run->places)
     made.moved.push_back({(here + place.moved).value, (there + place.original).value});
@@ -278,13 +271,14 @@ std::optional<MadeStub> make_stub(const PlannedStub& planned, Addr to, Addr flig
   return made;
 }
 
-Addr place_beside(Addr counter, std::span<const BoundaryPatch> patches,
-                  std::span<const MovedCode> moved, bool calls_again) {
-  const bool inside = std::any_of(patches.begin(), patches.end(), [&](const BoundaryPatch& patch) {
-    return counter.value > patch.address && counter.value < patch.address + kPatchBytes;
-  });
+Addr place_beside(Addr counter, std::span<const arch::BoundaryPatch> patches,
+                  std::span<const arch::MovedCode> moved, bool calls_again) {
+  const bool inside =
+      std::any_of(patches.begin(), patches.end(), [&](const arch::BoundaryPatch& patch) {
+        return counter.value > patch.address && counter.value < patch.address + arch::kPatchBytes;
+      });
   std::optional<Addr> found;
-  for (const MovedCode& one : moved) {
+  for (const arch::MovedCode& one : moved) {
     if (one.original != counter.value) continue;
     // A stub that leads on to a result does so right behind its `syscall`, before all else.
     if (!found || (calls_again && one.at < found->value)) found = Addr{one.at};
@@ -292,9 +286,10 @@ Addr place_beside(Addr counter, std::span<const BoundaryPatch> patches,
   return inside ? found.value_or(counter) : counter;
 }
 
-std::optional<Addr> original_place(Addr counter, std::span<const MovedCode> moved) {
-  const auto found = std::find_if(moved.begin(), moved.end(),
-                                  [&](const MovedCode& one) { return one.at == counter.value; });
+std::optional<Addr> original_place(Addr counter, std::span<const arch::MovedCode> moved) {
+  const auto found = std::find_if(moved.begin(), moved.end(), [&](const arch::MovedCode& one) {
+    return one.at == counter.value;
+  });
   return found == moved.end() ? std::nullopt : std::optional(Addr{found->original});
 }
 

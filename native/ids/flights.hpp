@@ -17,8 +17,8 @@
 #include <string>
 #include <vector>
 
+#include "arch/boundary_layout.hpp"
 #include "base/types.hpp"
-#include "ids/boundary_layout.hpp"
 #include "ids/frames.hpp"
 #include "libc/library.hpp"
 #include "tracee/memory.hpp"
@@ -68,7 +68,7 @@ FlightPlan plan_flights(const tracee::Memory& memory, const libc::Library& libra
 /// entry for stubs. Nothing if it is out of reach.
 struct MadeStub {
   std::vector<std::byte> bytes;
-  std::vector<MovedCode> moved;
+  std::vector<arch::MovedCode> moved;
 };
 std::optional<MadeStub> make_stub(const PlannedStub& planned, Addr to, Addr flight_code,
                                   std::optional<Addr> result = std::nullopt);
@@ -79,9 +79,9 @@ inline constexpr std::size_t kStubBytes = 96;
 /// Where a thread at `counter` goes on: itself unless it is within one of `patches`. `calls_again`:
 /// it stands behind a `syscall` that the kernel makes again, which must stand before that place,
 /// too; else it has its result, which is not translated.
-Addr place_beside(Addr counter, std::span<const BoundaryPatch> patches,
-                  std::span<const MovedCode> moved, bool calls_again = false);
+Addr place_beside(Addr counter, std::span<const arch::BoundaryPatch> patches,
+                  std::span<const arch::MovedCode> moved, bool calls_again = false);
 /// The library's own instruction for one of a stub's; nothing for others.
-std::optional<Addr> original_place(Addr counter, std::span<const MovedCode> moved);
+std::optional<Addr> original_place(Addr counter, std::span<const arch::MovedCode> moved);
 
 }  // namespace ckpt::ids

@@ -14,33 +14,16 @@ namespace ckpt::ids {
 
 namespace {
 
-constexpr std::size_t kStackPointer = 7;
-constexpr std::size_t kReturnAddress = 16;
+using arch::kDwarfValues;
+using arch::kRedZoneBytes;
 
-struct Register {
-  const char* name;
-  unsigned long long tracee::Registers::*member;
-  bool kept;  // for the caller
-};
+arch::Word value_of(const tracee::Registers& registers, std::size_t number) {
+  return arch::get_register(registers, arch::dwarf_register(number));
+}
 
-constexpr std::array<Register, kReturnAddress> kRegisters = {{
-    {"rax", &tracee::Registers::rax, false},
-    {"rdx", &tracee::Registers::rdx, false},
-    {"rcx", &tracee::Registers::rcx, false},
-    {"rbx", &tracee::Registers::rbx, true},
-    {"rsi", &tracee::Registers::rsi, false},
-    {"rdi", &tracee::Registers::rdi, false},
-    {"rbp", &tracee::Registers::rbp, true},
-    {"rsp", &tracee::Registers::rsp, true},
-    {"r8", &tracee::Registers::r8, false},
-    {"r9", &tracee::Registers::r9, false},
-    {"r10", &tracee::Registers::r10, false},
-    {"r11", &tracee::Registers::r11, false},
-    {"r12", &tracee::Registers::r12, true},
-    {"r13", &tracee::Registers::r13, true},
-    {"r14", &tracee::Registers::r14, true},
-    {"r15", &tracee::Registers::r15, true},
-}};
+std::string name_of(std::size_t number) {
+  return std::string(arch::register_names()[arch::dwarf_register(number)]);
+}
 
 // Reads a section's bytes; past the end it gives zeros and is not good any more.
 class Cursor {
@@ -179,16 +162,16 @@ class Machine {
 
  private:
   void set(std::uint64_t number, std::optional<std::int64_t> offset) {
-    if (number < kDwarfRegisters) rules.saved.at(number) = offset;
+    if (number < arch::kDwarfColumns) rules.saved.at(number) = offset;
   }
   void set_base(std::uint64_t number, std::int64_t offset) {
-    valid_ = valid_ && number < kReturnAddress;
+    valid_ = valid_ && number < kDwarfValues;
     rules.base_register = static_cast<std::size_t>(number);
     rules.base_offset = offset;
     has_base_ = true;
   }
   void restore(std::uint64_t number) {
-    if (number < kDwarfRegisters) rules.saved.at(number) = initial_.saved.at(number);
+    if (number < arch::kDwarfColumns) rules.saved.at(number) = initial_.saved.at(number);
   }
   std::int64_t factored(std::uint64_t number) const {
     return static_cast<std::int64_t>(number) * common_.data_factor;
@@ -329,17 +312,17 @@ OwnCopies collect(const tracee::Registers& registers, const tracee::Memory& memo
                   const Frame* last, const Matches& matches) {
   OwnCopies copies;
   const RegisterSet plain = plain_arguments(registers, memory);
-  for (std::size_t i = 0; i < kRegisters.size(); ++i)
-    if (!plain[i] && (!kRegisters[i].kept || (last != nullptr && last->used[i])) &&
-        matches(registers.*kRegisters[i].member))
-      copies.registers.emplace_back(kRegisters[i].name);
+  for (std::size_t i = 0; i < kDwarfValues; ++i)
+    if (!plain[i] && (!arch::is_kept_for_caller(i) || (last != nullptr && last->used[i])) &&
+        matches(value_of(registers, i)))
+      copies.registers.push_back(name_of(i));
   if (last == nullptr) return copies;
   std::set<Addr> of_program;
-  for (std::size_t i = 0; i < kRegisters.size(); ++i)
+  for (std::size_t i = 0; i < kDwarfValues; ++i)
     if (last->used[i])
       for (const std::uint64_t half : {0, 4}) of_program.insert(last->program_at[i] + half);
-  constexpr std::uint64_t kRedZone = 128;  // below the stack pointer, also the function's
-  const Addr begin{registers.rsp - kRedZone};
+  // Below the stack pointer is also the function's.
+  const Addr begin = registers.sp() - kRedZoneBytes;
   std::vector<std::uint32_t> words((last->end - begin) / sizeof(std::uint32_t));
   const std::size_t got = memory.read_some(begin, std::as_writable_bytes(std::span(words)));
   words.resize(got / sizeof words[0]);
@@ -363,9 +346,9 @@ class OwnCopyFinder {
 
   OwnCopies find() {
     const RegisterSet plain = plain_arguments(registers_, memory_);
-    for (std::size_t i = 0; i < kRegisters.size(); ++i)
-      if (!plain[i] && holds_id(registers_.*kRegisters[i].member, own_.id) && may_hold(i))
-        copies_.registers.emplace_back(kRegisters[i].name);
+    for (std::size_t i = 0; i < kDwarfValues; ++i)
+      if (!plain[i] && holds_id(value_of(registers_, i), own_.id) && may_hold(i))
+        copies_.registers.push_back(name_of(i));
     if (!frames_.empty()) look_at_stack();
     return std::move(copies_);
   }
@@ -386,14 +369,14 @@ class OwnCopyFinder {
     return false;
   }
   bool may_hold(std::size_t reg) const {
-    if (kRegisters.at(reg).kept) return may_come(reg, 0);
+    if (arch::is_kept_for_caller(reg)) return may_come(reg, 0);
     return looking_.empty() || looking_.front();
   }
 
   void look_at_stack() {
-    constexpr std::uint64_t kRedZone = 128;  // below the stack pointer, also the function's
+    // Below the stack pointer is also the function's.
     constexpr std::uint64_t kWordBytes = sizeof(std::uint64_t);
-    const Addr begin{(registers_.rsp - kRedZone) & ~(kWordBytes - 1)};
+    const Addr begin{(registers_.sp().value - kRedZoneBytes) & ~(kWordBytes - 1)};
     std::vector<std::uint64_t> words((frames_.back().end - begin) / kWordBytes);
     words.resize(memory_.read_some(begin, std::as_writable_bytes(std::span(words))) / kWordBytes);
     std::size_t depth = 0;
@@ -417,7 +400,7 @@ class OwnCopyFinder {
   bool is_place(std::uint64_t word, Addr at, std::size_t depth) const {
     const auto saved = saved_at(at, depth);
     if (saved)
-      return *saved < kReturnAddress && holds_id(word, own_.id) && may_come(*saved, depth + 1);
+      return *saved < kDwarfValues && holds_id(word, own_.id) && may_come(*saved, depth + 1);
     return looking_[depth] && holds_id(word & kLowHalf, own_.id) && !is_pointer(word);
   }
   bool is_upper_place(std::uint64_t word, Addr at, std::size_t depth) const {
@@ -448,18 +431,18 @@ std::vector<Frame> walk_frames(const tracee::Registers& registers, const tracee:
   constexpr std::size_t kMostFrames = 16;
   constexpr std::uint64_t kMostBytes = 64U << 10U;
   std::vector<Frame> walked;
-  std::array<std::uint64_t, kReturnAddress> values{};
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = registers.*kRegisters[i].member;
+  std::array<std::uint64_t, kDwarfValues> values{};
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = value_of(registers, i);
   Frame frame;
-  frame.at = Addr{registers.rip};
+  frame.at = registers.pc();
   while (walked.size() < kMostFrames) {
     const auto rules = frames.find(frame.lookup(walked.size()));
-    if (!rules || !rules->saved[kReturnAddress]) break;
+    if (!rules || !rules->saved[arch::kDwarfReturnAddress]) break;
     const auto base = static_cast<std::int64_t>(values.at(rules->base_register));
     frame.rules = *rules;
-    frame.stack = Addr{values[kStackPointer]};
+    frame.stack = Addr{values[arch::kDwarfStackPointer]};
     frame.end = Addr{static_cast<std::uint64_t>(base + rules->base_offset)};
-    if (frame.end.value - registers.rsp > kMostBytes) break;
+    if (frame.end - registers.sp() > kMostBytes) break;
     const auto slot = [&](std::size_t i) {
       return frame.end + static_cast<std::uint64_t>(*rules->saved.at(i));
     };
@@ -467,7 +450,7 @@ std::vector<Frame> walk_frames(const tracee::Registers& registers, const tracee:
       const auto bytes = std::as_writable_bytes(std::span(&value, 1));
       return memory.read_some(slot(i), bytes) == bytes.size();
     };
-    bool good = read(kReturnAddress, frame.back.value);
+    bool good = read(arch::kDwarfReturnAddress, frame.back.value);
     for (std::size_t i = 0; good && i < values.size(); ++i) {
       if (!rules->saved.at(i)) continue;
       frame.used.at(i) = true;
@@ -475,7 +458,7 @@ std::vector<Frame> walk_frames(const tracee::Registers& registers, const tracee:
       good = read(i, values.at(i));
     }
     if (!good) break;  // a stack that is none
-    values[kStackPointer] = frame.end.value;
+    values[arch::kDwarfStackPointer] = frame.end.value;
     walked.push_back(frame);
     frame.at = frame.back;
   }
@@ -508,7 +491,7 @@ OwnCopies find_asked_copies(const tracee::Registers& registers, const tracee::Me
   const auto is_clock = [&](std::uint64_t word) { return ids.contains(id_of_clock(word)); };
   OwnCopies copies;
   // The kernel's part of such a function (vdso) is not described.
-  if (walked.empty() && library.is_clock(Addr{registers.rip}))
+  if (walked.empty() && library.is_clock(registers.pc()))
     copies = collect(registers, memory, nullptr, is_clock);
   if (asking != nullptr)
     copies = collect(registers, memory, asking, [&](std::uint64_t word) {
@@ -521,11 +504,13 @@ OwnCopies find_asked_copies(const tracee::Registers& registers, const tracee::Me
   return copies;
 }
 
-unsigned long long* register_named(tracee::Registers& registers, std::string_view name) {
-  const auto found = std::find_if(kRegisters.begin(), kRegisters.end(),
-                                  [&](const Register& one) { return one.name == name; });
-  return found == kRegisters.end() ? nullptr : &(registers.*found->member);
+std::optional<std::size_t> general_register(std::string_view name) {
+  for (std::size_t i = 0; i < kDwarfValues; ++i)
+    if (name_of(i) == name) return arch::dwarf_register(i);
+  return std::nullopt;
 }
+
+std::string name_of_argument(std::size_t n) { return name_of(arch::kDwarfOfArguments.at(n)); }
 
 Tid id_of_clock(std::uint64_t clock) {
   const auto value = static_cast<std::int32_t>(clock);

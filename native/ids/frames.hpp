@@ -23,9 +23,6 @@
 
 namespace ckpt::ids {
 
-/// DWARF's numbers of the general registers, and of the return address.
-inline constexpr std::size_t kDwarfRegisters = 17;
-
 /// At one instruction: where the caller's frame begins, from a register, and where the caller's
 /// registers are saved, from there.
 struct FrameRules {
@@ -33,7 +30,7 @@ struct FrameRules {
   std::uint64_t size_bytes = 0;
   std::size_t base_register = 0;
   std::int64_t base_offset = 0;
-  std::array<std::optional<std::int64_t>, kDwarfRegisters> saved;
+  std::array<std::optional<std::int64_t>, arch::kDwarfColumns> saved;
 };
 
 /// A .eh_frame section as it lies in a process.
@@ -71,8 +68,8 @@ struct Frame {
   FrameRules rules;
   // Of it and of all those that it has called: registers whose caller's value is on the stack, and
   // where that is.
-  std::array<bool, kDwarfRegisters> used{};
-  std::array<Addr, kDwarfRegisters> program_at;
+  std::array<bool, arch::kDwarfColumns> used{};
+  std::array<Addr, arch::kDwarfColumns> program_at;
 
   /// An address within the instruction that it executes, or has executed last.
   [[nodiscard]] Addr lookup(std::size_t depth) const { return depth == 0 ? at : at - 1; }
@@ -106,8 +103,10 @@ OwnCopies find_own_copies(const tracee::Registers& registers, const tracee::Memo
 OwnCopies find_asked_copies(const tracee::Registers& registers, const tracee::Memory& memory,
                             const libc::Library& library, Frames& frames, const std::set<Tid>& ids);
 
-/// The general register of that name; null: there is none.
-unsigned long long* register_named(tracee::Registers& registers, std::string_view name);
+/// The general register of that name, as arch::get_register() takes it; nothing: there is none.
+std::optional<std::size_t> general_register(std::string_view name);
+/// The name of the one that has argument 0 to 5 of a system call.
+std::string name_of_argument(std::size_t n);
 
 /// The id of the process or thread whose CPU time a clock counts; 0: another kind of clock.
 Tid id_of_clock(std::uint64_t clock);

@@ -37,11 +37,11 @@ std::optional<std::uint64_t> owner_of(const tracee::Memory& memory, std::uint64_
 
 }  // namespace
 
-std::optional<Addr> find_go_id(const tracee::Memory& memory, Addr fs_base, Tid id) {
-  if (fs_base.value < kThreadLocalBytes || id <= 0) return std::nullopt;
+std::optional<Addr> find_go_id(const tracee::Memory& memory, Addr thread_pointer, Tid id) {
+  if (thread_pointer.value < kThreadLocalBytes || id <= 0) return std::nullopt;
   for (std::uint64_t back = sizeof(std::uint64_t); back <= kThreadLocalBytes;
        back += sizeof(std::uint64_t)) {
-    const auto g = word_at(memory, (fs_base - back).value);
+    const auto g = word_at(memory, (thread_pointer - back).value);
     const auto owner = g ? owner_of(memory, *g) : std::nullopt;
     if (!owner) continue;
     for (std::uint64_t at = kFirstIdInM; at <= kLastIdInM; at += sizeof(std::uint64_t))
@@ -55,7 +55,7 @@ void renew_go_ids(const tracee::Memory& memory, std::span<const GoThread> thread
   std::vector<std::pair<Addr, Tid>> found;
   for (const auto& thread : threads)
     if (thread.before != thread.now)
-      if (const auto place = find_go_id(memory, thread.fs_base, thread.before))
+      if (const auto place = find_go_id(memory, thread.thread_pointer, thread.before))
         found.emplace_back(*place, thread.now);
   for (const auto& [place, id] : found) memory.write_value(place, static_cast<std::uint64_t>(id));
 }

@@ -14,10 +14,10 @@ namespace ckpt::ids {
 /// Where the runtime has the id of the thread with that FS base: nothing if it is no thread of
 /// Go's, or the id is not `id`. Only what has the runtime's structure counts: the thread-local
 /// pointer to a g whose m has a g0 that belongs to the same m.
-std::optional<Addr> find_go_id(const tracee::Memory& memory, Addr fs_base, Tid id);
+std::optional<Addr> find_go_id(const tracee::Memory& memory, Addr thread_pointer, Tid id);
 
 struct GoThread {
-  Addr fs_base;
+  Addr thread_pointer;
   Tid before = 0;
   Tid now = 0;
 };

@@ -35,9 +35,8 @@ constexpr auto kCalls = std::to_array<Call>({
 });
 
 bool is_before_call(const tracee::Registers& registers, const tracee::Memory& memory) {
-  constexpr std::array<std::byte, 2> kInstruction = {std::byte{0x0f}, std::byte{0x05}};
-  std::array<std::byte, kInstruction.size()> next{};
-  return memory.read_some(Addr{registers.rip}, next) == next.size() && next == kInstruction;
+  arch::SyscallInstruction next{};
+  return memory.read_some(registers.pc(), next) == next.size() && next == arch::kSyscallInstruction;
 }
 
 bool gives_id(std::uint64_t number) { return number == SYS_getpid || number == SYS_gettid; }
@@ -53,15 +52,14 @@ bool looks_at_id(std::span<const std::byte> code, std::uint32_t field) {
 RegisterSet plain_arguments(const tracee::Registers& registers, const tracee::Memory& memory) {
   RegisterSet plain{};
   const bool before = is_before_call(registers, memory);
-  if (!before && static_cast<std::int64_t>(registers.orig_rax) < 0) return plain;
-  const std::uint64_t number = before ? registers.rax : registers.orig_rax;
-  plain[0] = before || !gives_id(number);  // rax
+  if (!before && !registers.in_syscall()) return plain;
+  const std::uint64_t number = before ? registers.next_syscall() : registers.syscall_number();
+  plain[arch::kDwarfOfResult] = before || !gives_id(number);
   const auto* const call = std::find_if(kCalls.begin(), kCalls.end(),
                                         [&](const Call& one) { return one.number == number; });
   if (call == kCalls.end()) return plain;
-  constexpr std::array<std::size_t, 6> kArguments = {5, 4, 1, 10, 8, 9};  // rdi, rsi, rdx, r10, ...
   for (std::size_t i = 0; i < call->arguments; ++i)
-    plain.at(kArguments.at(i)) = ((call->ids >> i) & 1U) == 0;
+    plain.at(arch::kDwarfOfArguments.at(i)) = ((call->ids >> i) & 1U) == 0;
   return plain;
 }
 

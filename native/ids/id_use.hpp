@@ -13,7 +13,7 @@
 namespace ckpt::ids {
 
 /// General registers, by DWARF's numbers.
-using RegisterSet = std::array<bool, 16>;
+using RegisterSet = std::array<bool, arch::kDwarfValues>;
 
 /// Whether a function looks at its thread's id, which lies at `field` in the descriptor. Only then
 /// it may have the id from elsewhere, too: what it reads of a lock is an id to it if it compares.

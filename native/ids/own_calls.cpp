@@ -1,18 +1,15 @@
 #include "ids/own_calls.hpp"
 
-#include <emmintrin.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <bitset>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 
+#include "arch/instructions.hpp"
 #include "base/error.hpp"
-#include "ids/boundary.hpp"
 #include "libc/elf_symbols.hpp"
 
 namespace ckpt::ids {
@@ -30,7 +27,7 @@ constexpr auto kNamedCalls = std::to_array<NamedCall>({
     {SYS_getpid, "getpid"},
     {SYS_gettid, "gettid"},
     {SYS_getppid, "getppid"},
-    {SYS_getpgrp, "getpgrp"},
+    {arch::kSysGetpgrp, "getpgrp"},
     {SYS_getpgid, "getpgid"},
     {SYS_getsid, "getsid"},
     {SYS_setpgid, "setpgid"},
@@ -48,30 +45,20 @@ constexpr auto kNamedCalls = std::to_array<NamedCall>({
 });
 using CallSet = std::bitset<kNamedCalls.size()>;
 
-constexpr std::array<std::byte, 2> kInstruction = {std::byte{0x0f}, std::byte{0x05}};
 constexpr std::size_t kMostBetween = 40;  // bytes, from the number to the instruction
 constexpr std::size_t kScanBytes = 1U << 20U;
 
-// The index of a number of ours that an instruction at the begin of `code` puts into rax, and the
+// The index of a number of ours that an instruction at the begin of `code` loads, and the
 // instruction's length.
 struct Load {
   std::size_t call = 0;
   std::size_t length = 0;
 };
 std::optional<Load> load_of_number(std::span<const std::byte> code) {
-  std::size_t opcode = 0;
-  constexpr std::size_t kImmediate = sizeof(std::int32_t);
-  if (code[0] == std::byte{0xb8}) {  // mov $number,%eax
-    opcode = 1;
-  } else if (code.size() > 3 && code[0] == std::byte{0x48} && code[1] == std::byte{0xc7} &&
-             code[2] == std::byte{0xc0}) {  // mov $number,%rax
-    opcode = 3;
-  }
-  if (opcode == 0 || code.size() < opcode + kImmediate) return std::nullopt;
-  std::int32_t number = 0;
-  std::memcpy(&number, code.data() + opcode, kImmediate);
+  const auto load = arch::number_load(code, true);
+  if (!load) return std::nullopt;
   for (std::size_t i = 0; i < kNamedCalls.size(); ++i)
-    if (kNamedCalls[i].number == number) return Load{i, opcode + kImmediate};
+    if (kNamedCalls[i].number == load->number) return Load{i, load->length};
   return std::nullopt;
 }
 
@@ -79,14 +66,14 @@ std::optional<Load> load_of_number(std::span<const std::byte> code) {
 // loaded to the call, a compiler uses others.
 bool leads_to_end(std::span<const std::byte> code) {
   while (!code.empty()) {
-    const auto one = movable_instruction(code);
+    const auto one = arch::movable_instruction(code);
     if (!one || one->is_short_jump) return false;
     code = code.subspan(one->length);
   }
   return true;
 }
 
-// `before`: what lies in front of a `syscall`.
+// `before`: what lies in front of a system call.
 void look_back(std::span<const std::byte> before, CallSet& found) {
   const std::size_t least = before.size() > kMostBetween ? before.size() - kMostBetween : 0;
   for (std::size_t at = before.size(); at-- > least;) {
@@ -98,25 +85,7 @@ void look_back(std::span<const std::byte> before, CallSet& found) {
 }
 
 void look_through(std::span<const std::byte> code, CallSet& found) {
-  const auto check = [&](std::size_t at) {
-    if (std::equal(kInstruction.begin(), kInstruction.end(),
-                   code.begin() + static_cast<std::ptrdiff_t>(at)))
-      look_back(code.first(at), found);
-  };
-  std::size_t at = 0;
-  const __m128i first = _mm_set1_epi8(static_cast<char>(kInstruction[0]));
-  const __m128i second = _mm_set1_epi8(static_cast<char>(kInstruction[1]));
-  for (; at + sizeof(__m128i) < code.size(); at += sizeof(__m128i)) {
-    __m128i here;
-    __m128i next;
-    std::memcpy(&here, code.data() + at, sizeof here);
-    std::memcpy(&next, code.data() + at + 1, sizeof next);
-    auto hits = static_cast<unsigned>(_mm_movemask_epi8(
-        _mm_and_si128(_mm_cmpeq_epi8(here, first), _mm_cmpeq_epi8(next, second))));
-    for (; hits != 0; hits &= hits - 1)
-      look_back(code.first(at + static_cast<std::size_t>(std::countr_zero(hits))), found);
-  }
-  for (; at + 1 < code.size(); ++at) check(at);
+  for (const std::size_t at : arch::find_syscall_bytes(code)) look_back(code.first(at), found);
 }
 
 std::vector<std::string_view> names_of(const CallSet& calls) {

@@ -6,8 +6,8 @@
 #include <array>
 #include <cstring>
 
+#include "arch/instructions.hpp"
 #include "ids/boundary.hpp"
-#include "ids/instructions.hpp"
 
 extern "C" {
 // NOLINTBEGIN: as in boundary.cpp
@@ -41,7 +41,7 @@ struct ResultFunction {
 std::span<const ResultFunction> result_functions() {
   static const auto functions = std::to_array<ResultFunction>({
       {"_Fork", SYS_clone, ckpt_ids_result_new},
-      {"vfork", SYS_vfork, ckpt_ids_result_new},
+      {"vfork", arch::kSysVfork, ckpt_ids_result_new},
       {"clone", SYS_clone, ckpt_ids_result_new},
       {"__clone3", SYS_clone3, ckpt_ids_result_new},
       {"wait4", SYS_wait4, ckpt_ids_result_wait4},
@@ -53,7 +53,7 @@ std::span<const ResultFunction> result_functions() {
   return functions;
 }
 
-// A `syscall`, and the number that was last put into rax in front of it.
+// A system call, and the number that was last loaded in front of it.
 struct CallSite {
   std::size_t behind;
   std::optional<int> number;
@@ -64,26 +64,19 @@ struct WalkedCalls {
   std::vector<std::size_t> targets;  // of branches within the function
 };
 
-std::optional<int> loaded_number(std::span<const std::byte> code) {
-  if (code.size() < kPatchBytes || code[0] != std::byte{0xb8}) return std::nullopt;
-  int number = 0;
-  std::memcpy(&number, code.data() + 1, sizeof number);
-  return number;
-}
-
 std::optional<WalkedCalls> walk(std::span<const std::byte> function) {
   WalkedCalls walked;
   std::optional<int> number;
   for (std::size_t at = 0; at < function.size();) {
     const auto code = function.subspan(at);
-    const auto one = decode(code);
+    const auto one = arch::decode(code);
     if (!one) return std::nullopt;
-    if (const auto loaded = loaded_number(code)) number = loaded;
+    if (const auto load = arch::number_load(code, false)) number = load->number;
     at += one->length;
-    if (one->length == 2 && code[0] == std::byte{0x0f} && code[1] == std::byte{0x05})
+    if (one->flow == arch::Flow::system_call && one->length == arch::kSyscallBytes)
       walked.calls.push_back({at, number});
-    const bool goes =
-        one->flow == Flow::branch || one->flow == Flow::jump || one->flow == Flow::call;
+    const bool goes = one->flow == arch::Flow::branch || one->flow == arch::Flow::jump ||
+                      one->flow == arch::Flow::call;
     const auto target = static_cast<std::int64_t>(at) + one->distance;
     if (goes && target >= 0 && target < static_cast<std::int64_t>(function.size()))
       walked.targets.push_back(static_cast<std::size_t>(target));
@@ -95,27 +88,22 @@ std::optional<WalkedCalls> walk(std::span<const std::byte> function) {
 // code says what it is. Zero bytes long if there is none.
 std::optional<libc::LibraryFunction> find_clone3(const tracee::Memory& memory,
                                                  const libc::Library& library) {
-  constexpr std::array<unsigned char, 10> kCode = {0xb8, 0xb3, 0x01, 0, 0,  // mov $435,%eax
-                                                   0x0f, 0x05,              // syscall
-                                                   0x48, 0x85, 0xc0};       // test %rax,%rax
-  constexpr std::size_t kLoadBytes = 5;
-  constexpr std::size_t kBehindCall = 7;
-  const auto wanted = std::as_bytes(std::span(kCode));
+  const auto wanted = arch::clone3_code();
   libc::LibraryFunction found{"__clone3", {}, 0};
   for (const auto& run : library.internal) {
     std::vector<std::byte> code(run.end - run.start);
     code.resize(memory.read_some(run.start, code));
-    const auto load = wanted.first(kLoadBytes);
+    const auto load = wanted.bytes.first(wanted.load_bytes);
     for (auto at = std::search(code.begin(), code.end(), load.begin(), load.end());
          at != code.end(); at = std::search(at + 1, code.end(), load.begin(), load.end())) {
       const auto from = std::span(code).subspan(static_cast<std::size_t>(at - code.begin()));
-      if (from.size() < wanted.size() || found.address ||
-          !std::equal(wanted.begin(), wanted.end(), from.begin()))
+      if (from.size() < wanted.bytes.size() || found.address ||
+          !std::equal(wanted.bytes.begin(), wanted.bytes.end(), from.begin()))
         return std::nullopt;
       found.address = run.start + static_cast<std::uint64_t>(at - code.begin());
-      found.size_bytes = kBehindCall;
-      while (found.size_bytes < kBehindCall + kPatchBytes) {
-        const auto one = decode(from.subspan(found.size_bytes));
+      found.size_bytes = wanted.call_bytes;
+      while (found.size_bytes < wanted.call_bytes + arch::kPatchBytes) {
+        const auto one = arch::decode(from.subspan(found.size_bytes));
         if (!one) return std::nullopt;
         found.size_bytes += one->length;
       }
@@ -142,37 +130,25 @@ class Stubs {
   ResultStubs result;
 
  private:
-  // The stub keeps clear of what a leaf function may have below its stack pointer, and of all
-  // registers but those that the kernel has changed: rcx and r11.
   bool add_site(std::span<const std::byte> code, Addr site, const std::byte* translation) {
-    constexpr auto kDown = std::to_array<unsigned char>({0x48, 0x8d, 0x64, 0x24, 0x80});
-    constexpr auto kUp = std::to_array<unsigned char>({0x48, 0x8d, 0xa4, 0x24, 0x80, 0, 0, 0});
     const Addr stub = stubs_at_ + result.code.size();
-    std::vector<std::byte> bytes;
-    const auto append = [&](std::span<const std::byte> more) {
-      bytes.insert(bytes.end(), more.begin(), more.end());
-    };
-    append(std::as_bytes(std::span(kDown)));  // lea -128(%rsp),%rsp
-    auto call = jump_to(stub + bytes.size(),
-                        code_at_ + static_cast<std::uint64_t>(translation - __start_ckpt_ids));
-    call[0] = std::byte{0xe8};
-    append(call);
-    append(std::as_bytes(std::span(kUp)));  // lea 128(%rsp),%rsp
+    auto bytes = arch::result_stub(
+        stub, code_at_ + static_cast<std::uint64_t>(translation - __start_ckpt_ids));
     std::size_t moved_bytes = 0;
-    const auto moved = move_instructions(code, site, stub + bytes.size(), moved_bytes);
+    const auto moved = arch::move_instructions(code, site, stub + bytes.size(), moved_bytes);
     if (!moved) return false;
-    append(*moved);
+    bytes.insert(bytes.end(), moved->begin(), moved->end());
     if (bytes.size() > kResultStubBytes ||
-        result.code.size() + kResultStubBytes > kResultStubsBytes)
+        result.code.size() + kResultStubBytes > arch::kResultStubsBytes)
       return false;
-    bytes.resize(kResultStubBytes, std::byte{0xcc});
+    arch::pad_code(bytes, kResultStubBytes);
     if (std::any_of(stopped_.begin(), stopped_.end(),
                     [&](Addr pc) { return pc > site && pc < site + moved_bytes; }))
       return false;
     result.code.insert(result.code.end(), bytes.begin(), bytes.end());
     ResultPatch& change = result.patches.emplace_back();
     change.patch.address = site.value;
-    std::copy_n(std::as_bytes(code).begin(), kPatchBytes,
+    std::copy_n(std::as_bytes(code).begin(), arch::kPatchBytes,
                 std::as_writable_bytes(std::span(change.patch.original)).begin());
     change.target = stub;
     return true;
@@ -200,9 +176,9 @@ std::optional<std::vector<std::size_t>> find_result_sites(std::span<const std::b
     if (number >= 0 && call.number != number) continue;
     const bool entered =
         std::any_of(walked->targets.begin(), walked->targets.end(), [&](std::size_t target) {
-          return target > call.behind && target < call.behind + kPatchBytes;
+          return target > call.behind && target < call.behind + arch::kPatchBytes;
         });
-    if (entered || call.behind + kPatchBytes > function.size()) return std::nullopt;
+    if (entered || call.behind + arch::kPatchBytes > function.size()) return std::nullopt;
     sites.push_back(call.behind);
   }
   return sites;

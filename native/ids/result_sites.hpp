@@ -17,7 +17,7 @@
 #include <string_view>
 #include <vector>
 
-#include "ids/boundary_layout.hpp"
+#include "arch/boundary_layout.hpp"
 #include "libc/library.hpp"
 #include "tracee/memory.hpp"
 
@@ -34,7 +34,7 @@ std::optional<std::vector<std::size_t>> find_result_sites(std::span<const std::b
 
 /// A change of the library's code: a jump to `target`, and what it replaces.
 struct ResultPatch {
-  BoundaryPatch patch{};
+  arch::BoundaryPatch patch{};
   Addr target;
 };
 

@@ -1,66 +1,34 @@
 #include "ids/signal_frames.hpp"
 
-#include <sys/ucontext.h>
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <optional>
 
+#include "arch/signal_frame.hpp"
+
 namespace ckpt::ids {
 
 namespace {
 
-struct SavedRegister {
-  std::string_view name;
-  int place;
-  unsigned long long tracee::Registers::*member;
-};
-
-constexpr std::array<SavedRegister, 17> kSaved = {{
-    {"r8", REG_R8, &tracee::Registers::r8},
-    {"r9", REG_R9, &tracee::Registers::r9},
-    {"r10", REG_R10, &tracee::Registers::r10},
-    {"r11", REG_R11, &tracee::Registers::r11},
-    {"r12", REG_R12, &tracee::Registers::r12},
-    {"r13", REG_R13, &tracee::Registers::r13},
-    {"r14", REG_R14, &tracee::Registers::r14},
-    {"r15", REG_R15, &tracee::Registers::r15},
-    {"rdi", REG_RDI, &tracee::Registers::rdi},
-    {"rsi", REG_RSI, &tracee::Registers::rsi},
-    {"rbp", REG_RBP, &tracee::Registers::rbp},
-    {"rbx", REG_RBX, &tracee::Registers::rbx},
-    {"rdx", REG_RDX, &tracee::Registers::rdx},
-    {"rax", REG_RAX, &tracee::Registers::rax},
-    {"rcx", REG_RCX, &tracee::Registers::rcx},
-    {"rsp", REG_RSP, &tracee::Registers::rsp},
-    {"rip", REG_RIP, &tracee::Registers::rip},
-}};
-
-// The kernel's struct ucontext begins as glibc's does. It follows the return address.
-constexpr std::size_t kRegistersAt =
-    sizeof(std::uint64_t) + offsetof(ucontext_t, uc_mcontext.gregs);
-constexpr std::uint64_t kUserCode = 0x33;  // cs of 64-bit programs
-
 std::optional<Interrupted> frame_at(Addr at, const tracee::Memory& memory) {
-  std::array<std::uint64_t, NGREG> saved{};
-  Interrupted frame;
-  frame.saved_at = at + kRegistersAt;
-  const auto bytes = std::as_writable_bytes(std::span(saved));
-  if (memory.read_some(frame.saved_at, bytes) != bytes.size()) return std::nullopt;
-  constexpr std::uint64_t kSegment = 0xffff;
-  if ((saved[REG_CSGSFS] & kSegment) != kUserCode) return std::nullopt;
-  for (const auto& one : kSaved)
-    frame.registers.*one.member = saved.at(static_cast<std::size_t>(one.place));
-  return frame;
+  std::array<std::byte, arch::kSignalRegistersBytes> saved{};
+  const Addr saved_at = at + arch::kSignalRegistersAt;
+  if (memory.read_some(saved_at, saved) != saved.size()) return std::nullopt;
+  const auto registers = arch::signal_registers(saved);
+  return registers ? std::optional(Interrupted{*registers, saved_at}) : std::nullopt;
 }
 
 }  // namespace
 
 Addr Interrupted::place_of(std::string_view name) const {
-  const auto* found = std::find_if(kSaved.begin(), kSaved.end(),
-                                   [&](const SavedRegister& one) { return one.name == name; });
-  return saved_at + sizeof(std::uint64_t) * static_cast<std::size_t>(found->place);
+  return saved_at + arch::signal_register_offset(name);
+}
+
+Addr Interrupted::place_of_pc() const { return saved_at + arch::kSignalPcOffset; }
+
+Addr Interrupted::place_of_state_pointer() const {
+  return saved_at + arch::kSignalStatePointerOffset;
 }
 
 std::vector<Interrupted> find_interrupted(const tracee::Registers& now,
@@ -71,15 +39,14 @@ std::vector<Interrupted> find_interrupted(const tracee::Registers& now,
   constexpr std::size_t kMostFrames = 64;
   std::vector<Interrupted> found;
   // A thread that is about to go back itself has taken its return address off the stack.
-  constexpr std::uint64_t kRestorerBytes = 16;
   const bool returns = std::any_of(restorers.begin(), restorers.end(), [&](std::uint64_t at) {
-    return now.rip >= at && now.rip - at < kRestorerBytes;
+    return now.pc().value >= at && now.pc().value - at < arch::kRestorerBytes;
   });
   if (returns)
-    if (const auto frame = frame_at(Addr{now.rsp - sizeof(std::uint64_t)}, memory))
+    if (const auto frame = frame_at(now.sp() - arch::kReturnAddressBytes, memory))
       found.push_back(*frame);
   // From each frame on the search goes on at the stack that was interrupted: it may be another.
-  Addr from{now.rsp & ~std::uint64_t{7}};
+  Addr from{now.sp().value & ~std::uint64_t{7}};
   for (std::size_t next = 0; found.size() < kMostFrames; ++next) {
     const auto stack = std::find_if(stacks.begin(), stacks.end(), [&](const proc::PageRun& run) {
       return run.start <= from && from < run.end;
@@ -97,7 +64,7 @@ std::vector<Interrupted> find_interrupted(const tracee::Registers& now,
       if (frame && !known) found.push_back(*frame);
     }
     if (next >= found.size()) break;
-    from = Addr{found[next].registers.rsp & ~std::uint64_t{7}};
+    from = Addr{found[next].registers.sp().value & ~std::uint64_t{7}};
   }
   return found;
 }

@@ -1,5 +1,5 @@
 // What a thread was doing when signals interrupted it: the registers that the kernel has put on its
-// stack for each handler that is running (struct rt_sigframe, arch/x86/include/asm/sigframe.h).
+// stack for each handler that is running (struct rt_sigframe).
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,11 @@ struct Interrupted {
   tracee::Registers registers{};  // the general ones
   Addr saved_at;                  // on the stack
 
-  /// Where the register of that name lies there; it has eight bytes.
+  /// Where the general register of that name lies there; it has eight bytes.
   [[nodiscard]] Addr place_of(std::string_view name) const;
+  [[nodiscard]] Addr place_of_pc() const;
+  /// Where the address of the extended state lies.
+  [[nodiscard]] Addr place_of_state_pointer() const;
 };
 
 /// The innermost handler's first. `restorers`: the addresses to which handlers return

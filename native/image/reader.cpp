@@ -16,6 +16,7 @@
 #include <optional>
 #include <thread>
 
+#include "arch/arch.hpp"
 #include "base/digest.hpp"
 #include "base/error.hpp"
 #include "base/io.hpp"
@@ -116,7 +117,7 @@ Reader::Reader(UniqueFd fd, std::string path, Json record)
 
   const auto header = read_struct<Elf64_Ehdr>(fd_.get(), 0, path_);
   if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_type != ET_CORE ||
-      header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != EM_X86_64 ||
+      header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != arch::kElfMachine ||
       header.e_phentsize != sizeof(Elf64_Phdr))
     fail(ErrorKind::damaged, "{}: not a snapshot", path_);
   std::uint64_t count = header.e_phnum;

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstring>
 
+#include "arch/arch.hpp"
 #include "base/digest.hpp"
 #include "base/error.hpp"
 #include "base/fault.hpp"
@@ -151,7 +152,7 @@ void Writer::finish(const std::vector<Note>& notes, const Json& record) {
   header.e_ident[EI_VERSION] = EV_CURRENT;
   header.e_ident[EI_OSABI] = ELFOSABI_NONE;
   header.e_type = ET_CORE;
-  header.e_machine = EM_X86_64;
+  header.e_machine = arch::kElfMachine;
   header.e_version = EV_CURRENT;
   header.e_phoff = sizeof(Elf64_Ehdr);
   header.e_ehsize = sizeof(Elf64_Ehdr);

@@ -79,7 +79,7 @@ class Renewer {
       : memory_(memory), thread_(thread), changes_(changes) {}
 
   void run() {
-    const std::uint64_t base = thread_.fs_base.value;
+    const std::uint64_t base = thread_.thread_pointer.value;
     for (std::uint64_t at = base + kFirstListAt; at <= base + kLastListAt; at += sizeof at) {
       const auto links = ring(memory_, at);
       if (!links) continue;
@@ -128,10 +128,11 @@ class Renewer {
 
 }  // namespace
 
-std::optional<Addr> find_musl_id(const tracee::Memory& memory, Addr fs_base, Tid id) {
-  if (fs_base.value < kPageSize || !is_thread(memory, fs_base.value)) return std::nullopt;
+std::optional<Addr> find_musl_id(const tracee::Memory& memory, Addr thread_pointer, Tid id) {
+  if (thread_pointer.value < kPageSize || !is_thread(memory, thread_pointer.value))
+    return std::nullopt;
   for (const std::uint64_t at : kIdAt)
-    if (read_at<Tid>(memory, fs_base.value + at) == id) return fs_base + at;
+    if (read_at<Tid>(memory, thread_pointer.value + at) == id) return thread_pointer + at;
   return std::nullopt;
 }
 
@@ -139,7 +140,7 @@ void renew_musl_owners(const tracee::Memory& memory, std::span<const MuslThread>
   // All are found before the first is changed: new ids may be among the old ones.
   std::vector<Change> changes;
   for (const auto& thread : threads)
-    if (thread.before != thread.now && find_musl_id(memory, thread.fs_base, thread.before))
+    if (thread.before != thread.now && find_musl_id(memory, thread.thread_pointer, thread.before))
       Renewer(memory, thread, changes).run();
   for (const auto& [address, value] : changes) memory.write_value(Addr{address}, value);
 }

@@ -14,11 +14,11 @@ namespace ckpt::libc {
 
 /// Where musl keeps the id of a thread: nothing if what FS points to is not its struct pthread, or
 /// has not this id where versions 1.1.22 to 1.2 have it.
-std::optional<Addr> find_musl_id(const tracee::Memory& memory, Addr fs_base, Tid id);
+std::optional<Addr> find_musl_id(const tracee::Memory& memory, Addr thread_pointer, Tid id);
 
 /// A thread as it was saved, and the id that it has now.
 struct MuslThread {
-  Addr fs_base;
+  Addr thread_pointer;
   Tid before = 0;
   Tid now = 0;
   std::vector<std::uint64_t> words;  // that may point to the stdio file which it is using

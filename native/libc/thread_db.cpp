@@ -1,7 +1,6 @@
 #include "libc/thread_db.hpp"
 
 #include <fcntl.h>
-#include <sys/reg.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -158,8 +157,8 @@ ps_err_e ps_pdwrite(ps_prochandle* /*target*/, psaddr_t /*to*/, const void* /*by
 ps_err_e ps_lgetregs(ps_prochandle* /*target*/, lwpid_t lwp, prgregset_t registers) {
   return answered([&] {
     const auto current = ckpt::tracee::get_registers(lwp);
-    static_assert(sizeof current == sizeof(prgregset_t));
-    std::memcpy(registers, &current, sizeof current);
+    static_assert(sizeof current >= sizeof(prgregset_t));
+    std::memcpy(registers, &current, sizeof(prgregset_t));
     return PS_OK;
   });
 }
@@ -177,15 +176,14 @@ ps_err_e ps_lsetfpregs(ps_prochandle* /*target*/, lwpid_t /*lwp*/,
   return PS_NOFREGS;
 }
 
-// The segment by its place in struct user_regs_struct.
+// The segment by its place in struct user_regs_struct (<sys/reg.h>).
 ps_err_e ps_get_thread_area(ps_prochandle* /*target*/, lwpid_t lwp, int segment,
                             psaddr_t* address) {
   return answered([&] {
-    const auto registers = ckpt::tracee::get_registers(lwp);
-    if (segment != FS && segment != GS) return PS_BADADDR;
-    const auto base = segment == FS ? registers.fs_base : registers.gs_base;
+    const auto base = ckpt::arch::segment_base(ckpt::tracee::get_registers(lwp), segment);
+    if (!base) return PS_BADADDR;
     // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of the other process
-    *address = reinterpret_cast<psaddr_t>(base);
+    *address = reinterpret_cast<psaddr_t>(base->value);
     return PS_OK;
   });
 }

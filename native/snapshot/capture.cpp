@@ -79,7 +79,7 @@ bool stopped_under_us(const CaptureContext& context, Tid lwp) {
 
 ThreadState look_at_thread(const CaptureContext& context, Tid lwp) {
   ThreadState state = state::look(context, lwp);
-  if (state.registers.cs != 0x33)
+  if (!state.registers.is_native())
     fail(ErrorKind::refused, "thread {}: it runs 32-bit code; only 64-bit programs can be saved",
          lwp);
   return state;
@@ -94,7 +94,8 @@ void add_newborn_threads(const CaptureContext& context, std::vector<ThreadState>
   bool glibc = false;  // whose pthread_t is the address in fs
   for (const ThreadState& state : threads) {
     known.insert(state.lwp);
-    glibc = glibc || (state.pthread != 0 && state.pthread == state.registers.fs_base);
+    glibc =
+        glibc || (state.pthread != 0 && state.pthread == state.registers.thread_pointer().value);
   }
   for (const Tid lwp : context.process.threads()) {
     if (known.count(lwp) != 0) continue;
@@ -102,7 +103,7 @@ void add_newborn_threads(const CaptureContext& context, std::vector<ThreadState>
     if (!stopped_under_us(context, lwp))
       fail(ErrorKind::refused, "thread {}: it is not stopped under this debugger", lwp);
     ThreadState state = look_at_thread(context, lwp);
-    if (glibc) state.pthread = state.registers.fs_base;
+    if (glibc) state.pthread = state.registers.thread_pointer().value;
     threads.push_back(std::move(state));
   }
 }
@@ -557,9 +558,9 @@ void undo_needless_interruptions(Tid pid, const std::vector<Tid>& threads) {
   for (const Tid lwp : threads) {
     ThreadState state;
     state.registers = tracee::get_registers(lwp);
-    const auto before = state.registers.rax;
+    const auto before = state.registers.syscall_result();
     state::prepare_restart(state, false, true);
-    if (state.registers.rax == before) continue;
+    if (state.registers.syscall_result() == before) continue;
     const proc::Status status = process.status(lwp);
     if (((status.pending | status.shared_pending) & ~status.blocked) != 0) continue;
     // At a signal's own delivery stop the signal is no longer pending, and is about to be handled.

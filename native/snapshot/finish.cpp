@@ -72,7 +72,7 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
   if (!std::is_permutation(present.begin(), present.end(), tids.begin(), tids.end()))
     fail(ErrorKind::refused, "process {}: its {} threads are not those that were restored", pid,
          present.size());
-  const Addr parked_at{tracee::get_registers(pid).rip};
+  const Addr parked_at = tracee::get_registers(pid).pc();
   const Addr code{page_down(parked_at.value)};
   const Scratch scratch{code, code + kPageSize, kParkedDataBytes};
   fault_point("restore-finish");

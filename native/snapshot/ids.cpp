@@ -51,7 +51,7 @@ std::vector<libc::MappedObject> mapped_objects(const state::AddressSpace& space,
 void step_out(Tid tid, const ids::FoundBoundary& boundary) {
   constexpr int kMostSteps = 100'000;
   const auto inside = [&](const tracee::Registers& registers) {
-    const Addr counter{registers.rip};
+    const Addr counter = registers.pc();
     return counter >= boundary.code.start && counter < boundary.code.end &&
            !ids::original_place(counter, boundary.moved);
   };
@@ -115,12 +115,12 @@ std::vector<ids::Stopped> stopped_places(const Snapshot& snapshot, const tracee:
   std::vector<ids::Stopped> stopped;
   for (const auto& thread : snapshot.threads) {
     if (thread.ended) continue;
-    const std::uint64_t base = thread.registers.fs_base;
+    const std::uint64_t base = thread.registers.thread_pointer().value;
     stopped.push_back({thread.remembered, thread.registers, base, {}});
     if (restorers.empty()) continue;
     for (auto before : ids::find_interrupted(thread.registers, memory, restorers, stacks)) {
-      before.registers.orig_rax = ~0ULL;  // a handler runs, no call
-      stopped.push_back({thread.remembered, before.registers, base, before.place_of("rip")});
+      before.registers.leave_syscall();  // a handler runs, no call
+      stopped.push_back({thread.remembered, before.registers, base, before.place_of_pc()});
     }
   }
   return stopped;
@@ -132,7 +132,7 @@ void move_interrupted(std::span<const ids::Stopped> stopped, const tracee::Memor
   const auto boundary = ids::boundary_in(place, memory);
   if (!boundary || boundary->moved.empty()) return;
   for (const auto& one : stopped) {
-    const Addr counter{one.registers.rip};
+    const Addr counter = one.registers.pc();
     const Addr now = ids::place_beside(counter, boundary->patches, boundary->moved);
     if (one.counter_at && now != counter) memory.write_value(one.counter_at, now.value);
   }
@@ -151,9 +151,9 @@ void put_boundary(const Snapshot& snapshot, const libc::Library& library,
     return;
   }
   const auto ids = boundary_ids(snapshot, fresh);
-  if (ids.children.size() > ids::kMostBoundaryChildren)
+  if (ids.children.size() > arch::kMostBoundaryChildren)
     notes.push_back(fmt::format("new ids: {} of the children that have ended go by their new ids",
-                                ids.children.size() - ids::kMostBoundaryChildren));
+                                ids.children.size() - arch::kMostBoundaryChildren));
   const auto places = stopped_places(snapshot, memory);
   ids::Frames frames(library);
   const auto flights = ids::plan_flights(memory, library, frames, places);
@@ -171,7 +171,7 @@ void put_boundary(const Snapshot& snapshot, const libc::Library& library,
   }
   std::vector<Addr> stopped(places.size());
   std::transform(places.begin(), places.end(), stopped.begin(),
-                 [](const ids::Stopped& one) { return Addr{one.registers.rip}; });
+                 [](const ids::Stopped& one) { return one.registers.pc(); });
   for (const auto& name :
        ids::install_boundary(main, memory, library, ids, flights, *place, stopped))
     notes.push_back(
@@ -200,7 +200,7 @@ class OwnIds {
     const auto take_words = [&](const ids::OwnCopies& copies) {
       thread.id_words.insert(thread.id_words.end(), copies.words.begin(), copies.words.end());
     };
-    if (library_.is_locking(Addr{registers.rip})) {
+    if (library_.is_locking(registers.pc())) {
       const auto copies = ids::find_own_copies(registers, memory_, library_, frames_,
                                                {thread.tid, id_offset(thread)});
       const auto pointers = state::pointers_of(registers);
@@ -208,7 +208,7 @@ class OwnIds {
       take_words(copies);
       return copies.registers;
     }
-    if (!library_.may_ask(Addr{registers.rip})) return {};
+    if (!library_.may_ask(registers.pc())) return {};
     const auto copies = ids::find_asked_copies(registers, memory_, library_, frames_, all_);
     take_words(copies);
     return copies.registers;
@@ -216,7 +216,7 @@ class OwnIds {
 
  private:
   std::optional<std::uint32_t> id_offset(const state::ThreadState& thread) const {
-    const Addr base{thread.registers.fs_base};
+    const Addr base = thread.registers.thread_pointer();
     const auto field = library_.id_field(memory_, base);
     return field ? std::optional(static_cast<std::uint32_t>(*field - base)) : std::nullopt;
   }
@@ -233,7 +233,7 @@ void note_copies(const tracee::Memory& memory, OwnIds& own,
   thread.id_registers = own.look(thread.registers, thread);
   if (restorers.empty() || thread.ended) return;
   for (auto before : ids::find_interrupted(thread.registers, memory, restorers, stacks)) {
-    before.registers.orig_rax = ~0ULL;  // a handler runs, no call
+    before.registers.leave_syscall();  // a handler runs, no call
     for (const auto& name : own.look(before.registers, thread))
       thread.id_words.push_back(before.place_of(name));
   }
@@ -244,7 +244,7 @@ std::string kind_of_program(const libc::Library& library, const tracee::Memory& 
                             std::span<const state::ThreadState> threads) {
   const auto any = [&](const auto& find) {
     return std::any_of(threads.begin(), threads.end(), [&](const state::ThreadState& thread) {
-      return !thread.ended && find(memory, Addr{thread.registers.fs_base}, thread.tid);
+      return !thread.ended && find(memory, thread.registers.thread_pointer(), thread.tid);
     });
   };
   if (any(ids::find_go_id)) return "it is a program of Go's runtime without a C library";
@@ -307,7 +307,7 @@ std::optional<ids::FoundBoundary> hide_boundary(state::CaptureContext& context) 
   }
   context.hidden.push_back(boundary->mapping);
   for (const auto& patch : boundary->patches) {
-    const auto bytes = std::as_bytes(std::span(patch.original)).first(ids::kPatchBytes);
+    const auto bytes = std::as_bytes(std::span(patch.original)).first(arch::kPatchBytes);
     context.unpatched.emplace_back(Addr{patch.address},
                                    std::vector<std::byte>(bytes.begin(), bytes.end()));
   }
@@ -328,15 +328,14 @@ void return_to_library(state::CaptureContext& context,
     if (!restorers.empty())
       for (const auto& before :
            ids::find_interrupted(thread.registers, context.memory, restorers, stacks)) {
-        const auto place = ids::original_place(Addr{before.registers.rip}, boundary->moved);
+        const auto place = ids::original_place(before.registers.pc(), boundary->moved);
         if (!place) continue;
         const auto bytes = std::as_bytes(std::span(&place->value, 1));
-        context.unpatched.emplace_back(before.place_of("rip"),
+        context.unpatched.emplace_back(before.place_of_pc(),
                                        std::vector<std::byte>(bytes.begin(), bytes.end()));
       }
-    auto& counter = thread.registers.rip;
-    if (const auto place = ids::original_place(Addr{counter}, boundary->moved))
-      counter = place->value;
+    if (const auto place = ids::original_place(thread.registers.pc(), boundary->moved))
+      thread.registers.set_pc(*place);
   }
 }
 
@@ -357,10 +356,11 @@ void note_ids(state::CaptureContext& context, const state::KeptFile& program,
   const auto restorers = restorers_of(signals);
   for (auto& thread : threads) {
     note_copies(context.memory, own, restorers, stacks, thread);
-    const Addr descriptor{thread.pthread != 0 ? thread.pthread : thread.registers.fs_base};
+    const Addr descriptor{thread.pthread != 0 ? thread.pthread
+                                              : thread.registers.thread_pointer().value};
     auto field = thread.ended ? std::nullopt : library.id_field(context.memory, descriptor);
     if (!field && !thread.ended)
-      field = libc::find_musl_id(context.memory, Addr{thread.registers.fs_base}, thread.tid);
+      field = libc::find_musl_id(context.memory, thread.registers.thread_pointer(), thread.tid);
     if (field && holds(context.memory, *field, thread.tid)) thread.id_field = *field;
   }
   note_library(context, library, threads);
@@ -368,7 +368,7 @@ void note_ids(state::CaptureContext& context, const state::KeptFile& program,
   if (!boundary) return;
   for (auto& thread : threads) thread.remembered = boundary->remembered(thread.tid);
   for (auto& child : children) child.remembered = boundary->remembered(child.pid);
-  const auto of_group = [&](Tid real, const ids::IdPair& pair) {
+  const auto of_group = [&](Tid real, const arch::IdPair& pair) {
     return pair.real == real && pair.remembered != 0 ? pair.remembered : boundary->remembered(real);
   };
   process.remembered = {boundary->remembered(process.pid), boundary->remembered(process.parent),
@@ -395,7 +395,7 @@ std::unordered_set<std::uint64_t> words_in_use(const Snapshot& snapshot,
   std::vector<std::uint64_t> stack(kStackTopBytes / sizeof(std::uint64_t));
   for (const auto& thread : snapshot.threads) {
     for (const Addr value : state::pointers_of(thread.registers)) words.insert(value.value);
-    const Addr top{thread.registers.rsp & ~(sizeof(std::uint64_t) - 1)};
+    const Addr top{thread.registers.sp().value & ~(sizeof(std::uint64_t) - 1)};
     const std::size_t got = memory.read_some(top, std::as_writable_bytes(std::span(stack)));
     words.insert(stack.begin(),
                  stack.begin() + static_cast<std::ptrdiff_t>(got / sizeof(std::uint64_t)));
@@ -409,11 +409,11 @@ void renew_musl(const Snapshot& snapshot, const tracee::Memory& memory, const Fr
   std::vector<libc::MuslThread> threads;
   for (std::size_t i = 0; i < snapshot.threads.size(); ++i) {
     const auto& thread = snapshot.threads[i];
-    const Addr base{thread.registers.fs_base};
+    const Addr base = thread.registers.thread_pointer();
     if (thread.ended || !libc::find_musl_id(memory, base, thread.tid)) continue;
     auto& found = threads.emplace_back(libc::MuslThread{
         base, thread.tid, fresh.tids[i], std::vector<std::uint64_t>(kFramesBytes / 8)});
-    const Addr top{thread.registers.rsp & ~(sizeof(std::uint64_t) - 1)};
+    const Addr top{thread.registers.sp().value & ~(sizeof(std::uint64_t) - 1)};
     const auto got = memory.read_some(top, std::as_writable_bytes(std::span(found.words)));
     found.words.resize(got / sizeof(std::uint64_t));
     for (const Addr value : state::pointers_of(thread.registers))
@@ -435,7 +435,7 @@ RenewedIds renew_ids(const Snapshot& snapshot, state::FileSource& files, tracee:
     const auto& thread = snapshot.threads[i];
     changed.add(thread.tid, fresh.tids[i]);
     if (!thread.ended)
-      go_threads.push_back({Addr{thread.registers.fs_base}, thread.tid, fresh.tids[i]});
+      go_threads.push_back({thread.registers.thread_pointer(), thread.tid, fresh.tids[i]});
     robust_lists.push_back({thread.tid, thread.robust_list, thread.robust_list_bytes});
     if (!thread.lock_pointers.empty()) inside.push_back({thread.tid, thread.lock_pointers});
   }
@@ -480,33 +480,34 @@ std::uint32_t change_of(std::uint64_t word, const libc::IdMap& ids) {
   return now ? static_cast<std::uint32_t>(*now) - static_cast<std::uint32_t>(id) : 0;
 }
 
-void renew_register(unsigned long long& value, const libc::IdMap& ids) {
+arch::Word renewed(arch::Word value, const libc::IdMap& ids) {
   constexpr std::uint64_t kLow = 0xffffffffU;
   const auto low = static_cast<std::uint32_t>(value) + change_of(value, ids);
-  value = (value & ~kLow) | low;
+  return (value & ~kLow) | low;
 }
 
 }  // namespace
 
 void enter_stub(state::ThreadState& thread, const std::optional<ids::FoundBoundary>& boundary) {
   if (!boundary) return;
-  auto& counter = thread.registers.rip;
-  counter = ids::place_beside(Addr{counter}, boundary->patches, boundary->moved,
-                              state::calls_again(thread))
-                .value;
+  thread.registers.set_pc(ids::place_beside(thread.registers.pc(), boundary->patches,
+                                            boundary->moved, state::calls_again(thread)));
 }
 
 void renew_copies(state::ThreadState& thread, const tracee::Memory& memory,
                   const libc::IdMap& ids) {
   if (!ids.changes()) return;
   // A sleep on a CPU clock is a call with an id that is made again.
-  if (thread.registers.orig_rax == SYS_clock_nanosleep &&
-      std::find(thread.id_registers.begin(), thread.id_registers.end(), "rdi") ==
+  const std::string clock_register = ids::name_of_argument(0);
+  if (thread.registers.syscall_number() == SYS_clock_nanosleep &&
+      std::find(thread.id_registers.begin(), thread.id_registers.end(), clock_register) ==
           thread.id_registers.end() &&
-      ids::id_of_clock(thread.registers.rdi) > 0)
-    renew_register(thread.registers.rdi, ids);
+      ids::id_of_clock(thread.registers.arg(0)) > 0)
+    thread.registers.set_arg(0, renewed(thread.registers.arg(0), ids));
   for (const auto& name : thread.id_registers)
-    if (auto* value = ids::register_named(thread.registers, name)) renew_register(*value, ids);
+    if (const auto index = ids::general_register(name))
+      arch::set_register(thread.registers, *index,
+                         renewed(arch::get_register(thread.registers, *index), ids));
   // Once each: the new id of one thread may be the old one of another.
   for (const Addr at : std::set<Addr>(thread.id_words.begin(), thread.id_words.end())) {
     const auto word = memory.read_value<std::uint32_t>(at);

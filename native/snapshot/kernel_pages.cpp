@@ -72,18 +72,18 @@ std::optional<tracee::Registers> look_outside(const tracee::Memory& memory, Tid 
   constexpr int kMostSteps = 20'000;
   constexpr std::uint64_t kBelow = 2048;  // what is called there pushes
   constexpr std::size_t kStackBytes = 8192;
-  constexpr std::array<std::byte, 2> kSyscall = {std::byte{0x0f}, std::byte{0x05}};
   const tracee::Registers before = tracee::get_registers(tid);
   std::vector<std::byte> stack(kStackBytes);
-  const Addr low{before.rsp - kBelow};
+  const Addr low = before.sp() - kBelow;
   stack.resize(memory.read_some(low, stack));
   const auto is_inside = [&](const tracee::Registers& registers) {
     return std::any_of(code.begin(), code.end(),
-                       [&](const auto& run) { return contains(run, Addr{registers.rip}); });
+                       [&](const auto& run) { return contains(run, registers.pc()); });
   };
   const auto go_on = [&](const tracee::Registers& registers) {
-    if (!is_inside(registers) || contains(not_in, Addr{registers.rip})) return false;
-    return may_call || memory.read_value<std::array<std::byte, 2>>(Addr{registers.rip}) != kSyscall;
+    if (!is_inside(registers) || contains(not_in, registers.pc())) return false;
+    return may_call ||
+           memory.read_value<arch::SyscallInstruction>(registers.pc()) != arch::kSyscallInstruction;
   };
   struct PutBack {
     Tid tid;
@@ -99,7 +99,7 @@ std::optional<tracee::Registers> look_outside(const tracee::Memory& memory, Tid 
   const bool stopped = tracee::step_while(tid, go_on, kMostSteps);
   const tracee::Registers outside = tracee::get_registers(tid);
   const std::uint64_t left =
-      std::min<std::uint64_t>(outside.rsp > low.value ? outside.rsp - low.value : 0, stack.size());
+      std::min<std::uint64_t>(outside.sp() > low ? outside.sp() - low : 0, stack.size());
   memory.write(low, std::span(stack).first(left));
   return stopped && !is_inside(outside) ? std::optional(outside) : std::nullopt;
 }
@@ -159,7 +159,7 @@ void look_beyond_vdso(state::CaptureContext& context, const std::vector<proc::Ma
   }
   for (ThreadState& thread : threads) {
     if (thread.ended) continue;
-    const Addr pc{thread.registers.rip};
+    const Addr pc = thread.registers.pc();
     const bool inside =
         std::any_of(code.begin(), code.end(), [&](const auto& run) { return contains(run, pc); });
     const auto is_lost = [&](Addr at) {
@@ -173,7 +173,7 @@ void look_beyond_vdso(state::CaptureContext& context, const std::vector<proc::Ma
           0)
         thread.beyond_vdso = look_outside(context.memory, thread.lwp, code, random, lost);
       if (proxy && contains(proxy->copy, pc))
-        thread.registers.rip = proxy->from_copy(pc).value;
+        thread.registers.set_pc(proxy->from_copy(pc));
       else if (lost && thread.beyond_vdso)
         thread.registers = *std::exchange(thread.beyond_vdso, std::nullopt);
       else if (lost)
@@ -185,7 +185,7 @@ void look_beyond_vdso(state::CaptureContext& context, const std::vector<proc::Ma
     }
     if (!proxy) continue;
     for (const auto& before : interrupted_places(thread, context.memory, signals, stacks)) {
-      const Addr at{before.registers.rip};
+      const Addr at = before.registers.pc();
       if (is_lost(at))
         fail(ErrorKind::refused,
              "thread {}: a signal handler has interrupted it in the vdso of this kernel, which the "
@@ -194,7 +194,7 @@ void look_beyond_vdso(state::CaptureContext& context, const std::vector<proc::Ma
       if (!contains(proxy->copy, at)) continue;
       const std::uint64_t known_at = proxy->from_copy(at).value;
       const auto bytes = std::as_bytes(std::span(&known_at, 1));
-      context.unpatched.emplace_back(before.place_of("rip"),
+      context.unpatched.emplace_back(before.place_of_pc(),
                                      std::vector<std::byte>(bytes.begin(), bytes.end()));
     }
   }
@@ -249,9 +249,9 @@ void ProxyInstaller::redirect_signal_frames(const tracee::Memory& memory,
   const auto stacks = possible_stacks(snapshot_.space);
   for (const auto& thread : snapshot_.threads) {
     for (const auto& before : interrupted_places(thread, memory, snapshot_.signals, stacks)) {
-      const Addr pc{before.registers.rip};
+      const Addr pc = before.registers.pc();
       if (state::is_within_jump(proxy_, saved_, pc))
-        memory.write_value(before.place_of("rip"), proxy_.in_copy(pc).value);
+        memory.write_value(before.place_of_pc(), proxy_.in_copy(pc).value);
       else if (contains(proxy_.vdso(), pc))
         notes.push_back(fmt::format(
             "thread {}: a signal handler has interrupted it in the vdso of Linux {}: if it is "
@@ -264,11 +264,11 @@ void ProxyInstaller::redirect_signal_frames(const tracee::Memory& memory,
 void leave_vdso(ThreadState& thread, const std::optional<VdsoProxy>& proxy, bool other_clocks,
                 const tracee::Memory& memory) {
   if (!proxy && !other_clocks) return;
-  const Addr pc{thread.registers.rip};
+  const Addr pc = thread.registers.pc();
   if (thread.beyond_vdso)
     thread.registers = *thread.beyond_vdso;
   else if (proxy && state::is_within_jump(*proxy, known_vdso(memory, *proxy), pc))
-    thread.registers.rip = proxy->in_copy(pc).value;
+    thread.registers.set_pc(proxy->in_copy(pc));
 }
 
 }  // namespace ckpt::snapshot

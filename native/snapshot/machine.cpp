@@ -1,6 +1,5 @@
 #include "snapshot/machine.hpp"
 
-#include <sys/ucontext.h>
 #include <sys/utsname.h>
 
 #include <algorithm>
@@ -20,24 +19,6 @@ namespace {
 
 using image::Json;
 
-// Flags of /proc/cpuinfo that stand for instructions a program may have chosen at its start (glibc
-// picks its memcpy once), and that another processor refuses or does something else for. Not those
-// about power, virtualization and the like, which are not the program's; not those about speed
-// (erms, fsrm); not hints, which other processors skip (3dnowprefetch, cldemote); nor what a
-// restore takes away anyway (pku: memory comes back without keys; user_shstk: it is not saved).
-bool is_instruction_set(const std::string& flag) {
-  constexpr std::array<std::string_view, 21> kPrefixes = {
-      "sse",    "ssse",   "avx",    "amx_", "bmi",   "fma",  "aes",
-      "vaes",   "sha",    "gfni",   "vpcl", "pclm",  "movb", "movdir",
-      "popcnt", "rdrand", "rdseed", "f16c", "fsgsb", "cx16", "clwb"};
-  constexpr std::array<std::string_view, 14> kExact = {
-      "mmx",     "adx",     "abm",   "lzcnt",    "rdpid",  "rdtscp",     "serialize",
-      "waitpkg", "lahf_lm", "xsave", "xsaveopt", "xsavec", "clflushopt", "xgetbv1"};
-  return std::any_of(kPrefixes.begin(), kPrefixes.end(),
-                     [&](std::string_view prefix) { return flag.starts_with(prefix); }) ||
-         std::find(kExact.begin(), kExact.end(), flag) != kExact.end();
-}
-
 std::vector<std::string> processor_features() {
   std::vector<std::string> features;
   const auto text = try_read_file("/proc/cpuinfo");
@@ -45,10 +26,10 @@ std::vector<std::string> processor_features() {
   std::string_view rest = *text;
   while (!rest.empty()) {
     std::string_view line = proc::cut(rest, '\n');
-    if (!line.starts_with("flags")) continue;
+    if (!line.starts_with(arch::kProcessorFeatures)) continue;
     proc::cut(line, ':');
     for (auto word = proc::next_word(line); !word.empty(); word = proc::next_word(line))
-      if (is_instruction_set(std::string(word))) features.emplace_back(word);
+      if (arch::is_instruction_set(word)) features.emplace_back(word);
     break;
   }
   std::sort(features.begin(), features.end());
@@ -70,7 +51,7 @@ Json describe_machine() {
           {"hostname", names.nodename},
           {"boot_id", state::boot_id()},
           {"cpu_flags", processor_features()},
-          {"xstate", state::xstate_layout_to_json(state::own_xstate_layout())}};
+          {"xstate", state::xstate_layout_to_json(arch::own_xstate_layout())}};
 }
 
 void check_machine(const Snapshot& snapshot) {
@@ -80,7 +61,7 @@ void check_machine(const Snapshot& snapshot) {
   const std::set<std::string> have(features.begin(), features.end());
   std::string missing;
   for (const auto& flag : saved.at("cpu_flags"))
-    if (const auto name = flag.get<std::string>(); is_instruction_set(name) &&
+    if (const auto name = flag.get<std::string>(); arch::is_instruction_set(name) &&
                                                    (uses_tiles || !name.starts_with("amx_")) &&
                                                    !have.contains(name))
       missing += (missing.empty() ? "" : " ") + name;
@@ -89,9 +70,9 @@ void check_machine(const Snapshot& snapshot) {
          "this processor lacks {}, which the program may be using: restore on a machine that has "
          "them",
          missing);
-  const auto& own = state::own_xstate_layout();
+  const auto& own = arch::own_xstate_layout();
   for (const auto& thread : snapshot.threads)
-    if (const auto lost = state::lost_components(thread.xstate, snapshot.xstate_layout, own);
+    if (const auto lost = arch::lost_components(thread.xstate, snapshot.xstate_layout, own);
         !lost.empty())
       fail(ErrorKind::unsupported,
            "thread {}: it has values in registers of {}, which this processor lacks: restore on a "
@@ -103,9 +84,9 @@ void widen_state_saves(const Snapshot& snapshot, const tracee::Memory& memory) {
   constexpr std::uint64_t kMostCodeBytes = 64U << 20U;
   constexpr std::uint64_t kLeastStateBytes = 512;
   constexpr std::uint64_t kMostStateBytes = 64U << 10U;
-  const auto& own = state::own_xstate_layout();
+  const auto& own = arch::own_xstate_layout();
   if (own == snapshot.xstate_layout) return;
-  const std::uint64_t needed = state::state_save_bytes(own);
+  const std::uint64_t needed = arch::state_save_bytes(own);
   for (const auto& region : snapshot.space.regions) {
     const proc::Mapping& map = region.mapping;
     if (!region.file || !map.exec || map.size() > kMostCodeBytes) continue;
@@ -114,9 +95,9 @@ void widen_state_saves(const Snapshot& snapshot, const tracee::Memory& memory) {
     if (!name.starts_with("ld") && map.path != snapshot.program.path) continue;
     std::vector<std::byte> code(map.size());
     code.resize(memory.read_some(map.start, code));
-    for (const auto& save : state::find_state_saves(code)) {
+    for (const auto& save : arch::find_state_saves(code)) {
       for (const auto& thread : snapshot.threads) {
-        const Addr pc{thread.registers.rip};
+        const Addr pc = thread.registers.pc();
         if (pc >= map.start + save.begin && pc < map.start + save.end)
           fail(ErrorKind::unsupported,
                "thread {}: the dynamic linker is saving the extended state of the saving processor "
@@ -135,17 +116,17 @@ void widen_state_saves(const Snapshot& snapshot, const tracee::Memory& memory) {
 }
 
 void refit_signal_frames(const Snapshot& snapshot, const tracee::Memory& memory) {
-  const auto& own = state::own_xstate_layout();
+  const auto& own = arch::own_xstate_layout();
   if (own == snapshot.xstate_layout) return;
   const auto stacks = possible_stacks(snapshot.space);
   for (const auto& thread : snapshot.threads) {
     for (const auto& before : interrupted_places(thread, memory, snapshot.signals, stacks)) {
-      const Addr at{memory.read_value<std::uint64_t>(before.saved_at + sizeof(gregset_t))};
-      std::vector<std::byte> area(state::kMostSignalStateBytes);
+      const Addr at{memory.read_value<std::uint64_t>(before.place_of_state_pointer())};
+      std::vector<std::byte> area(arch::kMostSignalStateBytes);
       area.resize(at ? memory.read_some(at, area) : 0);
-      const auto made = state::convert_signal_state(area, snapshot.xstate_layout, own);
+      const auto made = arch::convert_signal_state(area, snapshot.xstate_layout, own);
       if (!made) continue;
-      if (const auto lost = state::components_not_in(*made, area, snapshot.xstate_layout);
+      if (const auto lost = arch::components_not_in(*made, area, snapshot.xstate_layout);
           !lost.empty())
         fail(
             ErrorKind::unsupported,

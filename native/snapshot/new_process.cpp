@@ -48,7 +48,6 @@ struct Layout {
 };
 
 Layout plan_layout(const Snapshot& snapshot) {
-  constexpr std::uint64_t kTaskSize = 0x7ffffffff000;
   constexpr std::uint64_t kStackGuardGap = 256 * kPageSize;
   constexpr std::uint64_t kLeastGap = 128ULL << 20U;
   Layout layout;
@@ -69,7 +68,7 @@ Layout plan_layout(const Snapshot& snapshot) {
   // A static program may have nothing up there: leave room for the stack then.
   const Addr highest = snapshot.space.bounds.start_stack - kLeastGap;
   if (top > highest || snapshot.space.bounds.start_stack - top > (64ULL << 30U)) top = highest;
-  layout.stack_limit_bytes = kTaskSize - page_up(top.value) - kStackGuardGap;
+  layout.stack_limit_bytes = arch::kTaskEnd.value - page_up(top.value) - kStackGuardGap;
   return layout;
 }
 

@@ -115,7 +115,7 @@ Snapshot::Snapshot(image::Reader opened) : reader(std::move(opened)) {
     if (threads.empty()) image::damaged("the list of threads");
     const Json& host = record.at("host");
     xstate_layout = host.contains("xstate") ? state::xstate_layout_from_json(host.at("xstate"))
-                                            : state::presumed_xstate_layout(threads.front().xstate);
+                                            : arch::presumed_xstate_layout(threads.front().xstate);
     process = state::process_from_json(record.at("process"));
     signals = state::signals_from_json(record.at("signals"));
     // Absent in the snapshots of earlier versions, which named what they did not hold.

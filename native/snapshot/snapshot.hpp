@@ -33,7 +33,7 @@ struct Snapshot {
   state::KeptFile program;
   state::AddressSpace space;
   std::vector<state::ThreadState> threads;
-  state::XstateLayout xstate_layout;  // of their extended state
+  arch::XstateLayout xstate_layout;  // of their extended state
   state::ProcessState process;
   state::SignalState signals;
   state::TimerState timers;

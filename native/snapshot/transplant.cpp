@@ -210,7 +210,7 @@ class Transplant {
     scratch_ = main_->make_scratch(
         kScratchDataBytes,
         state::find_free_place(fresh_, snapshot_.space, kPageSize + kScratchDataBytes));
-    main_->use_instruction(scratch_.code + tracee::loop_syscall_offset());
+    main_->use_instruction(scratch_.code + arch::loop_syscall_offset());
   }
   void make_children() {
     children_ = state::make_ended_children(*main_, scratch_, *memory_, kTraceOptions,
@@ -318,7 +318,7 @@ class Transplant {
         continue;
       }
       RemoteThread thread(result_.pid, tid, {result_.pid, tid}, *memory_,
-                          scratch_.code + tracee::loop_syscall_offset());
+                          scratch_.code + arch::loop_syscall_offset());
       set_up(thread, saved, tid);
       state::restore_attributes(tid, saved.attributes, result_.notes);
       if (!state::becomes_itself_last(saved))

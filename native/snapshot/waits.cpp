@@ -12,7 +12,7 @@ namespace ckpt::snapshot {
 
 namespace {
 
-using ids::IdPair;
+using arch::IdPair;
 
 std::uint64_t argument(std::int64_t value) { return static_cast<std::uint64_t>(value); }
 
@@ -24,8 +24,8 @@ class Waits {
 
   // Nothing if no child is there to be had: the kernel makes the call again.
   std::optional<std::int64_t> make(const tracee::Registers& registers) {
-    if (registers.orig_rax == SYS_wait4) return wait4(registers);
-    if (registers.orig_rax == SYS_waitid) return waitid(registers);
+    if (registers.syscall_number() == SYS_wait4) return wait4(registers);
+    if (registers.syscall_number() == SYS_waitid) return waitid(registers);
     return std::nullopt;
   }
 
@@ -37,7 +37,7 @@ class Waits {
   }
   Tid real(Tid remembered) const {
     const auto& children = boundary_.ids.children;
-    const auto found = std::find_if(children.begin(), children.end(), [&](const IdPair& one) {
+    const auto found = std::find_if(children.begin(), children.end(), [&](const arch::IdPair& one) {
       return one.remembered == remembered && one.real > 0;
     });
     return found == children.end() ? remembered : found->real;
@@ -51,7 +51,7 @@ class Waits {
   Tid shown(const tracee::Registers& registers, Tid child, bool stays) const {
     const auto& patches = boundary_.patches;
     const bool follows = std::any_of(patches.begin(), patches.end(), [&](const auto& patch) {
-      return patch.address == registers.rip;
+      return patch.address == registers.pc().value;
     });
     if (follows) return child;
     return stays ? boundary_.remembered_child(child)
@@ -59,27 +59,29 @@ class Waits {
   }
 
   std::optional<std::int64_t> wait4(const tracee::Registers& registers) {
-    const auto target = static_cast<Tid>(registers.rdi);
+    const auto target = static_cast<Tid>(registers.arg(0));
     const Tid now = target > 0 ? real(target) : target < -1 ? -real_group(-target) : target;
     const std::int64_t got = main_.call(
-        SYS_wait4, {argument(now), registers.rsi, options_of(registers.rdx), registers.r10});
+        SYS_wait4,
+        {argument(now), registers.arg(1), options_of(registers.arg(2)), registers.arg(3)});
     if (got <= 0) return std::nullopt;
     return shown(registers, static_cast<Tid>(got), false);
   }
 
   std::optional<std::int64_t> waitid(const tracee::Registers& registers) {
-    const auto kind = static_cast<idtype_t>(registers.rdi);
-    const auto id = static_cast<Tid>(registers.rsi);
+    const auto kind = static_cast<idtype_t>(registers.arg(0));
+    const auto id = static_cast<Tid>(registers.arg(1));
     const Tid now = kind == P_PID ? real(id) : kind == P_PGID ? real_group(id) : id;
-    const Addr info_at = registers.rdx != 0 ? Addr{registers.rdx} : scratch_.data;
+    const Addr info_at = registers.arg(2) != 0 ? Addr{registers.arg(2)} : scratch_.data;
     const Addr pid_at = info_at + offsetof(siginfo_t, si_pid);
-    if (registers.rdx == 0) memory_.write_value(info_at, siginfo_t{});
-    const std::int64_t got = main_.call(SYS_waitid, {registers.rdi, argument(now), info_at.value,
-                                                     options_of(registers.r10), registers.r8});
+    if (registers.arg(2) == 0) memory_.write_value(info_at, siginfo_t{});
+    const std::int64_t got =
+        main_.call(SYS_waitid, {registers.arg(0), argument(now), info_at.value,
+                                options_of(registers.arg(3)), registers.arg(4)});
     if (got != 0) return std::nullopt;
     const auto pid = memory_.read_value<Tid>(pid_at);
     if (pid <= 0) return std::nullopt;
-    memory_.write_value(pid_at, shown(registers, pid, (registers.r10 & WNOWAIT) != 0));
+    memory_.write_value(pid_at, shown(registers, pid, (registers.arg(3) & WNOWAIT) != 0));
     return 0;
   }
 
@@ -107,8 +109,8 @@ std::map<std::size_t, std::int64_t> answer_waits(const Snapshot& snapshot,
 }
 
 void give_answer(state::ThreadState& thread, std::int64_t answer) {
-  thread.registers.rax = argument(answer);
-  thread.registers.orig_rax = ~0ULL;
+  thread.registers.set_syscall_result(answer);
+  thread.registers.leave_syscall();
 }
 
 }  // namespace ckpt::snapshot

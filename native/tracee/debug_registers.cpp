@@ -1,31 +1,18 @@
 #include "tracee/debug_registers.hpp"
 
-#include <fmt/format.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
-#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <cstddef>
 #include <cstdint>
 #include <thread>
 
+#include "arch/debug_registers.hpp"
 #include "base/error.hpp"
-
-// Begins with an instruction of one byte, which can be replaced.
-asm(R"(
-  .text
-  .type ckpt_probe_code, @function
-ckpt_probe_code:
-  nop
-  ret
-  .size ckpt_probe_code, . - ckpt_probe_code
-)");
-extern "C" [[gnu::visibility("hidden")]] void ckpt_probe_code();
 
 namespace ckpt::tracee {
 
@@ -44,7 +31,7 @@ alignas(8) volatile std::uint64_t probe_data = 0;
   ::kill(::getpid(), SIGSTOP);
   probe_data = 1;
   ::kill(::getpid(), SIGSTOP);
-  ckpt_probe_code();
+  arch::ckpt_probe_code();
   ::_exit(0);
 }
 
@@ -101,20 +88,10 @@ class ProbeChild {
   Clock::time_point deadline_;
 };
 
-void poke_debug_register(Tid tid, std::size_t number, std::uint64_t value) {
-  const std::size_t offset = offsetof(user, u_debugreg) + number * sizeof value;
-  if (::ptrace(PTRACE_POKEUSER, tid, offset, value) != 0)
-    throw_errno(fmt::format("thread {}: ptrace(POKEUSER, debug register {})", tid, number), errno);
-}
-
 }  // namespace
 
 void set_debug_registers(Tid child, const ProbeTargets& targets) {
-  // Intel SDM 3B, 18.2.4: L0 and L1; register 0 breaks on writes to eight bytes, 1 on execution.
-  constexpr std::uint64_t kControl = 0b101U | (0b1001U << 16U);
-  poke_debug_register(child, 0, targets.data.value);
-  poke_debug_register(child, 1, targets.code.value);
-  poke_debug_register(child, 7, kControl);
+  arch::set_debug_registers(child, targets.data, targets.code);
 }
 
 std::optional<DebugRegisters> try_debug_registers(const SetDebugRegisters& set,
@@ -122,7 +99,7 @@ std::optional<DebugRegisters> try_debug_registers(const SetDebugRegisters& set,
   ProbeChild child(limit);
   if (child.next_stop() != SIGSTOP) return std::nullopt;
   const ProbeTargets targets{Addr{reinterpret_cast<std::uintptr_t>(&probe_data)},
-                             Addr{reinterpret_cast<std::uintptr_t>(&ckpt_probe_code)}};
+                             Addr{reinterpret_cast<std::uintptr_t>(&arch::ckpt_probe_code)}};
   try {
     set(child.pid(), targets);
   } catch (const Error&) {

@@ -1,6 +1,5 @@
 #include "tracee/ptrace.hpp"
 
-#include <elf.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
@@ -45,6 +44,13 @@ long request(int number, Tid tid, std::uintptr_t address, void* data) {
   return ::ptrace(static_cast<__ptrace_request>(number), tid, address, data);
 }
 
+// Gets or sets the extended state.
+void request_xstate(const char* name, int number, Tid tid, iovec& vector) {
+  if (request(number, tid, arch::kExtendedStateNote, &vector) == -1)
+    throw_errno(fmt::format("thread {}: ptrace({}, {})", tid, name, arch::kExtendedStateNoteName),
+                errno);
+}
+
 long checked(const char* name, int number, Tid tid, std::uintptr_t address, void* data) {
   const long result = request(number, tid, address, data);
   if (result == -1) throw_errno(fmt::format("thread {}: ptrace({})", tid, name), errno);
@@ -53,23 +59,12 @@ long checked(const char* name, int number, Tid tid, std::uintptr_t address, void
 
 }  // namespace
 
-Registers get_registers(Tid tid) {
-  Registers registers{};
-  checked("GETREGS", PTRACE_GETREGS, tid, 0, &registers);
-  return registers;
-}
-
-void set_registers(Tid tid, const Registers& registers) {
-  Registers copy = registers;
-  checked("SETREGS", PTRACE_SETREGS, tid, 0, &copy);
-}
-
 std::vector<std::byte> get_xstate(Tid tid) {
   // A buffer that comes back full may have been too small (AMX makes the area 11 KiB).
   for (std::size_t size = 16384;; size *= 2) {
     std::vector<std::byte> area(size);
     iovec vector{area.data(), area.size()};
-    checked("GETREGSET, NT_X86_XSTATE", PTRACE_GETREGSET, tid, NT_X86_XSTATE, &vector);
+    request_xstate("GETREGSET", PTRACE_GETREGSET, tid, vector);
     if (vector.iov_len < size) {
       area.resize(vector.iov_len);
       return area;
@@ -80,7 +75,7 @@ std::vector<std::byte> get_xstate(Tid tid) {
 void set_xstate(Tid tid, std::span<const std::byte> area) {
   std::vector<std::byte> copy(area.begin(), area.end());
   iovec vector{copy.data(), copy.size()};
-  checked("SETREGSET, NT_X86_XSTATE", PTRACE_SETREGSET, tid, NT_X86_XSTATE, &vector);
+  request_xstate("SETREGSET", PTRACE_SETREGSET, tid, vector);
 }
 
 std::uint64_t get_signal_mask(Tid tid) {

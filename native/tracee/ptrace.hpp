@@ -3,7 +3,6 @@
 #pragma once
 
 #include <sys/ptrace.h>
-#include <sys/user.h>
 #include <csignal>
 
 #include <cstddef>
@@ -12,17 +11,17 @@
 #include <span>
 #include <vector>
 
+#include "arch/arch.hpp"
 #include "base/types.hpp"
 
 namespace ckpt::tracee {
 
-using Registers = user_regs_struct;
+using arch::get_registers;
+using arch::Registers;
+using arch::set_registers;
 
-/// General registers of a stopped thread.
-Registers get_registers(Tid tid);
-void set_registers(Tid tid, const Registers& registers);
-
-/// The whole XSAVE area, in the uncompacted format; its size is what this CPU and kernel use.
+/// The whole extended state (XSAVE: in the uncompacted format); its size is what this CPU and
+/// kernel use.
 std::vector<std::byte> get_xstate(Tid tid);
 void set_xstate(Tid tid, std::span<const std::byte> area);
 

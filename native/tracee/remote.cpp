@@ -32,8 +32,6 @@ int event_of(const siginfo_t& info) {
 
 int stop_event(int status) { return status >> 16; }
 
-constexpr unsigned long long kSteppingAndDirection = 0x500;  // of eflags
-
 bool is_in(std::uint64_t set, int signal) {
   return (set >> (static_cast<unsigned>(signal) - 1U) & 1U) != 0;
 }
@@ -59,8 +57,8 @@ bool is_fault(const siginfo_t& info) {
 
 // What it does where one of the signals that have the call fail is pending, beforehand.
 void fail_call(GoingOn& going_on) {
-  going_on.registers.rip = going_on.behind_call.value;
-  going_on.registers.rax = static_cast<std::uint64_t>(-EINTR);
+  going_on.registers.set_pc(going_on.behind_call);
+  going_on.registers.set_syscall_result(-EINTR);
   going_on.interrupting = 0;
 }
 
@@ -77,8 +75,9 @@ void leave_critical_section(GoingOn& going_on, const Memory& memory, Addr descri
   if (memory.read_some(description, std::as_writable_bytes(std::span(&section, 1))) !=
       sizeof section)
     return;
-  auto& rip = going_on.registers.rip;
-  if (rip >= section.start && rip - section.start < section.length) rip = section.abort;
+  const Addr at = going_on.registers.pc();
+  if (at.value >= section.start && at.value - section.start < section.length)
+    going_on.registers.set_pc(Addr{section.abort});
 }
 
 // The place of `code` from the last time, or of zeros behind a mapping's code; not in `except`.
@@ -107,12 +106,11 @@ std::optional<Addr> find_room_for_code(const std::vector<proc::Mapping>& mapping
 
 std::optional<Addr> find_room_for_frame(const std::vector<proc::Mapping>& mappings, Addr stack,
                                         std::uint64_t size) {
-  constexpr std::uint64_t kRedZone = 128;
   constexpr std::uint64_t kAlignment = 64;
   const auto is_own = [](const proc::Mapping& mapping) {
     return mapping.write && mapping.read && !mapping.shared;
   };
-  const Addr below{(stack.value - kRedZone - size) & -kAlignment};
+  const Addr below{(stack.value - arch::kRedZoneBytes - size) & -kAlignment};
   for (const auto& mapping : mappings)
     if (is_own(mapping) && mapping.start <= below && stack <= mapping.end) return below;
   for (const auto& mapping : mappings)
@@ -143,7 +141,7 @@ std::optional<std::string> why_no_calls(Tid tid) {
 }
 
 Addr find_syscall_instruction(const std::vector<proc::Mapping>& mappings, const Memory& memory) {
-  constexpr std::array<std::byte, 2> kSyscall = {std::byte{0x0f}, std::byte{0x05}};
+  constexpr auto kSyscall = arch::kSyscallInstruction;
   const auto search = [&](const proc::Mapping& mapping) -> std::optional<Addr> {
     constexpr std::uint64_t kChunkBytes = 1U << 20U;
     std::vector<std::byte> bytes;
@@ -179,7 +177,7 @@ RemoteThread::RemoteThread(Tid group, Tid tid, Ids inner, const Memory& memory,
   siginfo_ = get_siginfo(tid);
   const bool untaken = has_untaken_stop(tid);
   if (siginfo_ && event_of(*siginfo_) == PTRACE_EVENT_CLONE) {
-    // The kernel is still inside clone and will write its result over rax: let it.
+    // The kernel is still inside clone and will write its result over a register: let it.
     const int status = next_stop(Resume::to_syscall);
     if (WSTOPSIG(status) != kSyscallStop)
       fail(ErrorKind::refused, "thread {}: {} at the end of clone", tid, describe_status(status));
@@ -269,13 +267,13 @@ void RemoteThread::block_signals() {
 
 // The thread has not run anything for us yet, or is on another way back.
 void RemoteThread::take_way_back(Addr frame, Addr code, Addr once) {
-  memory_.write(frame, way_back_frame(frame, *going_on_, mask_, xstate_));
+  memory_.write(frame, arch::way_back_frame(frame, *going_on_, mask_, xstate_));
   Registers registers = registers_;
-  registers.rip = (once + 2).value;  // behind the call
-  registers.rsp = way_back_stack(frame).value;
-  registers.rax = 0;
-  registers.orig_rax = ~0ULL;
-  registers.eflags &= ~kSteppingAndDirection;
+  registers.set_pc(once + arch::kSyscallBytes);  // behind the call
+  registers.set_sp(arch::way_back_stack(frame));
+  registers.set_syscall_result(0);
+  registers.leave_syscall();
+  registers.clear_stepping_and_direction();
   set_registers(tid_, registers);
   block_signals();
   way_back_ = frame;
@@ -286,7 +284,7 @@ void RemoteThread::take_way_back(Addr frame, Addr code, Addr once) {
 void RemoteThread::take_way_back_in(const Scratch& scratch) {
   if (!going_on_ || scratch.back_bytes == 0 || scratch_ == scratch.code) return;
   const Addr frame = scratch.data + scratch.data_bytes + (maker_ ? 0 : scratch.back_bytes);
-  take_way_back(frame, scratch.code, scratch.code + loop_once_offset());
+  take_way_back(frame, scratch.code, scratch.code + arch::loop_once_offset());
   give_back();
 }
 
@@ -294,11 +292,11 @@ void RemoteThread::take_way_back_in(const Scratch& scratch) {
 // lie, or at the end of any memory of its own.
 void RemoteThread::borrow() {
   if (!going_on_) return;
-  const auto code = back_code();
-  const std::uint64_t frame_bytes = way_back_bytes(xstate_.size());
+  const auto code = arch::back_code();
+  const std::uint64_t frame_bytes = arch::way_back_bytes(xstate_.size());
   const auto mappings = proc::ProcessDir(group_).mappings();
   const auto code_at = find_room_for_code(mappings, memory_, code, scratch_);
-  const auto frame_at = find_room_for_frame(mappings, Addr{registers_.rsp}, frame_bytes);
+  const auto frame_at = find_room_for_frame(mappings, registers_.sp(), frame_bytes);
   if (!code_at || !frame_at) {  // then it does not survive this one call
     way_back_ = scratch_ = Addr{};
     instruction_ = borrowed_instruction_;
@@ -346,16 +344,11 @@ void RemoteThread::expect_syscall_stop() {
 
 void RemoteThread::prepare_call(long number, const std::array<std::uint64_t, 6>& arguments) {
   Registers registers = registers_;
-  registers.rip = instruction_.value;
-  registers.rax = static_cast<std::uint64_t>(number);
-  registers.orig_rax = ~0ULL;
-  registers.rdi = arguments[0];
-  registers.rsi = arguments[1];
-  registers.rdx = arguments[2];
-  registers.r10 = arguments[3];
-  registers.r8 = arguments[4];
-  registers.r9 = arguments[5];
-  if (way_back_) registers.rsp = way_back_stack(way_back_).value;
+  registers.set_pc(instruction_);
+  registers.set_next_syscall(static_cast<std::uint64_t>(number));
+  registers.leave_syscall();
+  for (std::size_t i = 0; i < arguments.size(); ++i) registers.set_arg(i, arguments.at(i));
+  if (way_back_) registers.set_sp(arch::way_back_stack(way_back_));
   set_registers(tid_, registers);
   landed_ = false;
 }
@@ -364,7 +357,7 @@ std::int64_t RemoteThread::call(long number, std::array<std::uint64_t, 6> argume
   prepare_call(number, arguments);
   expect_syscall_stop();
   expect_syscall_stop();
-  return static_cast<std::int64_t>(get_registers(tid_).rax);
+  return get_registers(tid_).syscall_result();
 }
 
 std::uint64_t RemoteThread::checked_call(const char* what, long number,
@@ -392,7 +385,7 @@ std::int64_t RemoteThread::call_clone(long number, std::array<std::uint64_t, 6> 
   if (WSTOPSIG(status) != kSyscallStop)
     fail(ErrorKind::refused, "thread {}: {} while creating a thread", tid_,
          describe_status(status));
-  const auto result = static_cast<std::int64_t>(get_registers(tid_).rax);
+  const auto result = get_registers(tid_).syscall_result();
   if (created != 0) wait_stop(created);
   return result;
 }
@@ -400,7 +393,7 @@ std::int64_t RemoteThread::call_clone(long number, std::array<std::uint64_t, 6> 
 Scratch RemoteThread::make_scratch(std::uint64_t data_bytes, Addr where) {
   maker_ = true;
   borrow();
-  const std::uint64_t back_bytes = going_on_ ? page_up(way_back_bytes(xstate_.size())) : 0;
+  const std::uint64_t back_bytes = going_on_ ? page_up(arch::way_back_bytes(xstate_.size())) : 0;
   const std::uint64_t total_bytes = kPageSize + data_bytes + 2 * back_bytes;
   // MAP_FIXED_NOREPLACE: a place that is taken after all is an error, not a loss.
   const auto flags =
@@ -415,7 +408,7 @@ Scratch RemoteThread::make_scratch(std::uint64_t data_bytes, Addr where) {
     checked_call("mprotect (scratch)", SYS_mprotect,
                  {scratch.data.value, data_bytes + 2 * back_bytes, PROT_READ | PROT_WRITE});
     if (going_on_) fault_point("save-map");
-    memory_.write(scratch.code, loop_code());
+    memory_.write(scratch.code, arch::loop_code());
     take_way_back_in(scratch);
   } catch (...) {
     undo(&scratch);
@@ -448,20 +441,12 @@ void RemoteThread::drop_scratch(const Scratch& scratch) {
   checked_call("munmap (scratch)", SYS_munmap, {scratch.code.value, scratch.size()});
 }
 
-void RemoteThread::run_at(Addr rip, Addr table, std::uint64_t rows, bool stop_at_failure,
+void RemoteThread::run_at(Addr entry, Addr table, std::uint64_t rows, bool stop_at_failure,
                           Addr end) {
   Registers registers = registers_;
-  registers.rip = rip.value;
-  registers.rax = 0;
-  registers.orig_rax = ~0ULL;
-  registers.rbx = table.value;
-  registers.r12 = rows;
-  registers.r13 = static_cast<std::uint64_t>(inner_.group);
-  registers.r14 = static_cast<std::uint64_t>(inner_.thread);
-  registers.r15 = stop_at_failure ? 1 : 0;
-  registers.rbp = static_cast<std::uint64_t>(stop_signal_);
-  registers.eflags &= ~kSteppingAndDirection;
-  if (way_back_) registers.rsp = way_back_stack(way_back_).value;
+  arch::enter_loop(registers, entry,
+                   {table, rows, inner_.group, inner_.thread, stop_at_failure, stop_signal_});
+  if (way_back_) registers.set_sp(arch::way_back_stack(way_back_));
   set_registers(tid_, registers);
   landed_ = false;
   for (;;) {
@@ -472,7 +457,7 @@ void RemoteThread::run_at(Addr rip, Addr table, std::uint64_t rows, bool stop_at
     if (stop_event(status) != 0 || (signal != SIGSTOP && signal != stop_signal_))
       fail(ErrorKind::refused, "thread {}: {} while running system calls for us", tid_,
            describe_status(status));
-    if (signal == stop_signal_ && get_registers(tid_).rip == end.value) break;
+    if (signal == stop_signal_ && get_registers(tid_).pc() == end) break;
     if (signal == SIGSTOP)
       ++owed_stops_;
     else
@@ -485,8 +470,8 @@ void RemoteThread::run(const Scratch& scratch, std::span<LoopEntry> table, bool 
                        const char* what) {
   take_way_back_in(scratch);
   const std::uint64_t capacity = scratch.data_bytes / sizeof(LoopEntry);
-  const Addr entry = scratch.code + loop_run_offset();
-  const Addr end = scratch.code + loop_end_offset();
+  const Addr entry = scratch.code + arch::loop_run_offset();
+  const Addr end = scratch.code + arch::loop_end_offset();
   std::size_t done = 0;
   while (!table.empty()) {
     const auto piece = table.first(std::min<std::uint64_t>(capacity, table.size()));
@@ -508,14 +493,9 @@ void RemoteThread::run(const Scratch& scratch, std::span<LoopEntry> table, bool 
 }
 
 void RemoteThread::touch_tiles(const Scratch& scratch) {
-  // Palette 1, tile 0 of one row of four bytes: the least that is a configuration.
-  std::array<std::byte, 64> configuration{};
-  configuration[0] = std::byte{1};
-  configuration[16] = std::byte{4};
-  configuration[48] = std::byte{1};
-  memory_.write(scratch.data, configuration);
-  run_at(scratch.code + loop_tiles_offset(), scratch.data, 0, false,
-         scratch.code + loop_end_offset());
+  memory_.write(scratch.data, arch::tile_configuration());
+  run_at(scratch.code + arch::loop_tiles_offset(), scratch.data, 0, false,
+         scratch.code + arch::loop_end_offset());
 }
 
 void RemoteThread::land() {

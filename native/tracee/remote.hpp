@@ -6,18 +6,20 @@
 //      to run anything: the kernel would overwrite our registers when the call ends. Refuse.
 //      At a clone event (GDB leaves threads there) go on to the end of the clone call first.
 //   2. Save registers, siginfo, signal mask and the rseq word; block all signals.
-//   3. Run calls with orig_rax = -1, so that the kernel makes no restart of the interrupted call.
+//   3. Run calls with no call under way (orig_rax = -1), so that the kernel makes no restart of the
+//   interrupted call.
 //   4. End in a signal-delivery stop (of a signal sent for this). From there, and only from there,
-//      the kernel makes the pending restart (rax = -ERESTARTxxx) when the thread is resumed.
+//      the kernel makes the pending restart (a result of -ERESTARTxxx) when the thread is resumed.
 //   5. Put everything back; SIGSTOPs that were not ours but met on the way are sent again, because
 //      GDB counts on seeing those it sent.
 //
 // A thread of a program that is to survive us, whatever becomes of us (`go_on`), is let go by the
 // kernel wherever it is when we are killed. So from the moment on that it has other registers or
-// another mask it has a way back (way_back.hpp), too: registers, which lead there, are set before
-// the mask, and put back after it. The signal of step 4 is one that the program ignores: SIGSTOP
-// would leave it stopped. The first call, which maps the scratch area with the way back in it, and
-// the last one, which unmaps it, find theirs in memory that is borrowed from the program meanwhile.
+// another mask it has a way back (arch/way_back.hpp), too: registers, which lead there, are set
+// before the mask, and put back after it. The signal of step 4 is one that the program ignores:
+// SIGSTOP would leave it stopped. The first call, which maps the scratch area with the way back in
+// it, and the last one, which unmaps it, find theirs in memory that is borrowed from the program
+// meanwhile.
 //
 // The kernel delivers the signal of a signal-delivery stop if the tracer dies, until somebody has
 // waited for the stop. One that nobody has waited for yet is given to the thread when it runs its
@@ -31,19 +33,24 @@
 #include <span>
 #include <vector>
 
+#include "arch/loop.hpp"
+#include "arch/way_back.hpp"
 #include "base/types.hpp"
 #include "proc/maps.hpp"
-#include "tracee/loop.hpp"
 #include "tracee/memory.hpp"
 #include "tracee/ptrace.hpp"
-#include "tracee/way_back.hpp"
 
 namespace ckpt::tracee {
+
+using arch::GoingOn;
+using arch::GoOn;
+using arch::loop_entry;
+using arch::LoopEntry;
 
 /// Why a stopped thread can run no call, in words; nothing when it can. `tid` is stopped.
 std::optional<std::string> why_no_calls(Tid tid);
 
-/// The address of a `syscall` instruction in executable memory, in the vdso if it has one.
+/// The address of a system call's instruction in executable memory, in the vdso if it has one.
 Addr find_syscall_instruction(const std::vector<proc::Mapping>& mappings, const Memory& memory);
 
 /// A code page and a data area in the inferior, for runs of many calls; behind them, where threads
@@ -133,7 +140,7 @@ class RemoteThread {
   void block_signals();
   void keep_signal_of_stop(bool untaken, std::uint64_t pending);
   void resume_once(Resume how);
-  void run_at(Addr rip, Addr table, std::uint64_t rows, bool stop_at_failure, Addr end);
+  void run_at(Addr entry, Addr table, std::uint64_t rows, bool stop_at_failure, Addr end);
   void prepare_call(long number, const std::array<std::uint64_t, 6>& arguments);
   int next_stop(Resume how);
   void expect_syscall_stop();

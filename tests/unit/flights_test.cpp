@@ -24,12 +24,12 @@ std::vector<std::byte> bytes(const std::string& text) {
 }
 
 TEST(IsAsDeep, ExcludesWhatRunsAboveAHandler) {
-  EXPECT_TRUE(is_as_deep(0x7fff1000, 0x7fff1000));
-  EXPECT_TRUE(is_as_deep(0x7fff1000, 0x7fff1000 - 200));
-  EXPECT_TRUE(is_as_deep(0x7fff1000, 0x7fff1000 + 200));
-  EXPECT_FALSE(is_as_deep(0x7fff1000, 0x7fff1000 - 1200));  // a signal's frame has more
-  EXPECT_FALSE(is_as_deep(0x7fff1000, 0));
-  EXPECT_FALSE(is_as_deep(0, ~0ULL));
+  EXPECT_TRUE(arch::is_as_deep(0x7fff1000, 0x7fff1000));
+  EXPECT_TRUE(arch::is_as_deep(0x7fff1000, 0x7fff1000 - 200));
+  EXPECT_TRUE(arch::is_as_deep(0x7fff1000, 0x7fff1000 + 200));
+  EXPECT_FALSE(arch::is_as_deep(0x7fff1000, 0x7fff1000 - 1200));  // a signal's frame has more
+  EXPECT_FALSE(arch::is_as_deep(0x7fff1000, 0));
+  EXPECT_FALSE(arch::is_as_deep(0, ~0ULL));
 }
 
 TEST(MakeStub, MakesTheCallAndGoesOnBehindIt) {
@@ -40,15 +40,15 @@ TEST(MakeStub, MakesTheCallAndGoesOnBehindIt) {
   ASSERT_TRUE(stub.has_value());
   std::int32_t distance = 0;
   std::memcpy(&distance, stub->bytes.data() + 8, sizeof distance);
-  EXPECT_EQ(to + kStubCallAt + static_cast<std::uint64_t>(distance), Addr{0x201000});
-  EXPECT_EQ(stub->bytes[kStubCallAt], std::byte{0x0f});
-  EXPECT_EQ(stub->bytes[kStubCallAt + 1], std::byte{0x05});
+  EXPECT_EQ(to + arch::kStubCallAt + static_cast<std::uint64_t>(distance), Addr{0x201000});
+  EXPECT_EQ(stub->bytes[arch::kStubCallAt], std::byte{0x0f});
+  EXPECT_EQ(stub->bytes[arch::kStubCallAt + 1], std::byte{0x05});
   ASSERT_EQ(stub->moved.size(), 2U);
   EXPECT_EQ(stub->moved[0].at, to.value);
   EXPECT_EQ(stub->moved[0].original, from.value);
-  EXPECT_EQ(stub->moved[1].at, to.value + kStubCallAt + kSyscallBytes);
-  EXPECT_EQ(stub->moved[1].original, from.value + kSyscallBytes);
-  EXPECT_EQ(stub->bytes.size(), kStubCallAt + 2 + 6 + 5);
+  EXPECT_EQ(stub->moved[1].at, to.value + arch::kStubCallAt + arch::kSyscallBytes);
+  EXPECT_EQ(stub->moved[1].original, from.value + arch::kSyscallBytes);
+  EXPECT_EQ(stub->bytes.size(), arch::kStubCallAt + 2 + 6 + 5);
 }
 
 TEST(MakeStub, RefusesWhatCannotBeMoved) {
@@ -66,17 +66,18 @@ TEST(MakeStub, RefusesWhatCannotBeMoved) {
 }
 
 TEST(Places, LeadThereAndBack) {
-  BoundaryPatch patch{};
+  arch::BoundaryPatch patch{};
   patch.address = 0x1000;
-  const std::array<BoundaryPatch, 1> patches = {patch};
-  const std::array<MovedCode, 3> moved = {{{0x9000, 0x1000}, {0x900e, 0x1002}, {0x9014, 0x1008}}};
+  const std::array<arch::BoundaryPatch, 1> patches = {patch};
+  const std::array<arch::MovedCode, 3> moved = {
+      {{0x9000, 0x1000}, {0x900e, 0x1002}, {0x9014, 0x1008}}};
   EXPECT_EQ(place_beside(Addr{0x1000}, patches, moved), Addr{0x1000});  // leads to the stub
   EXPECT_EQ(place_beside(Addr{0x1002}, patches, moved), Addr{0x900e});
   EXPECT_EQ(place_beside(Addr{0x1003}, patches, moved), Addr{0x1003});
   EXPECT_EQ(place_beside(Addr{0x1008}, patches, moved), Addr{0x1008});  // is as it was
   EXPECT_EQ(place_beside(Addr{0x1002}, patches, moved, true), Addr{0x900e});
   // It leads on to a result: only there is a `syscall` before.
-  const std::array<MovedCode, 3> leads_on = {
+  const std::array<arch::MovedCode, 3> leads_on = {
       {{0x9000, 0x1000}, {0x9013, 0x1002}, {0x900e, 0x1002}}};
   EXPECT_EQ(place_beside(Addr{0x1002}, patches, leads_on), Addr{0x9013});
   EXPECT_EQ(place_beside(Addr{0x1002}, patches, leads_on, true), Addr{0x900e});

@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "ids/instructions.hpp"
+#include "arch/instructions.hpp"
 #include "support.hpp"
 
 namespace ckpt::ids {
@@ -20,7 +20,7 @@ using test::bytes_of;
 using namespace std::string_literals;
 
 std::size_t length_of(const std::string& text) {
-  const auto one = decode(bytes_of(text + "\x90\x90\x90"s));
+  const auto one = arch::decode(bytes_of(text + "\x90\x90\x90"s));
   return one ? one->length : 0;
 }
 
@@ -57,8 +57,8 @@ TEST(Decode, KnowsLengths) {
 TEST(Decode, NeedsAllOfIt) {
   const std::string mov = "\x48\x8b\x84\x24\x88\0\0\0"s;
   for (std::size_t i = 0; i < mov.size(); ++i)
-    EXPECT_FALSE(decode(bytes_of(mov.substr(0, i)))) << i;
-  EXPECT_EQ(decode(bytes_of(mov))->length, mov.size());
+    EXPECT_FALSE(arch::decode(bytes_of(mov.substr(0, i)))) << i;
+  EXPECT_EQ(arch::decode(bytes_of(mov))->length, mov.size());
 }
 
 TEST(Decode, SurvivesAnyBytes) {
@@ -71,27 +71,27 @@ TEST(Decode, SurvivesAnyBytes) {
       seed ^= seed << 17U;
       c = static_cast<char>(seed);
     }
-    const auto one = decode(bytes_of(text));
+    const auto one = arch::decode(bytes_of(text));
     if (one) {
       EXPECT_GE(one->length, 1U);
       EXPECT_LE(one->length, 15U);
     }
-    static_cast<void>(move_run(bytes_of(text), Addr{0x1000}, Addr{0x2000}, 5));
-    static_cast<void>(is_padding(bytes_of(text)));
-    static_cast<void>(has_target_within(bytes_of(text), Addr{0}, Addr{4}, Addr{9}));
-    static_cast<void>(reach(bytes_of(text), Addr{0}, Addr{0}));
+    static_cast<void>(arch::move_run(bytes_of(text), Addr{0x1000}, Addr{0x2000}, 5));
+    static_cast<void>(arch::is_padding(bytes_of(text)));
+    static_cast<void>(arch::has_target_within(bytes_of(text), Addr{0}, Addr{4}, Addr{9}));
+    static_cast<void>(arch::reach(bytes_of(text), Addr{0}, Addr{0}));
   }
 }
 
 TEST(Decode, TellsWhereItGoesOn) {
-  EXPECT_EQ(decode(bytes_of("\x0f\x05"s))->flow, Flow::system_call);
-  EXPECT_EQ(decode(bytes_of("\x73\xfe"s))->flow, Flow::branch);
-  EXPECT_EQ(decode(bytes_of("\x73\xfe"s))->distance, -2);
-  EXPECT_EQ(decode(bytes_of("\xe9\x75\2\0\0"s))->distance, 0x275);
-  EXPECT_EQ(decode(bytes_of("\xe8\x75\2\0\0"s))->flow, Flow::call);
-  EXPECT_EQ(decode(bytes_of("\xff\xe0"s))->flow, Flow::indirect_jump);
-  EXPECT_EQ(decode(bytes_of("\xf4"s))->flow, Flow::end);
-  EXPECT_TRUE(decode(bytes_of("\xc3"s))->is_return);
+  EXPECT_EQ(arch::decode(bytes_of("\x0f\x05"s))->flow, arch::Flow::system_call);
+  EXPECT_EQ(arch::decode(bytes_of("\x73\xfe"s))->flow, arch::Flow::branch);
+  EXPECT_EQ(arch::decode(bytes_of("\x73\xfe"s))->distance, -2);
+  EXPECT_EQ(arch::decode(bytes_of("\xe9\x75\2\0\0"s))->distance, 0x275);
+  EXPECT_EQ(arch::decode(bytes_of("\xe8\x75\2\0\0"s))->flow, arch::Flow::call);
+  EXPECT_EQ(arch::decode(bytes_of("\xff\xe0"s))->flow, arch::Flow::indirect_jump);
+  EXPECT_EQ(arch::decode(bytes_of("\xf4"s))->flow, arch::Flow::end);
+  EXPECT_TRUE(arch::decode(bytes_of("\xc3"s))->is_return);
 }
 
 // je 1f; mov $1,%eax; syscall; ret; 1: mov $2,%eax; syscall; ret
@@ -100,7 +100,7 @@ const std::string kTwoCalls = "\x74\x08\xb8\1\0\0\0\x0f\x05\xc3\xb8\2\0\0\0\x0f\
 TEST(Reach, FollowsBranches) {
   const Addr begin{0x5000};
   const auto from = [&](std::uint64_t offset) {
-    return reach(bytes_of(kTwoCalls), begin, begin + offset)->calls;
+    return arch::reach(bytes_of(kTwoCalls), begin, begin + offset)->calls;
   };
   EXPECT_EQ(from(0), (std::vector<Addr>{begin + 7, begin + 15}));
   EXPECT_EQ(from(2), (std::vector<Addr>{begin + 7}));
@@ -108,39 +108,39 @@ TEST(Reach, FollowsBranches) {
   EXPECT_EQ(from(9), std::vector<Addr>());
   EXPECT_EQ(from(10), (std::vector<Addr>{begin + 15}));
   // call 1f; ret
-  EXPECT_EQ(reach(bytes_of("\xe8\x10\0\0\0\xc3"s), begin, begin)->callees,
+  EXPECT_EQ(arch::reach(bytes_of("\xe8\x10\0\0\0\xc3"s), begin, begin)->callees,
             (std::vector<Addr>{begin + 0x15}));
-  EXPECT_FALSE(reach(bytes_of("\xff\xe0"s), begin, begin));
-  EXPECT_FALSE(reach(bytes_of("\xc5\xf8\x77"s), begin, begin));
+  EXPECT_FALSE(arch::reach(bytes_of("\xff\xe0"s), begin, begin));
+  EXPECT_FALSE(arch::reach(bytes_of("\xc5\xf8\x77"s), begin, begin));
 }
 
 TEST(HasTargetWithin, LooksAtBranches) {
   const Addr begin{0x5000};
   const auto code = bytes_of(kTwoCalls);
-  EXPECT_TRUE(has_target_within(code, begin, begin + 7, begin + 12));  // 1: is in the middle
-  EXPECT_FALSE(has_target_within(code, begin, begin + 10, begin + 15));
-  EXPECT_FALSE(has_target_within(code, begin, begin + 2, begin + 10));
+  EXPECT_TRUE(arch::has_target_within(code, begin, begin + 7, begin + 12));  // 1: is in the middle
+  EXPECT_FALSE(arch::has_target_within(code, begin, begin + 10, begin + 15));
+  EXPECT_FALSE(arch::has_target_within(code, begin, begin + 2, begin + 10));
   // Behind what is not known, all bytes are suspected.
   EXPECT_TRUE(
-      has_target_within(bytes_of("\xc5\xf8\x77\x90\xeb\xfd"s), begin, begin + 2, begin + 5));
+      arch::has_target_within(bytes_of("\xc5\xf8\x77\x90\xeb\xfd"s), begin, begin + 2, begin + 5));
   EXPECT_FALSE(
-      has_target_within(bytes_of("\xc5\xf8\x77\x90\xeb\xfd"s), begin, begin + 4, begin + 9));
+      arch::has_target_within(bytes_of("\xc5\xf8\x77\x90\xeb\xfd"s), begin, begin + 4, begin + 9));
 }
 
 TEST(IsPadding, KnowsWhatCompilersFillWith) {
-  EXPECT_TRUE(is_padding(bytes_of(""s)));
-  EXPECT_TRUE(is_padding(bytes_of("\x90\xcc"s)));
-  EXPECT_TRUE(is_padding(bytes_of("\x0f\x1f\x80\0\0\0\0"s)));
-  EXPECT_TRUE(is_padding(bytes_of("\x66\x2e\x0f\x1f"s)));  // cut off
-  EXPECT_FALSE(is_padding(bytes_of("\x90\xb8"s)));
-  EXPECT_FALSE(is_padding(bytes_of("\x0f\x05"s)));
+  EXPECT_TRUE(arch::is_padding(bytes_of(""s)));
+  EXPECT_TRUE(arch::is_padding(bytes_of("\x90\xcc"s)));
+  EXPECT_TRUE(arch::is_padding(bytes_of("\x0f\x1f\x80\0\0\0\0"s)));
+  EXPECT_TRUE(arch::is_padding(bytes_of("\x66\x2e\x0f\x1f"s)));  // cut off
+  EXPECT_FALSE(arch::is_padding(bytes_of("\x90\xb8"s)));
+  EXPECT_FALSE(arch::is_padding(bytes_of("\x0f\x05"s)));
 }
 
 TEST(MoveRun, KeepsWhatItMeans) {
   const Addr from{0x10000};
   const Addr to{0x20000};
   // cmp $-4095,%rax: as it is, and a jump back
-  const auto plain = move_run(bytes_of("\x48\x3d\1\xf0\xff\xff\x73\1"s), from, to, 3);
+  const auto plain = arch::move_run(bytes_of("\x48\x3d\1\xf0\xff\xff\x73\1"s), from, to, 3);
   ASSERT_TRUE(plain.has_value());
   EXPECT_EQ(plain->original_bytes, 6U);
   ASSERT_EQ(plain->bytes.size(), 11U);
@@ -149,12 +149,12 @@ TEST(MoveRun, KeepsWhatItMeans) {
   std::memcpy(&distance, plain->bytes.data() + 7, 4);
   EXPECT_EQ((to + 11 + static_cast<std::uint64_t>(distance)), from + 6);
   // mov 16(%rip),%rcx: from another place
-  const auto relative = move_run(bytes_of("\x48\x8b\x0d\x10\0\0\0"s), from, to, 5);
+  const auto relative = arch::move_run(bytes_of("\x48\x8b\x0d\x10\0\0\0"s), from, to, 5);
   ASSERT_TRUE(relative.has_value());
   std::memcpy(&distance, relative->bytes.data() + 3, 4);
   EXPECT_EQ((to + 7 + static_cast<std::uint64_t>(distance)), from + 7 + 16);
   // test %edi,%edi; js; neg %edi: a longer jump
-  const auto branch = move_run(bytes_of("\x78\x0c\xf7\xdf\xe9\0\0\0\0"s), from, to, 3);
+  const auto branch = arch::move_run(bytes_of("\x78\x0c\xf7\xdf\xe9\0\0\0\0"s), from, to, 3);
   ASSERT_TRUE(branch.has_value());
   ASSERT_EQ(branch->places.size(), 2U);
   EXPECT_EQ(branch->places[1].original, 2U);
@@ -162,7 +162,7 @@ TEST(MoveRun, KeepsWhatItMeans) {
   std::memcpy(&distance, branch->bytes.data() + 2, 4);
   EXPECT_EQ((to + 6 + static_cast<std::uint64_t>(distance)), from + 2 + 12);
   // ret, and nothing behind it
-  const auto last = move_run(bytes_of("\xc3\x0f\x1f\x40\0\x90"s), from, to, 3);
+  const auto last = arch::move_run(bytes_of("\xc3\x0f\x1f\x40\0\x90"s), from, to, 3);
   ASSERT_TRUE(last.has_value());
   EXPECT_EQ(last->bytes.size(), 1U);
 }
@@ -170,12 +170,12 @@ TEST(MoveRun, KeepsWhatItMeans) {
 TEST(MoveRun, LeavesWhatCannotBeMoved) {
   const Addr from{0x10000};
   const Addr to{0x20000};
-  EXPECT_FALSE(move_run(bytes_of("\xe8\0\0\0\0"s), from, to, 3));      // a call
-  EXPECT_FALSE(move_run(bytes_of("\xff\xd0\x90"s), from, to, 3));      // likewise
-  EXPECT_FALSE(move_run(bytes_of("\xc3\xb8\1\0\0\0"s), from, to, 3));  // code behind a return
-  EXPECT_FALSE(move_run(bytes_of("\x90\x73\xfd\x90"s), from, to, 3));  // a loop within it
-  EXPECT_FALSE(move_run(bytes_of("\x90\x90"s), from, to, 3));          // cut off
-  EXPECT_FALSE(move_run(bytes_of("\x48\x8b\x0d\x10\0\0\0"s), from, Addr{0x700000000000}, 5));
+  EXPECT_FALSE(arch::move_run(bytes_of("\xe8\0\0\0\0"s), from, to, 3));      // a call
+  EXPECT_FALSE(arch::move_run(bytes_of("\xff\xd0\x90"s), from, to, 3));      // likewise
+  EXPECT_FALSE(arch::move_run(bytes_of("\xc3\xb8\1\0\0\0"s), from, to, 3));  // code behind a return
+  EXPECT_FALSE(arch::move_run(bytes_of("\x90\x73\xfd\x90"s), from, to, 3));  // a loop within it
+  EXPECT_FALSE(arch::move_run(bytes_of("\x90\x90"s), from, to, 3));          // cut off
+  EXPECT_FALSE(arch::move_run(bytes_of("\x48\x8b\x0d\x10\0\0\0"s), from, Addr{0x700000000000}, 5));
 }
 
 TEST(Decode, FollowsTheLibrarysFunctions) {
@@ -183,7 +183,7 @@ TEST(Decode, FollowsTheLibrarysFunctions) {
   const auto* code = reinterpret_cast<const std::byte*>(::dlsym(RTLD_DEFAULT, "getpid"));
   ASSERT_NE(code, nullptr);
   const Addr begin{reinterpret_cast<std::uint64_t>(code)};
-  const auto calls = reach({code, 32}, begin, begin);
+  const auto calls = arch::reach({code, 32}, begin, begin);
   ASSERT_TRUE(calls.has_value());
   EXPECT_EQ(calls->calls.size(), 1U);
 }

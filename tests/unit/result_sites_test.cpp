@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "arch/instructions.hpp"
 #include "ids/boundary.hpp"
-#include "ids/instructions.hpp"
 #include "support.hpp"
 
 namespace ckpt::ids {
@@ -36,7 +36,7 @@ TEST(ResultSites, AreNotWhereABranchLeads) {
   for (int to = -3; to <= 8; ++to) {
     const std::string function = kWait4Call + "\x85\xc0\x90\x90\x90\x90\x90"s + "\x77"s +
                                  static_cast<char>(to - 9) + kReturn;
-    const bool inside = to > 0 && to < static_cast<int>(kPatchBytes);
+    const bool inside = to > 0 && to < static_cast<int>(arch::kPatchBytes);
     EXPECT_EQ(find_result_sites(bytes_of(function), 61).has_value(), !inside) << to;
   }
 }
@@ -48,13 +48,13 @@ TEST(ResultSites, AreNotInWhatIsNotUnderstood) {
 
 TEST(ResultSites, CanBeMoved) {
   std::size_t moved_bytes = 0;
-  const auto moved = move_instructions(bytes_of(kCompare + kAbove + kReturn), Addr{0x10000},
-                                       Addr{0x20000}, moved_bytes);
+  const auto moved = arch::move_instructions(bytes_of(kCompare + kAbove + kReturn), Addr{0x10000},
+                                             Addr{0x20000}, moved_bytes);
   ASSERT_TRUE(moved.has_value());
   EXPECT_EQ(moved_bytes, kCompare.size());
-  ASSERT_EQ(moved->size(), kCompare.size() + kPatchBytes);
-  const auto back = decode(std::span(*moved).subspan(kCompare.size()));
-  ASSERT_TRUE(back && back->flow == Flow::jump);
+  ASSERT_EQ(moved->size(), kCompare.size() + arch::kPatchBytes);
+  const auto back = arch::decode(std::span(*moved).subspan(kCompare.size()));
+  ASSERT_TRUE(back && back->flow == arch::Flow::jump);
   EXPECT_EQ(0x20000 + static_cast<std::int64_t>(moved->size()) + back->distance, 0x10006);
 }
 

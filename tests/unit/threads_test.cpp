@@ -10,7 +10,7 @@
 
 #include <gtest/gtest.h>
 
-#include "ids/boundary.hpp"
+#include "arch/instructions.hpp"
 #include "libc/elf_symbols.hpp"
 #include "libc/owners.hpp"
 
@@ -206,14 +206,14 @@ TEST(MovableInstruction, LengthsAndDistances) {
            Row{"\x48\x8b\x05\x01\x02\x03\x04"s, 7, 3},          // mov x(%rip),%rax
            Row{"\x31\xc9"s, 2, 0},                              // xor %ecx,%ecx
        }) {
-    const auto one = movable_instruction(std::as_bytes(std::span(row.code)));
+    const auto one = arch::movable_instruction(std::as_bytes(std::span(row.code)));
     ASSERT_TRUE(one.has_value()) << testing::PrintToString(row.code);
     EXPECT_EQ(one->length, row.length) << testing::PrintToString(row.code);
     EXPECT_EQ(one->displacement_at, row.displacement_at) << testing::PrintToString(row.code);
     EXPECT_FALSE(one->is_short_jump);
   }
   const std::string jump = "\x74\x10";  // je
-  const auto one = movable_instruction(std::as_bytes(std::span(jump)));
+  const auto one = arch::movable_instruction(std::as_bytes(std::span(jump)));
   ASSERT_TRUE(one.has_value());
   EXPECT_TRUE(one->is_short_jump);
   EXPECT_EQ(one->length, 2U);
@@ -226,7 +226,7 @@ TEST(MovableInstruction, LeavesAloneWhatItDoesNotKnow) {
                                   "\x0f\x05"s,                   // syscall
                                   "\xc3"s,                       // ret
                                   "\x48\x89"s, "\x48"s, ""s}) {  // cut off
-    EXPECT_FALSE(movable_instruction(std::as_bytes(std::span(code))))
+    EXPECT_FALSE(arch::movable_instruction(std::as_bytes(std::span(code))))
         << testing::PrintToString(code);
   }
 }

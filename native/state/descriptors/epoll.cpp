@@ -80,7 +80,7 @@ bool add(RemoteCalls& calls, int epoll_fd, const EpollEntry& entry, std::uint32_
 std::int64_t take_ready(RemoteCalls& calls, int epoll_fd) {
   constexpr std::uint64_t kMost = 512;
   const Addr events = calls.reserve(kMost * sizeof(epoll_event));
-  return calls.attempt(SYS_epoll_wait,
+  return calls.attempt(arch::kSysEpollWait,
                        {static_cast<std::uint64_t>(epoll_fd), events.value, kMost, 0});
 }
 

@@ -10,6 +10,7 @@
 #include <csignal>
 #include <string_view>
 
+#include "arch/arch.hpp"
 #include "base/error.hpp"
 #include "proc/process_dir.hpp"
 #include "proc/text.hpp"
@@ -66,7 +67,7 @@ BriefProcess::BriefProcess() {
   if (pid_ < 0) throw_errno("make a process", errno);
   if (pid_ != 0) return;
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  while (::getppid() == parent) ::syscall(SYS_pause);
+  while (::getppid() == parent) ::syscall(arch::kSysPause);
   ::_exit(0);
 }
 

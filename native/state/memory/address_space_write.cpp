@@ -47,10 +47,11 @@ bool is_zero(const std::byte* page) {
 
 // Where GDB has put breakpoint instructions, its own view of the page shows the program's bytes.
 void unbreak(const CaptureContext& context, Addr address, std::span<std::byte> bytes) {
-  constexpr std::byte kInt3{0xcc};
   for (std::size_t at = 0; at < bytes.size(); at += kPageSize) {
     const auto page = bytes.subspan(at, kPageSize);
-    if (std::find(page.begin(), page.end(), kInt3) == page.end()) continue;
+    if (std::search(page.begin(), page.end(), arch::kBreakpointInstruction.begin(),
+                    arch::kBreakpointInstruction.end()) == page.end())
+      continue;
     const std::string clean = context.read_code(address + at, kPageSize);
     if (clean.size() == kPageSize) std::memcpy(page.data(), clean.data(), kPageSize);
   }

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "arch/code.hpp"
 #include "base/error.hpp"
 
 namespace ckpt::state {
@@ -31,7 +32,7 @@ constexpr std::array<std::pair<std::string_view, std::uint32_t>, 6> kCalls = {{
     {"__vdso_clock_gettime", SYS_clock_gettime},
     {"__vdso_gettimeofday", SYS_gettimeofday},
     {"__vdso_clock_getres", SYS_clock_getres},
-    {"__vdso_time", SYS_time},
+    {"__vdso_time", arch::kSysTime},
     {"__vdso_getcpu", SYS_getcpu},
 }};
 // Its callers hold states that they have made for the functions of one kernel, of a size that only
@@ -80,41 +81,6 @@ void for_each_function(std::span<const std::byte> vdso, const Found& found) {
     }
     return;
   }
-}
-
-class Code {
- public:
-  Code& put(std::initializer_list<unsigned> bytes) {
-    for (const unsigned byte : bytes) bytes_.push_back(static_cast<std::byte>(byte));
-    return *this;
-  }
-  template <typename T>
-  Code& put_value(T value) {
-    const auto bytes = std::as_bytes(std::span(&value, 1));
-    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
-    return *this;
-  }
-  [[nodiscard]] const std::vector<std::byte>& bytes() const { return bytes_; }
-
- private:
-  std::vector<std::byte> bytes_;
-};
-
-std::vector<std::byte> no_such_function() {
-  Code code;
-  return code.put({0x48, 0xc7, 0xc0}).put_value(std::int32_t{-ENOSYS}).put({0xc3}).bytes();
-}
-
-std::vector<std::byte> system_call(std::uint32_t number) {
-  Code code;
-  return code.put({0xb8}).put_value(number).put({0x0f, 0x05, 0xc3}).bytes();
-}
-
-std::vector<std::byte> random_call() {
-  auto code = Code().put({0x49, 0x83, 0xf8, 0xff, 0x74, 8}).bytes();  // cmp $-1, %r8; je
-  for (const auto& more : {system_call(SYS_getrandom), no_such_function()})
-    code.insert(code.end(), more.begin(), more.end());
-  return code;
 }
 
 // In the order of kCalls, then getrandom's.
@@ -212,9 +178,10 @@ std::vector<std::byte> proxy_page(const VdsoProxy& proxy) {
     std::copy(code.begin(), code.end(),
               bytes.begin() + static_cast<std::ptrdiff_t>(kCallsAt + index * kCallBytes));
   };
-  put(0, no_such_function());
-  for (std::size_t i = 1; i < kCalls.size(); ++i) put(i, system_call(kCalls.at(i).second));
-  put(kCalls.size(), random_call());
+  put(0, arch::function_of_nothing());
+  for (std::size_t i = 1; i < kCalls.size(); ++i)
+    put(i, arch::function_of_syscall(kCalls.at(i).second));
+  put(kCalls.size(), arch::function_of_getrandom());
   return bytes;
 }
 
@@ -268,14 +235,7 @@ std::vector<VdsoJump> plan_jumps(const VdsoProxy& proxy, std::span<const std::by
   return jumps;
 }
 
-std::array<std::byte, kVdsoJumpBytes> jump_code(Addr target) {
-  // r11 is a scratch register that no argument is passed in (System V ABI, figure 3.4).
-  const auto code =
-      Code().put({0x49, 0xbb}).put_value(target.value).put({0x41, 0xff, 0xe3}).bytes();
-  std::array<std::byte, kVdsoJumpBytes> bytes{};
-  std::copy(code.begin(), code.end(), bytes.begin());
-  return bytes;
-}
+std::array<std::byte, kVdsoJumpBytes> jump_code(Addr target) { return arch::far_jump(target); }
 
 bool is_within_jump(const VdsoProxy& proxy, std::span<const std::byte> saved, Addr pc) {
   const proc::PageRun vdso = proxy.vdso();

@@ -29,6 +29,7 @@
 #include <string>
 #include <vector>
 
+#include "arch/arch.hpp"
 #include "base/types.hpp"
 #include "proc/maps.hpp"
 #include "proc/pagemap.hpp"
@@ -58,7 +59,7 @@ struct VdsoFunction {
 std::vector<VdsoFunction> vdso_functions(std::span<const std::byte> vdso);
 
 /// What one jump takes of the function's beginning.
-inline constexpr std::uint64_t kVdsoJumpBytes = 13;
+inline constexpr std::uint64_t kVdsoJumpBytes = arch::kFarJumpBytes;
 
 struct VdsoJump {
   std::uint64_t offset = 0;  // in the vdso

@@ -14,10 +14,10 @@
 #include <map>
 #include <utility>
 
+#include "arch/loop.hpp"
 #include "base/error.hpp"
 #include "state/process/creation.hpp"
 #include "state/process/signals.hpp"
-#include "tracee/loop.hpp"
 
 namespace ckpt::state {
 
@@ -249,10 +249,10 @@ void let_end(Tid pid, Addr instruction, const EndedChild& child, std::vector<std
     return;
   }
   tracee::Registers registers = tracee::get_registers(pid);
-  registers.rip = instruction.value;
-  registers.rax = SYS_exit_group;
-  registers.orig_rax = ~0ULL;
-  registers.rdi = static_cast<std::uint64_t>(child.status);
+  registers.set_pc(instruction);
+  registers.set_next_syscall(SYS_exit_group);
+  registers.leave_syscall();
+  registers.set_arg(0, static_cast<std::uint64_t>(child.status));
   tracee::set_registers(pid, registers);
   tracee::detach(pid);
 }
@@ -277,7 +277,7 @@ std::vector<Tid> make_ended_children(tracee::RemoteThread& thread, const tracee:
   SignalState defaults;
   defaults.actions.resize(kSignals);
   restore_actions(thread, scratch, memory, defaults);
-  const Addr instruction = scratch.code + tracee::loop_syscall_offset();
+  const Addr instruction = scratch.code + arch::loop_syscall_offset();
   tracee::set_options(thread.tid(), options | PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE);
   std::map<Tid, Tid> groups;
   for (const std::size_t i : leaders_first(children)) {

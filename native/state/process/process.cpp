@@ -25,11 +25,6 @@ namespace {
 
 using tracee::LoopEntry;
 
-// <asm/prctl.h>, Linux 5.16
-constexpr std::uint64_t kGetFeaturePermissions = 0x1022;
-constexpr std::uint64_t kRequestFeaturePermission = 0x1023;
-constexpr std::uint64_t kTileDataFeature = 18;
-
 bool shares_memory(Tid a, Tid b) { return ::syscall(SYS_kcmp, a, b, KCMP_VM, 0UL, 0UL) == 0; }
 
 // The kernel gives nobody the id of a session in which there is somebody. 0: a leader that is not
@@ -134,8 +129,8 @@ ProcessState capture_process(CaptureContext& context, tracee::RemoteThread& thre
   // Fails where the kernel knows no such features: then nothing was permitted.
   const Addr answer = scratch.data + sizeof(LoopEntry);
   table[0] = {};
-  table[0].number = SYS_arch_prctl;
-  table[0].arguments[0] = kGetFeaturePermissions;
+  table[0].number = arch::kSysFeatures;
+  table[0].arguments[0] = arch::kGetFeaturePermissions;
   table[0].arguments[1] = answer.value;
   thread.run(scratch, table);
   if (table[0].result == 0)
@@ -160,16 +155,15 @@ namespace {
 // Segment descriptors and address tags: next to nobody uses them, and nobody else tells of them.
 void report_segments(CaptureContext& context, tracee::RemoteThread& thread,
                      const tracee::Scratch& scratch) {
-  constexpr std::uint64_t kGetUntagMask = 0x4001;  // ARCH_GET_UNTAG_MASK, Linux 6.4
   constexpr std::uint64_t kReadTable = 0;
   std::array<LoopEntry, 2> table{};
   const Addr answer = scratch.data + table.size() * sizeof(LoopEntry);
-  table[0].number = SYS_modify_ldt;
+  table[0].number = arch::kSysModifyLdt;
   table[0].arguments[0] = kReadTable;
   table[0].arguments[1] = answer.value;
   table[0].arguments[2] = kPageSize;
-  table[1].number = SYS_arch_prctl;
-  table[1].arguments[0] = kGetUntagMask;
+  table[1].number = arch::kSysFeatures;
+  table[1].arguments[0] = arch::kGetUntagMask;
   table[1].arguments[1] = (answer + kPageSize).value;
   thread.run(scratch, table);
   if (table[0].result > 0)
@@ -318,13 +312,13 @@ ProcessState process_from_json(const image::Json& json) {
 }
 
 bool may_use_tiles(const ProcessState& state) {
-  return ((state.extended_features >> kTileDataFeature) & 1U) != 0;
+  return ((state.extended_features >> arch::kTileDataFeature) & 1U) != 0;
 }
 
 void restore_feature_permissions(tracee::RemoteThread& thread, const ProcessState& state) {
   if (!may_use_tiles(state)) return;
-  thread.checked_call("arch_prctl(ARCH_REQ_XCOMP_PERM)", SYS_arch_prctl,
-                      {kRequestFeaturePermission, kTileDataFeature});
+  thread.checked_call("arch_prctl(ARCH_REQ_XCOMP_PERM)", arch::kSysFeatures,
+                      {arch::kRequestFeaturePermission, arch::kTileDataFeature});
 }
 
 std::vector<std::string> restore_process(tracee::RemoteThread& thread,

@@ -35,27 +35,7 @@ constexpr std::int64_t kRestartSystem = -512;
 constexpr std::int64_t kRestartNoHand = -514;
 constexpr std::int64_t kRestartBlock = -516;
 
-constexpr std::size_t kLegacyAreaBytes = 512;   // FXSAVE
-constexpr std::uint64_t kRseqCsOffset = 8;      // struct rseq, <linux/rseq.h>
-constexpr std::size_t kLeastXstateBytes = 576;  // legacy area and XSAVE header
-
-constexpr std::array<std::pair<const char*, unsigned long long tracee::Registers::*>, 27>
-    kRegisterNames = {{
-        {"r15", &tracee::Registers::r15},         {"r14", &tracee::Registers::r14},
-        {"r13", &tracee::Registers::r13},         {"r12", &tracee::Registers::r12},
-        {"rbp", &tracee::Registers::rbp},         {"rbx", &tracee::Registers::rbx},
-        {"r11", &tracee::Registers::r11},         {"r10", &tracee::Registers::r10},
-        {"r9", &tracee::Registers::r9},           {"r8", &tracee::Registers::r8},
-        {"rax", &tracee::Registers::rax},         {"rcx", &tracee::Registers::rcx},
-        {"rdx", &tracee::Registers::rdx},         {"rsi", &tracee::Registers::rsi},
-        {"rdi", &tracee::Registers::rdi},         {"orig_rax", &tracee::Registers::orig_rax},
-        {"rip", &tracee::Registers::rip},         {"cs", &tracee::Registers::cs},
-        {"eflags", &tracee::Registers::eflags},   {"rsp", &tracee::Registers::rsp},
-        {"ss", &tracee::Registers::ss},           {"fs_base", &tracee::Registers::fs_base},
-        {"gs_base", &tracee::Registers::gs_base}, {"ds", &tracee::Registers::ds},
-        {"es", &tracee::Registers::es},           {"fs", &tracee::Registers::fs},
-        {"gs", &tracee::Registers::gs},
-    }};
+constexpr std::uint64_t kRseqCsOffset = 8;  // struct rseq, <linux/rseq.h>
 
 }  // namespace
 
@@ -103,12 +83,9 @@ ThreadState ended_main_thread(const CaptureContext& context, const ThreadState& 
   state.credentials = living.credentials;
   state.alternate_stack.ss_flags = SS_DISABLE;
   state.registers = living.registers;  // segments and flags
-  for (const auto& [name, member] : kRegisterNames)
-    if (std::string_view(name).starts_with("r")) state.registers.*member = 0;
-  state.registers.orig_rax = ~0ULL;
-  state.registers.fs_base = state.registers.gs_base = 0;
-  state.registers.rip = instruction.value;
-  state.registers.rax = SYS_exit;
+  state.registers.clear();
+  state.registers.set_pc(instruction);
+  state.registers.set_next_syscall(SYS_exit);
   return state;
 }
 
@@ -140,8 +117,8 @@ namespace {
 
 // The system calls that leave a restart block behind (set_restart_fn in the kernel).
 bool leaves_restart_block(std::uint64_t number) {
-  constexpr std::array<std::uint64_t, 4> kCalls = {SYS_poll, SYS_nanosleep, SYS_futex,
-                                                   SYS_clock_nanosleep};
+  constexpr std::array<std::uint64_t, 4> kCalls = {SYS_nanosleep, SYS_futex, SYS_clock_nanosleep,
+                                                   arch::kSysPoll};
   return std::find(kCalls.begin(), kCalls.end(), number) != kCalls.end();
 }
 
@@ -149,14 +126,13 @@ bool leaves_restart_block(std::uint64_t number) {
 // the number as its seventh argument: it lies on the stack, right behind a return address. Not so
 // in syscall(2), whose return address is the first word and has the call's own argument behind it.
 std::optional<std::uint64_t> number_on_stack(const tracee::Memory& memory, Addr stack) {
-  constexpr std::size_t kCallBytes = 5;
-  constexpr std::byte kCall{0xe8};
   std::array<std::uint64_t, 16> words{};
   const std::size_t got = memory.read_some(stack, std::as_writable_bytes(std::span(words)));
   for (std::size_t i = 1; i + 1 < got / sizeof words[0]; ++i) {
-    std::byte opcode{};
-    if (leaves_restart_block(words.at(i + 1)) && words.at(i) > kCallBytes &&
-        memory.read_some(Addr{words.at(i) - kCallBytes}, {&opcode, 1}) == 1 && opcode == kCall)
+    std::array<std::byte, arch::kDirectCallBytes> call{};
+    if (leaves_restart_block(words.at(i + 1)) && words.at(i) > call.size() &&
+        memory.read_some(Addr{words.at(i)} - call.size(), call) == call.size() &&
+        arch::is_direct_call(call))
       return words.at(i + 1);
   }
   return std::nullopt;
@@ -166,37 +142,32 @@ std::optional<std::uint64_t> number_on_stack(const tracee::Memory& memory, Addr 
 
 bool find_restarted_call(const tracee::Memory& memory, ThreadState& state) {
   auto& registers = state.registers;
-  if (registers.orig_rax != SYS_restart_syscall) return true;
-  // The number is loaded shortly before the call, mostly by `mov $number, %eax`.
-  constexpr std::size_t kSyscallBytes = 2;
-  constexpr std::size_t kLoadBytes = 5;
+  if (registers.syscall_number() != SYS_restart_syscall) return true;
+  // The number is loaded shortly before the call.
   std::array<std::byte, 48> code{};
-  const Addr end{registers.rip - kSyscallBytes};
+  const Addr end = registers.pc() - arch::kSyscallBytes;
   if (memory.read_some(end - code.size(), code) == code.size()) {
-    for (std::size_t at = code.size() - kLoadBytes + 1; at-- > 0;) {
-      std::uint32_t number = 0;
-      std::memcpy(&number, code.data() + at + 1, sizeof number);
-      if (code[at] != std::byte{0xb8} || !leaves_restart_block(number)) continue;
-      registers.orig_rax = number;
+    if (const auto number = arch::last_number_loaded(code, leaves_restart_block)) {
+      registers.set_syscall_number(*number);
       return true;
     }
   }
-  if (const auto number = number_on_stack(memory, Addr{registers.rsp})) {
-    registers.orig_rax = *number;
+  if (const auto number = number_on_stack(memory, registers.sp())) {
+    registers.set_syscall_number(*number);
     return true;
   }
   // syscall(2) was told the number: then the arguments must tell.
   constexpr std::uint64_t kLowestAddress = 0x10000;
   constexpr std::uint64_t kPrivate = 128;
   constexpr std::uint64_t kRealtime = 256;
-  const std::uint64_t operation = registers.rsi & ~(kPrivate | kRealtime);
-  if (registers.rdi < kLowestAddress && registers.rdx >= kLowestAddress)
-    registers.orig_rax = SYS_clock_nanosleep;
-  else if (registers.rdi % 4 == 0 && (operation == 0 || operation == 9) &&
-           registers.r10 >= kLowestAddress)
-    registers.orig_rax = SYS_futex;
-  else if (registers.rsi == 0 || registers.rsi >= kLowestAddress)
-    registers.orig_rax = SYS_nanosleep;
+  const std::uint64_t operation = registers.arg(1) & ~(kPrivate | kRealtime);
+  if (registers.arg(0) < kLowestAddress && registers.arg(2) >= kLowestAddress)
+    registers.set_syscall_number(SYS_clock_nanosleep);
+  else if (registers.arg(0) % 4 == 0 && (operation == 0 || operation == 9) &&
+           registers.arg(3) >= kLowestAddress)
+    registers.set_syscall_number(SYS_futex);
+  else if (registers.arg(1) == 0 || registers.arg(1) >= kLowestAddress)
+    registers.set_syscall_number(SYS_nanosleep);
   else
     return false;
   return true;
@@ -204,30 +175,28 @@ bool find_restarted_call(const tracee::Memory& memory, ThreadState& state) {
 
 void prepare_restart(ThreadState& state, bool deliverable, bool same_process) {
   auto& registers = state.registers;
-  if (static_cast<std::int64_t>(registers.orig_rax) < 0) return;
-  const auto result = static_cast<std::int64_t>(registers.rax);
+  if (!registers.in_syscall()) return;
+  const auto result = registers.syscall_result();
   // The kernel's note of how to go on (a deadline) stays behind with the old process; the call is
   // made again with the time-out it was made with. A handler still gets its EINTR.
-  if (result == kRestartBlock && !same_process)
-    registers.rax = static_cast<std::uint64_t>(kRestartNoHand);
+  if (result == kRestartBlock && !same_process) registers.set_syscall_result(kRestartNoHand);
   // Calls that are never restarted after a debugger's stop (signal(7)), though nothing happened:
   // without a signal to be handled the program must not see EINTR.
   constexpr std::array<std::uint64_t, 17> kHarmless = {
-      SYS_epoll_wait, SYS_epoll_pwait, 441 /* epoll_pwait2 */, SYS_rt_sigtimedwait, SYS_semop,
+      arch::kSysEpollWait, SYS_epoll_pwait, 441 /* epoll_pwait2 */, SYS_rt_sigtimedwait, SYS_semop,
       SYS_semtimedop, SYS_io_getevents,
       // with SO_RCVTIMEO: EINTR says that nothing was received
       SYS_recvfrom, SYS_recvmsg, SYS_accept, SYS_accept4, SYS_read, SYS_readv,
       // with SO_SNDTIMEO, likewise that nothing was sent
       SYS_sendto, SYS_sendmsg, SYS_write, SYS_writev};
   if (result == -EINTR && !deliverable &&
-      std::find(kHarmless.begin(), kHarmless.end(), registers.orig_rax) != kHarmless.end())
-    registers.rax = static_cast<std::uint64_t>(kRestartNoHand);
+      std::find(kHarmless.begin(), kHarmless.end(), registers.syscall_number()) != kHarmless.end())
+    registers.set_syscall_result(kRestartNoHand);
 }
 
 bool calls_again(const ThreadState& state) {
-  const auto result = static_cast<std::int64_t>(state.registers.rax);
-  return static_cast<std::int64_t>(state.registers.orig_rax) >= 0 && result <= kRestartSystem &&
-         result >= kRestartNoHand;
+  const auto result = state.registers.syscall_result();
+  return state.registers.in_syscall() && result <= kRestartSystem && result >= kRestartNoHand;
 }
 
 tracee::GoingOn going_on(const CaptureContext& context, Tid lwp, const tracee::Registers& registers,
@@ -241,19 +210,18 @@ tracee::GoingOn going_on(const CaptureContext& context, Tid lwp, const tracee::R
   tracee::GoingOn to;
   to.registers = state.registers;
   if (!calls_again(state)) return to;
-  const auto result = static_cast<std::int64_t>(to.registers.rax);
-  constexpr std::uint64_t kSyscallBytes = 2;
-  to.behind_call = Addr{to.registers.rip};
-  to.registers.rip -= kSyscallBytes;
-  to.registers.rax = to.registers.orig_rax;
+  const auto result = to.registers.syscall_result();
+  to.behind_call = to.registers.pc();
+  to.registers.repeat_syscall();
   if (result == kRestartNoHand) to.interrupting = handled;
   return to;
 }
 
 std::vector<Addr> pointers_of(const tracee::Registers& registers) {
   std::vector<Addr> values;
-  values.reserve(kRegisterNames.size());
-  for (const auto& [name, member] : kRegisterNames) values.emplace_back(registers.*member);
+  const std::size_t count = arch::register_names().size();
+  values.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) values.emplace_back(arch::get_register(registers, i));
   return values;
 }
 
@@ -267,14 +235,17 @@ Json addresses_to_json(const std::vector<Addr>& addresses) {
 
 Json registers_to_json(const tracee::Registers& registers) {
   Json json = Json::object();
-  for (const auto& [name, member] : kRegisterNames) json[name] = registers.*member;
+  const auto names = arch::register_names();
+  for (std::size_t i = 0; i < names.size(); ++i)
+    json[std::string(names[i])] = arch::get_register(registers, i);
   return json;
 }
 
 tracee::Registers registers_from_json(const Json& json) {
   tracee::Registers registers{};
-  for (const auto& [name, member] : kRegisterNames)
-    registers.*member = json.at(name).get<std::uint64_t>();
+  const auto names = arch::register_names();
+  for (std::size_t i = 0; i < names.size(); ++i)
+    arch::set_register(registers, i, json.at(std::string(names[i])).get<std::uint64_t>());
   return registers;
 }
 
@@ -345,7 +316,7 @@ ThreadState thread_from_json(const Json& json) {
   state.registers = registers_from_json(json.at("registers"));
   if (json.contains("beyond_vdso")) state.beyond_vdso = registers_from_json(json.at("beyond_vdso"));
   state.xstate = image::unpack_bytes(json.at("xstate"));
-  if (state.xstate.size() < kLeastXstateBytes || state.xstate.size() > (1U << 20U))
+  if (state.xstate.size() < arch::kLeastXstateBytes || state.xstate.size() > (1U << 20U))
     image::damaged("a thread's extended state");
   state.signal_mask = json.at("sigmask");
   if (!json.at("stop_info").is_null()) state.stop_info = unpack_siginfo(json.at("stop_info"));
@@ -394,14 +365,14 @@ std::vector<image::Note> thread_notes(const ThreadState& state, Tid process) {
   status.pr_ppid = 0;
   status.pr_pgrp = process;
   status.pr_fpvalid = 1;
-  static_assert(sizeof status.pr_reg == sizeof(tracee::Registers));
+  static_assert(sizeof status.pr_reg <= sizeof(tracee::Registers));
   std::memcpy(&status.pr_reg, &state.registers, sizeof status.pr_reg);
   std::vector<image::Note> notes;
   notes.push_back(note("CORE", NT_PRSTATUS, &status, sizeof status));
   notes.push_back(note("CORE", NT_FPREGSET, state.xstate.data(),
-                       std::min(state.xstate.size(), kLegacyAreaBytes)));
-  const auto xstate = area_for_debuggers(state.xstate, own_xstate_layout());
-  notes.push_back(note("LINUX", NT_X86_XSTATE, xstate.data(), xstate.size()));
+                       std::min(state.xstate.size(), arch::kFloatingPointBytes)));
+  const auto xstate = arch::area_for_debuggers(state.xstate, arch::own_xstate_layout());
+  notes.push_back(note("LINUX", arch::kExtendedStateNote, xstate.data(), xstate.size()));
   if (state.stop_info)
     notes.push_back(note("CORE", NT_SIGINFO, &*state.stop_info, sizeof(siginfo_t)));
   return notes;
@@ -466,7 +437,7 @@ void equip(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
   if (now != state.tid)
     for (const Addr field : {state.id_field, state.tid_address})
       if (field && memory.read_value<Tid>(field) == state.tid) memory.write_value(field, now);
-  if ((live_components(state.xstate) & kTileData) != 0) thread.touch_tiles(scratch);
+  if ((arch::live_components(state.xstate) & arch::kTileData) != 0) thread.touch_tiles(scratch);
 }
 
 bool becomes_itself_last(const ThreadState& state) {
@@ -484,22 +455,22 @@ void become_itself(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
 void park(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const ThreadState& state) {
   thread.land();
   tracee::Registers registers = tracee::get_registers(thread.tid());
-  registers.rip = (scratch.code + tracee::loop_park_offset()).value;
-  registers.rax = 0;
-  registers.orig_rax = ~0ULL;
-  registers.rsp = state.registers.rsp;
-  // libthread_db finds a thread's descriptor through its FS base.
-  registers.fs_base = state.registers.fs_base;
+  registers.set_pc(scratch.code + arch::loop_park_offset());
+  registers.set_syscall_result(0);
+  registers.leave_syscall();
+  registers.set_sp(state.registers.sp());
+  // libthread_db finds a thread's descriptor through this.
+  registers.set_thread_pointer(state.registers.thread_pointer());
   tracee::set_registers(thread.tid(), registers);
   tracee::set_signal_mask(thread.tid(), ~0ULL);
   thread.abandon();
 }
 
 void finish_thread(Tid lwp, const tracee::Memory& memory, const ThreadState& state,
-                   const XstateLayout& layout) {
+                   const arch::XstateLayout& layout) {
   tracee::set_registers(lwp, state.registers);
-  tracee::set_xstate(
-      lwp, convert_xstate(state.xstate, layout, tracee::get_xstate(lwp), own_xstate_layout()));
+  tracee::set_xstate(lwp, arch::convert_xstate(state.xstate, layout, tracee::get_xstate(lwp),
+                                               arch::own_xstate_layout()));
   tracee::set_signal_mask(lwp, state.signal_mask);
   if (state.rseq) memory.write_value(state.rseq->area + kRseqCsOffset, state.rseq_critical_section);
 }

@@ -134,6 +134,6 @@ void park(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const Th
 /// Gives a stopped thread the state it had; nothing of the program has run in between.
 /// `layout`: of the extended state.
 void finish_thread(Tid lwp, const tracee::Memory& memory, const ThreadState& state,
-                   const XstateLayout& layout);
+                   const arch::XstateLayout& layout);
 
 }  // namespace ckpt::state

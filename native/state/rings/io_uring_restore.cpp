@@ -210,7 +210,7 @@ class OnlyPlace {
  private:
   void fill() {
     constexpr Addr kFirst{65536};                   // vm.mmap_min_addr
-    constexpr Addr kEnd{0x7ffffffff000};            // where the kernel looks without a hint
+    constexpr Addr kEnd = arch::kTaskEnd;           // where the kernel looks without a hint
     constexpr std::uint64_t kStackGap = 1U << 20U;  // which it keeps free itself
     Addr free = kFirst;
     for (const auto& map : proc::ProcessDir(calls_.pid()).detailed_mappings()) {

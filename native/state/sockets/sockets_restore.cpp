@@ -518,7 +518,7 @@ std::string SocketMaker::seen_from(const Made& made, const std::string& address)
 void SocketMaker::await_error(int fd) {
   constexpr std::uint64_t kMostMilliseconds = 1000;
   const Addr at = calls_.put_value(pollfd{fd, 0, 0});
-  calls_.attempt(SYS_poll, {at.value, 1, kMostMilliseconds});
+  calls_.attempt(arch::kSysPoll, {at.value, 1, kMostMilliseconds});
 }
 
 void SocketMaker::send(int from, const SocketMessage& message, const std::string& to,

@@ -21,15 +21,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     const auto layout = xstate_layout_from_json(rows);
     const auto area = std::as_bytes(std::span(data, size)).subspan(1 + data[0] * kRowBytes);
-    const XstateLayout own = {{2, 576, 256}, {5, 832, 64}, {6, 896, 512}, {7, 1408, 1024}};
+    const ckpt::arch::XstateLayout own = {
+        {2, 576, 256}, {5, 832, 64}, {6, 896, 512}, {7, 1408, 1024}};
     const std::vector<std::byte> model(2432);
-    if (convert_xstate(area, layout, model, own).size() != model.size()) std::abort();
-    static_cast<void>(lost_components(area, layout, own));
-    static_cast<void>(area_for_debuggers(area, layout));
-    static_cast<void>(state_save_bytes(layout));
-    if (const auto made = convert_signal_state(area, layout, own))
+    if (ckpt::arch::convert_xstate(area, layout, model, own).size() != model.size()) std::abort();
+    static_cast<void>(ckpt::arch::lost_components(area, layout, own));
+    static_cast<void>(ckpt::arch::area_for_debuggers(area, layout));
+    static_cast<void>(ckpt::arch::state_save_bytes(layout));
+    if (const auto made = ckpt::arch::convert_signal_state(area, layout, own))
       if (made->size() > area.size()) std::abort();
-    for (const auto& save : find_state_saves(area))
+    for (const auto& save : ckpt::arch::find_state_saves(area))
       if (save.end > area.size()) std::abort();
   });
 }

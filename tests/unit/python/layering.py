@@ -14,15 +14,16 @@ from pathlib import Path
 # A directory under native/ (or restart/) and the directories under native/ it may include from.
 MAY_INCLUDE: dict[str, frozenset[str]] = {
     "base": frozenset(),
-    "proc": frozenset({"base"}),
-    "image": frozenset({"base", "proc"}),
-    "tracee": frozenset({"base", "proc", "image"}),
-    "libc": frozenset({"base", "proc", "image", "tracee"}),
-    "ids": frozenset({"base", "proc", "image", "tracee", "libc"}),
-    "state": frozenset({"base", "proc", "image", "tracee"}),
-    "snapshot": frozenset({"base", "proc", "image", "tracee", "libc", "ids", "state"}),
-    "bindings": frozenset({"base", "proc", "image", "tracee", "libc", "ids", "state", "snapshot"}),
-    "restart": frozenset({"base", "proc", "image", "tracee", "libc", "ids", "state", "snapshot"}),
+    "arch": frozenset({"base"}),
+    "proc": frozenset({"base", "arch"}),
+    "image": frozenset({"base", "arch", "proc"}),
+    "tracee": frozenset({"base", "arch", "proc", "image"}),
+    "libc": frozenset({"base", "arch", "proc", "image", "tracee"}),
+    "ids": frozenset({"base", "arch", "proc", "image", "tracee", "libc"}),
+    "state": frozenset({"base", "arch", "proc", "image", "tracee"}),
+    "snapshot": frozenset({"base", "arch", "proc", "image", "tracee", "libc", "ids", "state"}),
+    "bindings": frozenset({"base", "arch", "proc", "image", "tracee", "libc", "ids", "state", "snapshot"}),
+    "restart": frozenset({"base", "arch", "proc", "image", "tracee", "libc", "ids", "state", "snapshot"}),
 }
 
 # A directory under native/state/ and those beside it that it may include from. What lies in

@@ -7,7 +7,8 @@
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): siginfo_t's fields are macros
 #include <sys/syscall.h>
 
-#include "ids/boundary_layout.hpp"
+#include "arch/boundary_layout.hpp"
+#include "arch/x86_64/lengths.hpp"
 
 #ifndef __clang__
 #pragma GCC optimize("no-tree-switch-conversion", "no-tree-loop-distribute-patterns")
@@ -18,8 +19,8 @@
 
 // NOLINTBEGIN: freestanding code, and assembly
 
-using ckpt::ids::BoundaryHeader;
-using ckpt::ids::Flight;
+using ckpt::arch::BoundaryHeader;
+using ckpt::arch::Flight;
 
 CKPT_INJECTED long ckpt_ids_translate(long number, long a, long b, long c, long d, long e, long f);
 CKPT_INJECTED int ckpt_ids_real_id(int id);
@@ -101,7 +102,7 @@ CKPT_INJECTED_LOCAL Flight* find_flight(const Saved* saved) {
   for (unsigned i = 0; i < h->flights; ++i) {
     Flight* one = flights + i;
     if (one->call == saved->call && one->thread == thread && one->pending != 0 &&
-        ckpt::ids::is_as_deep(one->stack, stack))
+        ckpt::arch::is_as_deep(one->stack, stack))
       return one;
   }
   return nullptr;
@@ -139,8 +140,8 @@ CKPT_INJECTED unsigned long ckpt_ids_fly(Saved* saved) {
   if (flight == nullptr || !has_id(saved->rax, saved->rsi)) return saved->call;
   // Past the translation of a result: here it has been.
   const unsigned long behind =
-      saved->call + ckpt::ids::kSyscallBytes +
-      (flight->pending == ckpt::ids::kLeadsOn ? ckpt::ids::kPatchBytes : 0);
+      saved->call + ckpt::arch::kSyscallBytes +
+      (flight->pending == ckpt::arch::kLeadsOn ? ckpt::arch::kPatchBytes : 0);
   flight->pending = 0;
   switch (saved->rax) {
     case SYS_kill: saved->rdi = ckpt_ids_real_target(static_cast<int>(saved->rdi)); break;

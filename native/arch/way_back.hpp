@@ -3,6 +3,7 @@
 // handler (rt_sigreturn), to a frame that holds its own registers, signal mask and extended state.
 #pragma once
 
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -10,10 +11,10 @@
 #include <span>
 #include <vector>
 
+#include "arch/arch.hpp"
 #include "base/types.hpp"
-#include "tracee/ptrace.hpp"
 
-namespace ckpt::tracee {
+namespace ckpt::arch {
 
 /// Where a thread goes back to.
 struct GoingOn {
@@ -33,7 +34,8 @@ struct GoingOn {
 using GoOn = std::function<GoingOn(const Registers& registers, std::uint64_t mask)>;
 
 /// The frame, to be written to `at`, a multiple of 64: in memory that the thread can write.
-/// `xstate` as get_xstate() gives it. The thread's alternate stack stays as it is.
+/// `xstate`: the thread's extended state, as ptrace gives it. The thread's alternate stack stays as
+/// it is.
 std::vector<std::byte> way_back_frame(Addr at, const GoingOn& to, std::uint64_t mask,
                                       std::span<const std::byte> xstate);
 /// The stack pointer with which the code that goes back (see loop.hpp) finds it.
@@ -41,4 +43,4 @@ Addr way_back_stack(Addr frame);
 /// The most room that a frame with extended state of that size takes.
 std::uint64_t way_back_bytes(std::size_t xstate_bytes);
 
-}  // namespace ckpt::tracee
+}  // namespace ckpt::arch

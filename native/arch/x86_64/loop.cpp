@@ -1,4 +1,4 @@
-#include "tracee/loop.hpp"
+#include "arch/loop.hpp"
 
 #include <algorithm>
 #include <iterator>
@@ -7,6 +7,10 @@
 // answers a breakpoint with a forced SIGTRAP, which resets the program's SIGTRAP handler when it
 // is blocked or ignored. A signal's delivery stop is the place from which the kernel makes pending
 // restarts of system calls when the thread goes on.
+//
+// ckpt_loop_run: rbx = table, r12 = rows, r13 = thread group id, r14 = thread id, r15 = 1 to end at
+// the first row that fails, rbp = the signal. ckpt_loop_tiles: rbx = a tile configuration of 64
+// bytes; r13, r14, rbp as before. Behind ckpt_loop_end rsp leads to the frame (way_back.cpp).
 asm(R"(
     .pushsection .rodata
     .balign 16
@@ -90,13 +94,35 @@ extern const std::byte ckpt_loop_back_limit[];
 // NOLINTEND(modernize-avoid-c-arrays)
 }
 
-namespace ckpt::tracee {
+namespace ckpt::arch {
 
 LoopEntry loop_entry(long number, std::initializer_list<std::uint64_t> arguments) {
   LoopEntry row;
   row.number = static_cast<std::uint64_t>(number);
   std::copy(arguments.begin(), arguments.end(), std::begin(row.arguments));
   return row;
+}
+
+void enter_loop(Registers& registers, Addr entry, const LoopRun& run) {
+  registers.set_pc(entry);
+  registers.set_syscall_result(0);
+  registers.leave_syscall();
+  registers.rbx = run.table.value;
+  registers.r12 = run.rows;
+  registers.r13 = static_cast<Word>(run.group);
+  registers.r14 = static_cast<Word>(run.thread);
+  registers.r15 = run.stop_at_failure ? 1 : 0;
+  registers.rbp = static_cast<Word>(run.signal);
+  registers.clear_stepping_and_direction();
+}
+
+std::array<std::byte, 64> tile_configuration() {
+  // Palette 1, tile 0 of one row of four bytes.
+  std::array<std::byte, 64> configuration{};
+  configuration[0] = std::byte{1};
+  configuration[16] = std::byte{4};
+  configuration[48] = std::byte{1};
+  return configuration;
 }
 
 std::span<const std::byte> loop_code() noexcept {
@@ -113,7 +139,7 @@ std::size_t loop_once_offset() noexcept {
 std::size_t loop_run_offset() noexcept {
   return static_cast<std::size_t>(ckpt_loop_run - ckpt_loop_begin);
 }
-std::size_t loop_tiles_offset() noexcept {
+std::size_t loop_tiles_offset() {
   return static_cast<std::size_t>(ckpt_loop_tiles - ckpt_loop_begin);
 }
 std::size_t loop_end_offset() noexcept {
@@ -126,4 +152,4 @@ std::size_t loop_park_offset() noexcept {
   return static_cast<std::size_t>(ckpt_loop_park - ckpt_loop_begin);
 }
 
-}  // namespace ckpt::tracee
+}  // namespace ckpt::arch

@@ -1,4 +1,4 @@
-#include "tracee/way_back.hpp"
+#include "arch/way_back.hpp"
 
 #include <cpuid.h>
 #include <ucontext.h>
@@ -7,11 +7,14 @@
 #include <array>
 #include <cstring>
 
-namespace ckpt::tracee {
+#include "arch/x86_64/xstate_area.hpp"
+#include "arch/xstate.hpp"
+
+namespace ckpt::arch {
 
 namespace {
 
-constexpr std::uint64_t kAlignment = 64;
+constexpr std::uint64_t kFrameAlignment = 64;
 // What the code that goes back looks at, below the stack pointer: see loop.cpp.
 struct Words {
   siginfo_t held{};                // -176(%rsp)
@@ -23,29 +26,16 @@ struct Words {
   std::uint64_t interrupting = 0;  // -8(%rsp)
 };
 static_assert(sizeof(Words) == 176);
-constexpr std::uint64_t kContextAt = 3 * kAlignment;
+constexpr std::uint64_t kContextAt = 3 * kFrameAlignment;
 constexpr std::uint64_t kWordsAt = kContextAt - sizeof(Words);
 // The kernel's struct ucontext has a shorter signal mask at its end.
-constexpr std::uint64_t kStateAt = (kContextAt + sizeof(ucontext_t) + kAlignment - 1) & -kAlignment;
+constexpr std::uint64_t kStateAt =
+    (kContextAt + sizeof(ucontext_t) + kFrameAlignment - 1) & -kFrameAlignment;
 
 // arch/x86/include/uapi/asm/ucontext.h
 constexpr std::uint64_t kHasState = 1;
 constexpr std::uint64_t kHasStackSegment = 2;
 constexpr std::uint64_t kStrictStackSegment = 4;
-
-// arch/x86/include/uapi/asm/sigcontext.h
-constexpr std::uint32_t kMagic1 = 0x46505853;
-constexpr std::uint32_t kMagic2 = 0x46505845;
-constexpr std::size_t kKernelUseAt = 464;
-struct KernelUse {
-  std::uint32_t magic1 = kMagic1;
-  std::uint32_t extended_bytes = 0;  // with magic2 behind the area
-  std::uint64_t components = 3;      // x87 and SSE, which lie in the legacy area
-  std::uint32_t area_bytes = 0;
-};
-constexpr std::size_t kHeaderAt = 512;  // XSTATE_BV first
-constexpr std::size_t kLeastBytes = 576;
-constexpr unsigned kTiles = 18;
 
 // The area as the kernel takes it back: it takes none that is longer than what the thread may have
 // live, which is without tiles until it has used them.
@@ -54,9 +44,9 @@ std::vector<std::byte> state_for_return(std::span<const std::byte> xstate) {
   std::uint64_t enabled = 0;
   std::uint64_t live = 0;
   std::memcpy(&enabled, xstate.data() + kKernelUseAt, sizeof enabled);
-  std::memcpy(&live, xstate.data() + kHeaderAt, sizeof live);
-  KernelUse use;
-  std::size_t end = kLeastBytes;
+  std::memcpy(&live, xstate.data() + kXstateHeaderAt, sizeof live);
+  XstateOnStack use;
+  std::size_t end = kLeastXstateBytes;
   for (unsigned number = 2; number < 63; ++number) {
     if ((enabled >> number & 1U) == 0) continue;
     if (number == kTiles && (live >> number & 1U) == 0) continue;
@@ -66,7 +56,7 @@ std::vector<std::byte> state_for_return(std::span<const std::byte> xstate) {
     unsigned d = 0;
     if (__get_cpuid_count(kLeaf, number, &size, &offset, &c, &d) == 0) continue;
     const std::size_t its_end = std::size_t{offset} + size;
-    if (offset < kLeastBytes || its_end > xstate.size()) continue;
+    if (offset < kLeastXstateBytes || its_end > xstate.size()) continue;
     end = std::max(end, its_end);
     use.components |= 1ULL << number;
   }
@@ -112,7 +102,7 @@ std::vector<std::byte> way_back_frame(Addr at, const GoingOn& to, std::uint64_t 
   general[REG_CSGSFS] = static_cast<greg_t>(from.cs | from.ss << 48U);
   std::memcpy(&context.uc_sigmask, &mask, sizeof mask);
   std::vector<std::byte> area;
-  if (xstate.size() >= kLeastBytes) {
+  if (xstate.size() >= kLeastXstateBytes) {
     area = state_for_return(xstate);
     context.uc_flags |= kHasState;
     // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of the other process
@@ -137,7 +127,7 @@ std::vector<std::byte> way_back_frame(Addr at, const GoingOn& to, std::uint64_t 
 Addr way_back_stack(Addr frame) { return frame + kContextAt; }
 
 std::uint64_t way_back_bytes(std::size_t xstate_bytes) {
-  return (kStateAt + xstate_bytes + sizeof kMagic2 + kAlignment - 1) & -kAlignment;
+  return (kStateAt + xstate_bytes + sizeof kMagic2 + kFrameAlignment - 1) & -kFrameAlignment;
 }
 
-}  // namespace ckpt::tracee
+}  // namespace ckpt::arch

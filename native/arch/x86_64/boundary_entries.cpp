@@ -9,9 +9,9 @@
 
 #include <cstddef>
 
-#include "ids/boundary_layout.hpp"
+#include "arch/boundary_layout.hpp"
 
-using ckpt::ids::BoundaryHeader;
+using ckpt::arch::BoundaryHeader;
 
 // NOLINTBEGIN: assembly
 // Offsets of BoundaryHeader::originals, for the assembly.
@@ -304,9 +304,10 @@ ckpt_ids_syscall_with_id:
     .popsection
 )");
 
-static_assert(ckpt::ids::kSyscall == 0 && ckpt::ids::kIoctl == 1 && ckpt::ids::kFcntl == 2 &&
-              ckpt::ids::kWait4 == 3 && ckpt::ids::kWaitid == 4 && ckpt::ids::kClockGettime == 5 &&
-              ckpt::ids::kClockGetres == 6 && ckpt::ids::kClockNanosleep == 7);
+static_assert(ckpt::arch::kSyscall == 0 && ckpt::arch::kIoctl == 1 && ckpt::arch::kFcntl == 2 &&
+              ckpt::arch::kWait4 == 3 && ckpt::arch::kWaitid == 4 &&
+              ckpt::arch::kClockGettime == 5 && ckpt::arch::kClockGetres == 6 &&
+              ckpt::arch::kClockNanosleep == 7);
 static_assert(SYS_clock_settime == 227 && SYS_clock_gettime == 228 && SYS_clock_getres == 229 &&
               SYS_clock_nanosleep == 230);
 static_assert(SYS_fcntl == 72 && SYS_ioctl == 16 && SYS_wait4 == 61 && SYS_waitid == 247 &&

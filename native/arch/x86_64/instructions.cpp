@@ -1,10 +1,12 @@
-#include "ids/instructions.hpp"
+// Lengths of x86-64 instructions, and where control goes on behind them: as much as the C library's
+// functions around system calls need. Vector instructions with VEX or EVEX prefixes are not known.
+#include "arch/instructions.hpp"
 
 #include <algorithm>
 #include <cstring>
 #include <set>
 
-namespace ckpt::ids {
+namespace ckpt::arch {
 
 namespace {
 
@@ -414,4 +416,4 @@ std::optional<MovedRun> move_run(std::span<const std::byte> code, Addr from, Add
   return run;
 }
 
-}  // namespace ckpt::ids
+}  // namespace ckpt::arch

@@ -8,8 +8,8 @@
 
 #include <cstddef>
 
-#include "ids/boundary_flags.hpp"
-#include "ids/boundary_layout.hpp"
+#include "arch/boundary_layout.hpp"
+#include "arch/x86_64/boundary_flags.hpp"
 
 #ifndef __clang__
 #pragma GCC optimize("no-tree-switch-conversion", "no-tree-loop-distribute-patterns")
@@ -207,6 +207,6 @@ asm(CKPT_FLAGS_MACROS R"(
     ret
     .popsection
 )");
-using ckpt::ids::BoundaryHeader;
+using ckpt::arch::BoundaryHeader;
 static_assert(offsetof(BoundaryHeader, more_originals) == 3936);
 // NOLINTEND

@@ -1,7 +1,7 @@
 // The translation of ids at the libc boundary, as it runs inside the restored program. The code is
-// copied there (boundary.cpp), so it stands alone: no library, no data of its own, no jump tables,
-// only general registers (see CMakeLists.txt for how it is compiled). Each function here stands for
-// the C library's of that name and keeps its interface, errno included.
+// copied there (ids/boundary.cpp), so it stands alone: no library, no data of its own, no jump
+// tables, only general registers (see CMakeLists.txt for how it is compiled). Each function here
+// stands for the C library's of that name and keeps its interface, errno included.
 //
 // Whoever calls from within the C library means the kernel's ids: struct pthread holds those.
 //
@@ -26,7 +26,7 @@
 #include <sys/wait.h>
 #include <time.h>  // NOLINT(modernize-deprecated-headers)
 
-#include "ids/boundary_layout.hpp"
+#include "arch/boundary_layout.hpp"
 
 #ifndef __clang__
 // No tables of constants, no calls of memset.
@@ -38,10 +38,10 @@
 
 // NOLINTBEGIN: freestanding code; casts between addresses and numbers are what it is about.
 
-using ckpt::ids::BoundaryHeader;
-using ckpt::ids::CodeRange;
-using ckpt::ids::IdPair;
-using ckpt::ids::kAliasBase;
+using ckpt::arch::BoundaryHeader;
+using ckpt::arch::CodeRange;
+using ckpt::arch::IdPair;
+using ckpt::arch::kAliasBase;
 
 namespace {
 
@@ -503,7 +503,7 @@ CKPT_INJECTED int ckpt_ids_clock_getcpuclockid(int pid, clockid_t* clock) {
 }
 CKPT_INJECTED int ckpt_ids_pthread_getcpuclockid(unsigned long thread, clockid_t* clock) {
   const auto original = reinterpret_cast<int (*)(unsigned long, clockid_t*)>(
-      header()->originals[ckpt::ids::kThreadClock]);
+      header()->originals[ckpt::arch::kThreadClock]);
   const int result = original(thread, clock);
   if (result == 0) *clock = clock_to_remembered(*clock);
   return result;
@@ -513,7 +513,7 @@ CKPT_INJECTED long ckpt_ids_clock_settime(int a, long b) {
 }
 CKPT_INJECTED int ckpt_ids_timer_create(int clock, sigevent* wanted, timer_t* timer) {
   const auto original = reinterpret_cast<int (*)(int, sigevent*, timer_t*)>(
-      header()->originals[ckpt::ids::kTimerCreate]);
+      header()->originals[ckpt::arch::kTimerCreate]);
   if (wanted == nullptr || wanted->sigev_notify != SIGEV_THREAD_ID)
     return original(clock_to_real(clock), wanted, timer);
   sigevent event = *wanted;

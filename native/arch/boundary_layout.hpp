@@ -1,21 +1,23 @@
-// The page of translation that boundary.cpp puts into a process with new ids: what its code
-// (boundary_code.cpp) and the installer must agree on.
+// The page of translation that ids/boundary.cpp puts into a process with new ids: what its code
+// (boundary_code.cpp of the architecture) and the installer must agree on.
 //
 //   +0        BoundaryHeader, writable: the code changes it when the program changes its group
 //   +4 KiB    the code, then one trampoline for each Original, then stubs for calls that were under
-//             way (flights.hpp), then those behind system calls (result_sites.hpp); readable and
-//             executable
+//             way (ids/flights.hpp), then those behind system calls (ids/result_sites.hpp);
+//             readable and executable
 //   ...       IdPair[pairs], CodeRange[ranges], BoundaryPatch[patches]; readable
 //   ...       Flight[flights], MovedCode[moved]; writable
 //
 // The whole lies at a multiple of kBoundaryAlignment, so that the code finds the header from its
 // own address, wherever it was copied to.
+//
+// Includes nothing of a library's: the code is compiled for general registers only.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-namespace ckpt::ids {
+namespace ckpt::arch {
 
 inline constexpr std::uint64_t kBoundaryMagic = 0x33736469'74706b63;  // "ckptids3"
 inline constexpr std::uint64_t kBoundaryAlignment = 0x10000;
@@ -42,8 +44,6 @@ struct CodeRange {
   std::uint64_t begin;
   std::uint64_t end;
 };
-
-inline constexpr std::size_t kPatchBytes = 5;  // jmp rel32
 
 /// Where the C library was changed, and what stood there.
 struct BoundaryPatch {
@@ -72,7 +72,6 @@ inline constexpr std::uint64_t kFlightBytes = 640;
 
 /// A stub: the address of its `syscall` instruction into rcx, a jump to the code, the instruction.
 inline constexpr std::size_t kStubCallAt = 12;
-inline constexpr std::size_t kSyscallBytes = 2;
 
 /// An instruction of the library's that has been moved. Nothing has happened between there and
 /// here.
@@ -131,4 +130,4 @@ struct BoundaryHeader {
 // NOLINTEND(modernize-avoid-c-arrays)
 static_assert(sizeof(BoundaryHeader) <= kBoundaryCodeAt);
 
-}  // namespace ckpt::ids
+}  // namespace ckpt::arch

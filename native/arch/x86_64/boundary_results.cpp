@@ -1,11 +1,11 @@
-// What the stubs behind system calls (result_sites.hpp) call: the result is in rax, and all
+// What the stubs behind system calls (ids/result_sites.hpp) call: the result is in rax, and all
 // registers but rcx and r11, which the kernel has changed, are somebody's, flags included. A child
 // that was just made comes by as well, with 0 and perhaps its parent's stack: it touches nothing.
 // Copied into the program with the rest.
 #include <cstddef>
 
-#include "ids/boundary_flags.hpp"
-#include "ids/boundary_layout.hpp"
+#include "arch/boundary_layout.hpp"
+#include "arch/x86_64/boundary_flags.hpp"
 
 // NOLINTBEGIN: assembly
 asm(CKPT_FLAGS_MACROS R"(
