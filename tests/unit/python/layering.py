@@ -81,6 +81,25 @@ _OF_PACKAGE = frozenset({"__version__"})
 MAY_IMPORT_GDB = frozenset({"gdbext/load.py", "gdbext/commands/_base.py"})
 GDB_ADAPTER = "gdbext/session/"
 
+# What only native/arch/ may name: registers, instructions in assembly or by their bytes, and what the
+# headers of the kernel, of the C library and of the compiler have for one architecture alone.
+_REGISTERS = r"orig_rax|[re][abcd]x|[re][sd]i|[re][sb]p|[re]ip|r[89]|r1[0-5]|[er]flags|[fg]s_base"
+_ARCHITECTURE = re.compile(
+    rf"\b(?:{_REGISTERS}|asm|__asm__|__x86_64__|__aarch64__|user_(?:fp)?regs_struct|u_debugreg"
+    r"|REG_[A-Z0-9]{2,}|gregs|gregset_t|greg_t|fpregset_t|_*get_cpuid\w*|_mm_\w+|__m\d+i?"
+    r"|EM_(?:X86_64|AARCH64)|NT_(?:X86|ARM)_\w+|SYS_(?:arch_prctl|modify_ldt)|PTRACE_[GS]ETREGS"
+    # int3, cs of 64-bit code, ret, call, jmp; syscall; the end of the address space
+    r"|0x(?:cc|33|c3|e8|e9)U?|0x7ffffffff000)\b"
+    r"|0x0f\W+(?:std::byte\W+)?0x05\b",
+    re.IGNORECASE,
+)
+_ARCHITECTURE_HEADER = re.compile(
+    r"^(cpuid\.h|[a-z]mmintrin\.h|immintrin\.h|asm/prctl\.h|sys/(user|reg|ucontext)\.h|ucontext\.h)$"
+)
+_COMMENT_OR_TEXT = re.compile(
+    r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|(?<!\w)\'(?:\\.|[^\'\\\n])+\'', re.DOTALL
+)
+
 _INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 _PYTHON_HEADER = re.compile(r"^(Python\.h|pybind11/)")
 
@@ -134,8 +153,41 @@ def include_violations(root: Path) -> list[str]:
                     continue
                 if known not in MAY_INCLUDE:
                     found.append(f'{where}: includes "{header}"; write it as "LAYER/FILE"')
+                elif known == "arch" and layer != "arch" and header.count("/") > 1:
+                    found.append(f"{where}: includes {header}; what one architecture has is for arch alone")
                 elif known != layer and known not in MAY_INCLUDE[layer]:
                     found.append(f"{where}: includes {header}; {layer} may not know {known}")
+    return found
+
+
+def _code_of(text: str) -> str:
+    """`text` without comments, and without texts in quotes but the names of registers."""
+
+    def shorten(match: re.Match[str]) -> str:
+        lines = "\n" * match.group().count("\n")
+        if match.group().startswith("/"):
+            return lines
+        is_register = re.fullmatch(f'"(?:{_REGISTERS})"', match.group())
+        return match.group() if is_register else f'""{lines}'
+
+    return _COMMENT_OR_TEXT.sub(shorten, text)
+
+
+def architecture_violations(root: Path) -> list[str]:
+    """One line for each place outside `root`/native/arch that knows the processor's architecture."""
+    found = []
+    for path in [*_sources(root / "native"), *_sources(root / "restart")]:
+        where = path.relative_to(root)
+        if where.parts[:2] == ("native", "arch"):
+            continue
+        text = path.read_text(encoding="utf-8")
+        for _, header in _INCLUDE.findall(text):
+            if _ARCHITECTURE_HEADER.match(header):
+                found.append(f"{where}: includes {header}, which is for native/arch alone")
+        for number, line in enumerate(_code_of(text).splitlines(), 1):
+            names = [match.group() for match in _ARCHITECTURE.finditer(line)]
+            if names and not line.lstrip().startswith("#include"):
+                found.append(f"{where}:{number}: names {names[0]}, which is for native/arch alone")
     return found
 
 

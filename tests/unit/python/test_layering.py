@@ -22,6 +22,10 @@ def test_rooms_of_state() -> None:
     assert layering.state_violations(ROOT) == []
 
 
+def test_architecture_is_known_to_arch_only() -> None:
+    assert layering.architecture_violations(ROOT) == []
+
+
 def test_gdb_is_imported_at_the_seam_only() -> None:
     assert layering.gdb_import_violations(ROOT) == []
 
@@ -60,6 +64,8 @@ def test_the_tree_is_there() -> None:
     ("path", "line", "complaint"),
     [
         ("native/base/x.hpp", '#include "proc/maps.hpp"', "base may not know proc"),
+        ("native/arch/x.hpp", '#include "tracee/ptrace.hpp"', "arch may not know tracee"),
+        ("native/tracee/x.cpp", '#include "arch/x86_64/registers.hpp"', "is for arch alone"),
         ("native/proc/x.cpp", '#include "image/reader.hpp"', "proc may not know image"),
         ("native/image/x.cpp", '#include "tracee/ptrace.hpp"', "image may not know tracee"),
         ("native/state/x.cpp", '#include "ids/boundary.hpp"', "state may not know ids"),
@@ -107,9 +113,50 @@ def test_a_planted_include_within_state_is_found(
 
 
 @pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("state.registers.rax = 0;", "rax"),
+        ("auto at = now.fs_base;", "fs_base"),
+        ('json.at("orig_rax");', "orig_rax"),
+        ("if (byte == std::byte{0xCC}) stop();", "0xCC"),
+        ("if (registers.cs != 0x33) stop();", "0x33"),
+        ("constexpr Bytes kCall = {std::byte{0x0f}, std::byte{0x05}};", "0x0f}, std::byte{0x05"),
+        ("header.e_machine = EM_X86_64;", "EM_X86_64"),
+        ('asm("nop");', "asm"),
+        ("#if defined(__x86_64__)", "__x86_64__"),
+        ("table.number = SYS_arch_prctl;", "SYS_arch_prctl"),
+        ("#include <cpuid.h>", "cpuid.h"),
+        ("#include <sys/user.h>", "sys/user.h"),
+        ("run(1'000, eax, 2'000);", "eax"),
+        ("// the result (rax)", None),
+        ("/* rip,\nrsp */", None),
+        ('fail("orig_rax is not -1");', None),
+        ("auto r = R\"(mov %rax, %rdi)\";", None),
+        ("const auto base = sp() & 0x0f;", None),
+        ("namespace fs = std::filesystem;", None),
+    ],
+)
+@pytest.mark.parametrize("place", ["native/state/x.cpp", "restart/preload/x.hpp", "native/arch/x86_64/x.cpp"])
+def test_a_planted_name_of_the_architecture_is_found(
+    tmp_path: Path, place: str, line: str, name: str | None
+) -> None:
+    file = tmp_path / place
+    file.parent.mkdir(parents=True)
+    file.write_text(f"#include <vector>\n{line}\nint x;\n")
+    found = layering.architecture_violations(tmp_path)
+    if name is None or "arch/" in place:
+        assert found == []
+    else:
+        assert len(found) == 1
+        assert name in found[0]
+
+
+@pytest.mark.parametrize(
     ("path", "line"),
     [
         ("native/base/x.cpp", '#include "base/error.hpp"'),
+        ("native/arch/x86_64/x.cpp", '#include "arch/x86_64/registers.hpp"'),
+        ("native/tracee/x.cpp", '#include "arch/arch.hpp"'),
         ("native/image/x.cpp", '#include "proc/maps.hpp"'),
         ("native/bindings/x.cpp", "#include <pybind11/pybind11.h>"),
         ("native/bindings/x.cpp", '#include "snapshot/capture.hpp"'),
