@@ -21,7 +21,7 @@ source scripts/common.sh
 source scripts/clean_root.sh
 
 # The unit tests are those of the step sanitized.
-all_steps=(packages build format lint types pytest pytest-user tidy sanitized fuzz)
+all_steps=(packages build format lint types pytest pytest-user tidy sanitized fuzz seam)
 quick_steps=(build format lint types unit quick)
 # These come after all others, in the order of worth, each while that many minutes of `minutes` remain.
 long_steps=(kernels deb debian13)
@@ -85,7 +85,8 @@ units_of() {
 
 step_tidy() {
   local sources units
-  mapfile -t sources < <(tidy_sources)
+  # The other architecture's are not part of this build.
+  mapfile -t sources < <(tidy_sources | grep -v '^native/arch/aarch64/')
   echo "${#sources[@]} sources to read"
   ((${#sources[@]})) || return 0
   configure tidy || return 1
@@ -111,6 +112,9 @@ step_lint() {
     xargs -0 pyflakes3 bench/run docs/examples/regenerate | grep -vE '^gdbext/(__init__\.py:.* imported but unused|load\.py:.* undefined name ._load.)$')
   [[ -z $told ]] || { echo "$told"; return 1; }
 }
+
+# The sources outside native/arch, compiled for an architecture that they do not run on.
+step_seam() { need_packages "${packages_seam[@]}" && scripts/test_seam.sh; }
 
 step_unit() { build tests && build/bin/ckpt-unit-tests --gtest_brief=1; }
 

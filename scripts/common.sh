@@ -13,6 +13,7 @@ packages_test=(
   postgresql procps pyflakes3 python3-hypothesis python3-pexpect python3-pip python3-pytest python3-pytest-xdist
   python3-setuptools python3-venv python3-wheel redis-server shellcheck sqlite3 strace tcsh util-linux vim-tiny zsh
 )
+packages_seam=(g++-aarch64-linux-gnu)
 packages_kernels=(busybox-static cpio dpkg-dev e2fsprogs kmod qemu-system-x86 xz-utils)
 # These are as good from elsewhere, if it is where all users find it.
 for_all() { PATH=/usr/local/bin:/usr/bin:/bin command -v "$1" >/dev/null; }

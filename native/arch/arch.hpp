@@ -28,6 +28,9 @@ inline constexpr int kNoSyscall = 0xffff;
 #if defined(__x86_64__)
 #include "arch/x86_64/constants.hpp"
 #include "arch/x86_64/registers.hpp"
+#elif defined(__aarch64__)
+#include "arch/aarch64/constants.hpp"
+#include "arch/aarch64/registers.hpp"
 #else
 #error "native/arch has no directory for this architecture"
 #endif

@@ -11,6 +11,8 @@
 
 #if defined(__x86_64__)
 #include "arch/x86_64/signal_frame.hpp"
+#elif defined(__aarch64__)
+#include "arch/aarch64/signal_frame.hpp"
 #endif
 
 namespace ckpt::arch {
