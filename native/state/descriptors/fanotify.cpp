@@ -24,7 +24,7 @@ constexpr std::uint32_t kMarkIgnore = 0x400;
 constexpr std::uint64_t kPreAccess = 0x100000;
 
 constexpr std::uint32_t kTypes = FAN_MARK_MOUNT | FAN_MARK_FILESYSTEM;
-constexpr std::uint64_t kPermissions =
+constexpr std::uint64_t kAsksPermission =
     FAN_OPEN_PERM | FAN_ACCESS_PERM | FAN_OPEN_EXEC_PERM | kPreAccess;
 
 // A line of fdinfo behind its first word: that of the group, or a mark.
@@ -127,11 +127,11 @@ class FanotifyReader {
   // Until the program goes on, everybody who opens such a file would wait for its answer: also the
   // restoring process, and GDB.
   void hold_back_permissions(FanotifyMark& mark) {
-    mark.ignored_mask &= ~kPermissions;
-    if ((mark.mask & kPermissions) == 0) return;
+    mark.ignored_mask &= ~kAsksPermission;
+    if ((mark.mask & kAsksPermission) == 0) return;
     report(Severity::lost,
            fmt::format("{} comes back without its events that ask for permission", mark.file.path));
-    mark.mask &= ~kPermissions;
+    mark.mask &= ~kAsksPermission;
   }
 
   void report(Severity severity, const std::string& text) {
@@ -211,7 +211,7 @@ Fanotify fanotify_from_json(const Json& json) {
     FanotifyMark mark{item.at("type"), item.at("flags"), item.at("mask"), item.at("ignored_mask"),
                       watched_file_from_json(item)};
     const std::uint64_t all = mark.mask | mark.ignored_mask;
-    if ((mark.type & ~kTypes) != 0 || (all & kPermissions) != 0)
+    if ((mark.type & ~kTypes) != 0 || (all & kAsksPermission) != 0)
       image::damaged("a mark of fanotify");
     group.marks.push_back(std::move(mark));
   }
