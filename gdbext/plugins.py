@@ -64,7 +64,7 @@ def installed(path: Sequence[str], tell: Tell) -> List[Any]:
     found = []
     seen: Set[str] = set()
     for directory in _with_plugins(path):
-        from importlib import metadata  # slow, and nearly nobody has a plug-in
+        from importlib import metadata  # slow, and few users have a plug-in
         from pathlib import Path
 
         for entry in metadata.PathDistribution(Path(directory)).entry_points:

@@ -144,7 +144,7 @@ class Foreground {
   Tid group_;
 };
 
-/// Waits for the program; a stop of its (Ctrl-Z) becomes a stop of ours.
+/// Waits for the program; when it stops (Ctrl-Z), we stop, too.
 int wait_for_end(Tid pid, ckpt::state::SilentPeers& peers, const Foreground& foreground) {
   for (;;) {
     int status = 0;
@@ -240,7 +240,7 @@ int run_alone(const Options& options) {
     modes.emplace(made.snapshot.reader.record().at("terminal"));
     ckpt::snapshot::finish(made.snapshot, made.program.tids);
     print_notes(made, options.verbose);
-    // As long as we are the foreground: nobody else can read what is there.
+    // As long as we are the foreground: no other process can read what is there.
     if (!options.restore.streams.contains(0)) modes->type(made.snapshot.terminal_input);
     foreground.emplace(!own_session && ::getpgid(pid) == pid ? pid : 0);
     ckpt::snapshot::release(made.program);

@@ -71,7 +71,7 @@ ckpt::snapshot::CaptureResult save_in_store(const ckpt::snapshot::CaptureRequest
     try {
       return save_as(request, store.new_snapshot(program));
     } catch (const ckpt::Error& error) {
-      // Somebody else has saved a program of this name at the same time.
+      // Another process has saved a program of this name at the same time.
       if (error.kind() != ckpt::ErrorKind::exists || tries == kMostTries || request.overwrite)
         throw;
     }

@@ -1,4 +1,4 @@
-// crash: walks a list whose end somebody forgot.
+// crash: walks a list whose end was forgotten.
 #include <stdio.h>
 #include <stdlib.h>
 

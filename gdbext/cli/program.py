@@ -283,7 +283,7 @@ def _info(options: argparse.Namespace) -> int:
     store = _store(options)
     name, path = store.resolve(options.name)
     record = describe(path)
-    strange = sessions.told(store, path, record)
+    strange = sessions.left_out_lines(store, path, record)
     if options.json:
         print(report.info_json(name, str(path), record, (), strange))
     else:

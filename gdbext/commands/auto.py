@@ -40,7 +40,7 @@ def run(options: Options) -> None:
         keep = int(options.keep)
     limit = parse_bytes(options.bytes) if options.bytes is not None else None
     auto.change(options.when, keep, limit)
-    session.show(*auto.told())
+    session.show(*auto.status_lines())
 
 
 VERB = Verb(

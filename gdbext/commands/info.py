@@ -60,7 +60,7 @@ def _found(options: Options) -> Tuple[str, str, Record, List[RestoredHere], Tupl
     store = session.open_store()
     name, path = store.resolve(options.name)
     record = session.describe(path)
-    strange = sessions.told(store, path, record)
+    strange = sessions.left_out_lines(store, path, record)
     return name, str(path), record, life.restores_of(path, record.created), strange
 
 

@@ -186,7 +186,7 @@ def start(
         raise
 
 
-# What GDB ignores or handles. Not SIGHUP: whoever started GDB with nohup meant its programs, too.
+# What GDB ignores or handles. Not SIGHUP: a user who started GDB with nohup meant its programs, too.
 _DEFAULT_SIGNALS = (
     signal.SIGINT,
     signal.SIGQUIT,

@@ -36,10 +36,10 @@ def taken(
     return Taken(*trust.without_code(state))
 
 
-def told(store: Store, path: Path, record: Record) -> Tuple[str, ...]:
+def left_out_lines(store: Store, path: Path, record: Record) -> Tuple[str, ...]:
     """Lines about what a restore would leave out."""
     try:
         left = taken(store, path, record).left
     except CkptError:
         return ()  # of a format that is not known: a restore says so
-    return tuple(trust.told(left, "a restore with -trust takes it"))
+    return tuple(trust.left_out_lines(left, "a restore with -trust takes it"))

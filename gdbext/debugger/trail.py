@@ -27,7 +27,7 @@ class Schedule(NamedTuple):
         """Whether there is anything to do."""
         return bool(self.every_s or self.every_stops or self.on_signal)
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """In words."""
         parts = []
         if self.every_s:

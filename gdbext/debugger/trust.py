@@ -78,7 +78,7 @@ def without_code(state: DebugState) -> Tuple[DebugState, Tuple[LeftOut, ...]]:
     return harmless, tuple(each for each in found if each.items)
 
 
-def told(left: Iterable[LeftOut], how: str) -> Iterator[str]:
+def left_out_lines(left: Iterable[LeftOut], how: str) -> Iterator[str]:
     """Lines about what was left out, and `how` it is to be had; none for nothing."""
     left = tuple(left)
     if not left:

@@ -8,11 +8,11 @@ follows, and in which order:
     objects/HH/HASH/NAME          contents of executables, libraries and data files
     debug/XX/YYYY.debug           separate debug information, by build id
 
-It comes from somebody else. So the archive is not parsed: every header must be, byte for byte, the
+It comes from another user. So the archive is not parsed: every header must be, byte for byte, the
 one that we would write for the next member of the manifest, and the manifest is checked value by
 value. What is imported is compared with its digests before the snapshot gets its name.
 
-The digests (XXH3) find damage. They prove nothing about who made the bundle: whoever restores a
+The digests (XXH3) find damage. They prove nothing about who made the bundle: a user who restores a
 snapshot runs its program.
 """
 
@@ -421,7 +421,7 @@ def _import(
                 _copy_in(fd, next(at), out, 0, each.size, path)
                 if digest_file(out, str(target)) != each.hash:
                     raise DamagedError(f"{path}: the bundle is damaged: {_debug_member(each)}")
-        # Before it is there: somebody else has written its session.
+        # Before it is there: another user has written its session.
         store.marks.note_imported(name)
         with new_file(image, force=force) as out:
             os.ftruncate(out, manifest.size)

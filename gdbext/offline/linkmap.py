@@ -4,7 +4,7 @@ A debugger opens libraries by the names in the linker's list (`struct link_map`)
 the linker put them together, from RPATH, LD_LIBRARY_PATH or an argument of dlopen(): with "..", by
 way of symbolic links that may lead elsewhere by now, or relative to what was the working directory
 at that time. The kernel says which file is mapped. The list lies in the program's memory, so it is
-in every snapshot, whoever saved it.
+in every snapshot, whichever program saved it.
 """
 
 from __future__ import annotations

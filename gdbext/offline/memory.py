@@ -37,20 +37,20 @@ def object_path(store: Path, stored: Tuple[str, str]) -> Optional[Path]:
 
 
 def translated(error: Any) -> SnapshotError:
-    """The native module's error as one of ours."""
+    """The native module's error as a CkptError."""
     kinds = {"damaged": DamagedError, "unsupported": VersionError}
     return kinds.get(error.kind, SnapshotError)(str(error))
 
 
 def _map(fd: int, size: int) -> memoryview:
-    """A file's content as read-only memory; the mapping lives as long as somebody looks at it."""
+    """A file's content as read-only memory; the mapping lives as long as there is a view of it."""
     if size == 0:
         return memoryview(b"")
     return memoryview(mmap.mmap(fd, size, access=mmap.ACCESS_READ))
 
 
 def is_unchanged(file: KeptFile) -> bool:
-    """Whether the file is at its old place, and nobody has written to it since the save."""
+    """Whether the file is at its old place, and has not been written to since the save."""
     try:
         found = os.stat(file.path)
     except (OSError, ValueError):
@@ -181,7 +181,7 @@ class Memory:
         self._contents = contents
 
     def close(self) -> None:
-        """Let go of the image; views that somebody still has stay good."""
+        """Let go of the image; views that are still held stay valid."""
         self._view = memoryview(b"")
         del self._image
         self._contents.close()

@@ -1,4 +1,4 @@
-"""Files that somebody else's snapshot names."""
+"""Files that another user's snapshot names."""
 
 from __future__ import annotations
 

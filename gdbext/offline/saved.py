@@ -1,7 +1,7 @@
 """What a snapshot holds besides memory, as typed, immutable values: threads, mappings, descriptors,
 signals, timers.
 
-`records.py` has what a restore under GDB needs; this is what somebody asks who looks into a
+`records.py` has what a restore under GDB needs; this is what a script asks that looks into a
 snapshot without a process. Both trust nothing: every field is checked as it is read.
 """
 

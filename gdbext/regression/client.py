@@ -255,7 +255,7 @@ class Client:
         self._parts.clear()
 
     def say(self, text: str) -> None:
-        """Put a line of ours into the transcript."""
+        """Put one of our own lines into the transcript."""
         self._parts.append(text + "\n")
 
     # -- requests ----------------------------------------------------------------------------------
@@ -397,7 +397,7 @@ class Client:
         self._await(self._control, _ENDING_S)
         self._control.close()
         try:
-            # It has closed its end: it is as good as gone. (In GDB somebody else may collect it.)
+            # It has closed its end: it is as good as gone. (In GDB another module may collect it.)
             self._keeper.wait(_ENDING_S)
         except subprocess.TimeoutExpired:
             self._keeper.kill()

@@ -108,7 +108,7 @@ def read(path: Path) -> Expectation:
         if line.startswith(_INDENT) and current:
             sections[current].append(line[len(_INDENT) :])
         elif current and not line.strip():
-            # Nobody sees whether there are spaces in an empty line. Between sections there are
+            # It does not show whether there are spaces in an empty line. Between sections there are
             # none; within one an empty line is content.
             sections[current].append("")
         elif line.startswith("#") or not line.strip():

@@ -62,7 +62,7 @@ class Outputs:
             os.symlink(os.ttyname(slave), f"{scratch}/tty.{stream}")
             fifo = f"{scratch}/pipe.{stream}"
             os.mkfifo(fifo, 0o600)
-            # For reading and writing, so that there always is somebody at the other end.
+            # For reading and writing, so that the other end is always open.
             for fd in (master, os.open(fifo, os.O_RDWR | os.O_CLOEXEC)):
                 os.set_blocking(fd, False)
                 self._files[fd] = out
@@ -194,7 +194,7 @@ def main(arguments: List[str]) -> NoReturn:
         os.set_inheritable(control, False)
         attend(control, gdb, outputs)
     except OSError:
-        pass  # whoever asks is gone
+        pass  # the client is gone
     finally:
         end_all()
         shutil.rmtree(scratch, ignore_errors=True)

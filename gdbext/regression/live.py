@@ -98,7 +98,7 @@ class Replay:
         self._client.request("finish", echo="(replay) finish")
 
     def execute(self, command: str) -> str:
-        """Run a command of GDB's; returns what is printed. Raises ReplayError when GDB says no."""
+        """Run a GDB command; returns what is printed. Raises ReplayError when GDB says no."""
         __tracebackhide__ = True
         return self._client.request("execute", echo=f"(gdb) {command}", command=command).output
 

@@ -174,7 +174,7 @@ def _stdin(options: Options) -> Optional[str]:
 
 
 def _short(path: Path) -> str:
-    """As somebody would type it here."""
+    """As a user would type it here."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("../..") else relative
 

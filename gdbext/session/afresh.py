@@ -123,7 +123,7 @@ def conditions_left_out(path: str, store: str) -> List[str]:
     except CkptError:
         return []  # of a format that we do not know
     conditions = [each for each in left if each.kind == trust.CONDITION]
-    return list(trust.told(conditions, '-at "LOCATION if CONDITION" gives one'))
+    return list(trust.left_out_lines(conditions, '-at "LOCATION if CONDITION" gives one'))
 
 
 def _condition_here(session: DebugState) -> str:

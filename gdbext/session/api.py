@@ -115,7 +115,7 @@ def restore(
     """Replace the selected inferior by a snapshot, as `ckpt restore` does; nothing is asked or
     printed. `name` is a name or a file, None the newest snapshot. `set` maps expressions to the
     values they are to have, as text that GDB reads or as numbers; `env` maps names to values.
-    `trust`: the session's commands, conditions and displays are taken whoever has saved it.
+    `trust`: the session's commands, conditions and displays are taken whichever user has saved it.
 
     Returns the record of the restore: name, record (of the snapshot), pid, ids, notes. In a
     breakpoint's `stop` method, or while the program runs: a Deferred, at once; when it is done, GDB

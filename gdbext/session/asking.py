@@ -11,7 +11,7 @@ from . import show
 
 
 def confirmed(question: str) -> bool:
-    """Whether the user answers with yes. With `set confirm off`, and where nobody can be asked, that
+    """Whether the user answers with yes. With `set confirm off`, and where the user cannot be asked, that
     is the answer. Raises KeyboardInterrupt.
     """
     if not gdb.parameter("confirm"):

@@ -3,18 +3,18 @@
 At fatal signals the save is made in the handler of the stop event, so before the prompt, or before
 the commands of a `catch signal`; every N stops, right before the prompt.
 
-Every so many seconds the program has to be stopped, and nobody must notice:
+Every so many seconds the program has to be stopped, unnoticed:
 
-    1. A thread of ours sends one thread of the program a SIGSTOP. It does nothing else: GDB may
+    1. One of our threads sends one thread of the program a SIGSTOP. It does nothing else: GDB may
        only be used from its main thread. It is native: a Ctrl-C at any moment, also while a lock is
        being taken, must leave it whole.
-    2. GDB sees the signal, and a catchpoint of ours for it. Its condition, a function of ours,
+    2. GDB sees the signal, and our catchpoint for it. Its condition, one of our functions,
        is where we are told first: it disconnects the user's handlers and hooks for what follows.
     3. The catchpoint's commands are GDB's own way of going on silently: `silent`, then the save,
        then `signal 0`, which continues and does not deliver the SIGSTOP.
 
 A stop ends `step`, `finish` and their like for good. So while one of them runs nothing is sent; that
-is known from hooks of ours on these commands. The signal may have been sent just before: then the
+is known from our hooks on these commands. The signal may have been sent just before: then the
 condition says no, and has GDB drop the signal, upon which it goes on with what it was doing. The
 same happens to a signal that was overtaken by a stop of the user's.
 
@@ -253,7 +253,7 @@ class _Auto:
                 settings.quietly("handle SIGSTOP nopass")
             self._clock = None
 
-    # -- a stop of ours ----------------------------------------------------------------------------
+    # -- our own stop ------------------------------------------------------------------------------
 
     def is_ours_to_stop(self) -> bool:
         """Called when GDB has seen a SIGSTOP, before it decides what to do."""
@@ -320,7 +320,7 @@ class _Auto:
         self._stay()
 
     def _stay(self) -> None:
-        """Make the stop of ours one of the user's: `continue` must not deliver our signal."""
+        """Make our stop one of the user's: `continue` must not deliver our signal."""
         autostop.stay_stopped()
         settings.quietly("queue-signal 0")
         self._on(Event.STAY)
@@ -357,13 +357,13 @@ def change(when: Sequence[str], keep: Optional[int], limit_bytes: Optional[int])
     _auto.trail.trim()
 
 
-def told() -> List[str]:
+def status_lines() -> List[str]:
     """What `ckpt auto` shows."""
     lines = []
     schedule, trail = _auto.schedule, _auto.trail
     if schedule.active:
         limit = f" of no more than {report.size(trail.limit_bytes)}" if trail.limit_bytes else ""
-        lines.append(f"Saving {schedule.told()}.")
+        lines.append(f"Saving {schedule.describe()}.")
         lines.append(f"Of the trail the newest {trail.keep}{limit} are kept.")
     else:
         lines.append("Nothing is saved by itself.")

@@ -42,7 +42,7 @@ class _OwnStop(gdb.Command):
     """What the catchpoint does at a stop of `ckpt auto`. It is not for typing."""
 
     # Not the command `python`: a Ctrl-C that was typed while GDB took the terminal would be raised
-    # in that before any code of ours, and GDB would show where.
+    # in that before any of our code, and GDB would show where.
 
     def __init__(self, at_own_stop: Callable[[], None]) -> None:
         super().__init__(_OWN_STOP, gdb.COMMAND_MAINTENANCE)
@@ -178,7 +178,7 @@ class Silence:
     def begin(self) -> None:
         """Keep them from the stop that is about to come, and from the program's going on.
 
-        No handlers of ours either: with the stop GDB takes the terminal, and Ctrl-C is a
+        None of our own handlers either: with the stop GDB takes the terminal, and Ctrl-C is a
         KeyboardInterrupt in whatever Python code runs next. In a handler GDB would drop that with a
         message; the catchpoint's first command has it wait.
         """

@@ -27,7 +27,7 @@ from .settings import (
     unchosen,
 )
 
-# Numbers of breakpoints of ours, which are not the user's to be kept.
+# Numbers of our own breakpoints, which are not the user's to be kept.
 own: Set[int] = set()
 
 # -- reading ---------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A command of ours before those that a user has given to breakpoints.
+"""One of our commands before those that a user has given to breakpoints.
 
 `gdb.execute` runs the commands of the breakpoint that was hit as soon as it has run its own,
 wherever it is called; and these may let the program go on. So in the handler of a stop event GDB's

@@ -75,7 +75,7 @@ def check_not_recording() -> None:
 
 
 def check_no_checkpoints() -> None:
-    """Raise CkptError while there are checkpoints of GDB's own: forks that would stay behind
+    """Raise CkptError while there are GDB checkpoints: forks that would stay behind
     without their program.
     """
     if "No checkpoints." not in quietly("info checkpoints"):

@@ -75,7 +75,7 @@ def unnoticed() -> Iterator[None]:
 
 @contextmanager
 def unseen() -> Iterator[None]:
-    """Do what nobody is told of: what GDB writes to its standard output is dropped."""
+    """Run silently: what GDB writes to its standard output is dropped."""
     if not interpreter():
         yield
         return

@@ -313,7 +313,7 @@ def visiting(store: Store) -> Iterator[Callable[[Path], None]]:
     """
     with ExitStack() as stack:
         terminal = stack.enter_context(apart())
-        # Two in turn: GDB keeps what it has read of a library for as long as somebody has it loaded,
+        # Two in turn: GDB keeps what it has read of a library for as long as any program has it loaded,
         # and reading all debug information anew for each snapshot would take a hundred times longer.
         turns = itertools.cycle([stack.enter_context(core(store, terminal)) for _ in range(2)])
 

@@ -50,7 +50,7 @@ class RestoreRequest(NamedTuple):
     """What `ckpt restore` was asked for. `target` is a name, a file, or None for the newest
     snapshot; with `ask` GDB's own question comes before the present program is killed. `set` are
     expressions with the values they are to have, as GDB reads them. `trust`: all of the session is
-    taken, whoever has saved it.
+    taken, whichever user has saved it.
     """
 
     target: Optional[str]
@@ -140,7 +140,7 @@ def _restore(
                     str(path), request.options.table(_ending()), progress, fd=image
                 )
             )
-        told = tuple(trust.told(session.left, "-trust takes it"))
+        told = tuple(trust.left_out_lines(session.left, "-trust takes it"))
         checked = checked._replace(notes=checked.notes + told)
         events.before_restore.emit(
             events.About(name, path, int(gdb.selected_inferior().pid)), show
@@ -180,7 +180,7 @@ def _check_session() -> None:
 
 
 def _ending() -> List[int]:
-    """Processes that the restore ends: they are nobody to be kept apart from."""
+    """Processes that the restore ends: the program need not be kept apart from them."""
     target = gdb.selected_inferior()
     is_core = getattr(getattr(target, "connection", None), "type", "") == "core"
     return [int(target.pid)] if target.pid and not is_core else []

@@ -92,7 +92,7 @@ def save(store: Store, request: SaveRequest) -> Saved:
         inferior.check_target()  # they may have let the program go on
     with settings.selection_kept():
         table, notes = _request(store, request, name, output)
-    # The native module holds the store meanwhile; with a lock of ours it could not take back what a
+    # The native module holds the store meanwhile; if we held a lock it could not take back what a
     # save has put there that fails.
     with Progress("Saving", cancelled=native.core.take_interrupt) as progress:
         done = native.core.capture(table, progress, inferior.read_code)
@@ -122,7 +122,7 @@ def save(store: Store, request: SaveRequest) -> Saved:
 
 @contextmanager
 def glimpse(store: Store) -> Iterator[Path]:
-    """A snapshot of the selected inferior to look at for a while, of which nobody is told and that
+    """A snapshot of the selected inferior to look at for a while, that raises no events and
     is in no list. Raises what `save` raises.
     """
     inferior.check_target()

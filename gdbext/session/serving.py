@@ -42,7 +42,7 @@ _SETTINGS = (
     "style enabled off",
     "history save off",
     "debuginfod enabled off",
-    # The order in which threads come and go is nobody's to tell.
+    # The order in which threads come and go is not reported.
     "print thread-events off",
     "print inferior-events off",
     # Source lines would depend on whether the sources are there.
@@ -53,7 +53,7 @@ _SETTINGS = (
 
 
 _QUIT = "the script has quit"
-# How GDB announces a breakpoint of ours.
+# How GDB announces one of our breakpoints.
 _OURS = re.compile(r"^(?:Thread \d+ .*hit )?Breakpoint -\d+, ", re.MULTILINE)
 
 
@@ -198,7 +198,7 @@ class Server:
         done = restoring.restore(opened, request)
         notes = list(done.notes)
         state, left = sessions.taken(opened, Path(path), done.record)
-        notes += trust.told([each for each in left if each.kind == trust.SYMBOL_FILE], "a replay never does")
+        notes += trust.left_out_lines([each for each in left if each.kind == trust.SYMBOL_FILE], "a replay never does")
         notes += debugger.apply_symbol_files(state)
         notes += debugger.apply_sources(state)
         held = next((t.held_signal for t in done.record.threads if t.held_signal), 0)
@@ -251,7 +251,7 @@ class Server:
         return {"reached": self._run_to(place, how, condition), "there": True, "notes": notes}
 
     def do_execute(self, command: str) -> None:
-        """Run a command of GDB's."""
+        """Run a GDB command."""
         self._execute(command)
 
     def do_script(self, path: str) -> None:
@@ -429,7 +429,7 @@ def _ids() -> List[int]:
 
 
 def _wait_status(pid: int) -> Optional[int]:
-    """How a process has ended that nobody has collected yet, as of wait(2); None when it has not,
+    """How a process has ended that has not been collected yet, as of wait(2); None when it has not,
     within a second.
     """
     for _ in range(1000):
@@ -499,7 +499,7 @@ _STRING_LIMIT = 1 << 20
 
 
 def plain(value: Any) -> Any:
-    """A value of GDB's as an int, float, bool or str where its type permits, else as GDB prints it.
+    """A GDB value as an int, float, bool or str where its type permits, else as GDB prints it.
 
     Pointers are ints, but those to char are the string that they point to, or None.
     """

@@ -1,4 +1,4 @@
-"""Commands of GDB's run in silence, and changes of its state that undo themselves: each of these is
+"""GDB commands run silently, and changes of its state that undo themselves: each of these is
 a context manager with a `finally`.
 """
 
@@ -53,7 +53,7 @@ def _run(command: str) -> str:
 
 
 def exact(get: Callable[[], Any]) -> Any:
-    """What `get` returns, a text of GDB's: also when there are bytes in it that GDB cannot decode.
+    """What `get` returns, a text from GDB: also when there are bytes in it that GDB cannot decode.
 
     The error holds all of them, so nothing has to be asked twice.
     """
@@ -166,7 +166,7 @@ def present_language() -> str:
 
 
 def in_c(command: str) -> str:
-    """Run a command with an expression of ours and return what it printed. Raises gdb.error."""
+    """Run a command with one of our expressions and return what it printed. Raises gdb.error."""
     with language():
         return quietly(command)
 
@@ -180,7 +180,7 @@ def unchosen() -> Iterator[None]:
 
 @contextmanager
 def unasked() -> Iterator[None]:
-    """Have GDB ask nothing and print no notifications, for commands whose output nobody sees."""
+    """Have GDB ask nothing and print no notifications, for commands whose output is not shown."""
     with ExitStack() as stack:
         stack.enter_context(setting("confirm", "off"))
         stack.enter_context(setting("pagination", "off"))

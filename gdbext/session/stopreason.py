@@ -39,7 +39,7 @@ def read() -> Stop:
     if points:
         return Stop("breakpoint-hit", "", points)  # a catchpoint: GDB tells of no others so
     if "since been deleted" in text:
-        # One of GDB's own: `finish`, `until` and `advance` set it.
+        # GDB's own: `finish`, `until` and `advance` set it.
         return Stop("function-finished")
     signal = re.search(r"stopped \w+ signal (SIG\w+)", text)
     return Stop("signal-received", signal[1]) if signal else Stop()

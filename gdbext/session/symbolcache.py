@@ -21,7 +21,7 @@ import gdb
 from ..debugger import mi
 from . import debugger, output, settings
 
-# What happens in the inferior is nobody's affair.
+# What happens in the inferior is not reported.
 _EVENTS = (
     "new_inferior", "inferior_deleted", "new_objfile", "free_objfile", "clear_objfiles",
     "new_progspace", "free_progspace", "breakpoint_modified",

@@ -115,7 +115,7 @@ def _on_stop(event: Any) -> None:
     pid = int(gdb.selected_inferior().pid)
     owed = _owed.get(pid)
     if owed is not None and owed.typed:
-        # Without any command of GDB's: in a handler of stops they run those of the breakpoint.
+        # Without any GDB command: in a handler of stops they run those of the breakpoint.
         _take_back(owed)
         if not owed.text:
             del _owed[pid]

@@ -21,7 +21,7 @@ _RUNTIME_FUNCTIONS = frozenset(
     | {"__pthread_kill_implementation", "__pthread_kill_internal", "pthread_kill", "__libc_message"}
     | {"__fortify_fail", "__chk_fail", "__stack_chk_fail", "malloc_printerr", "_int_free", "kill"}
 )
-# What nobody looks at in a report, and a runaway recursion has a lot of.
+# What is of no interest in a report, and a runaway recursion has a lot of.
 _FRAMES_LIMIT = 200
 
 

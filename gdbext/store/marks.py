@@ -1,6 +1,6 @@
 """What a store knows of who has saved the sessions in its snapshots.
 
-A file can say of itself what it likes. What is known stands in the store, which nobody else can write
+A file can say of itself what it likes. What is known stands in the store, which no other user can write
 to:
 
     index/sessions/DIGEST    a session that was saved with this store: the SHA-256 of all of it. A

@@ -11,7 +11,7 @@ quoted as GDB quotes program arguments. A command declares
 
 and gets its parser, its help and its completion from `Grammar(SaveOptions, "ckpt save")`.
 
-Not a dataclass: that module takes as long to import as all of ours, and every session that loads
+Not a dataclass: that module takes as long to import as all of our modules, and every session that loads
 the commands would wait for it.
 """
 
@@ -140,7 +140,7 @@ class Completion(NamedTuple):
     """What could stand where the cursor is: fixed candidates, and the kind of words to look up
     besides.
 
-    `token` is the word up to the cursor as we read it, without quotes; of OLD=NEW it is what
+    `token` is the word up to the cursor as it is read here, without quotes; of OLD=NEW it is what
     follows the "=", and `before` what precedes it. GDB may break words elsewhere; `cut` turns a
     candidate for the token into one for GDB's word.
     """

@@ -9,13 +9,13 @@ from typing import Callable, Optional, Type
 
 from .report import size
 
-# Nobody needs to hear of what is over at once.
+# What is over at once needs no progress line.
 QUIET_S = 0.5
 INTERVAL_S = 0.1
 
 
 class Progress:
-    """A progress line on the terminal `fd`; called with (bytes done, bytes in all) by whoever
+    """A progress line on the terminal `fd`; called with (bytes done, bytes in all) by the code that
     works.
 
     Nothing is written when `fd` is no terminal, nor in the first half second. A call returns False

@@ -50,7 +50,7 @@ def printable(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """Lines of ours for the terminal: as `printable`, but with their line breaks and tabs."""
+    """Our own lines for the terminal: as `printable`, but with their line breaks and tabs."""
     return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
 
 

@@ -27,7 +27,7 @@ inline constexpr std::uint64_t kBoundaryCodeAt = 0x1000;
 inline constexpr std::size_t kMostBoundaryChildren = 460;
 
 /// No kernel id is as large (PID_MAX_LIMIT): what a new thread shows whose id the program remembers
-/// as somebody else's.
+/// as another process's.
 inline constexpr std::int32_t kAliasBase = 1 << 22;
 
 /// An id as the program remembers it, and the kernel's.

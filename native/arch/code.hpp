@@ -19,7 +19,7 @@ std::vector<std::byte> function_of_syscall(std::uint32_t number);
 /// arguments is -1.
 std::vector<std::byte> function_of_getrandom();
 
-/// Jumps to any address, changing only a register that belongs to nobody where functions begin.
+/// Jumps to any address, changing only a register that is free where functions begin.
 std::array<std::byte, kFarJumpBytes> far_jump(Addr target);
 
 }  // namespace ckpt::arch

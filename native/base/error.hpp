@@ -2,7 +2,7 @@
 //
 // An Error names what failed, on what object, and why, in one line that a user can act on.
 // It is translated once, in bindings/ (to a Python exception) and in the programs (to an exit
-// status); nobody in between catches it except to add context or to undo.
+// status); no code in between catches it except to add context or to undo.
 #pragma once
 
 #include <string>

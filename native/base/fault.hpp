@@ -15,7 +15,7 @@ std::span<const std::string_view> fault_names() noexcept;
 /// Arms one point, or none for an empty name. Throws Error for an unknown name.
 void arm_fault(const std::string& name);
 
-/// Throws an Error of kind `fault` if `name` is armed, and disarms it: whoever tries again
+/// Throws an Error of kind `fault` if `name` is armed, and disarms it: a second attempt
 /// succeeds. Its errno is one that some calls may have for reasons of their own.
 void fault_point(std::string_view name);
 

@@ -6,7 +6,7 @@
 
 namespace ckpt {
 
-/// "ids auto" as "-ids auto", for a command of GDB's, or as "--ids auto".
+/// "ids auto" as "-ids auto", for a GDB command, or as "--ids auto".
 std::string option(std::string_view text);
 
 /// For a program that is run by itself: its options have two dashes. Before there is a second

@@ -11,7 +11,7 @@
 
 namespace ckpt {
 
-/// An address in the inferior. Never a pointer of ours: there is no conversion to one.
+/// An address in the inferior. Never one of our own pointers: there is no conversion to one.
 struct Addr {
   std::uint64_t value = 0;
 

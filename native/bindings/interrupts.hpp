@@ -1,4 +1,4 @@
-// Ctrl-C (SIGINT) in the functions of ours that GDB calls.
+// Ctrl-C (SIGINT) in those of our functions that GDB calls.
 #pragma once
 
 #include <pybind11/pybind11.h>

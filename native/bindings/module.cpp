@@ -135,7 +135,8 @@ std::string proxied_vdso_kernel(const std::string& path) {
   return ckpt::snapshot::needs_vdso_proxy(snapshot) ? ckpt::snapshot::vdso_kernel(snapshot) : "";
 }
 
-// Each call about one restore reads the same file, whoever gives its name to another one meanwhile.
+// Each call about one restore reads the same file, even if its name is given to another one
+// meanwhile.
 ckpt::image::Reader reader_of(const std::string& path, std::optional<int> fd) {
   if (!fd) return ckpt::image::Reader::open(path);
   return ckpt::image::Reader::from_fd(ckpt::duplicate(*fd, path), path);

@@ -439,7 +439,7 @@ std::vector<std::string> install_boundary(tracee::RemoteThread& thread,
         original = place.value + trampoline;
       }
     }
-    // Nobody may wake up in the middle of what was replaced.
+    // No thread may wake up in the middle of what was replaced.
     possible = possible && std::none_of(stopped.begin(), stopped.end(), [&](Addr pc) {
                  return pc > target.address && pc < target.address + changed_bytes &&
                         !flights.covers(pc, target.address);

@@ -192,7 +192,7 @@ class Planner {
     return true;
   }
 
-  // Where somebody stands in the midst of an instruction that is replaced, it stays.
+  // Where a thread stands in the middle of an instruction that is replaced, it stays.
   void drop_uncovered() {
     std::set<std::size_t> dropped;
     for (std::size_t i = 0; i < plan_.stubs.size(); ++i)

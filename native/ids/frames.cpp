@@ -242,7 +242,7 @@ class Machine {
 }  // namespace
 
 std::optional<FrameRules> FrameTable::find(Addr instruction) const {
-  constexpr std::uint32_t kLong = 0xffffffff;  // 64-bit DWARF, which nobody uses here
+  constexpr std::uint32_t kLong = 0xffffffff;  // 64-bit DWARF, which is not used here
   const std::span<const std::byte> section(section_);
   for (std::size_t at = 0; at < section.size();) {
     Cursor head(section, at, section.size());
@@ -297,8 +297,8 @@ bool holds_id(std::uint64_t word, Tid id) {
   return (word & ~kFlags) == static_cast<std::uint64_t>(id);
 }
 
-// A clock of the kernel's that counts somebody's CPU time: the id inverted, over three bits that
-// say which (include/linux/posix-timers.h). The two lowest bits set: a descriptor's.
+// A kernel clock that counts the CPU time of a process or thread: the id inverted, over three bits
+// that say which (include/linux/posix-timers.h). The two lowest bits set: a descriptor's.
 constexpr unsigned kClockBits = 3;
 constexpr unsigned kDescriptorClock = 3;
 

@@ -1,6 +1,6 @@
 // The thread ids that Go's runtime remembers. It preempts a goroutine by a signal to its thread, by
 // the kernel's id (tgkill), which it asked for when the thread began: a goroutine that spins could
-// never be stopped in a process with new ids, so nobody could collect garbage.
+// never be stopped in a process with new ids, so garbage could not be collected.
 #pragma once
 
 #include <optional>

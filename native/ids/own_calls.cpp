@@ -48,7 +48,7 @@ using CallSet = std::bitset<kNamedCalls.size()>;
 constexpr std::size_t kMostBetween = 40;  // bytes, from the number to the instruction
 constexpr std::size_t kScanBytes = 1U << 20U;
 
-// The index of a number of ours that an instruction at the begin of `code` loads, and the
+// The index in our list of a number that an instruction at the begin of `code` loads, and the
 // instruction's length.
 struct Load {
   std::size_t call = 0;

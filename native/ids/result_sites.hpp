@@ -1,5 +1,5 @@
 // Ids in the results of system calls that may block: of wait4() and waitid(), and of those that
-// make processes. Nothing of ours may stand between a blocked thread and its caller, so the C
+// make processes. None of our code may stand between a blocked thread and its caller, so the C
 // library's own code makes the call. What is changed are the instructions right behind its
 // `syscall`: they lead through a stub in the page of the translation (boundary_layout.hpp), which
 // translates the result, runs the instructions that stood there, and goes back. A thread that waits

@@ -198,7 +198,7 @@ ObjectRef Objects::keep_bytes(const std::string& content, const std::string& nam
 namespace {
 
 /// The hashes that the snapshots in a store, and those that it has links to, need. Throws Error
-/// when one cannot be read: nobody knows what it needs.
+/// when one cannot be read: it is not known what it needs.
 std::set<std::string> needed_by_snapshots(const std::string& directory) {
   namespace fs = std::filesystem;
   std::set<std::string> needed;

@@ -47,8 +47,8 @@ class Objects {
   ObjectRef keep_bytes(const std::string& content, const std::string& name);
 
   /// Undoes keep(), keep_bytes() and add_external() for a save that has failed: removes what they
-  /// have added and no snapshot needs. Nothing is removed while somebody else holds the store, who
-  /// may count on it. `held`: what hold() has returned, which ends. Throws nothing.
+  /// have added and no snapshot needs. Nothing is removed while another process holds the store,
+  /// which may count on it. `held`: what hold() has returned, which ends. Throws nothing.
   void take_back(UniqueFd held) noexcept;
 
   /// Where an object is; nothing when the store does not have it. Checks the size only.
@@ -62,10 +62,10 @@ class Objects {
   [[nodiscard]] std::string new_snapshot(const std::string& program) const;
 
   /// Remembers a snapshot that lies outside the store, so that its objects are kept. Nothing is
-  /// done when a link leads to it already, whoever made it.
+  /// done when a link leads to it already, whichever process made it.
   void add_external(const std::string& image_path);
-  /// Notes that an image elsewhere is used, whoever has made it: its objects are kept as well, but
-  /// it is not listed.
+  /// Notes that an image elsewhere is used, whichever process made it: its objects are kept as
+  /// well, but it is not listed.
   void add_claim(const std::string& image_path) const;
 
  private:

@@ -105,7 +105,7 @@ void PendingFile::publish() {
     if (link_as(path_)) return;
     if (errno != EEXIST) throw_errno(fmt::format("create {}", path_), errno);
     if (!overwrite_) fail(ErrorKind::exists, "{} exists already", path_);
-    // linkat never replaces, rename does: go through a name nobody else uses.
+    // linkat never replaces, rename does: go through a name that is not used otherwise.
     for (int attempt = 0;; ++attempt) {
       const std::string name = fmt::format("{}.{}.{}", path_, ::getpid(), attempt);
       if (link_as(name)) {

@@ -100,7 +100,7 @@ ElfSymbols read_symbols(const std::string& path, SymbolTables tables) {
       dynamic ? find_section(elf.get(), SHT_GNU_versym, version_header) : nullptr;
   Elf_Data* versions = version_section != nullptr ? elf_getdata(version_section, nullptr) : nullptr;
 
-  // Names may share their ends, and in a file that somebody has made for it all of a long one: no
+  // Names may share their ends, and in a file that was made for it all of a long one: no
   // more is copied than many times what there is.
   constexpr std::uint64_t kMostTimes = 16;
   std::size_t file_bytes = 0;

@@ -58,7 +58,7 @@ struct Library {
   [[nodiscard]] bool is_locking(Addr address) const;
   /// Whether a function there uses ids that the library itself has asked for.
   [[nodiscard]] bool is_asking(Addr address) const;
-  /// Whether a function there has a clock, which may be somebody's, as its argument.
+  /// Whether a function there has a clock, which may be that of a process, as its argument.
   [[nodiscard]] bool is_clock(Addr address) const;
   /// Whether a thread at `address` may be in one of these, or in one that they have called.
   [[nodiscard]] bool may_ask(Addr address) const;

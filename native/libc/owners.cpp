@@ -175,7 +175,7 @@ class Mover {
     }
   }
 
-  /// A word that may be somebody's owner word.
+  /// A word that may be the owner word of a lock.
   void look_at(Addr word) {
     std::array<std::byte, kMutexBytes> mutex{};
     if (memory_.read_some(word - kMutexOwnerAt, mutex) == mutex.size() &&
@@ -226,8 +226,8 @@ class Mover {
            read(lock, rwlock) && rwlock.__data.__readers != 0 && is_rwlock(rwlock);
   }
 
-  // Whoever waits for a condition with a mutex has its address at hand, to take it again. An array
-  // in the heap of an interpreter begins with much the same words: a mark, a type, a length.
+  // A thread that waits for a condition with a mutex has its address at hand, to take it again. An
+  // array in the heap of an interpreter begins with much the same words: a mark, a type, a length.
   bool has_its_users(Addr at, std::span<const std::byte, kMutexBytes> bytes) {
     pthread_mutex_t mutex;
     std::memcpy(&mutex, bytes.data(), sizeof mutex);

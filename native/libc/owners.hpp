@@ -32,12 +32,12 @@ namespace ckpt::libc {
 class IdMap {
  public:
   void add(Tid old, Tid now);
-  /// The new id of an old one; nothing when it is none of ours.
+  /// The new id of an old one; nothing when it is not one of the program's.
   [[nodiscard]] std::optional<Tid> find(Tid old) const;
   /// Whether any id has changed.
   [[nodiscard]] bool changes() const { return changes_; }
   [[nodiscard]] std::size_t size() const { return ids_.size(); }
-  /// Cheap and never wrong about an id of ours: false means that it is none.
+  /// Cheap and never wrong about one of the program's ids: false means that it is none.
   [[nodiscard]] bool may_hold(std::uint32_t word) const { return word - least_ <= span_; }
 
  private:

@@ -148,7 +148,7 @@ ps_err_e ps_pdread(ps_prochandle* target, psaddr_t from, void* into, size_t size
   });
 }
 
-// Only events are set up by writing, and nobody here asks for events.
+// Only events are set up by writing, and events are not asked for here.
 ps_err_e ps_pdwrite(ps_prochandle* /*target*/, psaddr_t /*to*/, const void* /*bytes*/,
                     size_t /*size_bytes*/) {
   return PS_ERR;

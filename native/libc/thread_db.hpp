@@ -1,6 +1,6 @@
 // What libthread_db, the C library's own helper for debuggers, knows of the threads of a process.
 //
-// It asks whoever uses it for memory, registers and symbols, by functions named ps_* that it finds
+// It asks its user for memory, registers and symbols, by functions named ps_* that it finds
 // in the program that loaded it (proc_service.h). Ours are in thread_db.cpp. So this is for our own
 // processes only: GDB has ps_* of its own, to which libthread_db binds in GDB's process.
 #pragma once

@@ -501,7 +501,7 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
   result.path = request.output;
   result.threads = captured.threads.size();
   result.fidelity = context.report.sorted();
-  // Before there is the file: what fails now leaves a link that leads nowhere, which nobody sees.
+  // Before there is the file: what fails now leaves a link that leads nowhere, which is not listed.
   if (!is_inside(request.output, context.objects.directory() + "/snapshots"))
     context.objects.add_external(request.output);
   result.file_bytes = writer.publish();

@@ -1,6 +1,6 @@
 // Another environment for a restored program: what getenv() tells in it. Done as setenv() does it,
 // by new strings and, if there are more of them, a new array; no memory of the program's is written
-// over but the pointers to them, so that whoever kept a string still has it as it was.
+// over but the pointers to them, so that code that kept a string still has it as it was.
 #pragma once
 
 #include "snapshot/snapshot.hpp"

@@ -39,9 +39,9 @@ void finish_privileges(const Snapshot& snapshot, std::size_t index, RemoteThread
                        const Scratch& scratch, const tracee::Memory& memory) {
   const ThreadState& saved = snapshot.threads[index];
   state::set_filters(thread, scratch, memory, saved.filters);
-  std::vector<std::string> notes;  // there are none for whoever may set filters
-  if (state::becomes_itself_last(saved))
-    state::become_itself(thread, scratch, memory, saved, notes);
+  std::vector<std::string> notes;  // there are none where filters may be set
+  if (state::restores_identity_last(saved))
+    state::restore_identity(thread, scratch, memory, saved, notes);
 }
 
 std::optional<unsigned long> options_for_filters(const ThreadState& saved) {

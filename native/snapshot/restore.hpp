@@ -26,7 +26,7 @@ struct TransplantOptions {
   IdMode ids = IdMode::automatic;
   state::ClockMode clock = state::ClockMode::automatic;
   bool own_process_group = false;
-  /// Queue signals that a debugger held at the save: nobody will deliver them otherwise.
+  /// Queue signals that a debugger held at the save: they would not be delivered otherwise.
   bool queue_held_signals = false;
   /// The debugger that will attach numbers the threads from the one created last to the oldest, the
   /// main thread apart: create them such that its numbers come out in the order of the record.
@@ -39,7 +39,7 @@ struct Transplanted {
   bool ids_kept = false;
   std::vector<std::string> notes;
   std::vector<libc::MovedLock> locks;  // see RenewedIds
-  state::SilentPeers peers;            // to be served by whoever waits for its end
+  state::SilentPeers peers;            // to be served by the process that waits for its end
 };
 
 /// Makes the process; the calling thread is its tracer and parent. Throws Error with nothing left.

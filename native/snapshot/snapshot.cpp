@@ -25,7 +25,7 @@ namespace {
 
 using image::Json;
 
-// A record that has the right digest may still have been made by somebody else: a missing or
+// A record that has the right digest may still have been made by another program: a missing or
 // wrongly typed member is damage like any other.
 template <typename Function>
 auto reading(const std::string& path, Function function) {

@@ -39,7 +39,7 @@ constexpr unsigned long kTraceOptions =
 constexpr std::uint64_t kScratchDataBytes = 1U << 20U;
 
 // For a while each file is open twice; the program gets its own limit in the end. The hard one only
-// root may raise, to fs.nr_open at most, which is this unless somebody has changed it.
+// root may raise, to fs.nr_open at most, which is this unless it was changed.
 void raise_file_limit() {
   constexpr rlim_t kMost = 1U << 20U;
   rlimit limit{};
@@ -152,7 +152,7 @@ state::IdChange change_of_ids(const Snapshot& snapshot, const TransplantOptions&
   return change;
 }
 
-// A number that the program remembers must not lead to somebody else's object.
+// A number that the program remembers must not lead to another program's object.
 bool needs_own_ipc(const Snapshot& snapshot, bool original_runs) {
   const auto& regions = snapshot.space.regions;
   const auto is_in_the_way = [&](const state::Region& region) {
@@ -230,11 +230,11 @@ class Transplant {
   }
   void ask_for_features() { state::restore_feature_permissions(*main_, snapshot_.process); }
   void map_memory() {
-    state::rebuild(*main_, scratch_, space(), opened_.mapped, extents(), result_.notes);
+    state::map_regions(*main_, scratch_, space(), opened_.mapped, extents(), result_.notes);
     state::restore_names(*main_, scratch_, *memory_, space());
     state::restore_memory_policies(*main_, scratch_, *memory_, space(), result_.notes);
   }
-  void fill_memory() { state::fill(*main_, scratch_, space(), extents(), opened_.image); }
+  void fill_memory() { state::fill_memory(*main_, scratch_, space(), extents(), opened_.image); }
   void expire_name_caches() { state::expire_name_caches(*memory_, space()); }
   void install_vdso() {
     if (installer_) installer_->install(*main_, *memory_, result_.notes);
@@ -244,7 +244,7 @@ class Transplant {
     refit_signal_frames(snapshot_, *memory_);
   }
   void protect_memory() {
-    state::seal(*main_, scratch_, *memory_, space(), extents(), result_.notes);
+    state::apply_protections(*main_, scratch_, *memory_, space(), extents(), result_.notes);
   }
   void seal_files() { files_.seal(); }
 
@@ -321,8 +321,8 @@ class Transplant {
                           scratch_.code + arch::loop_syscall_offset());
       set_up(thread, saved, tid);
       state::restore_attributes(tid, saved.attributes, result_.notes);
-      if (!state::becomes_itself_last(saved))
-        state::become_itself(thread, scratch_, *memory_, saved, result_.notes);
+      if (!state::restores_identity_last(saved))
+        state::restore_identity(thread, scratch_, *memory_, saved, result_.notes);
       state::park(thread, scratch_, saved);
     }
   }
@@ -336,8 +336,8 @@ class Transplant {
   }
   void set_limits() { add_notes(state::restore_limits(result_.pid, snapshot_.process)); }
   void change_user() {
-    if (!state::becomes_itself_last(snapshot_.threads.front()))
-      state::become_itself(*main_, scratch_, *memory_, snapshot_.threads.front(), result_.notes);
+    if (!state::restores_identity_last(snapshot_.threads.front()))
+      state::restore_identity(*main_, scratch_, *memory_, snapshot_.threads.front(), result_.notes);
   }
   void stay_ours() {
     main_->checked_call("prctl(PR_SET_DUMPABLE)", SYS_prctl, {PR_SET_DUMPABLE, 1});
@@ -368,7 +368,7 @@ class Transplant {
   }
   void set_up(RemoteThread& thread, const ThreadState& saved, Tid tid) {
     const Tid pid = result_.pid;
-    state::equip(thread, scratch_, *memory_, saved, tid, result_.notes);
+    state::set_up_thread(thread, scratch_, *memory_, saved, tid, result_.notes);
     state::restore_ring_numbers(thread, scratch_, *memory_, saved.tid, snapshot_.descriptors,
                                 snapshot_.ring_numbers, result_.notes);
     if (options_.queue_held_signals && saved.held_signal != 0 && saved.stop_info)

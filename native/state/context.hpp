@@ -31,14 +31,14 @@ struct CaptureContext {
 
   proc::ProcessDir process;
   tracee::Memory memory;
-  std::vector<proc::Mapping> mappings;  // while nothing of ours is in it
+  std::vector<proc::Mapping> mappings;  // while it has none of our mappings
   image::Objects objects;
   Report report;
   std::uint64_t file_limit_bytes = 0;
   Progress progress;
   /// The program's own bytes where a debugger has put breakpoint instructions; may be empty.
   std::function<std::string(Addr, std::uint64_t)> read_code;
-  /// Memory that a restore of ours put into the process, which is not the program's.
+  /// Memory that an earlier restore put into the process, which is not the program's.
   std::vector<proc::PageRun> hidden;
   /// Starts of mappings that come back with something else: rings of the kernel's.
   std::set<Addr> returning;

@@ -36,7 +36,7 @@ class Memory {
     write(to, std::as_bytes(std::span(&value, 1)));
   }
 
-  /// The fast way for bulk data: process_vm_readv, which may be called from any thread of ours,
+  /// The fast way for bulk data: process_vm_readv, which may be called from any of our threads,
   /// falling back on /proc/PID/mem for what it may not read.
   void read_bulk(Addr from, std::span<std::byte> into) const;
   /// Likewise for several ranges, one behind the other.

@@ -65,7 +65,7 @@ void detach(Tid tid, int signal = 0);
 /// Waits for the next stop of one thread and returns the wait status. Throws process_gone when
 /// it exited or was killed.
 int wait_stop(Tid tid);
-/// Whether the thread is in a stop that nobody has waited for yet.
+/// Whether the thread is in a stop that has not been waited for yet.
 bool has_untaken_stop(Tid tid);
 
 /// What a wait status says in words, for messages.

@@ -216,7 +216,7 @@ RemoteThread::~RemoteThread() {
   try {
     restore();
   } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch)
-    // The thread is gone, or about to be: there is nobody left to tell.
+    // The thread is gone, or about to be: nothing is left to put back.
   }
 }
 
@@ -240,7 +240,7 @@ void RemoteThread::keep_signal_of_stop(bool untaken, std::uint64_t pending) {
   const int signal = siginfo_->si_signo;
   if (signal == SIGSTOP) return;
   if (is_fault(*siginfo_)) {
-    // It must not be delivered on the way back. Whoever waits for the stop takes it.
+    // It must not be delivered on the way back. It is taken by waiting for the stop.
     if (untaken) wait_stop(tid_);
     return;
   }
@@ -326,7 +326,7 @@ int RemoteThread::next_stop(Resume how) {
       ++owed_stops_;
       continue;
     }
-    if (stop_event(status) == 0 && WSTOPSIG(status) == stop_signal_) {  // somebody else's
+    if (stop_event(status) == 0 && WSTOPSIG(status) == stop_signal_) {  // another one's
       owed_signal_ = true;
       continue;
     }

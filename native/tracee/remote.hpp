@@ -21,8 +21,8 @@
 // it, and the last one, which unmaps it, find theirs in memory that is borrowed from the program
 // meanwhile.
 //
-// The kernel delivers the signal of a signal-delivery stop if the tracer dies, until somebody has
-// waited for the stop. One that nobody has waited for yet is given to the thread when it runs its
+// The kernel delivers the signal of a signal-delivery stop if the tracer dies, until the stop has
+// been waited for. One that has not been waited for yet is given to the thread when it runs its
 // first call, which has all signals blocked: the kernel puts it back among the pending ones, where
 // it stays. Until then it may meet the thread on its way back, or before.
 #pragma once
@@ -54,7 +54,7 @@ std::optional<std::string> why_no_calls(Tid tid);
 Addr find_syscall_instruction(const std::vector<proc::Mapping>& mappings, const Memory& memory);
 
 /// A code page and a data area in the inferior, for runs of many calls; behind them, where threads
-/// are to survive us, room for the way back of whoever made it and for that of another.
+/// are to survive us, room for the way back of the thread that made it and for that of another.
 struct Scratch {
   Addr code;
   Addr data;
@@ -155,8 +155,8 @@ class RemoteThread {
   bool active_ = true;
   bool landed_ = true;
   int owed_stops_ = 0;
-  bool owed_signal_ = false;  // the one that ends a run, of somebody else
-  int unqueued_signal_ = 0;   // of a stop that nobody has waited for; see the head of this file
+  bool owed_signal_ = false;  // the one that ends a run, of another process
+  int unqueued_signal_ = 0;   // of a stop that was not waited for; see the head of this file
   bool queued_signal_ = false;
   Registers registers_{};
   std::optional<siginfo_t> siginfo_;

@@ -1,4 +1,4 @@
-// Stopping a process of which nobody is the tracer yet, and letting it go again.
+// Stopping a process that is not traced yet, and letting it go again.
 #pragma once
 
 #include <functional>

@@ -1,7 +1,7 @@
 // What libckpt.so has in place of a C library: system calls, threads of a moment, signal handlers,
 // strings.
 //
-// It is loaded into programs before anything of theirs runs, and the C library need not be ready
+// It is loaded into programs before any of their own code runs, and the C library need not be ready
 // then. When libc.so.6 itself is the program (it prints its version), the dynamic linker relocates
 // it last, after the preloaded libraries; whatever these call in it by then crashes, and so does
 // the mere binding of strlen or memcpy, whose addresses are found by running code of it (IFUNC).

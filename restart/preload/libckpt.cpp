@@ -4,7 +4,7 @@
 // ckpt-save stops the program from outside, as it does any program, and lets it go on. What must
 // not be seen of this:
 //
-//  1. ckpt-save must be nobody's child here: a wait() of the program's would find it, and the
+//  1. ckpt-save must not be a child here: the program's wait() would find it, and the
 //     snapshot would name it. So a child without a signal at its end (wait() does not see those)
 //     makes another one, and ends; that one is an orphan.
 //  2. Both share the program's memory until they end or execute ckpt-save, so that nothing is

@@ -27,7 +27,7 @@ __attribute__((visibility("hidden"))) void return_from_handler() asm("__restore_
 }
 
 // The unwinding information says that all registers stand in the ucontext that is on top of the
-// stack here, so that debuggers see through a handler of ours to what the signal interrupted.
+// stack here, so that debuggers see through our handler to what the signal interrupted.
 // Unwinders look for what stands before a return address, hence the nop; those that go by the code
 // or by the name find the C library's.
 asm(R"(

@@ -3,7 +3,7 @@
 // tables, only general registers (see CMakeLists.txt for how it is compiled). Each function here
 // stands for the C library's of that name and keeps its interface, errno included.
 //
-// Whoever calls from within the C library means the kernel's ids: struct pthread holds those.
+// A call from within the C library means the kernel's ids: struct pthread holds those.
 //
 // Functions that may block are not made here but gone on with in the C library's own code, where
 // unwinding (cancellation, backtraces) knows its way: the stack is as it was when they begin. Their

@@ -100,7 +100,7 @@ CKPT_INJECTED bool ckpt_ids_sendmmsg_names(const void* caller, const mmsghdr* me
   return false;
 }
 
-// Nobody may block in this code, so what would block is interrupted.
+// No thread may block in this code, so what would block is interrupted.
 CKPT_INJECTED long ckpt_ids_send(int fd, const msghdr* message, int flags) {
   char control[kMostControl];
   msghdr copy = *message;

@@ -1,5 +1,5 @@
 // What the stubs behind system calls (ids/result_sites.hpp) call: the result is in rax, and all
-// registers but rcx and r11, which the kernel has changed, are somebody's, flags included. A child
+// registers but rcx and r11, which the kernel has changed, are in use, flags included. A child
 // that was just made comes by as well, with 0 and perhaps its parent's stack: it touches nothing.
 // Copied into the program with the rest.
 #include <cstddef>

@@ -116,7 +116,7 @@ struct IdChange {
   }
 };
 
-/// Makes in the process, at numbers that are in nobody's way, what it has not inherited: fills in
+/// Makes in the process, at numbers that are not in the way, what it has not inherited: fills in
 /// `inherited`, which has -1 there. What could not be made as it was is said in `notes`. `apart`:
 /// from the process that was saved, which still runs. `peers` get the far ends of connections that
 /// led out; without it, these are cut.

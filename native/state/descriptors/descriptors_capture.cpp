@@ -490,7 +490,8 @@ class Capturer {
       contents_.emplace(inode_of(open), *file.object);
       return;
     }
-    // Somebody's lease, or permissions that the program has given up since: it can still read.
+    // A lease of another process, or permissions that the program has given up since: it can still
+    // read.
     if (open.own && (open.info.flags & O_ACCMODE) != O_WRONLY) {
       const UniqueFd copy(::memfd_create("ckpt", MFD_CLOEXEC));
       if (!copy) throw_errno("memfd_create", errno);
@@ -619,7 +620,7 @@ class Capturer {
                                       open.target, stream_name(standard)));
       return;
     }
-    if (pipe.ended && !pipe.named) return;  // nobody has the other end: it is as it will be
+    if (pipe.ended && !pipe.named) return;  // no process has the other end: it is as it will be
     context_.report.add(
         Severity::changed, open.object, pipe.named ? "FIFO" : "pipe",
         writes_only(description.flags)

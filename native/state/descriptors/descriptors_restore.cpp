@@ -93,7 +93,7 @@ std::vector<const Description*> files_in_use(const DescriptorTable& table,
   std::set<std::size_t> used;
   for (const auto& descriptor : table.descriptors)
     if (!options.streams.contains(descriptor.fd)) used.insert(descriptor.description);
-  std::set<std::size_t> overridden;  // nobody refers to them but a stream
+  std::set<std::size_t> overridden;  // only a stream refers to them
   for (const auto& descriptor : table.descriptors)
     if (!used.contains(descriptor.description)) overridden.insert(descriptor.description);
   std::vector<const Description*> files;
@@ -246,7 +246,7 @@ void link_descriptors(RemoteCalls& calls, const DescriptorTable& table, const Id
         notes);
     if (description.owner.id == 0 && description.owner.signal == 0) continue;
     set_owner(calls, *number, description.owner, renewed);
-    // Only now, lest somebody else be told.
+    // Only now, lest another process be told.
     if ((description.flags & O_ASYNC) != 0) {
       const std::int64_t flags =
           calls.attempt(SYS_fcntl, {static_cast<std::uint64_t>(*number), F_GETFL});

@@ -52,7 +52,7 @@ namespace {
 
 UniqueFd open_again(const Description& description) {
   const int flags = static_cast<int>(description.flags) & ~kOnlyOnce;
-  // It may be another thing by now: nobody is to wait for the other end of a FIFO.
+  // It may be another thing by now: the open must not wait for the other end of a FIFO.
   UniqueFd fd = open_file(description.path, flags | O_NOCTTY | O_NONBLOCK);
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) throw_errno(fmt::format("stat {}", description.path), errno);

@@ -1,4 +1,4 @@
-// Descriptors that lead to other processes: files of theirs in /proc. A process that has ended by
+// Descriptors that lead to other processes: their files in /proc. A process that has ended by
 // the restore is no error: what is opened of it says so (ESRCH), as it would have said in time.
 #pragma once
 
@@ -21,8 +21,8 @@ std::optional<Identity> process_of_file(const std::string& target, const struct 
 image::Json identity_to_json(const Identity& identity);
 Identity identity_from_json(const image::Json& json);
 
-/// A process that lives while this does, and tells nobody of its end: what is opened of it leads to
-/// one that has ended then.
+/// A process that lives while this does, and whose end is not reported: what is opened of it leads
+/// to one that has ended then.
 class BriefProcess {
  public:
   /// Throws Error (system).

@@ -107,7 +107,7 @@ std::string PipeMaker::open_named(const std::string& path, const Pipe& pipe, End
   // An overlay has another device.
   const bool is_same = is_new || (status.st_ino == pipe.id &&
                                   (status.st_dev == pipe.device || files_.in_sandbox(path)));
-  // It cannot be opened for writing as long as nobody reads.
+  // It cannot be opened for writing as long as there is no reader.
   const UniqueFd probe(::open(path.c_str(), kWriter));
   ends.reader.reset(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   int waiting = 0;

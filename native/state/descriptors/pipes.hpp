@@ -20,13 +20,13 @@ struct Pipe {
   std::uint64_t device = 0;          // of a FIFO's file
   std::uint32_t mode = 0600;         // likewise
   bool removed = false;              // a FIFO that has no name any more
-  bool ended = false;                // nobody had the end that the program does not have
+  bool ended = false;                // no process had the end that the program does not have
   std::vector<std::string> content;  // one piece, or packets
 };
 
 /// `reader`: any descriptor that reads from it. Nothing is taken out.
 Pipe read_pipe(int reader, std::uint64_t id);
-/// Whether nobody has the other end any more; `end`: the program's own description.
+/// Whether no process has the other end any more; `end`: the program's own description.
 bool has_ended(int end);
 
 image::Json pipe_to_json(const Pipe& pipe);
@@ -39,12 +39,12 @@ class PipeMaker {
   explicit PipeMaker(FileSource& files) : files_(files) {}
 
   /// `path`: of a FIFO; one that is still there and empty is used again, and where there is nothing
-  /// it is made again. Twice the same: no matter.
+  /// it is made again. Idempotent.
   void make(const Pipe& pipe, const std::string& path, bool packets);
   void fill(const Pipe& pipe);
   /// A description of its own for an end; `flags` as in open(2).
   [[nodiscard]] UniqueFd open(const Pipe& pipe, std::uint32_t flags);
-  /// When all is opened: the ends that somebody else had at the save, by the pipe's id.
+  /// When all is opened: the ends that another process had at the save, by the pipe's id.
   [[nodiscard]] std::map<std::uint64_t, UniqueFd> take_far_ends();
 
  private:

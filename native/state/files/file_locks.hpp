@@ -24,7 +24,7 @@ struct FileLock {
 /// Whom a SIGIO goes to.
 struct FileOwner {
   int type = 0;    // F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP
-  Tid id = 0;      // 0: nobody
+  Tid id = 0;      // 0: none
   int signal = 0;  // 0: SIGIO
 };
 

@@ -89,7 +89,7 @@ const FileSource::Choice& FileSource::choose(const KeptFile& file, Use use) {
            describe_errno(errno));
     return choices.emplace(name, choice).first->second;
   }
-  // Nobody else has a file without a name: what it was is what it is.
+  // No other program has a file without a name: what it was is what it is.
   if (file.deleted) {
     choice.scratch = true;
     if (!find_object(file))
@@ -107,7 +107,7 @@ bool FileSource::decide(const KeptFile& file, Use use) {
   // Not even looked into then: to open a file breaks a lease that the other one may have.
   if (together && has_neighbours_ && together_ != Together::real && find_object(file))
     return together_ == Together::private_copies;
-  // Nobody writes to code through a mapping, so the times will do for it.
+  // Code is not written to through a mapping, so the times will do for it.
   const Found found = look(file, use == Use::data);
   if (mode == FilesMode::real) {
     if (found == Found::missing || found == Found::unreadable)
@@ -259,8 +259,8 @@ void FileSource::enter_sandbox() {
                   reason_, in_few_words(covered_), option("files real")));
 }
 
-// Over the file as it is now, which may be what it was: then it stays, unless somebody might go on
-// writing to it.
+// Over the file as it is now, which may be what it was: then it stays, unless another process might
+// go on writing to it.
 void FileSource::put_as_saved(const KeptFile& file) {
   const auto kept = find_object(file);
   if (!kept || (!has_neighbours_ && look(file, true) == Found::same)) return;
@@ -272,7 +272,7 @@ void FileSource::put_as_saved(const KeptFile& file) {
   if (::fstat(directory.get(), &status) != 0 || !overlays_.contains(status.st_dev))
     fail(ErrorKind::refused, "sandbox: {} is not covered", file.path);  // no file of the user's
   const std::string name = file.path.substr(slash + 1);
-  // A file of its own, whoever the other one belongs to.
+  // A file of its own, whichever program the other one belongs to.
   if (::unlinkat(directory.get(), name.c_str(), 0) != 0 && errno != ENOENT)
     throw_errno(fmt::format("sandbox: replace {}", file.path), errno);
   const UniqueFd to(
@@ -385,7 +385,7 @@ UniqueFd FileSource::open(const KeptFile& file, Use use, int flags) {
   // Creating and truncating happened long before the save; they must not happen again. (A file that
   // came from O_TMPFILE is an ordinary one by now; the flag would ask for a directory.)
   const int again = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_TMPFILE);
-  // So did refusing links: what is one now (or is one of ours, below) was none then.
+  // So did refusing links: what is one now (or is our own, below) was none then.
   const int through_links = again & ~O_NOFOLLOW;
   if (!choice.scratch) {
     UniqueFd fd(::open(choice.path.c_str(), again | O_CLOEXEC));

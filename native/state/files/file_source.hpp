@@ -77,7 +77,7 @@ class FileSource {
   std::string content_path(const KeptFile& file);
 
   /// For a file that was given out with huge pages, of which there are too few: the next open()
-  /// makes it anew, with ordinary ones. False if it has none of ours.
+  /// makes it anew, with ordinary ones. False if it has none from here.
   bool use_ordinary_pages(const KeptFile& file);
 
   /// Seals the memfds that were given out, when all is mapped and written.

@@ -73,7 +73,7 @@ KeptFile kept_file_from_json(const image::Json& json) {
     file.mode = json.at("mode").get<std::uint32_t>();
     file.uid = json.at("uid");
     file.gid = json.at("gid");
-    // A snapshot of somebody else's must not make set-user-id files here.
+    // Another user's snapshot must not make set-user-id files here.
     if ((*file.mode & ~0777U) != 0) image::damaged("the permissions of a file");
   }
   file.huge_page_bytes = huge_page_from_json(json, "huge_page_size");

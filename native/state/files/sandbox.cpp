@@ -55,7 +55,7 @@ std::vector<std::string> mounts_below(const std::string& directory) {
   return found;
 }
 
-// Names of sockets that somebody listens at.
+// Names of sockets at which a process listens.
 std::vector<std::string> sockets_below(const std::string& directory) {
   std::vector<std::string> found;
   const std::string text = try_read_file("/proc/net/unix").value_or("");
@@ -205,7 +205,7 @@ std::set<dev_t> enter_sandbox(const std::set<std::string>& directories, const st
   const bool as_user = !may_make_namespaces();
   if (as_user) enter_user_namespace("sandbox: make a user namespace");
   if (::unshare(CLONE_NEWNS) != 0) throw_errno("sandbox: make a mount namespace", errno);
-  // What is mounted elsewhere later shows here, and nothing of ours there.
+  // What is mounted elsewhere later shows here, and our mounts do not show there.
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0)
     throw_errno("sandbox: keep mounts apart", errno);
   std::set<dev_t> devices;

@@ -1,7 +1,7 @@
 // System V semaphores and message queues (sysvipc(7)) that the process has used. They are the
-// system's, by numbers that the program remembers. As long as nobody else may notice, the restored
-// program goes on with the ones that there are; beside the process that was saved, or when they are
-// gone, it gets some of its own, under the same numbers, in an IPC namespace.
+// system's, by numbers that the program remembers. As long as no other process may notice, the
+// restored program goes on with the ones that there are; beside the process that was saved, or when
+// they are gone, it gets some of its own, under the same numbers, in an IPC namespace.
 #pragma once
 
 #include <cstdint>

@@ -2,7 +2,7 @@
 //
 // A restored program gets segments of its own, with the saved content, that go away with it: what
 // other processes have made of the real ones meanwhile is theirs. The id, which the program may use
-// again, is the saved one where the kernel lets the restoring user choose it; if it is somebody's
+// again, is the saved one where the kernel lets the restoring user choose it; if it is taken
 // by then, in an IPC namespace (sysv_ipc.hpp).
 #pragma once
 
@@ -31,7 +31,7 @@ std::optional<SysvSegment> look_at_segment(CaptureContext& context, const proc::
 image::Json sysv_segment_to_json(const SysvSegment& segment);
 SysvSegment sysv_segment_from_json(const image::Json& json);
 
-/// Whether its id is somebody's.
+/// Whether its id is taken.
 bool is_taken(const SysvSegment& segment);
 
 /// Makes a segment and attaches it to the program that the thread belongs to, at a free place.

@@ -3,10 +3,11 @@
 //
 // Capture: examine() decides what each mapping is and which pages must be stored;
 // plan_segments() lays them out as a core file; write_pages() moves the bytes.
-// Restore: rebuild() makes the mappings in an emptied process, fill() reads the bytes into fresh
-// memory of the right kind, seal() gives them their final protections and advice.
-// Anonymous memory comes back anonymous: mapping the image instead would be faster and wrong, since
-// madvise(MADV_DONTNEED) would bring the saved bytes back where the program expects zeros.
+// Restore: map_regions() makes the mappings in an emptied process, fill_memory() reads the bytes
+// into fresh memory of the right kind, apply_protections() gives them their final protections and
+// advice. Anonymous memory comes back anonymous: mapping the image instead would be faster and
+// wrong, since madvise(MADV_DONTNEED) would bring the saved bytes back where the program expects
+// zeros.
 #pragma once
 
 #include <cstdint>
@@ -93,7 +94,7 @@ image::Json address_space_to_json(const AddressSpace& space);
 /// Throws Error (damaged) for regions that overlap, are misaligned or out of range.
 AddressSpace address_space_from_json(const image::Json& json);
 
-/// Where a scratch area of `size_bytes` is in nobody's way, neither before nor after.
+/// Where a scratch area of `size_bytes` is not in the way, neither before nor after.
 Addr find_free_place(const std::vector<proc::Mapping>& now, const AddressSpace& space,
                      std::uint64_t size_bytes);
 
@@ -107,13 +108,14 @@ void clear_and_move_kernel_pages(tracee::RemoteThread& thread, const tracee::Scr
 using MappedFiles = std::map<std::size_t, int>;
 
 /// Step 2: makes all mappings, those with stored pages writable for now.
-void rebuild(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-             const AddressSpace& space, const MappedFiles& files,
-             const std::vector<image::Extent>& extents, std::vector<std::string>& notes);
+void map_regions(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                 const AddressSpace& space, const MappedFiles& files,
+                 const std::vector<image::Extent>& extents, std::vector<std::string>& notes);
 
 /// Step 3: reads the pages from the image, open in the program as `image_fd`.
-void fill(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const AddressSpace& space,
-          const std::vector<image::Extent>& extents, int image_fd);
+void fill_memory(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                 const AddressSpace& space, const std::vector<image::Extent>& extents,
+                 int image_fd);
 
 /// Names the anonymous memory that the program had named, as far as this kernel knows names.
 void restore_names(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
@@ -126,8 +128,8 @@ void restore_memory_policies(tracee::RemoteThread& thread, const tracee::Scratch
                              std::vector<std::string>& notes);
 
 /// Step 4: final protections, advice, guard pages, locks, and the bounds.
-void seal(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-          const tracee::Memory& memory, const AddressSpace& space,
-          const std::vector<image::Extent>& extents, std::vector<std::string>& notes);
+void apply_protections(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                       const tracee::Memory& memory, const AddressSpace& space,
+                       const std::vector<image::Extent>& extents, std::vector<std::string>& notes);
 
 }  // namespace ckpt::state

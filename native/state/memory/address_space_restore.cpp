@@ -66,7 +66,7 @@ std::vector<image::Extent> extents_of(const Region& region,
 
 constexpr std::uint64_t kHuge = MAP_HUGETLB;
 
-// Snapshots of old have no page size: then it is the kernel's usual one.
+// Older snapshots record no page size: then it is the kernel's usual one.
 std::uint64_t size_flags(const proc::Mapping& map) {
   return map.page_bytes == kPageSize ? 0 : huge_page_flags(map.page_bytes);
 }
@@ -329,9 +329,9 @@ void clear_and_move_kernel_pages(tracee::RemoteThread& thread, const tracee::Scr
   thread.run(scratch, table, true, "clear the address space");
 }
 
-void rebuild(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-             const AddressSpace& space, const MappedFiles& files,
-             const std::vector<image::Extent>& extents, std::vector<std::string>& notes) {
+void map_regions(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                 const AddressSpace& space, const MappedFiles& files,
+                 const std::vector<image::Extent>& extents, std::vector<std::string>& notes) {
   std::map<std::string, std::vector<const Region*>> shared;
   for (const Region& region : space.regions)
     if (region.backing == Backing::shared_anonymous) shared[region.sharing].push_back(&region);
@@ -381,8 +381,9 @@ void rebuild(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
   }
 }
 
-void fill(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const AddressSpace& space,
-          const std::vector<image::Extent>& extents, int image_fd) {
+void fill_memory(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                 const AddressSpace& space, const std::vector<image::Extent>& extents,
+                 int image_fd) {
   std::vector<LoopEntry> table;
   for (const Region& region : space.regions)
     for (const auto& extent : extents_of(region, extents))
@@ -471,9 +472,9 @@ void restore_memory_policies(tracee::RemoteThread& thread, const tracee::Scratch
                                 failed, describe_errno(error)));
 }
 
-void seal(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-          const tracee::Memory& memory, const AddressSpace& space,
-          const std::vector<image::Extent>& extents, std::vector<std::string>& notes) {
+void apply_protections(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                       const tracee::Memory& memory, const AddressSpace& space,
+                       const std::vector<image::Extent>& extents, std::vector<std::string>& notes) {
   std::vector<LoopEntry> protect;
   std::vector<LoopEntry> advise;  // advice is advice: a kernel without huge pages says EINVAL
   std::vector<LoopEntry> guard;

@@ -27,7 +27,7 @@ using image::Json;
 using tracee::loop_entry;
 using tracee::LoopEntry;
 
-// What ends nobody by default (signal(7)).
+// What ends no process by default (signal(7)).
 bool is_deadly(int signal) {
   constexpr std::array<int, 8> kHarmless = {SIGCHLD, SIGCONT, SIGURG,  SIGWINCH,
                                             SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU};
@@ -174,7 +174,8 @@ void queue_ends(SignalState& signals, const std::vector<EndedChild>& children,
     const bool is_blocked = ((blocked >> (number - 1)) & 1U) != 0;
     constexpr std::uint64_t kIgnored = 1;  // SIG_IGN; SIG_DFL is 0
     const bool is_unhandled = signals.actions.at(number - 1).handler <= kIgnored;
-    // What nobody waits for the kernel does not keep. Nor do we what would end the program.
+    // What will not be waited for the kernel does not keep. Nor do we keep what would end the
+    // program.
     if (is_unhandled && !is_blocked) continue;
     const bool is_queued =
         std::any_of(signals.queued.begin(), signals.queued.end(),

@@ -27,8 +27,8 @@ using tracee::LoopEntry;
 
 bool shares_memory(Tid a, Tid b) { return ::syscall(SYS_kcmp, a, b, KCMP_VM, 0UL, 0UL) == 0; }
 
-// The kernel gives nobody the id of a session in which there is somebody. 0: a leader that is not
-// to be seen from here.
+// The kernel does not give the id of a session that has members to a new process. 0: a leader that
+// is not to be seen from here.
 bool is_left_alone(const proc::Stat& stat) {
   return stat.session > 0 && ::kill(stat.session, 0) != 0 && errno == ESRCH;
 }
@@ -152,7 +152,7 @@ ProcessState capture_process(CaptureContext& context, tracee::RemoteThread& thre
 
 namespace {
 
-// Segment descriptors and address tags: next to nobody uses them, and nobody else tells of them.
+// Segment descriptors and address tags: they are hardly ever used, and shown nowhere else.
 void report_segments(CaptureContext& context, tracee::RemoteThread& thread,
                      const tracee::Scratch& scratch) {
   constexpr std::uint64_t kReadTable = 0;
@@ -195,7 +195,7 @@ void report_keyrings(CaptureContext& context, tracee::RemoteThread& thread,
   if (ask_keyring(thread, scratch, KEY_SPEC_THREAD_KEYRING) > 0) report("main thread's keyring");
   if (ask_keyring(thread, scratch, KEY_SPEC_PROCESS_KEYRING) > 0) report("process's keyring");
   // One that it has joined by name: those of users and of logins, which are called "_uid_ses.N" and
-  // "_ses", whoever restores it has, too.
+  // "_ses", the restoring user has, too.
   const std::int64_t session = ask_keyring(thread, scratch, KEY_SPEC_SESSION_KEYRING);
   std::array<char, 256> description{};  // "keyring;UID;GID;PERMISSIONS;NAME"
   if (session <= 0 ||

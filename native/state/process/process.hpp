@@ -30,7 +30,7 @@ struct ProcessState {
   Tid parent = 0;
   Tid group = 0;
   Tid session = 0;
-  // It led a session without a terminal, or was in one that nobody led any more: it comes back as
+  // It led a session without a terminal, or was in one that had lost its leader: it comes back as
   // the leader of one.
   bool own_session = false;
   // The number of the pseudoterminal that controls this session, if its master is in the program,

@@ -405,9 +405,9 @@ std::vector<Tid> create_threads(tracee::RemoteThread& main, const tracee::Scratc
   return created;
 }
 
-void equip(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-           const tracee::Memory& memory, const ThreadState& state, Tid now,
-           std::vector<std::string>& notes) {
+void set_up_thread(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                   const tracee::Memory& memory, const ThreadState& state, Tid now,
+                   std::vector<std::string>& notes) {
   std::vector<LoopEntry> table;
   constexpr std::size_t kMostRows = 8;
   const Addr stack_at = scratch.data + kMostRows * sizeof(LoopEntry);
@@ -440,13 +440,13 @@ void equip(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
   if ((arch::live_components(state.xstate) & arch::kTileData) != 0) thread.touch_tiles(scratch);
 }
 
-bool becomes_itself_last(const ThreadState& state) {
+bool restores_identity_last(const ThreadState& state) {
   return !state.filters.empty() && !state.attributes.no_new_privs;
 }
 
-void become_itself(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                   const tracee::Memory& memory, const ThreadState& state,
-                   std::vector<std::string>& notes) {
+void restore_identity(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                      const tracee::Memory& memory, const ThreadState& state,
+                      std::vector<std::string>& notes) {
   const Credentials now = credentials_of(proc::ProcessDir(thread.tid()).status());
   restore_credentials(thread, scratch, memory, state.credentials.value_or(now), now,
                       state.attributes.securebits, notes);

@@ -3,10 +3,10 @@
 // and the name.
 //
 // Capture: look() needs ptrace only, ask() runs calls in the thread itself.
-// Restore: create() makes all threads with their saved ids or new ones, equip() runs the calls that
-// only a thread can make for itself, park() leaves it where a debugger may attach, finish() gives
-// it its final registers. The order of creation is the order of the record: it decides the numbers
-// that GDB gives them.
+// Restore: create() makes all threads with their saved ids or new ones, set_up_thread() runs the
+// calls that only a thread can make for itself, park() leaves it where a debugger may attach,
+// finish() gives it its final registers. The order of creation is the order of the record: it
+// decides the numbers that GDB gives them.
 #pragma once
 
 #include <csignal>
@@ -84,7 +84,7 @@ void prepare_restart(ThreadState& state, bool deliverable, bool same_process);
 /// Whether the kernel makes a call again when the thread goes on with these registers.
 bool calls_again(const ThreadState& state);
 
-/// How a stopped thread goes on if nobody holds it any more after it has run calls for us.
+/// How a stopped thread goes on if it is no longer traced after it has run calls for us.
 tracee::GoingOn going_on(const CaptureContext& context, Tid lwp, const tracee::Registers& registers,
                          std::uint64_t mask);
 
@@ -115,18 +115,19 @@ std::vector<Tid> create_threads(tracee::RemoteThread& main, const tracee::Scratc
                                 const std::vector<ThreadState>& states, ThreadCreation how);
 
 /// Runs in each new thread, also in the main one.
-void equip(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-           const tracee::Memory& memory, const ThreadState& state, Tid now,
-           std::vector<std::string>& notes);
-
-/// Whether a thread becomes who it was at the very end only: privileges that it has given up are
-/// needed to set its filters again.
-bool becomes_itself_last(const ThreadState& state);
-
-/// Makes a thread who it was. Runs in each thread, when nothing is left that needs our privileges.
-void become_itself(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                   const tracee::Memory& memory, const ThreadState& state,
+void set_up_thread(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                   const tracee::Memory& memory, const ThreadState& state, Tid now,
                    std::vector<std::string>& notes);
+
+/// Whether a thread's credentials are restored at the very end only: privileges that it has given
+/// up are needed to set its filters again.
+bool restores_identity_last(const ThreadState& state);
+
+/// Restores the thread's credentials. Runs in each thread, when nothing is left that needs our
+/// privileges.
+void restore_identity(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
+                      const tracee::Memory& memory, const ThreadState& state,
+                      std::vector<std::string>& notes);
 
 /// Leaves the thread waiting in the scratch page with all signals blocked; still traced.
 void park(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const ThreadState& state);

@@ -157,7 +157,7 @@ std::uint64_t longest_mapping(const IoUring& ring, bool of_sqes) {
 // Whether the kernel takes its requests by the array, or in their order. Where the rings' pages
 // would hold the array in any case, it is in its content: liburing fills it in at once, and who
 // uses it otherwise has a request elsewhere than in the first place soon. All zeros are
-// either a ring without it or one that nobody has used: in its order both are right.
+// either a ring without it or one that was never used: in its order both are right.
 bool uses_array(const IoUring& ring, const RingView& view) {
   if (view.array().empty()) return false;
   const std::uint64_t without = page_up(cqes_end(ring.layout, ring.cq_entries));

@@ -61,7 +61,7 @@ struct IoUring {
   [[nodiscard]] bool has_array() const { return !array.empty(); }
 };
 
-/// `fd` of the program, `own` a duplicate of ours. Nothing if the ring cannot be made again: then
+/// `fd` of the program, `own` our duplicate. Nothing if the ring cannot be made again: then
 /// `why_not` says why.
 std::optional<IoUring> read_io_uring(CaptureContext& context, const std::string& object, int fd,
                                      int own, ino_t inode, std::string& why_not);

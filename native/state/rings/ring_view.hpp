@@ -1,4 +1,4 @@
-// An io_uring as it lies in our own memory, mapped through a descriptor of ours for it.
+// An io_uring as it lies in our own memory, mapped through our own descriptor for it.
 #pragma once
 
 #include <linux/io_uring.h>

@@ -32,7 +32,7 @@ enum class SocketRole {
   listening,
   connected,  // with a socket of the program
   waiting,    // connected to a listening socket of the program that has not accepted yet
-  dead,       // connected to somebody else, or no longer at all
+  dead,       // connected to another program, or no longer at all
 };
 
 struct Socket {

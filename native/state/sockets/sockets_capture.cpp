@@ -428,7 +428,7 @@ class Settler {
     socket.role = socket.type == SOCK_DGRAM && !socket.peer_name.empty() ? SocketRole::plain
                                                                          : SocketRole::dead;
     // A local socket whose other end was closed before has no peer, one cut off by us has, or it
-    // waits to be accepted by somebody else.
+    // waits to be accepted by another process.
     if (socket.domain == AF_UNIX && socket.peer == 0)
       socket.ended = socket.type == SOCK_DGRAM || (socket.no_receiving && socket.no_sending);
     socket.peer = 0;
@@ -461,7 +461,7 @@ class Settler {
     return senders_.find(receiver, from) != nullptr;
   }
 
-  // Only the machine's own addresses can be sent from, and of these only what nobody has: that of a
+  // Only the machine's own addresses can be sent from, and of these only what is free: that of a
   // socket which is closed by now.
   bool can_send_from(const std::string& address) {
     const auto [known, is_new] = free_addresses_.try_emplace(address, false);

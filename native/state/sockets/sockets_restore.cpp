@@ -75,7 +75,7 @@ std::string with_port_of(std::string address, const std::string& other) {
   return address;
 }
 
-// What a netlink socket is connected with that nobody has connected.
+// What an unconnected netlink socket is connected with.
 bool is_kernel(const std::string& address) {
   sockaddr_nl peer{};
   std::memcpy(&peer, address.data(), std::min(address.size(), sizeof peer));
@@ -166,7 +166,7 @@ std::string SocketMaker::peer_of(const Socket& socket) {
   return with_port_of(socket.peer_name, name_of(made->fd, socket.domain));
 }
 
-// Before any of ours is there, which may share an address among themselves.
+// Before there are any of the program's own, which may share an address among themselves.
 void SocketMaker::find_taken() {
   for (const std::uint64_t id : order_) {
     Made& made = made_.at(id);
@@ -174,7 +174,7 @@ void SocketMaker::find_taken() {
     if (socket.name.empty() || !would_share(socket) || taken_.contains(socket.name)) continue;
     const int fd = create(made);
     set_flag(fd, SO_REUSEPORT, false);
-    // Connections that are still closing are nobody's.
+    // Connections that are still closing have no owner.
     set_flag(fd, SO_REUSEADDR, is_tcp(socket));
     const Addr at = calls_.put(std::string_view(socket.name));
     if (calls_.attempt(SYS_bind, {word(fd), at.value, socket.name.size()}) == -EADDRINUSE)
@@ -617,7 +617,7 @@ int SocketMaker::make_sender(const Made& receiver, const std::string& name) {
                                address_text(name), why));
     return fd;
   }
-  // From another address it would be somebody else's.
+  // From another address it would seem to come from another socket.
   note(receiver, fmt::format("{} cannot be had ({}): what waited in it from there is lost",
                              address_text(name), why));
   calls_.close(fd);

@@ -1,5 +1,5 @@
-// Namespaces (namespaces(7)) that a restored program is put into by whoever starts it, which must
-// have one thread.
+// Namespaces (namespaces(7)) that a restored program is put into by the process that starts it,
+// which must have one thread.
 #pragma once
 
 #include <string>
@@ -16,7 +16,7 @@ bool may_have_user_namespace();
 /// Throws Error; `what` says what it is for.
 void enter_user_namespace(const std::string& what);
 
-/// Whether that was done: groups of ours that are not the first look like nobody's then.
+/// Whether that was done: our groups but the first look then as if they had no owner.
 bool in_own_user_namespace();
 
 /// Writes to a file of /proc. Throws Error.

@@ -35,7 +35,7 @@ std::vector<Sought> present(const std::vector<std::string>& paths) {
 
 enum class OpenForWriting { no, yes, unknown };
 
-// A read lease can be had of a file that nobody has open for writing or mapped from such a
+// A read lease can be had of a file that is not open for writing or mapped from such a
 // descriptor (fcntl(2)), by its owner: the kernel tells in one call what a look at each process
 // would tell.
 OpenForWriting open_for_writing(const Sought& target) {
@@ -43,7 +43,7 @@ OpenForWriting open_for_writing(const Sought& target) {
   if (!fd)
     return errno == EBUSY ? OpenForWriting::yes
                           : OpenForWriting::unknown;  // or who has a lease, has it open
-  // The signal for a holder whose lease somebody wants would end us; this one is ignored.
+  // The signal for a holder whose lease is to be broken would end us; this one is ignored.
   if (::fcntl(fd.get(), F_SETSIG, SIGURG) != 0) return OpenForWriting::unknown;
   if (::fcntl(fd.get(), F_SETLEASE, F_RDLCK) != 0)
     return errno == EAGAIN ? OpenForWriting::yes : OpenForWriting::unknown;

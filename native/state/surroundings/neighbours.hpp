@@ -32,7 +32,8 @@ struct Writer {
 
 /// A process other than those in `ignored` that could write to one of the regular files at `paths`:
 /// by a descriptor or a shared mapping. Without privileges only this user's own processes can be
-/// looked into; that somebody else writes to a file of one's own still shows, but not who (pid 0).
+/// looked into; that another process writes to a file of one's own still shows, but not who (pid
+/// 0).
 std::optional<Writer> find_writer(const std::vector<std::string>& paths,
                                   const std::set<Tid>& ignored);
 

@@ -58,7 +58,7 @@ UniqueFd open_quietly(const std::string& path) {
   const std::string same = fmt::format("/proc/self/fd/{}", place.get());
   constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
   UniqueFd fd(::open(same.c_str(), kFlags | O_NOATIME));
-  if (!fd && errno == EPERM) fd.reset(::open(same.c_str(), kFlags));  // somebody else's
+  if (!fd && errno == EPERM) fd.reset(::open(same.c_str(), kFlags));  // another user's
   return fd;
 }
 

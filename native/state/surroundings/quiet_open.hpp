@@ -10,9 +10,9 @@
 
 namespace ckpt::state {
 
-/// Opens a regular file for reading: not where somebody has a lease for writing on it, which that
-/// would break (fcntl(2)), and without a new time of access where the system permits. `path` may be
-/// a link of /proc. Empty, with errno, where it cannot be: EBUSY for a lease.
+/// Opens a regular file for reading: not where another process has a lease for writing on it, which
+/// that would break (fcntl(2)), and without a new time of access where the system permits. `path`
+/// may be a link of /proc. Empty, with errno, where it cannot be: EBUSY for a lease.
 UniqueFd open_quietly(const std::string& path);
 
 /// The name of that file in the directory of `path`, which was its name: one that was renamed by

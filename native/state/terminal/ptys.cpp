@@ -116,7 +116,7 @@ Pty read_pty(CaptureContext& context, int master, int index) {
   pty.packets = ::ioctl(master, TIOCGPKT, &value) == 0 && value != 0;
   pty.modes = modes_of(master);  // of a master: the slave's
   ::ioctl(master, TIOCGWINSZ, &pty.size);
-  // A master whose slave nobody has open hangs up, and its content is only what was written before.
+  // A master whose slave is not open hangs up, and its content is only what was written before.
   pollfd state{master, POLLIN, 0};
   ::poll(&state, 1, 0);
   pty.slave_open = (state.revents & POLLHUP) == 0;

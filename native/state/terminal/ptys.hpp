@@ -27,7 +27,7 @@ struct Pty {
 };
 
 /// `master`: our duplicate of the descriptor. What waits in the pair is taken out and put back; the
-/// program, and whoever else uses the pair, must be stopped.
+/// program, and all others that use the pair, must be stopped.
 /// Throws Error (system) when it could not all be put back.
 Pty read_pty(CaptureContext& context, int master, int index);
 

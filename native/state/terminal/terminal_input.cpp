@@ -70,7 +70,7 @@ cc_t unused_byte(const std::string& text) {
   return kNone;
 }
 
-// Whether it is the terminal of ours. /dev/tty stands for another device, whose number it tells.
+// Whether it is our own terminal. /dev/tty stands for another device, whose number it tells.
 bool is_own(const struct stat& terminal) {
   const UniqueFd own(::open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC));
   unsigned device = 0;
@@ -100,7 +100,7 @@ std::string capture_input(CaptureContext& context, const UniqueFd& terminal,
   if (::fstat(terminal.get(), &status) != 0 || process.tty_device != status.st_rdev) return {};
   if (process.foreground_group != process.process_group &&
       !(request.ours_is_the_programs && is_own(status)))
-    return {};  // it is typed for somebody else
+    return {};  // it is typed for another program
   std::string why;
   try {
     if (!request.look_only && may_type(terminal.get()))

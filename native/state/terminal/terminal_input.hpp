@@ -1,4 +1,4 @@
-// What was typed on the program's terminal and not read yet. The kernel shows it to nobody: it has
+// What was typed on the program's terminal and not read yet. The kernel does not show it: it has
 // to be read, so taken away, and typed again (TIOCSTI).
 #pragma once
 

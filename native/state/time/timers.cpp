@@ -32,7 +32,7 @@ constexpr int kOfThread = 4;
 constexpr int kOfDescriptor = 3;
 
 struct CpuClock {
-  Tid id = 0;  // 0: of whoever made the timer
+  Tid id = 0;  // 0: of the one that made the timer
   bool of_thread = false;
 };
 
@@ -329,7 +329,7 @@ void create_timers(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
     Event event{timer.value, timer.signal, timer.notify, 0, {}};
     if (timer.notify == SIGEV_THREAD_ID) {
       event.thread = now_called(ids, timer.target);
-      if (event.thread == 0) event.notify = SIGEV_NONE;  // nobody was left to get its signal
+      if (event.thread == 0) event.notify = SIGEV_NONE;  // no thread was left to get its signal
     }
     clockid_t clock = timer.clock;
     if (const auto cpu = cpu_clock(clock)) {

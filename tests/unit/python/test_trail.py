@@ -37,8 +37,8 @@ def test_what_is_no_schedule(words: str) -> None:
 
 
 def test_a_schedule_in_words() -> None:
-    assert Schedule(2.5, 1, True).told() == "every 2.5 s while the program runs, every stop, at fatal signals"
-    assert Schedule(every_stops=4).told() == "every 4 stops"
+    assert Schedule(2.5, 1, True).describe() == "every 2.5 s while the program runs, every stop, at fatal signals"
+    assert Schedule(every_stops=4).describe() == "every 4 stops"
     assert not Schedule().active and Schedule(on_signal=True).active
 
 

@@ -86,7 +86,7 @@ def test_what_is_kept() -> None:
 
 def test_what_is_told() -> None:
     _, left = trust.without_code(_state())
-    assert list(trust.told(left, "-trust takes it")) == [
+    assert list(trust.left_out_lines(left, "-trust takes it")) == [
         "the session was not saved here: what GDB would evaluate or run of it is left out (-trust takes it)",
         'left out: 4 breakpoints: 4 (watch evil()); 5 (dprintf main,"%d",evil()); 7 (hbreak *evil()); and 1 more',
         'left out: 1 breakpoint\'s condition: 2 (tbreak work): $_shell("date")',
@@ -94,12 +94,12 @@ def test_what_is_told() -> None:
         "left out: 2 displays: evil(); total",
         "left out: 2 symbol files: /tmp/symbols; /tmp/more",
     ]
-    assert not list(trust.told(trust.without_code(DebugState(breakpoints=_state().breakpoints[:1]))[1], ""))
+    assert not list(trust.left_out_lines(trust.without_code(DebugState(breakpoints=_state().breakpoints[:1]))[1], ""))
 
 
 def test_long_texts_are_cut() -> None:
     state = DebugState(displays=tuple(Display(True, "", "x" * 1000) for _ in range(1000)))
-    lines = list(trust.told(trust.without_code(state)[1], "-trust"))
+    lines = list(trust.left_out_lines(trust.without_code(state)[1], "-trust"))
     assert len(lines) == 2 and all(len(line) < 300 for line in lines) and lines[1].endswith("and 997 more")
 
 
@@ -190,8 +190,8 @@ def test_a_collection_forgets_what_no_snapshot_has(place: Place) -> None:
 
 def test_what_a_restore_would_leave_out(place: Place) -> None:
     path = place.put("one", SESSION)
-    lines = sessions.told(place.store, path, place.records["one"])
+    lines = sessions.left_out_lines(place.store, path, place.records["one"])
     assert len(lines) == 6 and "a restore with -trust takes it" in lines[0]
     place.store.marks.note_session(SESSION)
-    assert not sessions.told(place.store, path, place.records["one"])
-    assert not sessions.told(place.store, path, _record({"format": 99}))
+    assert not sessions.left_out_lines(place.store, path, place.records["one"])
+    assert not sessions.left_out_lines(place.store, path, _record({"format": 99}))
