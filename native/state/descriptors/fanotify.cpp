@@ -70,7 +70,7 @@ class FanotifyReader {
  public:
   explicit FanotifyReader(const Describing& describing)
       : describing_(describing),
-        places_(likely_places(describing.context)),
+        files_(describing.context),
         mounts_(proc::parse_mounts(describing.context.process.read("mountinfo"))) {}
 
   std::optional<Fanotify> read() {
@@ -102,7 +102,7 @@ class FanotifyReader {
  private:
   bool find_file(MarkLine& line) {
     if (line.mark.type == FAN_MARK_INODE) {
-      auto file = find_watched_file(describing_.context, places_, line.target);
+      auto file = files_.find(line.target);
       if (file) line.mark.file = std::move(*file);
       if (!file)
         report(Severity::lost,
@@ -139,7 +139,7 @@ class FanotifyReader {
   }
 
   const Describing& describing_;
-  std::vector<std::string> places_;
+  WatchedFiles files_;
   std::vector<proc::Mount> mounts_;
 };
 

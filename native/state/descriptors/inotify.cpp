@@ -46,13 +46,13 @@ std::pair<InotifyWatch, WatchedInode> parse_watch(std::string_view text) {
 Inotify read_inotify(CaptureContext& context, const std::string& object, const std::string& info,
                      int own) {
   Inotify inotify;
-  const auto places = likely_places(context);
+  WatchedFiles files(context);
   std::string_view text = info;
   while (!text.empty()) {
     std::string_view line = proc::cut(text, '\n');
     if (proc::next_word(line) != "inotify") continue;
     auto [watch, target] = parse_watch(line);
-    const auto file = find_watched_file(context, places, target);
+    const auto file = files.find(target);
     if (!file) {
       context.report.add(Severity::lost, object, "inotify",
                          fmt::format("watch {} is on a file whose name cannot be found ({}): its "

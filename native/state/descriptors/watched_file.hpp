@@ -7,9 +7,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "image/format.hpp"
@@ -37,13 +40,31 @@ struct WatchedFile {
   int fd = -1;  // of the program's, on that file: in place of the path
 };
 
-/// The names that a program is likely to know: of its directories and files and what is in them.
-std::vector<std::string> likely_places(const CaptureContext& context);
+/// Finds names for the files that a process watches, of which there may be thousands.
+class WatchedFiles {
+ public:
+  explicit WatchedFiles(const CaptureContext& context);
 
-/// Nothing if no name can be found. `places`: from likely_places().
-std::optional<WatchedFile> find_watched_file(const CaptureContext& context,
-                                             const std::vector<std::string>& places,
-                                             const WatchedInode& target);
+  /// Nothing if no name can be found, nor a descriptor of the program's.
+  std::optional<WatchedFile> find(const WatchedInode& target);
+
+ private:
+  struct Open {
+    int fd;
+    bool removed;  // the file has no name
+  };
+  using Names = std::unordered_map<std::uint64_t, std::string>;  // by inode
+
+  std::optional<std::string> name_by_handle(const WatchedInode& target);
+  std::optional<std::string> name_by_search(const WatchedInode& target);
+  [[nodiscard]] Names names_on(dev_t device) const;
+
+  const CaptureContext& context_;
+  std::vector<std::string> places_;
+  std::map<std::pair<dev_t, std::uint64_t>, Open> descriptors_;  // by device and inode
+  std::map<dev_t, Names> names_;
+  bool may_open_handles_ = true;
+};
 
 /// "inode 5 of device 8:1"
 std::string inode_text(const WatchedInode& target);
