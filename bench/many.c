@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -49,6 +50,16 @@ static void socket_pair(void) {
   check(write(ends[0], "waits", 5) == 5, "write");
 }
 
+// The files lie where this program does.
+static void watched_file(void) {
+  static int inotify = -1, number;
+  char name[32];
+  if (inotify < 0) inotify = inotify_init();
+  snprintf(name, sizeof name, "watched-%d", number++);
+  const int made = open(name, O_CREAT | O_RDWR, 0600);
+  check(made >= 0 && inotify_add_watch(inotify, name, IN_MODIFY) >= 0 && !close(made), name);
+}
+
 int main(int count, char** words) {
   static const struct {
     const char* name;
@@ -58,6 +69,7 @@ int main(int count, char** words) {
                {"mappings", mappings, 2},
                {"files", file, 1},
                {"events", watched_event, 1},
+               {"watches", watched_file, 1},
                {"sockets", socket_pair, 2}};
   struct rlimit files;
   getrlimit(RLIMIT_NOFILE, &files);
