@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support import oracle
+from support import oracle, probes
 from support.checkpoint import Workshop, notes, passed, restored_pid
 
 
@@ -289,6 +289,19 @@ def test_watched_directory_is_gone(workshop: Workshop) -> None:
     restart.send()
     said = notes(restart.finish())
     assert any("cannot be made again" in line and str(path) in line for line in said), said
+
+
+def test_watched_file_in_a_sandbox(workshop: Workshop) -> None:
+    """There it has another device, and is the same file."""
+    probes.need_overlays()
+    original = workshop.start_program("fd_files", "inotify")
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    restart = workshop.restart(saved.image, "--files", "sandbox")
+    restart.send()
+    said = notes(restart.finish())
+    assert not any("another file" in line for line in said), said
+    original.kill()
 
 
 def test_memory_file_without_its_content(workshop: Workshop) -> None:

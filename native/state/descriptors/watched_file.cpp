@@ -1,8 +1,10 @@
 #include "state/descriptors/watched_file.hpp"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -47,6 +49,13 @@ std::vector<std::string> likely_places(const CaptureContext& context) {
   }
   for (const char* usual : {"/tmp", "/etc", "/var", "/run", "/dev", "/dev/shm"}) add(usual);
   return places;
+}
+
+// In a sandbox files have the device of the overlay, and directories another number, too.
+bool is_that_file(const WatchedFile& file, const struct stat& status) {
+  if (status.st_dev == file.device) return status.st_ino == file.inode;
+  struct statfs system {};
+  return ::statfs(file.path.c_str(), &system) == 0 && system.f_type == OVERLAYFS_SUPER_MAGIC;
 }
 
 std::string from_hex(std::string_view text) {
@@ -186,8 +195,7 @@ std::optional<std::string> name_to_watch(const WatchedFile& file, const IsFile& 
     return std::nullopt;
   }
   struct stat status {};
-  if (::stat(file.path.c_str(), &status) == 0 &&
-      (status.st_ino != file.inode || status.st_dev != file.device))
+  if (::stat(file.path.c_str(), &status) == 0 && !is_that_file(file, status))
     notes.push_back(fmt::format("{}: {} is another file by now, which is watched in its place",
                                 watch, file.path));
   return file.path;
