@@ -12,10 +12,10 @@
 #include "arguments.hpp"
 #include "base/error.hpp"
 #include "base/similar.hpp"
-#include "image/objects.hpp"
 #include "libc/thread_db.hpp"
 #include "snapshot/capture.hpp"
 #include "state/terminal/terminal.hpp"
+#include "store/objects.hpp"
 #include "text.hpp"
 #include "tracee/seize.hpp"
 
@@ -65,8 +65,8 @@ ckpt::snapshot::CaptureResult save_in_store(const ckpt::snapshot::CaptureRequest
   // Of a process that is not there the save itself tells.
   const auto executable = ckpt::proc::ProcessDir(request.pid).link("exe").value_or("program");
   const auto program =
-      ckpt::image::object_name(executable.substr(0, executable.rfind(" (deleted)"))).substr(0, 180);
-  const auto store = ckpt::image::Objects::open_or_create(request.store);
+      ckpt::store::object_name(executable.substr(0, executable.rfind(" (deleted)"))).substr(0, 180);
+  const auto store = ckpt::store::Objects::open_or_create(request.store);
   for (int tries = 1;; ++tries) {
     try {
       return save_as(request, store.new_snapshot(program));
@@ -135,7 +135,7 @@ int main(int argc, char** argv) {
   // A limit on file sizes (ulimit -f) then is an error of write(2), and the program is let go.
   std::signal(SIGXFSZ, SIG_IGN);
   try {
-    if (request.store.empty()) request.store = ckpt::image::Objects::default_directory();
+    if (request.store.empty()) request.store = ckpt::store::Objects::default_directory();
     request.store = std::filesystem::absolute(request.store).lexically_normal();
     if (request.store.ends_with('/')) request.store.pop_back();
     request.progress = &show_progress;

@@ -516,7 +516,7 @@ CaptureResult capture_or_undo(const CaptureRequest& request) {
   const proc::ProcessDir process(request.pid);
   state::refuse_impossible(process);
 
-  CaptureContext context(request.pid, image::Objects::open_or_create(request.store));
+  CaptureContext context(request.pid, store::Objects::open_or_create(request.store));
   UniqueFd store = context.objects.hold();
   context.file_limit_bytes = request.file_limit_bytes;
   context.progress = request.progress;

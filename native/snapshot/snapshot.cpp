@@ -135,19 +135,19 @@ Snapshot::Snapshot(image::Reader opened) : reader(std::move(opened)) {
   });
 }
 
-std::vector<image::Objects> stores_of(const Snapshot& snapshot,
+std::vector<store::Objects> stores_of(const Snapshot& snapshot,
                                       const state::RestoreOptions& options) {
-  std::vector<image::Objects> stores;
-  stores.push_back(image::Objects::at(options.store.empty() ? image::Objects::default_directory()
+  std::vector<store::Objects> stores;
+  stores.push_back(store::Objects::at(options.store.empty() ? store::Objects::default_directory()
                                                             : options.store));
   const auto saved = reading(snapshot.reader.path(), [&] {
     return snapshot.reader.record().at("store").get<std::string>();
   });
-  if (saved != stores.front().directory()) stores.push_back(image::Objects::at(saved));
+  if (saved != stores.front().directory()) stores.push_back(store::Objects::at(saved));
   return stores;
 }
 
-void claim_contents(const Snapshot& snapshot, const image::Objects& store) {
+void claim_contents(const Snapshot& snapshot, const store::Objects& store) {
   namespace fs = std::filesystem;
   std::error_code other;
   const auto saved = snapshot.reader.record().value("store", "");

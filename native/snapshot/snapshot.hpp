@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "image/objects.hpp"
 #include "image/reader.hpp"
 #include "state/context.hpp"
 #include "state/descriptors/descriptors.hpp"
@@ -20,6 +19,7 @@
 #include "state/rings/aio.hpp"
 #include "state/time/clocks.hpp"
 #include "state/time/timers.hpp"
+#include "store/objects.hpp"
 
 namespace ckpt::snapshot {
 
@@ -48,13 +48,13 @@ struct Snapshot {
 };
 
 /// Where kept contents are looked for: the store that was asked for, then the one of the save.
-std::vector<image::Objects> stores_of(const Snapshot& snapshot,
+std::vector<store::Objects> stores_of(const Snapshot& snapshot,
                                       const state::RestoreOptions& options);
 
 /// Tells `store` of a snapshot that it does not know of, because it was moved: its contents are
 /// kept as long as the snapshot is there. Nothing happens when it was saved with another store, or
 /// when the store cannot be written to.
-void claim_contents(const Snapshot& snapshot, const image::Objects& store);
+void claim_contents(const Snapshot& snapshot, const store::Objects& store);
 
 /// What a user is to be told before a restore, and a debugger has to load.
 struct Checked {

@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "base/types.hpp"
-#include "image/objects.hpp"
 #include "proc/pagemap.hpp"
 #include "proc/process_dir.hpp"
 #include "state/report.hpp"
+#include "store/objects.hpp"
 #include "tracee/memory.hpp"
 
 namespace ckpt::state {
@@ -23,7 +23,7 @@ using Progress = std::function<bool(std::uint64_t, std::uint64_t)>;
 
 /// The stopped process that is being captured.
 struct CaptureContext {
-  CaptureContext(Tid pid, image::Objects store)
+  CaptureContext(Tid pid, store::Objects store)
       : process(pid),
         memory(process.through()),
         mappings(process.mappings()),
@@ -32,7 +32,7 @@ struct CaptureContext {
   proc::ProcessDir process;
   tracee::Memory memory;
   std::vector<proc::Mapping> mappings;  // while it has none of our mappings
-  image::Objects objects;
+  store::Objects objects;
   Report report;
   std::uint64_t file_limit_bytes = 0;
   Progress progress;

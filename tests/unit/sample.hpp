@@ -40,7 +40,7 @@ inline state::KeptFile sample_file(const std::string& path) {
   file.mode = 0640;
   file.uid = 1000;
   file.gid = 100;
-  file.object = image::ObjectRef{"0123456789abcdef0123456789abcdef", 100'000, "server"};
+  file.object = store::ObjectRef{"0123456789abcdef0123456789abcdef", 100'000, "server"};
   return file;
 }
 

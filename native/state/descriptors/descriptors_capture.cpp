@@ -690,7 +690,7 @@ class Capturer {
   SocketAnswers socket_answers_;
   std::deque<Open> opens_;                             // one for each description, in their order
   std::map<Inode, std::set<std::uint32_t>> accesses_;  // O_RDONLY, O_WRONLY, O_RDWR
-  std::map<Inode, image::ObjectRef> contents_;
+  std::map<Inode, store::ObjectRef> contents_;
   std::map<Inode, std::vector<const Open*>> ordered_;
   std::map<Inode, std::vector<const Descriptor*>> by_inode_;  // of what has a number; ascending
   DescriptorTable table_;

@@ -54,7 +54,7 @@ void make_directories_above(const std::string& path) {
 
 }  // namespace
 
-FileSource::FileSource(std::vector<image::Objects> stores, RestoreOptions options)
+FileSource::FileSource(std::vector<store::Objects> stores, RestoreOptions options)
     : stores_(std::move(stores)), options_(std::move(options)) {}
 
 std::string FileSource::key(const KeptFile& file) {

@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "base/unique_fd.hpp"
-#include "image/objects.hpp"
 #include "state/context.hpp"
 #include "state/files/kept_file.hpp"
 #include "state/surroundings/neighbours.hpp"
+#include "store/objects.hpp"
 
 namespace ckpt::state {
 
@@ -23,7 +23,7 @@ class FileSource {
  public:
   /// `stores`: where to look for kept contents, in this order; scratch copies are made in the
   /// first one that can be written to, else in memory.
-  FileSource(std::vector<image::Objects> stores, RestoreOptions options);
+  FileSource(std::vector<store::Objects> stores, RestoreOptions options);
 
   enum class Use {
     data,  // an open descriptor or shared mapping: the files mode decides
@@ -110,7 +110,7 @@ class FileSource {
   UniqueFd make_huge_copy(const KeptFile& file, const std::string& source, unsigned flags);
   static std::string key(const KeptFile& file);
 
-  std::vector<image::Objects> stores_;
+  std::vector<store::Objects> stores_;
   RestoreOptions options_;
   std::map<std::string, Choice> data_choices_;
   std::map<std::string, Choice> code_choices_;

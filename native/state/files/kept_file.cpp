@@ -25,12 +25,12 @@ std::int64_t nanoseconds(const timespec& time) {
 
 }  // namespace
 
-image::Json object_to_json(const image::ObjectRef& object) {
+image::Json object_to_json(const store::ObjectRef& object) {
   return {{"hash", object.hash}, {"size", object.size_bytes}, {"name", object.name}};
 }
 
-image::ObjectRef object_from_json(const image::Json& json) {
-  image::ObjectRef object;
+store::ObjectRef object_from_json(const image::Json& json) {
+  store::ObjectRef object;
   object.hash = json.at("hash");
   object.size_bytes = json.at("size");
   object.name = json.at("name");
@@ -102,7 +102,7 @@ KeptFile describe_file(const struct stat& status, const std::string& path, bool 
 std::string memfd_name(const KeptFile& file) {
   constexpr std::string_view kPrefix = "/memfd:";
   return file.in_memory ? file.path.substr(std::min(kPrefix.size(), file.path.size()))
-                        : image::object_name(file.path);
+                        : store::object_name(file.path);
 }
 
 bool is_small_enough(const struct stat& status, bool written, std::uint64_t limit_bytes) {

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "image/format.hpp"
-#include "image/objects.hpp"
+#include "store/objects.hpp"
 
 namespace ckpt::state {
 
@@ -28,13 +28,13 @@ struct KeptFile {
   std::optional<std::uint32_t> mode;  // permissions
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
-  std::optional<image::ObjectRef> object;  // the content, if it was kept
+  std::optional<store::ObjectRef> object;  // the content, if it was kept
 };
 
 image::Json kept_file_to_json(const KeptFile& file);
 KeptFile kept_file_from_json(const image::Json& json);
-image::Json object_to_json(const image::ObjectRef& object);
-image::ObjectRef object_from_json(const image::Json& json);
+image::Json object_to_json(const store::ObjectRef& object);
+store::ObjectRef object_from_json(const image::Json& json);
 
 /// Describes an open file; no content is kept.
 KeptFile describe_file(const struct stat& status, const std::string& path, bool deleted);

@@ -328,7 +328,7 @@ class Examiner {
   UniqueFd pagemap_fd_;
   proc::Pagemap pagemap_;
   std::vector<proc::PageRun> guards_;
-  std::map<std::string, std::optional<image::ObjectRef>> kept_;
+  std::map<std::string, std::optional<store::ObjectRef>> kept_;
 };
 
 std::uint32_t segment_flags(const proc::Mapping& map) {

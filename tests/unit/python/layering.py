@@ -17,13 +17,18 @@ MAY_INCLUDE: dict[str, frozenset[str]] = {
     "arch": frozenset({"base"}),
     "proc": frozenset({"base", "arch"}),
     "image": frozenset({"base", "arch", "proc"}),
+    "store": frozenset({"base", "arch", "proc", "image"}),
     "tracee": frozenset({"base", "arch", "proc", "image"}),
     "libc": frozenset({"base", "arch", "proc", "image", "tracee"}),
     "ids": frozenset({"base", "arch", "proc", "image", "tracee", "libc"}),
-    "state": frozenset({"base", "arch", "proc", "image", "tracee"}),
-    "snapshot": frozenset({"base", "arch", "proc", "image", "tracee", "libc", "ids", "state"}),
-    "bindings": frozenset({"base", "arch", "proc", "image", "tracee", "libc", "ids", "state", "snapshot"}),
-    "restart": frozenset({"base", "arch", "proc", "image", "tracee", "libc", "ids", "state", "snapshot"}),
+    "state": frozenset({"base", "arch", "proc", "image", "store", "tracee"}),
+    "snapshot": frozenset({"base", "arch", "proc", "image", "store", "tracee", "libc", "ids", "state"}),
+    "bindings": frozenset(
+        {"base", "arch", "proc", "image", "store", "tracee", "libc", "ids", "state", "snapshot"}
+    ),
+    "restart": frozenset(
+        {"base", "arch", "proc", "image", "store", "tracee", "libc", "ids", "state", "snapshot"}
+    ),
 }
 
 # A directory under native/state/ and those beside it that it may include from. What lies in

@@ -68,6 +68,8 @@ def test_the_tree_is_there() -> None:
         ("native/tracee/x.cpp", '#include "arch/x86_64/registers.hpp"', "is for arch alone"),
         ("native/proc/x.cpp", '#include "image/reader.hpp"', "proc may not know image"),
         ("native/image/x.cpp", '#include "tracee/ptrace.hpp"', "image may not know tracee"),
+        ("native/store/x.cpp", '#include "state/context.hpp"', "store may not know state"),
+        ("native/tracee/x.cpp", '#include "store/objects.hpp"', "tracee may not know store"),
         ("native/state/x.cpp", '#include "ids/boundary.hpp"', "state may not know ids"),
         ("native/ids/x.cpp", '  #  include "state/context.hpp"', "ids may not know state"),
         ("native/libc/x.cpp", '#include "ids/boundary.hpp"', "libc may not know ids"),

@@ -12,7 +12,7 @@
 
 #include "base/unique_fd.hpp"
 
-namespace ckpt::image {
+namespace ckpt::store {
 
 struct ObjectRef {
   std::string hash;  // 32 hex digits
@@ -87,4 +87,4 @@ class Objects {
 /// The last component of a path, made safe to be a file name.
 std::string object_name(const std::string& path);
 
-}  // namespace ckpt::image
+}  // namespace ckpt::store

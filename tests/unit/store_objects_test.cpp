@@ -14,10 +14,10 @@
 #include <gtest/gtest.h>
 
 #include "base/io.hpp"
-#include "image/objects.hpp"
+#include "store/objects.hpp"
 #include "support.hpp"
 
-namespace ckpt::image {
+namespace ckpt::store {
 namespace {
 
 using test::expect_error;
@@ -248,4 +248,4 @@ TEST(ObjectName, IsALastComponentAndSafe) {
 }
 
 }  // namespace
-}  // namespace ckpt::image
+}  // namespace ckpt::store

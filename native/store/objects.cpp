@@ -1,4 +1,4 @@
-#include "image/objects.hpp"
+#include "store/objects.hpp"
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -23,7 +23,7 @@
 #include "image/reader.hpp"
 #include "image/writer.hpp"
 
-namespace ckpt::image {
+namespace ckpt::store {
 
 namespace {
 
@@ -139,7 +139,8 @@ std::optional<std::string> Objects::indexed(const struct stat& status) const {
 }
 
 void Objects::index(const struct stat& status, const std::string& hash) {
-  PendingFile entry(fmt::format("{}/index/{}", directory_, index_name(identity_key(status))), true);
+  image::PendingFile entry(fmt::format("{}/index/{}", directory_, index_name(identity_key(status))),
+                           true);
   write_all(entry.fd(), hash, entry.path());
   entry.publish();
   index_added_[entry.path()] = hash;
@@ -170,7 +171,7 @@ ObjectRef Objects::keep(int fd, const std::string& path, bool executable) {
     added_.insert(object.hash);
     fault_point("save-objects");
     // The name must be the digest of what is in the store, even if the file changes meanwhile.
-    PendingFile copy(place(object.hash, object.name), true, mode);
+    image::PendingFile copy(place(object.hash, object.name), true, mode);
     copy_content(fd, copy.fd(), object.size_bytes, fmt::format("{} into {}", path, directory_));
     std::uint64_t copied_bytes = 0;
     if (digest_file(copy.fd(), copy.path(), copied_bytes) != object.hash)
@@ -188,7 +189,7 @@ ObjectRef Objects::keep_bytes(const std::string& content, const std::string& nam
   object.hash = digest_hex(std::as_bytes(std::span(content.data(), content.size())));
   if (!find(object)) {
     added_.insert(object.hash);
-    PendingFile copy(place(object.hash, object.name), true);
+    image::PendingFile copy(place(object.hash, object.name), true);
     write_all(copy.fd(), content, copy.path());
     copy.publish();
   }
@@ -206,7 +207,7 @@ std::set<std::string> needed_by_snapshots(const std::string& directory) {
     for (const auto& entry : fs::directory_iterator(directory + "/" + part)) {
       const bool link = fs::is_symlink(entry.symlink_status());
       if (link ? !fs::exists(entry.path()) : entry.path().extension() != ".ckpt") continue;
-      const Reader reader = Reader::open(entry.path());
+      const image::Reader reader = image::Reader::open(entry.path());
       for (const auto& object : reader.record().at("objects")) needed.insert(object.at("hash"));
     }
   }
@@ -304,4 +305,4 @@ std::string Objects::link(const std::string& image_path, std::string_view prefix
   return name;
 }
 
-}  // namespace ckpt::image
+}  // namespace ckpt::store
