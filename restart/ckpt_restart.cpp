@@ -24,6 +24,7 @@
 #include "base/error.hpp"
 #include "base/io.hpp"
 #include "base/option.hpp"
+#include "base/printable.hpp"
 #include "base/similar.hpp"
 #include "snapshot/restore.hpp"
 #include "snapshot/snapshot.hpp"

@@ -11,6 +11,7 @@
 
 #include "arguments.hpp"
 #include "base/error.hpp"
+#include "base/printable.hpp"
 #include "base/similar.hpp"
 #include "libc/thread_db.hpp"
 #include "snapshot/capture.hpp"
