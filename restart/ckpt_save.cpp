@@ -16,7 +16,8 @@
 #include "libc/thread_db.hpp"
 #include "snapshot/capture.hpp"
 #include "state/terminal/terminal.hpp"
-#include "store/objects.hpp"
+#include "store/directory.hpp"
+#include "store/listing.hpp"
 #include "text.hpp"
 #include "tracee/seize.hpp"
 
@@ -54,27 +55,37 @@ ckpt::snapshot::CaptureResult save(ckpt::snapshot::CaptureRequest request) {
 }
 
 ckpt::snapshot::CaptureResult save_as(ckpt::snapshot::CaptureRequest request,
-                                      const std::string& file) {
+                                      const std::string& file, const std::string& name) {
   request.output = std::filesystem::absolute(file).lexically_normal();
-  request.name = std::filesystem::path(request.output).stem();
+  request.name = name;
   return save(std::move(request));
 }
 
-/// As PROGRAM-N, with N one more than the largest in use.
-ckpt::snapshot::CaptureResult save_in_store(const ckpt::snapshot::CaptureRequest& request) {
+/// In a file of the user's choice, which need not lie in the store.
+ckpt::snapshot::CaptureResult save_in_file(const ckpt::snapshot::CaptureRequest& request,
+                                           const std::string& file) {
+  const auto path = std::filesystem::absolute(file).lexically_normal();
+  const bool in_store = ckpt::store::Layout{request.store}.holds(path);
+  return save_as(request, path,
+                 in_store ? path.stem().string() : ckpt::store::name_for_file(request.store, path));
+}
+
+/// As PROGRAM-N, with N one more than the largest in use. Nothing is replaced: another saver may
+/// have chosen the same name at the same time.
+ckpt::snapshot::CaptureResult save_in_store(ckpt::snapshot::CaptureRequest request) {
+  request.overwrite = false;
   constexpr int kMostTries = 100;
   // Of a process that is not there the save itself tells.
   const auto executable = ckpt::proc::ProcessDir(request.pid).link("exe").value_or("program");
-  const auto program =
-      ckpt::store::object_name(executable.substr(0, executable.rfind(" (deleted)"))).substr(0, 180);
-  const auto store = ckpt::store::Objects::open_or_create(request.store);
+  const std::string program = executable.substr(0, executable.rfind(" (deleted)"));
+  ckpt::store::create_directory(request.store);
   for (int tries = 1;; ++tries) {
     try {
-      return save_as(request, store.new_snapshot(program));
+      const auto name = ckpt::store::default_name(request.store, program);
+      return save_as(request, ckpt::store::Layout{request.store}.snapshot(name), name);
     } catch (const ckpt::Error& error) {
       // Another process has saved a program of this name at the same time.
-      if (error.kind() != ckpt::ErrorKind::exists || tries == kMostTries || request.overwrite)
-        throw;
+      if (error.kind() != ckpt::ErrorKind::exists || tries == kMostTries) throw;
     }
   }
 }
@@ -136,11 +147,11 @@ int main(int argc, char** argv) {
   // A limit on file sizes (ulimit -f) then is an error of write(2), and the program is let go.
   std::signal(SIGXFSZ, SIG_IGN);
   try {
-    if (request.store.empty()) request.store = ckpt::store::Objects::default_directory();
+    if (request.store.empty()) request.store = ckpt::store::default_directory();
     request.store = std::filesystem::absolute(request.store).lexically_normal();
     if (request.store.ends_with('/')) request.store.pop_back();
     request.progress = &show_progress;
-    const auto result = file.empty() ? save_in_store(request) : save_as(request, file);
+    const auto result = file.empty() ? save_in_store(request) : save_in_file(request, file);
     if (::isatty(STDERR_FILENO) == 1) fmt::print(stderr, "\r\033[K");
     fmt::print("Saved {}: {} in {:.2f} s, {} thread{}\n",
                ckpt::printable(file.empty() ? result.path : file),

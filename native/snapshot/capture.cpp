@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <set>
 
 #include "base/error.hpp"
@@ -40,6 +41,9 @@
 #include "state/terminal/terminal_input.hpp"
 #include "state/time/clocks.hpp"
 #include "state/time/timers.hpp"
+#include "store/directory.hpp"
+#include "store/links.hpp"
+#include "store/listing.hpp"
 #include "tracee/remote.hpp"
 
 #ifndef NT_FILE
@@ -425,8 +429,13 @@ void refuse_losses(std::vector<state::Finding> findings) {
                                           findings.size() - 1));
 }
 
-bool is_inside(const std::string& path, const std::string& directory) {
-  return path.starts_with(directory + "/");
+/// The snapshot elsewhere that the new one takes its name from, if any: the store forgets that one,
+/// and the file, which is the user's, stays.
+std::string replaced_elsewhere(const CaptureContext& context, const CaptureRequest& request) {
+  const std::string& root = context.objects.directory();
+  if (!request.overwrite || !store::Layout{root}.holds(request.output)) return "";
+  const auto found = store::find(root, std::filesystem::path(request.output).stem());
+  return found && found->external ? found->path : "";
 }
 
 CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request) {
@@ -502,9 +511,11 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
   result.threads = captured.threads.size();
   result.fidelity = context.report.sorted();
   // Before there is the file: what fails now leaves a link that leads nowhere, which is not listed.
-  if (!is_inside(request.output, context.objects.directory() + "/snapshots"))
+  if (!store::Layout{context.objects.directory()}.holds(request.output))
     context.objects.add_external(request.output);
+  const auto replaced = replaced_elsewhere(context, request);
   result.file_bytes = writer.publish();
+  if (!replaced.empty()) store::remove_links(context.objects.directory(), replaced);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return result;
 }

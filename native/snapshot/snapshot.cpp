@@ -18,6 +18,8 @@
 #include "state/rings/io_uring.hpp"
 #include "state/surroundings/namespaces.hpp"
 #include "state/terminal/terminal_input.hpp"
+#include "store/directory.hpp"
+#include "store/links.hpp"
 
 namespace ckpt::snapshot {
 
@@ -138,8 +140,8 @@ Snapshot::Snapshot(image::Reader opened) : reader(std::move(opened)) {
 std::vector<store::Objects> stores_of(const Snapshot& snapshot,
                                       const state::RestoreOptions& options) {
   std::vector<store::Objects> stores;
-  stores.push_back(store::Objects::at(options.store.empty() ? store::Objects::default_directory()
-                                                            : options.store));
+  stores.push_back(
+      store::Objects::at(options.store.empty() ? store::default_directory() : options.store));
   const auto saved = reading(snapshot.reader.path(), [&] {
     return snapshot.reader.record().at("store").get<std::string>();
   });
@@ -148,18 +150,8 @@ std::vector<store::Objects> stores_of(const Snapshot& snapshot,
 }
 
 void claim_contents(const Snapshot& snapshot, const store::Objects& store) {
-  namespace fs = std::filesystem;
-  std::error_code other;
-  const auto saved = snapshot.reader.record().value("store", "");
-  const fs::path image = fs::absolute(snapshot.reader.path()).lexically_normal();
-  if (!fs::equivalent(saved, store.directory(), other) ||
-      fs::equivalent(image.parent_path(), store.directory() + "/snapshots", other))
-    return;
-  try {
-    store.add_claim(image);
-  } catch (const Error&) {
-    return;  // restoring a snapshot must not fail for it
-  }
+  store::claim(store.directory(), snapshot.reader.path(),
+               snapshot.reader.record().value("store", ""));
 }
 
 namespace {

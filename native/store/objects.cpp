@@ -1,18 +1,10 @@
 #include "store/objects.hpp"
 
 #include <fcntl.h>
-#include <linux/fs.h>
-#include <pwd.h>
 #include <sys/file.h>
-#include <sys/ioctl.h>
-#include <sys/sendfile.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <system_error>
 
@@ -22,42 +14,17 @@
 #include "base/io.hpp"
 #include "image/reader.hpp"
 #include "image/writer.hpp"
+#include "store/directory.hpp"
+#include "store/links.hpp"
+#include "store/listing.hpp"
 
 namespace ckpt::store {
 
 namespace {
 
-constexpr std::size_t kHashDigits = 32;
-constexpr std::string_view kClaim = "claim-";
-
-bool is_hash(const std::string& text) {
-  return text.size() == kHashDigits &&
-         text.find_first_not_of("0123456789abcdef") == std::string::npos;
-}
-
 void make_directory(const std::string& path) {
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
     throw_errno(fmt::format("create directory {}", path), errno);
-}
-
-void make_directories(const std::string& path) {
-  for (std::size_t at = path.find('/', 1); at != std::string::npos; at = path.find('/', at + 1)) {
-    const std::string parent = path.substr(0, at);
-    if (::access(parent.c_str(), F_OK) != 0) make_directory(parent);
-  }
-  make_directory(path);
-}
-
-void refuse_foreign(const std::string& path) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) throw_errno(fmt::format("stat {}", path), errno);
-  if (!S_ISDIR(status.st_mode)) fail(ErrorKind::refused, "{}: not a directory", path);
-  if (status.st_uid != ::geteuid())
-    fail(ErrorKind::refused,
-         "{}: the store belongs to another user (uid {}): choose a directory of your own", path,
-         status.st_uid);
-  if ((status.st_mode & 022U) != 0)
-    fail(ErrorKind::refused, "{}: others may write to the store: chmod go-w it", path);
 }
 
 }  // namespace
@@ -72,47 +39,21 @@ std::string object_name(const std::string& path) {
   return name;
 }
 
-std::string Objects::default_directory() {
-  // NOLINTBEGIN(concurrency-mt-unsafe): read once, before any thread is started
-  const char* own = std::getenv("CKPT_DIR");
-  if (own != nullptr && *own != '\0') return own;
-  const char* data = std::getenv("XDG_DATA_HOME");
-  if (data != nullptr && *data == '/') return std::string(data) + "/ckpt";
-  const char* home = std::getenv("HOME");
-  if (home == nullptr || *home == '\0') {
-    const passwd* user = ::getpwuid(::geteuid());
-    if (user != nullptr) home = user->pw_dir;
-  }
-  // NOLINTEND(concurrency-mt-unsafe)
-  if (home == nullptr || *home == '\0')
-    fail(ErrorKind::usage, "no store: neither CKPT_DIR nor HOME is set");
-  return std::string(home) + "/.local/share/ckpt";
-}
-
 Objects Objects::open_or_create(const std::string& directory) {
-  make_directories(directory);
-  refuse_foreign(directory);
-  for (const char* part : {"snapshots", "objects", "index", "external", "scratch"})
-    make_directory(directory + "/" + part);
+  create_directory(directory);
   return Objects(directory);
 }
 
 Objects Objects::at(const std::string& directory) { return Objects(directory); }
 
-UniqueFd Objects::hold() const {
-  UniqueFd directory(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory) return directory;
-  while (::flock(directory.get(), LOCK_SH) != 0)
-    if (errno != EINTR) throw_errno(fmt::format("lock the store {}", directory_), errno);
-  return directory;
-}
+UniqueFd Objects::hold() const { return store::hold(directory_); }
 
 std::string Objects::object_directory(const std::string& hash) const {
-  return fmt::format("{}/objects/{}/{}", directory_, hash.substr(0, 2), hash);
+  return Layout{directory_}.contents(hash);
 }
 
 std::string Objects::place(const std::string& hash, const std::string& name) const {
-  make_directory(fmt::format("{}/objects/{}", directory_, hash.substr(0, 2)));
+  make_directory(Layout{directory_}.group(hash));
   make_directory(object_directory(hash));
   return object_directory(hash) + "/" + name;
 }
@@ -132,15 +73,15 @@ std::string index_name(const std::string& key) {
 }  // namespace
 
 std::optional<std::string> Objects::indexed(const struct stat& status) const {
-  auto text =
-      try_read_file(fmt::format("{}/index/{}", directory_, index_name(identity_key(status))));
+  auto text = try_read_file(
+      fmt::format("{}/{}", Layout{directory_}.index(), index_name(identity_key(status))));
   if (!text || !is_hash(*text)) return std::nullopt;
   return text;
 }
 
 void Objects::index(const struct stat& status, const std::string& hash) {
-  image::PendingFile entry(fmt::format("{}/index/{}", directory_, index_name(identity_key(status))),
-                           true);
+  image::PendingFile entry(
+      fmt::format("{}/{}", Layout{directory_}.index(), index_name(identity_key(status))), true);
   write_all(entry.fd(), hash, entry.path());
   entry.publish();
   index_added_[entry.path()] = hash;
@@ -201,15 +142,10 @@ namespace {
 /// The hashes that the snapshots in a store, and those that it has links to, need. Throws Error
 /// when one cannot be read: it is not known what it needs.
 std::set<std::string> needed_by_snapshots(const std::string& directory) {
-  namespace fs = std::filesystem;
   std::set<std::string> needed;
-  for (const char* part : {"snapshots", "external"}) {
-    for (const auto& entry : fs::directory_iterator(directory + "/" + part)) {
-      const bool link = fs::is_symlink(entry.symlink_status());
-      if (link ? !fs::exists(entry.path()) : entry.path().extension() != ".ckpt") continue;
-      const image::Reader reader = image::Reader::open(entry.path());
-      for (const auto& object : reader.record().at("objects")) needed.insert(object.at("hash"));
-    }
+  for (const std::string& path : images(directory)) {
+    const image::Reader reader = image::Reader::open(path);
+    for (const auto& object : reader.record().at("objects")) needed.insert(object.at("hash"));
   }
   return needed;
 }
@@ -239,10 +175,9 @@ void Objects::take_back(UniqueFd held) noexcept {
 }
 
 std::optional<std::string> Objects::find(const ObjectRef& object) const {
-  if (!is_hash(object.hash) || object.name.find('/') != std::string::npos) return std::nullopt;
-  std::string path = object_directory(object.hash) + "/" + object_name(object.name);
+  auto path = Layout{directory_}.object(object.hash, object.name);
   struct stat status {};
-  if (::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode) ||
+  if (!path || ::stat(path->c_str(), &status) != 0 || !S_ISREG(status.st_mode) ||
       static_cast<std::uint64_t>(status.st_size) != object.size_bytes)
     return std::nullopt;
   return path;
@@ -256,53 +191,8 @@ bool Objects::intact(const ObjectRef& object) const {
   return digest_file(fd.get(), *path, size_bytes) == object.hash;
 }
 
-std::string Objects::new_snapshot(const std::string& program) const {
-  namespace fs = std::filesystem;
-  std::string stem = program;
-  for (char& c : stem) {
-    const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    if (!plain && std::string_view("._+-").find(c) == std::string_view::npos) c = '_';
-  }
-  stem.erase(0, stem.find_first_not_of("-."));
-  if (stem.empty()) stem = "program";
-  stem += '-';
-  constexpr std::size_t kMostDigits = 9;
-  std::uint64_t largest = 0;
-  std::error_code unreadable;
-  for (const auto& entry : fs::directory_iterator(directory_ + "/snapshots", unreadable)) {
-    const std::string name = entry.path().stem();
-    if (!name.starts_with(stem) || entry.path().extension() != ".ckpt") continue;
-    const std::string number = name.substr(stem.size());
-    if (number.empty() || number.size() > kMostDigits ||
-        number.find_first_not_of("0123456789") != std::string::npos)
-      continue;
-    largest = std::max<std::uint64_t>(largest, std::stoul(number));
-  }
-  return fmt::format("{}/snapshots/{}{}.ckpt", directory_, stem, largest + 1);
-}
-
-void Objects::add_external(const std::string& image_path) { link_added_ = link(image_path, ""); }
-
-void Objects::add_claim(const std::string& image_path) const {
-  static_cast<void>(link(image_path, kClaim));
-}
-
-std::string Objects::link(const std::string& image_path, std::string_view prefix) const {
-  namespace fs = std::filesystem;
-  std::error_code unreadable;
-  for (const auto& link : fs::directory_iterator(directory_ + "/external", unreadable)) {
-    std::error_code gone;
-    // A claim is less than what lists it.
-    if (prefix.empty() && link.path().filename().string().starts_with(kClaim)) continue;
-    if (fs::read_symlink(link, gone) == image_path || fs::equivalent(link, image_path, gone))
-      return "";
-  }
-  std::string name =
-      fmt::format("{}/external/{}{}", directory_, prefix,
-                  digest_hex(std::as_bytes(std::span(image_path.data(), image_path.size()))));
-  if (::symlink(image_path.c_str(), name.c_str()) != 0 && errno != EEXIST)
-    throw_errno(fmt::format("create {}", name), errno);
-  return name;
+void Objects::add_external(const std::string& image_path) {
+  link_added_ = add_link(directory_, image_path, LinkKind::listed);
 }
 
 }  // namespace ckpt::store

@@ -1,5 +1,4 @@
-// The part of the store that the core knows: contents of executables, libraries and data files,
-// each kept once per content. docs/format.md describes the directory.
+// Contents of executables, libraries and data files, each kept once per content.
 #pragma once
 
 #include <sys/stat.h>
@@ -22,20 +21,14 @@ struct ObjectRef {
 
 class Objects {
  public:
-  /// The default directory: $CKPT_DIR, else $XDG_DATA_HOME/ckpt, else ~/.local/share/ckpt.
-  static std::string default_directory();
-
-  /// Opens a store, creating directories (0700) that are missing. Refuses a directory that is not
-  /// the user's own or that others may write to. Throws Error naming it.
+  /// Opens a store, and makes what is missing of it (see create_directory()). Throws Error.
   static Objects open_or_create(const std::string& directory);
   /// Opens a store for reading; nothing is created or checked until an object is asked for.
   static Objects at(const std::string& directory);
 
   [[nodiscard]] const std::string& directory() const { return directory_; }
 
-  /// Keeps the store's contents from being collected as long as the result lives: a save counts on
-  /// objects that no published image names yet, a restore on those of an image that may be deleted
-  /// meanwhile. Waits for a collection to end. Nothing to hold if there is no such directory.
+  /// See store::hold().
   [[nodiscard]] UniqueFd hold() const;
 
   /// Keeps the content of an open file, unless it is here already, and returns its name.
@@ -57,16 +50,8 @@ class Objects {
   /// Whether an object's content still has its hash.
   [[nodiscard]] bool intact(const ObjectRef& object) const;
 
-  /// A path for a new snapshot of a program, called PROGRAM-N, with N one more than the largest in
-  /// use. What no name may have becomes "_".
-  [[nodiscard]] std::string new_snapshot(const std::string& program) const;
-
-  /// Remembers a snapshot that lies outside the store, so that its objects are kept. Nothing is
-  /// done when a link leads to it already, whichever process made it.
+  /// Lists a snapshot that lies outside the store (see add_link()).
   void add_external(const std::string& image_path);
-  /// Notes that an image elsewhere is used, whichever process made it: its objects are kept as
-  /// well, but it is not listed.
-  void add_claim(const std::string& image_path) const;
 
  private:
   explicit Objects(std::string directory) : directory_(std::move(directory)) {}
@@ -75,8 +60,6 @@ class Objects {
   [[nodiscard]] std::string place(const std::string& hash, const std::string& name) const;
   [[nodiscard]] std::optional<std::string> indexed(const struct stat& status) const;
   void index(const struct stat& status, const std::string& hash);
-  /// The link that was made, or nothing.
-  [[nodiscard]] std::string link(const std::string& image_path, std::string_view prefix) const;
 
   std::string directory_;
   std::set<std::string> added_;  // hashes

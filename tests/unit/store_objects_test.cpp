@@ -1,10 +1,9 @@
-// The store of contents: once per content, never a wrong one, never a foreign directory.
+// The store of contents: once per content, and never a wrong one.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -20,7 +19,6 @@
 namespace ckpt::store {
 namespace {
 
-using test::expect_error;
 using test::TempDir;
 namespace fs = std::filesystem;
 
@@ -53,19 +51,11 @@ class Store : public ::testing::Test {
   Objects objects_ = Objects::open_or_create(place_);
 };
 
-TEST_F(Store, IsForItsOwnerOnly) {
-  EXPECT_EQ(mode_of(place_), 0700U);
-  for (const char* part : {"snapshots", "objects", "index", "external", "scratch"})
-    EXPECT_EQ(mode_of(place_ + "/" + part), 0700U) << part;
+TEST_F(Store, AContentIsForItsOwnerOnly) {
   write_file(dir_ / "a", "content");
   EXPECT_EQ(mode_of(*objects_.find(keep(dir_ / "a"))), 0600U);
   write_file(dir_ / "b", "program");
   EXPECT_EQ(mode_of(*objects_.find(keep(dir_ / "b", true))), 0700U);
-}
-
-TEST_F(Store, OpeningItAgainIsHarmless) {
-  EXPECT_NO_THROW(Objects::open_or_create(place_));
-  EXPECT_NO_THROW(Objects::open_or_create(place_ + "/"));
 }
 
 TEST_F(Store, KeepsEachContentOnce) {
@@ -178,60 +168,6 @@ TEST_F(Store, ReferencesFromARecordCannotLeaveTheStore) {
     bad.name = name;
     EXPECT_EQ(objects_.find(bad), std::nullopt) << name;
   }
-}
-
-TEST_F(Store, AForeignDirectoryIsRefused) {
-  fs::permissions(place_, fs::perms::owner_all | fs::perms::group_write);
-  expect_error([&] { Objects::open_or_create(place_); }, ErrorKind::refused, place_);
-  fs::permissions(place_, fs::perms::owner_all | fs::perms::others_write);
-  expect_error([&] { Objects::open_or_create(place_); }, ErrorKind::refused, "chmod");
-  write_file(dir_ / "file", "");
-  EXPECT_THROW(Objects::open_or_create(dir_ / "file"), Error);
-  EXPECT_THROW(Objects::open_or_create(dir_ / "file/store"), Error);
-  EXPECT_THROW(Objects::open_or_create(""), Error);
-}
-
-TEST_F(Store, AnotherUsersDirectoryIsRefused) {
-  if (::geteuid() != 0) {
-    // The root directory is somebody else's.
-    EXPECT_THROW(Objects::open_or_create("/"), Error);
-    return;
-  }
-  ASSERT_EQ(::chown(place_.c_str(), 12345, 12345), 0);
-  expect_error([&] { Objects::open_or_create(place_); }, ErrorKind::refused, "uid 12345");
-}
-
-TEST_F(Store, RemembersSnapshotsOutside) {
-  objects_.add_external("/elsewhere/a.ckpt");
-  objects_.add_external("/elsewhere/a.ckpt");
-  objects_.add_external("/elsewhere/b.ckpt");
-  // A link that somebody else has made, under another name.
-  fs::create_symlink("/elsewhere/c.ckpt", place_ + "/external/c");
-  objects_.add_external("/elsewhere/c.ckpt");
-  std::size_t links = 0;
-  for (const auto& entry : fs::directory_iterator(place_ + "/external")) {
-    EXPECT_TRUE(entry.is_symlink());
-    ++links;
-  }
-  EXPECT_EQ(links, 3U);
-}
-
-TEST_F(Store, AClaimIsLessThanAListing) {
-  const auto names = [&] {
-    std::vector<std::string> found;
-    for (const auto& entry : fs::directory_iterator(place_ + "/external"))
-      found.push_back(entry.path().filename().string().substr(0, 6));
-    std::sort(found.begin(), found.end());
-    return found;
-  };
-  objects_.add_external("/elsewhere/a.ckpt");
-  objects_.add_claim("/elsewhere/a.ckpt");
-  EXPECT_EQ(names().size(), 1U);
-  objects_.add_claim("/elsewhere/b.ckpt");
-  ASSERT_EQ(names().size(), 2U);
-  EXPECT_EQ(names().back(), "claim-");
-  objects_.add_external("/elsewhere/b.ckpt");
-  EXPECT_EQ(names().size(), 3U);
 }
 
 TEST(ObjectName, IsALastComponentAndSafe) {
