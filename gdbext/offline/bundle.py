@@ -410,6 +410,7 @@ def _import(
             if digest_file(out, str(target)) != stored.hash:
                 raise DamagedError(f"{path}: the bundle is damaged: the content of {stored.path}")
     image = store.path_of(name)
+    replaced = store.find(name)
     debug = store.debug_directory_of(name)
     fresh = debug.with_name(f".{debug.name}.{os.getpid()}")
     try:
@@ -435,6 +436,8 @@ def _import(
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     store.register(name, image, own=False)
+    if replaced is not None and replaced.external:
+        store.forget(replaced.path)
     return image
 
 

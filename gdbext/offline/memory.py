@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import re
 from bisect import bisect_right
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
@@ -23,17 +22,14 @@ from .saved import PAGE_BYTES, KeptFile, SavedMapping
 
 _ZEROS = memoryview(bytes(1 << 20))
 _EXTENT_WORDS = 4
-_HASH = re.compile(r"[0-9a-f]{32}")
 
 
 def object_path(store: Path, stored: Tuple[str, str]) -> Optional[Path]:
     """Where a store keeps the object (hash, name), or None for what is no name of one. Whether it
     is there is another question.
     """
-    digest, name = stored
-    if not _HASH.fullmatch(digest) or name in ("", ".", "..") or "/" in name or "\0" in name:
-        return None
-    return store / "objects" / digest[:2] / digest / name
+    found = native.module().store_object(store, *stored)
+    return Path(found) if found is not None else None
 
 
 def translated(error: Any) -> SnapshotError:

@@ -54,7 +54,8 @@ def order(
     words = [str(native.find_program("ckpt-save")), "--store", str(store.root)]
     words += ["--message", message] if message else []
     words += ["--file-limit", str(file_limit_bytes)] if file_limit_bytes is not None else []
-    words += ["--force"] if force else []
+    # Another saver that has chosen the same name at the same time is not to be replaced.
+    words += ["--force"] if force and name else []
     return Order([*words, "--", str(pid), str(path)], store, chosen, path)
 
 

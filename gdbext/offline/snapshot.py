@@ -80,7 +80,7 @@ def describe(path: Path) -> Record:
 
 def open_store(directory: Optional[Path] = None) -> Store:
     """The store in `directory`, else the default one."""
-    return Store(directory or default_directory(os.environ), describe)
+    return Store(directory or default_directory(), describe)
 
 
 def verify(name: str, *, store: Path, progress: Optional[Progress] = None) -> Verified:

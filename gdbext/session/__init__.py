@@ -28,7 +28,6 @@ them, so that the first save of a session does not wait for the import of a rest
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import List, Optional
 
@@ -55,7 +54,7 @@ def store_directory() -> Path:
     chosen = settings.parameter("ckpt directory")
     if chosen:
         return Path(str(chosen)).expanduser().absolute()
-    return default_directory(os.environ)
+    return default_directory()
 
 
 def open_store() -> Store:

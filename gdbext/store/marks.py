@@ -16,8 +16,6 @@ import os
 from pathlib import Path
 from typing import AbstractSet, Any, Mapping
 
-DIRECTORIES = ("index", "index/sessions", "index/imported")
-
 
 def digest(session: Mapping[str, Any]) -> str:
     """What names a session: all of it, in one way of writing it."""
@@ -26,10 +24,12 @@ def digest(session: Mapping[str, Any]) -> str:
 
 
 class Marks:
-    """What the store in the directory `root` knows of who has saved what. Looking raises nothing."""
+    """What a store knows of who has saved what: the files in these two directories. Looking raises
+    nothing.
+    """
 
-    def __init__(self, root: Path) -> None:
-        self._sessions, self._imported = (root / name for name in DIRECTORIES[1:])
+    def __init__(self, sessions: Path, imported: Path) -> None:
+        self._sessions, self._imported = sessions, imported
 
     def note_session(self, session: Mapping[str, Any]) -> None:
         """This user's GDB saves this session. Raises OSError."""

@@ -1,56 +1,35 @@
-"""The store: where snapshots lie, what they are called, and which kept files are still needed.
+"""The store: which snapshots there are, which one somebody means, and which kept files are still
+needed.
 
-    snapshots/NAME.ckpt    the images
-    external/              symbolic links to images written elsewhere (`ckpt save -o FILE`)
-    objects/<hh>/<hash>/   executables, libraries and data files, kept once per content
-    index/                 the native module's cache; whose words the sessions of snapshots are (`marks`)
-    debug/NAME/            separate debug information that came with the imported snapshot NAME
-    scratch/               what a running restore needs for a while
+native/store/ has the rules: where it is, what lies where in it, whom it must belong to, what its
+snapshots are called, and how it is locked. Here is what only GDB and the program `ckpt` need.
 
-Everything in it is the user's own: directories 0700, files 0600. Snapshots hold a program's memory,
-with its secrets, and the objects are executed; so a store that somebody else could write to is
-refused, not repaired.
-
-Locking. Saving and restoring hold a shared lock on the store's directory, collecting garbage an
-exclusive one: an object may be in use by an image that is not yet in place. A flock lives as long
-as its descriptor, so a killed GDB leaves none behind.
+Saving and restoring hold the store, collecting has it for itself alone: an object may be in use by an
+image that is not yet in place.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import re
-import stat
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
+from .. import native
 from ..errors import CkptError, StoreError
 from ..records import Record
 from . import marks, sweeping
-from .naming import NAME_LIMIT, check_name, is_name, is_pattern, matches
-
-SUFFIX = ".ckpt"
-# How the names of links in external/ begin that keep objects, and list nothing.
-_CLAIM = "claim-"
-_PARTS = ("snapshots", "objects", "external", "debug", "scratch")
+from .naming import check_name, is_pattern, matches, store_errors
 
 Describe = Callable[[Path], Record]
 
 
-def default_directory(environment: Mapping[str, str]) -> Path:
+def default_directory() -> Path:
     """Where the store is when nobody says: $CKPT_DIR, else $XDG_DATA_HOME/ckpt, else
-    ~/.local/share/ckpt.
-
-    The XDG specification wants relative paths in its variables ignored.
+    ~/.local/share/ckpt. Raises StoreError.
     """
-    if environment.get("CKPT_DIR"):
-        return Path(environment["CKPT_DIR"]).expanduser().absolute()
-    data = environment.get("XDG_DATA_HOME", "")
-    if os.path.isabs(data):
-        return Path(data) / "ckpt"
-    return Path(environment.get("HOME") or "~").expanduser() / ".local" / "share" / "ckpt"
+    with store_errors():
+        return Path(native.module().store_default_directory())
 
 
 class Entry(NamedTuple):
@@ -105,6 +84,32 @@ class Collected(NamedTuple):
     kept_because: str
 
 
+class _Reading:
+    """The records of snapshots, each read once in the course of one look at the store."""
+
+    def __init__(self, describe: Describe) -> None:
+        self._describe = describe
+        self._read: Dict[str, Tuple[Optional[Record], str]] = {}
+
+    def _record(self, path: str) -> Tuple[Optional[Record], str]:
+        if path not in self._read:
+            try:
+                self._read[path] = self._describe(Path(path)), ""
+            except CkptError as error:
+                self._read[path] = None, str(error)
+        return self._read[path]
+
+    def said_name(self, path: str) -> str:
+        """What a snapshot says that it is called."""
+        record, _ = self._record(path)
+        return record.name if record is not None else ""
+
+    def entry(self, name: str, path: str, noted: Optional[float]) -> Entry:
+        """What the native module has found."""
+        record, problem = self._record(path)
+        return Entry(name, Path(path), noted is not None, record, problem, noted)
+
+
 class Store:
     """The store in one directory. `describe` reads an image's record; it raises CkptError for one
     it cannot read.
@@ -112,166 +117,99 @@ class Store:
 
     def __init__(self, root: Path, describe: Describe) -> None:
         self.root = root
-        self.marks = marks.Marks(root)
         self._describe = describe
+
+    def _part(self, name: str) -> Path:
+        return Path(native.module().store_layout(self.root)[name])
+
+    def _holds(self, path: Path) -> bool:
+        return bool(native.module().store_holds(self.root, path))
+
+    @property
+    def marks(self) -> marks.Marks:
+        """What is known of who has saved what."""
+        return marks.Marks(self._part("sessions"), self._part("imported"))
 
     @property
     def snapshots_directory(self) -> Path:
         """Where the images are."""
-        return self.root / "snapshots"
+        return self._part("snapshots")
 
     @property
     def scratch_directory(self) -> Path:
         """Where a running restore may put what it needs."""
-        return self.root / "scratch"
+        return self._part("scratch")
 
     def debug_directory_of(self, name: str) -> Path:
         """Where separate debug information that was imported with the snapshot `name` is, laid out
         as GDB's `debug-file-directory`; it is not there for most snapshots.
         """
-        return self.root / "debug" / name
+        return self._part("debug") / name
 
     # -- the directory -----------------------------------------------------------------------------
 
     def check(self) -> bool:
         """Whether the store exists. Raises StoreError when it does but is not the user's own."""
-        try:
-            found = self.root.stat()
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise StoreError(f"the store {self.root}: {error.strerror}") from None
-        self._check_owned(self.root, found)
-        for name in (*_PARTS, *marks.DIRECTORIES):
-            try:
-                self._check_owned(self.root / name, (self.root / name).stat())
-            except FileNotFoundError:
-                continue
-        return True
-
-    @staticmethod
-    def _check_owned(path: Path, found: os.stat_result) -> None:
-        if not stat.S_ISDIR(found.st_mode):
-            raise StoreError(f"the store {path} is not a directory")
-        if found.st_uid != os.geteuid():
-            raise StoreError(
-                f"the store {path} belongs to another user (uid {found.st_uid}): refused"
-            )
-        if found.st_mode & 0o022:
-            raise StoreError(
-                f'the store {path} can be written by others: refused (chmod go-w "{path}")'
-            )
+        with store_errors():
+            return bool(native.module().store_check(self.root))
 
     def create(self) -> None:
         """Make the store if it is not there, and make sure it can be written to. Raises StoreError.
         """
-        self.check()
-        try:
-            self.root.parent.mkdir(parents=True, exist_ok=True)
-            for path in (
-                self.root,
-                *(self.root / name for name in _PARTS),
-            ):
-                # The mode is given at creation, so there is no moment in which others could look
-                # in.
-                path.mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"the store {self.root} cannot be created: {error.strerror}") from None
-        self.check()
-        for path in (self.snapshots_directory, self.root / "objects"):
-            # os.access asks for the effective rights too: a read-only file system says no to root
-            # as well.
-            if not os.access(
-                path, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
-            ):
-                raise StoreError(f"the store {self.root} cannot be written to")
+        with store_errors():
+            native.module().store_create(self.root)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Hold the shared lock: nothing that this save or restore counts on is collected meanwhile.
-        """
-        with self._locked(fcntl.LOCK_SH):
-            yield
-
-    @contextmanager
-    def _locked(self, how: int) -> Iterator[None]:
-        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        """Hold the store: nothing that this save or restore counts on is collected meanwhile."""
+        with store_errors():
+            fd = native.module().store_hold(self.root)
         try:
-            fcntl.flock(fd, how)
             yield
         finally:
-            os.close(fd)
+            if fd is not None:
+                os.close(fd)
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Have the store for oneself alone; False if somebody else holds it."""
+        with store_errors():
+            fd = native.module().store_hold_alone(self.root)
+        try:
+            yield fd is not None
+        finally:
+            if fd is not None:
+                os.close(fd)
 
     # -- looking -----------------------------------------------------------------------------------
 
     def entries(self) -> List[Entry]:
         """All snapshots, oldest first; those written elsewhere as long as their file is there."""
-        if not self.check():
-            return []
-        found = [self._entry(path, path.stem) for path in self._images()]
-        found += self._external_entries()
-        return sorted(found, key=lambda entry: (entry.created, entry.name))
+        reading = _Reading(self._describe)
+        with store_errors():
+            found = native.module().store_list(self.root, reading.said_name)
+        entries = [reading.entry(*each) for each in found]
+        return sorted(entries, key=lambda entry: (entry.created, entry.name))
 
     def names(self) -> List[str]:
         """The names of all snapshots, without reading those in the store's own directory
         (completion is cheap).
         """
-        if not self.check():
-            return []
-        names = [path.stem for path in self._images()]
-        names += [entry.name for entry in self._external_entries()]
-        return sorted(names)
-
-    def _images(self) -> List[Path]:
-        try:
-            return sorted(
-                path for path in self.snapshots_directory.iterdir() if path.suffix == SUFFIX
-            )
-        except FileNotFoundError:
-            return []
-
-    def _links(self) -> List[Tuple[Path, Path]]:
-        """Each link in external/ with the path it leads to, in the order in which they were made."""
-        try:
-            links = [path for path in (self.root / "external").iterdir() if path.is_symlink()]
-        except FileNotFoundError:
-            return []
-        links.sort(key=lambda link: (link.lstat().st_mtime_ns, link))
-        return [(link, Path(os.path.join(link.parent, os.readlink(link)))) for link in links]
-
-    def _external_entries(self) -> List[Entry]:
-        return [
-            self._external_entry(link, target)
-            for link, target in self._links()
-            if not link.name.startswith(_CLAIM) and target.exists()
-        ]
-
-    def _entry(self, path: Path, name: str) -> Entry:
-        try:
-            return Entry(name, path, False, self._describe(path), "")
-        except CkptError as error:
-            return Entry(name, path, False, None, str(error))
-
-    def _external_entry(self, link: Path, target: Path) -> Entry:
-        entry = self._entry(target, target.stem)
-        # A file in the store is called what it is called; one elsewhere is known by the name it was
-        # given, if that is one.
-        names = (entry.record.name if entry.record is not None else "", target.stem)
-        name = next(filter(is_name, names), link.stem)
-        return entry._replace(name=name, external=True, noted=link.lstat().st_mtime)
+        reading = _Reading(self._describe)
+        with store_errors():
+            found = native.module().store_list(self.root, reading.said_name)
+        return sorted(name for name, _, _ in found)
 
     def find(self, name: str) -> Optional[Entry]:
         """The snapshot called `name`, or None."""
-        if not self.check():
-            return None
-        path = self.path_of(name)
-        if "/" not in name and name and os.path.lexists(path):
-            return self._entry(path, name)
-        return next((entry for entry in self._external_entries() if entry.name == name), None)
+        reading = _Reading(self._describe)
+        with store_errors():
+            found = native.module().store_find(self.root, name, reading.said_name)
+        return reading.entry(*found) if found is not None else None
 
     def path_of(self, name: str) -> Path:
         """Where a snapshot called `name` lies in the store."""
-        return self.snapshots_directory / (name + SUFFIX)
+        return Path(native.module().store_snapshot(self.root, name))
 
     def newest(self) -> Entry:
         """The snapshot saved last. Raises StoreError when there is none that can be read."""
@@ -297,7 +235,7 @@ class Store:
             if path.is_dir():
                 raise StoreError(f"{text} is a directory, not a snapshot")
             return path.stem, path.absolute()
-        if "/" in text or text.endswith(SUFFIX):
+        if "/" in text or text.endswith(native.module().STORE_SUFFIX):
             raise StoreError(f'there is no file "{text}"')
         raise StoreError(f'there is no snapshot or file "{text}"; "ckpt list" shows what there is')
 
@@ -345,9 +283,7 @@ class Store:
             owner = os.stat(path if fd is None else fd).st_uid
         except OSError:
             return False
-        imported = self.marks.is_imported(path.stem) and os.path.samefile(
-            path.parent, self.snapshots_directory
-        )
+        imported = self._holds(path) and self.marks.is_imported(path.stem)
         return owner == os.geteuid() and not imported and self.marks.knows_session(record.session)
 
     # -- naming ------------------------------------------------------------------------------------
@@ -356,13 +292,11 @@ class Store:
         """PROGRAM-N for the program at path `program`, with N one more than the largest in use;
         PROGRAM-KIND-N with a kind.
         """
-        stem = (
-            re.sub(r"[^A-Za-z0-9._+-]", "_", Path(program).name).lstrip("-.")[: NAME_LIMIT - 20]
-            or "program"
-        ) + (f"-{kind}" if kind else "")
-        pattern = re.compile(re.escape(stem) + r"-([0-9]{1,9})")
-        numbers = [int(match[1]) for match in map(pattern.fullmatch, self.names()) if match]
-        return f"{stem}-{max(numbers, default=0) + 1}"
+        reading = _Reading(self._describe)
+        with store_errors():
+            return str(
+                native.module().store_default_name(self.root, program, kind, reading.said_name)
+            )
 
     def check_free(self, name: str, force: bool) -> None:
         """Raise StoreError when `name` is no name, or is taken and `force` is not given."""
@@ -373,59 +307,26 @@ class Store:
     # -- changing ----------------------------------------------------------------------------------
 
     def register(self, name: str, path: Path, own: bool = True) -> None:
-        """Note that the image `path` needs objects of the store, when it lies outside `snapshots/`.
-        `own`: this user has saved it.
+        """Note a new snapshot: of one that lies outside `snapshots/` that it needs what is kept
+        here. `own`: this user has saved it. Raises StoreError.
         """
-        path = path.absolute()
-        if path.parent == self.snapshots_directory.absolute():
-            self._forget_elsewhere(name)
+        if self._holds(path):
             if own:
                 self.marks.forget_imported(name)
             return
-        for link, target in self._links():
-            same = target.exists() and path.exists() and os.path.samefile(target, path)
-            if not link.name.startswith(_CLAIM) and (target == path or same):
-                return
-        self._link(path, "")
+        with store_errors():
+            native.module().store_add_link(self.root, path.absolute())
 
     def claim(self, path: Path, record: Record) -> None:
         """Note that an image outside `snapshots/` is used, so that one that was moved there keeps its
         claim on the objects of this store. It is not listed: nobody here has given it its name and its
         date. Nothing happens when the store is another one or cannot be written to.
         """
-        path = path.absolute()
-        try:
-            if not os.path.samefile(record.store, self.root):
-                return
-            if os.path.samefile(path.parent, self.snapshots_directory):
-                return
-            if not any(target.exists() and target.samefile(path) for _, target in self._links()):
-                self._link(path, _CLAIM)
-        except OSError:
-            pass  # using a snapshot must not fail for it
-
-    def _link(self, path: Path, prefix: str) -> None:
-        """Make a link in external/, with a name in which nothing is that a snapshot says."""
-        import hashlib  # here, like shutil below: slow to import, and seldom needed
-
-        link = self.root / "external" / (prefix + hashlib.sha256(os.fsencode(path)).hexdigest()[:32])
-        link.parent.mkdir(mode=0o700, exist_ok=True)
-        link.unlink(missing_ok=True)
-        link.symlink_to(path)
-
-    def _forget_elsewhere(self, name: str) -> None:
-        """A name belongs to one snapshot: drop our link to an image elsewhere; the file is the
-        user's and stays.
-        """
-        for link, target in self._links():
-            if target.exists() and self._external_entry(link, target).name == name:
-                link.unlink(missing_ok=True)
+        native.module().store_claim(self.root, path.absolute(), record.store)
 
     def forget(self, path: Path) -> None:
-        """Drop our link to an image elsewhere that is gone."""
-        for link, target in self._links():
-            if target == path:
-                link.unlink(missing_ok=True)
+        """Drop our links to an image elsewhere, which is the user's and stays if it is there."""
+        native.module().store_remove_links(self.root, path)
 
     def move(self, entry: Entry, name: str) -> Path:
         """Give the file of a snapshot in `snapshots/`, and the debug information that came with it,
@@ -479,33 +380,29 @@ class Store:
     def collect(self) -> Collected:
         """Remove every object no snapshot needs, and what restores that are over have left behind.
         """
-        try:
-            with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB):
-                for link, target in self._links():
-                    if not target.exists():
-                        link.unlink(missing_ok=True)
-                needed: Dict[str, Set[str]] = {}
-                sessions: Set[str] = set()
-                claims = [
-                    self._external_entry(link, target)
-                    for link, target in self._links()
-                    if link.name.startswith(_CLAIM)
-                ]
-                entries = self.entries()
-                for entry in entries + claims:
-                    if entry.record is None:
-                        # Nobody knows what an unreadable image needs; a newer version may know how
-                        # to read it.
-                        return Collected(0, 0, f'kept files stay: "{entry.name}" cannot be read')
-                    for stored in entry.record.objects:
-                        needed.setdefault(stored.hash, set()).add(stored.name)
-                    sessions.add(marks.digest(entry.record.session))
-                self.marks.keep_only(sessions, {each.name for each in entries if not each.external})
-                sweeping.scratch(self.scratch_directory)
-                objects, freed = sweeping.objects(self.root / "objects", needed)
-                freed += sweeping.index(self.root / "index", needed.keys())
-                return Collected(objects, freed, "")
-        except BlockingIOError:
-            return Collected(
-                0, 0, "kept files stay: the store is in use by another save or restore"
-            )
+        with self._alone() as alone:
+            if not alone:
+                return Collected(
+                    0, 0, "kept files stay: the store is in use by another save or restore"
+                )
+            with store_errors():
+                native.module().store_remove_dead_links(self.root)
+                claimed = native.module().store_claims(self.root)
+            entries = self.entries()
+            reading = _Reading(self._describe)
+            claims = [reading.entry(Path(path).stem, path, None) for path in claimed]
+            needed: Dict[str, Set[str]] = {}
+            sessions: Set[str] = set()
+            for entry in entries + claims:
+                if entry.record is None:
+                    # Nobody knows what an unreadable image needs; a newer version may know how to
+                    # read it.
+                    return Collected(0, 0, f'kept files stay: "{entry.name}" cannot be read')
+                for stored in entry.record.objects:
+                    needed.setdefault(stored.hash, set()).add(stored.name)
+                sessions.add(marks.digest(entry.record.session))
+            self.marks.keep_only(sessions, {each.name for each in entries if not each.external})
+            sweeping.scratch(self.scratch_directory)
+            objects, freed = sweeping.objects(self._part("objects"), needed)
+            freed += sweeping.index(self._part("index"), needed.keys())
+            return Collected(objects, freed, "")

@@ -16,6 +16,7 @@
 #include "bindings/convert.hpp"
 #include "bindings/interrupts.hpp"
 #include "bindings/offline.hpp"
+#include "bindings/store.hpp"
 #include "ids/boundary.hpp"
 #include "snapshot/capture.hpp"
 #include "snapshot/describe.hpp"
@@ -331,6 +332,7 @@ PYBIND11_MODULE(_native, module) {
   define_stop_clock(module);
   ckpt::bindings::define_interrupts(module);
   ckpt::bindings::define_offline(module);
+  ckpt::bindings::define_store(module);
   module.def(
       "fault_arm",
       [](const std::optional<std::string>& name) { ckpt::arm_fault(name.value_or("")); },

@@ -162,6 +162,74 @@ def test_export_bundle_import_restore(scene: Callable[..., Scene], ckpt: Ckpt) -
     assert line.status == 125 and line.errors.startswith("ckpt-restart: unknown option --nonsense")
 
 
+def test_each_name_in_a_list_is_of_one_snapshot(scene: Callable[..., Scene], ckpt: Ckpt) -> None:
+    """Whoever has written them, and wherever they lie."""
+    made = scene()
+    workshop = ckpt.workshop
+    for place in ("x", "y", "z"):
+        (workshop.directory / place).mkdir()
+
+    def save(*words: str | Path) -> None:
+        done = workshop.start([workshop.build / "bin" / "ckpt-save", str(made.pid), *words]).finish()
+        assert done.status == 0 and not done.errors, done
+
+    def listed() -> dict[str, str]:
+        found = {each["name"]: each["file"] for each in ckpt.json("list")}
+        assert len(found) == len(ckpt.json("list"))
+        for name, file in found.items():
+            assert ckpt.json("info", name)["file"] == file
+        return {name: str(Path(file).relative_to(workshop.directory)) for name, file in found.items()}
+
+    save("x/offline-1.ckpt")
+    save()  # this one's name shall not be one that is taken
+    ckpt("save", made.pid)
+    save("y/offline-1.ckpt")
+    save("x/offline-1.ckpt", "--force")
+    save("x/no name.ckpt")
+    expected = {
+        "offline-1": "x/offline-1.ckpt",
+        "offline-2": "store/snapshots/offline-2.ckpt",
+        "offline-3": "store/snapshots/offline-3.ckpt",
+        "offline-1-2": "y/offline-1.ckpt",
+        "no_name": "x/no name.ckpt",
+    }
+    assert listed() == expected
+    # One that says that it is another, and one that was put into the store under a name of one elsewhere.
+    shutil.copy(workshop.directory / "y/offline-1.ckpt", workshop.directory / "z/copy.ckpt")
+    (workshop.store / "external" / "copy").symlink_to(workshop.directory / "z/copy.ckpt")
+    assert listed() == {**expected, "offline-1-2-2": "z/copy.ckpt"}
+    shutil.copy(workshop.directory / "z/copy.ckpt", workshop.store / "snapshots/no_name.ckpt")
+    assert listed() == {
+        **expected, "offline-1-2-2": "z/copy.ckpt", "no_name": "store/snapshots/no_name.ckpt", "no_name-2": "x/no name.ckpt"
+    }  # fmt: skip
+    # Replaced by one in the store: it is no longer the store's, and the user's file stays.
+    ckpt("save", made.pid, "offline-1", "--force")
+    assert listed()["offline-1"] == "store/snapshots/offline-1.ckpt"
+    assert "x/offline-1.ckpt" not in listed().values() and (workshop.directory / "x/offline-1.ckpt").exists()
+    made.running.kill()
+    for name in ("offline-1-2", "no_name-2"):
+        restored = workshop.start([ckpt.path, "restore", name])
+        restored.send()
+        restored.expect("CHANGED")
+        restored.send()
+        result = restored.finish()
+        assert (result.status, result.output.splitlines()[-1]) == (0, f"PASS {made.running.nonce}")
+    ckpt("rename", "offline-1-2-2", "other")
+    ckpt("delete", "-y", "offline-1-2")
+    assert listed()["other"] == "z/copy.ckpt" and not (workshop.directory / "y/offline-1.ckpt").exists()
+
+
+def test_savers_at_once_choose_different_names(scene: Callable[..., Scene], ckpt: Ckpt) -> None:
+    programs = [scene().pid for _ in range(3)]
+    program = ckpt.workshop.build / "bin" / "ckpt-save"
+    for options in ([], ["--force"], [], ["--force"]):
+        savers = [ckpt.workshop.start([program, str(pid), *options]) for pid in programs]
+        for saver in savers:
+            assert saver.finish().status == 0
+    names = [each["name"] for each in ckpt.json("list")]
+    assert len(names) == 12 and len(set(names)) == 12, names
+
+
 def test_verify(scene: Callable[..., Scene], ckpt: Ckpt) -> None:
     assert ckpt("verify") == ""
     made = scene()

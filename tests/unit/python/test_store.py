@@ -8,7 +8,7 @@ import os
 import stat
 import time
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import List, Optional, Sequence
 
 import pytest
 from gdbext.errors import CkptError, StoreError, UsageError
@@ -64,18 +64,14 @@ def objects(store: Store) -> List[str]:
 # -- where it is -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "environment, expected",
-    [
-        ({"CKPT_DIR": "/c", "XDG_DATA_HOME": "/x", "HOME": "/h"}, "/c"),
-        ({"CKPT_DIR": "", "XDG_DATA_HOME": "/x", "HOME": "/h"}, "/x/ckpt"),
-        # The XDG specification wants relative paths ignored.
-        ({"XDG_DATA_HOME": "relative", "HOME": "/h"}, "/h/.local/share/ckpt"),
-        ({"HOME": "/h"}, "/h/.local/share/ckpt"),
-    ],
-)
-def test_default_directory(environment: Dict[str, str], expected: str) -> None:
-    assert default_directory(environment) == Path(expected)
+def test_default_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rule is tested in tests/unit/store_test.cpp: here, that it sees what Python sets."""
+    monkeypatch.setenv("HOME", "/h")
+    monkeypatch.setenv("CKPT_DIR", "~/größe")
+    assert default_directory() == Path("/h/größe")
+    monkeypatch.delenv("CKPT_DIR")
+    monkeypatch.setenv("XDG_DATA_HOME", "/x")
+    assert default_directory() == Path("/x/ckpt")
 
 
 def test_it_is_made_for_its_owner_alone(store: Store) -> None:
@@ -261,13 +257,22 @@ def test_what_a_file_elsewhere_says_does_not_win(store: Store, tmp_path: Path) -
     assert [(entry.external, entry.created) for entry in store.entries()] == [(True, noted), (False, noted + 1)]
 
 
-def test_a_new_snapshot_takes_the_name_over(store: Store, tmp_path: Path) -> None:
+def test_a_new_snapshot_of_the_name_hides_none(store: Store, tmp_path: Path) -> None:
     image = put(store, "far", path=tmp_path / "image")
     store.register("far", image)
     put(store, "far")
     store.register("far", store.path_of("far"))
-    assert [entry.path for entry in store.entries()] == [store.path_of("far")]
-    assert image.exists()
+    assert store.names() == ["far", "far-2"]
+    assert store.resolve("far") == ("far", store.path_of("far"))
+    assert store.resolve("far-2") == ("far-2", image)
+    assert store.default_name("far") == "far-3"
+
+
+def test_a_name_with_a_zero_byte_is_none(store: Store, tmp_path: Path) -> None:
+    image = put(store, "far\0away", path=tmp_path / "image.ckpt")
+    store.register("image", image)
+    assert store.names() == ["image"]
+    assert store.find("far\0away") is None
 
 
 # -- deleting --------------------------------------------------------------------------------------
