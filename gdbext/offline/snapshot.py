@@ -161,7 +161,7 @@ class Snapshot:
                 fd, str(path), file_bytes, extents, mappings, self._contents
             )
             # What came with an imported snapshot, then what this machine has.
-            debug = (store / "debug" / name, *DEBUG_DIRECTORIES)
+            debug = (open_store(store).debug_directory_of(name), *DEBUG_DIRECTORIES)
             self._symbols = Symbols(mappings, program, self._contents, debug)
         except BaseException:
             os.close(fd)

@@ -14,6 +14,7 @@
 #include "base/option.hpp"
 #include "state/files/huge_pages.hpp"
 #include "state/files/sandbox.hpp"
+#include "store/directory.hpp"
 
 namespace ckpt::state {
 
@@ -242,7 +243,7 @@ void FileSource::enter_sandbox() {
   open_streams();
   std::string place = "/tmp";
   for (const auto& store : stores_)
-    if (const std::string scratch = store.directory() + "/scratch";
+    if (const std::string scratch = store::Layout{store.directory()}.scratch();
         ::access(scratch.c_str(), W_OK) == 0)
       place = scratch;
   try {
@@ -331,7 +332,7 @@ int FileSource::scratch_copy(const KeptFile& file) {
   if (file.in_memory) slot.reset(::memfd_create(memfd_name(file).c_str(), flags));
   for (const auto& store : stores_) {
     if (slot) break;
-    const std::string directory = store.directory() + "/scratch";
+    const std::string directory = store::Layout{store.directory()}.scratch();
     slot.reset(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   }
   if (!slot) slot.reset(::memfd_create(memfd_name(file).c_str(), MFD_CLOEXEC));
