@@ -401,8 +401,7 @@ def _import(
         assert target is not None  # checked with the manifest
         if _is_kept(target, stored):
             continue
-        for directory in (target.parent.parent, target.parent):
-            directory.mkdir(mode=0o700, exist_ok=True)
+        store.make_place(stored.hash, stored.name)
         # Code must be executable to be restored, and does no harm as data.
         mode = 0o700 if os.pread(fd, 4, place) == b"\x7fELF" else 0o600
         with new_file(target, force=True, mode=mode) as out:

@@ -317,6 +317,11 @@ class Store:
         with store_errors():
             native.module().store_add_link(self.root, path.absolute())
 
+    def make_place(self, digest: str, name: str) -> Path:
+        """Where an object with that hash and name is to be written. Raises StoreError."""
+        with store_errors():
+            return Path(native.module().store_make_place(self.root, digest, name))
+
     def claim(self, path: Path, record: Record) -> None:
         """Note that an image outside `snapshots/` is used, so that one that was moved there keeps its
         claim on the objects of this store. It is not listed: nobody here has given it its name and its

@@ -101,6 +101,13 @@ void define_directory(py::module_& module) {
       "Where the object with that hash and name lies, there or not; None for what is none of an "
       "object.");
   module.def(
+      "store_make_place",
+      [](const py::object& root, const py::object& hash, const py::object& name) {
+        return to_path(store::make_place(from_path(root), from_path(hash), from_path(name)));
+      },
+      py::arg("root"), py::arg("hash"), py::arg("name"),
+      "The same, with the directories above it. Raises NativeError.");
+  module.def(
       "store_default_directory", [] { return to_path(store::default_directory()); },
       "Where the store is when nobody says. Raises NativeError.");
   module.def(
@@ -117,7 +124,10 @@ void define_directory(py::module_& module) {
         UniqueFd lock;
         {
           const py::gil_scoped_release released;
-          lock = store::hold(directory);
+          lock = store::hold(directory, [] {
+            const py::gil_scoped_acquire acquired;
+            if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+          });
         }
         return given_away(std::move(lock));
       },

@@ -67,7 +67,7 @@ void check_owned(const std::string& path, const struct stat& status) {
 void make_one(const std::string& root, const std::string& path) {
   // The mode is given at creation, so that there is no moment in which others could look in.
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
-    throw_errno(fmt::format("the store {} cannot be created: {}", root, path), errno);
+    throw_errno(fmt::format("the store {}: create {}", root, path), errno);
 }
 
 /// The directory and those above it.
@@ -79,12 +79,13 @@ void make_with_parents(const std::string& root) {
   make_one(root, root);
 }
 
-UniqueFd locked(const std::string& root, int how) {
+UniqueFd locked(const std::string& root, int how, const std::function<void()>& on_signal) {
   UniqueFd directory(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory) return directory;
   while (::flock(directory.get(), how) != 0) {
     if (errno == EWOULDBLOCK) return {};
     if (errno != EINTR) throw_errno(fmt::format("lock the store {}", root), errno);
+    if (on_signal) on_signal();
   }
   return directory;
 }
@@ -180,8 +181,19 @@ void create_directory(const std::string& root) {
       fail(ErrorKind::refused, "the store {} cannot be written to", root);
 }
 
-UniqueFd hold(const std::string& root) { return locked(root, LOCK_SH); }
+std::string make_place(const std::string& root, const std::string& hash, const std::string& name) {
+  const Layout layout{root};
+  auto path = layout.object(hash, name);
+  if (!path) fail(ErrorKind::usage, "{}/{}: not the name of an object", hash, name);
+  make_one(root, layout.group(hash));
+  make_one(root, layout.contents(hash));
+  return *path;
+}
 
-UniqueFd hold_alone(const std::string& root) { return locked(root, LOCK_EX | LOCK_NB); }
+UniqueFd hold(const std::string& root, const std::function<void()>& on_signal) {
+  return locked(root, LOCK_SH, on_signal);
+}
+
+UniqueFd hold_alone(const std::string& root) { return locked(root, LOCK_EX | LOCK_NB, {}); }
 
 }  // namespace ckpt::store

@@ -2,6 +2,7 @@
 // docs/format.md describes it.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -63,11 +64,16 @@ bool check_directory(const std::string& root);
 /// check_directory() does, and when it cannot be written to.
 void create_directory(const std::string& root);
 
+/// Where an object is to be written that has this hash and this name, which are those of one (see
+/// Layout::object()): makes the directories above it. Throws Error.
+std::string make_place(const std::string& root, const std::string& hash, const std::string& name);
+
 /// Keeps the store's contents from being collected as long as the result lives: a save counts on
 /// objects that no published image names yet, a restore on those of an image that may be deleted
 /// meanwhile. Waits for a collection to end. Nothing to hold if there is no such directory. A lock
 /// (flock(2)) ends with its descriptor, so that nobody who was killed leaves one behind.
-UniqueFd hold(const std::string& root);
+/// `on_signal` is called when a signal has interrupted the waiting; what it throws ends it.
+UniqueFd hold(const std::string& root, const std::function<void()>& on_signal = {});
 
 /// The store for oneself alone, to collect what nobody needs; nothing while somebody holds it.
 UniqueFd hold_alone(const std::string& root);

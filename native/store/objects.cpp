@@ -20,15 +20,6 @@
 
 namespace ckpt::store {
 
-namespace {
-
-void make_directory(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
-    throw_errno(fmt::format("create directory {}", path), errno);
-}
-
-}  // namespace
-
 std::string object_name(const std::string& path) {
   const auto slash = path.rfind('/');
   std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
@@ -53,9 +44,7 @@ std::string Objects::object_directory(const std::string& hash) const {
 }
 
 std::string Objects::place(const std::string& hash, const std::string& name) const {
-  make_directory(Layout{directory_}.group(hash));
-  make_directory(object_directory(hash));
-  return object_directory(hash) + "/" + name;
+  return make_place(directory_, hash, name);
 }
 
 namespace {

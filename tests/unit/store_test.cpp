@@ -128,6 +128,15 @@ TEST_F(StoreDirectory, KnowsItsSnapshotsByWhateverPath) {
   }
 }
 
+TEST_F(StoreDirectory, HasPlacesForObjectsOnly) {
+  const std::string hash = "0123456789abcdef0123456789abcdef";
+  EXPECT_EQ(make_place(root_, hash, "x"), root_ + "/objects/01/" + hash + "/x");
+  EXPECT_TRUE(fs::is_directory(root_ + "/objects/01/" + hash));
+  for (const char* name : {"", ".", "..", "../x"})
+    expect_error([&] { make_place(root_, hash, name); }, ErrorKind::usage, "not the name");
+  expect_error([&] { make_place(root_, "../" + hash.substr(3), "x"); }, ErrorKind::usage, "../");
+}
+
 TEST_F(StoreDirectory, RemembersSnapshotsOutsideOnce) {
   EXPECT_NE(add_link(root_, "/elsewhere/a.ckpt", LinkKind::listed), "");
   EXPECT_EQ(add_link(root_, "/elsewhere/a.ckpt", LinkKind::listed), "");

@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import stat
+import threading
 import time
 from pathlib import Path
 from typing import List, Optional, Sequence
@@ -357,6 +359,40 @@ def test_a_lock_ends_with_its_holder(store: Store) -> None:
     fd = os.open(store.root, os.O_RDONLY)
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(fd)
+
+
+def test_a_signal_ends_the_waiting_for_the_store(store: Store) -> None:
+    """While somebody else collects."""
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    main, over = threading.get_ident(), threading.Event()
+
+    def signals() -> None:
+        while not over.wait(0.05):
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    sender = threading.Thread(target=signals)
+    fd = os.open(store.root, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        with pytest.raises(Interrupted):
+            sender.start()
+            with store.in_use():
+                raise AssertionError("it was not held")
+    finally:
+        os.close(fd)
+        try:
+            over.set()
+            sender.join()
+        except Interrupted:
+            sender.join()
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_links_to_images_that_are_gone_are_dropped(store: Store, tmp_path: Path) -> None:
