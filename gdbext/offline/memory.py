@@ -28,7 +28,7 @@ def object_path(store: Path, stored: Tuple[str, str]) -> Optional[Path]:
     """Where a store keeps the object (hash, name), or None for what is no name of one. Whether it
     is there is another question.
     """
-    found = native.module().store_object(store, *stored)
+    found = native.core.store_object(store, *stored)
     return Path(found) if found is not None else None
 
 

@@ -15,7 +15,7 @@ def store_errors() -> Iterator[None]:
     """What the native module says of the store is a StoreError."""
     try:
         yield
-    except native.error_type() as error:
+    except native.core.NativeError as error:
         raise StoreError(str(error)) from None
 
 
@@ -24,7 +24,7 @@ def check_name(name: str) -> None:
     or ".".
     """
     with store_errors():
-        native.module().store_check_name(name)
+        native.core.store_check_name(name)
 
 
 def matches(name: str, pattern: str) -> bool:

@@ -29,7 +29,7 @@ def default_directory() -> Path:
     ~/.local/share/ckpt. Raises StoreError.
     """
     with store_errors():
-        return Path(native.module().store_default_directory())
+        return Path(native.core.store_default_directory())
 
 
 class Entry(NamedTuple):
@@ -120,10 +120,10 @@ class Store:
         self._describe = describe
 
     def _part(self, name: str) -> Path:
-        return Path(native.module().store_layout(self.root)[name])
+        return Path(native.core.store_layout(self.root)[name])
 
     def _holds(self, path: Path) -> bool:
-        return bool(native.module().store_holds(self.root, path))
+        return bool(native.core.store_holds(self.root, path))
 
     @property
     def marks(self) -> marks.Marks:
@@ -151,19 +151,19 @@ class Store:
     def check(self) -> bool:
         """Whether the store exists. Raises StoreError when it does but is not the user's own."""
         with store_errors():
-            return bool(native.module().store_check(self.root))
+            return bool(native.core.store_check(self.root))
 
     def create(self) -> None:
         """Make the store if it is not there, and make sure it can be written to. Raises StoreError.
         """
         with store_errors():
-            native.module().store_create(self.root)
+            native.core.store_create(self.root)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Hold the store: nothing that this save or restore counts on is collected meanwhile."""
         with store_errors():
-            fd = native.module().store_hold(self.root)
+            fd = native.core.store_hold(self.root)
         try:
             yield
         finally:
@@ -174,7 +174,7 @@ class Store:
     def _alone(self) -> Iterator[bool]:
         """Have the store for oneself alone; False if somebody else holds it."""
         with store_errors():
-            fd = native.module().store_hold_alone(self.root)
+            fd = native.core.store_hold_alone(self.root)
         try:
             yield fd is not None
         finally:
@@ -187,7 +187,7 @@ class Store:
         """All snapshots, oldest first; those written elsewhere as long as their file is there."""
         reading = _Reading(self._describe)
         with store_errors():
-            found = native.module().store_list(self.root, reading.said_name)
+            found = native.core.store_list(self.root, reading.said_name)
         entries = [reading.entry(*each) for each in found]
         return sorted(entries, key=lambda entry: (entry.created, entry.name))
 
@@ -197,19 +197,19 @@ class Store:
         """
         reading = _Reading(self._describe)
         with store_errors():
-            found = native.module().store_list(self.root, reading.said_name)
+            found = native.core.store_list(self.root, reading.said_name)
         return sorted(name for name, _, _ in found)
 
     def find(self, name: str) -> Optional[Entry]:
         """The snapshot called `name`, or None."""
         reading = _Reading(self._describe)
         with store_errors():
-            found = native.module().store_find(self.root, name, reading.said_name)
+            found = native.core.store_find(self.root, name, reading.said_name)
         return reading.entry(*found) if found is not None else None
 
     def path_of(self, name: str) -> Path:
         """Where a snapshot called `name` lies in the store."""
-        return Path(native.module().store_snapshot(self.root, name))
+        return Path(native.core.store_snapshot(self.root, name))
 
     def newest(self) -> Entry:
         """The snapshot saved last. Raises StoreError when there is none that can be read."""
@@ -235,7 +235,7 @@ class Store:
             if path.is_dir():
                 raise StoreError(f"{text} is a directory, not a snapshot")
             return path.stem, path.absolute()
-        if "/" in text or text.endswith(native.module().STORE_SUFFIX):
+        if "/" in text or text.endswith(native.core.STORE_SUFFIX):
             raise StoreError(f'there is no file "{text}"')
         raise StoreError(f'there is no snapshot or file "{text}"; "ckpt list" shows what there is')
 
@@ -295,7 +295,7 @@ class Store:
         reading = _Reading(self._describe)
         with store_errors():
             return str(
-                native.module().store_default_name(self.root, program, kind, reading.said_name)
+                native.core.store_default_name(self.root, program, kind, reading.said_name)
             )
 
     def check_free(self, name: str, force: bool) -> None:
@@ -315,23 +315,23 @@ class Store:
                 self.marks.forget_imported(name)
             return
         with store_errors():
-            native.module().store_add_link(self.root, path.absolute())
+            native.core.store_add_link(self.root, path.absolute())
 
     def make_place(self, digest: str, name: str) -> Path:
         """Where an object with that hash and name is to be written. Raises StoreError."""
         with store_errors():
-            return Path(native.module().store_make_place(self.root, digest, name))
+            return Path(native.core.store_make_place(self.root, digest, name))
 
     def claim(self, path: Path, record: Record) -> None:
         """Note that an image outside `snapshots/` is used, so that one that was moved there keeps its
         claim on the objects of this store. It is not listed: nobody here has given it its name and its
         date. Nothing happens when the store is another one or cannot be written to.
         """
-        native.module().store_claim(self.root, path.absolute(), record.store)
+        native.core.store_claim(self.root, path.absolute(), record.store)
 
     def forget(self, path: Path) -> None:
         """Drop our links to an image elsewhere, which is the user's and stays if it is there."""
-        native.module().store_remove_links(self.root, path)
+        native.core.store_remove_links(self.root, path)
 
     def move(self, entry: Entry, name: str) -> Path:
         """Give the file of a snapshot in `snapshots/`, and the debug information that came with it,
@@ -391,8 +391,8 @@ class Store:
                     0, 0, "kept files stay: the store is in use by another save or restore"
                 )
             with store_errors():
-                native.module().store_remove_dead_links(self.root)
-                claimed = native.module().store_claims(self.root)
+                native.core.store_remove_dead_links(self.root)
+                claimed = native.core.store_claims(self.root)
             entries = self.entries()
             reading = _Reading(self._describe)
             claims = [reading.entry(Path(path).stem, path, None) for path in claimed]

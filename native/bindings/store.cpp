@@ -109,7 +109,7 @@ void define_directory(py::module_& module) {
       "The same, with the directories above it. Raises NativeError.");
   module.def(
       "store_default_directory", [] { return to_path(store::default_directory()); },
-      "Where the store is when nobody says. Raises NativeError.");
+      "Where the store is by default. Raises NativeError.");
   module.def(
       "store_check", [](const py::object& root) { return store::check_directory(from_path(root)); },
       py::arg("root"),
@@ -138,7 +138,7 @@ void define_directory(py::module_& module) {
       "store_hold_alone",
       [](const py::object& root) { return given_away(store::hold_alone(from_path(root))); },
       py::arg("root"),
-      "A descriptor: nobody else holds the store until it is closed. None if somebody does.");
+      "A descriptor: no other process holds the store until it is closed. None if one does.");
 }
 
 void define_names(py::module_& module) {

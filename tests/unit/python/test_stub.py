@@ -52,9 +52,14 @@ def is_table(node: ast.stmt) -> bool:
     )
 
 
+def is_constant(node: ast.stmt) -> bool:
+    return isinstance(node, ast.AnnAssign)
+
+
 def test_names(module: Any) -> None:
     stub = classes_and_functions(ast.parse(STUB.read_text()).body)
     declared = {name for name, node in stub.items() if not is_table(node)}
+    declared |= {node.target.id for node in ast.parse(STUB.read_text()).body if is_constant(node)}
     assert declared == {name for name in vars(module) if not name.startswith("_")}
 
 
