@@ -262,7 +262,7 @@ for step in "${steps[@]}"; do
     exit 2
   fi
   if ((SECONDS + 60 * ${needs_minutes[$step]:-0} > 60 * minutes)); then
-    summary+=("$(printf '%-12s left out: less than %d minutes remain' "$step" "${needs_minutes[$step]}")")
+    summary+=("$(printf '%-12s left out: less than %d minutes remain' "$step" "${needs_minutes[$step]:-0}")")
     continue
   fi
   say "$step"
