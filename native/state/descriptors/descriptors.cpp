@@ -104,9 +104,8 @@ DescriptorTable descriptors_from_json(const Json& json) {
 }
 
 std::string description_name(const DescriptorTable& table, std::size_t description) {
-  for (const Descriptor& descriptor : table.descriptors)
-    if (descriptor.description == description) return fmt::format("fd {}", descriptor.fd);
-  return "a descriptor in a message";
+  const auto number = number_of(table, description);
+  return number ? fmt::format("fd {}", *number) : "a descriptor in a message";
 }
 
 }  // namespace ckpt::state
