@@ -376,11 +376,10 @@ std::uint64_t boundary_bytes(const libc::Library& library, const BoundaryIds& id
   return lay_out(library, ids, flights).total;
 }
 
-std::vector<std::string> install_boundary(tracee::RemoteThread& thread,
-                                          const tracee::Memory& memory,
-                                          const libc::Library& library, const BoundaryIds& ids,
-                                          const FlightPlan& flights, Addr place,
-                                          std::span<const Addr> stopped) {
+std::vector<std::string> install_boundary(tracee::Inferior& inferior, const libc::Library& library,
+                                          const BoundaryIds& ids, const FlightPlan& flights,
+                                          Addr place, std::span<const Addr> stopped) {
+  const tracee::Memory& memory = inferior.memory;
   const Layout layout = lay_out(library, ids, flights);
   std::vector<std::byte> image(layout.total);
   arch::BoundaryHeader header{};
@@ -474,16 +473,15 @@ std::vector<std::string> install_boundary(tracee::RemoteThread& thread,
   header.translates_results = results.patches.empty() ? 0 : 1;
   put(image, 0, header);
 
-  thread.checked_call(
-      "mmap (ids)", SYS_mmap,
-      {place.value, layout.total, PROT_READ | PROT_WRITE,
-       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, static_cast<std::uint64_t>(-1), 0});
+  inferior.call("mmap (ids)", SYS_mmap,
+                {place, layout.total, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0});
   memory.write(place, image);
-  thread.checked_call("mprotect (ids)", SYS_mprotect,
-                      {place.value + arch::kBoundaryCodeAt, layout.tables - arch::kBoundaryCodeAt,
-                       PROT_READ | PROT_EXEC});
-  thread.checked_call("mprotect (ids)", SYS_mprotect,
-                      {place.value + layout.tables, layout.flights - layout.tables, PROT_READ});
+  inferior.call("mprotect (ids)", SYS_mprotect,
+                {place + arch::kBoundaryCodeAt, layout.tables - arch::kBoundaryCodeAt,
+                 PROT_READ | PROT_EXEC});
+  inferior.call("mprotect (ids)", SYS_mprotect,
+                {place + layout.tables, layout.flights - layout.tables, PROT_READ});
   for (const auto& [address, bytes] : changes) memory.write(address, bytes);
   return left;
 }

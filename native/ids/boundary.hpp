@@ -17,8 +17,8 @@
 #include "libc/library.hpp"
 #include "proc/maps.hpp"
 #include "proc/process_dir.hpp"
+#include "tracee/inferior.hpp"
 #include "tracee/memory.hpp"
-#include "tracee/remote.hpp"
 
 namespace ckpt::ids {
 
@@ -45,13 +45,10 @@ std::uint64_t boundary_bytes(const libc::Library& library, const BoundaryIds& id
 
 /// Makes the mapping at `place`, changes the entry points, and the system calls of `flights`.
 /// Functions in whose first bytes one of `stopped` (program counters) lies that `flights` does not
-/// cover are left alone, and returned by name, as are those that cannot be changed. The thread can
-/// run calls; the process is otherwise stopped.
-std::vector<std::string> install_boundary(tracee::RemoteThread& thread,
-                                          const tracee::Memory& memory,
-                                          const libc::Library& library, const BoundaryIds& ids,
-                                          const FlightPlan& flights, Addr place,
-                                          std::span<const Addr> stopped);
+/// cover are left alone, and returned by name, as are those that cannot be changed.
+std::vector<std::string> install_boundary(tracee::Inferior& inferior, const libc::Library& library,
+                                          const BoundaryIds& ids, const FlightPlan& flights,
+                                          Addr place, std::span<const Addr> stopped);
 
 /// A translation that an earlier restore put into a process.
 struct FoundBoundary {

@@ -145,8 +145,7 @@ bool swap_in_use() {
 
 using SharedContent = std::map<Addr, std::vector<proc::PageRun>>;
 
-SharedContent find_shared_content(CaptureContext& context, tracee::RemoteThread& thread,
-                                  const tracee::Scratch& scratch) {
+SharedContent find_shared_content(CaptureContext& context) {
   SharedContent content;
   const bool everything = swap_in_use();
   for (const auto& mapping : context.mappings) {
@@ -154,40 +153,36 @@ SharedContent find_shared_content(CaptureContext& context, tracee::RemoteThread&
     if (everything)
       content[mapping.start] = {{mapping.start, mapping.end}};
     else
-      content[mapping.start] = state::shared_pages(thread, scratch, context.memory, mapping);
+      content[mapping.start] = state::shared_pages(context, mapping);
   }
   return content;
 }
 
-Addr current_break(tracee::RemoteThread& thread, const tracee::Scratch& scratch) {
-  std::array<tracee::LoopEntry, 1> table{};
-  table[0].number = SYS_brk;
-  thread.run(scratch, table);
-  return Addr{static_cast<std::uint64_t>(table[0].result)};
+Addr current_break(CaptureContext& context) {
+  return Addr{static_cast<std::uint64_t>(context.attempt(SYS_brk, {0}))};
 }
 
 // Timers run on while the process is stopped, and put their signals into the queues: what is queued
 // and what has yet to expire must be of one moment.
-void capture_timers_and_queues(CaptureContext& context, Captured& captured,
-                               tracee::RemoteThread& thread, const tracee::Scratch& scratch) {
+void capture_timers_and_queues(CaptureContext& context, Captured& captured) {
   constexpr int kMostTries = 100;  // timers that expire all the time are late whatever is done
   std::map<Tid, Tid> ids;
   for (const ThreadState& state : captured.threads) ids[state.lwp] = state.tid;
   std::vector<siginfo_t> queued;
-  auto timers = state::capture_timers(context, thread, scratch, ids);
+  auto timers = state::capture_timers(context, ids);
   for (int i = 0; i < kMostTries; ++i) {
     captured.timers = std::move(timers);
     captured.signals.queued = queued =
-        state::queued_signals(context, thread.tid(), /* shared = */ true);
+        state::queued_signals(context, context.tid(), /* shared = */ true);
     for (ThreadState& state : captured.threads) {
       if (state.ended) continue;
       state.queued = state::queued_signals(context, state.lwp, false);
       queued.insert(queued.end(), state.queued.begin(), state.queued.end());
     }
-    timers = state::capture_timers(context, thread, scratch, ids);
+    timers = state::capture_timers(context, ids);
     if (!state::expired_between(captured.timers, timers)) break;
   }
-  state::report_timers(context, thread, scratch, captured.timers, ids, queued);
+  state::report_timers(context, captured.timers, ids, queued);
 }
 
 // Everything that the program itself must be asked, in one go; afterwards it is as it was.
@@ -228,21 +223,23 @@ Answers interrogate(CaptureContext& context, Captured& captured,
   tracee::RemoteThread main(group, first.lwp, inner_ids(first), context.memory, instruction,
                             suspend_filter, go_on(first.lwp));
   const tracee::Scratch scratch = main.make_scratch(kScratchBytes);
+  const tracee::Turn turn(context, main, scratch);
   try {
     fault_point("save-scratch");
     const auto ring_fds = state::find_rings(context.process);
-    state::wait_for_rings(context, ring_fds, main, scratch, false);
-    state::ask(context, first, main, scratch);
+    state::wait_for_rings(context, ring_fds, false);
+    state::ask(context, first);
     const bool rings = state::has_rings(context.mappings, ring_fds);
-    if (rings) state::ask_ring_numbers(main, scratch, first.tid, captured.ring_numbers);
+    if (rings) state::ask_ring_numbers(context, first.tid, captured.ring_numbers);
     if (main.has_queued_signal()) first.held_signal = 0;  // its queue is looked at later
     for (std::size_t i = first_index + 1; i < captured.threads.size(); ++i) {
       ThreadState& state = captured.threads[i];
       tracee::RemoteThread thread(group, state.lwp, inner_ids(state), context.memory, instruction,
                                   suspend_filter, go_on(state.lwp));
       try {
-        state::ask(context, state, thread, scratch);
-        if (rings) state::ask_ring_numbers(thread, scratch, state.tid, captured.ring_numbers);
+        const tracee::Turn own_turn(context, thread);
+        state::ask(context, state);
+        if (rings) state::ask_ring_numbers(context, state.tid, captured.ring_numbers);
       } catch (...) {
         thread.undo();
       }
@@ -250,16 +247,16 @@ Answers interrogate(CaptureContext& context, Captured& captured,
       if (thread.has_queued_signal()) state.held_signal = 0;
     }
     fault_point("save-threads");
-    state::wait_for_rings(context, ring_fds, main, scratch, true);
-    captured.signals = state::capture_signals(context, main, scratch);
-    captured.process = state::capture_process(context, main, scratch);
-    captured.children = state::capture_children(context, main, scratch, captured.signals);
+    state::wait_for_rings(context, ring_fds, true);
+    captured.signals = state::capture_signals(context);
+    captured.process = state::capture_process(context);
+    captured.children = state::capture_children(context, captured.signals);
     captured.sysv = state::capture_sysv_objects(context);
-    captured.clocks = state::capture_clocks(context, main, scratch);
-    capture_timers_and_queues(context, captured, main, scratch);
-    state::report_process(context, main, scratch);
-    answers.shared = find_shared_content(context, main, scratch);
-    answers.brk = current_break(main, scratch);
+    captured.clocks = state::capture_clocks(context);
+    capture_timers_and_queues(context, captured);
+    state::report_process(context);
+    answers.shared = find_shared_content(context);
+    answers.brk = current_break(context);
     fault_point("save-process");
   } catch (...) {
     main.undo(&scratch);

@@ -136,19 +136,19 @@ void check_environment(const Snapshot& snapshot, state::FileSource& files) {
 }
 
 void change_environment(const Snapshot& snapshot, state::FileSource& files,
-                        tracee::RemoteThread& main, const tracee::Memory& memory) {
+                        tracee::Inferior& inferior) {
   const auto& wanted = files.options().environment;
   if (wanted.empty()) return;
-  Environment environment(memory, find_environ(snapshot, files));
+  Environment environment(inferior.memory, find_environ(snapshot, files));
   const std::uint64_t array_bytes = environment.array_bytes(wanted.size());
   std::uint64_t bytes = array_bytes;
   for (const auto& entry : wanted) bytes += entry.size() + 1;
-  const Addr place{main.checked_call(
+  const Addr place{inferior.call(
       "mmap (environment)", SYS_mmap,
-      {0, page_up(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, ~0ULL, 0})};
+      {0, page_up(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0})};
   Addr at = place + array_bytes;
   for (const auto& entry : wanted) {
-    memory.write(at, std::as_bytes(std::span(entry.c_str(), entry.size() + 1)));
+    inferior.memory.write(at, std::as_bytes(std::span(entry.c_str(), entry.size() + 1)));
     environment.set(entry, at);
     at = at + (entry.size() + 1);
   }

@@ -15,6 +15,6 @@ void check_environment(const Snapshot& snapshot, state::FileSource& files);
 
 /// Makes the changes. Memory is filled, no thread runs. Throws Error.
 void change_environment(const Snapshot& snapshot, state::FileSource& files,
-                        tracee::RemoteThread& main, const tracee::Memory& memory);
+                        tracee::Inferior& inferior);
 
 }  // namespace ckpt::snapshot

@@ -35,13 +35,9 @@ std::vector<siginfo_t> all_queued(const Snapshot& snapshot) {
 }
 
 // What would be in the way of everything else: the last that runs in a thread.
-void finish_privileges(const Snapshot& snapshot, std::size_t index, RemoteThread& thread,
-                       const Scratch& scratch, const tracee::Memory& memory) {
-  const ThreadState& saved = snapshot.threads[index];
-  state::set_filters(thread, scratch, memory, saved.filters);
-  std::vector<std::string> notes;  // there are none where filters may be set
-  if (state::restores_identity_last(saved))
-    state::restore_identity(thread, scratch, memory, saved, notes);
+void finish_privileges(const ThreadState& saved, state::RestoreContext& inferior) {
+  state::set_filters(inferior, saved.filters);
+  if (state::restores_identity_last(saved)) state::restore_identity(inferior, saved);
 }
 
 std::optional<unsigned long> options_for_filters(const ThreadState& saved) {
@@ -65,8 +61,10 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
     fail(ErrorKind::usage, "the snapshot has {} threads, not {}", snapshot.threads.size(),
          tids.size());
   const Tid pid = tids.front();
-  const proc::ProcessDir process(pid);
-  const tracee::Memory memory(pid);
+  std::vector<std::string> notes;  // there are none where filters may be set
+  state::RestoreContext inferior(pid, 0, notes);
+  const proc::ProcessDir& process = inferior.process;
+  const tracee::Memory& memory = inferior.memory;
   auto present = process.threads();
   std::erase_if(present, [&](Tid tid) { return process.is_kernel_worker(tid); });
   if (!std::is_permutation(present.begin(), present.end(), tids.begin(), tids.end()))
@@ -103,24 +101,24 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
       const auto trace_options = options_for_filters(snapshot.threads[i]);
       if (!trace_options) continue;
       RemoteThread thread(pid, tids[i], {pid, tids[i]}, memory, instruction, trace_options);
-      finish_privileges(snapshot, i, thread, scratch, memory);
+      const tracee::Turn turn(inferior, thread, scratch);
+      finish_privileges(snapshot.threads[i], inferior);
       thread.land();
       thread.abandon();
     }
     RemoteThread main(pid, pid, {pid, pid}, memory, instruction,
                       options_for_filters(snapshot.threads.front()));
-    state::start_timers(main, scratch, memory, snapshot.timers, all_queued(snapshot));
+    const tracee::Turn turn(inferior, main, scratch);
+    state::start_timers(inferior, snapshot.timers, all_queued(snapshot));
     tracee::RemoteCalls calls(main, memory, scratch.data, scratch.data_bytes, 0);
     state::start_descriptions(calls, snapshot.descriptors);
     fault_point("restore-timers");
-    if (boundary) answers = answer_waits(snapshot, *boundary, main, scratch, memory);
-    finish_privileges(snapshot, 0, main, scratch, memory);
-    main.checked_call(
-        "prctl(PR_SET_PDEATHSIG)", SYS_prctl,
-        {PR_SET_PDEATHSIG,
-         static_cast<std::uint64_t>(snapshot.threads.front().attributes.parent_death_signal)});
+    if (boundary) answers = answer_waits(snapshot, *boundary, inferior);
+    finish_privileges(snapshot.threads.front(), inferior);
+    inferior.call("prctl(PR_SET_PDEATHSIG)", SYS_prctl,
+                  {PR_SET_PDEATHSIG, snapshot.threads.front().attributes.parent_death_signal});
     main.drop_scratch(scratch);
-    state::finish_process_attributes(main, snapshot.process.attributes);
+    state::finish_process_attributes(inferior, snapshot.process.attributes);
     main.land();
     main.abandon();
   }

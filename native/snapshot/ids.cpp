@@ -139,8 +139,9 @@ void move_interrupted(std::span<const ids::Stopped> stopped, const tracee::Memor
 }
 
 void put_boundary(const Snapshot& snapshot, const libc::Library& library,
-                  tracee::RemoteThread& main, const tracee::Memory& memory, const FreshIds& fresh,
-                  std::vector<std::string>& notes) {
+                  state::RestoreContext& inferior, const FreshIds& fresh) {
+  const tracee::Memory& memory = inferior.memory;
+  auto& notes = inferior.notes;
   constexpr std::string_view kEffect =
       "ids that the program remembers are the old ones, which the kernel does not know";
   if (!library.found()) {
@@ -159,7 +160,7 @@ void put_boundary(const Snapshot& snapshot, const libc::Library& library,
   const auto flights = ids::plan_flights(memory, library, frames, places);
   notes.insert(notes.end(), flights.notes.begin(), flights.notes.end());
   const std::uint64_t bytes = ids::boundary_bytes(library, ids, flights);
-  const auto mappings = proc::ProcessDir(main.tid()).mappings();
+  const auto mappings = inferior.process.mappings();
   auto place =
       ids::find_boundary_place(library, taken_places(snapshot.space, mappings, true), bytes);
   // A reservation of many TiB may leave nothing but the gap below the stack.
@@ -172,8 +173,7 @@ void put_boundary(const Snapshot& snapshot, const libc::Library& library,
   std::vector<Addr> stopped(places.size());
   std::transform(places.begin(), places.end(), stopped.begin(),
                  [](const ids::Stopped& one) { return one.registers.pc(); });
-  for (const auto& name :
-       ids::install_boundary(main, memory, library, ids, flights, *place, stopped))
+  for (const auto& name : ids::install_boundary(inferior, library, ids, flights, *place, stopped))
     notes.push_back(
         fmt::format("new ids: {}() could not be changed: it takes and gives the new ids", name));
   move_interrupted(places, memory, *place);
@@ -424,9 +424,9 @@ void renew_musl(const Snapshot& snapshot, const tracee::Memory& memory, const Fr
 
 }  // namespace
 
-RenewedIds renew_ids(const Snapshot& snapshot, state::FileSource& files, tracee::RemoteThread& main,
-                     const tracee::Memory& memory, const FreshIds& fresh) {
-  RenewedIds renewed;
+std::vector<libc::MovedLock> renew_ids(const Snapshot& snapshot, state::FileSource& files,
+                                       state::RestoreContext& inferior, const FreshIds& fresh) {
+  const tracee::Memory& memory = inferior.memory;
   libc::IdMap changed;
   std::vector<libc::RobustList> robust_lists;
   std::vector<libc::InsideLock> inside;
@@ -439,12 +439,12 @@ RenewedIds renew_ids(const Snapshot& snapshot, state::FileSource& files, tracee:
     robust_lists.push_back({thread.tid, thread.robust_list, thread.robust_list_bytes});
     if (!thread.lock_pointers.empty()) inside.push_back({thread.tid, thread.lock_pointers});
   }
-  renewed.locks = libc::move_owners(
+  auto locks = libc::move_owners(
       memory, snapshot.reader, lock_places(snapshot.space), robust_lists, inside,
       [&] { return words_in_use(snapshot, memory); }, changed);
   ids::renew_go_ids(memory, go_threads);
   renew_musl(snapshot, memory, fresh);
-  if (ids_kept(snapshot, fresh)) return renewed;
+  if (ids_kept(snapshot, fresh)) return locks;
   const auto objects =
       mapped_objects(snapshot.space, snapshot.program,
                      [&](const state::KeptFile& file) -> std::optional<std::string> {
@@ -454,8 +454,8 @@ RenewedIds renew_ids(const Snapshot& snapshot, state::FileSource& files, tracee:
                          return std::nullopt;  // a file that was too large to be kept: no library
                        }
                      });
-  put_boundary(snapshot, ids::find_library(objects), main, memory, fresh, renewed.notes);
-  return renewed;
+  put_boundary(snapshot, ids::find_library(objects), inferior, fresh);
+  return locks;
 }
 
 libc::IdMap changed_ids(const Snapshot& snapshot, const std::vector<Tid>& tids) {

@@ -40,15 +40,11 @@ struct FreshIds {
 /// For a restore: whether all threads have the ids that the program remembers.
 bool ids_kept(const Snapshot& snapshot, const FreshIds& fresh);
 
-struct RenewedIds {
-  std::vector<std::string> notes;      // what the user should know
-  std::vector<libc::MovedLock> locks;  // those that nothing but their structure tells to be some
-};
-
 /// For a restore: moves the owners of held locks, and puts a translation of the remembered ids in
-/// front of the C library. Memory is filled, no thread runs.
-RenewedIds renew_ids(const Snapshot& snapshot, state::FileSource& files, tracee::RemoteThread& main,
-                     const tracee::Memory& memory, const FreshIds& fresh);
+/// front of the C library. Memory is filled, no thread runs. Returns the locks that nothing but
+/// their structure tells to be some.
+std::vector<libc::MovedLock> renew_ids(const Snapshot& snapshot, state::FileSource& files,
+                                       state::RestoreContext& inferior, const FreshIds& fresh);
 
 /// The threads' ids in the snapshot, and what they are now. `tids`: in the order of the record.
 libc::IdMap changed_ids(const Snapshot& snapshot, const std::vector<Tid>& tids);

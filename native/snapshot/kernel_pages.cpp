@@ -231,21 +231,19 @@ ProxyInstaller::ProxyInstaller(const Snapshot& snapshot, const std::vector<proc:
   jumps_ = state::plan_jumps(proxy_, saved_, own_kernel_pages().vdso, own_at);
 }
 
-void ProxyInstaller::install(tracee::RemoteThread& main, const tracee::Memory& memory,
-                             std::vector<std::string>& notes) const {
-  main.checked_call(
-      "mmap (vdso)", SYS_mmap,
-      {proxy_.copy.start.value, proxy_.whole().size(), PROT_READ | PROT_EXEC,
-       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, static_cast<std::uint64_t>(-1), 0});
-  memory.write(proxy_.in_copy(proxy_.vdso().start), saved_);
-  memory.write(proxy_.header, state::proxy_page(proxy_));
+void ProxyInstaller::install(state::RestoreContext& inferior) const {
+  inferior.call("mmap (vdso)", SYS_mmap,
+                {proxy_.copy.start, proxy_.whole().size(), PROT_READ | PROT_EXEC,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0});
+  inferior.memory.write(proxy_.in_copy(proxy_.vdso().start), saved_);
+  inferior.memory.write(proxy_.header, state::proxy_page(proxy_));
   for (const auto& jump : jumps_)
-    memory.write(proxy_.vdso().start + jump.offset, state::jump_code(jump.target));
-  redirect_signal_frames(memory, notes);
+    inferior.memory.write(proxy_.vdso().start + jump.offset, state::jump_code(jump.target));
+  redirect_signal_frames(inferior);
 }
 
-void ProxyInstaller::redirect_signal_frames(const tracee::Memory& memory,
-                                            std::vector<std::string>& notes) const {
+void ProxyInstaller::redirect_signal_frames(state::RestoreContext& inferior) const {
+  const tracee::Memory& memory = inferior.memory;
   const auto stacks = possible_stacks(snapshot_.space);
   for (const auto& thread : snapshot_.threads) {
     for (const auto& before : interrupted_places(thread, memory, snapshot_.signals, stacks)) {
@@ -253,7 +251,7 @@ void ProxyInstaller::redirect_signal_frames(const tracee::Memory& memory,
       if (state::is_within_jump(proxy_, saved_, pc))
         memory.write_value(before.place_of_pc(), proxy_.in_copy(pc).value);
       else if (contains(proxy_.vdso(), pc))
-        notes.push_back(fmt::format(
+        inferior.notes.push_back(fmt::format(
             "thread {}: a signal handler has interrupted it in the vdso of Linux {}: if it is "
             "reading a coarse clock there, it gets 0",
             thread.tid, proxy_.kernel));

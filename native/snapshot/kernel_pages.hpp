@@ -43,11 +43,10 @@ class ProxyInstaller {
   /// Where the running kernel's pages are to stay.
   [[nodiscard]] Addr parking() const { return proxy_.header + kPageSize; }
   /// Puts the proxy in place and redirects the functions to it. Memory is filled, no thread runs.
-  void install(tracee::RemoteThread& main, const tracee::Memory& memory,
-               std::vector<std::string>& notes) const;
+  void install(state::RestoreContext& inferior) const;
 
  private:
-  void redirect_signal_frames(const tracee::Memory& memory, std::vector<std::string>& notes) const;
+  void redirect_signal_frames(state::RestoreContext& inferior) const;
 
   const Snapshot& snapshot_;
   state::AddressSpace space_;

@@ -117,14 +117,13 @@ Opened open_everything(const Snapshot& snapshot, state::FileSource& files,
   return opened;
 }
 
-// Queues signals as they were: for the process if `tid` is 0. Runs in any thread.
-void queue_again(const Snapshot& snapshot, RemoteThread& thread, const Scratch& scratch,
-                 const tracee::Memory& memory, const std::vector<siginfo_t>& signals, Tid pid,
-                 Tid tid) {
+// Queues signals as they were, for the process if `tid` is 0. Runs in any thread.
+void queue_again(const Snapshot& snapshot, tracee::Inferior& inferior,
+                 const std::vector<siginfo_t>& signals, Tid tid) {
   for (const siginfo_t& info : signals)
-    if (!state::expire_again(thread, scratch, memory, snapshot.timers, info,
-                             [&] { return tracee::peek_signals(thread.tid(), tid == 0); }))
-      state::queue_signals(thread, scratch, memory, {info}, pid, tid);
+    if (!state::expire_again(inferior, snapshot.timers, info,
+                             [&] { return tracee::peek_signals(inferior.tid(), tid == 0); }))
+      state::queue_signals(inferior, {info}, tid);
 }
 
 std::map<Tid, Tid> ids_then_and_now(const Snapshot& snapshot, const std::vector<Tid>& tids) {
@@ -200,72 +199,70 @@ class Transplant {
     child_.emplace(
         start_program(snapshot_, program_, options_, opened_.all, keep_ids_, kTraceOptions));
     result_.pid = child_->pid();
-    memory_.emplace(result_.pid);
-    fresh_ = proc::ProcessDir(result_.pid).mappings();
+    const int first_free_fd =
+        (opened_.all.empty() ? highest_descriptor(snapshot_) : opened_.all.back()) + 1;
+    inferior_.emplace(result_.pid, first_free_fd, result_.notes);
+    fresh_ = inferior_->process.mappings();
   }
   void make_scratch() {
     const Tid pid = result_.pid;
-    main_.emplace(pid, pid, RemoteThread::Ids{pid, pid}, *memory_,
-                  tracee::find_syscall_instruction(fresh_, *memory_));
+    main_.emplace(pid, pid, RemoteThread::Ids{pid, pid}, inferior_->memory,
+                  tracee::find_syscall_instruction(fresh_, inferior_->memory));
     scratch_ = main_->make_scratch(
         kScratchDataBytes,
         state::find_free_place(fresh_, snapshot_.space, kPageSize + kScratchDataBytes));
     main_->use_instruction(scratch_.code + arch::loop_syscall_offset());
+    turn_.emplace(*inferior_, *main_, scratch_);
   }
   void make_children() {
-    children_ = state::make_ended_children(*main_, scratch_, *memory_, kTraceOptions,
-                                           snapshot_.children, keep_ids_, result_.notes);
+    children_ =
+        state::make_ended_children(*inferior_, kTraceOptions, snapshot_.children, keep_ids_);
   }
 
   // --- its memory
 
   void plan_vdso() {
-    if (needs_vdso_proxy(snapshot_))
-      installer_.emplace(snapshot_, proc::ProcessDir(result_.pid).mappings());
+    if (needs_vdso_proxy(snapshot_)) installer_.emplace(snapshot_, inferior_->process.mappings());
   }
   void clear_memory() {
     state::clear_and_move_kernel_pages(
-        *main_, scratch_, fresh_, space(),
+        *inferior_, fresh_, space(),
         installer_ ? std::optional(installer_->parking()) : std::nullopt);
   }
-  void ask_for_features() { state::restore_feature_permissions(*main_, snapshot_.process); }
+  void ask_for_features() { state::restore_feature_permissions(*inferior_, snapshot_.process); }
   void map_memory() {
-    state::map_regions(*main_, scratch_, space(), opened_.mapped, extents(), result_.notes);
-    state::restore_names(*main_, scratch_, *memory_, space());
-    state::restore_memory_policies(*main_, scratch_, *memory_, space(), result_.notes);
+    state::map_regions(*inferior_, space(), opened_.mapped, extents());
+    state::restore_names(*inferior_, space());
+    state::restore_memory_policies(*inferior_, space());
   }
-  void fill_memory() { state::fill_memory(*main_, scratch_, space(), extents(), opened_.image); }
-  void expire_name_caches() { state::expire_name_caches(*memory_, space()); }
+  void fill_memory() { state::fill_memory(*inferior_, space(), extents(), opened_.image); }
+  void expire_name_caches() { state::expire_name_caches(inferior_->memory, space()); }
   void install_vdso() {
-    if (installer_) installer_->install(*main_, *memory_, result_.notes);
+    if (installer_) installer_->install(*inferior_);
   }
   void refit_extended_state() {
-    widen_state_saves(snapshot_, *memory_);
-    refit_signal_frames(snapshot_, *memory_);
+    widen_state_saves(snapshot_, inferior_->memory);
+    refit_signal_frames(snapshot_, inferior_->memory);
   }
-  void protect_memory() {
-    state::apply_protections(*main_, scratch_, *memory_, space(), extents(), result_.notes);
-  }
+  void protect_memory() { state::apply_protections(*inferior_, space(), extents()); }
   void seal_files() { files_.seal(); }
 
   // --- what the kernel knows of the process
 
   void set_process() {
     const auto& directory = opened_.table.working_directory;
-    add_notes(state::restore_process(*main_, scratch_, *memory_, snapshot_.process,
-                                     directory ? opened_.descriptions.at(*directory) : -1));
+    state::restore_process(*inferior_, snapshot_.process,
+                           directory ? opened_.descriptions.at(*directory) : -1);
   }
-  void set_signal_actions() {
-    state::restore_actions(*main_, scratch_, *memory_, snapshot_.signals);
-  }
+  void set_signal_actions() { state::restore_actions(*inferior_, snapshot_.signals); }
   void create_threads() {
-    result_.tids = state::create_threads(*main_, scratch_, *memory_, snapshot_.threads,
+    result_.tids = state::create_threads(*inferior_, snapshot_.threads,
                                          {keep_ids_, options_.numbered_newest_first});
     result_.tids.insert(result_.tids.begin(), result_.pid);
   }
   void make_descriptions() {
-    calls_.emplace(*main_, *memory_, scratch_.data, scratch_.data_bytes,
-                   (opened_.all.empty() ? highest_descriptor(snapshot_) : opened_.all.back()) + 1);
+    calls_.emplace(*main_, inferior_->memory, scratch_.data, scratch_.data_bytes,
+                   inferior_->next_fd);
     state::make_descriptions(
         *calls_, snapshot_.descriptors, snapshot_.process.directory, id_change(),
         files_.original_runs(),
@@ -274,7 +271,7 @@ class Transplant {
     result_.peers = std::move(opened_.table.peers);
   }
   void place_descriptors() {
-    state::place_descriptors(*main_, scratch_, snapshot_.descriptors, opened_.table,
+    state::place_descriptors(*inferior_, snapshot_.descriptors, opened_.table,
                              opened_.descriptions);
   }
   void let_files_go() {
@@ -290,65 +287,60 @@ class Transplant {
       state::take_terminal(*calls_, snapshot_.descriptors, snapshot_.process.own_terminal,
                            result_.notes);
   }
-  void restore_aio() { state::restore_aio(*calls_, *memory_, snapshot_.aio, result_.notes); }
+  void restore_aio() {
+    state::restore_aio(*calls_, inferior_->memory, snapshot_.aio, result_.notes);
+  }
 
   // --- what the program remembers
 
   void renew_ids() {
     const FreshIds ids{ids_of_process(snapshot_, options_, result_.pid), result_.tids, children_};
     result_.ids_kept = ids_kept(snapshot_, ids);
-    auto renewed = snapshot::renew_ids(snapshot_, files_, *main_, *memory_, ids);
-    add_notes(renewed.notes);
-    result_.locks = std::move(renewed.locks);
+    result_.locks = snapshot::renew_ids(snapshot_, files_, *inferior_, ids);
   }
-  void change_environment() { snapshot::change_environment(snapshot_, files_, *main_, *memory_); }
+  void change_environment() { snapshot::change_environment(snapshot_, files_, *inferior_); }
 
   // --- its threads
 
   void create_timers() {
-    state::create_timers(*main_, scratch_, *memory_, snapshot_.timers,
-                         ids_then_and_now(snapshot_, result_.tids), result_.notes);
+    state::create_timers(*inferior_, snapshot_.timers, ids_then_and_now(snapshot_, result_.tids));
   }
   void set_up_threads() {
     for (std::size_t i = 0; i < snapshot_.threads.size(); ++i) {
       const ThreadState& saved = snapshot_.threads[i];
       const Tid tid = result_.tids[i];
       if (i == 0) {
-        set_up(*main_, saved, tid);
+        set_up(saved);
         continue;
       }
-      RemoteThread thread(result_.pid, tid, {result_.pid, tid}, *memory_,
+      RemoteThread thread(result_.pid, tid, {result_.pid, tid}, inferior_->memory,
                           scratch_.code + arch::loop_syscall_offset());
-      set_up(thread, saved, tid);
+      const tracee::Turn turn(*inferior_, thread);
+      set_up(saved);
       state::restore_attributes(tid, saved.attributes, result_.notes);
-      if (!state::restores_identity_last(saved))
-        state::restore_identity(thread, scratch_, *memory_, saved, result_.notes);
-      state::park(thread, scratch_, saved);
+      if (!state::restores_identity_last(saved)) state::restore_identity(*inferior_, saved);
+      state::park(*inferior_, saved);
     }
   }
-  void queue_signals() {
-    queue_again(snapshot_, *main_, scratch_, *memory_, snapshot_.signals.queued, result_.pid, 0);
-  }
+  void queue_signals() { queue_again(snapshot_, *inferior_, snapshot_.signals.queued, 0); }
   void set_attributes() {
-    state::restore_process_attributes(*main_, scratch_, result_.pid, snapshot_.process.attributes,
-                                      result_.notes);
+    state::restore_process_attributes(*inferior_, snapshot_.process.attributes);
     state::restore_attributes(result_.pid, snapshot_.threads.front().attributes, result_.notes);
   }
-  void set_limits() { add_notes(state::restore_limits(result_.pid, snapshot_.process)); }
+  void set_limits() { state::restore_limits(*inferior_, snapshot_.process); }
   void change_user() {
-    if (!state::restores_identity_last(snapshot_.threads.front()))
-      state::restore_identity(*main_, scratch_, *memory_, snapshot_.threads.front(), result_.notes);
+    const ThreadState& main = snapshot_.threads.front();
+    if (!state::restores_identity_last(main)) state::restore_identity(*inferior_, main);
   }
   void stay_ours() {
-    main_->checked_call("prctl(PR_SET_DUMPABLE)", SYS_prctl, {PR_SET_DUMPABLE, 1});
-    main_->checked_call("prctl(PR_SET_PDEATHSIG)", SYS_prctl, {PR_SET_PDEATHSIG, SIGKILL});
+    inferior_->call("prctl(PR_SET_DUMPABLE)", SYS_prctl, {PR_SET_DUMPABLE, 1});
+    inferior_->call("prctl(PR_SET_PDEATHSIG)", SYS_prctl, {PR_SET_PDEATHSIG, SIGKILL});
   }
   void shrink_scratch() {
-    main_->checked_call(
-        "munmap (scratch data)", SYS_munmap,
-        {(scratch_.data + kParkedDataBytes).value, scratch_.data_bytes - kParkedDataBytes});
+    inferior_->call("munmap (scratch data)", SYS_munmap,
+                    {scratch_.data + kParkedDataBytes, scratch_.data_bytes - kParkedDataBytes});
   }
-  void park() { state::park(*main_, scratch_, snapshot_.threads.front()); }
+  void park() { state::park(*inferior_, snapshot_.threads.front()); }
 
  private:
   [[nodiscard]] const state::AddressSpace& space() const {
@@ -363,17 +355,14 @@ class Transplant {
       change.children[snapshot_.children[i].pid] = children_[i];
     return change;
   }
-  void add_notes(const std::vector<std::string>& notes) {
-    result_.notes.insert(result_.notes.end(), notes.begin(), notes.end());
-  }
-  void set_up(RemoteThread& thread, const ThreadState& saved, Tid tid) {
-    const Tid pid = result_.pid;
-    state::set_up_thread(thread, scratch_, *memory_, saved, tid, result_.notes);
-    state::restore_ring_numbers(thread, scratch_, *memory_, saved.tid, snapshot_.descriptors,
-                                snapshot_.ring_numbers, result_.notes);
+  void set_up(const ThreadState& saved) {
+    const Tid tid = inferior_->tid();
+    state::set_up_thread(*inferior_, saved);
+    state::restore_ring_numbers(*inferior_, saved.tid, snapshot_.descriptors,
+                                snapshot_.ring_numbers);
     if (options_.queue_held_signals && saved.held_signal != 0 && saved.stop_info)
-      state::queue_signals(thread, scratch_, *memory_, {*saved.stop_info}, pid, tid);
-    queue_again(snapshot_, thread, scratch_, *memory_, saved.queued, pid, tid);
+      state::queue_signals(*inferior_, {*saved.stop_info}, tid);
+    queue_again(snapshot_, *inferior_, saved.queued, tid);
   }
 
   const Snapshot& snapshot_;
@@ -387,12 +376,13 @@ class Transplant {
   Transplanted result_;
   // In this order, so that a thread is let go before its process is killed.
   std::optional<Child> child_;
-  std::optional<tracee::Memory> memory_;
+  std::optional<state::RestoreContext> inferior_;
   std::vector<proc::Mapping> fresh_;  // of the program that was just executed
   std::optional<RemoteThread> main_;
   std::optional<tracee::RemoteCalls> calls_;
   // The new registers come at the very end; the fresh program's are of no interest.
   Scratch scratch_;
+  std::optional<tracee::Turn> turn_;  // of the main thread
   std::vector<Tid> children_;
   std::optional<ProxyInstaller> installer_;
 };

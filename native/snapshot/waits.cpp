@@ -14,13 +14,10 @@ namespace {
 
 using arch::IdPair;
 
-std::uint64_t argument(std::int64_t value) { return static_cast<std::uint64_t>(value); }
-
 class Waits {
  public:
-  Waits(const ids::FoundBoundary& boundary, tracee::RemoteThread& main,
-        const tracee::Scratch& scratch, const tracee::Memory& memory)
-      : memory_(memory), boundary_(boundary), main_(main), scratch_(scratch) {}
+  Waits(const ids::FoundBoundary& boundary, tracee::Inferior& inferior)
+      : inferior_(inferior), boundary_(boundary) {}
 
   // Nothing if no child is there to be had: the kernel makes the call again.
   std::optional<std::int64_t> make(const tracee::Registers& registers) {
@@ -55,15 +52,14 @@ class Waits {
     });
     if (follows) return child;
     return stays ? boundary_.remembered_child(child)
-                 : ids::collect_child(boundary_, memory_, child);
+                 : ids::collect_child(boundary_, inferior_.memory, child);
   }
 
   std::optional<std::int64_t> wait4(const tracee::Registers& registers) {
     const auto target = static_cast<Tid>(registers.arg(0));
     const Tid now = target > 0 ? real(target) : target < -1 ? -real_group(-target) : target;
-    const std::int64_t got = main_.call(
-        SYS_wait4,
-        {argument(now), registers.arg(1), options_of(registers.arg(2)), registers.arg(3)});
+    const std::int64_t got = inferior_.attempt(
+        SYS_wait4, {now, registers.arg(1), options_of(registers.arg(2)), registers.arg(3)});
     if (got <= 0) return std::nullopt;
     return shown(registers, static_cast<Tid>(got), false);
   }
@@ -72,35 +68,31 @@ class Waits {
     const auto kind = static_cast<idtype_t>(registers.arg(0));
     const auto id = static_cast<Tid>(registers.arg(1));
     const Tid now = kind == P_PID ? real(id) : kind == P_PGID ? real_group(id) : id;
-    const Addr info_at = registers.arg(2) != 0 ? Addr{registers.arg(2)} : scratch_.data;
+    const auto unwanted = inferior_.put_value(siginfo_t{});
+    const Addr info_at = registers.arg(2) != 0 ? Addr{registers.arg(2)} : unwanted.at();
     const Addr pid_at = info_at + offsetof(siginfo_t, si_pid);
-    if (registers.arg(2) == 0) memory_.write_value(info_at, siginfo_t{});
-    const std::int64_t got =
-        main_.call(SYS_waitid, {registers.arg(0), argument(now), info_at.value,
-                                options_of(registers.arg(3)), registers.arg(4)});
+    const std::int64_t got = inferior_.attempt(
+        SYS_waitid,
+        {registers.arg(0), now, info_at, options_of(registers.arg(3)), registers.arg(4)});
     if (got != 0) return std::nullopt;
-    const auto pid = memory_.read_value<Tid>(pid_at);
+    const auto pid = inferior_.memory.read_value<Tid>(pid_at);
     if (pid <= 0) return std::nullopt;
-    memory_.write_value(pid_at, shown(registers, pid, (registers.arg(3) & WNOWAIT) != 0));
+    inferior_.memory.write_value(pid_at, shown(registers, pid, (registers.arg(3) & WNOWAIT) != 0));
     return 0;
   }
 
-  const tracee::Memory& memory_;
+  tracee::Inferior& inferior_;
   const ids::FoundBoundary& boundary_;
-  tracee::RemoteThread& main_;
-  const tracee::Scratch& scratch_;
 };
 
 }  // namespace
 
 std::map<std::size_t, std::int64_t> answer_waits(const Snapshot& snapshot,
                                                  const ids::FoundBoundary& boundary,
-                                                 tracee::RemoteThread& main,
-                                                 const tracee::Scratch& scratch,
-                                                 const tracee::Memory& memory) {
+                                                 tracee::Inferior& inferior) {
   std::map<std::size_t, std::int64_t> answers;
   if (boundary.ids.children.empty()) return answers;
-  Waits waits(boundary, main, scratch, memory);
+  Waits waits(boundary, inferior);
   for (std::size_t i = 0; i < snapshot.threads.size(); ++i) {
     if (snapshot.threads[i].ended || !state::calls_again(snapshot.threads[i])) continue;
     if (const auto answer = waits.make(snapshot.threads[i].registers)) answers[i] = *answer;

@@ -14,13 +14,11 @@
 namespace ckpt::snapshot {
 
 /// Threads (indices in the record) and what their calls give: a remembered id, or the kernel's
-/// where a translation follows. `main` can run calls, in a process with the translation `boundary`;
-/// `scratch` is free for use.
+/// where a translation follows. The process has the translation `boundary`; its main thread runs
+/// calls.
 std::map<std::size_t, std::int64_t> answer_waits(const Snapshot& snapshot,
                                                  const ids::FoundBoundary& boundary,
-                                                 tracee::RemoteThread& main,
-                                                 const tracee::Scratch& scratch,
-                                                 const tracee::Memory& memory);
+                                                 tracee::Inferior& inferior);
 
 /// Has a thread go on behind its call.
 void give_answer(state::ThreadState& thread, std::int64_t answer);

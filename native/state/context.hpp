@@ -11,26 +11,21 @@
 
 #include "base/types.hpp"
 #include "proc/pagemap.hpp"
-#include "proc/process_dir.hpp"
 #include "state/report.hpp"
 #include "store/objects.hpp"
-#include "tracee/memory.hpp"
+#include "tracee/inferior.hpp"
 
 namespace ckpt::state {
 
 /// Bytes done, bytes in all; returns false to cancel. Never throws.
 using Progress = std::function<bool(std::uint64_t, std::uint64_t)>;
 
-/// The stopped process that is being captured.
-struct CaptureContext {
+/// The stopped process that is being captured. It runs calls while it is interrogated
+/// (snapshot/capture.cpp), and no others.
+struct CaptureContext : tracee::Inferior {
   CaptureContext(Tid pid, store::Objects store)
-      : process(pid),
-        memory(process.through()),
-        mappings(process.mappings()),
-        objects(std::move(store)) {}
+      : Inferior(pid), mappings(process.mappings()), objects(std::move(store)) {}
 
-  proc::ProcessDir process;
-  tracee::Memory memory;
   std::vector<proc::Mapping> mappings;  // while it has none of our mappings
   store::Objects objects;
   Report report;
@@ -44,6 +39,23 @@ struct CaptureContext {
   std::set<Addr> returning;
   /// The program's own bytes where that restore changed them.
   std::vector<std::pair<Addr, std::vector<std::byte>>> unpatched;
+};
+
+/// The process that a snapshot is being restored into.
+struct RestoreContext : tracee::Inferior {
+  /// `first_free_fd`: none at or above it is in use, nor will be. `said`: what does not come back
+  /// as it was is added to it.
+  RestoreContext(Tid pid, int first_free_fd, std::vector<std::string>& said)
+      : Inferior(pid), notes(said), next_fd(first_free_fd) {}
+
+  /// Makes a call that returns a descriptor, which is moved out of the way of all final numbers.
+  int open(const char* what, long number, tracee::Arguments arguments);
+  /// The same for a descriptor that a call has stored somewhere.
+  int move_away(int fd);
+  void close(int fd);
+
+  std::vector<std::string>& notes;
+  int next_fd;
 };
 
 /// How open files come back.

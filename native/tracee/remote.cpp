@@ -281,7 +281,7 @@ void RemoteThread::take_way_back(Addr frame, Addr code, Addr once) {
   instruction_ = once;
 }
 
-void RemoteThread::take_way_back_in(const Scratch& scratch) {
+void RemoteThread::enter(const Scratch& scratch) {
   if (!going_on_ || scratch.back_bytes == 0 || scratch_ == scratch.code) return;
   const Addr frame = scratch.data + scratch.data_bytes + (maker_ ? 0 : scratch.back_bytes);
   take_way_back(frame, scratch.code, scratch.code + arch::loop_once_offset());
@@ -409,7 +409,7 @@ Scratch RemoteThread::make_scratch(std::uint64_t data_bytes, Addr where) {
                  {scratch.data.value, data_bytes + 2 * back_bytes, PROT_READ | PROT_WRITE});
     if (going_on_) fault_point("save-map");
     memory_.write(scratch.code, arch::loop_code());
-    take_way_back_in(scratch);
+    enter(scratch);
   } catch (...) {
     undo(&scratch);
   }
@@ -468,7 +468,7 @@ void RemoteThread::run_at(Addr entry, Addr table, std::uint64_t rows, bool stop_
 
 void RemoteThread::run(const Scratch& scratch, std::span<LoopEntry> table, bool stop_at_failure,
                        const char* what) {
-  take_way_back_in(scratch);
+  enter(scratch);
   const std::uint64_t capacity = scratch.data_bytes / sizeof(LoopEntry);
   const Addr entry = scratch.code + arch::loop_run_offset();
   const Addr end = scratch.code + arch::loop_end_offset();

@@ -107,6 +107,9 @@ class RemoteThread {
   /// Maps a scratch area of `data_bytes` (plus a page of code) at `where`, or anywhere for 0.
   Scratch make_scratch(std::uint64_t data_bytes, Addr where = Addr{});
   void drop_scratch(const Scratch& scratch);
+  /// Before the first call of a thread that did not make the scratch area, and is to survive us:
+  /// its way back is in there from now on.
+  void enter(const Scratch& scratch);
 
   /// Runs a table of calls in the scratch area, in pieces if it is long, and fills in the results.
   /// With `stop_at_failure` it throws at the first call that fails, naming its index by `what`.
@@ -134,7 +137,6 @@ class RemoteThread {
   };
 
   void take_way_back(Addr frame, Addr code, Addr once);
-  void take_way_back_in(const Scratch& scratch);
   void borrow();
   void give_back();
   void block_signals();

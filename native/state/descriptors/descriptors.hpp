@@ -127,9 +127,8 @@ void make_descriptions(tracee::RemoteCalls& calls, const DescriptorTable& table,
 
 /// Puts all descriptions, which the program has at `inherited[i]`, where they belong, and closes
 /// everything else.
-void place_descriptors(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                       const DescriptorTable& table, const OpenedDescriptions& opened,
-                       const std::vector<int>& inherited);
+void place_descriptors(tracee::Inferior& inferior, const DescriptorTable& table,
+                       const OpenedDescriptions& opened, const std::vector<int>& inherited);
 
 /// What needs the final numbers: epoll sets, locks, owners. `original_runs`: the process that was
 /// saved does.

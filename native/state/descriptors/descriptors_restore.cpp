@@ -198,34 +198,26 @@ void make_descriptions(RemoteCalls& calls, const DescriptorTable& table,
       set_status_flags(calls, inherited[i], table.descriptions[i].flags);
 }
 
-void place_descriptors(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                       const DescriptorTable& table, const OpenedDescriptions& opened,
-                       const std::vector<int>& inherited) {
-  std::vector<tracee::LoopEntry> calls;
-  int next = 0;
-  const auto close_until = [&](int fd) {
-    if (next < fd)
-      calls.push_back(tracee::loop_entry(
-          SYS_close_range, {static_cast<std::uint64_t>(next), static_cast<std::uint64_t>(fd - 1)}));
-  };
+void place_descriptors(tracee::Inferior& inferior, const DescriptorTable& table,
+                       const OpenedDescriptions& opened, const std::vector<int>& inherited) {
   // Everything inherited has a number above all that the program used: nothing is overwritten.
+  tracee::Batch place(inferior);
   for (const auto& descriptor : table.descriptors) {
     const auto stream = opened.streams.find(descriptor.fd);
     const std::size_t index =
         stream == opened.streams.end() ? descriptor.description : stream->second;
-    calls.push_back(tracee::loop_entry(
-        SYS_dup3,
-        {static_cast<std::uint64_t>(inherited.at(index)), static_cast<std::uint64_t>(descriptor.fd),
-         descriptor.close_on_exec ? std::uint64_t{O_CLOEXEC} : 0}));
+    place.add(SYS_dup3,
+              {inherited.at(index), descriptor.fd, descriptor.close_on_exec ? O_CLOEXEC : 0});
   }
-  thread.run(scratch, calls, true, "dup3");
-  calls.clear();
+  place.run_all("dup3");
+  tracee::Batch close(inferior);
+  int next = 0;
   for (const auto& descriptor : table.descriptors) {
-    close_until(descriptor.fd);
+    if (next < descriptor.fd) close.add(SYS_close_range, {next, descriptor.fd - 1});
     next = descriptor.fd + 1;
   }
-  calls.push_back(tracee::loop_entry(SYS_close_range, {static_cast<std::uint64_t>(next), ~0U}));
-  thread.run(scratch, calls, true, "close_range");
+  close.add(SYS_close_range, {next, ~0U});
+  close.run_all("close_range");
 }
 
 void link_descriptors(RemoteCalls& calls, const DescriptorTable& table, const IdChange& ids,

@@ -31,16 +31,14 @@ bool has_rings(const std::vector<proc::Mapping>& mappings, const std::vector<int
                      [](const proc::Mapping& map) { return map.path == kRing; });
 }
 
-void ask_ring_numbers(tracee::RemoteThread& thread, const tracee::Scratch& scratch, Tid tid,
-                      std::vector<RingNumber>& found) {
+void ask_ring_numbers(tracee::Inferior& inferior, Tid tid, std::vector<RingNumber>& found) {
   // Submits nothing and waits for nothing: it only says whether there is such a ring.
-  std::vector<tracee::LoopEntry> table;
-  table.reserve(kMostRings);
-  for (std::uint64_t number = 0; number < kMostRings; ++number)
-    table.push_back(tracee::loop_entry(SYS_io_uring_enter, {number, 0, 0, kByNumber, 0, 0}));
-  thread.run(scratch, table);
+  tracee::Batch batch(inferior);
   for (std::uint32_t number = 0; number < kMostRings; ++number)
-    if (table[number].result == 0 || table[number].result == -EBADFD)
+    batch.add(SYS_io_uring_enter, {number, 0, 0, kByNumber, 0, 0});
+  batch.run();
+  for (std::uint32_t number = 0; number < kMostRings; ++number)
+    if (batch.result(number) == 0 || batch.result(number) == -EBADFD)
       found.push_back({tid, number, 0});
 }
 
@@ -85,30 +83,24 @@ std::vector<RingNumber> ring_numbers_from_json(const Json& json, const Descripto
   return numbers;
 }
 
-void restore_ring_numbers(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                          const tracee::Memory& memory, Tid tid, const DescriptorTable& table,
-                          const std::vector<RingNumber>& numbers, std::vector<std::string>& notes) {
+void restore_ring_numbers(RestoreContext& inferior, Tid tid, const DescriptorTable& table,
+                          const std::vector<RingNumber>& numbers) {
   for (const RingNumber& each : numbers) {
     if (each.thread != tid) continue;
     const auto descriptor = std::find_if(
         table.descriptors.begin(), table.descriptors.end(),
         [&](const Descriptor& other) { return other.description == each.description; });
     if (descriptor == table.descriptors.end()) continue;
-    const auto fd = static_cast<std::uint64_t>(descriptor->fd);
-    // Behind the table of the one call.
-    const Addr at = scratch.data + 2 * sizeof(tracee::LoopEntry);
     io_uring_rsrc_update update{};
     update.offset = each.number;
-    update.data = fd;
-    memory.write_value(at, update);
-    std::array<tracee::LoopEntry, 1> call = {
-        tracee::loop_entry(SYS_io_uring_register, {fd, kRegisterRings, at.value, 1})};
-    thread.run(scratch, call);
-    if (call[0].result != 1)
-      notes.push_back(fmt::format(
+    update.data = static_cast<std::uint64_t>(descriptor->fd);
+    const std::int64_t registered = inferior.attempt(
+        SYS_io_uring_register, {descriptor->fd, kRegisterRings, inferior.put_value(update), 1});
+    if (registered != 1)
+      inferior.notes.push_back(fmt::format(
           "fd {}: its registered number {} in thread {} cannot be made "
           "again: {}",
-          descriptor->fd, each.number, tid, describe_errno(static_cast<int>(-call[0].result))));
+          descriptor->fd, each.number, tid, describe_errno(tracee::error_of(registered))));
   }
 }
 

@@ -24,8 +24,7 @@ struct RingNumber {
 bool has_rings(const std::vector<proc::Mapping>& mappings, const std::vector<int>& descriptors);
 
 /// Asks the thread; whose numbers they are is not known yet.
-void ask_ring_numbers(tracee::RemoteThread& thread, const tracee::Scratch& scratch, Tid tid,
-                      std::vector<RingNumber>& found);
+void ask_ring_numbers(tracee::Inferior& inferior, Tid tid, std::vector<RingNumber>& found);
 
 /// Finds out which ring they are of, and drops and reports those that cannot be known.
 void settle_ring_numbers(CaptureContext& context, const DescriptorTable& table,
@@ -37,8 +36,7 @@ std::vector<RingNumber> ring_numbers_from_json(const image::Json& json,
                                                const DescriptorTable& table);
 
 /// In the thread that was `tid`, when the descriptors have their numbers.
-void restore_ring_numbers(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                          const tracee::Memory& memory, Tid tid, const DescriptorTable& table,
-                          const std::vector<RingNumber>& numbers, std::vector<std::string>& notes);
+void restore_ring_numbers(RestoreContext& inferior, Tid tid, const DescriptorTable& table,
+                          const std::vector<RingNumber>& numbers);
 
 }  // namespace ckpt::state

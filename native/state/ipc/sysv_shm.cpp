@@ -77,21 +77,19 @@ bool is_taken(const SysvSegment& segment) {
   return ::shmctl(segment.id, IPC_STAT, &status) == 0 || errno != EINVAL;
 }
 
-void attach_segment(tracee::RemoteThread& thread, const SysvSegment& segment, Addr place,
-                    std::vector<std::string>& notes) {
+void attach_segment(RestoreContext& inferior, const SysvSegment& segment, Addr place) {
   // As an ordinary user may not: then the segment has another id, which is said.
   if (!is_taken(segment)) static_cast<void>(choose_next_id("shm", segment.id));
-  const int id = static_cast<int>(thread.checked_call(
+  const auto id = static_cast<int>(inferior.call(
       "shmget", SYS_shmget, {IPC_PRIVATE, segment.size_bytes, IPC_CREAT | segment.mode | 0600U}));
-  const std::int64_t attached =
-      thread.call(SYS_shmat, {static_cast<std::uint64_t>(id), place.value, 0});
+  const std::int64_t attached = inferior.attempt(SYS_shmat, {id, place, 0});
   // Now, lest it outlive the program, or a restore that fails.
-  thread.checked_call("shmctl (IPC_RMID)", SYS_shmctl, {static_cast<std::uint64_t>(id), IPC_RMID});
+  inferior.call("shmctl (IPC_RMID)", SYS_shmctl, {id, IPC_RMID});
   if (attached != static_cast<std::int64_t>(place.value))
     throw_errno(fmt::format("attach System V shared memory at {}", place),
-                static_cast<int>(-attached));
+                tracee::error_of(attached));
   if (id != segment.id)
-    notes.push_back(
+    inferior.notes.push_back(
         fmt::format("System V shared memory {} has another id now: {}", segment.id, id));
 }
 

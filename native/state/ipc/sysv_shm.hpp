@@ -34,8 +34,7 @@ SysvSegment sysv_segment_from_json(const image::Json& json);
 /// Whether its id is taken.
 bool is_taken(const SysvSegment& segment);
 
-/// Makes a segment and attaches it to the program that the thread belongs to, at a free place.
-void attach_segment(tracee::RemoteThread& thread, const SysvSegment& segment, Addr place,
-                    std::vector<std::string>& notes);
+/// Makes a segment and attaches it to the program, at a free place.
+void attach_segment(RestoreContext& inferior, const SysvSegment& segment, Addr place);
 
 }  // namespace ckpt::state

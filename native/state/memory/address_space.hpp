@@ -78,9 +78,7 @@ void note_memory_policies(const CaptureContext& context, AddressSpace& space,
                           const MemoryPolicy& main);
 
 /// Which pages of a shared mapping exist in its object, by mincore(2) run in the process itself.
-std::vector<proc::PageRun> shared_pages(tracee::RemoteThread& thread,
-                                        const tracee::Scratch& scratch,
-                                        const tracee::Memory& memory, const proc::Mapping& mapping);
+std::vector<proc::PageRun> shared_pages(tracee::Inferior& inferior, const proc::Mapping& mapping);
 
 std::vector<image::Segment> plan_segments(const AddressSpace& space);
 
@@ -100,36 +98,28 @@ Addr find_free_place(const std::vector<proc::Mapping>& now, const AddressSpace& 
 
 /// Restore, step 1: unmaps everything of the fresh program but scratch and the kernel's pages, and
 /// moves these to where they were, or to `stay`.
-void clear_and_move_kernel_pages(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                                 const std::vector<proc::Mapping>& now, const AddressSpace& space,
-                                 std::optional<Addr> stay);
+void clear_and_move_kernel_pages(tracee::Inferior& inferior, const std::vector<proc::Mapping>& now,
+                                 const AddressSpace& space, std::optional<Addr> stay);
 
 /// Descriptors, in the program being restored, of the files that regions map; by region index.
 using MappedFiles = std::map<std::size_t, int>;
 
 /// Step 2: makes all mappings, those with stored pages writable for now.
-void map_regions(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                 const AddressSpace& space, const MappedFiles& files,
-                 const std::vector<image::Extent>& extents, std::vector<std::string>& notes);
+void map_regions(RestoreContext& inferior, const AddressSpace& space, const MappedFiles& files,
+                 const std::vector<image::Extent>& extents);
 
 /// Step 3: reads the pages from the image, open in the program as `image_fd`.
-void fill_memory(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                 const AddressSpace& space, const std::vector<image::Extent>& extents,
-                 int image_fd);
+void fill_memory(tracee::Inferior& inferior, const AddressSpace& space,
+                 const std::vector<image::Extent>& extents, int image_fd);
 
 /// Names the anonymous memory that the program had named, as far as this kernel knows names.
-void restore_names(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                   const tracee::Memory& memory, const AddressSpace& space);
+void restore_names(tracee::Inferior& inferior, const AddressSpace& space);
 
-/// Sets the memory policies (NUMA) of the regions, before their pages are filled. What cannot be
-/// set is said in `notes`.
-void restore_memory_policies(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                             const tracee::Memory& memory, const AddressSpace& space,
-                             std::vector<std::string>& notes);
+/// Sets the memory policies (NUMA) of the regions, before their pages are filled.
+void restore_memory_policies(RestoreContext& inferior, const AddressSpace& space);
 
 /// Step 4: final protections, advice, guard pages, locks, and the bounds.
-void apply_protections(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                       const tracee::Memory& memory, const AddressSpace& space,
-                       const std::vector<image::Extent>& extents, std::vector<std::string>& notes);
+void apply_protections(RestoreContext& inferior, const AddressSpace& space,
+                       const std::vector<image::Extent>& extents);
 
 }  // namespace ckpt::state

@@ -439,25 +439,17 @@ void note_memory_policies(const CaptureContext& context, AddressSpace& space,
   }
 }
 
-std::vector<proc::PageRun> shared_pages(tracee::RemoteThread& thread,
-                                        const tracee::Scratch& scratch,
-                                        const tracee::Memory& memory,
-                                        const proc::Mapping& mapping) {
-  // One byte per page; the table of one call stands in front of the answer.
-  const std::uint64_t room = scratch.data_bytes - sizeof(tracee::LoopEntry);
-  const Addr answer = scratch.data + sizeof(tracee::LoopEntry);
+std::vector<proc::PageRun> shared_pages(tracee::Inferior& inferior, const proc::Mapping& mapping) {
+  constexpr std::uint64_t kAtOnce = 32U << 10U;
+  // One byte per page.
+  const auto answer = inferior.reserve(std::min(kAtOnce, mapping.size() / kPageSize));
   std::vector<proc::PageRun> runs;
   std::vector<std::uint8_t> bytes;
   for (Addr at = mapping.start; at < mapping.end;) {
-    const std::uint64_t pages = std::min(room, (mapping.end - at) / kPageSize);
-    std::array<tracee::LoopEntry, 1> table{};
-    table[0].number = SYS_mincore;
-    table[0].arguments[0] = at.value;
-    table[0].arguments[1] = pages * kPageSize;
-    table[0].arguments[2] = answer.value;
-    thread.run(scratch, table, true, "mincore");
+    const std::uint64_t pages = std::min(answer.size_bytes(), (mapping.end - at) / kPageSize);
+    inferior.call("mincore", SYS_mincore, {at, pages * kPageSize, answer});
     bytes.resize(pages);
-    memory.read(answer, std::as_writable_bytes(std::span(bytes)));
+    answer.read(std::as_writable_bytes(std::span(bytes)));
     for (std::uint64_t i = 0; i < pages; ++i)
       if ((bytes[i] & 1U) != 0) runs.push_back({at + i * kPageSize, at + (i + 1) * kPageSize});
     at = at + pages * kPageSize;

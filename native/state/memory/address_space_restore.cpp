@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <set>
+#include <tuple>
 
 #include "base/error.hpp"
 #include "base/fault.hpp"
@@ -94,58 +95,54 @@ std::uint64_t mapping_flags(const Region& region) {
 }
 
 // Has what is to be filled, so that filling cannot fail for a page that was never reserved.
-bool populate(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-              const std::vector<image::Extent>& extents, std::uint64_t page_bytes) {
-  std::vector<LoopEntry> table;
+bool populate(tracee::Inferior& inferior, const std::vector<image::Extent>& extents,
+              std::uint64_t page_bytes) {
+  tracee::Batch batch(inferior);
   for (const auto& extent : extents) {
     const std::uint64_t start = extent.start.value & ~(page_bytes - 1);
     const std::uint64_t end =
         (extent.start.value + extent.size_bytes + page_bytes - 1) & ~(page_bytes - 1);
-    table.push_back(tracee::loop_entry(SYS_madvise, {start, end - start, MADV_POPULATE_WRITE}));
+    batch.add(SYS_madvise, {start, end - start, MADV_POPULATE_WRITE});
   }
-  thread.run(scratch, table);
-  return std::none_of(table.begin(), table.end(), [](const LoopEntry& row) {
-    return row.result < 0 && row.result != -EINVAL;  // which an old kernel says
+  batch.run();
+  return std::none_of(batch.begin(), batch.end(), [](const LoopEntry& call) {
+    return call.result < 0 && call.result != -EINVAL;  // which an old kernel says
   });
 }
 
-// After a try to map huge pages: ordinary ones hold the same bytes if there are too few. `row` is
-// the call as it was made, and then the one that counts.
-void settle_huge_pages(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                       const Region& region, const std::vector<image::Extent>& extents,
-                       LoopEntry& row, std::vector<std::string>& notes) {
+// After a try to map huge pages: ordinary ones hold the same bytes if there are too few. `call` is
+// as it was made, and then the one that counts.
+void settle_huge_pages(RestoreContext& inferior, const Region& region,
+                       const std::vector<image::Extent>& extents, LoopEntry& call) {
   const proc::Mapping& map = region.mapping;
-  const bool mapped = row.result == static_cast<std::int64_t>(map.start.value);
-  if (mapped && populate(thread, scratch, extents, map.page_bytes)) return;
-  if (!mapped && row.result != -ENOMEM && region.file) return;  // not for want of pages
+  const bool mapped = call.result == static_cast<std::int64_t>(map.start.value);
+  if (mapped && populate(inferior, extents, map.page_bytes)) return;
+  if (!mapped && call.result != -ENOMEM && region.file) return;  // not for want of pages
   if (region.file)
     throw NoHugePages(fmt::format("map {}-{} {}: not enough huge pages of {} kB are free",
                                   map.start, map.end, map.path, map.page_bytes >> 10U),
                       *region.file);
-  std::vector<LoopEntry> again;
-  if (mapped) again.push_back(tracee::loop_entry(SYS_munmap, {map.start.value, row.arguments[1]}));
-  again.push_back(row);
-  again.back().arguments[3] &= ~(kHuge | size_flags(map));
-  thread.run(scratch, again);
-  row = again.back();
-  notes.push_back(ordinary_pages_note(fmt::format("memory {}-{}", map.start, map.end),
-                                      map.page_bytes == kPageSize ? 0 : map.page_bytes));
+  if (mapped) inferior.attempt(SYS_munmap, {map.start, call.arguments[1]});
+  call.arguments[3] &= ~(kHuge | size_flags(map));
+  call = inferior.again(call);
+  inferior.notes.push_back(ordinary_pages_note(fmt::format("memory {}-{}", map.start, map.end),
+                                               map.page_bytes == kPageSize ? 0 : map.page_bytes));
 }
 
 // A kernel before 6.11 has no droppable memory. Fresh private memory is zeros likewise, and is only
 // kept for longer.
-void settle_droppable(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                      LoopEntry& row) {
-  if (row.result != -EINVAL) return;
-  row.arguments[3] = (row.arguments[3] & ~std::uint64_t{MAP_DROPPABLE}) | MAP_PRIVATE;
-  thread.run(scratch, std::span(&row, 1));
+void settle_droppable(tracee::Inferior& inferior, LoopEntry& call) {
+  if (call.result != -EINVAL) return;
+  call.arguments[3] = (call.arguments[3] & ~std::uint64_t{MAP_DROPPABLE}) | MAP_PRIVATE;
+  call = inferior.again(call);
 }
 
-void expect_mapped(const LoopEntry& row, const Region& region) {
-  if (row.result == static_cast<std::int64_t>(region.mapping.start.value)) return;
+void expect_mapped(const LoopEntry& call, const Region& region) {
+  if (call.result == static_cast<std::int64_t>(region.mapping.start.value)) return;
+  const int error = tracee::error_of(call.result);
   throw_errno(
       fmt::format("map {}-{} {}", region.mapping.start, region.mapping.end, region.mapping.path),
-      row.result < 0 && row.result >= -4095 ? static_cast<int>(-row.result) : EEXIST);
+      error != 0 ? error : EEXIST);
 }
 
 // Whether one mmap() would not do.
@@ -154,50 +151,50 @@ bool is_group(const std::vector<const Region*>& regions) {
          regions.front()->segment.has_value();
 }
 
+proc::Mapping mapping_of(const tracee::Scratch& scratch) {
+  proc::Mapping map;
+  map.start = scratch.code;
+  map.end = scratch.code + scratch.size();
+  return map;
+}
+
 // Regions of one shared object, where one mapping after the other would make one object each.
-void rebuild_shared_group(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                          const AddressSpace& space, const std::vector<const Region*>& group,
-                          std::vector<std::string>& notes) {
+void rebuild_shared_group(RestoreContext& inferior, const AddressSpace& space,
+                          const std::vector<const Region*>& group) {
   std::uint64_t size = 0;
   for (const Region* region : group)
     size = std::max(size, region->mapping.offset_bytes + region->mapping.size());
   const auto& segment = group.front()->segment;
   if (segment) size = std::max(size, page_up(segment->size_bytes));
   // Not where the kernel likes: without randomisation that is where the regions themselves belong.
-  proc::Mapping ours;
-  ours.start = scratch.code;
-  ours.end = scratch.code + scratch.size();
-  const Addr whole = find_free_place({ours}, space, size);
+  const Addr whole = find_free_place({mapping_of(inferior.scratch())}, space, size);
   if (segment) {
-    attach_segment(thread, *segment, whole, notes);
+    attach_segment(inferior, *segment, whole);
   } else {
-    thread.checked_call(
-        "mmap (shared memory)", SYS_mmap,
-        {whole.value, size, PROT_READ | PROT_WRITE,
-         MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, static_cast<std::uint64_t>(-1), 0});
+    inferior.call("mmap (shared memory)", SYS_mmap,
+                  {whole, size, PROT_READ | PROT_WRITE,
+                   MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0});
   }
   for (const Region* region : group) {
     // mremap(2): with an old size of 0 a shared mapping is mapped a second time.
-    thread.checked_call("mremap (shared memory)", SYS_mremap,
-                        {(whole + region->mapping.offset_bytes).value, 0, region->mapping.size(),
-                         MREMAP_MAYMOVE | MREMAP_FIXED, region->mapping.start.value, 0});
+    inferior.call("mremap (shared memory)", SYS_mremap,
+                  {whole + region->mapping.offset_bytes, 0, region->mapping.size(),
+                   MREMAP_MAYMOVE | MREMAP_FIXED, region->mapping.start, 0});
   }
-  thread.checked_call("munmap (shared memory)", SYS_munmap, {whole.value, size});
+  inferior.call("munmap (shared memory)", SYS_munmap, {whole, size});
 }
 
 // The same of huge pages, which mremap(2) does not map a second time.
-void rebuild_huge_group(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                        const std::vector<const Region*>& group,
-                        const std::vector<image::Extent>& extents,
-                        std::vector<std::string>& notes) {
+void rebuild_huge_group(RestoreContext& inferior, const std::vector<const Region*>& group,
+                        const std::vector<image::Extent>& extents) {
   Region whole = *group.front();
   whole.mapping.end = group.back()->mapping.end;
-  std::array<LoopEntry, 1> table = {tracee::loop_entry(
-      SYS_mmap, {whole.mapping.start.value, whole.mapping.size(), PROT_READ | PROT_WRITE,
-                 mapping_flags(whole), static_cast<std::uint64_t>(-1), 0})};
-  thread.run(scratch, table);
-  settle_huge_pages(thread, scratch, whole, extents_of(whole, extents), table[0], notes);
-  expect_mapped(table[0], whole);
+  tracee::Batch batch(inferior);
+  LoopEntry& map = batch.add(SYS_mmap, {whole.mapping.start, whole.mapping.size(),
+                                        PROT_READ | PROT_WRITE, mapping_flags(whole), -1, 0});
+  batch.run();
+  settle_huge_pages(inferior, whole, extents_of(whole, extents), map);
+  expect_mapped(map, whole);
 }
 
 // The heap, when it begins where the executable's .bss ends (as without randomisation). Left alone,
@@ -220,21 +217,19 @@ const Region* heap_beside_data(const AddressSpace& space) {
 }
 
 // Kernels before 6.13 have no such pages; pages without access fault as well.
-void install_guards(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                    std::vector<LoopEntry>& guards, std::vector<std::string>& notes) {
-  thread.run(scratch, guards);
-  std::vector<LoopEntry> protect;
-  for (const LoopEntry& row : guards) {
-    if (row.result == 0) continue;
-    if (row.result != -EINVAL)
-      throw_errno(fmt::format("madvise (guard pages at {:#x})", row.arguments[0]),
-                  static_cast<int>(-row.result));
-    protect.push_back(
-        tracee::loop_entry(SYS_mprotect, {row.arguments[0], row.arguments[1], PROT_NONE}));
+void install_guards(RestoreContext& inferior, tracee::Batch& guards) {
+  guards.run();
+  tracee::Batch protect(inferior);
+  for (const LoopEntry& call : guards) {
+    if (call.result == 0) continue;
+    if (call.result != -EINVAL)
+      throw_errno(fmt::format("madvise (guard pages at {:#x})", call.arguments[0]),
+                  tracee::error_of(call.result));
+    protect.add(SYS_mprotect, {call.arguments[0], call.arguments[1], PROT_NONE});
   }
   if (protect.empty()) return;
-  thread.run(scratch, protect, true, "mprotect (guard pages)");
-  notes.emplace_back(
+  protect.run_all("mprotect (guard pages)");
+  inferior.notes.emplace_back(
       "guard pages (MADV_GUARD_INSTALL) come back as pages without access, since this kernel "
       "refuses to make them (before Linux 6.13; for files before 6.15): MADV_GUARD_REMOVE will not "
       "undo them");
@@ -275,9 +270,8 @@ Addr find_free_place(const std::vector<proc::Mapping>& now, const AddressSpace& 
   return candidate;
 }
 
-void clear_and_move_kernel_pages(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                                 const std::vector<proc::Mapping>& now, const AddressSpace& space,
-                                 std::optional<Addr> stay) {
+void clear_and_move_kernel_pages(tracee::Inferior& inferior, const std::vector<proc::Mapping>& now,
+                                 const AddressSpace& space, std::optional<Addr> stay) {
   std::vector<proc::Mapping> special;
   for (const auto& map : now)
     if (is_special_now(map)) special.push_back(map);
@@ -287,22 +281,18 @@ void clear_and_move_kernel_pages(tracee::RemoteThread& thread, const tracee::Scr
   const std::uint64_t special_bytes =
       special.empty() ? 0 : special.back().end - special.front().start;
   std::vector<proc::Mapping> blocked = now;
-  proc::Mapping ours;
-  ours.start = scratch.code;
-  ours.end = scratch.code + scratch.size();
+  const proc::Mapping ours = mapping_of(inferior.scratch());
   blocked.push_back(ours);
   const Addr parking = stay ? *stay : find_free_place(blocked, space, special_bytes);
   // Their code finds its data by the distance.
   const auto parked = [&](const proc::Mapping& map) {
     return parking + (map.start - special.front().start);
   };
-  std::vector<LoopEntry> table;
-  table.reserve(now.size() + special.size());
+  tracee::Batch batch(inferior);
   std::vector<proc::PageRun> keep = {{ours.start, ours.end}, {parking, parking + special_bytes}};
   for (const auto& map : special) {
-    table.push_back(
-        tracee::loop_entry(SYS_mremap, {map.start.value, map.size(), map.size(),
-                                        MREMAP_MAYMOVE | MREMAP_FIXED, parked(map).value}));
+    batch.add(SYS_mremap,
+              {map.start, map.size(), map.size(), MREMAP_MAYMOVE | MREMAP_FIXED, parked(map)});
   }
   std::sort(keep.begin(), keep.end());
   for (const auto& map : now) {
@@ -310,7 +300,7 @@ void clear_and_move_kernel_pages(tracee::RemoteThread& thread, const tracee::Scr
     const bool kept = std::any_of(keep.begin(), keep.end(), [&](const proc::PageRun& run) {
       return map.start < run.end && run.start < map.end;
     });
-    if (!kept) table.push_back(tracee::loop_entry(SYS_munmap, {map.start.value, map.size()}));
+    if (!kept) batch.add(SYS_munmap, {map.start, map.size()});
   }
   for (const auto& map : special) {
     if (stay) break;
@@ -319,24 +309,22 @@ void clear_and_move_kernel_pages(tracee::RemoteThread& thread, const tracee::Scr
           return region.backing == Backing::kernel && region.mapping.path == map.path;
         });
     if (target == space.regions.end()) {
-      table.push_back(tracee::loop_entry(SYS_munmap, {parked(map).value, map.size()}));
+      batch.add(SYS_munmap, {parked(map), map.size()});
     } else {
-      table.push_back(tracee::loop_entry(
-          SYS_mremap, {parked(map).value, map.size(), map.size(), MREMAP_MAYMOVE | MREMAP_FIXED,
-                       target->mapping.start.value}));
+      batch.add(SYS_mremap, {parked(map), map.size(), map.size(), MREMAP_MAYMOVE | MREMAP_FIXED,
+                             target->mapping.start});
     }
   }
-  thread.run(scratch, table, true, "clear the address space");
+  batch.run_all("clear the address space");
 }
 
-void map_regions(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                 const AddressSpace& space, const MappedFiles& files,
-                 const std::vector<image::Extent>& extents, std::vector<std::string>& notes) {
+void map_regions(RestoreContext& inferior, const AddressSpace& space, const MappedFiles& files,
+                 const std::vector<image::Extent>& extents) {
   std::map<std::string, std::vector<const Region*>> shared;
   for (const Region& region : space.regions)
     if (region.backing == Backing::shared_anonymous) shared[region.sharing].push_back(&region);
 
-  std::vector<LoopEntry> table;
+  tracee::Batch batch(inferior);
   std::vector<const Region*> made;
   for (std::size_t i = 0; i < space.regions.size(); ++i) {
     const Region& region = space.regions[i];
@@ -350,58 +338,55 @@ void map_regions(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
     if (!extents_of(region, extents).empty() || region.backing == Backing::shared_anonymous)
       prot |= PROT_READ | PROT_WRITE;
     const auto file = files.find(i);
-    const std::uint64_t fd = file == files.end() ? static_cast<std::uint64_t>(-1)
-                                                 : static_cast<std::uint64_t>(file->second);
+    const int fd = file == files.end() ? -1 : file->second;
     const std::uint64_t offset = file == files.end() ? 0 : map.offset_bytes;
-    table.push_back(tracee::loop_entry(
-        SYS_mmap, {map.start.value, map.size(), prot, mapping_flags(region), fd, offset}));
+    batch.add(SYS_mmap, {map.start, map.size(), prot, mapping_flags(region), fd, offset});
     made.push_back(&region);
   }
-  thread.run(scratch, table);
-  for (std::size_t i = 0; i < table.size(); ++i) {
+  batch.run();
+  for (std::size_t i = 0; i < batch.size(); ++i) {
     if (made[i]->mapping.has_flag("ht"))
-      settle_huge_pages(thread, scratch, *made[i], extents_of(*made[i], extents), table[i], notes);
-    if (made[i]->mapping.has_flag("dp")) settle_droppable(thread, scratch, table[i]);
-    expect_mapped(table[i], *made[i]);
+      settle_huge_pages(inferior, *made[i], extents_of(*made[i], extents), batch[i]);
+    if (made[i]->mapping.has_flag("dp")) settle_droppable(inferior, batch[i]);
+    expect_mapped(batch[i], *made[i]);
   }
   for (const auto& [name, group] : shared) {
     if (!is_group(group)) continue;
     if (wants_huge_pages(*group.front()) && is_in_one_piece(group))
-      rebuild_huge_group(thread, scratch, group, extents, notes);
+      rebuild_huge_group(inferior, group, extents);
     else
-      rebuild_shared_group(thread, scratch, space, group, notes);
+      rebuild_shared_group(inferior, space, group);
   }
   if (const Region* heap = heap_beside_data(space)) {
     const std::uint64_t start = heap->mapping.start.value;
-    std::array<LoopEntry, 3> apart = {
-        tracee::loop_entry(SYS_madvise, {start, heap->mapping.size(), MADV_DONTDUMP}),
-        tracee::loop_entry(SYS_madvise, {start, kPageSize, MADV_POPULATE_WRITE}),
-        tracee::loop_entry(SYS_madvise, {start - kPageSize, kPageSize, MADV_POPULATE_WRITE})};
-    thread.run(scratch, apart);  // a label is not worth a failure
+    tracee::Batch apart(inferior);
+    apart.add(SYS_madvise, {start, heap->mapping.size(), MADV_DONTDUMP});
+    apart.add(SYS_madvise, {start, kPageSize, MADV_POPULATE_WRITE});
+    apart.add(SYS_madvise, {start - kPageSize, kPageSize, MADV_POPULATE_WRITE});
+    apart.run();  // a label is not worth a failure
   }
 }
 
-void fill_memory(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                 const AddressSpace& space, const std::vector<image::Extent>& extents,
-                 int image_fd) {
-  std::vector<LoopEntry> table;
+void fill_memory(tracee::Inferior& inferior, const AddressSpace& space,
+                 const std::vector<image::Extent>& extents, int image_fd) {
+  constexpr const char* kWhat = "read memory from the snapshot";
+  tracee::Batch batch(inferior);
   for (const Region& region : space.regions)
     for (const auto& extent : extents_of(region, extents))
-      table.push_back(
-          tracee::loop_entry(SYS_pread64, {static_cast<std::uint64_t>(image_fd), extent.start.value,
-                                           extent.size_bytes, extent.file_offset}));
-  thread.run(scratch, table, true, "read memory from the snapshot");
-  for (LoopEntry& row : table) {
+      batch.add(SYS_pread64, {image_fd, extent.start, extent.size_bytes, extent.file_offset});
+  batch.run_all(kWhat);
+  for (const LoopEntry& call : batch) {
+    auto [start, bytes, offset] =
+        std::tuple(call.arguments[1], call.arguments[2], call.arguments[3]);
+    auto got = static_cast<std::uint64_t>(call.result);
     // A short read is allowed by read(2); what is missing is read again.
-    while (row.result < static_cast<std::int64_t>(row.arguments[2])) {
-      if (row.result <= 0)
-        fail(ErrorKind::damaged, "the snapshot ended while memory at {:#x} was read",
-             row.arguments[1]);
-      const auto got = static_cast<std::uint64_t>(row.result);
-      row.arguments[1] += got;
-      row.arguments[2] -= got;
-      row.arguments[3] += got;
-      thread.run(scratch, std::span(&row, 1), true, "read memory from the snapshot");
+    while (got < bytes) {
+      if (got == 0)
+        fail(ErrorKind::damaged, "the snapshot ended while memory at {:#x} was read", start);
+      start += got;
+      bytes -= got;
+      offset += got;
+      got = inferior.call(kWhat, SYS_pread64, {image_fd, start, bytes, offset});
     }
   }
 }
@@ -412,15 +397,14 @@ namespace {
 constexpr std::uint64_t kMseal = 462;
 
 // Nothing about these mappings can be changed from now on.
-void close_for_good(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                    std::vector<LoopEntry>& ranges, std::vector<std::string>& notes) {
-  thread.run(scratch, ranges);
-  for (const LoopEntry& row : ranges) {
-    if (row.result == 0) continue;
-    notes.push_back(fmt::format("memory that was sealed (mseal) comes back open for changes: {}",
-                                row.result == -ENOSYS
-                                    ? "this kernel has no mseal (before Linux 6.10)"
-                                    : describe_errno(static_cast<int>(-row.result))));
+void close_for_good(RestoreContext& inferior, tracee::Batch& ranges) {
+  ranges.run();
+  for (const LoopEntry& call : ranges) {
+    if (call.result == 0) continue;
+    inferior.notes.push_back(
+        fmt::format("memory that was sealed (mseal) comes back open for changes: {}",
+                    call.result == -ENOSYS ? "this kernel has no mseal (before Linux 6.10)"
+                                           : describe_errno(tracee::error_of(call.result))));
     return;
   }
 }
@@ -433,88 +417,10 @@ std::string_view name_of_anonymous(std::string_view path) {
   return {};
 }
 
-}  // namespace
-
-void restore_names(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                   const tracee::Memory& memory, const AddressSpace& space) {
-  constexpr std::uint64_t kSetVma = 0x53564d41;  // PR_SET_VMA, PR_SET_VMA_ANON_NAME
-  constexpr std::size_t kLongest = 80;           // with the zero at its end
-  const Addr name_at = scratch.data + sizeof(LoopEntry);
-  for (const Region& region : space.regions) {
-    const proc::Mapping& map = region.mapping;
-    const auto name = name_of_anonymous(map.path);
-    if (name.empty() || name.size() >= kLongest) continue;
-    std::array<char, kLongest> text{};
-    std::copy(name.begin(), name.end(), text.begin());
-    memory.write_value(name_at, text);
-    // A label: a kernel without (CONFIG_ANON_VMA_NAME) is none the worse for it.
-    std::array<LoopEntry, 1> row = {
-        tracee::loop_entry(SYS_prctl, {kSetVma, 0, map.start.value, map.size(), name_at.value})};
-    thread.run(scratch, row);
-  }
-}
-
-void restore_memory_policies(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                             const tracee::Memory& memory, const AddressSpace& space,
-                             std::vector<std::string>& notes) {
-  std::size_t failed = 0;
-  int error = 0;
-  for (const Region& region : space.regions) {
-    if (region.policy.mode == 0 || region.backing == Backing::kernel) continue;
-    const int result = set_memory_policy(thread, scratch, memory, region.policy,
-                                         region.mapping.start, region.mapping.size());
-    if (result == 0) continue;
-    ++failed;
-    error = result;
-  }
-  if (failed != 0)
-    notes.push_back(fmt::format("the memory policy (NUMA) of {} mappings cannot be set again: {}",
-                                failed, describe_errno(error)));
-}
-
-void apply_protections(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                       const tracee::Memory& memory, const AddressSpace& space,
-                       const std::vector<image::Extent>& extents, std::vector<std::string>& notes) {
-  std::vector<LoopEntry> protect;
-  std::vector<LoopEntry> advise;  // advice is advice: a kernel without huge pages says EINVAL
-  std::vector<LoopEntry> guard;
-  std::vector<LoopEntry> closed;
-  for (const Region& region : space.regions) {
-    const proc::Mapping& map = region.mapping;
-    if (region.backing == Backing::kernel || region.backing == Backing::lost) continue;
-    const bool was_opened =
-        !extents_of(region, extents).empty() || region.backing == Backing::shared_anonymous;
-    if (was_opened && protection(map) != (PROT_READ | PROT_WRITE))
-      protect.push_back(
-          tracee::loop_entry(SYS_mprotect, {map.start.value, map.size(), protection(map)}));
-    for (const auto& [flag, advice] : kAdvice)
-      if (map.has_flag(flag))
-        advise.push_back(tracee::loop_entry(SYS_madvise, {map.start.value, map.size(), advice}));
-    for (const auto& run : region.guards)
-      guard.push_back(
-          tracee::loop_entry(SYS_madvise, {run.start.value, run.size(), MADV_GUARD_INSTALL}));
-    if (map.has_flag("lo"))
-      advise.push_back(
-          map.has_flag("lf")
-              ? tracee::loop_entry(SYS_mlock2, {map.start.value, map.size(), MLOCK_ONFAULT})
-              : tracee::loop_entry(SYS_mlock, {map.start.value, map.size()}));
-    if (map.has_flag("sl"))
-      closed.push_back(tracee::loop_entry(kMseal, {map.start.value, map.size(), 0}));
-  }
-  thread.run(scratch, protect, true, "mprotect");
-  const Region* heap = heap_beside_data(space);
-  if (heap != nullptr && !heap->mapping.has_flag("dd"))
-    advise.push_back(tracee::loop_entry(
-        SYS_madvise, {heap->mapping.start.value, heap->mapping.size(), MADV_DODUMP}));
-  thread.run(scratch, advise);
-  install_guards(thread, scratch, guard, notes);
-  close_for_good(thread, scratch, closed, notes);
-
-  // After the prctl_mm_map the auxiliary vector, which must not overlap the table of the run.
-  prctl_mm_map map{};
-  const Addr map_at = scratch.data + 2 * sizeof(LoopEntry);
-  const Addr auxv_at = map_at + sizeof map;
+void set_bounds(tracee::Inferior& inferior, const AddressSpace& space) {
+  const auto auxv = inferior.put(space.auxv);
   const MemoryBounds& bounds = space.bounds;
+  prctl_mm_map map{};
   map.start_code = bounds.start_code.value;
   map.end_code = bounds.end_code.value;
   map.start_data = bounds.start_data.value;
@@ -527,14 +433,75 @@ void apply_protections(tracee::RemoteThread& thread, const tracee::Scratch& scra
   map.env_start = bounds.env_start.value;
   map.env_end = bounds.env_end.value;
   // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of the other process
-  map.auxv = reinterpret_cast<__u64*>(auxv_at.value);
+  map.auxv = reinterpret_cast<__u64*>(auxv.at().value);
   map.auxv_size = static_cast<__u32>(space.auxv.size());
   map.exe_fd = static_cast<__u32>(-1);
-  memory.write_value(map_at, map);
-  memory.write(auxv_at, space.auxv);
-  std::array<LoopEntry, 1> call = {
-      tracee::loop_entry(SYS_prctl, {PR_SET_MM, PR_SET_MM_MAP, map_at.value, sizeof map})};
-  thread.run(scratch, call, true, "prctl(PR_SET_MM_MAP)");
+  inferior.call("prctl(PR_SET_MM_MAP)", SYS_prctl,
+                {PR_SET_MM, PR_SET_MM_MAP, inferior.put_value(map), sizeof map});
+}
+
+}  // namespace
+
+void restore_names(tracee::Inferior& inferior, const AddressSpace& space) {
+  constexpr std::uint64_t kSetVma = 0x53564d41;  // PR_SET_VMA, PR_SET_VMA_ANON_NAME
+  constexpr std::size_t kLongest = 80;           // with the zero at its end
+  for (const Region& region : space.regions) {
+    const proc::Mapping& map = region.mapping;
+    const std::string name(name_of_anonymous(map.path));
+    if (name.empty() || name.size() >= kLongest) continue;
+    // A label: a kernel without (CONFIG_ANON_VMA_NAME) is none the worse for it.
+    inferior.attempt(SYS_prctl, {kSetVma, 0, map.start, map.size(), inferior.put_string(name)});
+  }
+}
+
+void restore_memory_policies(RestoreContext& inferior, const AddressSpace& space) {
+  std::size_t failed = 0;
+  int error = 0;
+  for (const Region& region : space.regions) {
+    if (region.policy.mode == 0 || region.backing == Backing::kernel) continue;
+    const int result =
+        set_memory_policy(inferior, region.policy, region.mapping.start, region.mapping.size());
+    if (result == 0) continue;
+    ++failed;
+    error = result;
+  }
+  if (failed != 0)
+    inferior.notes.push_back(
+        fmt::format("the memory policy (NUMA) of {} mappings cannot be set again: {}", failed,
+                    describe_errno(error)));
+}
+
+void apply_protections(RestoreContext& inferior, const AddressSpace& space,
+                       const std::vector<image::Extent>& extents) {
+  tracee::Batch protect(inferior);
+  tracee::Batch advise(inferior);  // advice is advice: a kernel without huge pages says EINVAL
+  tracee::Batch guard(inferior);
+  tracee::Batch closed(inferior);
+  for (const Region& region : space.regions) {
+    const proc::Mapping& map = region.mapping;
+    if (region.backing == Backing::kernel || region.backing == Backing::lost) continue;
+    const bool was_opened =
+        !extents_of(region, extents).empty() || region.backing == Backing::shared_anonymous;
+    if (was_opened && protection(map) != (PROT_READ | PROT_WRITE))
+      protect.add(SYS_mprotect, {map.start, map.size(), protection(map)});
+    for (const auto& [flag, advice] : kAdvice)
+      if (map.has_flag(flag)) advise.add(SYS_madvise, {map.start, map.size(), advice});
+    for (const auto& run : region.guards)
+      guard.add(SYS_madvise, {run.start, run.size(), MADV_GUARD_INSTALL});
+    if (map.has_flag("lo") && map.has_flag("lf"))
+      advise.add(SYS_mlock2, {map.start, map.size(), MLOCK_ONFAULT});
+    else if (map.has_flag("lo"))
+      advise.add(SYS_mlock, {map.start, map.size()});
+    if (map.has_flag("sl")) closed.add(kMseal, {map.start, map.size(), 0});
+  }
+  protect.run_all("mprotect");
+  const Region* heap = heap_beside_data(space);
+  if (heap != nullptr && !heap->mapping.has_flag("dd"))
+    advise.add(SYS_madvise, {heap->mapping.start, heap->mapping.size(), MADV_DODUMP});
+  advise.run();
+  install_guards(inferior, guard);
+  close_for_good(inferior, closed);
+  set_bounds(inferior, space);
 }
 
 }  // namespace ckpt::state

@@ -61,12 +61,6 @@ bool has_several_nodes() {
   return online && online->find_first_of("-,") != std::string::npos;
 }
 
-int run(tracee::RemoteThread& thread, const tracee::Scratch& scratch, tracee::LoopEntry call) {
-  std::array<tracee::LoopEntry, 1> row = {call};
-  thread.run(scratch, row);
-  return row[0].result < 0 ? static_cast<int>(-row[0].result) : 0;
-}
-
 }  // namespace
 
 MemoryPolicy parse_memory_policy(std::string_view text) {
@@ -104,42 +98,29 @@ std::map<Addr, MemoryPolicy> look_at_memory_policies(const proc::ProcessDir& pro
   return policies;
 }
 
-MemoryPolicy ask_memory_policy(const tracee::Memory& memory, tracee::RemoteThread& thread,
-                               const tracee::Scratch& scratch) {
-  const Addr mask_at = scratch.data + sizeof(tracee::LoopEntry);
-  const Addr mode_at = mask_at + sizeof(NodeMask);
+MemoryPolicy ask_memory_policy(tracee::Inferior& inferior) {
+  const auto mask = inferior.reserve<NodeMask>();
+  const auto mode = inferior.reserve<int>();
   MemoryPolicy policy;
-  if (run(thread, scratch,
-          tracee::loop_entry(SYS_get_mempolicy,
-                             {mode_at.value, mask_at.value, kMostNodes, 0, 0})) != 0)
-    return policy;
-  policy.mode = memory.read_value<int>(mode_at);
-  const auto mask = memory.read_value<NodeMask>(mask_at);
+  if (inferior.attempt(SYS_get_mempolicy, {mode, mask, kMostNodes, 0, 0}) != 0) return policy;
+  policy.mode = mode.read();
+  const NodeMask nodes = mask.read();
   for (int node = 0; policy.mode != 0 && node < kMostNodes; ++node)
-    if (((mask.at(static_cast<std::size_t>(node) / 64) >> (static_cast<unsigned>(node) % 64)) &
+    if (((nodes.at(static_cast<std::size_t>(node) / 64) >> (static_cast<unsigned>(node) % 64)) &
          1U) != 0)
       policy.nodes.push_back(node);
   return policy;
 }
 
-int set_memory_policy(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                      const tracee::Memory& memory, const MemoryPolicy& policy) {
-  const Addr mask_at = scratch.data + sizeof(tracee::LoopEntry);
-  memory.write_value(mask_at, mask_of(policy));
-  return run(thread, scratch,
-             tracee::loop_entry(SYS_set_mempolicy, {static_cast<std::uint64_t>(policy.mode),
-                                                    mask_at.value, kMaskBits}));
+int set_memory_policy(tracee::Inferior& inferior, const MemoryPolicy& policy) {
+  return tracee::error_of(inferior.attempt(
+      SYS_set_mempolicy, {policy.mode, inferior.put_value(mask_of(policy)), kMaskBits}));
 }
 
-int set_memory_policy(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                      const tracee::Memory& memory, const MemoryPolicy& policy, Addr start,
+int set_memory_policy(tracee::Inferior& inferior, const MemoryPolicy& policy, Addr start,
                       std::uint64_t bytes) {
-  const Addr mask_at = scratch.data + sizeof(tracee::LoopEntry);
-  memory.write_value(mask_at, mask_of(policy));
-  return run(
-      thread, scratch,
-      tracee::loop_entry(SYS_mbind, {start.value, bytes, static_cast<std::uint64_t>(policy.mode),
-                                     mask_at.value, kMaskBits, 0}));
+  return tracee::error_of(inferior.attempt(
+      SYS_mbind, {start, bytes, policy.mode, inferior.put_value(mask_of(policy)), kMaskBits, 0}));
 }
 
 image::Json memory_policy_to_json(const MemoryPolicy& policy) {

@@ -10,7 +10,7 @@
 #include "base/types.hpp"
 #include "image/format.hpp"
 #include "proc/process_dir.hpp"
-#include "tracee/remote.hpp"
+#include "tracee/inferior.hpp"
 
 namespace ckpt::state {
 
@@ -32,14 +32,11 @@ std::map<Addr, MemoryPolicy> look_at_memory_policies(const proc::ProcessDir& pro
                                                      const MemoryPolicy& main);
 
 /// A thread's own.
-MemoryPolicy ask_memory_policy(const tracee::Memory& memory, tracee::RemoteThread& thread,
-                               const tracee::Scratch& scratch);
+MemoryPolicy ask_memory_policy(tracee::Inferior& inferior);
 
 /// Sets a thread's own, or that of a range of the process. Returns 0 or an errno value.
-int set_memory_policy(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                      const tracee::Memory& memory, const MemoryPolicy& policy);
-int set_memory_policy(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                      const tracee::Memory& memory, const MemoryPolicy& policy, Addr start,
+int set_memory_policy(tracee::Inferior& inferior, const MemoryPolicy& policy);
+int set_memory_policy(tracee::Inferior& inferior, const MemoryPolicy& policy, Addr start,
                       std::uint64_t bytes);
 
 image::Json memory_policy_to_json(const MemoryPolicy& policy);

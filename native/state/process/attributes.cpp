@@ -23,8 +23,6 @@ namespace ckpt::state {
 namespace {
 
 using image::Json;
-using tracee::loop_entry;
-using tracee::LoopEntry;
 
 // <linux/membarrier.h>; the first one is of Linux 6.3.
 constexpr std::uint32_t kGetRegistrations = 1U << 9U;
@@ -97,53 +95,46 @@ ThreadAttributes look_at_attributes(Tid lwp) {
   return attributes;
 }
 
-void ask_attributes(const tracee::Memory& memory, ThreadAttributes& attributes,
-                    tracee::RemoteThread& thread, const tracee::Scratch& scratch) {
-  constexpr std::size_t kRows = 4;
-  constexpr std::size_t kMoreRows = 5;
-  const Addr answer = scratch.data + kRows * sizeof(LoopEntry);
-  std::array<LoopEntry, kRows> table = {
-      loop_entry(SYS_prctl, {PR_GET_TIMERSLACK}),
-      loop_entry(SYS_prctl, {PR_GET_PDEATHSIG, answer.value}),
-      loop_entry(SYS_prctl, {PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0}),
-      loop_entry(SYS_prctl, {PR_GET_SECUREBITS}),
-  };
-  thread.run(scratch, table, true, "prctl");
-  attributes.timer_slack_ns = static_cast<std::uint64_t>(table[0].result);
-  attributes.parent_death_signal = memory.read_value<int>(answer);
-  attributes.no_new_privs = table[2].result != 0;
-  attributes.securebits = static_cast<std::uint64_t>(table[3].result);
+void ask_attributes(tracee::Inferior& inferior, ThreadAttributes& attributes) {
+  const auto signal = inferior.reserve<int>();
+  tracee::Batch known(inferior);
+  known.add(SYS_prctl, {PR_GET_TIMERSLACK});
+  known.add(SYS_prctl, {PR_GET_PDEATHSIG, signal});
+  known.add(SYS_prctl, {PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0});
+  known.add(SYS_prctl, {PR_GET_SECUREBITS});
+  known.run_all("prctl");
+  attributes.timer_slack_ns = static_cast<std::uint64_t>(known.result(0));
+  attributes.parent_death_signal = signal.read();
+  attributes.no_new_privs = known.result(2) != 0;
+  attributes.securebits = static_cast<std::uint64_t>(known.result(3));
   // Not known to every kernel.
-  const Addr counter_at = scratch.data + kMoreRows * sizeof(LoopEntry);
-  std::array<LoopEntry, kMoreRows> more = {
-      loop_entry(SYS_prctl, {PR_GET_TSC, counter_at.value}),
-      loop_entry(SYS_prctl, {PR_MCE_KILL_GET, 0, 0, 0, 0}),
-      loop_entry(SYS_prctl, {PR_GET_SPECULATION_CTRL, 0, 0, 0, 0}),
-      loop_entry(SYS_prctl, {PR_GET_SPECULATION_CTRL, 1, 0, 0, 0}),
-      loop_entry(SYS_prctl, {PR_GET_SPECULATION_CTRL, 2, 0, 0, 0}),
-  };
-  thread.run(scratch, more);
-  if (more[0].result == 0) attributes.timestamp_counter = memory.read_value<int>(counter_at);
-  attributes.machine_check = more[1].result > 0 ? static_cast<int>(more[1].result) : 0;
+  const auto counter = inferior.reserve<int>();
+  tracee::Batch more(inferior);
+  more.add(SYS_prctl, {PR_GET_TSC, counter});
+  more.add(SYS_prctl, {PR_MCE_KILL_GET, 0, 0, 0, 0});
   for (std::size_t i = 0; i < attributes.speculation.size(); ++i)
-    if (more.at(2 + i).result > 0)
-      attributes.speculation.at(i) = static_cast<int>(more.at(2 + i).result);
-  attributes.memory_policy = ask_memory_policy(memory, thread, scratch);
+    more.add(SYS_prctl, {PR_GET_SPECULATION_CTRL, i, 0, 0, 0});
+  more.run();
+  if (more.result(0) == 0) attributes.timestamp_counter = counter.read();
+  attributes.machine_check = more.result(1) > 0 ? static_cast<int>(more.result(1)) : 0;
+  for (std::size_t i = 0; i < attributes.speculation.size(); ++i)
+    if (more.result(2 + i) > 0) attributes.speculation.at(i) = static_cast<int>(more.result(2 + i));
+  attributes.memory_policy = ask_memory_policy(inferior);
 }
 
 namespace {
 
 // The kernel tells it by what it has done with a new mapping, which the scratch area is.
-int future_locks(const CaptureContext& context, tracee::RemoteThread& thread,
-                 const tracee::Scratch& scratch) {
+int future_locks(CaptureContext& context) {
   const auto locked = [&] {
     const std::string status = context.process.read("status");
     return std::string(proc::field(status, "VmLck").value_or(""));
   };
   // Nothing has been written there.
+  const tracee::Scratch& scratch = context.scratch();
   const Addr page{page_down((scratch.data + scratch.data_bytes).value - 1)};
   const std::string before = locked();
-  thread.checked_call("munlock", SYS_munlock, {page.value, kPageSize});
+  context.call("munlock", SYS_munlock, {page, kPageSize});
   if (locked() == before) return 0;
   const UniqueFd pagemap = context.process.open("pagemap", O_RDONLY);
   const bool there = !proc::Pagemap(pagemap.get()).present_runs(page, page + kPageSize).empty();
@@ -152,24 +143,21 @@ int future_locks(const CaptureContext& context, tracee::RemoteThread& thread,
 
 }  // namespace
 
-ProcessAttributes ask_process_attributes(const CaptureContext& context,
-                                         tracee::RemoteThread& thread,
-                                         const tracee::Scratch& scratch) {
-  const Addr answer = scratch.data + 7 * sizeof(LoopEntry);
-  std::array<LoopEntry, 7> table = {
-      loop_entry(SYS_prctl, {PR_GET_CHILD_SUBREAPER, answer.value}),
-      loop_entry(SYS_prctl, {PR_GET_THP_DISABLE, 0, 0, 0, 0}),
-      loop_entry(SYS_prctl, {PR_GET_DUMPABLE}),
-      loop_entry(SYS_prctl, {kGetMdwe, 0, 0, 0, 0}),
-      loop_entry(SYS_prctl, {kGetMemoryMerge, 0, 0, 0, 0}),
-      loop_entry(SYS_prctl, {PR_GET_IO_FLUSHER, 0, 0, 0, 0}),
-      loop_entry(SYS_membarrier, {kGetRegistrations, 0, 0}),
-  };
-  thread.run(scratch, table);
+ProcessAttributes ask_process_attributes(CaptureContext& context) {
+  const auto subreaper = context.reserve<int>();
+  tracee::Batch batch(context);
+  batch.add(SYS_prctl, {PR_GET_CHILD_SUBREAPER, subreaper});
+  batch.add(SYS_prctl, {PR_GET_THP_DISABLE, 0, 0, 0, 0});
+  batch.add(SYS_prctl, {PR_GET_DUMPABLE});
+  batch.add(SYS_prctl, {kGetMdwe, 0, 0, 0, 0});
+  batch.add(SYS_prctl, {kGetMemoryMerge, 0, 0, 0, 0});
+  batch.add(SYS_prctl, {PR_GET_IO_FLUSHER, 0, 0, 0, 0});
+  batch.add(SYS_membarrier, {kGetRegistrations, 0, 0});
+  batch.run();
   ProcessAttributes attributes;
-  attributes.child_subreaper = table[0].result == 0 && context.memory.read_value<int>(answer) != 0;
+  attributes.child_subreaper = batch.result(0) == 0 && subreaper.read() != 0;
   const auto setting = [&](std::size_t row) {
-    return table.at(row).result > 0 ? static_cast<int>(table.at(row).result) : 0;
+    return batch.result(row) > 0 ? static_cast<int>(batch.result(row)) : 0;
   };
   attributes.huge_pages_disabled = setting(1);
   attributes.dumpable = setting(2);
@@ -178,14 +166,14 @@ ProcessAttributes ask_process_attributes(const CaptureContext& context,
   attributes.io_flusher = setting(5) != 0;
   // An older kernel does not tell. To be registered without need does no harm.
   attributes.memory_barriers =
-      table[6].result >= 0 ? static_cast<std::uint32_t>(table[6].result) : kAllRegistrations;
+      batch.result(6) >= 0 ? static_cast<std::uint32_t>(batch.result(6)) : kAllRegistrations;
   std::string score = try_read_file(context.process.path("oom_score_adj")).value_or("0");
   if (score.ends_with('\n')) score.pop_back();
   attributes.oom_score_adj = proc::parse_number<int>(score).value_or(0);
   std::string filter = try_read_file(context.process.path("coredump_filter")).value_or("");
   if (filter.ends_with('\n')) filter.pop_back();
   attributes.core_filter = proc::parse_number<std::uint32_t>(filter, 16);
-  attributes.lock_future = future_locks(context, thread, scratch);
+  attributes.lock_future = future_locks(context);
   return attributes;
 }
 
@@ -265,94 +253,79 @@ ProcessAttributes process_attributes_from_json(const Json& json) {
   return attributes;
 }
 
-void restore_own_attributes(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                            const tracee::Memory& memory, const ThreadAttributes& attributes,
-                            std::vector<std::string>& notes) {
-  std::vector<LoopEntry> table = {
-      loop_entry(SYS_prctl, {PR_SET_TIMERSLACK, attributes.timer_slack_ns})};
+void restore_own_attributes(RestoreContext& inferior, const ThreadAttributes& attributes) {
+  inferior.call("prctl(PR_SET_TIMERSLACK)", SYS_prctl,
+                {PR_SET_TIMERSLACK, attributes.timer_slack_ns});
   if (attributes.no_new_privs)
-    table.push_back(loop_entry(SYS_prctl, {PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0}));
-  thread.run(scratch, table, true, "prctl");
+    inferior.call("prctl(PR_SET_NO_NEW_PRIVS)", SYS_prctl, {PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0});
 
   ThreadAttributes now;
-  ask_attributes(memory, now, thread, scratch);
-  const auto set = [&](const char* what, std::initializer_list<std::uint64_t> arguments) {
-    std::array<LoopEntry, 1> row = {loop_entry(SYS_prctl, arguments)};
-    thread.run(scratch, row);
-    if (row[0].result != 0)
-      notes.push_back(fmt::format("thread {}: its {} cannot be set again: {}", thread.tid(), what,
-                                  describe_errno(static_cast<int>(-row[0].result))));
+  ask_attributes(inferior, now);
+  const auto set = [&](const char* what, tracee::Arguments arguments) {
+    if (const int error = tracee::error_of(inferior.attempt(SYS_prctl, arguments)))
+      inferior.notes.push_back(fmt::format("thread {}: its {} cannot be set again: {}",
+                                           inferior.tid(), what, describe_errno(error)));
   };
   if (attributes.machine_check != now.machine_check)
     set("way to die of memory errors (PR_MCE_KILL)",
-        {PR_MCE_KILL, PR_MCE_KILL_SET, static_cast<std::uint64_t>(attributes.machine_check), 0, 0});
+        {PR_MCE_KILL, PR_MCE_KILL_SET, attributes.machine_check, 0, 0});
   for (std::size_t i = 0; i < attributes.speculation.size(); ++i) {
     const int wanted = attributes.speculation.at(i);
     // Another processor has other kinds. Where nothing was restricted, nothing is missing.
     const bool no_matter =
         (wanted & ~PR_SPEC_PRCTL) == PR_SPEC_ENABLE && (now.speculation.at(i) & PR_SPEC_PRCTL) == 0;
     if ((wanted & PR_SPEC_PRCTL) != 0 && wanted != now.speculation.at(i) && !no_matter)
-      set("control of speculation",
-          {PR_SET_SPECULATION_CTRL, i, static_cast<std::uint64_t>(wanted & ~PR_SPEC_PRCTL), 0, 0});
+      set("control of speculation", {PR_SET_SPECULATION_CTRL, i, wanted & ~PR_SPEC_PRCTL, 0, 0});
   }
   if (attributes.memory_policy != now.memory_policy)
-    if (const int error = set_memory_policy(thread, scratch, memory, attributes.memory_policy))
-      notes.push_back(fmt::format("thread {}: its memory policy (NUMA) cannot be set again: {}",
-                                  thread.tid(), describe_errno(error)));
+    if (const int error = set_memory_policy(inferior, attributes.memory_policy))
+      inferior.notes.push_back(
+          fmt::format("thread {}: its memory policy (NUMA) cannot be set again: {}", inferior.tid(),
+                      describe_errno(error)));
   if (attributes.timestamp_counter != 0 && attributes.timestamp_counter != now.timestamp_counter)
-    set("use of the time stamp counter",
-        {PR_SET_TSC, static_cast<std::uint64_t>(attributes.timestamp_counter)});
+    set("use of the time stamp counter", {PR_SET_TSC, attributes.timestamp_counter});
 }
 
-void restore_process_attributes(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                                Tid pid, const ProcessAttributes& attributes,
-                                std::vector<std::string>& notes) {
+void restore_process_attributes(RestoreContext& inferior, const ProcessAttributes& attributes) {
   const auto huge_pages = static_cast<std::uint64_t>(attributes.huge_pages_disabled);
-  std::vector<LoopEntry> table = {
-      loop_entry(SYS_prctl, {PR_SET_CHILD_SUBREAPER, attributes.child_subreaper ? 1U : 0U}),
-      loop_entry(SYS_prctl, {PR_SET_THP_DISABLE, huge_pages & 1U, huge_pages & ~1ULL, 0, 0}),
-  };
-  if (attributes.merge_memory)
-    table.push_back(loop_entry(SYS_prctl, {kSetMemoryMerge, 1, 0, 0, 0}));
-  if (attributes.io_flusher)
-    table.push_back(loop_entry(SYS_prctl, {PR_SET_IO_FLUSHER, 1, 0, 0, 0}));
-  thread.run(scratch, table);
-  for (const auto& row : table)
-    if (row.result != 0)
-      notes.push_back(fmt::format("prctl({}) cannot be set again: {}", row.arguments[0],
-                                  describe_errno(static_cast<int>(-row.result))));
-  std::vector<LoopEntry> registrations;
+  tracee::Batch batch(inferior);
+  batch.add(SYS_prctl, {PR_SET_CHILD_SUBREAPER, attributes.child_subreaper ? 1 : 0});
+  batch.add(SYS_prctl, {PR_SET_THP_DISABLE, huge_pages & 1U, huge_pages & ~1ULL, 0, 0});
+  if (attributes.merge_memory) batch.add(SYS_prctl, {kSetMemoryMerge, 1, 0, 0, 0});
+  if (attributes.io_flusher) batch.add(SYS_prctl, {PR_SET_IO_FLUSHER, 1, 0, 0, 0});
+  batch.run();
+  for (const auto& call : batch)
+    if (const int error = tracee::error_of(call.result))
+      inferior.notes.push_back(fmt::format("prctl({}) cannot be set again: {}", call.arguments[0],
+                                           describe_errno(error)));
+  tracee::Batch registrations(inferior);
   for (unsigned bit = 0; bit < 32; ++bit)
     if (((attributes.memory_barriers >> bit) & 1U) != 0)
-      registrations.push_back(loop_entry(SYS_membarrier, {1U << bit, 0, 0}));
-  thread.run(scratch, registrations);  // what the kernel does not know no program has registered
+      registrations.add(SYS_membarrier, {1U << bit, 0, 0});
+  registrations.run();  // what the kernel does not know no program has registered
   const auto write = [&](const char* name, const char* what, const std::string& text) {
     try {
-      const UniqueFd file = open_file(fmt::format("/proc/{}/{}", pid, name), O_WRONLY);
+      const UniqueFd file = open_file(inferior.process.path(name), O_WRONLY);
       write_all(file.get(), text, name);
     } catch (const Error& error) {
-      notes.push_back(fmt::format("the {} cannot be set again: {}", what, error.what()));
+      inferior.notes.push_back(fmt::format("the {} cannot be set again: {}", what, error.what()));
     }
   };
   write("oom_score_adj", "OOM score", fmt::format("{}", attributes.oom_score_adj));
   if (attributes.core_filter)
     write("coredump_filter", "filter of core dumps", fmt::format("{:#x}", *attributes.core_filter));
   if (attributes.lock_future == 0) return;
-  const std::int64_t result =
-      thread.call(SYS_mlockall, {static_cast<std::uint64_t>(attributes.lock_future)});
-  if (result != 0)
-    notes.push_back(fmt::format("memory that it maps from now on is not locked (mlockall): {}",
-                                describe_errno(static_cast<int>(-result))));
+  if (const int error = tracee::error_of(inferior.attempt(SYS_mlockall, {attributes.lock_future})))
+    inferior.notes.push_back(fmt::format(
+        "memory that it maps from now on is not locked (mlockall): {}", describe_errno(error)));
 }
 
-void finish_process_attributes(tracee::RemoteThread& thread, const ProcessAttributes& attributes) {
+void finish_process_attributes(tracee::Inferior& inferior, const ProcessAttributes& attributes) {
   // 2, for which there is no call: not dumpable, and its files in /proc root's, as 0 has it.
-  thread.checked_call("prctl(PR_SET_DUMPABLE)", SYS_prctl,
-                      {PR_SET_DUMPABLE, attributes.dumpable == 1 ? 1U : 0U});
+  inferior.call("prctl(PR_SET_DUMPABLE)", SYS_prctl,
+                {PR_SET_DUMPABLE, attributes.dumpable == 1 ? 1 : 0});
   if (attributes.deny_write_exec != 0)
-    thread.checked_call(
-        "prctl(PR_SET_MDWE)", SYS_prctl,
-        {kSetMdwe, static_cast<std::uint64_t>(attributes.deny_write_exec), 0, 0, 0});
+    inferior.call("prctl(PR_SET_MDWE)", SYS_prctl, {kSetMdwe, attributes.deny_write_exec, 0, 0, 0});
 }
 
 void restore_attributes(Tid lwp, const ThreadAttributes& attributes,

@@ -54,11 +54,8 @@ struct ProcessAttributes {
 /// What can be seen from outside. `lwp` need not be stopped.
 ThreadAttributes look_at_attributes(Tid lwp);
 /// What only the thread itself can tell.
-void ask_attributes(const tracee::Memory& memory, ThreadAttributes& attributes,
-                    tracee::RemoteThread& thread, const tracee::Scratch& scratch);
-ProcessAttributes ask_process_attributes(const CaptureContext& context,
-                                         tracee::RemoteThread& thread,
-                                         const tracee::Scratch& scratch);
+void ask_attributes(tracee::Inferior& inferior, ThreadAttributes& attributes);
+ProcessAttributes ask_process_attributes(CaptureContext& context);
 
 image::Json attributes_to_json(const ThreadAttributes& attributes);
 ThreadAttributes thread_attributes_from_json(const image::Json& json);
@@ -67,14 +64,10 @@ ProcessAttributes process_attributes_from_json(const image::Json& json);
 
 /// Sets in the thread what it can only set for itself, all but the parent-death signal, which the
 /// restore uses meanwhile.
-void restore_own_attributes(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                            const tracee::Memory& memory, const ThreadAttributes& attributes,
-                            std::vector<std::string>& notes);
-void restore_process_attributes(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                                Tid pid, const ProcessAttributes& attributes,
-                                std::vector<std::string>& notes);
+void restore_own_attributes(RestoreContext& inferior, const ThreadAttributes& attributes);
+void restore_process_attributes(RestoreContext& inferior, const ProcessAttributes& attributes);
 /// What would be in the way of the restore before its end.
-void finish_process_attributes(tracee::RemoteThread& thread, const ProcessAttributes& attributes);
+void finish_process_attributes(tracee::Inferior& inferior, const ProcessAttributes& attributes);
 /// Sets from outside what can be; says in `notes` what this user may not set.
 void restore_attributes(Tid lwp, const ThreadAttributes& attributes,
                         std::vector<std::string>& notes);

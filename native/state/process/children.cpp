@@ -24,8 +24,6 @@ namespace ckpt::state {
 namespace {
 
 using image::Json;
-using tracee::loop_entry;
-using tracee::LoopEntry;
 
 // What ends no process by default (signal(7)).
 bool is_deadly(int signal) {
@@ -36,18 +34,13 @@ bool is_deadly(int signal) {
 }
 
 // Nothing if there is none to be waited for (it lives, or another process is its tracer).
-std::optional<siginfo_t> ask_status(const CaptureContext& context, tracee::RemoteThread& thread,
-                                    const tracee::Scratch& scratch, Tid inner_pid) {
-  const Addr info_at = scratch.data + sizeof(LoopEntry);
-  context.memory.write_value(info_at, siginfo_t{});
-  std::array<LoopEntry, 1> table = {
-      loop_entry(SYS_waitid, {P_PID, static_cast<std::uint64_t>(inner_pid), info_at.value,
-                              WEXITED | WNOHANG | WNOWAIT | __WALL, 0})};
-  thread.run(scratch, table);
-  if (table[0].result != 0) return std::nullopt;
-  const auto info = context.memory.read_value<siginfo_t>(info_at);
-  if (info.si_pid != inner_pid) return std::nullopt;
-  return info;
+std::optional<siginfo_t> ask_status(CaptureContext& context, Tid inner_pid) {
+  const auto info = context.put_value(siginfo_t{});
+  if (context.attempt(SYS_waitid,
+                      {P_PID, inner_pid, info, WEXITED | WNOHANG | WNOWAIT | __WALL, 0}) != 0 ||
+      info.read().si_pid != inner_pid)
+    return std::nullopt;
+  return info.read();
 }
 
 // Whether the kernel collects children itself when they end (do_notify_parent() in
@@ -61,11 +54,8 @@ bool ends_unseen(const SignalState& signals, int exit_signal) {
 
 class ChildCapture {
  public:
-  ChildCapture(CaptureContext& context, tracee::RemoteThread& thread,
-               const tracee::Scratch& scratch, const SignalState& signals)
+  ChildCapture(CaptureContext& context, const SignalState& signals)
       : context_(context),
-        thread_(thread),
-        scratch_(scratch),
         signals_(signals),
         own_group_(context.process.stat().process_group),
         own_uid_(context.process.status(context.process.pid()).uids[0]) {}
@@ -87,7 +77,7 @@ class ChildCapture {
     else if (stat.process_group != own_group_)
       child.group = stat.process_group;
     child.exit_signal = std::clamp(stat.exit_signal, 0, kSignals);
-    const auto info = ask_status(context_, thread_, scratch_, child.pid);
+    const auto info = ask_status(context_, child.pid);
     const bool comes_back =
         info ? take_end(child, *info, pid, stat.comm) : take_life(child, pid, stat, status);
     if (comes_back) ended.push_back(child);
@@ -131,8 +121,6 @@ class ChildCapture {
   }
 
   CaptureContext& context_;
-  tracee::RemoteThread& thread_;
-  const tracee::Scratch& scratch_;
   const SignalState& signals_;
   Tid own_group_;
   std::uint32_t own_uid_;
@@ -140,10 +128,8 @@ class ChildCapture {
 
 }  // namespace
 
-std::vector<EndedChild> capture_children(CaptureContext& context, tracee::RemoteThread& thread,
-                                         const tracee::Scratch& scratch,
-                                         const SignalState& signals) {
-  ChildCapture capture(context, thread, scratch, signals);
+std::vector<EndedChild> capture_children(CaptureContext& context, const SignalState& signals) {
+  ChildCapture capture(context, signals);
   for (const Tid pid : context.process.children())
     // A program that collects orphans (a subreaper) has us for a child when it saves itself.
     if (pid != ::getpid()) capture.look_at(pid);
@@ -266,60 +252,59 @@ std::vector<std::size_t> leaders_first(const std::vector<EndedChild>& children) 
   return order;
 }
 
+Tid make_child(tracee::Inferior& inferior, const EndedChild& child, bool keep_ids) {
+  const auto id = inferior.put_value(child.remembered);
+  clone_args arguments{};
+  arguments.exit_signal = static_cast<std::uint64_t>(child.exit_signal);
+  if (keep_ids) {
+    arguments.set_tid = id.at().value;
+    arguments.set_tid_size = 1;
+  }
+  const auto arguments_at = inferior.put_value(arguments);
+  const std::int64_t result =
+      inferior.thread().call_clone(SYS_clone3, {arguments_at.at().value, sizeof arguments});
+  if (result < 0)
+    throw_not_created("a child", keep_ids ? child.remembered : 0, tracee::error_of(result));
+  return static_cast<Tid>(result);
+}
+
+// Waits for it, which leaves it to be waited for, and takes its signal out of the queue.
+void see_end(tracee::Inferior& inferior, Tid pid, int exit_signal) {
+  const auto set = inferior.put_value(
+      exit_signal == 0 ? std::uint64_t{0} : 1ULL << static_cast<unsigned>(exit_signal - 1));
+  const auto no_time = inferior.put_value(timespec{});
+  tracee::Batch batch(inferior);
+  batch.add(SYS_waitid, {P_PID, pid, 0, WEXITED | WNOWAIT | __WALL, 0});
+  batch.add(SYS_rt_sigtimedwait, {set, 0, no_time, sizeof(std::uint64_t)});
+  batch.run();
+  if (const int error = tracee::error_of(batch.result(0)))
+    throw_errno(fmt::format("end child {}", pid), error);
+}
+
 }  // namespace
 
-std::vector<Tid> make_ended_children(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                                     const tracee::Memory& memory, unsigned long options,
-                                     const std::vector<EndedChild>& children, bool keep_ids,
-                                     std::vector<std::string>& notes) {
+std::vector<Tid> make_ended_children(RestoreContext& inferior, unsigned long options,
+                                     const std::vector<EndedChild>& children, bool keep_ids) {
   std::vector<Tid> made(children.size());
   if (children.empty()) return made;
   // With handlers or ignored signals inherited the children would not die, or vanish when they do.
   SignalState defaults;
   defaults.actions.resize(kSignals);
-  restore_actions(thread, scratch, memory, defaults);
-  const Addr instruction = scratch.code + arch::loop_syscall_offset();
-  tracee::set_options(thread.tid(), options | PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE);
+  restore_actions(inferior, defaults);
+  const Addr instruction = inferior.scratch().code + arch::loop_syscall_offset();
+  tracee::set_options(inferior.tid(), options | PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE);
   std::map<Tid, Tid> groups;
   for (const std::size_t i : leaders_first(children)) {
     const EndedChild& child = children[i];
-    const Addr id_at = scratch.data + sizeof(clone_args);
-    clone_args arguments{};
-    arguments.exit_signal = static_cast<std::uint64_t>(child.exit_signal);
-    if (keep_ids) {
-      memory.write_value(id_at, child.remembered);
-      arguments.set_tid = id_at.value;
-      arguments.set_tid_size = 1;
-    }
-    memory.write_value(scratch.data, arguments);
-    const std::int64_t result =
-        thread.call_clone(SYS_clone3, {scratch.data.value, sizeof arguments});
-    if (result < 0)
-      throw_not_created("a child", keep_ids ? child.remembered : 0, static_cast<int>(-result));
-    const auto pid = static_cast<Tid>(result);
+    const Tid pid = make_child(inferior, child, keep_ids);
     made[i] = pid;
     if (child.group == child.pid) groups[child.pid] = pid;
     if (child.group != 0)
-      thread.checked_call(
-          "setpgid (of a child)", SYS_setpgid,
-          {static_cast<std::uint64_t>(pid), static_cast<std::uint64_t>(groups[child.group])});
-    let_end(pid, instruction, child, notes);
-    const Addr set_at = scratch.data + 2 * sizeof(LoopEntry);
-    const Addr none_at = set_at + sizeof(std::uint64_t);
-    memory.write_value(set_at, child.exit_signal == 0
-                                   ? std::uint64_t{0}
-                                   : 1ULL << static_cast<unsigned>(child.exit_signal - 1));
-    memory.write_value(none_at, timespec{});
-    std::array<LoopEntry, 2> table = {
-        loop_entry(SYS_waitid,
-                   {P_PID, static_cast<std::uint64_t>(pid), 0, WEXITED | WNOWAIT | __WALL, 0}),
-        loop_entry(SYS_rt_sigtimedwait, {set_at.value, 0, none_at.value, sizeof(std::uint64_t)}),
-    };
-    thread.run(scratch, table);
-    if (table[0].result != 0)
-      throw_errno(fmt::format("end child {}", pid), static_cast<int>(-table[0].result));
+      inferior.call("setpgid (of a child)", SYS_setpgid, {pid, groups[child.group]});
+    let_end(pid, instruction, child, inferior.notes);
+    see_end(inferior, pid, child.exit_signal);
   }
-  tracee::set_options(thread.tid(), options);
+  tracee::set_options(inferior.tid(), options);
   return made;
 }
 

@@ -28,9 +28,7 @@ struct EndedChild {
 };
 
 /// Reads the statuses of children that have ended, and reports the others.
-std::vector<EndedChild> capture_children(CaptureContext& context, tracee::RemoteThread& thread,
-                                         const tracee::Scratch& scratch,
-                                         const SignalState& signals);
+std::vector<EndedChild> capture_children(CaptureContext& context, const SignalState& signals);
 
 /// Queues the signals that tell of the ends of children that lived, as far as the kernel would:
 /// `blocked` is the mask of the main thread. Their `remembered` ids are known.
@@ -41,12 +39,10 @@ image::Json children_to_json(const std::vector<EndedChild>& children);
 std::vector<EndedChild> children_from_json(const image::Json& json);
 
 /// Makes children that have ended, and takes the signals of their ends out of the queue. Returns
-/// their ids in the order of the record. `thread` is the main thread of a process that was just
-/// executed, with the ptrace options `options`; all signals are blocked. `keep_ids`: with the ids
-/// that the program remembers; throws Error when one cannot be had.
-std::vector<Tid> make_ended_children(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                                     const tracee::Memory& memory, unsigned long options,
-                                     const std::vector<EndedChild>& children, bool keep_ids,
-                                     std::vector<std::string>& notes);
+/// their ids in the order of the record. The process was just executed, its thread has the ptrace
+/// options `options`; all signals are blocked. `keep_ids`: with the ids that the program remembers;
+/// throws Error when one cannot be had.
+std::vector<Tid> make_ended_children(RestoreContext& inferior, unsigned long options,
+                                     const std::vector<EndedChild>& children, bool keep_ids);
 
 }  // namespace ckpt::state

@@ -7,10 +7,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <functional>
 #include <span>
 #include <sstream>
 #include <string_view>
+#include <tuple>
 
 #include "base/error.hpp"
 #include "proc/process_dir.hpp"
@@ -21,8 +24,6 @@ namespace ckpt::state {
 namespace {
 
 using image::Json;
-using tracee::loop_entry;
-using tracee::LoopEntry;
 
 constexpr std::size_t kMostGroups = 65536;  // NGROUPS_MAX
 
@@ -90,110 +91,84 @@ bool may_restore_credentials(const Credentials& credentials) {
 
 namespace {
 
-class Changer {
- public:
-  Changer(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-          const tracee::Memory& memory)
-      : thread_(thread), scratch_(scratch), memory_(memory) {}
-
-  void call(const char* what, long number, std::initializer_list<std::uint64_t> arguments) {
-    std::array<LoopEntry, 1> table = {loop_entry(number, arguments)};
-    thread_.run(scratch_, table, true, what);
+void set_capabilities(tracee::Inferior& inferior, std::uint64_t effective, std::uint64_t permitted,
+                      std::uint64_t inheritable) {
+  __user_cap_header_struct header{};
+  header.version = _LINUX_CAPABILITY_VERSION_3;
+  std::array<__user_cap_data_struct, 2> words{};
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const auto part = [&](std::uint64_t set) { return static_cast<std::uint32_t>(set >> 32U * i); };
+    words.at(i) = {part(effective), part(permitted), part(inheritable)};
   }
+  inferior.call("capset", SYS_capset, {inferior.put_value(header), inferior.put_value(words)});
+}
 
-  void set_groups(const std::vector<std::uint32_t>& groups) {
-    if (groups.size() * sizeof(std::uint32_t) > scratch_.data_bytes - sizeof(LoopEntry))
-      fail(ErrorKind::unsupported, "{} supplementary groups are too many", groups.size());
-    memory_.write(data(), std::as_bytes(std::span(groups)));
-    call("setgroups", SYS_setgroups, {groups.size(), data().value});
-  }
+void for_each_capability(std::uint64_t set, const std::function<void(unsigned)>& use) {
+  for (unsigned capability = 0; capability < 64; ++capability)
+    if (((set >> capability) & 1U) != 0) use(capability);
+}
 
-  void set_capabilities(std::uint64_t effective, std::uint64_t permitted,
-                        std::uint64_t inheritable) {
-    struct {
-      __user_cap_header_struct header;
-      std::array<__user_cap_data_struct, 2> words;
-    } wanted{};
-    wanted.header.version = _LINUX_CAPABILITY_VERSION_3;
-    for (std::size_t i = 0; i < wanted.words.size(); ++i) {
-      const auto part = [&](std::uint64_t set) {
-        return static_cast<std::uint32_t>(set >> 32U * i);
-      };
-      wanted.words.at(i) = {part(effective), part(permitted), part(inheritable)};
-    }
-    memory_.write_value(data(), wanted);
-    call("capset", SYS_capset, {data().value, (data() + sizeof wanted.header).value});
-  }
-
- private:
-  [[nodiscard]] Addr data() const { return scratch_.data + sizeof(LoopEntry); }
-
-  tracee::RemoteThread& thread_;
-  const tracee::Scratch& scratch_;
-  const tracee::Memory& memory_;
-};
+void restore_as_ordinary_user(RestoreContext& inferior, const Credentials& credentials,
+                              const Credentials& now, std::uint64_t securebits) {
+  const auto note = [&](std::string_view text) {
+    inferior.notes.push_back(fmt::format("thread {}: {}", inferior.tid(), text));
+  };
+  if (securebits == SECBIT_KEEP_CAPS)  // the one that needs no privilege
+    inferior.call("prctl(PR_SET_KEEPCAPS)", SYS_prctl, {PR_SET_KEEPCAPS, 1});
+  else if (securebits != 0)
+    note("its securebits cannot be set again by this user");
+  // That the user is another one is told before anything is started.
+  if (credentials.uids != now.uids) return;
+  const bool same_groups =
+      credentials.groups == now.groups ||
+      (in_own_user_namespace() && credentials.groups.size() == now.groups.size());
+  if (credentials.gids != now.gids || !same_groups)
+    note("its groups are those of this user, not those it had");
+  if ((credentials.permitted & ~now.permitted) != 0) note("it lacks capabilities that it had");
+}
 
 }  // namespace
 
-void restore_credentials(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                         const tracee::Memory& memory, const Credentials& credentials,
-                         const Credentials& now, std::uint64_t securebits,
-                         std::vector<std::string>& notes) {
-  Changer changer(thread, scratch, memory);
+void restore_credentials(RestoreContext& inferior, const Credentials& credentials,
+                         const Credentials& now, std::uint64_t securebits) {
   if (!may_restore_credentials(credentials)) {
-    if (securebits == SECBIT_KEEP_CAPS)  // the one that needs no privilege
-      changer.call("prctl(PR_SET_KEEPCAPS)", SYS_prctl, {PR_SET_KEEPCAPS, 1});
-    else if (securebits != 0)
-      notes.push_back(
-          fmt::format("thread {}: its securebits cannot be set again by this user", thread.tid()));
-    // That the user is another one is told before anything is started.
-    if (credentials.uids != now.uids) return;
-    const bool same_groups =
-        credentials.groups == now.groups ||
-        (in_own_user_namespace() && credentials.groups.size() == now.groups.size());
-    if (credentials.gids != now.gids || !same_groups)
-      notes.push_back(fmt::format("thread {}: its groups are those of this user, not those it had",
-                                  thread.tid()));
-    if ((credentials.permitted & ~now.permitted) != 0)
-      notes.push_back(fmt::format("thread {}: it lacks capabilities that it had", thread.tid()));
+    restore_as_ordinary_user(inferior, credentials, now, securebits);
     return;
   }
-  const auto drop = [&](std::uint64_t set, long option, std::uint64_t first) {
-    for (unsigned capability = 0; capability < 64; ++capability)
-      if (((set >> capability) & 1U) != 0) {
-        if (option == PR_CAPBSET_DROP)
-          changer.call("drop a capability", SYS_prctl, {PR_CAPBSET_DROP, capability, 0, 0, 0});
-        else
-          changer.call("raise a capability", SYS_prctl,
-                       {static_cast<std::uint64_t>(option), first, capability, 0, 0});
-      }
-  };
   if (credentials == now && securebits == 0) return;
   // What we do not have ourselves cannot be given.
   const std::uint64_t permitted = credentials.permitted & now.permitted;
   if (permitted != credentials.permitted)
-    notes.push_back(fmt::format("thread {}: it lacks capabilities that it had", thread.tid()));
+    inferior.notes.push_back(
+        fmt::format("thread {}: it lacks capabilities that it had", inferior.tid()));
   const std::uint64_t inheritable = credentials.inheritable & (now.bounding | now.inheritable);
   if (credentials != now) {
     // A change of ids shall not change capabilities, until the end.
-    changer.call("prctl(PR_SET_SECUREBITS)", SYS_prctl,
-                 {PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP});
-    if (credentials.groups != now.groups) changer.set_groups(credentials.groups);
-    const auto& gids = credentials.gids;
-    const auto& uids = credentials.uids;
-    changer.call("setresgid", SYS_setresgid, {gids[0], gids[1], gids[2]});
-    changer.call("setfsgid", SYS_setfsgid, {gids[3]});
-    changer.call("setresuid", SYS_setresuid, {uids[0], uids[1], uids[2]});
-    changer.call("setfsuid", SYS_setfsuid, {uids[3]});
-    changer.set_capabilities(now.permitted, now.permitted, inheritable);
-    changer.call("prctl(PR_CAP_AMBIENT)", SYS_prctl,
-                 {PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0});
-    drop(credentials.ambient & permitted & inheritable, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE);
-    drop(now.bounding & ~credentials.bounding, PR_CAPBSET_DROP, 0);
+    inferior.call("prctl(PR_SET_SECUREBITS)", SYS_prctl,
+                  {PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP});
+    const auto& [groups, gids, uids] =
+        std::tie(credentials.groups, credentials.gids, credentials.uids);
+    if (groups != now.groups)
+      inferior.call("setgroups", SYS_setgroups,
+                    {groups.size(), inferior.put(std::as_bytes(std::span(groups)))});
+    inferior.call("setresgid", SYS_setresgid, {gids[0], gids[1], gids[2]});
+    inferior.call("setfsgid", SYS_setfsgid, {gids[3]});
+    inferior.call("setresuid", SYS_setresuid, {uids[0], uids[1], uids[2]});
+    inferior.call("setfsuid", SYS_setfsuid, {uids[3]});
+    set_capabilities(inferior, now.permitted, now.permitted, inheritable);
+    inferior.call("prctl(PR_CAP_AMBIENT)", SYS_prctl,
+                  {PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0});
+    for_each_capability(credentials.ambient & permitted & inheritable, [&](unsigned capability) {
+      inferior.call("raise a capability", SYS_prctl,
+                    {PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0});
+    });
+    for_each_capability(now.bounding & ~credentials.bounding, [&](unsigned capability) {
+      inferior.call("drop a capability", SYS_prctl, {PR_CAPBSET_DROP, capability, 0, 0, 0});
+    });
   }
-  changer.call("prctl(PR_SET_SECUREBITS)", SYS_prctl, {PR_SET_SECUREBITS, securebits});
+  inferior.call("prctl(PR_SET_SECUREBITS)", SYS_prctl, {PR_SET_SECUREBITS, securebits});
   if (credentials != now)
-    changer.set_capabilities(credentials.effective & permitted, permitted, inheritable);
+    set_capabilities(inferior, credentials.effective & permitted, permitted, inheritable);
 }
 
 }  // namespace ckpt::state

@@ -38,12 +38,10 @@ Credentials credentials_from_json(const image::Json& json);
 /// Whether this process may make a thread who it was.
 bool may_restore_credentials(const Credentials& credentials);
 
-/// Makes a thread who it was, as far as we are permitted, and sets its securebits; says in `notes`
-/// what was not permitted. Runs in the thread itself and changes the process's dumpable flag and
-/// the thread's parent-death signal. `now`: who it is.
-void restore_credentials(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                         const tracee::Memory& memory, const Credentials& credentials,
-                         const Credentials& now, std::uint64_t securebits,
-                         std::vector<std::string>& notes);
+/// Makes a thread who it was, as far as we are permitted, and sets its securebits; says what
+/// was not permitted. Runs in the thread itself and changes the process's dumpable flag and the
+/// thread's parent-death signal. `now`: who it is.
+void restore_credentials(RestoreContext& inferior, const Credentials& credentials,
+                         const Credentials& now, std::uint64_t securebits);
 
 }  // namespace ckpt::state

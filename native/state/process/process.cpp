@@ -23,8 +23,6 @@ namespace ckpt::state {
 
 namespace {
 
-using tracee::LoopEntry;
-
 bool shares_memory(Tid a, Tid b) { return ::syscall(SYS_kcmp, a, b, KCMP_VM, 0UL, 0UL) == 0; }
 
 // The kernel does not give the id of a session that has members to a new process. 0: a leader that
@@ -101,8 +99,7 @@ void refuse_impossible(const proc::ProcessDir& process) {
          pid);
 }
 
-ProcessState capture_process(CaptureContext& context, tracee::RemoteThread& thread,
-                             const tracee::Scratch& scratch) {
+ProcessState capture_process(CaptureContext& context) {
   const auto& process = context.process;
   ProcessState state;
   const proc::Status status = process.status(process.pid());
@@ -121,31 +118,18 @@ ProcessState capture_process(CaptureContext& context, tracee::RemoteThread& thre
   state.directory = process.link("cwd").value_or("/");
   state.removed_directory = removed_directory_of(process);
   state.root = process.link("root").value_or("/");
-  std::array<LoopEntry, 1> table{};
-  table[0].number = SYS_personality;
-  table[0].arguments[0] = 0xffffffff;  // personality(2): asks only
-  thread.run(scratch, table, true, "personality");
-  state.personality = static_cast<std::uint64_t>(table[0].result);
+  constexpr std::uint64_t kAskOnly = 0xffffffff;  // personality(2)
+  state.personality = context.call("personality", SYS_personality, {kAskOnly});
   // Fails where the kernel knows no such features: then nothing was permitted.
-  const Addr answer = scratch.data + sizeof(LoopEntry);
-  table[0] = {};
-  table[0].number = arch::kSysFeatures;
-  table[0].arguments[0] = arch::kGetFeaturePermissions;
-  table[0].arguments[1] = answer.value;
-  thread.run(scratch, table);
-  if (table[0].result == 0)
-    state.extended_features = context.memory.read_value<std::uint64_t>(answer);
-  state.attributes = ask_process_attributes(context, thread, scratch);
+  const auto features = context.reserve<std::uint64_t>();
+  if (context.attempt(arch::kSysFeatures, {arch::kGetFeaturePermissions, features}) == 0)
+    state.extended_features = features.read();
+  state.attributes = ask_process_attributes(context);
   // By the process itself: those of another user's may not be ours to look at.
-  std::array<LoopEntry, RLIM_NLIMITS> limits{};
-  const Addr limits_at = scratch.data + limits.size() * sizeof(LoopEntry);
-  for (std::size_t resource = 0; resource < limits.size(); ++resource)
-    limits.at(resource) = tracee::loop_entry(
-        SYS_prlimit64, {0, resource, 0, (limits_at + resource * sizeof(rlimit)).value});
-  thread.run(scratch, limits, true, "prlimit");
-  for (std::size_t resource = 0; resource < limits.size(); ++resource) {
-    const auto limit = context.memory.read_value<rlimit>(limits_at + resource * sizeof(rlimit));
-    state.limits.emplace_back(limit.rlim_cur, limit.rlim_max);
+  for (int resource = 0; resource < RLIM_NLIMITS; ++resource) {
+    const auto limit = context.reserve<rlimit>();
+    context.call("prlimit", SYS_prlimit64, {0, resource, 0, limit});
+    state.limits.emplace_back(limit.read().rlim_cur, limit.read().rlim_max);
   }
   return state;
 }
@@ -153,50 +137,36 @@ ProcessState capture_process(CaptureContext& context, tracee::RemoteThread& thre
 namespace {
 
 // Segment descriptors and address tags: they are hardly ever used, and shown nowhere else.
-void report_segments(CaptureContext& context, tracee::RemoteThread& thread,
-                     const tracee::Scratch& scratch) {
+void report_segments(CaptureContext& context) {
   constexpr std::uint64_t kReadTable = 0;
-  std::array<LoopEntry, 2> table{};
-  const Addr answer = scratch.data + table.size() * sizeof(LoopEntry);
-  table[0].number = arch::kSysModifyLdt;
-  table[0].arguments[0] = kReadTable;
-  table[0].arguments[1] = answer.value;
-  table[0].arguments[2] = kPageSize;
-  table[1].number = arch::kSysFeatures;
-  table[1].arguments[0] = arch::kGetUntagMask;
-  table[1].arguments[1] = (answer + kPageSize).value;
-  thread.run(scratch, table);
-  if (table[0].result > 0)
+  const auto table = context.reserve(kPageSize);
+  if (context.attempt(arch::kSysModifyLdt, {kReadTable, table, table.size_bytes()}) > 0)
     context.report.add(Severity::lost, "process", "segment descriptors",
                        "the local descriptor table (modify_ldt) does not come back: using its "
                        "selectors ends the program");
-  if (table[1].result == 0 && context.memory.read_value<std::uint64_t>(answer + kPageSize) != ~0ULL)
+  const auto mask = context.reserve<std::uint64_t>();
+  if (context.attempt(arch::kSysFeatures, {arch::kGetUntagMask, mask}) == 0 && mask.read() != ~0ULL)
     context.report.add(Severity::lost, "process", "address tags",
                        "linear address masking does not come back: tagged pointers fault");
 }
 
 // The number of a keyring of the program's, or a negative value; `keyring`: KEY_SPEC_*.
-std::int64_t ask_keyring(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                         std::int64_t keyring) {
-  constexpr std::uint64_t kDoNotMake = 0;
-  std::array<LoopEntry, 1> table = {tracee::loop_entry(
-      SYS_keyctl, {KEYCTL_GET_KEYRING_ID, static_cast<std::uint64_t>(keyring), kDoNotMake})};
-  thread.run(scratch, table);
-  return table[0].result;
+std::int64_t ask_keyring(CaptureContext& context, int keyring) {
+  constexpr int kDoNotMake = 0;
+  return context.attempt(SYS_keyctl, {KEYCTL_GET_KEYRING_ID, keyring, kDoNotMake});
 }
 
-void report_keyrings(CaptureContext& context, tracee::RemoteThread& thread,
-                     const tracee::Scratch& scratch) {
+void report_keyrings(CaptureContext& context) {
   const auto report = [&](std::string_view which) {
     context.report.add(Severity::lost, "process", "keys",
                        fmt::format("the {} does not come back", which));
   };
   // Other threads may have such keyrings, too, which only they could tell.
-  if (ask_keyring(thread, scratch, KEY_SPEC_THREAD_KEYRING) > 0) report("main thread's keyring");
-  if (ask_keyring(thread, scratch, KEY_SPEC_PROCESS_KEYRING) > 0) report("process's keyring");
+  if (ask_keyring(context, KEY_SPEC_THREAD_KEYRING) > 0) report("main thread's keyring");
+  if (ask_keyring(context, KEY_SPEC_PROCESS_KEYRING) > 0) report("process's keyring");
   // One that it has joined by name: those of users and of logins, which are called "_uid_ses.N" and
   // "_ses", the restoring user has, too.
-  const std::int64_t session = ask_keyring(thread, scratch, KEY_SPEC_SESSION_KEYRING);
+  const std::int64_t session = ask_keyring(context, KEY_SPEC_SESSION_KEYRING);
   std::array<char, 256> description{};  // "keyring;UID;GID;PERMISSIONS;NAME"
   if (session <= 0 ||
       ::syscall(SYS_keyctl, KEYCTL_DESCRIBE, session, description.data(), description.size()) < 0)
@@ -251,10 +221,9 @@ void report_surroundings(CaptureContext& context) {
 
 }  // namespace
 
-void report_process(CaptureContext& context, tracee::RemoteThread& thread,
-                    const tracee::Scratch& scratch) {
-  report_segments(context, thread, scratch);
-  report_keyrings(context, thread, scratch);
+void report_process(CaptureContext& context) {
+  report_segments(context);
+  report_keyrings(context);
   report_session(context);
   report_surroundings(context);
 }
@@ -315,39 +284,27 @@ bool may_use_tiles(const ProcessState& state) {
   return ((state.extended_features >> arch::kTileDataFeature) & 1U) != 0;
 }
 
-void restore_feature_permissions(tracee::RemoteThread& thread, const ProcessState& state) {
+void restore_feature_permissions(tracee::Inferior& inferior, const ProcessState& state) {
   if (!may_use_tiles(state)) return;
-  thread.checked_call("arch_prctl(ARCH_REQ_XCOMP_PERM)", arch::kSysFeatures,
-                      {arch::kRequestFeaturePermission, arch::kTileDataFeature});
+  inferior.call("arch_prctl(ARCH_REQ_XCOMP_PERM)", arch::kSysFeatures,
+                {arch::kRequestFeaturePermission, arch::kTileDataFeature});
 }
 
-std::vector<std::string> restore_process(tracee::RemoteThread& thread,
-                                         const tracee::Scratch& scratch,
-                                         const tracee::Memory& memory, const ProcessState& state,
-                                         int removed_directory) {
-  std::vector<std::string> notes;
-  std::array<LoopEntry, 3> table{};
-  const Addr path_at = scratch.data + table.size() * sizeof(LoopEntry);
-  memory.write(path_at,
-               std::as_bytes(std::span(state.directory.c_str(), state.directory.size() + 1)));
-  table[0].number = state.removed_directory ? SYS_fchdir : SYS_chdir;
-  table[0].arguments[0] =
-      state.removed_directory ? static_cast<std::uint64_t>(removed_directory) : path_at.value;
-  table[1].number = SYS_umask;
-  table[1].arguments[0] = state.umask;
-  table[2].number = SYS_personality;
-  table[2].arguments[0] = state.personality;
-  thread.run(scratch, table);
-  if (table[0].result != 0)
-    notes.push_back(
+void restore_process(RestoreContext& inferior, const ProcessState& state, int removed_directory) {
+  const std::int64_t entered =
+      state.removed_directory ? inferior.attempt(SYS_fchdir, {removed_directory})
+                              : inferior.attempt(SYS_chdir, {inferior.put_string(state.directory)});
+  inferior.attempt(SYS_umask, {state.umask});
+  inferior.attempt(SYS_personality, {state.personality});
+  if (const int error = tracee::error_of(entered))
+    inferior.notes.push_back(
         fmt::format("the working directory {} cannot be entered ({}): the program is "
                     "in the directory of the restore",
-                    state.directory, describe_errno(static_cast<int>(-table[0].result))));
-  return notes;
+                    state.directory, describe_errno(error)));
 }
 
-std::vector<std::string> restore_limits(Tid pid, const ProcessState& state) {
-  std::vector<std::string> notes;
+void restore_limits(RestoreContext& inferior, const ProcessState& state) {
+  const Tid pid = inferior.pid();
   for (std::size_t i = 0; i < state.limits.size() && i < RLIM_NLIMITS; ++i) {
     const auto resource = static_cast<__rlimit_resource>(i);
     rlimit wanted{state.limits[i].first, state.limits[i].second};
@@ -358,10 +315,10 @@ std::vector<std::string> restore_limits(Tid pid, const ProcessState& state) {
     wanted.rlim_max = std::min<rlim_t>(wanted.rlim_max, now.rlim_max);
     wanted.rlim_cur = std::min<rlim_t>(wanted.rlim_cur, wanted.rlim_max);
     if (::prlimit(pid, resource, &wanted, nullptr) != 0 || wanted.rlim_cur != state.limits[i].first)
-      notes.push_back(fmt::format("resource limit {} is lower than it was: {} instead of {}", i,
-                                  wanted.rlim_cur, state.limits[i].first));
+      inferior.notes.push_back(
+          fmt::format("resource limit {} is lower than it was: {} instead of {}", i,
+                      wanted.rlim_cur, state.limits[i].first));
   }
-  return notes;
 }
 
 }  // namespace ckpt::state

@@ -58,11 +58,9 @@ bool may_suspend_seccomp();
 /// shared with another process, a kernel thread, seccomp without privilege.
 void refuse_impossible(const proc::ProcessDir& process);
 
-ProcessState capture_process(CaptureContext& context, tracee::RemoteThread& thread,
-                             const tracee::Scratch& scratch);
+ProcessState capture_process(CaptureContext& context);
 /// Names what is there and will not come back.
-void report_process(CaptureContext& context, tracee::RemoteThread& thread,
-                    const tracee::Scratch& scratch);
+void report_process(CaptureContext& context);
 
 image::Json process_to_json(const ProcessState& state);
 ProcessState process_from_json(const image::Json& json);
@@ -71,15 +69,12 @@ ProcessState process_from_json(const image::Json& json);
 bool may_use_tiles(const ProcessState& state);
 
 /// Asks again for the processor features that a program must ask for. Before any other thread.
-void restore_feature_permissions(tracee::RemoteThread& thread, const ProcessState& state);
+void restore_feature_permissions(tracee::Inferior& inferior, const ProcessState& state);
 
 /// Directory, umask, personality. `removed_directory`: a descriptor of the directory, if it has no
-/// name any more. Returns what could not be brought back, in words.
-std::vector<std::string> restore_process(tracee::RemoteThread& thread,
-                                         const tracee::Scratch& scratch,
-                                         const tracee::Memory& memory, const ProcessState& state,
-                                         int removed_directory);
+/// name any more.
+void restore_process(RestoreContext& inferior, const ProcessState& state, int removed_directory);
 /// Limits, set from outside at the very end.
-std::vector<std::string> restore_limits(Tid pid, const ProcessState& state);
+void restore_limits(RestoreContext& inferior, const ProcessState& state);
 
 }  // namespace ckpt::state

@@ -15,8 +15,6 @@ namespace ckpt::state {
 namespace {
 
 using image::Json;
-using tracee::loop_entry;
-using tracee::LoopEntry;
 
 // <linux/ptrace.h> clashes with <sys/ptrace.h>.
 constexpr int kGetFilter = 0x420c;    // PTRACE_SECCOMP_GET_FILTER
@@ -78,21 +76,16 @@ std::vector<SeccompFilter> filters_from_json(const Json& json) {
   return filters;
 }
 
-void set_filters(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                 const tracee::Memory& memory, const std::vector<SeccompFilter>& filters) {
+void set_filters(tracee::Inferior& inferior, const std::vector<SeccompFilter>& filters) {
   for (const auto& filter : filters) {
-    const Addr program_at = scratch.data + sizeof(LoopEntry);
-    const Addr code_at = program_at + sizeof(sock_fprog);
+    const auto code = inferior.put(std::as_bytes(std::span(filter.code)));
     sock_fprog program{};
     program.len = static_cast<unsigned short>(filter.code.size());
     // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of the other process
-    program.filter = reinterpret_cast<sock_filter*>(code_at.value);
-    memory.write_value(program_at, program);
-    memory.write(code_at, std::as_bytes(std::span(filter.code)));
-    std::array<LoopEntry, 1> table = {loop_entry(
-        SYS_seccomp,
-        {SECCOMP_SET_MODE_FILTER, filter.flags & SECCOMP_FILTER_FLAG_LOG, program_at.value})};
-    thread.run(scratch, table, true, "set a seccomp filter again");
+    program.filter = reinterpret_cast<sock_filter*>(code.at().value);
+    inferior.call("set a seccomp filter again", SYS_seccomp,
+                  {SECCOMP_SET_MODE_FILTER, filter.flags & SECCOMP_FILTER_FLAG_LOG,
+                   inferior.put_value(program)});
   }
 }
 

@@ -28,7 +28,6 @@ image::Json filters_to_json(const std::vector<SeccompFilter>& filters);
 std::vector<SeccompFilter> filters_from_json(const image::Json& json);
 
 /// Sets the filters in the thread, which must be suspended for it (see RemoteThread).
-void set_filters(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                 const tracee::Memory& memory, const std::vector<SeccompFilter>& filters);
+void set_filters(tracee::Inferior& inferior, const std::vector<SeccompFilter>& filters);
 
 }  // namespace ckpt::state

@@ -14,31 +14,24 @@ namespace {
 
 constexpr std::uint64_t kMaskBytes = 8;
 
-tracee::LoopEntry action_call(int number, Addr set, Addr get) {
-  tracee::LoopEntry row;
-  row.number = SYS_rt_sigaction;
-  row.arguments[0] = static_cast<std::uint64_t>(number);
-  row.arguments[1] = set.value;
-  row.arguments[2] = get.value;
-  row.arguments[3] = kMaskBytes;
-  return row;
+// Of a signal's action among those of all signals.
+Addr place_of(const tracee::Piece& actions, int number) {
+  return actions.at() + static_cast<std::uint64_t>(number - 1) * sizeof(SignalAction);
 }
 
 bool is_fixed(int number) { return number == SIGKILL || number == SIGSTOP; }
 
 }  // namespace
 
-SignalState capture_signals(CaptureContext& context, tracee::RemoteThread& thread,
-                            const tracee::Scratch& scratch) {
+SignalState capture_signals(CaptureContext& context) {
   SignalState state;
-  std::vector<tracee::LoopEntry> table;
-  const Addr answers = scratch.data + kSignals * sizeof(tracee::LoopEntry);
-  for (int number = 1; number <= kSignals; ++number)
-    table.push_back(action_call(
-        number, Addr{0}, answers + static_cast<std::uint64_t>(number - 1) * sizeof(SignalAction)));
-  thread.run(scratch, table, true, "rt_sigaction");
   state.actions.resize(kSignals);
-  context.memory.read(answers, std::as_writable_bytes(std::span(state.actions)));
+  const auto answers = context.reserve(state.actions.size() * sizeof(SignalAction));
+  tracee::Batch batch(context);
+  for (int number = 1; number <= kSignals; ++number)
+    batch.add(SYS_rt_sigaction, {number, 0, place_of(answers, number), kMaskBytes});
+  batch.run_all("rt_sigaction");
+  answers.read(std::as_writable_bytes(std::span(state.actions)));
   return state;
 }
 
@@ -98,39 +91,25 @@ SignalState signals_from_json(const image::Json& json) {
   return state;
 }
 
-void restore_actions(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                     const tracee::Memory& memory, const SignalState& state) {
-  std::vector<tracee::LoopEntry> table;
-  const Addr values = scratch.data + kSignals * sizeof(tracee::LoopEntry);
-  memory.write(values, std::as_bytes(std::span(state.actions)));
+void restore_actions(tracee::Inferior& inferior, const SignalState& state) {
+  const auto actions = inferior.put(std::as_bytes(std::span(state.actions)));
+  tracee::Batch batch(inferior);
   for (int number = 1; number <= kSignals; ++number)
     if (!is_fixed(number))
-      table.push_back(action_call(
-          number, values + static_cast<std::uint64_t>(number - 1) * sizeof(SignalAction), Addr{0}));
-  thread.run(scratch, table, true, "rt_sigaction");
+      batch.add(SYS_rt_sigaction, {number, place_of(actions, number), 0, kMaskBytes});
+  batch.run_all("rt_sigaction");
 }
 
-void queue_signals(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                   const tracee::Memory& memory, const std::vector<siginfo_t>& signals,
-                   Tid process_id, Tid thread_id) {
-  const Addr info_at = scratch.data + sizeof(tracee::LoopEntry);
+void queue_signals(tracee::Inferior& inferior, const std::vector<siginfo_t>& signals,
+                   Tid thread_id) {
   for (const siginfo_t& info : signals) {
-    memory.write_value(info_at, info);
-    std::array<tracee::LoopEntry, 1> table{};
-    auto& row = table[0];
-    row.arguments[0] = static_cast<std::uint64_t>(process_id);
-    const auto number = static_cast<std::uint64_t>(info.si_signo);
-    if (thread_id == 0) {
-      row.number = SYS_rt_sigqueueinfo;
-      row.arguments[1] = number;
-      row.arguments[2] = info_at.value;
-    } else {
-      row.number = SYS_rt_tgsigqueueinfo;
-      row.arguments[1] = static_cast<std::uint64_t>(thread_id);
-      row.arguments[2] = number;
-      row.arguments[3] = info_at.value;
-    }
-    thread.run(scratch, table, true, "queue a pending signal");
+    const auto at = inferior.put_value(info);
+    if (thread_id == 0)
+      inferior.call("queue a pending signal", SYS_rt_sigqueueinfo,
+                    {inferior.pid(), info.si_signo, at});
+    else
+      inferior.call("queue a pending signal", SYS_rt_tgsigqueueinfo,
+                    {inferior.pid(), thread_id, info.si_signo, at});
   }
 }
 

@@ -28,8 +28,7 @@ struct SignalState {
 };
 
 /// The handlers; the queue is looked into later.
-SignalState capture_signals(CaptureContext& context, tracee::RemoteThread& thread,
-                            const tracee::Scratch& scratch);
+SignalState capture_signals(CaptureContext& context);
 
 /// What is queued for one thread, or for the process as a whole (`shared`), without the SIGSTOPs
 /// with which debuggers stop threads. `lwp` is stopped and traced by the caller.
@@ -41,13 +40,11 @@ siginfo_t unpack_siginfo(const image::Json& json);
 image::Json signals_to_json(const SignalState& state);
 SignalState signals_from_json(const image::Json& json);
 
-void restore_actions(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                     const tracee::Memory& memory, const SignalState& state);
+void restore_actions(tracee::Inferior& inferior, const SignalState& state);
 
 /// Queues signals again, with their siginfo: to the process if `thread_id` is 0, else to the
 /// thread. Runs in the process itself, which may send itself any siginfo. Signals must be blocked.
-void queue_signals(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                   const tracee::Memory& memory, const std::vector<siginfo_t>& signals,
-                   Tid process_id, Tid thread_id);
+void queue_signals(tracee::Inferior& inferior, const std::vector<siginfo_t>& signals,
+                   Tid thread_id);
 
 }  // namespace ckpt::state

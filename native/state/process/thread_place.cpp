@@ -60,22 +60,16 @@ ThreadPlace place_from_json(const image::Json& json) {
   return place;
 }
 
-void restore_place(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                   const tracee::Memory& memory, const ThreadPlace& place,
-                   std::vector<std::string>& notes) {
-  std::array<tracee::LoopEntry, 3> table{};
-  const Addr path_at = scratch.data + table.size() * sizeof(tracee::LoopEntry);
-  memory.write(path_at,
-               std::as_bytes(std::span(place.directory.c_str(), place.directory.size() + 1)));
-  table[0] = tracee::loop_entry(SYS_unshare, {CLONE_FS});
-  table[1] = tracee::loop_entry(SYS_umask, {place.umask});
-  table[2] = tracee::loop_entry(SYS_chdir, {path_at.value});
-  thread.run(scratch, table);
-  if (table[2].result == 0) return;
-  notes.push_back(fmt::format(
-      "thread {}: its working directory {} cannot be entered ({}): it is in "
-      "that of the main thread",
-      thread.tid(), place.directory, describe_errno(static_cast<int>(-table[2].result))));
+void restore_place(RestoreContext& inferior, const ThreadPlace& place) {
+  inferior.attempt(SYS_unshare, {CLONE_FS});
+  inferior.attempt(SYS_umask, {place.umask});
+  const int error =
+      tracee::error_of(inferior.attempt(SYS_chdir, {inferior.put_string(place.directory)}));
+  if (error == 0) return;
+  inferior.notes.push_back(
+      fmt::format("thread {}: its working directory {} cannot be entered ({}): it is in "
+                  "that of the main thread",
+                  inferior.tid(), place.directory, describe_errno(error)));
 }
 
 }  // namespace ckpt::state

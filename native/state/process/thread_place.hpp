@@ -25,9 +25,6 @@ std::optional<ThreadPlace> look_at_place(CaptureContext& context, Tid lwp);
 image::Json place_to_json(const ThreadPlace& place);
 ThreadPlace place_from_json(const image::Json& json);
 
-/// What cannot be had again is said in `notes`.
-void restore_place(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                   const tracee::Memory& memory, const ThreadPlace& place,
-                   std::vector<std::string>& notes);
+void restore_place(RestoreContext& inferior, const ThreadPlace& place);
 
 }  // namespace ckpt::state

@@ -28,7 +28,6 @@ namespace ckpt::state {
 namespace {
 
 using image::Json;
-using tracee::LoopEntry;
 
 // Answers of the kernel to an interrupted call, seen only by a tracer (include/linux/errno.h).
 constexpr std::int64_t kRestartSystem = -512;
@@ -89,28 +88,20 @@ ThreadState ended_main_thread(const CaptureContext& context, const ThreadState& 
   return state;
 }
 
-void ask(CaptureContext& context, ThreadState& state, tracee::RemoteThread& thread,
-         const tracee::Scratch& scratch) {
-  constexpr std::size_t kRows = 2;
-  const Addr stack_at = scratch.data + kRows * sizeof(LoopEntry);
-  const Addr tid_at = stack_at + sizeof(stack_t);
-  std::array<LoopEntry, kRows> table = {
-      tracee::loop_entry(SYS_sigaltstack, {0, stack_at.value}),
-      tracee::loop_entry(SYS_prctl, {PR_GET_TID_ADDRESS, tid_at.value}),
-  };
-  thread.run(scratch, table);
-  if (table[0].result != 0)
-    throw_errno(fmt::format("thread {}: sigaltstack", state.lwp),
-                static_cast<int>(-table[0].result));
-  state.alternate_stack = context.memory.read_value<stack_t>(stack_at);
+void ask(CaptureContext& context, ThreadState& state) {
+  const auto stack = context.reserve<stack_t>();
+  if (const int error = tracee::error_of(context.attempt(SYS_sigaltstack, {0, stack})))
+    throw_errno(fmt::format("thread {}: sigaltstack", state.lwp), error);
+  state.alternate_stack = stack.read();
   // "On the alternate stack" follows from the stack pointer; it is an answer, not a setting.
   state.alternate_stack.ss_flags &= ~SS_ONSTACK;
-  if (table[1].result == 0)
-    state.tid_address = Addr{context.memory.read_value<std::uint64_t>(tid_at)};
-  ask_attributes(context.memory, state.attributes, thread, scratch);
+  const auto tid_address = context.reserve<std::uint64_t>();
+  if (context.attempt(SYS_prctl, {PR_GET_TID_ADDRESS, tid_address}) == 0)
+    state.tid_address = Addr{tid_address.read()};
+  ask_attributes(context, state.attributes);
   state.place = look_at_place(context, state.lwp);
   // A clone call that had just ended was let go on to its end: these are the true registers.
-  state.registers = thread.saved_registers();
+  state.registers = context.thread().saved_registers();
 }
 
 namespace {
@@ -378,84 +369,77 @@ std::vector<image::Note> thread_notes(const ThreadState& state, Tid process) {
   return notes;
 }
 
-std::vector<Tid> create_threads(tracee::RemoteThread& main, const tracee::Scratch& scratch,
-                                const tracee::Memory& memory,
-                                const std::vector<ThreadState>& states, ThreadCreation how) {
+std::vector<Tid> create_threads(tracee::Inferior& inferior, const std::vector<ThreadState>& states,
+                                ThreadCreation how) {
   if (states.empty()) return {};
   std::vector<Tid> created(states.size() - 1);
-  const Addr arguments_at = scratch.data;
-  const Addr id_at = scratch.data + sizeof(clone_args);
+  const auto id = inferior.reserve<Tid>();
+  const auto arguments_at = inferior.reserve<clone_args>();
   for (std::size_t count = 1; count < states.size(); ++count) {
     const std::size_t i = how.last_first ? states.size() - count : count;
     clone_args arguments{};
     arguments.flags =
         CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
     if (how.keep_ids) {
-      memory.write_value(id_at, states[i].remembered);
-      arguments.set_tid = id_at.value;
+      id.write(states[i].remembered);
+      arguments.set_tid = id.at().value;
       arguments.set_tid_size = 1;
     }
-    memory.write_value(arguments_at, arguments);
-    const std::int64_t result = main.call_clone(SYS_clone3, {arguments_at.value, sizeof arguments});
+    arguments_at.write(arguments);
+    const std::int64_t result =
+        inferior.thread().call_clone(SYS_clone3, {arguments_at.at().value, sizeof arguments});
     if (result < 0)
       throw_not_created("a thread", how.keep_ids ? states[i].remembered : 0,
-                        static_cast<int>(-result));
+                        tracee::error_of(result));
     created[i - 1] = static_cast<Tid>(result);
   }
   return created;
 }
 
-void set_up_thread(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                   const tracee::Memory& memory, const ThreadState& state, Tid now,
-                   std::vector<std::string>& notes) {
-  std::vector<LoopEntry> table;
-  constexpr std::size_t kMostRows = 8;
-  const Addr stack_at = scratch.data + kMostRows * sizeof(LoopEntry);
-  const Addr name_at = stack_at + sizeof(stack_t);
-  table.push_back(tracee::loop_entry(SYS_set_tid_address, {state.tid_address.value}));
+void set_up_thread(RestoreContext& inferior, const ThreadState& state) {
+  constexpr std::size_t kLongestName = 15;  // TASK_COMM_LEN, without the zero at its end
+  const Tid now = inferior.tid();
+  const auto stack = inferior.put_value(state.alternate_stack);
+  const auto name = inferior.put_string(state.name.substr(0, kLongestName));
+  tracee::Batch batch(inferior);
+  batch.add(SYS_set_tid_address, {state.tid_address});
   if (state.robust_list)
-    table.push_back(tracee::loop_entry(SYS_set_robust_list,
-                                       {state.robust_list.value, state.robust_list_bytes}));
-  if (state.rseq)
-    table.push_back(tracee::loop_entry(SYS_rseq, {state.rseq->area.value, state.rseq->size_bytes,
-                                                  state.rseq->flags, state.rseq->signature}));
-  memory.write_value(stack_at, state.alternate_stack);
-  table.push_back(tracee::loop_entry(SYS_sigaltstack, {stack_at.value, 0}));
-  std::array<char, 16> name{};
-  state.name.copy(name.data(), name.size() - 1);
-  memory.write_value(name_at, name);
-  table.push_back(tracee::loop_entry(SYS_prctl, {PR_SET_NAME, name_at.value}));
+    batch.add(SYS_set_robust_list, {state.robust_list, state.robust_list_bytes});
   if (state.rseq) {
     // Registering wants an area that no critical section is using.
-    memory.write_value(state.rseq->area + kRseqCsOffset, std::uint64_t{0});
+    inferior.memory.write_value(state.rseq->area + kRseqCsOffset, std::uint64_t{0});
+    batch.add(SYS_rseq,
+              {state.rseq->area, state.rseq->size_bytes, state.rseq->flags, state.rseq->signature});
   }
-  thread.run(scratch, table, true, "equip the thread");
-  restore_own_attributes(thread, scratch, memory, state.attributes, notes);
-  if (state.place) restore_place(thread, scratch, memory, *state.place, notes);
+  batch.add(SYS_sigaltstack, {stack, 0});
+  batch.add(SYS_prctl, {PR_SET_NAME, name});
+  batch.run_all("equip the thread");
+  restore_own_attributes(inferior, state.attributes);
+  if (state.place) restore_place(inferior, *state.place);
   // The C library's own field, which mostly is the one that the kernel clears at the thread's end.
   // Only if it holds the id: a program may have had the kernel clear something else.
   if (now != state.tid)
     for (const Addr field : {state.id_field, state.tid_address})
-      if (field && memory.read_value<Tid>(field) == state.tid) memory.write_value(field, now);
-  if ((arch::live_components(state.xstate) & arch::kTileData) != 0) thread.touch_tiles(scratch);
+      if (field && inferior.memory.read_value<Tid>(field) == state.tid)
+        inferior.memory.write_value(field, now);
+  if ((arch::live_components(state.xstate) & arch::kTileData) != 0)
+    inferior.thread().touch_tiles(inferior.scratch());
 }
 
 bool restores_identity_last(const ThreadState& state) {
   return !state.filters.empty() && !state.attributes.no_new_privs;
 }
 
-void restore_identity(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                      const tracee::Memory& memory, const ThreadState& state,
-                      std::vector<std::string>& notes) {
-  const Credentials now = credentials_of(proc::ProcessDir(thread.tid()).status());
-  restore_credentials(thread, scratch, memory, state.credentials.value_or(now), now,
-                      state.attributes.securebits, notes);
+void restore_identity(RestoreContext& inferior, const ThreadState& state) {
+  const Credentials now = credentials_of(proc::ProcessDir(inferior.tid()).status());
+  restore_credentials(inferior, state.credentials.value_or(now), now, state.attributes.securebits);
 }
 
-void park(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const ThreadState& state) {
+void park(tracee::Inferior& inferior, const ThreadState& state) {
+  tracee::RemoteThread& thread = inferior.thread();
   thread.land();
   tracee::Registers registers = tracee::get_registers(thread.tid());
-  registers.set_pc(scratch.code + arch::loop_park_offset());
+  registers.set_pc(inferior.scratch().code + arch::loop_park_offset());
   registers.set_syscall_result(0);
   registers.leave_syscall();
   registers.set_sp(state.registers.sp());

@@ -73,8 +73,7 @@ ThreadState ended_main_thread(const CaptureContext& context, const ThreadState& 
                               Addr instruction);
 
 /// Everything that only the thread itself can tell.
-void ask(CaptureContext& context, ThreadState& state, tracee::RemoteThread& thread,
-         const tracee::Scratch& scratch);
+void ask(CaptureContext& context, ThreadState& state);
 
 /// What the registers of an interrupted system call must be so that it goes on although the stop
 /// interrupted it. `deliverable`: a signal is about to be handled. `same_process`: the kernel still
@@ -110,14 +109,11 @@ struct ThreadCreation {
 
 /// Creates threads 1.. of the list (0 is the main thread). Returns the new kernel ids, in the order
 /// of the list. Throws Error when an id that `keep_ids` asks for cannot be had.
-std::vector<Tid> create_threads(tracee::RemoteThread& main, const tracee::Scratch& scratch,
-                                const tracee::Memory& memory,
-                                const std::vector<ThreadState>& states, ThreadCreation how);
+std::vector<Tid> create_threads(tracee::Inferior& inferior, const std::vector<ThreadState>& states,
+                                ThreadCreation how);
 
 /// Runs in each new thread, also in the main one.
-void set_up_thread(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                   const tracee::Memory& memory, const ThreadState& state, Tid now,
-                   std::vector<std::string>& notes);
+void set_up_thread(RestoreContext& inferior, const ThreadState& state);
 
 /// Whether a thread's credentials are restored at the very end only: privileges that it has given
 /// up are needed to set its filters again.
@@ -125,12 +121,10 @@ bool restores_identity_last(const ThreadState& state);
 
 /// Restores the thread's credentials. Runs in each thread, when nothing is left that needs our
 /// privileges.
-void restore_identity(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                      const tracee::Memory& memory, const ThreadState& state,
-                      std::vector<std::string>& notes);
+void restore_identity(RestoreContext& inferior, const ThreadState& state);
 
 /// Leaves the thread waiting in the scratch page with all signals blocked; still traced.
-void park(tracee::RemoteThread& thread, const tracee::Scratch& scratch, const ThreadState& state);
+void park(tracee::Inferior& inferior, const ThreadState& state);
 
 /// Gives a stopped thread the state it had; nothing of the program has run in between.
 /// `layout`: of the extended state.

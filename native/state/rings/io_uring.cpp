@@ -447,8 +447,7 @@ std::vector<int> find_rings(const proc::ProcessDir& process) {
   return rings;
 }
 
-void wait_for_rings(const CaptureContext& context, const std::vector<int>& rings,
-                    tracee::RemoteThread& thread, const tracee::Scratch& scratch, bool late) {
+void wait_for_rings(CaptureContext& context, const std::vector<int>& rings, bool late) {
   constexpr auto kMost = 500ms;
   constexpr auto kMoment = 20ms;
   const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, context.process.pid(), 0)));
@@ -462,9 +461,7 @@ void wait_for_rings(const CaptureContext& context, const std::vector<int>& rings
       std::this_thread::sleep_for(2ms);
       if (!late) continue;
       // What has ended may wait for a thread that takes it out of the kernel.
-      std::array<tracee::LoopEntry, 1> enter = {tracee::loop_entry(
-          SYS_io_uring_enter, {static_cast<std::uint64_t>(fd), 0, 0, IORING_ENTER_GETEVENTS})};
-      thread.run(scratch, enter);
+      context.attempt(SYS_io_uring_enter, {fd, 0, 0, IORING_ENTER_GETEVENTS});
     }
   }
 }

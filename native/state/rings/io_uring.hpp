@@ -70,9 +70,8 @@ std::optional<IoUring> read_io_uring(CaptureContext& context, const std::string&
 std::vector<int> find_rings(const proc::ProcessDir& process);
 
 /// Gives what is in flight in any ring time to end: for a moment, while the program's threads run
-/// calls for us anyway (`late`: those have been made, and the one `thread` makes more).
-void wait_for_rings(const CaptureContext& context, const std::vector<int>& rings,
-                    tracee::RemoteThread& thread, const tracee::Scratch& scratch, bool late);
+/// calls for us anyway (`late`: those have been made, and this one makes more).
+void wait_for_rings(CaptureContext& context, const std::vector<int>& rings, bool late);
 
 image::Json io_uring_to_json(const IoUring& ring);
 /// Throws Error (damaged).

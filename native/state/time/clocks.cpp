@@ -20,9 +20,6 @@ namespace ckpt::state {
 
 namespace {
 
-using tracee::loop_entry;
-using tracee::LoopEntry;
-
 constexpr int kNewTime = 0x80;  // CLONE_NEWTIME; <sched.h> of glibc 2.36 lacks it
 constexpr const char* kOffsets = "/proc/self/timens_offsets";
 
@@ -113,16 +110,14 @@ void tell_of_jump(const ClockState& saved, bool asked_for, std::vector<std::stri
 
 }  // namespace
 
-ClockState capture_clocks(const CaptureContext& context, tracee::RemoteThread& thread,
-                          const tracee::Scratch& scratch) {
-  std::array<LoopEntry, 2> table{};
-  const Addr monotonic_at = scratch.data + table.size() * sizeof(LoopEntry);
-  const Addr boottime_at = monotonic_at + sizeof(timespec);
-  table[0] = loop_entry(SYS_clock_gettime, {CLOCK_MONOTONIC, monotonic_at.value});
-  table[1] = loop_entry(SYS_clock_gettime, {CLOCK_BOOTTIME, boottime_at.value});
-  thread.run(scratch, table, true, "clock_gettime");
-  return {context.memory.read_value<timespec>(monotonic_at),
-          context.memory.read_value<timespec>(boottime_at)};
+ClockState capture_clocks(CaptureContext& context) {
+  const auto monotonic = context.reserve<timespec>();
+  const auto boottime = context.reserve<timespec>();
+  tracee::Batch batch(context);
+  batch.add(SYS_clock_gettime, {CLOCK_MONOTONIC, monotonic});
+  batch.add(SYS_clock_gettime, {CLOCK_BOOTTIME, boottime});
+  batch.run_all("clock_gettime");
+  return {monotonic.read(), boottime.read()};
 }
 
 image::Json clocks_to_json(const ClockState& state) {

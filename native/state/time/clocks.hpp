@@ -26,8 +26,7 @@ enum class ClockMode {
   real,
 };
 
-ClockState capture_clocks(const CaptureContext& context, tracee::RemoteThread& thread,
-                          const tracee::Scratch& scratch);
+ClockState capture_clocks(CaptureContext& context);
 
 image::Json clocks_to_json(const ClockState& state);
 ClockState clocks_from_json(const image::Json& json);

@@ -20,8 +20,6 @@ namespace ckpt::state {
 namespace {
 
 using image::Json;
-using tracee::loop_entry;
-using tracee::LoopEntry;
 
 constexpr long kMicroseconds = 1'000'000;
 constexpr int kSetRestoreIds = 77;  // PR_TIMER_CREATE_RESTORE_IDS, Linux 6.15
@@ -72,20 +70,17 @@ bool waits_for_its_signal(const std::vector<siginfo_t>& queued, const PosixTimer
 }
 
 template <typename Value>
-std::vector<Value> ask_all(const tracee::Memory& memory, tracee::RemoteThread& thread,
-                           const tracee::Scratch& scratch, long number,
-                           const std::vector<int>& ids) {
+std::vector<Value> ask_all(tracee::Inferior& inferior, long number, const std::vector<int>& ids) {
+  constexpr std::size_t kAtOnce = 256;
   std::vector<Value> values(ids.size());
-  const std::size_t most = scratch.data_bytes / (sizeof(LoopEntry) + sizeof(Value));
+  const auto answers = inferior.reserve(std::min(kAtOnce, ids.size()) * sizeof(Value));
   for (std::size_t done = 0; done < ids.size();) {
-    const std::size_t count = std::min(most, ids.size() - done);
-    const Addr answers = scratch.data + count * sizeof(LoopEntry);
-    std::vector<LoopEntry> table;
+    const std::size_t count = std::min(kAtOnce, ids.size() - done);
+    tracee::Batch batch(inferior);
     for (std::size_t i = 0; i < count; ++i)
-      table.push_back(loop_entry(number, {static_cast<std::uint64_t>(ids[done + i]),
-                                          (answers + i * sizeof(Value)).value}));
-    thread.run(scratch, table, true, "ask for a timer");
-    memory.read(answers, std::as_writable_bytes(std::span(values).subspan(done, count)));
+      batch.add(number, {ids[done + i], answers.at() + i * sizeof(Value)});
+    batch.run_all("ask for a timer");
+    answers.read(std::as_writable_bytes(std::span(values).subspan(done, count)));
     done += count;
   }
   return values;
@@ -93,11 +88,10 @@ std::vector<Value> ask_all(const tracee::Memory& memory, tracee::RemoteThread& t
 
 }  // namespace
 
-TimerState capture_timers(CaptureContext& context, tracee::RemoteThread& thread,
-                          const tracee::Scratch& scratch, const std::map<Tid, Tid>& threads) {
+TimerState capture_timers(CaptureContext& context, const std::map<Tid, Tid>& threads) {
   TimerState state;
-  const auto interval = ask_all<itimerval>(context.memory, thread, scratch, SYS_getitimer,
-                                           {ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF});
+  const auto interval =
+      ask_all<itimerval>(context, SYS_getitimer, {ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF});
   std::copy(interval.begin(), interval.end(), state.interval.begin());
   // No such file where the kernel has no timers of this kind.
   const auto text = try_read_file(context.process.path("timers"));
@@ -108,8 +102,7 @@ TimerState capture_timers(CaptureContext& context, tracee::RemoteThread& thread,
   std::vector<int> ids;
   ids.reserve(timers.size());
   for (const auto& timer : timers) ids.push_back(timer.id);
-  const auto settings =
-      ask_all<itimerspec>(context.memory, thread, scratch, SYS_timer_gettime, ids);
+  const auto settings = ask_all<itimerspec>(context, SYS_timer_gettime, ids);
   for (std::size_t i = 0; i < timers.size(); ++i) {
     const auto& timer = timers[i];
     Tid target = 0;
@@ -133,17 +126,15 @@ bool expired_between(const TimerState& before, const TimerState& after) {
   return false;
 }
 
-void report_timers(CaptureContext& context, tracee::RemoteThread& thread,
-                   const tracee::Scratch& scratch, const TimerState& state,
+void report_timers(CaptureContext& context, const TimerState& state,
                    const std::map<Tid, Tid>& threads, const std::vector<siginfo_t>& queued) {
   std::set<Tid> known;
   for (const auto& [lwp, tid] : threads) known.insert(tid);
   const proc::Status status = context.process.status(context.process.pid());
   known.insert(status.ns_pids.empty() ? context.process.pid() : status.ns_pids.back());
-  std::vector<LoopEntry> table;
-  for (const PosixTimer& timer : state.posix)
-    table.push_back(loop_entry(SYS_timer_getoverrun, {static_cast<std::uint64_t>(timer.id)}));
-  thread.run(scratch, table);
+  tracee::Batch overruns(context);
+  for (const PosixTimer& timer : state.posix) overruns.add(SYS_timer_getoverrun, {timer.id});
+  overruns.run();
   for (std::size_t i = 0; i < state.posix.size(); ++i) {
     const PosixTimer& timer = state.posix[i];
     const auto add = [&](Severity severity, std::string text) {
@@ -165,10 +156,10 @@ void report_timers(CaptureContext& context, tracee::RemoteThread& thread,
     else if (timer.clock == CLOCK_REALTIME_ALARM || timer.clock == CLOCK_BOOTTIME_ALARM)
       add(Severity::note,
           "it wakes the machine from suspension, which takes CAP_WAKE_ALARM at the restore");
-    if (table[i].result > 0)
+    if (overruns.result(i) > 0)
       add(Severity::changed,
           fmt::format("timer_getoverrun() says 0 instead of {} until it expires again",
-                      table[i].result));
+                      overruns.result(i)));
     if (!is_zero(timer.setting.it_interval) && is_queued(queued, timer))
       add(Severity::note,
           "its signal is queued: expirations while it was are not counted as overruns");
@@ -252,16 +243,14 @@ static_assert(sizeof(Event) == sizeof(sigevent));
 
 class TimerMaker {
  public:
-  TimerMaker(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-             const tracee::Memory& memory)
-      : thread_(thread), scratch_(scratch), memory_(memory) {
-    ids_can_be_chosen_ = call(SYS_prctl, {kSetRestoreIds, 1, 0, 0, 0}) == 0;
-  }
+  explicit TimerMaker(tracee::Inferior& inferior)
+      : inferior_(inferior),
+        ids_can_be_chosen_(inferior.attempt(SYS_prctl, {kSetRestoreIds, 1, 0, 0, 0}) == 0) {}
   TimerMaker(TimerMaker&&) = delete;
   ~TimerMaker() {
     if (!ids_can_be_chosen_) return;
     try {
-      call(SYS_prctl, {kSetRestoreIds, 0, 0, 0, 0});
+      inferior_.attempt(SYS_prctl, {kSetRestoreIds, 0, 0, 0, 0});
     } catch (const Error&) {  // NOLINT(bugprone-empty-catch): what comes next tells of it
     }
   }
@@ -270,46 +259,32 @@ class TimerMaker {
   std::int64_t make(clockid_t clock, const Event& event, int id) {
     // Without the choice the kernel counts up: timers are made and deleted until it is there.
     constexpr int kMostUnused = 1'000'000;
+    const auto event_at = inferior_.put_value(event);
+    const auto id_at = inferior_.reserve<int>();
     for (;;) {
-      memory_.write_value(event_at(), event);
-      memory_.write_value(id_at(), id);
-      const std::int64_t result = call(
-          SYS_timer_create, {static_cast<std::uint64_t>(clock), event_at().value, id_at().value});
+      id_at.write(id);
+      const std::int64_t result = inferior_.attempt(SYS_timer_create, {clock, event_at, id_at});
       if (result != 0) return result;
-      const int got = memory_.read_value<int>(id_at());
+      const int got = id_at.read();
       if (got == id) return 0;
-      call(SYS_timer_delete, {static_cast<std::uint64_t>(got)});
+      inferior_.attempt(SYS_timer_delete, {got});
       if (got > id || id - got > kMostUnused) return -ERANGE;
       skip(got + 1, id);
     }
   }
 
  private:
-  [[nodiscard]] Addr event_at() const { return scratch_.data + sizeof(LoopEntry); }
-  [[nodiscard]] Addr id_at() const { return event_at() + sizeof(Event); }
-
-  std::int64_t call(long number, std::initializer_list<std::uint64_t> arguments) {
-    std::array<LoopEntry, 1> table = {loop_entry(number, arguments)};
-    thread_.run(scratch_, table);
-    return table[0].result;
-  }
-
   void skip(int from, int to) {
-    constexpr std::size_t kRows = 1000;
-    const Addr out = scratch_.data + kRows * sizeof(LoopEntry);
-    while (from < to) {
-      std::vector<LoopEntry> table;
-      for (; from < to && table.size() < kRows; ++from) {
-        table.push_back(loop_entry(SYS_timer_create, {CLOCK_MONOTONIC, 0, out.value}));
-        table.push_back(loop_entry(SYS_timer_delete, {static_cast<std::uint64_t>(from)}));
-      }
-      thread_.run(scratch_, table, true, "reach the id of a timer");
+    const auto out = inferior_.reserve<int>();
+    tracee::Batch batch(inferior_);
+    for (; from < to; ++from) {
+      batch.add(SYS_timer_create, {CLOCK_MONOTONIC, 0, out});
+      batch.add(SYS_timer_delete, {from});
     }
+    batch.run_all("reach the id of a timer");
   }
 
-  tracee::RemoteThread& thread_;
-  const tracee::Scratch& scratch_;
-  const tracee::Memory& memory_;
+  tracee::Inferior& inferior_;
   bool ids_can_be_chosen_ = false;
 };
 
@@ -320,11 +295,10 @@ Tid now_called(const std::map<Tid, Tid>& ids, Tid then) {
 
 }  // namespace
 
-void create_timers(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                   const tracee::Memory& memory, const TimerState& state,
-                   const std::map<Tid, Tid>& ids, std::vector<std::string>& notes) {
+void create_timers(RestoreContext& inferior, const TimerState& state,
+                   const std::map<Tid, Tid>& ids) {
   if (state.posix.empty()) return;
-  TimerMaker maker(thread, scratch, memory);
+  TimerMaker maker(inferior);
   for (const PosixTimer& timer : state.posix) {
     Event event{timer.value, timer.signal, timer.notify, 0, {}};
     if (timer.notify == SIGEV_THREAD_ID) {
@@ -344,83 +318,85 @@ void create_timers(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
       if (clock == CLOCK_REALTIME_ALARM) result = maker.make(CLOCK_REALTIME, event, timer.id);
       if (clock == CLOCK_BOOTTIME_ALARM) result = maker.make(CLOCK_BOOTTIME, event, timer.id);
       if (result == 0)
-        notes.push_back(
+        inferior.notes.push_back(
             fmt::format("timer {}: it no longer wakes the machine from suspension", timer.id));
     }
     if (result != 0)
-      notes.push_back(fmt::format("timer {}: it cannot be made again ({}): it never expires",
-                                  timer.id, describe_errno(static_cast<int>(-result))));
+      inferior.notes.push_back(
+          fmt::format("timer {}: it cannot be made again ({}): it never expires", timer.id,
+                      describe_errno(tracee::error_of(result))));
   }
 }
 
-bool expire_again(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                  const tracee::Memory& memory, const TimerState& state, const siginfo_t& info,
+namespace {
+
+// In the past, by as much as it was, so that a repeating timer keeps its beat.
+itimerspec setting_in_the_past(tracee::Inferior& inferior, const PosixTimer& timer) {
+  itimerspec setting{timer.setting.it_interval, {0, 1}};
+  const auto now_at = inferior.reserve<timespec>();
+  const std::int64_t result = inferior.attempt(SYS_clock_gettime, {timer.clock, now_at});
+  if (result != 0 || timer.clock < 0 || is_zero(timer.setting.it_interval)) return setting;
+  const timespec now = now_at.read();
+  const auto& left = timer.setting.it_value;
+  const auto& step = timer.setting.it_interval;
+  timespec when{now.tv_sec + left.tv_sec - step.tv_sec, now.tv_nsec + left.tv_nsec - step.tv_nsec};
+  when.tv_sec += when.tv_nsec / kNanosecondsPerSecond;
+  when.tv_nsec %= kNanosecondsPerSecond;
+  if (when.tv_nsec < 0) {
+    --when.tv_sec;
+    when.tv_nsec += kNanosecondsPerSecond;
+  }
+  if (when.tv_sec >= 0 && !is_zero(when)) setting.it_value = when;
+  return setting;
+}
+
+void start_posix_timers(tracee::Inferior& inferior, const std::vector<PosixTimer>& timers,
+                        const std::vector<siginfo_t>& queued) {
+  constexpr std::size_t kAtOnce = 256;
+  std::array<itimerspec, kAtOnce> settings{};
+  const auto settings_at = inferior.reserve<decltype(settings)>();
+  tracee::Batch batch(inferior);
+  const auto start = [&] {
+    settings_at.write(settings);
+    batch.run();  // what could not be made was said before
+    batch.clear();
+  };
+  for (const PosixTimer& timer : timers) {
+    if (is_zero(timer.setting.it_value) || waits_for_its_signal(queued, timer)) continue;
+    settings.at(batch.size()) = timer.setting;
+    const Addr at = settings_at.at() + batch.size() * sizeof(itimerspec);
+    batch.add(SYS_timer_settime, {timer.id, 0, at, 0});
+    if (batch.size() == kAtOnce) start();
+  }
+  start();
+}
+
+}  // namespace
+
+bool expire_again(tracee::Inferior& inferior, const TimerState& state, const siginfo_t& info,
                   const std::function<std::vector<siginfo_t>()>& queued) {
   const auto found = std::find_if(state.posix.begin(), state.posix.end(),
                                   [&](const PosixTimer& timer) { return is_of(info, timer); });
   if (found == state.posix.end()) return false;
   const PosixTimer& timer = *found;
-  const Addr setting_at = scratch.data + 2 * sizeof(LoopEntry);
-  const Addr now_at = setting_at + sizeof(itimerspec);
-  const auto id = static_cast<std::uint64_t>(timer.id);
-  std::array<LoopEntry, 1> clock = {
-      loop_entry(SYS_clock_gettime, {static_cast<std::uint64_t>(timer.clock), now_at.value})};
-  thread.run(scratch, clock);
-  // In the past, by as much as it was, so that a repeating timer keeps its beat.
-  itimerspec setting{timer.setting.it_interval, {0, 1}};
-  if (clock[0].result == 0 && timer.clock >= 0 && !is_zero(timer.setting.it_interval)) {
-    const auto now = memory.read_value<timespec>(now_at);
-    const auto& left = timer.setting.it_value;
-    const auto& step = timer.setting.it_interval;
-    timespec when{now.tv_sec + left.tv_sec - step.tv_sec,
-                  now.tv_nsec + left.tv_nsec - step.tv_nsec};
-    when.tv_sec += when.tv_nsec / kNanosecondsPerSecond;
-    when.tv_nsec %= kNanosecondsPerSecond;
-    if (when.tv_nsec < 0) {
-      --when.tv_sec;
-      when.tv_nsec += kNanosecondsPerSecond;
-    }
-    if (when.tv_sec >= 0 && !is_zero(when)) setting.it_value = when;
-  }
-  memory.write_value(setting_at, setting);
-  std::array<LoopEntry, 1> table = {
-      loop_entry(SYS_timer_settime, {id, TIMER_ABSTIME, setting_at.value, 0})};
-  thread.run(scratch, table);
-  if (table[0].result != 0) return false;  // it could not be made; its signal is a signal still
+  const auto set = [&](int flags, const itimerspec& setting) {
+    return inferior.attempt(SYS_timer_settime, {timer.id, flags, inferior.put_value(setting), 0});
+  };
+  // It could not be made: its signal is a signal still.
+  if (set(TIMER_ABSTIME, setting_in_the_past(inferior, timer)) != 0) return false;
   constexpr int kMostLooks = 10'000;
   for (int look = 0; look < kMostLooks; ++look) {
     if (is_queued(queued(), timer)) return true;
     std::this_thread::sleep_for(std::chrono::microseconds(100));
   }
-  // It would come later, and be one too many.
-  memory.write_value(setting_at, itimerspec{});
-  table[0] = loop_entry(SYS_timer_settime, {id, 0, setting_at.value, 0});
-  thread.run(scratch, table);
+  set(0, {});  // it would come later, and be one too many
   return false;
 }
 
-void start_timers(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                  const tracee::Memory& memory, const TimerState& state,
+void start_timers(tracee::Inferior& inferior, const TimerState& state,
                   const std::vector<siginfo_t>& queued) {
-  std::vector<LoopEntry> table;
-  std::vector<itimerspec> settings;
-  for (const PosixTimer& timer : state.posix)
-    if (!is_zero(timer.setting.it_value) && !waits_for_its_signal(queued, timer)) {
-      table.push_back(loop_entry(SYS_timer_settime, {static_cast<std::uint64_t>(timer.id), 0}));
-      settings.push_back(timer.setting);
-    }
-  const std::size_t most = scratch.data_bytes / (sizeof(LoopEntry) + sizeof(itimerspec));
-  for (std::size_t done = 0; done < table.size();) {
-    const std::size_t count = std::min(most, table.size() - done);
-    const Addr values = scratch.data + count * sizeof(LoopEntry);
-    for (std::size_t i = 0; i < count; ++i)
-      table[done + i].arguments[2] = (values + i * sizeof(itimerspec)).value;
-    memory.write(values, std::as_bytes(std::span(settings).subspan(done, count)));
-    thread.run(scratch, std::span(table).subspan(done, count));
-    done += count;
-  }
+  start_posix_timers(inferior, state.posix, queued);
 
-  table.clear();
   auto interval = state.interval;
   // Expired, and its signal not taken yet: it starts anew when that is done. Only an expiry brings
   // the kernel to that state; the signal is queued already and stays the only one.
@@ -430,12 +406,9 @@ void start_timers(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
   });
   if (is_zero(real.it_value) && !is_zero(real.it_interval) && alarm_is_queued)
     real.it_value = {0, 1};
-  const Addr values = scratch.data + interval.size() * sizeof(LoopEntry);
-  memory.write_value(values, interval);
   for (std::size_t i = 0; i < interval.size(); ++i)
     if (!is_zero(interval.at(i).it_value))
-      table.push_back(loop_entry(SYS_setitimer, {i, (values + i * sizeof(itimerval)).value, 0}));
-  thread.run(scratch, table, true, "setitimer");
+      inferior.call("setitimer", SYS_setitimer, {i, inferior.put_value(interval.at(i)), 0});
 }
 
 }  // namespace ckpt::state

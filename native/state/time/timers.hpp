@@ -40,14 +40,12 @@ struct TimerState {
 };
 
 /// `threads`: the threads' ids as we see them -> as the program sees them.
-TimerState capture_timers(CaptureContext& context, tracee::RemoteThread& thread,
-                          const tracee::Scratch& scratch, const std::map<Tid, Tid>& threads);
+TimerState capture_timers(CaptureContext& context, const std::map<Tid, Tid>& threads);
 /// Whether a timer has expired between two captures of a stopped process: then what was seen of the
 /// queues in between may belong to either.
 bool expired_between(const TimerState& before, const TimerState& after);
 /// Names what will not come back as it is. `threads` as above; `queued`: all queued signals.
-void report_timers(CaptureContext& context, tracee::RemoteThread& thread,
-                   const tracee::Scratch& scratch, const TimerState& state,
+void report_timers(CaptureContext& context, const TimerState& state,
                    const std::map<Tid, Tid>& threads, const std::vector<siginfo_t>& queued);
 
 image::Json timers_to_json(const TimerState& state);
@@ -55,19 +53,16 @@ TimerState timers_from_json(const image::Json& json);
 
 /// Makes the timers of timer_create, which do not run yet. `ids`: ids of threads at the save ->
 /// now. All threads exist.
-void create_timers(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                   const tracee::Memory& memory, const TimerState& state,
-                   const std::map<Tid, Tid>& ids, std::vector<std::string>& notes);
+void create_timers(RestoreContext& inferior, const TimerState& state,
+                   const std::map<Tid, Tid>& ids);
 /// If `info` is the signal of one of the timers: makes that timer expire and waits until its signal
 /// is queued, which must be blocked. False if it is another signal. `queued`: looks into the queue
 /// that the signal belongs to.
-bool expire_again(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                  const tracee::Memory& memory, const TimerState& state, const siginfo_t& info,
+bool expire_again(tracee::Inferior& inferior, const TimerState& state, const siginfo_t& info,
                   const std::function<std::vector<siginfo_t>()>& queued);
 /// Sets all timers that do not wait for their signal to be taken. Signals are blocked. `queued`:
 /// all signals that the restore has queued.
-void start_timers(tracee::RemoteThread& thread, const tracee::Scratch& scratch,
-                  const tracee::Memory& memory, const TimerState& state,
+void start_timers(tracee::Inferior& inferior, const TimerState& state,
                   const std::vector<siginfo_t>& queued);
 
 }  // namespace ckpt::state
