@@ -198,7 +198,7 @@ ckpt::image::Reader open_image(const Options& options) {
 
 Made make(const Options& options, ckpt::snapshot::TransplantOptions transplant_options) {
   Made made{ckpt::snapshot::Snapshot(open_image(options)), {}, {}, {}};
-  const auto& process = made.snapshot.process;
+  const auto& process = made.snapshot.saved.process;
   if (!options.park)
     transplant_options.own_process_group = process.group == process.pid && Foreground::ours();
   const auto stores = ckpt::snapshot::stores_of(made.snapshot, options.restore);
@@ -230,7 +230,7 @@ int run_alone(const Options& options) {
   program_pid = pid;
   // The terminal's signals reach the program by themselves: it is in our process group, or in one
   // of its own that has the terminal.
-  const bool own_session = made.snapshot.process.own_session;
+  const bool own_session = made.snapshot.saved.process.own_session;
   keys_are_for_us = static_cast<int>(own_session);
   for (const int signal : {SIGINT, SIGQUIT})
     own_session ? forward_signal(signal) : set_handler(signal, SIG_IGN);
@@ -242,7 +242,7 @@ int run_alone(const Options& options) {
     ckpt::snapshot::finish(made.snapshot, made.program.tids);
     print_notes(made, options.verbose);
     // As long as we are the foreground: no other process can read what is there.
-    if (!options.restore.streams.contains(0)) modes->type(made.snapshot.terminal_input);
+    if (!options.restore.streams.contains(0)) modes->type(made.snapshot.saved.terminal_input);
     foreground.emplace(!own_session && ::getpgid(pid) == pid ? pid : 0);
     ckpt::snapshot::release(made.program);
   } catch (...) {

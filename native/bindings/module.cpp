@@ -185,7 +185,7 @@ py::object finish(const std::string& path, const std::vector<ckpt::Tid>& tids,
   Json threads = Json::array();
   bool kept = true;
   for (std::size_t i = 0; i < tids.size(); ++i) {
-    const auto& saved = snapshot.threads[i];
+    const auto& saved = snapshot.saved.threads[i];
     kept = kept && saved.remembered == tids[i];
     threads.push_back({{"saved_tid", saved.tid}, {"tid", tids[i]}, {"number", saved.number}});
   }

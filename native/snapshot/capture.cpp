@@ -24,23 +24,14 @@
 #include "snapshot/ids.hpp"
 #include "snapshot/kernel_pages.hpp"
 #include "snapshot/machine.hpp"
-#include "state/descriptors/descriptors.hpp"
-#include "state/descriptors/ring_numbers.hpp"
-#include "state/ipc/sysv_ipc.hpp"
-#include "state/memory/address_space.hpp"
+#include "snapshot/process_image.hpp"
 #include "state/memory/huge_notes.hpp"
 #include "state/memory/sharers.hpp"
-#include "state/process/children.hpp"
-#include "state/process/process.hpp"
-#include "state/process/signals.hpp"
-#include "state/process/threads.hpp"
-#include "state/rings/aio.hpp"
 #include "state/rings/io_uring.hpp"
 #include "state/surroundings/quiet_open.hpp"
 #include "state/terminal/terminal.hpp"
 #include "state/terminal/terminal_input.hpp"
 #include "state/time/clocks.hpp"
-#include "state/time/timers.hpp"
 #include "store/directory.hpp"
 #include "store/links.hpp"
 #include "store/listing.hpp"
@@ -59,22 +50,6 @@ using state::CaptureContext;
 using state::ThreadState;
 
 constexpr std::uint64_t kScratchBytes = 64U << 10U;
-
-struct Captured {
-  std::vector<ThreadState> threads;
-  state::ProcessState process;
-  state::SignalState signals;
-  state::TimerState timers;
-  std::vector<state::EndedChild> children;
-  state::SysvObjects sysv;
-  state::ClockState clocks;
-  std::vector<state::AioContext> aio;
-  std::vector<state::RingNumber> ring_numbers;
-  state::AddressSpace space;
-  state::DescriptorTable descriptors;
-  state::KeptFile program;
-  std::string input;  // of the terminal
-};
 
 bool stopped_under_us(const CaptureContext& context, Tid lwp) {
   const proc::Status status = context.process.status(lwp);
@@ -164,7 +139,7 @@ Addr current_break(CaptureContext& context) {
 
 // Timers run on while the process is stopped, and put their signals into the queues: what is queued
 // and what has yet to expire must be of one moment.
-void capture_timers_and_queues(CaptureContext& context, Captured& captured) {
+void capture_timers_and_queues(CaptureContext& context, ProcessImage& captured) {
   constexpr int kMostTries = 100;  // timers that expire all the time are late whatever is done
   std::map<Tid, Tid> ids;
   for (const ThreadState& state : captured.threads) ids[state.lwp] = state.tid;
@@ -191,7 +166,7 @@ struct Answers {
   Addr brk;
 };
 
-Answers interrogate(CaptureContext& context, Captured& captured,
+Answers interrogate(CaptureContext& context, ProcessImage& captured,
                     const std::optional<unsigned long>& tracer_options) {
   const Addr instruction = tracee::find_syscall_instruction(context.mappings, context.memory);
   const Tid group = context.process.pid();
@@ -253,6 +228,7 @@ Answers interrogate(CaptureContext& context, Captured& captured,
     captured.children = state::capture_children(context, captured.signals);
     captured.sysv = state::capture_sysv_objects(context);
     captured.clocks = state::capture_clocks(context);
+    captured.had_own_clocks = state::has_own_clocks(context.process);
     capture_timers_and_queues(context, captured);
     state::report_process(context);
     answers.shared = find_shared_content(context);
@@ -309,9 +285,8 @@ image::Note file_note(const CaptureContext& context, const state::AddressSpace& 
   return note;
 }
 
-image::Note process_note(const CaptureContext& context, const Captured& captured) {
+image::Note process_note(const CaptureContext& context, const ProcessImage& captured) {
   elf_prpsinfo info{};
-  const auto arguments = context.process.strings("cmdline");
   info.pr_sname = 't';
   info.pr_pid = captured.process.pid;
   info.pr_ppid = captured.process.parent;
@@ -321,14 +296,14 @@ image::Note process_note(const CaptureContext& context, const Captured& captured
   info.pr_gid = captured.process.gid;
   context.process.stat().comm.copy(info.pr_fname, sizeof info.pr_fname - 1);
   std::string line;
-  for (const auto& argument : arguments) line += (line.empty() ? "" : " ") + argument;
+  for (const auto& argument : captured.arguments) line += (line.empty() ? "" : " ") + argument;
   line.copy(info.pr_psargs, sizeof info.pr_psargs - 1);
   image::Note note{"CORE", NT_PRPSINFO, {}};
   append(note.content, info);
   return note;
 }
 
-std::vector<image::Note> make_notes(const CaptureContext& context, const Captured& captured,
+std::vector<image::Note> make_notes(const CaptureContext& context, const ProcessImage& captured,
                                     Tid selected_lwp) {
   std::vector<const ThreadState*> order;
   for (const auto& thread : captured.threads)
@@ -351,7 +326,7 @@ std::vector<image::Note> make_notes(const CaptureContext& context, const Capture
   return notes;
 }
 
-Json list_objects(const Captured& captured) {
+Json list_objects(const ProcessImage& captured) {
   Json list = Json::array();
   std::set<std::string> seen;
   const auto add = [&](const state::KeptFile& file) {
@@ -369,48 +344,30 @@ Json list_objects(const Captured& captured) {
 }
 
 Json make_record(const CaptureRequest& request, const CaptureContext& context,
-                 const Captured& captured, const std::vector<image::Extent>& extents) {
-  Json threads = Json::array();
+                 const ProcessImage& captured, const std::vector<image::Extent>& extents) {
   Tid selected = captured.threads.front().tid;
-  for (const auto& thread : captured.threads) {
-    threads.push_back(state::thread_to_json(thread));
+  for (const auto& thread : captured.threads)
     if (thread.lwp == request.selected_lwp) selected = thread.tid;
-  }
   const auto now = std::chrono::system_clock::now().time_since_epoch();
-  Json program = state::kept_file_to_json(captured.program);
-  program["argv"] = context.process.strings("cmdline");
-  program["environ"] = context.process.strings("environ");
-  return {{"format", image::kFormatVersion},
-          {"creator", image::kCreator},
-          {"created", std::chrono::duration<double>(now).count()},
-          {"name", request.name},
-          {"message", request.message},
-          {"stop", request.stop},
-          {"place", request.place},
-          {"parent", request.parent},
-          {"store", context.objects.directory()},
-          {"host", describe_machine()},
-          {"program", std::move(program)},
-          {"process", state::process_to_json(captured.process)},
-          {"threads", std::move(threads)},
-          {"selected", {{"tid", selected}, {"frame", request.selected_frame}}},
-          {"memory", state::address_space_to_json(captured.space)},
-          {"files", state::descriptors_to_json(captured.descriptors)},
-          {"signals", state::signals_to_json(captured.signals)},
-          {"timers", state::timers_to_json(captured.timers)},
-          {"children", state::children_to_json(captured.children)},
-          {"sysv", state::sysv_objects_to_json(captured.sysv)},
-          {"clocks", state::clocks_to_json(captured.clocks)},
-          {"own_clocks", state::has_own_clocks(context.process)},
-          {"aio", state::aio_to_json(captured.aio)},
-          {"ring_numbers", state::ring_numbers_to_json(captured.ring_numbers)},
-          {"terminal", request.terminal},
-          {"terminal_size", state::read_terminal_size(context.process)},
-          {"terminal_input", state::input_to_json(captured.input)},
-          {"fidelity", state::findings_to_json(context.report.sorted())},
-          {"session", request.session},
-          {"objects", list_objects(captured)},
-          {"extents", Json::binary(image::pack_extents(extents))}};
+  Json record = process_image_to_json(captured);
+  record.update({{"format", image::kFormatVersion},
+                 {"creator", image::kCreator},
+                 {"created", std::chrono::duration<double>(now).count()},
+                 {"name", request.name},
+                 {"message", request.message},
+                 {"stop", request.stop},
+                 {"place", request.place},
+                 {"parent", request.parent},
+                 {"store", context.objects.directory()},
+                 {"host", describe_machine()},
+                 {"selected", {{"tid", selected}, {"frame", request.selected_frame}}},
+                 {"terminal", request.terminal},
+                 {"terminal_size", state::read_terminal_size(context.process)},
+                 {"fidelity", state::findings_to_json(context.report.sorted())},
+                 {"session", request.session},
+                 {"objects", list_objects(captured)},
+                 {"extents", Json::binary(image::pack_extents(extents))}});
+  return record;
 }
 
 void refuse_losses(std::vector<state::Finding> findings) {
@@ -437,7 +394,7 @@ std::string replaced_elsewhere(const CaptureContext& context, const CaptureReque
 
 CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request) {
   const auto begin = std::chrono::steady_clock::now();
-  Captured captured;
+  ProcessImage captured;
   const auto boundary = hide_boundary(context);
   const auto proxy = hide_vdso_proxy(context, context.mappings);
   captured.threads = look_at_threads(context, request);
@@ -461,11 +418,13 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
     captured.process.own_session = true;
     captured.process.own_terminal = *own_terminal;
   } else {
-    captured.input =
+    captured.terminal_input =
         state::capture_input(context, state::open_terminal(context.process), request.input);
   }
   captured.aio = state::capture_aio(context);
   captured.program = keep_program(context);
+  captured.arguments = context.process.strings("cmdline");
+  captured.environment = context.process.strings("environ");
   captured.space = state::examine(
       context,
       [&](const proc::Mapping& mapping) {

@@ -37,11 +37,11 @@ std::uint64_t environ_in(const std::string& path) {
 // relocations, which the library then uses too), else the library's.
 Addr find_environ(const Snapshot& snapshot, state::FileSource& files) {
   std::optional<Addr> in_library;
-  for (const auto& region : snapshot.space.regions) {
+  for (const auto& region : snapshot.saved.space.regions) {
     if (region.backing != state::Backing::private_file || region.mapping.offset_bytes != 0)
       continue;
-    const bool is_program = region.file->device == snapshot.program.device &&
-                            region.file->inode == snapshot.program.inode;
+    const bool is_program = region.file->device == snapshot.saved.program.device &&
+                            region.file->inode == snapshot.saved.program.inode;
     if (!is_program && (in_library || !libc::is_library_name(region.file->path))) continue;
     std::uint64_t offset = 0;
     try {
@@ -56,7 +56,7 @@ Addr find_environ(const Snapshot& snapshot, state::FileSource& files) {
   if (!in_library)
     fail(ErrorKind::refused,
          "the environment of {} cannot be changed: it has no C library with symbols",
-         snapshot.program.path);
+         snapshot.saved.program.path);
   return *in_library;
 }
 

@@ -28,8 +28,8 @@ using tracee::Scratch;
 static_assert(state::kSeccompBytes <= kParkedDataBytes);
 
 std::vector<siginfo_t> all_queued(const Snapshot& snapshot) {
-  auto signals = snapshot.signals.queued;
-  for (const auto& thread : snapshot.threads)
+  auto signals = snapshot.saved.signals.queued;
+  for (const auto& thread : snapshot.saved.threads)
     signals.insert(signals.end(), thread.queued.begin(), thread.queued.end());
   return signals;
 }
@@ -46,7 +46,7 @@ std::optional<unsigned long> options_for_filters(const ThreadState& saved) {
 
 // A program that handles it is told that its terminal has another size now, as it would have been.
 void tell_of_terminal_size(const Snapshot& snapshot, Tid pid) {
-  const auto& actions = snapshot.signals.actions;
+  const auto& actions = snapshot.saved.signals.actions;
   constexpr std::uint64_t kIgnored = 1;
   if (actions.at(SIGWINCH - 1).handler <= kIgnored) return;
   const auto saved = snapshot.reader.record().value("terminal_size", image::Json());
@@ -57,8 +57,8 @@ void tell_of_terminal_size(const Snapshot& snapshot, Tid pid) {
 }  // namespace
 
 std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids) {
-  if (tids.size() != snapshot.threads.size())
-    fail(ErrorKind::usage, "the snapshot has {} threads, not {}", snapshot.threads.size(),
+  if (tids.size() != snapshot.saved.threads.size())
+    fail(ErrorKind::usage, "the snapshot has {} threads, not {}", snapshot.saved.threads.size(),
          tids.size());
   const Tid pid = tids.front();
   std::vector<std::string> notes;  // there are none where filters may be set
@@ -76,15 +76,16 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
   fault_point("restore-finish");
 
   std::uint64_t shared_queue = 0;
-  for (const auto& info : snapshot.signals.queued) shared_queue |= 1ULL << (info.si_signo - 1U);
+  for (const auto& info : snapshot.saved.signals.queued)
+    shared_queue |= 1ULL << (info.si_signo - 1U);
   const auto mappings = process.mappings();
   const auto proxy = find_vdso_proxy(mappings, memory);
   const auto ids = changed_ids(snapshot, tids);
-  const bool other_clocks = state::has_own_clocks(process) || snapshot.had_own_clocks;
+  const bool other_clocks = state::has_own_clocks(process) || snapshot.saved.had_own_clocks;
   const auto boundary = ids::find_boundary(mappings, memory);
   std::map<std::size_t, std::int64_t> answers;
   const auto final_state = [&](std::size_t index) {
-    ThreadState thread = snapshot.threads[index];
+    ThreadState thread = snapshot.saved.threads[index];
     leave_vdso(thread, proxy, other_clocks, memory);
     if (answers.contains(index)) give_answer(thread, answers.at(index));
     std::uint64_t queued = shared_queue;
@@ -98,27 +99,28 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
   {
     const Addr instruction = tracee::find_syscall_instruction(mappings, memory);
     for (std::size_t i = 1; i < tids.size(); ++i) {
-      const auto trace_options = options_for_filters(snapshot.threads[i]);
+      const auto trace_options = options_for_filters(snapshot.saved.threads[i]);
       if (!trace_options) continue;
       RemoteThread thread(pid, tids[i], {pid, tids[i]}, memory, instruction, trace_options);
       const tracee::Turn turn(inferior, thread, scratch);
-      finish_privileges(snapshot.threads[i], inferior);
+      finish_privileges(snapshot.saved.threads[i], inferior);
       thread.land();
       thread.abandon();
     }
     RemoteThread main(pid, pid, {pid, pid}, memory, instruction,
-                      options_for_filters(snapshot.threads.front()));
+                      options_for_filters(snapshot.saved.threads.front()));
     const tracee::Turn turn(inferior, main, scratch);
-    state::start_timers(inferior, snapshot.timers, all_queued(snapshot));
+    state::start_timers(inferior, snapshot.saved.timers, all_queued(snapshot));
     tracee::RemoteCalls calls(main, memory, scratch.data, scratch.data_bytes, 0);
-    state::start_descriptions(calls, snapshot.descriptors);
+    state::start_descriptions(calls, snapshot.saved.descriptors);
     fault_point("restore-timers");
     if (boundary) answers = answer_waits(snapshot, *boundary, inferior);
-    finish_privileges(snapshot.threads.front(), inferior);
-    inferior.call("prctl(PR_SET_PDEATHSIG)", SYS_prctl,
-                  {PR_SET_PDEATHSIG, snapshot.threads.front().attributes.parent_death_signal});
+    finish_privileges(snapshot.saved.threads.front(), inferior);
+    inferior.call(
+        "prctl(PR_SET_PDEATHSIG)", SYS_prctl,
+        {PR_SET_PDEATHSIG, snapshot.saved.threads.front().attributes.parent_death_signal});
     main.drop_scratch(scratch);
-    state::finish_process_attributes(inferior, snapshot.process.attributes);
+    state::finish_process_attributes(inferior, snapshot.saved.process.attributes);
     main.land();
     main.abandon();
   }

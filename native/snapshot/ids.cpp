@@ -89,15 +89,15 @@ std::vector<proc::PageRun> taken_places(const state::AddressSpace& space,
 
 ids::BoundaryIds boundary_ids(const Snapshot& snapshot, const FreshIds& fresh) {
   ids::BoundaryIds ids;
-  for (std::size_t i = 0; i < snapshot.threads.size(); ++i)
-    ids.pairs.push_back({snapshot.threads[i].remembered, fresh.tids[i]});
-  const auto& remembered = snapshot.process.remembered;
+  for (std::size_t i = 0; i < snapshot.saved.threads.size(); ++i)
+    ids.pairs.push_back({snapshot.saved.threads[i].remembered, fresh.tids[i]});
+  const auto& remembered = snapshot.saved.process.remembered;
   // 0: a parent outside of the PID namespace, or none that was known.
   if (remembered.parent > 0) ids.pairs.push_back({remembered.parent, fresh.process.parent});
   ids.group = {remembered.group, fresh.process.group};
   ids.session = {remembered.session, fresh.process.session};
-  for (std::size_t i = 0; i < snapshot.children.size(); ++i)
-    ids.children.push_back({snapshot.children[i].remembered, fresh.children[i]});
+  for (std::size_t i = 0; i < snapshot.saved.children.size(); ++i)
+    ids.children.push_back({snapshot.saved.children[i].remembered, fresh.children[i]});
   return ids;
 }
 
@@ -110,10 +110,10 @@ std::vector<std::uint64_t> restorers_of(const state::SignalState& signals) {
 
 // Where all threads go on, now and after their signal handlers.
 std::vector<ids::Stopped> stopped_places(const Snapshot& snapshot, const tracee::Memory& memory) {
-  const auto restorers = restorers_of(snapshot.signals);
-  const auto stacks = lock_places(snapshot.space);
+  const auto restorers = restorers_of(snapshot.saved.signals);
+  const auto stacks = lock_places(snapshot.saved.space);
   std::vector<ids::Stopped> stopped;
-  for (const auto& thread : snapshot.threads) {
+  for (const auto& thread : snapshot.saved.threads) {
     if (thread.ended) continue;
     const std::uint64_t base = thread.registers.thread_pointer().value;
     stopped.push_back({thread.remembered, thread.registers, base, {}});
@@ -162,10 +162,11 @@ void put_boundary(const Snapshot& snapshot, const libc::Library& library,
   const std::uint64_t bytes = ids::boundary_bytes(library, ids, flights);
   const auto mappings = inferior.process.mappings();
   auto place =
-      ids::find_boundary_place(library, taken_places(snapshot.space, mappings, true), bytes);
+      ids::find_boundary_place(library, taken_places(snapshot.saved.space, mappings, true), bytes);
   // A reservation of many TiB may leave nothing but the gap below the stack.
   if (!place)
-    place = ids::find_boundary_place(library, taken_places(snapshot.space, mappings, false), bytes);
+    place = ids::find_boundary_place(library, taken_places(snapshot.saved.space, mappings, false),
+                                     bytes);
   if (!place) {
     notes.push_back(fmt::format("new ids: no room near the C library: {}", kEffect));
     return;
@@ -377,10 +378,10 @@ void note_ids(state::CaptureContext& context, const state::KeptFile& program,
 }
 
 bool ids_kept(const Snapshot& snapshot, const FreshIds& fresh) {
-  for (std::size_t i = 0; i < snapshot.threads.size(); ++i)
-    if (snapshot.threads[i].remembered != fresh.tids[i]) return false;
-  for (std::size_t i = 0; i < snapshot.children.size(); ++i)
-    if (snapshot.children[i].remembered != fresh.children[i]) return false;
+  for (std::size_t i = 0; i < snapshot.saved.threads.size(); ++i)
+    if (snapshot.saved.threads[i].remembered != fresh.tids[i]) return false;
+  for (std::size_t i = 0; i < snapshot.saved.children.size(); ++i)
+    if (snapshot.saved.children[i].remembered != fresh.children[i]) return false;
   return true;
 }
 
@@ -393,7 +394,7 @@ std::unordered_set<std::uint64_t> words_in_use(const Snapshot& snapshot,
                                                const tracee::Memory& memory) {
   std::unordered_set<std::uint64_t> words;
   std::vector<std::uint64_t> stack(kStackTopBytes / sizeof(std::uint64_t));
-  for (const auto& thread : snapshot.threads) {
+  for (const auto& thread : snapshot.saved.threads) {
     for (const Addr value : state::pointers_of(thread.registers)) words.insert(value.value);
     const Addr top{thread.registers.sp().value & ~(sizeof(std::uint64_t) - 1)};
     const std::size_t got = memory.read_some(top, std::as_writable_bytes(std::span(stack)));
@@ -407,8 +408,8 @@ std::unordered_set<std::uint64_t> words_in_use(const Snapshot& snapshot,
 void renew_musl(const Snapshot& snapshot, const tracee::Memory& memory, const FreshIds& fresh) {
   constexpr std::size_t kFramesBytes = 4096;
   std::vector<libc::MuslThread> threads;
-  for (std::size_t i = 0; i < snapshot.threads.size(); ++i) {
-    const auto& thread = snapshot.threads[i];
+  for (std::size_t i = 0; i < snapshot.saved.threads.size(); ++i) {
+    const auto& thread = snapshot.saved.threads[i];
     const Addr base = thread.registers.thread_pointer();
     if (thread.ended || !libc::find_musl_id(memory, base, thread.tid)) continue;
     auto& found = threads.emplace_back(libc::MuslThread{
@@ -431,8 +432,8 @@ std::vector<libc::MovedLock> renew_ids(const Snapshot& snapshot, state::FileSour
   std::vector<libc::RobustList> robust_lists;
   std::vector<libc::InsideLock> inside;
   std::vector<ids::GoThread> go_threads;
-  for (std::size_t i = 0; i < snapshot.threads.size(); ++i) {
-    const auto& thread = snapshot.threads[i];
+  for (std::size_t i = 0; i < snapshot.saved.threads.size(); ++i) {
+    const auto& thread = snapshot.saved.threads[i];
     changed.add(thread.tid, fresh.tids[i]);
     if (!thread.ended)
       go_threads.push_back({thread.registers.thread_pointer(), thread.tid, fresh.tids[i]});
@@ -440,13 +441,13 @@ std::vector<libc::MovedLock> renew_ids(const Snapshot& snapshot, state::FileSour
     if (!thread.lock_pointers.empty()) inside.push_back({thread.tid, thread.lock_pointers});
   }
   auto locks = libc::move_owners(
-      memory, snapshot.reader, lock_places(snapshot.space), robust_lists, inside,
+      memory, snapshot.reader, lock_places(snapshot.saved.space), robust_lists, inside,
       [&] { return words_in_use(snapshot, memory); }, changed);
   ids::renew_go_ids(memory, go_threads);
   renew_musl(snapshot, memory, fresh);
   if (ids_kept(snapshot, fresh)) return locks;
   const auto objects =
-      mapped_objects(snapshot.space, snapshot.program,
+      mapped_objects(snapshot.saved.space, snapshot.saved.program,
                      [&](const state::KeptFile& file) -> std::optional<std::string> {
                        try {
                          return files.content_path(file);
@@ -460,7 +461,7 @@ std::vector<libc::MovedLock> renew_ids(const Snapshot& snapshot, state::FileSour
 
 libc::IdMap changed_ids(const Snapshot& snapshot, const std::vector<Tid>& tids) {
   libc::IdMap ids;
-  for (std::size_t i = 0; i < tids.size(); ++i) ids.add(snapshot.threads[i].tid, tids[i]);
+  for (std::size_t i = 0; i < tids.size(); ++i) ids.add(snapshot.saved.threads[i].tid, tids[i]);
   return ids;
 }
 

@@ -35,7 +35,7 @@ KernelPages own_kernel_pages() {
 
 KernelPages saved_kernel_pages(const Snapshot& snapshot) {
   KernelPages saved;
-  for (const auto& region : snapshot.space.regions)
+  for (const auto& region : snapshot.saved.space.regions)
     if (region.backing == state::Backing::kernel) saved.pages.push_back(region.mapping);
   const auto* vdso = saved.vdso_page();
   if (vdso == nullptr) return saved;
@@ -201,7 +201,7 @@ void look_beyond_vdso(state::CaptureContext& context, const std::vector<proc::Ma
 }
 
 std::string vdso_kernel(const Snapshot& snapshot) {
-  if (!snapshot.space.vdso_kernel.empty()) return snapshot.space.vdso_kernel;
+  if (!snapshot.saved.space.vdso_kernel.empty()) return snapshot.saved.space.vdso_kernel;
   return snapshot.reader.record().at("host").at("kernel").get<std::string>();
 }
 
@@ -217,13 +217,13 @@ bool needs_vdso_proxy(const Snapshot& snapshot) {
 }
 
 ProxyInstaller::ProxyInstaller(const Snapshot& snapshot, const std::vector<proc::Mapping>& now)
-    : snapshot_(snapshot), space_(state::with_own_kernel_pages(snapshot.space)) {
+    : snapshot_(snapshot), space_(state::with_own_kernel_pages(snapshot.saved.space)) {
   const KernelPages saved = saved_kernel_pages(snapshot);
   KernelPages fresh;
   for (const auto& map : now)
     if (map.is_kernel_special() && map.path != "[vsyscall]") fresh.pages.push_back(map);
   const std::uint64_t bytes = state::proxy_bytes(saved) + fresh.span().size();
-  const Addr start = state::find_free_place(now, snapshot.space, bytes);
+  const Addr start = state::find_free_place(now, snapshot.saved.space, bytes);
   proxy_ = state::plan_vdso_proxy(saved, vdso_kernel(snapshot), start);
   saved_ = saved.vdso;
   const auto* vdso = fresh.vdso_page();
@@ -244,9 +244,9 @@ void ProxyInstaller::install(state::RestoreContext& inferior) const {
 
 void ProxyInstaller::redirect_signal_frames(state::RestoreContext& inferior) const {
   const tracee::Memory& memory = inferior.memory;
-  const auto stacks = possible_stacks(snapshot_.space);
-  for (const auto& thread : snapshot_.threads) {
-    for (const auto& before : interrupted_places(thread, memory, snapshot_.signals, stacks)) {
+  const auto stacks = possible_stacks(snapshot_.saved.space);
+  for (const auto& thread : snapshot_.saved.threads) {
+    for (const auto& before : interrupted_places(thread, memory, snapshot_.saved.signals, stacks)) {
       const Addr pc = before.registers.pc();
       if (state::is_within_jump(proxy_, saved_, pc))
         memory.write_value(before.place_of_pc(), proxy_.in_copy(pc).value);

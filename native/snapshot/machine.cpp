@@ -56,7 +56,7 @@ Json describe_machine() {
 
 void check_machine(const Snapshot& snapshot) {
   const Json& saved = snapshot.reader.record().at("host");
-  const bool uses_tiles = state::may_use_tiles(snapshot.process);
+  const bool uses_tiles = state::may_use_tiles(snapshot.saved.process);
   const auto features = processor_features();
   const std::set<std::string> have(features.begin(), features.end());
   std::string missing;
@@ -71,7 +71,7 @@ void check_machine(const Snapshot& snapshot) {
          "them",
          missing);
   const auto& own = arch::own_xstate_layout();
-  for (const auto& thread : snapshot.threads)
+  for (const auto& thread : snapshot.saved.threads)
     if (const auto lost = arch::lost_components(thread.xstate, snapshot.xstate_layout, own);
         !lost.empty())
       fail(ErrorKind::unsupported,
@@ -87,16 +87,16 @@ void widen_state_saves(const Snapshot& snapshot, const tracee::Memory& memory) {
   const auto& own = arch::own_xstate_layout();
   if (own == snapshot.xstate_layout) return;
   const std::uint64_t needed = arch::state_save_bytes(own);
-  for (const auto& region : snapshot.space.regions) {
+  for (const auto& region : snapshot.saved.space.regions) {
     const proc::Mapping& map = region.mapping;
     if (!region.file || !map.exec || map.size() > kMostCodeBytes) continue;
     const std::string name = map.path.substr(map.path.rfind('/') + 1);
     // A static program has a linker of its own, for plugins.
-    if (!name.starts_with("ld") && map.path != snapshot.program.path) continue;
+    if (!name.starts_with("ld") && map.path != snapshot.saved.program.path) continue;
     std::vector<std::byte> code(map.size());
     code.resize(memory.read_some(map.start, code));
     for (const auto& save : arch::find_state_saves(code)) {
-      for (const auto& thread : snapshot.threads) {
+      for (const auto& thread : snapshot.saved.threads) {
         const Addr pc = thread.registers.pc();
         if (pc >= map.start + save.begin && pc < map.start + save.end)
           fail(ErrorKind::unsupported,
@@ -118,9 +118,9 @@ void widen_state_saves(const Snapshot& snapshot, const tracee::Memory& memory) {
 void refit_signal_frames(const Snapshot& snapshot, const tracee::Memory& memory) {
   const auto& own = arch::own_xstate_layout();
   if (own == snapshot.xstate_layout) return;
-  const auto stacks = possible_stacks(snapshot.space);
-  for (const auto& thread : snapshot.threads) {
-    for (const auto& before : interrupted_places(thread, memory, snapshot.signals, stacks)) {
+  const auto stacks = possible_stacks(snapshot.saved.space);
+  for (const auto& thread : snapshot.saved.threads) {
+    for (const auto& before : interrupted_places(thread, memory, snapshot.saved.signals, stacks)) {
       const Addr at{memory.read_value<std::uint64_t>(before.place_of_state_pointer())};
       std::vector<std::byte> area(arch::kMostSignalStateBytes);
       area.resize(at ? memory.read_some(at, area) : 0);

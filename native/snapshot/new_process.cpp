@@ -51,23 +51,24 @@ Layout plan_layout(const Snapshot& snapshot) {
   constexpr std::uint64_t kStackGuardGap = 256 * kPageSize;
   constexpr std::uint64_t kLeastGap = 128ULL << 20U;
   Layout layout;
-  layout.personality = snapshot.process.personality | ADDR_NO_RANDOMIZE;
-  if ((snapshot.process.personality & ADDR_NO_RANDOMIZE) != 0) {
-    const auto& limits = snapshot.process.limits;
+  layout.personality = snapshot.saved.process.personality | ADDR_NO_RANDOMIZE;
+  if ((snapshot.saved.process.personality & ADDR_NO_RANDOMIZE) != 0) {
+    const auto& limits = snapshot.saved.process.limits;
     if (limits.size() > RLIMIT_STACK && limits[RLIMIT_STACK].first != RLIM_INFINITY)
       layout.stack_limit_bytes = limits[RLIMIT_STACK].first;
     return layout;
   }
   Addr top{0};
-  for (const auto& region : snapshot.space.regions) {
-    const bool is_stack = region.mapping.contains(snapshot.space.bounds.start_stack);
+  for (const auto& region : snapshot.saved.space.regions) {
+    const bool is_stack = region.mapping.contains(snapshot.saved.space.bounds.start_stack);
     if (is_stack || region.backing == state::Backing::kernel) continue;
-    if (region.mapping.end < snapshot.space.bounds.start_stack)
+    if (region.mapping.end < snapshot.saved.space.bounds.start_stack)
       top = std::max(top, region.mapping.end);
   }
   // A static program may have nothing up there: leave room for the stack then.
-  const Addr highest = snapshot.space.bounds.start_stack - kLeastGap;
-  if (top > highest || snapshot.space.bounds.start_stack - top > (64ULL << 30U)) top = highest;
+  const Addr highest = snapshot.saved.space.bounds.start_stack - kLeastGap;
+  if (top > highest || snapshot.saved.space.bounds.start_stack - top > (64ULL << 30U))
+    top = highest;
   layout.stack_limit_bytes = arch::kTaskEnd.value - page_up(top.value) - kStackGuardGap;
   return layout;
 }
@@ -131,11 +132,12 @@ Tid start_program(const Snapshot& snapshot, const std::string& program,
   const UniqueFd reader(report[0]);
   UniqueFd writer(report[1]);
   const Tid parent = ::getpid();
-  const Tid wanted = keep_ids ? snapshot.process.remembered.pid : 0;
+  const Tid wanted = keep_ids ? snapshot.saved.process.remembered.pid : 0;
   const Tid pid = fork_with_id(wanted);
   if (pid < 0) state::throw_not_created("a process", wanted, errno);
   if (pid == 0)
-    become(program, layout, options, snapshot.process.own_session, inherited, writer.get(), parent);
+    become(program, layout, options, snapshot.saved.process.own_session, inherited, writer.get(),
+           parent);
   writer.reset();
   Child child(pid);
   int error_number = 0;

@@ -15,9 +15,7 @@
 #include "snapshot/kernel_pages.hpp"
 #include "snapshot/machine.hpp"
 #include "state/descriptors/pipes.hpp"
-#include "state/rings/io_uring.hpp"
 #include "state/surroundings/namespaces.hpp"
-#include "state/terminal/terminal_input.hpp"
 #include "store/directory.hpp"
 #include "store/links.hpp"
 
@@ -43,55 +41,40 @@ auto reading(const std::string& path, Function function) {
   }
 }
 
-// What the kernel maps itself goes where memory is reserved for it, and nowhere else.
-void check_reserved(const Snapshot& snapshot) {
-  const auto check = [&](Addr start, std::uint64_t size_bytes) {
-    const auto& regions = snapshot.space.regions;
-    const bool reserved = std::any_of(regions.begin(), regions.end(), [&](const auto& region) {
-      return region.backing == state::Backing::lost && region.mapping.start == start &&
-             region.mapping.size() == size_bytes;
-    });
-    if (!reserved) image::damaged("the place of a ring");
-  };
-  for (const auto& context : snapshot.aio) check(context.id, context.size_bytes);
-  for (const auto& description : snapshot.descriptors.descriptions)
-    if (const auto* ring = description.as<state::IoUring>())
-      for (const auto& map : ring->mappings) check(map.start, map.size_bytes);
-}
-
 using Written = state::FileSource::Written;
 
 // In a sandbox that was asked for, all that the program has open is as it was, written to or not.
 Written written_files(const Snapshot& snapshot, const state::RestoreOptions& options) {
   const bool all = options.files == state::FilesMode::sandbox;
   Written written;
-  for (const auto& region : snapshot.space.regions) {
+  for (const auto& region : snapshot.saved.space.regions) {
     if (!region.file || region.backing != state::Backing::shared_file) continue;
     // "mw": it may be made writable, as long as the file may be written to.
     const bool writable = region.mapping.has_flag("mw") &&
                           (region.mapping.write || ::access(region.file->path.c_str(), W_OK) == 0);
     if (writable || all) written.files.push_back({&*region.file, writable});
   }
-  for (const auto* description : state::files_in_use(snapshot.descriptors, options))
+  for (const auto* description : state::files_in_use(snapshot.saved.descriptors, options))
     if ((description->flags & O_ACCMODE) != O_RDONLY || all)
       written.files.push_back({&*description->file, false});
   const auto add_directory = [&](const std::string& directory) {
     if (directory.size() > 1 && ::access(directory.c_str(), W_OK) == 0)
       written.directories.insert(directory);
   };
-  for (const auto& description : snapshot.descriptors.descriptions)
+  for (const auto& description : snapshot.saved.descriptors.descriptions)
     if (const auto* pipe = description.as<state::Pipe>(); pipe && pipe->named)
       add_directory(description.path.substr(0, description.path.rfind('/')));
-  if (all) add_directory(snapshot.process.directory);
+  if (all) add_directory(snapshot.saved.process.directory);
   return written;
 }
 
 state::Neighbours find_neighbours(const Snapshot& snapshot, const Written& written,
                                   const state::RestoreOptions& options) {
   state::Neighbours found;
-  const Tid pid = snapshot.threads.front().lwp;
+  const Tid pid = snapshot.saved.threads.front().lwp;
   const std::string boot = snapshot.reader.record().at("host").value("boot_id", "");
-  if (!options.ending.contains(pid) && state::still_runs({pid, snapshot.process.start_ticks, boot}))
+  if (!options.ending.contains(pid) &&
+      state::still_runs({pid, snapshot.saved.process.start_ticks, boot}))
     found.original = pid;
   // With these modes it makes no difference who writes to the files.
   if (found.original || options.files == state::FilesMode::real ||
@@ -111,28 +94,11 @@ Snapshot::Snapshot(const std::string& path) : Snapshot(image::Reader::open(path)
 Snapshot::Snapshot(image::Reader opened) : reader(std::move(opened)) {
   reading(reader.path(), [&] {
     const Json& record = reader.record();
-    program = state::kept_file_from_json(record.at("program"));
-    space = state::address_space_from_json(record.at("memory"));
-    for (const auto& item : record.at("threads")) threads.push_back(state::thread_from_json(item));
-    if (threads.empty()) image::damaged("the list of threads");
+    saved = process_image_from_json(record);
     const Json& host = record.at("host");
-    xstate_layout = host.contains("xstate") ? state::xstate_layout_from_json(host.at("xstate"))
-                                            : arch::presumed_xstate_layout(threads.front().xstate);
-    process = state::process_from_json(record.at("process"));
-    signals = state::signals_from_json(record.at("signals"));
-    // Absent in the snapshots of earlier versions, which named what they did not hold.
-    if (record.contains("timers")) timers = state::timers_from_json(record.at("timers"));
-    if (record.contains("clocks")) clocks = state::clocks_from_json(record.at("clocks"));
-    had_own_clocks = record.value("own_clocks", false);
-    if (record.contains("terminal_input"))
-      terminal_input = state::input_from_json(record.at("terminal_input"));
-    if (record.contains("children")) children = state::children_from_json(record.at("children"));
-    if (record.contains("sysv")) sysv = state::sysv_objects_from_json(record.at("sysv"));
-    if (record.contains("aio")) aio = state::aio_from_json(record.at("aio"));
-    descriptors = state::descriptors_from_json(record.at("files"));
-    if (record.contains("ring_numbers"))
-      ring_numbers = state::ring_numbers_from_json(record.at("ring_numbers"), descriptors);
-    check_reserved(*this);
+    xstate_layout = host.contains("xstate")
+                        ? state::xstate_layout_from_json(host.at("xstate"))
+                        : arch::presumed_xstate_layout(saved.threads.front().xstate);
     return 0;
   });
 }
@@ -169,17 +135,17 @@ Checked check_beside(FindNeighbours neighbours, const Snapshot& snapshot, state:
       checked.notes.push_back(
           fmt::format("the program keeps the vdso of Linux {}, which calls this kernel's",
                       vdso_kernel(snapshot)));
-    checked.executable = files.content_path(snapshot.program);
-    checked.executable_replaced = files.is_scratch(snapshot.program, Use::code);
+    checked.executable = files.content_path(snapshot.saved.program);
+    checked.executable_replaced = files.is_scratch(snapshot.saved.program, Use::code);
     if (checked.executable_replaced)
-      checked.notes.push_back(fmt::format("{} {} since the snapshot: using the snapshot's own copy",
-                                          snapshot.program.path,
-                                          state::found_text(state::look_for(snapshot.program))));
+      checked.notes.push_back(fmt::format(
+          "{} {} since the snapshot: using the snapshot's own copy", snapshot.saved.program.path,
+          state::found_text(state::look_for(snapshot.saved.program))));
     const auto written = written_files(snapshot, files.options());
     files.decide_together(written, neighbours(snapshot, written, files.options()));
     checked.hidden = files.wants_sandbox() && !state::may_make_namespaces();
-    std::set<std::string> seen = {snapshot.program.path};
-    for (const auto& region : snapshot.space.regions) {
+    std::set<std::string> seen = {snapshot.saved.program.path};
+    for (const auto& region : snapshot.saved.space.regions) {
       if (!region.file) continue;
       if (region.backing == state::Backing::shared_file) {
         files.check(*region.file, Use::data);
@@ -194,14 +160,15 @@ Checked check_beside(FindNeighbours neighbours, const Snapshot& snapshot, state:
                                           region.file->path,
                                           state::found_text(state::look_for(*region.file))));
     }
-    state::check_descriptors(snapshot.descriptors, files);
+    state::check_descriptors(snapshot.saved.descriptors, files);
     files.check_replacements();
     check_environment(snapshot, files);
-    const auto& first = snapshot.threads.front().credentials;
-    if (snapshot.process.uid != ::geteuid() && !(first && state::may_restore_credentials(*first)))
+    const auto& first = snapshot.saved.threads.front().credentials;
+    if (snapshot.saved.process.uid != ::geteuid() &&
+        !(first && state::may_restore_credentials(*first)))
       checked.notes.push_back(fmt::format("the program ran as user {}: it goes on as user {}",
-                                          snapshot.process.uid, ::geteuid()));
-    for (const auto& thread : snapshot.threads)
+                                          snapshot.saved.process.uid, ::geteuid()));
+    for (const auto& thread : snapshot.saved.threads)
       if (!thread.filters.empty() && !state::may_suspend_seccomp())
         fail(
             ErrorKind::refused,

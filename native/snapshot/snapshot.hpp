@@ -6,19 +6,9 @@
 #include <vector>
 
 #include "image/reader.hpp"
+#include "snapshot/process_image.hpp"
 #include "state/context.hpp"
-#include "state/descriptors/descriptors.hpp"
-#include "state/descriptors/ring_numbers.hpp"
 #include "state/files/file_source.hpp"
-#include "state/ipc/sysv_ipc.hpp"
-#include "state/memory/address_space.hpp"
-#include "state/process/children.hpp"
-#include "state/process/process.hpp"
-#include "state/process/signals.hpp"
-#include "state/process/threads.hpp"
-#include "state/rings/aio.hpp"
-#include "state/time/clocks.hpp"
-#include "state/time/timers.hpp"
 #include "store/objects.hpp"
 
 namespace ckpt::snapshot {
@@ -30,21 +20,8 @@ struct Snapshot {
   explicit Snapshot(image::Reader opened);
 
   image::Reader reader;
-  state::KeptFile program;
-  state::AddressSpace space;
-  std::vector<state::ThreadState> threads;
-  arch::XstateLayout xstate_layout;  // of their extended state
-  state::ProcessState process;
-  state::SignalState signals;
-  state::TimerState timers;
-  std::vector<state::EndedChild> children;
-  state::SysvObjects sysv;
-  std::vector<state::AioContext> aio;
-  std::vector<state::RingNumber> ring_numbers;
-  std::optional<state::ClockState> clocks;
-  bool had_own_clocks = false;  // it was in a time namespace other than the saver's
-  state::DescriptorTable descriptors;
-  std::string terminal_input;  // typed and not read
+  ProcessImage saved;
+  arch::XstateLayout xstate_layout;  // of the threads' extended state
 };
 
 /// Where kept contents are looked for: the store that was asked for, then the one of the save.

@@ -85,13 +85,13 @@ Opened open_everything(const Snapshot& snapshot, state::FileSource& files,
                        InheritedBuilder& builder) {
   using Use = state::FileSource::Use;
   Opened opened;
-  opened.table =
-      state::open_descriptions(snapshot.descriptors, snapshot.process.removed_directory, files);
+  opened.table = state::open_descriptions(snapshot.saved.descriptors,
+                                          snapshot.saved.process.removed_directory, files);
   for (auto& fd : opened.table.fds)
     opened.descriptions.push_back(fd ? builder.add(std::move(fd)) : -1);
   std::map<std::string, int> by_file;
-  for (std::size_t i = 0; i < snapshot.space.regions.size(); ++i) {
-    const auto& region = snapshot.space.regions[i];
+  for (std::size_t i = 0; i < snapshot.saved.space.regions.size(); ++i) {
+    const auto& region = snapshot.saved.space.regions[i];
     if (!region.file) continue;
     const bool shared = region.backing == state::Backing::shared_file;
     // "mw": may be made writable, so the file must have been open for writing.
@@ -121,22 +121,22 @@ Opened open_everything(const Snapshot& snapshot, state::FileSource& files,
 void queue_again(const Snapshot& snapshot, tracee::Inferior& inferior,
                  const std::vector<siginfo_t>& signals, Tid tid) {
   for (const siginfo_t& info : signals)
-    if (!state::expire_again(inferior, snapshot.timers, info,
+    if (!state::expire_again(inferior, snapshot.saved.timers, info,
                              [&] { return tracee::peek_signals(inferior.tid(), tid == 0); }))
       state::queue_signals(inferior, {info}, tid);
 }
 
 std::map<Tid, Tid> ids_then_and_now(const Snapshot& snapshot, const std::vector<Tid>& tids) {
   std::map<Tid, Tid> ids;
-  for (std::size_t i = 0; i < snapshot.threads.size() && i < tids.size(); ++i)
-    ids[snapshot.threads[i].tid] = tids[i];
+  for (std::size_t i = 0; i < snapshot.saved.threads.size() && i < tids.size(); ++i)
+    ids[snapshot.saved.threads[i].tid] = tids[i];
   return ids;
 }
 
 // What getpid() and its like would say in the new process.
 state::ProcessIds ids_of_process(const Snapshot& snapshot, const TransplantOptions& options,
                                  Tid pid) {
-  const bool leads_session = snapshot.process.own_session;
+  const bool leads_session = snapshot.saved.process.own_session;
   const bool leads_group = leads_session || options.own_process_group;
   return {pid, ::getpid(), leads_group ? pid : ::getpgrp(), leads_session ? pid : ::getsid(0)};
 }
@@ -144,25 +144,25 @@ state::ProcessIds ids_of_process(const Snapshot& snapshot, const TransplantOptio
 state::IdChange change_of_ids(const Snapshot& snapshot, const TransplantOptions& options,
                               const Transplanted& result) {
   state::IdChange change;
-  for (std::size_t i = 0; i < snapshot.threads.size(); ++i)
-    change.threads[snapshot.threads[i].lwp] = result.tids[i];
-  change.group_before = snapshot.process.group;
+  for (std::size_t i = 0; i < snapshot.saved.threads.size(); ++i)
+    change.threads[snapshot.saved.threads[i].lwp] = result.tids[i];
+  change.group_before = snapshot.saved.process.group;
   change.group_now = ids_of_process(snapshot, options, result.pid).group;
   return change;
 }
 
 // A number that the program remembers must not lead to another program's object.
 bool needs_own_ipc(const Snapshot& snapshot, bool original_runs) {
-  const auto& regions = snapshot.space.regions;
+  const auto& regions = snapshot.saved.space.regions;
   const auto is_in_the_way = [&](const state::Region& region) {
     return region.segment && (original_runs || state::is_taken(*region.segment));
   };
   return std::any_of(regions.begin(), regions.end(), is_in_the_way) ||
-         (original_runs && !snapshot.sysv.empty()) || state::is_missing(snapshot.sysv);
+         (original_runs && !snapshot.saved.sysv.empty()) || state::is_missing(snapshot.saved.sysv);
 }
 
 int highest_descriptor(const Snapshot& snapshot) {
-  const auto& descriptors = snapshot.descriptors.descriptors;
+  const auto& descriptors = snapshot.saved.descriptors.descriptors;
   return descriptors.empty() ? 0 : descriptors.back().fd;
 }
 
@@ -185,13 +185,15 @@ class Transplant {
   void enter_sandbox() { files_.enter_sandbox(); }
   void open_files() {
     opened_ = open_everything(snapshot_, files_, builder_);
-    program_ = files_.content_path(snapshot_.program);
+    program_ = files_.content_path(snapshot_.saved.program);
   }
   void enter_ipc_namespace() {
     if (needs_own_ipc(snapshot_, files_.original_runs()))
-      files_.note(state::enter_ipc_namespace(snapshot_.sysv));
+      files_.note(state::enter_ipc_namespace(snapshot_.saved.sysv));
   }
-  void enter_clocks() { state::enter_clocks(snapshot_.clocks, options_.clock, result_.notes); }
+  void enter_clocks() {
+    state::enter_clocks(snapshot_.saved.clocks, options_.clock, result_.notes);
+  }
 
   // --- a process
 
@@ -210,13 +212,13 @@ class Transplant {
                   tracee::find_syscall_instruction(fresh_, inferior_->memory));
     scratch_ = main_->make_scratch(
         kScratchDataBytes,
-        state::find_free_place(fresh_, snapshot_.space, kPageSize + kScratchDataBytes));
+        state::find_free_place(fresh_, snapshot_.saved.space, kPageSize + kScratchDataBytes));
     main_->use_instruction(scratch_.code + arch::loop_syscall_offset());
     turn_.emplace(*inferior_, *main_, scratch_);
   }
   void make_children() {
     children_ =
-        state::make_ended_children(*inferior_, kTraceOptions, snapshot_.children, keep_ids_);
+        state::make_ended_children(*inferior_, kTraceOptions, snapshot_.saved.children, keep_ids_);
   }
 
   // --- its memory
@@ -229,7 +231,9 @@ class Transplant {
         *inferior_, fresh_, space(),
         installer_ ? std::optional(installer_->parking()) : std::nullopt);
   }
-  void ask_for_features() { state::restore_feature_permissions(*inferior_, snapshot_.process); }
+  void ask_for_features() {
+    state::restore_feature_permissions(*inferior_, snapshot_.saved.process);
+  }
   void map_memory() {
     state::map_regions(*inferior_, space(), opened_.mapped, extents());
     state::restore_names(*inferior_, space());
@@ -251,12 +255,12 @@ class Transplant {
 
   void set_process() {
     const auto& directory = opened_.table.working_directory;
-    state::restore_process(*inferior_, snapshot_.process,
+    state::restore_process(*inferior_, snapshot_.saved.process,
                            directory ? opened_.descriptions.at(*directory) : -1);
   }
-  void set_signal_actions() { state::restore_actions(*inferior_, snapshot_.signals); }
+  void set_signal_actions() { state::restore_actions(*inferior_, snapshot_.saved.signals); }
   void create_threads() {
-    result_.tids = state::create_threads(*inferior_, snapshot_.threads,
+    result_.tids = state::create_threads(*inferior_, snapshot_.saved.threads,
                                          {keep_ids_, options_.numbered_newest_first});
     result_.tids.insert(result_.tids.begin(), result_.pid);
   }
@@ -264,14 +268,14 @@ class Transplant {
     calls_.emplace(*main_, inferior_->memory, scratch_.data, scratch_.data_bytes,
                    inferior_->next_fd);
     state::make_descriptions(
-        *calls_, snapshot_.descriptors, snapshot_.process.directory, id_change(),
+        *calls_, snapshot_.saved.descriptors, snapshot_.saved.process.directory, id_change(),
         files_.original_runs(),
         files_.options().peers == state::PeersMode::silent ? &opened_.table.peers : nullptr,
         opened_.descriptions, result_.notes);
     result_.peers = std::move(opened_.table.peers);
   }
   void place_descriptors() {
-    state::place_descriptors(*inferior_, snapshot_.descriptors, opened_.table,
+    state::place_descriptors(*inferior_, snapshot_.saved.descriptors, opened_.table,
                              opened_.descriptions);
   }
   void let_files_go() {
@@ -279,16 +283,16 @@ class Transplant {
     files_.let_go();
   }
   void link_descriptors() {
-    state::link_descriptors(*calls_, snapshot_.descriptors, id_change(), files_.original_runs(),
-                            result_.notes);
+    state::link_descriptors(*calls_, snapshot_.saved.descriptors, id_change(),
+                            files_.original_runs(), result_.notes);
   }
   void take_terminal() {
-    if (snapshot_.process.own_session && snapshot_.process.own_terminal >= 0)
-      state::take_terminal(*calls_, snapshot_.descriptors, snapshot_.process.own_terminal,
-                           result_.notes);
+    if (snapshot_.saved.process.own_session && snapshot_.saved.process.own_terminal >= 0)
+      state::take_terminal(*calls_, snapshot_.saved.descriptors,
+                           snapshot_.saved.process.own_terminal, result_.notes);
   }
   void restore_aio() {
-    state::restore_aio(*calls_, inferior_->memory, snapshot_.aio, result_.notes);
+    state::restore_aio(*calls_, inferior_->memory, snapshot_.saved.aio, result_.notes);
   }
 
   // --- what the program remembers
@@ -303,11 +307,12 @@ class Transplant {
   // --- its threads
 
   void create_timers() {
-    state::create_timers(*inferior_, snapshot_.timers, ids_then_and_now(snapshot_, result_.tids));
+    state::create_timers(*inferior_, snapshot_.saved.timers,
+                         ids_then_and_now(snapshot_, result_.tids));
   }
   void set_up_threads() {
-    for (std::size_t i = 0; i < snapshot_.threads.size(); ++i) {
-      const ThreadState& saved = snapshot_.threads[i];
+    for (std::size_t i = 0; i < snapshot_.saved.threads.size(); ++i) {
+      const ThreadState& saved = snapshot_.saved.threads[i];
       const Tid tid = result_.tids[i];
       if (i == 0) {
         set_up(saved);
@@ -322,14 +327,15 @@ class Transplant {
       state::park(*inferior_, saved);
     }
   }
-  void queue_signals() { queue_again(snapshot_, *inferior_, snapshot_.signals.queued, 0); }
+  void queue_signals() { queue_again(snapshot_, *inferior_, snapshot_.saved.signals.queued, 0); }
   void set_attributes() {
-    state::restore_process_attributes(*inferior_, snapshot_.process.attributes);
-    state::restore_attributes(result_.pid, snapshot_.threads.front().attributes, result_.notes);
+    state::restore_process_attributes(*inferior_, snapshot_.saved.process.attributes);
+    state::restore_attributes(result_.pid, snapshot_.saved.threads.front().attributes,
+                              result_.notes);
   }
-  void set_limits() { state::restore_limits(*inferior_, snapshot_.process); }
+  void set_limits() { state::restore_limits(*inferior_, snapshot_.saved.process); }
   void change_user() {
-    const ThreadState& main = snapshot_.threads.front();
+    const ThreadState& main = snapshot_.saved.threads.front();
     if (!state::restores_identity_last(main)) state::restore_identity(*inferior_, main);
   }
   void stay_ours() {
@@ -340,11 +346,11 @@ class Transplant {
     inferior_->call("munmap (scratch data)", SYS_munmap,
                     {scratch_.data + kParkedDataBytes, scratch_.data_bytes - kParkedDataBytes});
   }
-  void park() { state::park(*inferior_, snapshot_.threads.front()); }
+  void park() { state::park(*inferior_, snapshot_.saved.threads.front()); }
 
  private:
   [[nodiscard]] const state::AddressSpace& space() const {
-    return installer_ ? installer_->space() : snapshot_.space;
+    return installer_ ? installer_->space() : snapshot_.saved.space;
   }
   [[nodiscard]] const std::vector<image::Extent>& extents() const {
     return snapshot_.reader.extents();
@@ -352,14 +358,14 @@ class Transplant {
   [[nodiscard]] state::IdChange id_change() const {
     auto change = change_of_ids(snapshot_, options_, result_);
     for (std::size_t i = 0; i < children_.size(); ++i)
-      change.children[snapshot_.children[i].pid] = children_[i];
+      change.children[snapshot_.saved.children[i].pid] = children_[i];
     return change;
   }
   void set_up(const ThreadState& saved) {
     const Tid tid = inferior_->tid();
     state::set_up_thread(*inferior_, saved);
-    state::restore_ring_numbers(*inferior_, saved.tid, snapshot_.descriptors,
-                                snapshot_.ring_numbers);
+    state::restore_ring_numbers(*inferior_, saved.tid, snapshot_.saved.descriptors,
+                                snapshot_.saved.ring_numbers);
     if (options_.queue_held_signals && saved.held_signal != 0 && saved.stop_info)
       state::queue_signals(*inferior_, {*saved.stop_info}, tid);
     queue_again(snapshot_, *inferior_, saved.queued, tid);

@@ -93,9 +93,9 @@ std::map<std::size_t, std::int64_t> answer_waits(const Snapshot& snapshot,
   std::map<std::size_t, std::int64_t> answers;
   if (boundary.ids.children.empty()) return answers;
   Waits waits(boundary, inferior);
-  for (std::size_t i = 0; i < snapshot.threads.size(); ++i) {
-    if (snapshot.threads[i].ended || !state::calls_again(snapshot.threads[i])) continue;
-    if (const auto answer = waits.make(snapshot.threads[i].registers)) answers[i] = *answer;
+  for (std::size_t i = 0; i < snapshot.saved.threads.size(); ++i) {
+    if (snapshot.saved.threads[i].ended || !state::calls_again(snapshot.saved.threads[i])) continue;
+    if (const auto answer = waits.make(snapshot.saved.threads[i].registers)) answers[i] = *answer;
   }
   return answers;
 }

@@ -47,20 +47,20 @@ TEST(Record, ComesBackAsItWas) {
   const Snapshot snapshot(file.path());
   // What is written from what was read is the same again.
   const Json& record = snapshot.reader.record();
-  Json program = state::kept_file_to_json(snapshot.program);
+  Json program = state::kept_file_to_json(snapshot.saved.program);
   for (const auto& [key, value] : program.items()) EXPECT_EQ(record.at("program").at(key), value);
-  EXPECT_EQ(record.at("memory"), state::address_space_to_json(snapshot.space));
-  EXPECT_EQ(record.at("files"), state::descriptors_to_json(snapshot.descriptors));
-  EXPECT_EQ(record.at("signals"), state::signals_to_json(snapshot.signals));
-  EXPECT_EQ(record.at("children"), state::children_to_json(snapshot.children));
-  EXPECT_EQ(record.at("sysv"), state::sysv_objects_to_json(snapshot.sysv));
-  EXPECT_EQ(record.at("clocks"), state::clocks_to_json(snapshot.clocks.value()));
-  EXPECT_EQ(record.at("timers"), state::timers_to_json(snapshot.timers));
-  EXPECT_EQ(record.at("terminal_input"), state::input_to_json(snapshot.terminal_input));
-  EXPECT_EQ(record.at("process"), state::process_to_json(snapshot.process));
-  ASSERT_EQ(snapshot.threads.size(), 2U);
+  EXPECT_EQ(record.at("memory"), state::address_space_to_json(snapshot.saved.space));
+  EXPECT_EQ(record.at("files"), state::descriptors_to_json(snapshot.saved.descriptors));
+  EXPECT_EQ(record.at("signals"), state::signals_to_json(snapshot.saved.signals));
+  EXPECT_EQ(record.at("children"), state::children_to_json(snapshot.saved.children));
+  EXPECT_EQ(record.at("sysv"), state::sysv_objects_to_json(snapshot.saved.sysv));
+  EXPECT_EQ(record.at("clocks"), state::clocks_to_json(snapshot.saved.clocks.value()));
+  EXPECT_EQ(record.at("timers"), state::timers_to_json(snapshot.saved.timers));
+  EXPECT_EQ(record.at("terminal_input"), state::input_to_json(snapshot.saved.terminal_input));
+  EXPECT_EQ(record.at("process"), state::process_to_json(snapshot.saved.process));
+  ASSERT_EQ(snapshot.saved.threads.size(), 2U);
   for (std::size_t i = 0; i < 2; ++i)
-    EXPECT_EQ(record.at("threads").at(i), state::thread_to_json(snapshot.threads[i]));
+    EXPECT_EQ(record.at("threads").at(i), state::thread_to_json(snapshot.saved.threads[i]));
 }
 
 TEST(Record, IsDescribedWithoutBytes) {
