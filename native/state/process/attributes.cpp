@@ -33,6 +33,7 @@ constexpr std::uint32_t kAllRegistrations = MEMBARRIER_CMD_REGISTER_GLOBAL_EXPED
 
 constexpr int kIoPriorityOfThread = 1;  // IOPRIO_WHO_PROCESS, ioprio_set(2)
 constexpr int kMostProcessors = 8192;
+constexpr std::uint64_t kAskPersonality = 0xffffffff;  // personality(2)
 
 // <linux/prctl.h>, newer than what Debian 12 has
 constexpr int kSetMdwe = 65;  // Linux 6.3
@@ -120,6 +121,7 @@ void ask_attributes(tracee::Inferior& inferior, ThreadAttributes& attributes) {
   for (std::size_t i = 0; i < attributes.speculation.size(); ++i)
     if (more.result(2 + i) > 0) attributes.speculation.at(i) = static_cast<int>(more.result(2 + i));
   attributes.memory_policy = ask_memory_policy(inferior);
+  attributes.personality = inferior.call("personality", SYS_personality, {kAskPersonality});
 }
 
 namespace {
@@ -194,7 +196,8 @@ Json attributes_to_json(const ThreadAttributes& attributes) {
           {"tsc", attributes.timestamp_counter},
           {"mce_kill", attributes.machine_check},
           {"speculation", attributes.speculation},
-          {"memory_policy", memory_policy_to_json(attributes.memory_policy)}};
+          {"memory_policy", memory_policy_to_json(attributes.memory_policy)},
+          {"personality", attributes.personality ? Json(*attributes.personality) : Json()}};
 }
 
 ThreadAttributes thread_attributes_from_json(const Json& json) {
@@ -219,6 +222,8 @@ ThreadAttributes thread_attributes_from_json(const Json& json) {
   attributes.speculation = json.value("speculation", attributes.speculation);
   if (json.contains("memory_policy"))
     attributes.memory_policy = memory_policy_from_json(json.at("memory_policy"));
+  if (json.contains("personality") && !json.at("personality").is_null())
+    attributes.personality = json.at("personality").get<std::uint64_t>();
   return attributes;
 }
 
@@ -282,6 +287,8 @@ void restore_own_attributes(RestoreContext& inferior, const ThreadAttributes& at
       inferior.notes.push_back(
           fmt::format("thread {}: its memory policy (NUMA) cannot be set again: {}", inferior.tid(),
                       describe_errno(error)));
+  if (attributes.personality && attributes.personality != now.personality)
+    inferior.attempt(SYS_personality, {*attributes.personality});
   if (attributes.timestamp_counter != 0 && attributes.timestamp_counter != now.timestamp_counter)
     set("use of the time stamp counter", {PR_SET_TSC, attributes.timestamp_counter});
 }

@@ -1,11 +1,12 @@
-// A thread with a working directory and a umask of its own, or with a table of descriptors; or
-// threads that share all that with each other, but no longer with the main one, which has ended.
+// A thread with a working directory, a umask and a personality of its own, or with a table of
+// descriptors; or threads that share all that with each other, but no longer with the main one, which has ended.
 //
 // usage: thr_place fs | files | ended
 #include "../selfcheck.h"
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/personality.h>
 #include <sys/stat.h>
 
 static int to_thread[2], from_thread[2], is_files;
@@ -17,6 +18,7 @@ static void* work(void* unused) {
   if (!is_files) {
     MUST(chdir("/usr"));
     umask(0123);
+    MUST(personality(ADDR_COMPAT_LAYOUT));
   }
   CHECK(write(from_thread[1], &byte, 1) == 1, "set-up: write");
   CHECK(read(to_thread[0], &byte, 1) == 1, "read: %s", strerror(errno));
@@ -24,6 +26,8 @@ static void* work(void* unused) {
   CHECK(getcwd(directory, sizeof directory) && !strcmp(directory, "/usr"), "it is in %s",
         directory);
   CHECK(umask(0) == 0123, "its umask");
+  CHECK(personality(0xffffffff) == ADDR_COMPAT_LAYOUT, "its personality is %x",
+        personality(0xffffffff));
   MUST(chdir("/"));
   return NULL;
 }
@@ -56,6 +60,7 @@ int main(int argc, char** argv) {
   MUST(pipe(to_thread));
   MUST(pipe(from_thread));
   umask(027);
+  const int usual = personality(0xffffffff);
   CHECK(getcwd(before, sizeof before), "getcwd");
   CHECK(!pthread_create(&thread, NULL, work, NULL), "set-up: pthread_create");
   CHECK(read(from_thread[0], &byte, 1) == 1, "set-up: read");
@@ -66,5 +71,6 @@ int main(int argc, char** argv) {
   // What the thread has done is no matter of the others.
   CHECK(getcwd(now, sizeof now) && !strcmp(now, before), "in %s, was in %s", now, before);
   CHECK(umask(0) == 027, "the umask");
+  CHECK(personality(0xffffffff) == usual, "the personality");
   return pass();
 }
