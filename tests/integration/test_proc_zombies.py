@@ -12,7 +12,7 @@ from support.checkpoint import Way, Workshop, generations, pairwise, round_trip
 from support.processes import as_root
 
 CASES = """
-    codes killed any waitid raw wait3 group sigchld_pending sigchld_taken later many clone in_thread user
+    codes killed any waitid raw wait3 group sigchld_pending session sigchld_taken later many clone in_thread user
 """.split()
 WAYS = [pytest.param(way, id=str(way)) for way in pairwise(threads=(1, 4))]
 
@@ -32,7 +32,7 @@ def test_zombies(workshop: Workshop, name: str, way: Way) -> None:
     assert bool(named) == (name == "user"), saved.result.output
 
 
-@pytest.mark.parametrize("name", ["codes", "group", "sigchld_pending"])
+@pytest.mark.parametrize("name", ["codes", "group", "session", "sigchld_pending"])
 def test_generations(workshop: Workshop, name: str) -> None:
     """Saved, restored with new ids, saved again, restored with new ids: the program knows the first ones."""
     generations(workshop, "proc_zombies", name)

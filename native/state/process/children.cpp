@@ -76,6 +76,7 @@ class ChildCapture {
       child.group = child.pid;
     else if (stat.process_group != own_group_)
       child.group = stat.process_group;
+    child.own_session = stat.session == pid;
     child.exit_signal = std::clamp(stat.exit_signal, 0, kSignals);
     const auto info = ask_status(context_, child.pid);
     const bool comes_back =
@@ -187,7 +188,8 @@ Json children_to_json(const std::vector<EndedChild>& children) {
                     {"status", child.status},
                     {"exit_signal", child.exit_signal},
                     {"uid", child.uid},
-                    {"lived", child.lived}});
+                    {"lived", child.lived},
+                    {"own_session", child.own_session}});
   return list;
 }
 
@@ -203,11 +205,13 @@ std::vector<EndedChild> children_from_json(const Json& json) {
     child.exit_signal = item.at("exit_signal");
     child.uid = item.at("uid");
     child.lived = item.value("lived", false);
+    child.own_session = item.value("own_session", false);
     const bool exited = child.code == CLD_EXITED && child.status >= 0 && child.status <= 255;
     const bool killed =
         (child.code == CLD_KILLED || child.code == CLD_DUMPED) && is_deadly(child.status);
     if (child.pid <= 0 || child.remembered <= 0 || child.group < 0 || !(exited || killed) ||
-        child.exit_signal < 0 || child.exit_signal > kSignals)
+        child.exit_signal < 0 || child.exit_signal > kSignals ||
+        (child.own_session && child.group != child.pid))
       image::damaged("a child process");
     children.push_back(child);
   }
@@ -224,6 +228,7 @@ void let_end(Tid pid, Addr instruction, const EndedChild& child, std::vector<std
   ::prlimit(pid, RLIMIT_CORE, &none, nullptr);
   tracee::RemoteThread thread(pid, pid, {pid, pid}, memory, instruction);
   thread.checked_call("prctl (in a child)", SYS_prctl, {PR_SET_DUMPABLE, 0});
+  if (child.own_session) thread.checked_call("setsid (in a child)", SYS_setsid);
   if (child.uid != ::getuid() && ::geteuid() == 0 &&
       thread.call(SYS_setresuid, {child.uid, child.uid, child.uid}) != 0)
     notes.push_back(fmt::format("child {}: it ended as user {}, its siginfo names user {}",
@@ -299,7 +304,7 @@ std::vector<Tid> make_ended_children(RestoreContext& inferior, unsigned long opt
     const Tid pid = make_child(inferior, child, keep_ids);
     made[i] = pid;
     if (child.group == child.pid) groups[child.pid] = pid;
-    if (child.group != 0)
+    if (child.group != 0 && !child.own_session)
       inferior.call("setpgid (of a child)", SYS_setpgid, {pid, groups[child.group]});
     let_end(pid, instruction, child, inferior.notes);
     see_end(inferior, pid, child.exit_signal);

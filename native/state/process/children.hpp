@@ -24,7 +24,8 @@ struct EndedChild {
   int status = 0;      // exit status or signal
   int exit_signal = 0;
   std::uint32_t uid = 0;
-  bool lived = false;  // at the save
+  bool lived = false;        // at the save
+  bool own_session = false;  // it led one
 };
 
 /// Reads the statuses of children that have ended, and reports the others.

@@ -171,6 +171,16 @@ static void group_get(void) {
   expect_exit(-getpgrp(), child[0], 1);
   none_left();
 }
+static void session_set(void) {
+  MUST(child[0] = fork());
+  if (!child[0]) _exit(setsid() == -1 ? 99 : 3);
+  until_ended(child[0]);
+}
+static void session_get(void) {
+  CHECK(getsid(child[0]) == child[0], "getsid gives %d instead of %d", getsid(child[0]), child[0]);
+  expect_exit(-child[0], child[0], 3);
+  none_left();
+}
 static void pending_set(void) {
   sigset_t set;
   sigemptyset(&set);
@@ -288,6 +298,7 @@ static const struct {
     {"any", codes_set, any_get},          {"waitid", codes_set, waitid_get},
     {"raw", codes_set, raw_get},          {"wait3", codes_set, wait3_get},
     {"group", group_set, group_get},      {"sigchld_pending", pending_set, pending_get},
+    {"session", session_set, session_get},
     {"sigchld_taken", taken_set, taken_get}, {"later", codes_set, later_get},
     {"many", many_set, many_get},         {"clone", clone_set, clone_get},
     {"in_thread", codes_set, in_thread_get}, {"user", user_set, user_get},
