@@ -192,7 +192,7 @@ def test_private_mapping_of_shared_memory(workshop: Workshop) -> None:
     assert sum("shared memory: is mapped privately: " in line for line in saved.fidelity) == 1, saved.fidelity
 
 
-@pytest.mark.parametrize("how", ["once", "twice", "parts", "read_only", "kept"])
+@pytest.mark.parametrize("how", ["once", "twice", "parts", "read_only", "kept", "keyed"])
 @each_way
 def test_system_v_shared_memory(workshop: Workshop, way: Way, how: str) -> None:
     """Root chooses its id; anybody else is told of another one."""
@@ -206,8 +206,9 @@ def test_system_v_shared_memory(workshop: Workshop, way: Way, how: str) -> None:
         noted="" if as_root() else r"ckpt-restart: note: System V shared memory \d+ has another id now: \d+\n",
     )
     said = [line for line in saved.fidelity if "System V" in line]
-    if how == "kept":
+    if how in ("kept", "keyed"):
         assert len(said) == 1 and "comes back as a segment of this program alone" in said[0], saved.result.output
+        assert ("shmget() no longer finds by its key 0x51" in said[0]) == (how == "keyed"), said
     else:
         assert said == [], saved.result.output
 

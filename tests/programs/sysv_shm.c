@@ -1,6 +1,6 @@
-// usage: sysv_shm once|twice|parts|read_only|kept|family. A System V shared memory segment: `twice` is
+// usage: sysv_shm once|twice|parts|read_only|kept|keyed|family. A System V shared memory segment: `twice` is
 // attached a second time, of `parts` a part is detached by munmap and another one protected, `kept`
-// is not removed before the end, of a `family` a child has it, too.
+// is not removed before the end, nor is `keyed`, which others find by its key, of a `family` a child has it, too.
 #include "selfcheck.h"
 
 #include <sys/shm.h>
@@ -11,7 +11,8 @@ enum { PAGE = 4096, BYTES = 64 * PAGE - 100 };
 int main(int argc, char** argv) {
   const char* how = argc > 1 ? argv[1] : "";
   seed();
-  int id = shmget(IPC_PRIVATE, BYTES, IPC_CREAT | 0640);
+  const int keyed = !strcmp(how, "keyed"), kept = keyed || !strcmp(how, "kept");
+  int id = shmget(keyed ? 0x51000000 + getpid() : IPC_PRIVATE, BYTES, IPC_CREAT | 0640);
   MUST(id);
   unsigned char *first = shmat(id, NULL, 0), *second = NULL;
   CHECK(first != (void*)-1, "shmat");
@@ -28,7 +29,7 @@ int main(int argc, char** argv) {
     MUST(munmap(first + 60 * PAGE, 2 * PAGE));
     MUST(mprotect(first + 50 * PAGE, PAGE, PROT_READ));
   }
-  if (strcmp(how, "kept") != 0) MUST(shmctl(id, IPC_RMID, NULL));
+  if (!kept) MUST(shmctl(id, IPC_RMID, NULL));
   if (!strcmp(how, "family") && fork() == 0) {
     MUST(prctl(PR_SET_PDEATHSIG, SIGKILL));
     for (;;) pause();
@@ -74,6 +75,6 @@ int main(int argc, char** argv) {
   MUST(madvise(first + PAGE, 40 * PAGE, MADV_DONTNEED));
   CHECK(first_difference(first + PAGE, 40 * PAGE, seed() + 2) < 0, "lost its content");
   if (strcmp(how, "parts") != 0) MUST(shmdt(first));
-  if (!strcmp(how, "kept")) shmctl(id, IPC_RMID, NULL);
+  if (kept) shmctl(id, IPC_RMID, NULL);
   return pass();
 }

@@ -49,6 +49,9 @@ std::optional<SysvSegment> look_at_segment(CaptureContext& context, const proc::
     effect = "is shared with other processes: the program gets a segment of its own";
   else if ((status.shm_perm.mode & SHM_DEST) == 0)
     effect = "comes back as a segment of this program alone, and goes away with it";
+  if (!effect.empty() && status.shm_perm.__key != IPC_PRIVATE)
+    effect += fmt::format(", which shmget() no longer finds by its key {:#x}",
+                          static_cast<std::uint32_t>(status.shm_perm.__key));
   if (mapping.has_flag("ht")) {
     // Its mappings end where a huge page does, and must not be longer than it.
     segment.size_bytes = (segment.size_bytes + mapping.page_bytes - 1) & ~(mapping.page_bytes - 1);
