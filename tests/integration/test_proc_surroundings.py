@@ -57,6 +57,18 @@ def test_namespaces(workshop: Workshop) -> None:
         passed(running.finish(), original.nonce)
 
 
+@pytest.mark.parametrize("restricted", [True, False], ids=["restricted", "free"])
+def test_landlock(workshop: Workshop, restricted: bool) -> None:
+    """The kernel shows it to nobody: it is found out by what such a program may not do."""
+    original = workshop.start_program("landlock", *([] if restricted else ["free"]))
+    saved = workshop.save(original.pid)
+    assert [line.split(":")[2] for line in _lines(saved)] == [" Landlock"] * restricted, saved.result.output
+    restart = workshop.restart(saved.image)
+    for running in (original, restart):
+        running.send()
+        passed(running.finish(), original.nonce)
+
+
 @pytest.mark.skipif(not as_root(), reason="chroot needs root")
 def test_chroot(workshop: Workshop) -> None:
     root = workshop.directory / "root"

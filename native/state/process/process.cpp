@@ -176,6 +176,28 @@ void report_keyrings(CaptureContext& context) {
   if (!name.empty() && !name.starts_with('_')) report(fmt::format("session's keyring ({})", name));
 }
 
+// Whether we have no more rights than a thread like this one, as far as everybody can see them.
+bool is_like_us(const proc::Status& status) {
+  const proc::ProcessDir own(::getpid());
+  const proc::Status ours = own.status();
+  return status.uids == ours.uids && status.gids == ours.gids &&
+         (ours.permitted_capabilities & ~status.effective_capabilities) == 0 &&
+         status.ns_pids.size() == ours.ns_pids.size();
+}
+
+// The kernel shows Landlock nowhere. But what it restricts may not look at processes outside, as
+// everybody else may who is as we are: the program is asked to look at us.
+void report_landlock(CaptureContext& context) {
+  const proc::ProcessDir own(::getpid());
+  for (const char* name : {"ns/user", "ns/pid"})
+    if (context.process.link(name) != own.link(name)) return;
+  if (!is_like_us(context.process.status()) || ::prctl(PR_GET_DUMPABLE) != 1) return;
+  if (context.attempt(SYS_kcmp, {context.pid(), ::getpid(), KCMP_VM, 0, 0}) != -EPERM) return;
+  context.report.add(Severity::changed, "process", "Landlock",
+                     "it has restricted itself (landlock_restrict_self): it comes back without "
+                     "these restrictions");
+}
+
 void report_session(CaptureContext& context) {
   const proc::Stat stat = context.process.stat();
   if (stat.tty_device == 0 && is_left_alone(stat))
@@ -224,6 +246,7 @@ void report_surroundings(CaptureContext& context) {
 void report_process(CaptureContext& context) {
   report_segments(context);
   report_keyrings(context);
+  report_landlock(context);
   report_session(context);
   report_surroundings(context);
 }
