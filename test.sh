@@ -96,12 +96,31 @@ step_tidy() {
   return "${PIPESTATUS[0]}"
 }
 
+# types_of DIRECTORY FILE... : modules are found as pytest finds them, first in that directory.
+types_of() {
+  MYPYPATH=.:tests:$1 mypy --config-file pyproject.toml --python-version 3.11 --explicit-package-bases "${@:2}"
+}
+
+# Each directory of the tests for itself, since all have a conftest; tests/support is a package, with a program in it.
+types_of_tests() {
+  local directories directory status=0
+  mapfile -t directories < <(find tests -name '*.py' -printf '%h\n' | sort -u)
+  for directory in "${directories[@]}"; do
+    case $directory in
+      tests/support) types_of tests tests/support --exclude /newborn && types_of tests/support tests/support/newborn.py ;;
+      *) types_of "$directory" "$directory"/*.py ;;
+    esac || status=1
+  done
+  return $status
+}
+
 # The programs in Python that are no part of the package are typed, too; pyflakes reads all there is.
 step_types() {
   mypy --config-file pyproject.toml &&
     mypy --strict --ignore-missing-imports --scripts-are-modules \
       bench/run docs/examples/regenerate scripts/demo.py scripts/demo_program.py &&
-    mypy --strict scripts/list_packages_files.py
+    mypy --strict scripts/list_packages_files.py &&
+    types_of_tests
 }
 
 # No faults: names that gdbext/__init__.py only hands on, and one that load.py deletes when it is done.

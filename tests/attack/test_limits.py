@@ -140,7 +140,10 @@ def quota(place: Path, user: int, kib: int) -> Iterator[Path]:
     try:
         if reasons:
             directory = place / "limited"
-            for words in (["quota", "enable", place], ["subvolume", "create", directory], ["qgroup", "limit", f"{kib}K", directory]):
+            steps: list[list[str | Path]] = [
+                ["quota", "enable", place], ["subvolume", "create", directory], ["qgroup", "limit", f"{kib}K", directory]
+            ]  # fmt: skip
+            for words in steps:
                 subprocess.run(["btrfs", *words], check=True, capture_output=True)
         os.chown(directory, user, user)
         yield directory
@@ -258,7 +261,7 @@ def test_memory_cgroup(workshop: Workshop, running: Running, memory_group: Path)
     """The kernel kills a saver that has no more memory, in the midst of it: the program goes on."""
     saver = workshop.start(
         workshop.save_command(running.pid, workshop.new_image()),
-        before_exec=lambda: (memory_group / "cgroup.procs").write_text(str(os.getpid())),  # type: ignore[func-returns-value]
+        before_exec=lambda: (memory_group / "cgroup.procs").write_text(str(os.getpid())),
     )
     status = saver.finish().status
     assert status in (0, 1, -signal.SIGKILL), status

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(400 * TIMES)
 @pytest.fixture(params=["exit_status", "fd_unix", "storm"])
 def seed_image(request: pytest.FixtureRequest, workshop: Workshop) -> Path:
     """A snapshot to make mutants of."""
-    arguments = {"exit_status": ["0"], "fd_unix": ["accepted"], "storm": []}[request.param]
+    arguments = {"exit_status": ("0",), "fd_unix": ("accepted",), "storm": ()}[request.param]
     running = workshop.start_program(request.param, *arguments)
     image = workshop.save(running.pid).image
     running.kill()

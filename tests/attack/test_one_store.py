@@ -47,7 +47,7 @@ class Together:
 
 
 def test_saver_restorer_deleter(workshop: Workshop, times: Callable[[int], int], build_dir: Path) -> None:
-    programs = [workshop.start_program(name, *words) for name, words in (("threads", ["2"]), ("storm", []))]
+    programs = [workshop.start_program(name, *words) for name, words in (("threads", ("2",)), ("storm", ()))]
     ckpt = build_dir / "bin" / "ckpt"
     environment = {**os.environ, **workshop.environment}
     snapshots = workshop.store / "snapshots"

@@ -53,6 +53,7 @@ def lives_on_after_gdb(running: Running) -> bool:
     """As above. A GDB that dies may leave a SIGSTOP of its own behind, one that saves nothing as often: whether the program had
     to be told to go on.
     """
+    told = False
 
     def goes_on() -> bool:
         nonlocal told
@@ -62,7 +63,6 @@ def lives_on_after_gdb(running: Running) -> bool:
             told = True
         return not threads
 
-    told = False
     wait_until(goes_on, lambda: f"no thread is stopped or traced\n{describe(running.pid)}")
     lives_on(running)
     return told

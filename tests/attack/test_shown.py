@@ -77,8 +77,8 @@ def test_the_lines_of_a_save(workshop: Workshop, tmp_path: Path) -> None:
     running = workshop.start([program, "2"], directory=directory)
     running.ready()
     # Where it can be, the file has such a name, too.
-    for target in ([], [directory / "saved\x1b]0;x\x07.ckpt"], [directory / "none" / "x"]):
+    for target in ((), (directory / "saved\x1b]0;x\x07.ckpt",), (directory / "none" / "x",)):
         tool = workshop.start([workshop.build / "bin" / "ckpt-save", str(running.pid), *target])
         result = tool.finish()
-        assert (result.status == 0) == (target[-1:] != [directory / "none" / "x"]), f"{result}"
+        assert (result.status == 0) == (target[-1:] != (directory / "none" / "x",)), f"{result}"
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", result.output + result.errors), f"{result}"

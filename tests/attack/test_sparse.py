@@ -43,7 +43,7 @@ print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 def peak_kib(workshop: Workshop, *words: str | Path) -> tuple[int, int]:
     """The exit status of the program `ckpt`, and the most memory that it had."""
-    measured = ["/usr/bin/python3", "-c", _MEASURE, workshop.build / "bin" / "ckpt", *words]
+    measured: list[str | Path] = ["/usr/bin/python3", "-c", _MEASURE, workshop.build / "bin" / "ckpt", *words]
     environment = {**os.environ, **workshop.environment}
     told = subprocess.run(measured, env=environment, check=True, capture_output=True, text=True).stdout.split()
     return int(told[0]), int(told[1])
@@ -79,7 +79,8 @@ def test_a_record_of_zeros(workshop: Workshop, image: Path, where: str) -> None:
     assert path.stat().st_blocks * 512 < 1 << 20
     status, usual = peak_kib(workshop, "info", image)
     assert status == 0
-    for words in (["info"], ["info", "--json"], ["verify"], ["diff", image], ["note"], ["export"]):
+    shown: list[list[str | Path]] = [["info"], ["info", "--json"], ["verify"], ["diff", image], ["note"], ["export"]]
+    for words in shown:
         more = [workshop.directory / "core"] if words == ["export"] else []
         status, peak = peak_kib(workshop, *words, path, *more)
         assert status in (1, 125) and peak < usual + MORE_KIB, (words, status, peak, usual)

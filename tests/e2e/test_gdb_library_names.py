@@ -158,7 +158,7 @@ def test_saved_by_the_program(app: App, scene: Scene) -> None:
     """No GDB knew the names; and all of the application is gone."""
     program = scene.spawn(str(app.program), *app.arguments, extra={**app.environment, "WAIT": "1"})
     program.expect("READY")
-    command = [BUILD / "bin" / "ckpt-save", "--store", scene.store, str(program.pid), scene.directory / "app.ckpt"]
+    command: list[str | Path] = [BUILD / "bin" / "ckpt-save", "--store", scene.store, str(program.pid), scene.directory / "app.ckpt"]
     subprocess.run(command, check=True, capture_output=True, env=scene.environment)
     gdb = scene.gdb("-p", str(program.pid))
     addresses = app.functions(gdb)

@@ -69,7 +69,8 @@ def build() -> Iterator[Callable[[Subject], str]]:
             if not program.exists():
                 shutil.copy(SOURCES / source.name, source)
                 words = {"PROGRAM": str(program), "SOURCE": str(source)}
-                command = [re.sub("PROGRAM|SOURCE", lambda each: words[each[0]], word) for word in subject.words]
+                placeholder = re.compile("|".join(words))
+                command = [placeholder.sub(lambda each: words[each[0]], word) for word in subject.words]
                 done = subprocess.run(
                     [compiler, *command],
                     cwd=directory,
@@ -111,7 +112,7 @@ def to_the_end(gdb: GdbSession, subject: Subject) -> list[str]:
     return lines_of_the_program(printed)
 
 
-@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
+@pytest.mark.parametrize("subject", SUBJECTS, ids=[subject.name for subject in SUBJECTS])
 def test_save_and_restore_three_times(scene: Scene, build: Callable[[Subject], str], subject: Subject) -> None:
     gdb = scene.gdb(build(subject))
     # The runtime of D stops threads by these for its collector.
@@ -169,7 +170,7 @@ def test_go_signals_its_threads_by_the_ids_that_they_have(scene: Scene, build: C
     gdb.quit()
 
 
-@pytest.mark.parametrize("subject", SUBJECTS[:5], ids=lambda subject: subject.name)
+@pytest.mark.parametrize("subject", SUBJECTS[:5], ids=[subject.name for subject in SUBJECTS[:5]])
 def test_snapshots_without_a_process(scene: Scene, build: Callable[[Subject], str], subject: Subject) -> None:
     gdb = scene.gdb(build(subject))
     gdb.execute(f"break {subject.where}")

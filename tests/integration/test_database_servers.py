@@ -47,15 +47,15 @@ def postgresql(program: str) -> Path:
 def in_transaction(workshop: Workshop, place: Path, port: int) -> tuple[Running, Running, int]:
     """A server, a client in the midst of a transaction, and the process that serves it."""
     data = place / "data"
-    making = [postgresql("initdb"), "-D", data, "-A", "trust", "-U", "us", "--no-sync", "--locale=C", "-E", "UTF8"]
+    making: list[str | Path] = [postgresql("initdb"), "-D", data, "-A", "trust", "-U", "us", "--no-sync", "--locale=C", "-E", "UTF8"]
     made = workshop.start(making, user=user(), directory=place).finish()
     assert made.status == 0, made
     options = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "unix_socket_directories="]
     server = workshop.start([postgresql("postgres"), "-D", data, *options], user=user(), directory=place)
-    ready = [postgresql("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    ready: list[str | Path] = [postgresql("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     wait_until(lambda: subprocess.call(ready) == 0 or server.poll() is not None, server.transcript)
     assert server.poll() is None, server.finish()
-    ask = [postgresql("psql"), "-h", "127.0.0.1", "-p", str(port), "-U", "us", "-d", "postgres", "-qAt"]
+    ask: list[str | Path] = [postgresql("psql"), "-h", "127.0.0.1", "-p", str(port), "-U", "us", "-d", "postgres", "-qAt"]
     client = workshop.start(ask, directory=place)
     client.send("begin; create temp table t as select generate_series(1, 1000); select 'BACKEND ' || pg_backend_pid();")
     return server, client, int(client.expect("BACKEND "))

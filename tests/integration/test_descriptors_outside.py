@@ -135,7 +135,7 @@ def test_errors_are_left_to_the_program(workshop: Workshop, subject: str) -> Non
     assert any(line.startswith(ERRORS[subject]) for line in said) or not ERRORS[subject], saved.result.output
     original.send()
     passed(original.finish(), original.nonce)
-    for options in [[], [], ["--peers", "silent"]]:
+    for options in ((), (), ("--peers", "silent")):
         restart = workshop.restart(image, *options)
         restart.send("restored")
         result = restart.finish()

@@ -342,7 +342,7 @@ def test_file_is_a_directory(workshop: Workshop) -> None:
     running, before = _victim(workshop)
     target = workshop.directory / "target"
     target.mkdir()
-    for options in ([], ["--force"]):
+    for options in ((), ("--force",)):
         saved = workshop.try_save(running.pid, target, *options)
         assert saved.result.status == 1 and len(saved.result.errors.splitlines()) == 1, f"{saved.result}"
         assert target.is_dir() and not list(target.iterdir())
@@ -527,7 +527,7 @@ def test_a_snapshot_that_cannot_be_restored_says_so(workshop: Workshop) -> None:
 def test_fault_in_save(workshop: Workshop, program: str, fault: str) -> None:
     data = workshop.directory / "data"
     data.write_bytes(os.urandom(4000))
-    arguments = {"threads": ["4"], "open_file": ["read", str(data)], "pending_signals": []}[program]
+    arguments = {"threads": ("4",), "open_file": ("read", str(data)), "pending_signals": ()}[program]
     running = workshop.start_program(program, *arguments)
     oracle.wait_asleep(running.pid)
     before = oracle.look(running.pid, workshop.register_dump)

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from support import oracle
 from support.checkpoint import Workshop, passed
-from support.processes import wait_until
+from support.processes import system_call_of, wait_until
 
 # Kind of kernel object -> what its line in the report must contain. A kind that comes back whole needs no line: None.
 KINDS: dict[str, str | None] = {
@@ -83,7 +83,7 @@ def _wait_until_it_sleeps(pid: int) -> None:
     sleeps = (35, 230)  # nanosleep, clock_nanosleep
 
     def there() -> bool:
-        call = oracle.system_call_of(pid, pid)
+        call = system_call_of(pid, pid)
         return call is not None and call[0] in sleeps
 
     wait_until(there, "it sleeps")

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -151,12 +151,16 @@ def _take_permission(path: Path) -> None:
     path.chmod(0)
 
 
+def _name_of(change: Callable[[Path], None]) -> str:
+    return change.__name__.strip("_")
+
+
 CHANGES = [
     _append, _truncate, _empty, _overwrite_in_place, _overwrite_in_secret, _replace, _delete,
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
+@pytest.mark.parametrize("change", CHANGES, ids=_name_of)
 @pytest.mark.parametrize("how", HOWS)
 def test_changed(workshop: Workshop, how: str, change: Callable[[Path], None]) -> None:
     """The program gets a private copy of the content at the save, the user is told, the user's file stays untouched;
@@ -176,7 +180,7 @@ def test_changed(workshop: Workshop, how: str, change: Callable[[Path], None]) -
 
 
 @pytest.mark.parametrize(
-    "change", [_become_a_directory, _become_a_fifo, _take_permission], ids=lambda change: change.__name__.strip("_")
+    "change", [_become_a_directory, _become_a_fifo, _take_permission], ids=_name_of
 )
 def test_may_no_longer_be_opened(workshop: Workshop, change: Callable[[Path], None]) -> None:
     if change is _take_permission and as_root():
@@ -284,7 +288,7 @@ def test_files_real_without_the_file(workshop: Workshop) -> None:
     assert str(data) in workshop.refused(image, "--files", "real")
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
+@pytest.mark.parametrize("change", CHANGES, ids=_name_of)
 def test_files_strict(workshop: Workshop, change: Callable[[Path], None]) -> None:
     data = _data(workshop)
     original, image, _ = _saved_and_killed(workshop, "read", data)
@@ -516,7 +520,9 @@ def test_another_thing_has_the_fifos_name(workshop: Workshop, place: str) -> Non
         os.mkdir(fifo)
     else:
         os.mkfifo(fifo)
-    with open(fifo, "r+b", buffering=0) if place == "used" else nullcontext():
+    with ExitStack() as user:
+        if place == "used":
+            user.enter_context(open(fifo, "r+b", buffering=0))
         restart = workshop.restart(saved.image)
         restored_pid(restart)
         restart.send()
@@ -565,7 +571,7 @@ def test_mapping_of_an_unchanged_file(workshop: Workshop, how: str, way: Way) ->
     assert fingerprint(pages) == theirs
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
+@pytest.mark.parametrize("change", CHANGES, ids=_name_of)
 @pytest.mark.parametrize("how", ["shared", "readonly", "private"])
 def test_mapping_of_a_changed_file(workshop: Workshop, how: str, change: Callable[[Path], None]) -> None:
     pages = _pages(workshop)

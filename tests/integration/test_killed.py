@@ -26,7 +26,7 @@ def save_under_strace(workshop: Workshop, pid: int, *options: str) -> tuple[int,
     """What `ckpt-save` ended with, and the log of its calls."""
     image, log = workshop.directory / "killed.ckpt", workshop.directory / "calls"
     image.unlink(missing_ok=True)
-    strace = ["strace", "-qq", "-o", log, *options, workshop.build / "bin" / "ckpt-save", str(pid), image]
+    strace: list[str | Path] = ["strace", "-qq", "-o", log, *options, workshop.build / "bin" / "ckpt-save", str(pid), image]
     return workshop.start(strace).finish().status, log
 
 

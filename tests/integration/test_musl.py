@@ -13,7 +13,7 @@ from support.checkpoint import Way, Workshop, passed, restored_pid
 from support.processes import as_root, threads_of
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
-LINKS = {".musl": [], ".musl-static": ["-static"]}
+LINKS = {".musl": (), ".musl-static": ("-static",)}
 IDS = ("virtual", "saved") if as_root() else ("virtual",)
 WAYS = [pytest.param(Way(variant, 1, True, ids), id=f"{variant.lstrip('.')}-{ids}") for variant in LINKS for ids in IDS]
 

@@ -34,7 +34,7 @@ exit $status
 def test_out_of_date_after_a_restore(workshop: Workshop, ids: str, persistent: str) -> None:
     nscd = shutil.which("nscd", path="/usr/sbin:/usr/bin")
     assert nscd, "install nscd"
-    inside = ["unshare", "--mount", "sh", "-c", AROUND, "sh", workshop.directory, persistent]
+    inside = ["unshare", "--mount", "sh", "-c", AROUND, "sh", str(workshop.directory), persistent]
     original = workshop.start([*inside, workshop.program("name_cache")])
     original.ready()
     (pid,) = [pid for pid in children_of(original.pid) if read_text(f"/proc/{pid}/comm").startswith("name_cache")]

@@ -35,7 +35,7 @@ def test_names_come_back(workshop: Workshop, name: bytes, argument: bytes) -> No
         passed(result, program.nonce)
         assert f"argument {argument.hex()}" in result.output
     # What is shown of it does not drive the terminal, and as data it is exact.
-    ckpt = [workshop.build / "bin" / "ckpt", "info", image]
+    ckpt: list[str | Path] = [workshop.build / "bin" / "ckpt", "info", image]
     shown = subprocess.run(ckpt, env={**os.environ, **workshop.environment}, capture_output=True, check=True).stdout
     assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f]", shown), shown
     shown.decode()

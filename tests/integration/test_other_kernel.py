@@ -90,7 +90,8 @@ def test_a_vdso_that_cannot_be_redirected_is_named(workshop: Workshop) -> None:
     passed(original.finish(), original.nonce)
     line = workshop.refused(Foreign(saved.image, workshop.new_image(), crowd).image)
     assert "too short" in line and KERNEL in line and "__vdso_" in line, line
-    for wrong in ({"start": 1 << 20, "end": 2 << 20}, {"path": "[vvar_unheard_of_by_this_version]"}):
+    changes: list[dict[str, object]] = [{"start": 1 << 20, "end": 2 << 20}, {"path": "[vvar_unheard_of_by_this_version]"}]
+    for wrong in changes:
         forgery = Foreign(saved.image, workshop.new_image())
         forgery.mapping("[vvar]").update(wrong)
         forgery.record["memory"]["mappings"].sort(key=lambda row: row["start"])

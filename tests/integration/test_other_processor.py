@@ -134,7 +134,7 @@ def _state_size_at(forgery: Forgery) -> int:
             at = code.find(b"\x48\x2b\x25")  # sub distance(%rip), %rsp
             if at >= 0:
                 (distance,) = struct.unpack_from("<i", code, at + 3)
-                return int(row["start"]) + at + 7 + distance
+                return int(row["start"] + at + 7 + distance)
     pytest.skip("the dynamic linker saves no state when it looks up a function")
 
 

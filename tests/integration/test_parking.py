@@ -103,10 +103,9 @@ def test_an_error_comes_as_a_report(workshop: Workshop, native_module: Path, ima
 
 @pytest.mark.parametrize("fault", ["restore-validate", "restore-exec", "restore-map", "restore-threads", "restore-park"])
 def test_a_fault_comes_as_a_report(workshop: Workshop, native_module: Path, image: tuple[Path, str], fault: str) -> None:
-    options = {"environment": {**workshop.environment, "CKPT_FAULT": fault}}
     debugger = workshop.start(
         ["/usr/bin/python3", hand_over.__file__, native_module, workshop.build / "bin" / "ckpt-restart", "go", image[0]],
-        **options,
+        environment={**workshop.environment, "CKPT_FAULT": fault},
     )
     report = _report(debugger)
     assert report["kind"] == "fault" and fault in str(report["error"])

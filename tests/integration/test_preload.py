@@ -211,7 +211,7 @@ def compiled(workshop: Workshop, name: str, *command: str) -> Path:
     """self_save, built in another way."""
     program = workshop.directory / name
     sources = Path(__file__).parents[1] / "programs"
-    words = [*command, "-g", "-w", "-D_GNU_SOURCE", "-I", sources, sources / "preload" / "self_save.c", "-o", program]
+    words: list[str | Path] = [*command, "-g", "-w", "-D_GNU_SOURCE", "-I", sources, sources / "preload" / "self_save.c", "-o", program]
     subprocess.run(words, check=True)
     return program
 
@@ -246,7 +246,7 @@ def test_it_needs_nothing(build_dir: Path) -> None:
 def test_a_library_as_the_program(build_dir: Path, what: str) -> None:
     """They print their version. The preloaded library is there before they are relocated."""
     command = {"libc": [libc()], "ld.so": [loader(), "--version"], "libc by ld.so": [loader(), libc()]}[what]
-    plain = subprocess.run(command, env={}, capture_output=True, text=True, check=True)
+    plain = subprocess.run(command, env=dict[str, str](), capture_output=True, text=True, check=True)
     assert "version" in plain.stdout
     loaded = subprocess.run(
         command, env={"LD_PRELOAD": str(library(build_dir))}, capture_output=True, text=True, check=False
@@ -269,7 +269,7 @@ def round_trip(workshop: Workshop, original: Running, changed: str = "") -> None
 
 def test_run_by_the_dynamic_linker_without_an_environment(workshop: Workshop, build_dir: Path) -> None:
     program = workshop.program("self_save")
-    command = ["env", "-i", loader(), "--preload", library(build_dir), program]
+    command: list[str | Path] = ["env", "-i", loader(), "--preload", library(build_dir), program]
     # Where the store is then is the business of another test.
     original = workshop.start(command)
     original.ready()

@@ -29,7 +29,7 @@ def start_ahead(workshop: Workshop, *arguments: str, seconds: int = AHEAD, way: 
     program = workshop.program(arguments[0], way.variant)
     unshare = ["unshare", *([] if as_root() else ["--user"]), "--time", f"--monotonic={seconds}", f"--boottime={seconds}"]
     # Under older kernels (6.1) only a child is in the namespace, not what its parent executes.
-    child = ["sh", "-c", '"$@"; exit', "sh", program, *arguments[1:]]
+    child: list[str | Path] = ["sh", "-c", '"$@"; exit', "sh", program, *arguments[1:]]
     running = workshop.start([*unshare, *child], way=way)
     running.ready()
     (running.pid,) = children_of(running.pid)

@@ -191,7 +191,7 @@ def test_saved_again(workshop: Workshop, outside: Outside) -> None:
     assert len(_silent(_ends(later, original.nonce))) == 1
 
 
-@pytest.mark.parametrize("option", [["--files", "sandbox"], ["--clock", "keep"]], ids=lambda option: option[1])
+@pytest.mark.parametrize("option", [["--files", "sandbox"], ["--clock", "keep"]], ids=["sandbox", "keep"])
 def test_in_namespaces(workshop: Workshop, outside: Outside, option: list[str]) -> None:
     if not (overlays() if "--files" in option else namespaces("--time")):
         pytest.skip("this user can have no such namespace here")
@@ -266,7 +266,7 @@ def test_reset_is_the_default(workshop: Workshop, outside: Outside) -> None:
     original = outside.start(workshop)
     saved = workshop.save(original.pid)
     original.kill()
-    for options in ([], ["--peers", "reset"]):
+    for options in ((), ("--peers", "reset")):
         restart = workshop.restart(saved.image, *options)
         _is_good(restart)
         assert not _ends(restart, original.nonce)

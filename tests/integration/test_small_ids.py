@@ -49,7 +49,7 @@ def test_ids_like_numbers(workshop: Workshop, name: str) -> None:
     kinds = ["--pid", "--fork", "--mount-proc", *(["--mount"] if as_root() else ["--map-root-user", "--mount"])]
     if not namespaces(*kinds):
         pytest.skip("no PID namespace can be had")
-    arguments = [workshop.build, workshop.program("blocked"), name, *map(str, NUMBERS)]
+    arguments = [str(workshop.build), str(workshop.program("blocked")), name, *map(str, NUMBERS)]
     user = [] if as_root() else ["--user"]
     result = workshop.start(["unshare", *user, *kinds, "--kill-child", "bash", "-c", SCRIPT, "bash", *arguments]).finish()
     assert (result.status, result.output) == (0, "over\n"), f"{result}"

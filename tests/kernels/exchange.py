@@ -86,7 +86,7 @@ class Exchange:
         for subject, (program, *arguments) in SUBJECTS.items():
 
             def one(workshop: Workshop, subject: str = subject, program: str = program, arguments: list[str] = arguments) -> str:
-                command = [workshop.programs / program, *arguments]
+                command: list[str | Path] = [workshop.programs / program, *arguments]
                 running = workshop.start(command, directory=Path("/"), environment={"GLIBC_TUNABLES": _TUNABLES})
                 try:
                     if "interrupted" in arguments:

@@ -222,7 +222,7 @@ def test_each_name_in_a_list_is_of_one_snapshot(scene: Callable[..., Scene], ckp
 def test_savers_at_once_choose_different_names(scene: Callable[..., Scene], ckpt: Ckpt) -> None:
     programs = [scene().pid for _ in range(3)]
     program = ckpt.workshop.build / "bin" / "ckpt-save"
-    for options in ([], ["--force"], [], ["--force"]):
+    for options in ((), ("--force",), (), ("--force",)):
         savers = [ckpt.workshop.start([program, str(pid), *options]) for pid in programs]
         for saver in savers:
             assert saver.finish().status == 0

@@ -103,7 +103,10 @@ def test_the_same_backtraces_in_gdb_and_lldb(scene: Callable[..., Scene]) -> Non
 
     with Snapshot.open("one") as snapshot:
         own = [m for m in snapshot.maps if m.path == str(program) and "x" in m.prot]
-    inside = lambda address: any(m.start <= address < m.end for m in own)  # noqa: E731
+
+    def inside(address: int) -> bool:
+        return any(m.start <= address < m.end for m in own)
+
     lldb_frames = [a for a in stack_of(r"frame #\d+: (0x[0-9a-f]+)", in_lldb) if inside(a)]
     gdb_frames = [a for a in stack_of(r"#\d+ +(0x[0-9a-f]+) in", in_gdb) if inside(a)]
     assert lldb_frames == gdb_frames and len(gdb_frames) >= 3, (in_lldb, in_gdb)

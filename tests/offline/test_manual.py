@@ -27,7 +27,7 @@ def test_every_option_is_described(build_dir: Path, program: str) -> None:
     page = (ROOT / "man" / f"{program}.1").read_text().replace("\\-", "-")
 
     def words_of(*arguments: str) -> set[str]:
-        command = [build_dir / "bin" / program, *arguments, "--help"]
+        command: list[str | Path] = [build_dir / "bin" / program, *arguments, "--help"]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
 

@@ -24,6 +24,7 @@ import re
 import struct
 import subprocess
 from pathlib import Path
+from typing import TypeVar
 
 from .processes import describe, read_text, state_of, system_call_of, threads_of, wait_until
 
@@ -187,16 +188,18 @@ def look(pid: int, register_dump: Path | None = None) -> Look:
         )
         call = system_call_of(pid, tid)
         extra = registers.get(tid)
-        threads.append(
-            Thread(
-                tid,
-                read_text(f"/proc/{pid}/task/{tid}/comm").rstrip("\n"),
-                status.get("SigBlk", "").strip(),
-                status.get("SigPnd", "").strip(),
-                (call[1][-2], call[1][-1]) if call and call[1] else None,
-                *((extra[0], extra[1], extra[2], int(extra[3], 16), int(extra[4], 16)) if extra else ()),
-            )
+        thread = Thread(
+            tid,
+            read_text(f"/proc/{pid}/task/{tid}/comm").rstrip("\n"),
+            status.get("SigBlk", "").strip(),
+            status.get("SigPnd", "").strip(),
+            (call[1][-2], call[1][-1]) if call and call[1] else None,
         )
+        if extra:
+            thread = dataclasses.replace(
+                thread, registers=extra[0], extended=extra[1], mask=extra[2], rseq=int(extra[3], 16), robust_list=int(extra[4], 16)
+            )
+        threads.append(thread)
     status = dict(line.split(":", 1) for line in read_text(f"/proc/{pid}/status").splitlines() if ":" in line)
     process = {field: status[field].strip() for field in _PROCESS_FIELDS if field in status}
     process["limits"] = read_text(f"/proc/{pid}/limits")
@@ -285,6 +288,10 @@ def _jumps(before: Look, after: Look, hole: tuple[int, int]) -> set[int]:
     return found
 
 
+def _size(content: bytes | None) -> int | None:
+    return None if content is None else len(content)
+
+
 def _memory_differences(before: Look, after: Look) -> list[str]:
     found = []
     hole = _translation(after)
@@ -298,7 +305,7 @@ def _memory_differences(before: Look, after: Look) -> list[str]:
         if old == new or (old is None and hole[0] <= start < hole[1]) or (new is None and was_hole[0] <= start < was_hole[1]):
             continue
         if old is None or new is None or len(old) != len(new):
-            found.append(f"memory at {start:x}: {old and len(old)} bytes readable before, {new and len(new)} after")
+            found.append(f"memory at {start:x}: {_size(old)} bytes readable before, {_size(new)} after")
             continue
         for page in range(0, len(old), PAGE):
             if old[page : page + PAGE] == new[page : page + PAGE]:
@@ -320,6 +327,17 @@ def _memory_differences(before: Look, after: Look) -> list[str]:
     if len(pages) > 12:
         pages = [*pages[:12], f"... and {len(pages) - 12} more words"]
     return found + pages
+
+
+_Key = TypeVar("_Key", int, str)
+
+
+def _table_differences(what: str, before: dict[_Key, str], after: dict[_Key, str], ignore: frozenset[str]) -> list[str]:
+    return [
+        f"{what} {key}: {before.get(key)!r} before, {after.get(key)!r} after"
+        for key in sorted(set(before) | set(after), key=str)
+        if key not in ignore and before.get(key) != after.get(key)
+    ]
 
 
 def differences(before: Look, after: Look, *, ignore: frozenset[str] = frozenset()) -> list[str]:
@@ -344,16 +362,10 @@ def differences(before: Look, after: Look, *, ignore: frozenset[str] = frozenset
                     spot = next((i for i in range(0, len(was), 2) if was[i : i + 2] != now[i : i + 2]), len(was))
                     was, now = f"{was[spot:spot + 32]} at byte {spot // 2}", now[spot : spot + 32]
                 found.append(f"thread {index + 1} (was {a.tid}, now {b.tid}): {field.name} {was} before, {now} after")
-    for what, was_all, now_all in (
-        ("process", before.process, after.process),
-        ("link", before.links, after.links),
-        ("fd", before.files, after.files),
-    ):
-        if what == "fd" and "files" in ignore:
-            continue
-        for key in sorted(set(was_all) | set(now_all), key=str):
-            if key not in ignore and was_all.get(key) != now_all.get(key):  # type: ignore[call-overload]
-                found.append(f"{what} {key}: {was_all.get(key)!r} before, {now_all.get(key)!r} after")
+    found += _table_differences("process", before.process, after.process, ignore)
+    found += _table_differences("link", before.links, after.links, ignore)
+    if "files" not in ignore:
+        found += _table_differences("fd", before.files, after.files, ignore)
     if "memory" not in ignore:
         found += _memory_differences(before, after)
     return found

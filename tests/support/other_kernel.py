@@ -82,6 +82,6 @@ class Foreign(Forgery):
     def back_home(self, again: Forgery, path: Path) -> Path:
         """`again` as the kernel of the first save would have it, which is this one."""
         rows = [row for row in again.record["memory"]["mappings"] if row["path"] not in _KERNELS_OWN]
-        again.record["memory"]["mappings"] = sorted(rows + self._before, key=lambda row: row["start"])
+        again.record["memory"]["mappings"] = sorted(rows + self._before, key=lambda row: int(row["start"]))
         again.write_memory(again.mapping("[vdso]")["start"], self._vdso)
         return again.write(path)

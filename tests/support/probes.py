@@ -28,7 +28,7 @@ def hardware_watchpoints() -> bool:
         subprocess.run(["cc", "-x", "c", "-g", "-O0", "-", "-o", program], input=_WATCHED, text=True, check=True)
         commands = ["break main", "run", "watch watched", "continue"]
         words = [word for command in commands for word in ("-ex", command)]
-        gdb = ["gdb", "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off", *words, program]
+        gdb: list[str | Path] = ["gdb", "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off", *words, program]
         printed = subprocess.run(gdb, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout
     return "Hardware watchpoint 2" in printed and "New value = 1" in printed
 

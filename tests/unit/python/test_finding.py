@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
 import pytest
 from gdbext.store.finding import Found, find
@@ -32,7 +32,7 @@ def answers(text: str) -> List[Optional[bool]]:
         ("x???.", (0, None), (0, 4)),
     ],
 )
-def test_find(row: str, first: Optional[tuple], last: Optional[tuple]) -> None:
+def test_find(row: str, first: Tuple[Optional[int], Optional[int]], last: Tuple[Optional[int], Optional[int]]) -> None:
     values = answers(row)
     for expected, backwards in ((first, False), (last, True)):
         asked: List[int] = []

@@ -27,6 +27,10 @@ FILE = {
 }  # fmt: skip
 
 
+def file(**changes: object) -> Dict[str, object]:
+    return {**FILE, **changes}
+
+
 def mapping(**changes: Any) -> Dict[str, Any]:
     return {
         "start": 0x1000, "end": 0x3000, "prot": "r--p", "offset": 0, "path": "/x", "backing": "private-file",
@@ -46,8 +50,8 @@ def test_a_mapping() -> None:
         {"start": 0x1001}, {"end": 0x1000}, {"end": 0x2fff}, {"start": -4096}, {"end": (1 << 64) + 4096},
         {"start": True}, {"start": "0"}, {"backing": "magic"}, {"file": None}, {"file": 3}, {"offset": -1},
         {"guards": [[0x1000]]}, {"guards": [0x1000]}, {"guards": [[0x2000, 0x1000]]}, {"guards": [[0, 0x2000]]},
-        {"guards": [[0x1000, True]]}, {"flags": [1]}, {"path": None}, {"file": {**FILE, "object": 1}},
-        {"file": {**FILE, "object": {"hash": 1, "name": "x"}}}, {"file": {**FILE, "size": "3"}},
+        {"guards": [[0x1000, True]]}, {"flags": [1]}, {"path": None}, {"file": file(object=1)},
+        {"file": file(object={"hash": 1, "name": "x"})}, {"file": file(size="3")},
     ],
 )  # fmt: skip
 def test_a_mapping_that_makes_no_sense(changes: Dict[str, Any]) -> None:
