@@ -164,6 +164,7 @@ void capture_timers_and_queues(CaptureContext& context, ProcessImage& captured) 
 struct Answers {
   SharedContent shared;
   Addr brk;
+  state::ClockState clocks_ahead;
 };
 
 Answers interrogate(CaptureContext& context, ProcessImage& captured,
@@ -227,7 +228,7 @@ Answers interrogate(CaptureContext& context, ProcessImage& captured,
     captured.process = state::capture_process(context);
     captured.children = state::capture_children(context, captured.signals);
     captured.sysv = state::capture_sysv_objects(context);
-    captured.clocks = state::capture_clocks(context);
+    answers.clocks_ahead = state::ask_clocks_ahead(context);
     captured.had_own_clocks = state::has_own_clocks(context.process);
     capture_timers_and_queues(context, captured);
     state::report_process(context);
@@ -421,6 +422,7 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
     captured.terminal_input =
         state::capture_input(context, state::open_terminal(context.process), request.input);
   }
+  captured.clocks = state::clocks_by_now(answers.clocks_ahead);
   captured.aio = state::capture_aio(context);
   captured.program = keep_program(context);
   captured.arguments = context.process.strings("cmdline");

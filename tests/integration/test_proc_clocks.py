@@ -51,6 +51,20 @@ def test_kept(workshop: Workshop, way: Way) -> None:
         _only_expected_notes(notes(result))
 
 
+@needs_namespaces
+def test_a_slow_save(workshop: Workshop) -> None:
+    """Where the clock goes on from, a timer that is looked at late has no more left than it had."""
+    original = workshop.start_program("proc_timers", "timerfd")
+    image = workshop.new_image()
+    late = ["-P", f"/proc/{original.pid}/fdinfo/0", "-e", "inject=openat:delay_enter=300000:when=1"]
+    strace: list[str | Path] = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=openat", *late]
+    assert workshop.start([*strace, *workshop.save_command(original.pid, image)]).finish().status == 0
+    restart = workshop.restart(image, *as_others)
+    for running in (original, restart):
+        running.send()
+        passed(running.finish(), original.nonce)
+
+
 def _only_expected_notes(found: list[str]) -> None:
     if as_root():
         assert not found, found

@@ -11,7 +11,7 @@ from support.checkpoint import Way, Workshop, pairwise, passed, restored_pid, ro
 CASES = """
     itimer_real itimer_virtual itimer_prof alarm no_timer itimer_fires itimer_repeats itimer_cpu_fires itimer_expired
     itimer_expired_repeats itimer_expired_and_set clocks ids many disarmed signal default_event none thread_id thread_gone
-    sigev_thread cpu_of_other cpu expired absolute past expired_repeats expired_and_set order overrun
+    sigev_thread cpu_of_other cpu expired absolute past expired_repeats expired_and_set order overrun timerfd
 """.split()
 # What the report names of these, and nothing of the others.
 NAMED = {
@@ -31,7 +31,7 @@ def test_the_list_is_complete(workshop: Workshop) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_timers(workshop: Workshop, name: str, way: Way) -> None:
     # What is timed, or runs, cannot be compared from outside.
-    timed = name in ("signal", "default_event", "thread_id", "sigev_thread", "overrun")
+    timed = name in ("signal", "timerfd", "default_event", "thread_id", "sigev_thread", "overrun")
     timed = timed or "fires" in name or "repeats" in name
     # A timer for a thread that has ended notifies nobody, and comes back so.
     ignore = {"timers"} if name == "thread_gone" else set()

@@ -110,14 +110,19 @@ void tell_of_jump(const ClockState& saved, bool asked_for, std::vector<std::stri
 
 }  // namespace
 
-ClockState capture_clocks(CaptureContext& context) {
+ClockState ask_clocks_ahead(CaptureContext& context) {
+  const ClockState ours{now(CLOCK_MONOTONIC), now(CLOCK_BOOTTIME)};
   const auto monotonic = context.reserve<timespec>();
   const auto boottime = context.reserve<timespec>();
   tracee::Batch batch(context);
   batch.add(SYS_clock_gettime, {CLOCK_MONOTONIC, monotonic});
   batch.add(SYS_clock_gettime, {CLOCK_BOOTTIME, boottime});
   batch.run_all("clock_gettime");
-  return {monotonic.read(), boottime.read()};
+  return {difference(monotonic.read(), ours.monotonic), difference(boottime.read(), ours.boottime)};
+}
+
+ClockState clocks_by_now(const ClockState& ahead) {
+  return {sum(now(CLOCK_MONOTONIC), ahead.monotonic), sum(now(CLOCK_BOOTTIME), ahead.boottime)};
 }
 
 image::Json clocks_to_json(const ClockState& state) {

@@ -26,7 +26,11 @@ enum class ClockMode {
   real,
 };
 
-ClockState capture_clocks(CaptureContext& context);
+/// By how much the program's clocks are ahead of our own.
+ClockState ask_clocks_ahead(CaptureContext& context);
+/// What they show by now. To be asked when all that was to run on a clock has been captured: what
+/// is left of a timer must not be more than what is left of the time.
+ClockState clocks_by_now(const ClockState& ahead);
 
 image::Json clocks_to_json(const ClockState& state);
 ClockState clocks_from_json(const image::Json& json);

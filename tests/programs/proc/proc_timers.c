@@ -3,6 +3,7 @@
 #include "selfcheck.h"
 
 #include <sys/time.h>
+#include <sys/timerfd.h>
 
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
@@ -275,6 +276,20 @@ static void signal_comes(void) {
   none_left(SIGRTMIN + 2);
   has(0, 0, 0, 0);
 }
+static int timerfd;
+static void timerfd_set(void) {
+  const struct itimerspec soon = in_ms(SOON_MS, 0);
+  MUST(timerfd = timerfd_create(CLOCK_MONOTONIC, 0));
+  begun_ns = now_ns(CLOCK_MONOTONIC);
+  MUST(timerfd_settime(timerfd, 0, &soon, NULL));
+}
+static void timerfd_comes(void) {
+  uint64_t expirations = 0;
+  CHECK(read(timerfd, &expirations, sizeof expirations) == sizeof expirations, "read: %s",
+        strerror(errno));
+  lasted(SOON_MS);
+  CHECK(expirations == 1, "it expired %d times", (int)expirations);
+}
 static void default_event_set(void) {
   block(SIGALRM);
   make(0, CLOCK_MONOTONIC, NULL);
@@ -536,6 +551,7 @@ static const struct {
     {"expired_and_set", expired_and_set_set, expired_and_set},
     {"order", order_set, order_kept},
     {"overrun", overrun_set, nothing},
+    {"timerfd", timerfd_set, timerfd_comes},
 };
 enum { COUNT = sizeof cases / sizeof *cases };
 
