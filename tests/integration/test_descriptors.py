@@ -30,6 +30,10 @@ SUBJECTS: dict[str, list[str]] = {
         without_listening half_closed shut_receiving waiting corked udp udp_options on_device filter multicast udp_shut udp_shut_for_sending
         udp_closed_sender udp_unbound unbound bound blocked_accept blocked_receive
     """.split(),
+    "fd_tcp": """
+        mapped mapped_alone mapped_half_closed mapped_waiting mapped_client both_families
+        itself itself6 itself_udp itself_udp6 itself_ended
+    """.split(),
     "fd_packets": "raw raw6 ping udp_lite packet old_packet".split(),
     "fd_netlink": "members options connected".split(),
     "fd_files": """
@@ -105,7 +109,7 @@ def test_restored(workshop: Workshop, program: str, subject: str, way: Way) -> N
         elif subject == "fifo_removed" and round_:
             # The first restore has removed its name.
             assert len(said) == 1 and "was removed since the save: it is made again" in said[0], f"{result}"
-        elif program == "fd_inet" and (not as_root() or subject.startswith("multipath")):
+        elif program in ("fd_inet", "fd_tcp") and (not as_root() or subject.startswith("multipath")):
             # The kernel keeps the ports of connections that were closed, for a minute; only root can end that. Those of MPTCP
             # are closed later, by the kernel itself.
             assert all("this end of the connection is at" in line for line in said), f"{result}"

@@ -140,6 +140,25 @@ bool is_tcp(const Socket& socket) {
   return is_inet(socket) && (socket.protocol == IPPROTO_TCP || socket.protocol == IPPROTO_MPTCP);
 }
 
+bool is_on(const Socket& socket, int level, int name) {
+  return std::any_of(socket.options.begin(), socket.options.end(), [&](const SocketOption& option) {
+    return option.level == level && option.name == name &&
+           option.value.find_first_not_of('\0') != std::string::npos;
+  });
+}
+
+bool listens_at(const Socket& listening, const std::string& address) {
+  if (!is_tcp(listening)) return false;
+  const std::string at = address_text(listening.name);
+  const std::string to = address_text(address);
+  if (at == to) return true;
+  if (port_of(at) != port_of(to)) return false;
+  const bool six = to.starts_with('[');
+  // An address of IPv4 may be seen mapped by a socket of IPv6.
+  if (at.starts_with("[::]:")) return six || !is_on(listening, IPPROTO_IPV6, IPV6_V6ONLY);
+  return at.starts_with("0.0.0.0:") && !six;
+}
+
 bool sees_packets(const Socket& socket) {
   return socket.domain == AF_PACKET ||
          (is_inet(socket) && (socket.type == SOCK_RAW || socket.protocol == IPPROTO_ICMP ||

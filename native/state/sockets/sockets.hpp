@@ -114,6 +114,10 @@ class Senders {
 };
 /// Whether it is one of TCP or MPTCP, which behave alike.
 bool is_tcp(const Socket& socket);
+/// Whether connections of TCP to that address come to this listening socket.
+bool listens_at(const Socket& listening, const std::string& address);
+/// Whether a flag is set that a new socket does not have.
+bool is_on(const Socket& socket, int level, int name);
 /// Whether it gets packets as they are on the network: a raw, ping or packet socket.
 bool sees_packets(const Socket& socket);
 /// Whether a local socket has this name, as address_text() gives it.
@@ -161,6 +165,9 @@ class SocketMaker {
   void make_pair(Made& one, Made& other);
   bool make_pair_by_listener(Made& client, Made& server);
   void make_tcp_pair(Made& one, Made& other);
+  void make_with_itself(Made& made);
+  Made* listening_for(const Made& end);
+  void note_moved(const Made& made);
   void make_waiting(Made& made);
   void make_plain(Made& made);
   void make_dead(Made& made);

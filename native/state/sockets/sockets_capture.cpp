@@ -396,15 +396,6 @@ class Settler {
     return fmt::format("{} {} {}", of.protocol, address_text(name), address_text(peer));
   }
 
-  static bool listens_at(const Socket& listening, const std::string& address) {
-    const std::string at = address_text(listening.name);
-    const std::string to = address_text(address);
-    if (!is_tcp(listening)) return false;
-    if (at == to) return true;
-    const bool everywhere = at.starts_with("0.0.0.0:") || at.starts_with("[::]:");
-    return everywhere && at.substr(at.rfind(':')) == to.substr(std::min(to.rfind(':'), to.size()));
-  }
-
   // What it has sent lies in a socket to which nothing leads before it is accepted.
   void settle_waiting(const NamedSocket& named, std::uint64_t listening) {
     Socket& socket = *named.socket;

@@ -65,12 +65,17 @@ std::string loopback(int domain) {
 constexpr std::size_t kPortAt = offsetof(sockaddr_in, sin_port);
 static_assert(kPortAt == offsetof(sockaddr_in6, sin6_port));
 
+bool is_inet_address(const std::string& address) {
+  return family_of(address) == AF_INET || family_of(address) == AF_INET6;
+}
+
 std::string with_port_of(std::string address, const std::string& other) {
   const bool is_netlink = family_of(address) == AF_NETLINK;
   const std::size_t at = is_netlink ? offsetof(sockaddr_nl, nl_pid) : kPortAt;
   const std::size_t bytes = is_netlink ? sizeof(__u32) : sizeof(in_port_t);
-  if (family_of(address) == family_of(other) &&
-      std::min(address.size(), other.size()) >= at + bytes)
+  const bool of_one_kind = family_of(address) == family_of(other) ||
+                           (is_inet_address(address) && is_inet_address(other));
+  if (of_one_kind && std::min(address.size(), other.size()) >= at + bytes)
     std::memcpy(address.data() + at, other.data() + at, bytes);
   return address;
 }
@@ -88,17 +93,17 @@ std::string with_any_port(const std::string& address) {
   return with_port_of(address, any);
 }
 
-bool is_on(const Socket& socket, int name) {
-  return std::any_of(socket.options.begin(), socket.options.end(), [&](const SocketOption& option) {
-    return option.level == SOL_SOCKET && option.name == name &&
-           option.value.find_first_not_of('\0') != std::string::npos;
-  });
-}
-
 // Whether it would get its address although another process has it, and some of what is sent there.
 bool would_share(const Socket& socket) {
   return (socket.domain == AF_INET || socket.domain == AF_INET6) &&
-         (is_on(socket, SO_REUSEPORT) || (!is_tcp(socket) && is_on(socket, SO_REUSEADDR)));
+         (is_on(socket, SOL_SOCKET, SO_REUSEPORT) ||
+          (!is_tcp(socket) && is_on(socket, SOL_SOCKET, SO_REUSEADDR)));
+}
+
+// An end of IPv6 may have one of IPv4, whose address it sees mapped.
+bool may_be_ends(const Socket& one, const Socket& other) {
+  return one.type == other.type && is_tcp(one) == is_tcp(other) &&
+         (one.domain == other.domain || is_tcp(one));
 }
 
 }  // namespace
@@ -128,11 +133,14 @@ void SocketMaker::make() {
     Made& made = made_.at(id);
     if (made.socket->role != SocketRole::connected || made.fd >= 0) continue;
     Made* other = find(made.socket->peer);
-    if (other == nullptr || other == &made || other->fd >= 0 ||
-        other->socket->role != SocketRole::connected ||
-        other->socket->domain != made.socket->domain || other->socket->type != made.socket->type)
+    const bool with_itself = other == &made && is_tcp(*made.socket);
+    if (other == nullptr || (other == &made && !with_itself) || other->fd >= 0 ||
+        other->socket->role != SocketRole::connected || !may_be_ends(*made.socket, *other->socket))
       image::damaged("the two ends of a connection");
-    make_pair(made, *other);
+    if (with_itself)
+      make_with_itself(made);
+    else
+      make_pair(made, *other);
   }
   each(SocketRole::plain, &SocketMaker::make_plain);
   // Peers by name, now that all names are there.
@@ -301,7 +309,7 @@ bool SocketMaker::bind_name(Made& made, int fd, const std::string& address, bool
   if (result != 0 && !must && socket.domain == AF_UNIX)
     note(made, fmt::format("{} is taken ({}): the program's socket has no name",
                            name_for_people(address), describe_errno(static_cast<int>(-result))));
-  if (is_tcp(socket)) set_flag(fd, SO_REUSEADDR, is_on(socket, SO_REUSEADDR));
+  if (is_tcp(socket)) set_flag(fd, SO_REUSEADDR, is_on(socket, SOL_SOCKET, SO_REUSEADDR));
   return result == 0;
 }
 
@@ -391,18 +399,41 @@ bool SocketMaker::make_pair_by_listener(Made& client, Made& server) {
   return false;
 }
 
+// Both ends have sent the first packet (TCP's simultaneous open).
+void SocketMaker::make_with_itself(Made& made) {
+  const Socket& socket = *made.socket;
+  made.fd = create(made);
+  if (bind(made, made.fd, socket.name, false) && connect(made.fd, socket.name) == 0) return;
+  // The same connection may still exist: another port then.
+  calls_.close(made.fd);
+  made.fd = create(made);
+  for (const std::string& any : {with_any_port(socket.name), loopback(socket.domain)}) {
+    const Addr at = calls_.put(std::string_view(any));
+    if (calls_.attempt(SYS_bind, {word(made.fd), at.value, any.size()}) == 0) break;
+  }
+  const std::string now = name_of(made.fd, socket.domain);
+  const std::int64_t result = connect(made.fd, now);
+  if (result != 0)
+    throw_errno(fmt::format("connect {} with itself", made.object), static_cast<int>(-result));
+  note_moved(made);
+}
+
+void SocketMaker::note_moved(const Made& made) {
+  note(made, fmt::format("{} is taken: this end of the connection is at {} instead",
+                         name_for_people(made.socket->name),
+                         name_for_people(name_of(made.fd, made.socket->domain))));
+}
+
+// The one that has accepted this end.
+SocketMaker::Made* SocketMaker::listening_for(const Made& end) {
+  for (auto& [id, made] : made_)
+    if (made.socket->role == SocketRole::listening && made.socket->domain == end.socket->domain &&
+        listens_at(*made.socket, end.socket->name))
+      return &made;
+  return nullptr;
+}
+
 void SocketMaker::make_tcp_pair(Made& one, Made& other) {
-  const auto port_of = [](const std::string& address) {
-    const std::string text = address_text(address);
-    return text.substr(std::min(text.rfind(':'), text.size()));
-  };
-  const auto listening_for = [&](const Made& end) -> Made* {
-    for (auto& [id, made] : made_)
-      if (made.socket->role == SocketRole::listening && is_tcp(*made.socket) &&
-          port_of(made.socket->name) == port_of(end.socket->name))
-        return &made;
-    return nullptr;
-  };
   // The end whose name is a listening socket's has accepted.
   Made* listening = listening_for(one);
   Made& server = listening != nullptr ? one : other;
@@ -433,10 +464,7 @@ void SocketMaker::make_tcp_pair(Made& one, Made& other) {
   }
   if (result != 0)
     throw_errno(fmt::format("connect {} with itself", client.object), static_cast<int>(-result));
-  if (again || !same_port)
-    note(client, fmt::format("{} is taken: this end of the connection is at {} instead",
-                             name_for_people(client.socket->name),
-                             name_for_people(name_of(client.fd, client.socket->domain))));
+  if (again || !same_port) note_moved(client);
   server.fd = accept(listening->fd);
   if (temporary.fd >= 0) calls_.close(temporary.fd);
 }
@@ -449,7 +477,7 @@ void SocketMaker::make_waiting(Made& made) {
   bind(made, made.fd, made.socket->name, false);
   const std::string to = made.socket->domain == AF_UNIX || made.socket->peer_name.empty()
                              ? listening->name
-                             : made.socket->peer_name;
+                             : with_port_of(made.socket->peer_name, listening->name);
   const std::int64_t result = connect(made.fd, to);
   if (result != 0)
     note(made, fmt::format("it cannot be connected with {} again: {}", address_text(to),

@@ -1,0 +1,221 @@
+// TCP connections whose ends are of two families or are one socket.
+#include "inet.h"
+
+static struct sockaddr_storage server_was, peer_was;
+static socklen_t was_bytes;
+
+// ---- IPv4 at one end, IPv6 at the other
+static void any6(void) {
+  loopback(AF_INET6);
+  ((struct sockaddr_in6*)&at)->sin6_addr = in6addr_any;
+}
+// The same port as the one that `at` has, on this machine.
+static void go_to(int family) {
+  const in_port_t port = ((struct sockaddr_in*)&at)->sin_port;
+  loopback(family);
+  ((struct sockaddr_in*)&at)->sin_port = port;
+}
+static void go_to_mapped(void) {
+  go_to(AF_INET6);
+  struct in6_addr mapped = {.s6_addr = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}};
+  ((struct sockaddr_in6*)&at)->sin6_addr = mapped;
+}
+static void listen_for_both(void) {
+  any6();
+  listen_here(AF_INET6, 5);
+  go_to(AF_INET);
+}
+static void note_names(void) {
+  was_bytes = sizeof server_was;
+  MUST(getsockname(server, (struct sockaddr*)&server_was, &was_bytes));
+  was_bytes = sizeof peer_was;
+  MUST(getpeername(server, (struct sockaddr*)&peer_was, &was_bytes));
+}
+static void connect_mapped(void) {
+  listen_for_both();
+  client = connect_here(AF_INET);
+  MUST(server = accept(listening, NULL, NULL));
+  note_names();
+}
+static void expect_names(void) {
+  struct sockaddr_storage is = {0};
+  struct sockaddr_in mine;
+  socklen_t bytes = sizeof is;
+  MUST(getsockname(server, (struct sockaddr*)&is, &bytes));
+  CHECK(bytes == was_bytes && !memcmp(&is, &server_was, bytes), "the server's name");
+  bytes = sizeof is;
+  MUST(getpeername(server, (struct sockaddr*)&is, &bytes));
+  bytes = sizeof mine;
+  MUST(getsockname(client, (struct sockaddr*)&mine, &bytes));
+  CHECK(((struct sockaddr_in*)&is)->sin_port == mine.sin_port, "the ends do not name each other");
+  ((struct sockaddr_in*)&is)->sin_port = ((struct sockaddr_in*)&peer_was)->sin_port;
+  CHECK(!memcmp(&is, &peer_was, was_bytes), "the peer's address");
+}
+static void mapped(void) {
+  connect_mapped();
+  put_bytes(client, "request");
+  put_bytes(server, "an answer");
+}
+static void expect_both_ways(void) {
+  expect_bytes(server, "request");
+  expect_bytes(client, "an answer");
+  put_bytes(client, "more");
+  expect_bytes(server, "more");
+}
+static void check_mapped(void) {
+  expect_names();
+  expect_both_ways();
+  serve(AF_INET);
+  go_to(AF_INET6);
+  serve(AF_INET6);
+}
+static void mapped_alone(void) {
+  mapped();
+  MUST(close(listening));
+}
+static void check_mapped_alone(void) {
+  expect_names();
+  expect_both_ways();
+}
+static void mapped_half_closed(void) {
+  mapped();
+  MUST(shutdown(client, SHUT_WR));
+}
+static void check_mapped_half_closed(void) {
+  expect_names();
+  expect_bytes(server, "request");
+  CHECK(read(server, now, 1) == 0, "the end is not seen");
+  expect_bytes(client, "an answer");
+  put_bytes(server, "go on");
+  expect_bytes(client, "go on");
+}
+static void mapped_waiting(void) {
+  listen_for_both();
+  client = connect_here(AF_INET);
+  go_to_mapped();
+  server = connect_here(AF_INET6);
+}
+static void check_mapped_waiting(void) {
+  for (int i = 0; i < 2; i++) {
+    CHECK(readable(listening), "nobody waits to be accepted");
+    int mine = i == 0 ? client : server, theirs = accept(listening, NULL, NULL);
+    put_bytes(mine, "at last");
+    expect_bytes(theirs, "at last");
+  }
+}
+// The client is of IPv6, the server is not.
+static void mapped_client(void) {
+  loopback(AF_INET);
+  listen_here(AF_INET, 5);
+  go_to_mapped();
+  client = connect_here(AF_INET6);
+  MUST(server = accept(listening, NULL, NULL));
+  note_names();
+  put_bytes(client, "request");
+  put_bytes(server, "an answer");
+}
+static void check_mapped_client(void) {
+  expect_names();
+  expect_both_ways();
+  serve(AF_INET6);
+  go_to(AF_INET);
+  serve(AF_INET);
+}
+// One port for each family.
+static int listening6 = -1, client6 = -1, server6 = -1;
+static void both_families(void) {
+  loopback(AF_INET);
+  listen_here(AF_INET, 5);
+  client = connect_here(AF_INET);
+  MUST(server = accept(listening, NULL, NULL));
+  const struct sockaddr_storage four = at;
+  any6();
+  ((struct sockaddr_in6*)&at)->sin6_port = ((const struct sockaddr_in*)&four)->sin_port;
+  if ((listening6 = socket(AF_INET6, SOCK_STREAM, 0)) < 0) SKIP("no IPv6");
+  set(listening6, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+  set(listening6, SOL_SOCKET, SO_REUSEADDR, 1);
+  if (bind(listening6, (struct sockaddr*)&at, at_bytes)) SKIP("bind: %s", strerror(errno));
+  MUST(listen(listening6, 5));
+  go_to(AF_INET6);
+  client6 = connect_here(AF_INET6);
+  MUST(server6 = accept(listening6, NULL, NULL));
+  put_bytes(client, "request");
+  put_bytes(server, "an answer");
+  put_bytes(client6, "request of six");
+  go_to(AF_INET);
+  connect_here(AF_INET);  // waits
+}
+static void check_both_families(void) {
+  expect_both_ways();
+  expect_bytes(server6, "request of six");
+  CHECK(readable(listening) && !readable(listening6), "it waits elsewhere");
+  MUST(accept(listening, NULL, NULL));
+}
+
+// ---- connected with itself
+static void connect_with_itself(int family, int type) {
+  loopback(family);
+  if ((client = socket(family, type, 0)) < 0) SKIP("no family %d", family);
+  if (bind(client, (struct sockaddr*)&at, at_bytes)) SKIP("no address of family %d", family);
+  name_of(client);
+  MUST(connect(client, (struct sockaddr*)&at, at_bytes));
+}
+static void itself(void) {
+  connect_with_itself(AF_INET, SOCK_STREAM);
+  put_bytes(client, "to itself");
+}
+static void expect_itself(void) {
+  struct sockaddr_storage mine = {0}, theirs = {0};
+  socklen_t bytes = sizeof mine;
+  MUST(getsockname(client, (struct sockaddr*)&mine, &bytes));
+  bytes = sizeof theirs;
+  MUST(getpeername(client, (struct sockaddr*)&theirs, &bytes));
+  CHECK(!memcmp(&mine, &theirs, sizeof mine), "it is not connected with itself");
+  expect_bytes(client, "to itself");
+  expect_nothing(client);
+  put_bytes(client, "again");
+  expect_bytes(client, "again");
+}
+static void check_itself(void) {
+  expect_itself();
+  MUST(shutdown(client, SHUT_WR));
+  CHECK(read(client, now, 1) == 0, "the end is not seen");
+}
+static void itself6(void) {
+  connect_with_itself(AF_INET6, SOCK_STREAM);
+  put_bytes(client, "to itself");
+}
+static void itself_udp(void) {
+  connect_with_itself(AF_INET, SOCK_DGRAM);
+  put_bytes(client, "to itself");
+}
+static void itself_udp6(void) {
+  connect_with_itself(AF_INET6, SOCK_DGRAM);
+  put_bytes(client, "to itself");
+}
+static void itself_ended(void) {
+  itself();
+  MUST(shutdown(client, SHUT_WR));
+}
+static void check_itself_ended(void) {
+  expect_bytes(client, "to itself");
+  CHECK(read(client, now, 1) == 0, "the end is not seen");
+  CHECK(send(client, "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE, "it can send");
+}
+
+int main(int argc, char** argv) {
+  static const struct subject subjects[] = {
+      {"mapped", mapped, check_mapped},
+      {"mapped_alone", mapped_alone, check_mapped_alone},
+      {"mapped_half_closed", mapped_half_closed, check_mapped_half_closed},
+      {"mapped_waiting", mapped_waiting, check_mapped_waiting},
+      {"mapped_client", mapped_client, check_mapped_client},
+      {"both_families", both_families, check_both_families},
+      {"itself", itself, check_itself},
+      {"itself6", itself6, check_itself},
+      {"itself_udp", itself_udp, expect_itself},
+      {"itself_udp6", itself_udp6, expect_itself},
+      {"itself_ended", itself_ended, check_itself_ended},
+      {NULL, NULL, NULL}};
+  return run_subject(argc, argv, subjects);
+}
