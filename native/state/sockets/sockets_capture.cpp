@@ -154,10 +154,13 @@ void read_unsent(Socket& socket, int own) {
   constexpr int kOff = -1;       // without a probe to the far end
   int unsent = 0;
   int queued = 0;
-  if (::ioctl(own, SIOCOUTQNSD, &unsent) != 0 || unsent <= 0) return;
+  if (::ioctl(own, SIOCOUTQNSD, &unsent) != 0) return;
+  if (socket.no_sending) --unsent;  // the end of what is sent counts as a byte
+  if (unsent <= 0) return;
   socket.unsent_bytes = static_cast<std::size_t>(unsent);
   ::ioctl(own, SIOCOUTQ, &queued);
   const int on = 1;
+  const int reused = int_option(own, SO_REUSEADDR);  // TCP_REPAIR sets and clears it
   if (::setsockopt(own, IPPROTO_TCP, TCP_REPAIR, &on, sizeof on) != 0) return;
   std::string bytes(static_cast<std::size_t>(std::max(queued, unsent)), '\0');
   ssize_t got = -1;
@@ -167,6 +170,7 @@ void read_unsent(Socket& socket, int own) {
     const int off = 0;
     ::setsockopt(own, IPPROTO_TCP, TCP_REPAIR, &off, sizeof off);
   }
+  ::setsockopt(own, SOL_SOCKET, SO_REUSEADDR, &reused, sizeof reused);
   if (got >= unsent)
     socket.unsent = bytes.substr(static_cast<std::size_t>(got - unsent), socket.unsent_bytes);
 }

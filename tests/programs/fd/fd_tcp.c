@@ -1,4 +1,5 @@
-// TCP connections whose ends are of two families or are one socket.
+// TCP connections whose ends are of two families or are one socket, or that have not delivered all
+// yet.
 #include "inet.h"
 
 static struct sockaddr_storage server_was, peer_was;
@@ -203,6 +204,94 @@ static void check_itself_ended(void) {
   CHECK(send(client, "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE, "it can send");
 }
 
+// ---- more than the far end has room for
+static size_t unsent;
+static int state_of(int fd) {
+  struct tcp_info info;
+  socklen_t bytes = sizeof info;
+  MUST(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &bytes));
+  return info.tcpi_state;
+}
+static void expect_state(int fd, int state) {
+  CHECK(state_of(fd) == state, "its state is %d, not %d", state_of(fd), state);
+}
+static void see_end(int fd) {
+  struct pollfd ready = {.fd = fd, .events = POLLRDHUP};
+  MUST(poll(&ready, 1, -1));
+}
+static unsigned char byte_at(size_t place) { return (unsigned char)(place * 7 + place / 251); }
+static void stuff(void) {
+  if (geteuid() != 0) SKIP("only root can read what was not sent");
+  make_pair(AF_INET);
+  MUST(fcntl(client, F_SETFL, O_NONBLOCK));
+  set(client, SOL_SOCKET, SO_REUSEADDR, 1);
+  for (;;) {
+    for (size_t i = 0; i < 4096; i++) data[i] = byte_at(unsent + i);
+    ssize_t n = write(client, data, 4096);
+    if (n < 0) break;
+    unsent += (size_t)n;
+  }
+  CHECK(errno == EAGAIN, "set-up: write: %s", strerror(errno));
+}
+static void expect_all(void) {
+  size_t got = 0;
+  ssize_t n;
+  while (got < unsent && (n = read(server, now, sizeof data)) > 0)
+    for (ssize_t i = 0; i < n; i++, got++)
+      CHECK(now[i] == byte_at(got), "byte %zu is another", got);
+  CHECK(got == unsent, "%zu bytes of %zu", got, unsent);
+  CHECK(option(client, SOL_SOCKET, SO_REUSEADDR) == 1, "SO_REUSEADDR");
+}
+static void expect_end(int fd) { CHECK(read(fd, now, 1) == 0, "the end is not seen"); }
+static void unsent_established(void) {
+  stuff();
+  expect_state(client, TCP_ESTABLISHED);
+}
+static void check_unsent_established(void) {
+  expect_all();
+  put_bytes(client, "more");
+  expect_bytes(server, "more");
+}
+static void unsent_fin_wait(void) {
+  stuff();
+  MUST(shutdown(client, SHUT_WR));
+  expect_state(client, TCP_FIN_WAIT1);
+}
+static void check_unsent_fin_wait(void) {
+  expect_all();
+  expect_end(server);
+  put_bytes(server, "back");
+  expect_bytes(client, "back");
+}
+static void unsent_closing(void) {
+  unsent_fin_wait();
+  MUST(shutdown(server, SHUT_WR));
+  see_end(client);
+  expect_state(client, TCP_CLOSING);
+}
+static void check_unsent_both_ended(void) {
+  expect_end(client);
+  expect_all();
+  expect_end(server);
+}
+static void unsent_close_wait(void) {
+  stuff();
+  MUST(shutdown(server, SHUT_WR));
+  see_end(client);
+  expect_state(client, TCP_CLOSE_WAIT);
+}
+static void check_unsent_close_wait(void) {
+  expect_end(client);
+  expect_all();
+  put_bytes(client, "more");
+  expect_bytes(server, "more");
+}
+static void unsent_last_ack(void) {
+  unsent_close_wait();
+  MUST(shutdown(client, SHUT_WR));
+  expect_state(client, TCP_LAST_ACK);
+}
+
 int main(int argc, char** argv) {
   static const struct subject subjects[] = {
       {"mapped", mapped, check_mapped},
@@ -216,6 +305,11 @@ int main(int argc, char** argv) {
       {"itself_udp", itself_udp, expect_itself},
       {"itself_udp6", itself_udp6, expect_itself},
       {"itself_ended", itself_ended, check_itself_ended},
+      {"unsent_established", unsent_established, check_unsent_established},
+      {"unsent_fin_wait", unsent_fin_wait, check_unsent_fin_wait},
+      {"unsent_closing", unsent_closing, check_unsent_both_ended},
+      {"unsent_close_wait", unsent_close_wait, check_unsent_close_wait},
+      {"unsent_last_ack", unsent_last_ack, check_unsent_both_ended},
       {NULL, NULL, NULL}};
   return run_subject(argc, argv, subjects);
 }
