@@ -24,6 +24,10 @@ SUBJECTS: dict[str, list[str]] = {
         listening_path listening_abstract backlog accepted waiting named_datagrams closed_sender options credentials peek_offset
         blocked_reader blocked_accept own_name unconnected
     """.split(),
+    "fd_names": """
+        removed removed_absolute removed_replaced removed_waiting removed_datagrams removed_directory
+        renamed renamed_absolute relative swapped closed_listening given_away
+    """.split(),
     "fd_inet": """
         listening listening_options listening_ipv6 listening_everywhere multipath multipath_served multipath_connection
         multipath_half_closed connection urgent urgent_taken urgent_at_once urgent_inline connection_ipv6 large_connection
@@ -51,6 +55,10 @@ MAY_BE_NAMED = {"fd_pty": "pseudoterminal"}
 # Private copies, and what has the process's number in its name.
 OTHER_NAMES = {"nameless", "inotify_removed", "fanotify_mount", "removed", "removed_links", "linked", "appending", "own_proc", "message_queue", "blocked_queue", "removed_directory",
                "proc_of_thread", "proc_of_ended", "removed_device"}  # fmt: skip
+# What only root finds the end of.
+LOST_FILES = {"removed", "removed_absolute", "removed_waiting", "removed_datagrams", "removed_directory", "swapped"}
+
+
 @pytest.mark.parametrize("program", SUBJECTS)
 def test_lists_are_complete(workshop: Workshop, program: str) -> None:
     assert workshop.start([workshop.program(program), "--list"]).finish().output.split() == SUBJECTS[program]
@@ -87,6 +95,9 @@ def test_restored(workshop: Workshop, program: str, subject: str, way: Way) -> N
     assert unseen == (subject == "exclusive" and not as_root()), saved.result.output
     if program in MAY_BE_NAMED:
         assert len(said) == USUAL + 1 + unseen and MAY_BE_NAMED[program] in "\n".join(said), saved.result.output
+    elif program == "fd_names" and subject in LOST_FILES and not as_root():
+        # Only root is told that it is removed.
+        assert len(said) == USUAL + 1 and "and cannot be found: it comes back without one" in "\n".join(said), saved.result.output
     elif subject == "memfd_two_mappings" and not as_root():
         # With its descriptor closed only root can open it: the memory comes back, without the name.
         assert len(said) == USUAL + 2 and all("/memfd:mapped comes back as shared memory" in line for line in said[USUAL:])

@@ -134,6 +134,10 @@ inline state::DescriptorTable sample_descriptors() {
   socket.over = true;
   socket.error = 104;
   socket.interface = "eth0";
+  socket.path_owner = 1000;
+  socket.path_group = 100;
+  socket.place = "/run/renamed";
+  socket.no_file = true;
   socket.options = {{1, 9, std::string(4, '\1')}};
   socket.queue = {{"waiting", "", {1}}};
   connection.details = socket;

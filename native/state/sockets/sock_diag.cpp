@@ -112,9 +112,15 @@ LocalSocketInfo info_in(const unix_diag_msg& message, const char* at, const char
       if (bytes >= sizeof value) std::memcpy(&value, data, sizeof value);
     };
     unix_diag_rqlen lengths{};
+    unix_diag_vfs file{};
     switch (type) {
       case UNIX_DIAG_PEER: copy(info.peer); break;
       case UNIX_DIAG_SHUTDOWN: copy(info.shutdown); break;
+      case UNIX_DIAG_VFS:
+        copy(file);
+        info.file_inode = file.udiag_vfs_ino;
+        info.file_device = file.udiag_vfs_dev;
+        break;
       case UNIX_DIAG_RQLEN:
         copy(lengths);
         info.backlog = lengths.udiag_wqueue;
@@ -138,7 +144,7 @@ void ask_local(std::uint32_t inode, std::uint16_t flags, const Take& take) {
   request.sdiag_family = AF_UNIX;
   request.udiag_states = ~0U;
   request.udiag_ino = inode;
-  request.udiag_show = UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN;
+  request.udiag_show = UDIAG_SHOW_PEER | UDIAG_SHOW_ICONS | UDIAG_SHOW_RQLEN | UDIAG_SHOW_VFS;
   request.udiag_cookie[0] = request.udiag_cookie[1] = ~0U;
   if (!netlink.ask(request, SOCK_DIAG_BY_FAMILY, flags)) return;
   const auto take_one = [&](const char* at, const char* end) {
@@ -164,6 +170,13 @@ std::optional<LocalSocketInfo> LocalSockets::find(std::uint64_t inode) {
   std::optional<LocalSocketInfo> found;
   ask_local(number, 0, [&](std::uint32_t, LocalSocketInfo info) { found = std::move(info); });
   return found;
+}
+
+std::vector<LocalSocketInfo> all_local_sockets() {
+  std::vector<LocalSocketInfo> all;
+  ask_local(0, NLM_F_DUMP,
+            [&](std::uint32_t, LocalSocketInfo info) { all.push_back(std::move(info)); });
+  return all;
 }
 
 std::optional<InetSocketInfo> InetSockets::find(int protocol, std::uint64_t inode) {

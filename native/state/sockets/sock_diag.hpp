@@ -16,6 +16,8 @@ struct LocalSocketInfo {
   std::uint32_t backlog = 0;
   std::uint8_t shutdown = 0;           // 1: receiving, 2: sending
   std::uint8_t state = 0;              // TCP_*
+  std::uint32_t file_inode = 0;        // of one that is bound to a path: the file; its lower half
+  std::uint32_t file_device = 0;       // as the kernel has it; the minor number has 20 bits
   std::vector<std::uint32_t> waiting;  // of a listening one: inodes of those not accepted yet
 };
 
@@ -30,6 +32,9 @@ class LocalSockets {
   int asked_ = 0;
   std::unordered_map<std::uint32_t, LocalSocketInfo> known_;
 };
+
+/// All there are in our own network namespace; none where the kernel was built without it.
+std::vector<LocalSocketInfo> all_local_sockets();
 
 /// A socket of IPv4 or IPv6.
 struct InetSocketInfo {

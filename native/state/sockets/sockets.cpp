@@ -243,6 +243,10 @@ Json socket_to_json(const Socket& socket) {
           {"over", socket.over},
           {"error", socket.error},
           {"path_mode", socket.path_mode},
+          {"path_owner", socket.path_owner},
+          {"path_group", socket.path_group},
+          {"place", bytes_to_json(socket.place)},
+          {"no_file", socket.no_file},
           {"options", std::move(options)},
           {"queue", std::move(queue)}};
 }
@@ -270,6 +274,12 @@ Socket socket_from_json(const Json& json) {
   socket.over = json.value("over", false);
   socket.error = json.value("error", 0);
   socket.path_mode = json.at("path_mode");
+  socket.path_owner = json.value("path_owner", std::int64_t{-1});
+  socket.path_group = json.value("path_group", std::int64_t{-1});
+  if (json.contains("place")) socket.place = image::unpack_string(json.at("place"));
+  if (!socket.place.empty() && !socket.place.starts_with('/'))
+    image::damaged("the place of a socket's file");
+  socket.no_file = json.value("no_file", false);
   for (const Json& item : json.at("options")) {
     SocketOption option{item.at("level"), item.at("name"), image::unpack_string(item.at("value"))};
     if (option.value.size() > kLongestOption) image::damaged("an option of a socket");

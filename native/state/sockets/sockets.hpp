@@ -21,6 +21,7 @@
 #include "state/context.hpp"
 #include "state/sockets/silent_peers.hpp"
 #include "state/sockets/sock_diag.hpp"
+#include "state/sockets/socket_files.hpp"
 #include "state/sockets/socket_options.hpp"
 #include "state/sockets/socket_queue.hpp"
 #include "tracee/remote_calls.hpp"
@@ -53,6 +54,10 @@ struct Socket {
   bool over = false;       // dead: the connection was closed both ways, or ended by an error
   int error = 0;           // over: the program has not been told yet of this one (errno)
   unsigned path_mode = 0;  // of a named local socket's file
+  std::int64_t path_owner = -1;  // the same; -1: not known
+  std::int64_t path_group = -1;
+  std::string place;     // of that file, if it is not at the socket's name
+  bool no_file = false;  // there is none any more
   std::vector<SocketOption> options;
   std::vector<SocketMessage> queue;
   // Known at the save only: sockets that wait to be accepted, and what the far end of a TCP
@@ -61,6 +66,8 @@ struct Socket {
   std::size_t waiting_count = 0;
   std::string unsent;
   std::size_t unsent_bytes = 0;
+  bool file_lost = false;  // there may be one, but where cannot be found out
+  std::uint64_t file_names = 0;
   std::vector<std::string> missing;  // what of it does not come back
   std::string upper_layer;           // of TCP, such as "tls"
   bool urgent_lost = false;
@@ -127,6 +134,9 @@ std::string family_name(const Socket& socket);
 /// What a user calls a socket of a rarer kind: "packet socket".
 std::string kind_for_people(int domain, int type, int protocol);
 
+/// An argument of a system call.
+inline std::uint64_t word(int value) { return static_cast<std::uint64_t>(value); }
+
 /// Makes all sockets of a program in the process being restored.
 class SocketMaker {
  public:
@@ -157,13 +167,14 @@ class SocketMaker {
     std::string object;
     int fd = -1;
     int far_end = -1;  // of a dead one, open until its queue is filled
-    std::string name;  // the one it really has got
+    std::string name;  // by which it can be connected to, if not by that of the socket
     bool is_stand_in = false;
   };
 
   void make_listening(Made& made);
   void make_pair(Made& one, Made& other);
   bool make_pair_by_listener(Made& client, Made& server);
+  bool make_pair_by_closed_listener(Made& client, Made& server);
   void make_tcp_pair(Made& one, Made& other);
   void make_with_itself(Made& made);
   Made* listening_for(const Made& end);
@@ -182,6 +193,12 @@ class SocketMaker {
   bool bind_name(Made& made, int fd, const std::string& address, bool must);
   void bind_packet(Made& made, int fd);
   bool bind_path(Made& made, int fd, const std::string& address);
+  bool bind_apart(Made& made, int fd);
+  std::int64_t bind_within(int fd, const std::string& address, const SocketStage& stage);
+  std::string bind_for_file(const Made& made, int fd, const SocketStage& stage);
+  bool may_replace(const Made& made, const std::string& path, const std::string& name);
+  void give_file(const Made& made, const std::string& path);
+  bool cannot_make(const Made& made, const std::string& path, const std::string& why);
   std::int64_t connect(int fd, const std::string& address);
   int accept(int fd);
   std::string name_of(int fd, int domain);

@@ -20,6 +20,7 @@
 #include "base/error.hpp"
 #include "state/sockets/packet_sockets.hpp"
 #include "state/sockets/sock_diag.hpp"
+#include "state/sockets/socket_files.hpp"
 #include "state/sockets/sockets.hpp"
 
 namespace ckpt::state {
@@ -56,11 +57,17 @@ void read_unix(const CaptureContext& context, Socket& socket, const LocalSocketI
     socket.role = SocketRole::connected;
   }
   socket.peer = diag.peer;
-  std::string path = address_text(socket.name);
+  const std::string path = address_text(socket.name);
   if (path.empty() || path.starts_with('@')) return;
-  if (!path.starts_with('/')) path = context.process.path("cwd") + "/" + path;
-  struct stat status {};
-  if (::stat(path.c_str(), &status) == 0) socket.path_mode = status.st_mode & 07777U;
+  const SocketFile file = find_socket_file(context.process, own, path, diag);
+  socket.place = file.path;
+  socket.no_file = file.is_none;
+  socket.file_lost = file.is_lost;
+  socket.file_names = file.names;
+  if (file.is_none) return;
+  socket.path_mode = file.mode;
+  socket.path_owner = file.owner;
+  socket.path_group = file.group;
 }
 
 // A number of struct tcp_info in <linux/tcp.h>, since Linux 4.6; glibc's has none of these. 0 where
@@ -500,6 +507,7 @@ class Settler {
                           fmt::format("its {} in the kernel (TCP_ULP) is gone: both ends come back "
                                       "without",
                                       socket.upper_layer));
+    report_file(named);
     if (socket.urgent_lost)
       context_.report.add(Severity::lost, named.object, kind,
                           is_tcp(socket)
@@ -535,6 +543,25 @@ class Settler {
     if (sees_packets(socket) && socket.waiting_count != 0)
       context_.report.add(Severity::lost, named.object, kind,
                           "the packets that wait in it do not come back");
+  }
+
+  // The accepted ends of connections have the file of their listening socket.
+  void report_file(const NamedSocket& named) {
+    const Socket& socket = *named.socket;
+    const bool is_reached = socket.role == SocketRole::listening || socket.type == SOCK_DGRAM;
+    if (!is_reached || socket.domain != AF_UNIX) return;
+    const std::string name = address_text(socket.name);
+    if (socket.file_lost)
+      context_.report.add(
+          Severity::changed, named.object, "local socket",
+          fmt::format("its file is not at {} any more, and cannot be found: it comes back without "
+                      "one",
+                      name));
+    else if (socket.file_names > 1)
+      context_.report.add(
+          Severity::changed, named.object, "local socket",
+          fmt::format("its file has {} names (hard links): it comes back at {} alone",
+                      socket.file_names, socket.place.empty() ? name : socket.place));
   }
 
   [[nodiscard]] bool has_strangers(const Socket& listening) const {

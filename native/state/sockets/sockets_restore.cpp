@@ -27,8 +27,6 @@ namespace {
 constexpr int kReceive = SHUT_RD;
 constexpr int kSend = SHUT_WR;
 
-std::uint64_t word(int value) { return static_cast<std::uint64_t>(value); }
-
 int family_of(const std::string& address) {
   sa_family_t family = AF_UNSPEC;
   std::memcpy(&family, address.data(), std::min(address.size(), sizeof family));
@@ -167,7 +165,10 @@ void SocketMaker::make() {
 
 // A socket of the program may have got another port than it had.
 std::string SocketMaker::peer_of(const Socket& socket) {
-  if (socket.domain == AF_UNIX) return socket.peer_name;
+  if (socket.domain == AF_UNIX) {
+    const Made* own = find(socket.peer);
+    return own != nullptr && !own->name.empty() ? own->name : socket.peer_name;
+  }
   const Socket* peer = senders_.find(socket, socket.peer_name);
   const Made* made = peer == nullptr ? nullptr : find(peer->id);
   if (made == nullptr || made->fd < 0) return socket.peer_name;
@@ -248,37 +249,6 @@ std::int64_t SocketMaker::connect(int fd, const std::string& address) {
 
 int SocketMaker::accept(int fd) { return calls_.open("accept", SYS_accept4, {word(fd), 0, 0, 0}); }
 
-// The name of a local socket is a file. One that another socket stands behind stays; one that
-// nothing stands behind any more is what the program itself has left.
-bool SocketMaker::bind_path(Made& made, int fd, const std::string& address) {
-  const std::string name = address_text(address);
-  const std::string path = name.starts_with('/') ? name : directory_ + "/" + name;
-  struct stat status {};
-  if (::lstat(path.c_str(), &status) == 0) {
-    if (!S_ISSOCK(status.st_mode)) {
-      note(made,
-           fmt::format("{} is no socket any more: nobody can connect to the program's", path));
-      return false;
-    }
-    if (is_local_name_in_use(name)) {
-      note(made, fmt::format("another process uses {}: nobody can connect to the program's socket",
-                             path));
-      return false;
-    }
-    ::unlink(path.c_str());
-  }
-  const Addr at = calls_.put(std::string_view(address));
-  const std::int64_t result = calls_.attempt(SYS_bind, {word(fd), at.value, address.size()});
-  if (result != 0) {
-    note(made, fmt::format("{} cannot be made again ({}): nobody can connect to the program's "
-                           "socket",
-                           path, describe_errno(static_cast<int>(-result))));
-    return false;
-  }
-  ::chmod(path.c_str(), made.socket->path_mode);
-  return true;
-}
-
 // An address of a network, or an abstract name.
 bool SocketMaker::bind_name(Made& made, int fd, const std::string& address, bool must) {
   const Socket& socket = *made.socket;
@@ -355,14 +325,16 @@ void SocketMaker::make_listening(Made& made) {
   made.fd = create(made);
   bind(made, made.fd, socket.name, true);
   calls_.call("listen", SYS_listen, {word(made.fd), kRoomy});
-  made.name = name_of(made.fd, socket.domain);
+  if (made.name.empty()) made.name = name_of(made.fd, socket.domain);
 }
 
 void SocketMaker::make_pair(Made& one, Made& other) {
   const Socket& socket = *one.socket;
   if (is_tcp(socket)) {
     make_tcp_pair(one, other);
-  } else if (!make_pair_by_listener(one, other) && !make_pair_by_listener(other, one)) {
+  } else if (!make_pair_by_listener(one, other) && !make_pair_by_listener(other, one) &&
+             !make_pair_by_closed_listener(one, other) &&
+             !make_pair_by_closed_listener(other, one)) {
     const Addr ends_at = calls_.reserve(2 * sizeof(int));
     calls_.call("socketpair", SYS_socketpair,
                 {word(socket.domain), word(socket.type), word(socket.protocol), ends_at.value});
@@ -386,7 +358,9 @@ bool SocketMaker::make_pair_by_listener(Made& client, Made& server) {
     if (listening.socket->role != SocketRole::listening ||
         listening.socket->domain != server.socket->domain ||
         listening.socket->type != server.socket->type ||
-        listening.socket->name != server.socket->name)
+        listening.socket->name != server.socket->name ||
+        listening.socket->place != server.socket->place ||
+        listening.socket->no_file != server.socket->no_file)
       continue;
     client.fd = create(client);
     bind(client, client.fd, client.socket->name, false);
@@ -397,6 +371,29 @@ bool SocketMaker::make_pair_by_listener(Made& client, Made& server) {
     return true;
   }
   return false;
+}
+
+// Its file, where it still has one, is no way to a socket any more, and stays as it is.
+bool SocketMaker::make_pair_by_closed_listener(Made& client, Made& server) {
+  const Socket& socket = *server.socket;
+  if (socket.name.empty() || socket.type == SOCK_DGRAM || client.socket->peer_name != socket.name)
+    return false;
+  Socket closed = socket;
+  closed.no_file = true;
+  closed.place.clear();
+  Made listening{&closed, server.object, -1, -1, ""};
+  listening.fd = create(listening);
+  bool made = bind(listening, listening.fd, closed.name, false) &&
+              calls_.attempt(SYS_listen, {word(listening.fd), 1}) == 0;
+  if (made) {
+    client.fd = create(client);
+    bind(client, client.fd, client.socket->name, false);
+    made = connect(client.fd, listening.name.empty() ? closed.name : listening.name) == 0;
+    if (made) server.fd = accept(listening.fd);
+    if (!made) calls_.close(client.fd);
+  }
+  calls_.close(listening.fd);
+  return made;
 }
 
 // Both ends have sent the first packet (TCP's simultaneous open).
@@ -661,7 +658,9 @@ int SocketMaker::find_sender(const Made& receiver, const SocketMessage& message)
 void SocketMaker::fill_datagrams(Made& made, const std::function<int(std::size_t)>& number_of) {
   const Socket& socket = *made.socket;
   const Made* peer = socket.role == SocketRole::connected ? find(socket.peer) : nullptr;
-  const std::string to = peer != nullptr ? "" : name_of(made.fd, socket.domain);
+  const std::string to = peer != nullptr     ? ""
+                         : made.name.empty() ? name_of(made.fd, socket.domain)
+                                             : made.name;
   std::map<std::string, int> temporary;
   for (const SocketMessage& message : socket.queue) {
     int sender = find_sender(made, message);
