@@ -36,7 +36,7 @@ SUBJECTS: dict[str, list[str]] = {
     """.split(),
     "fd_tcp": """
         mapped mapped_alone mapped_half_closed mapped_waiting mapped_client both_families
-        itself itself6 itself_udp itself_udp6 itself_ended
+        itself itself6 itself_udp itself_udp6 itself_ended options options6 options_of_used fast_open_key
         unsent_established unsent_fin_wait unsent_closing unsent_close_wait unsent_last_ack
     """.split(),
     "fd_packets": "raw raw6 ping udp_lite packet old_packet".split(),

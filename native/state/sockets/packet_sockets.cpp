@@ -97,6 +97,9 @@ void read_packet_socket(const proc::ProcessDir& process, Socket& socket) {
         "(CONFIG_PACKET_DIAG)");
     return;
   }
+  // getsockopt(2) tells of it since Linux 6.8.
+  if (told->copy_threshold != 0)
+    socket.options.push_back({SOL_PACKET, PACKET_COPY_THRESH, bytes_of(told->copy_threshold)});
   for (const auto& membership : told->memberships) {
     packet_mreq wanted{};
     wanted.mr_ifindex = membership.interface;

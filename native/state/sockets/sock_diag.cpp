@@ -229,6 +229,11 @@ std::optional<PacketSocketInfo> find_packet_socket(std::uint64_t inode) {
         at + NLMSG_ALIGN(sizeof message), end,
         [&](std::uint16_t type, const char* data, std::size_t bytes) {
           if (type == PACKET_DIAG_RX_RING || type == PACKET_DIAG_TX_RING) info.has_ring = true;
+          packet_diag_info told{};
+          if (type == PACKET_DIAG_INFO && bytes >= sizeof told) {
+            std::memcpy(&told, data, sizeof told);
+            info.copy_threshold = told.pdi_copy_thresh;
+          }
           packet_diag_mclist one{};
           for (; type == PACKET_DIAG_MCLIST && bytes >= sizeof one;
                bytes -= sizeof one, data += sizeof one) {

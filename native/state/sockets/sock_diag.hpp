@@ -60,7 +60,8 @@ struct PacketSocketInfo {
     std::uint16_t type = 0;
     std::string address;
   };
-  std::uint16_t protocol = 0;  // in the machine's order
+  std::uint16_t protocol = 0;        // in the machine's order
+  std::uint32_t copy_threshold = 0;  // PACKET_COPY_THRESH
   bool has_ring = false;
   std::vector<Membership> memberships;
 };

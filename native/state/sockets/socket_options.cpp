@@ -35,7 +35,6 @@ struct OptionName {
 
 // Not in every distribution's headers: <asm-generic/socket.h>, <linux/in.h>, <linux/in6.h>,
 // <linux/tcp.h>.
-constexpr int kBufferLock = 72;
 constexpr int kReceiveMark = 75;
 constexpr int kPassPidfd = 76;
 constexpr int kReceivePriority = 82;
@@ -49,6 +48,11 @@ constexpr int kLocalPortRange = 51;
 constexpr int kMulticastAll6 = 29;
 constexpr int kReceiveErrorRfc4884 = 31;
 constexpr int kTransmitDelay = 37;
+constexpr int kRouterAlertIsolate6 = 30;
+constexpr int kHeaderIncluded6 = 36;
+constexpr int kRtoMax = 44;
+constexpr int kRtoMin = 45;
+constexpr int kDelayedAckMax = 46;
 // <linux/udp.h>, <linux/icmp.h>, <linux/icmpv6.h>, <linux/if_packet.h>.
 constexpr int kSendCoverage = 10;
 constexpr int kReceiveCoverage = 11;
@@ -147,6 +151,12 @@ constexpr std::array kOptions = {
     OptionName{IPPROTO_IPV6, IPV6_RECVPATHMTU, "IPV6_RECVPATHMTU"},
     OptionName{IPPROTO_IPV6, IPV6_RECVORIGDSTADDR, "IPV6_RECVORIGDSTADDR"},
     OptionName{IPPROTO_IPV6, IPV6_RECVFRAGSIZE, "IPV6_RECVFRAGSIZE"},
+    OptionName{IPPROTO_IPV6, IPV6_2292PKTINFO, "IPV6_2292PKTINFO"},
+    OptionName{IPPROTO_IPV6, IPV6_2292HOPLIMIT, "IPV6_2292HOPLIMIT"},
+    OptionName{IPPROTO_IPV6, IPV6_2292HOPOPTS, "IPV6_2292HOPOPTS"},
+    OptionName{IPPROTO_IPV6, IPV6_2292DSTOPTS, "IPV6_2292DSTOPTS"},
+    OptionName{IPPROTO_IPV6, IPV6_2292RTHDR, "IPV6_2292RTHDR"},
+    OptionName{IPPROTO_IPV6, kRouterAlertIsolate6, "IPV6_ROUTER_ALERT_ISOLATE"},
     OptionName{IPPROTO_IPV6, IPV6_HOPOPTS, "IPV6_HOPOPTS"},
     OptionName{IPPROTO_IPV6, IPV6_RTHDR, "IPV6_RTHDR"},
     OptionName{IPPROTO_IPV6, IPV6_DSTOPTS, "IPV6_DSTOPTS"},
@@ -173,7 +183,11 @@ constexpr std::array kOptions = {
     OptionName{IPPROTO_TCP, TCP_FASTOPEN, "TCP_FASTOPEN"},
     OptionName{IPPROTO_TCP, TCP_FASTOPEN_CONNECT, "TCP_FASTOPEN_CONNECT"},
     OptionName{IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, "TCP_FASTOPEN_NO_COOKIE"},
+    OptionName{IPPROTO_TCP, TCP_FASTOPEN_KEY, "TCP_FASTOPEN_KEY"},
     OptionName{IPPROTO_TCP, TCP_INQ, "TCP_INQ"},
+    OptionName{IPPROTO_TCP, kRtoMax, "TCP_RTO_MAX_MS"},
+    OptionName{IPPROTO_TCP, kRtoMin, "TCP_RTO_MIN_US"},
+    OptionName{IPPROTO_TCP, kDelayedAckMax, "TCP_DELACK_MAX_US"},
     OptionName{IPPROTO_TCP, kTransmitDelay, "TCP_TX_DELAY"},
     OptionName{IPPROTO_TCP, TCP_NOTSENT_LOWAT, "TCP_NOTSENT_LOWAT"},
     OptionName{IPPROTO_TCP, TCP_CONGESTION, "TCP_CONGESTION"},
@@ -187,6 +201,7 @@ constexpr std::array kOptions = {
     OptionName{IPPROTO_UDPLITE, kReceiveCoverage, "UDPLITE_RECV_CSCOV"},
     OptionName{IPPROTO_IP, IP_HDRINCL, "IP_HDRINCL"},
     OptionName{SOL_RAW, kIcmpFilter, "ICMP_FILTER"},
+    OptionName{IPPROTO_IPV6, kHeaderIncluded6, "IPV6_HDRINCL"},
     OptionName{IPPROTO_IPV6, IPV6_CHECKSUM, "IPV6_CHECKSUM"},
     OptionName{IPPROTO_ICMPV6, kIcmp6Filter, "ICMPV6_FILTER"},
     OptionName{SOL_PACKET, PACKET_VERSION, "PACKET_VERSION"},
@@ -326,11 +341,13 @@ bool is_socket_option(const SocketOption& option, int name) {
   return option.level == SOL_SOCKET && option.name == name;
 }
 
-bool is_late(const SocketOption& option) {
-  constexpr std::array kLate = {SO_PEEK_OFF, SO_RCVLOWAT, SO_LINGER,        SO_RCVTIMEO,
-                                SO_SNDTIMEO, SO_SNDBUF,   SO_ATTACH_FILTER, SO_LOCK_FILTER};
+bool is_late(const SocketOption& option, bool is_connected) {
+  constexpr std::array kLate = {SO_PEEK_OFF, SO_RCVLOWAT,      SO_LINGER,
+                                SO_RCVTIMEO, SO_SNDTIMEO,      SO_SNDBUF,
+                                kBufferLock, SO_ATTACH_FILTER, SO_LOCK_FILTER};
   if (option.level == SOL_SOCKET)
     return std::find(kLate.begin(), kLate.end(), option.name) != kLate.end();
+  if (option.level == IPPROTO_TCP && option.name == TCP_WINDOW_CLAMP) return is_connected;
   return (option.level == IPPROTO_TCP && option.name == TCP_CORK) ||
          (option.level == SOL_PACKET && option.name == PACKET_FANOUT) ||
          (option.level == IPPROTO_UDP && option.name == UDP_CORK);
@@ -428,6 +445,17 @@ const std::optional<std::string>& NewSockets::value(const SocketKind& kind, int 
   return value->second;
 }
 
+namespace {
+
+// To set a size locks it, as the kernel's own choice is not.
+bool has_size(const std::vector<SocketOption>& options) {
+  return std::any_of(options.begin(), options.end(), [](const SocketOption& option) {
+    return is_socket_option(option, SO_SNDBUF) || is_socket_option(option, SO_RCVBUF);
+  });
+}
+
+}  // namespace
+
 std::vector<SocketOption> changed_options(const proc::ProcessDir& process, int own,
                                           const SocketKind& kind, NewSockets& fresh,
                                           std::vector<std::string>& missing) {
@@ -450,12 +478,13 @@ std::vector<SocketOption> changed_options(const proc::ProcessDir& process, int o
       if (!filter.empty()) options.push_back({option.level, option.name, std::move(filter)});
       continue;
     }
-    // Of a connection the kernel tells what it has made of these itself.
-    const bool is_of_connection = option.level == IPPROTO_TCP &&
-                                  (option.name == TCP_MAXSEG || option.name == TCP_WINDOW_CLAMP);
-    if (is_of_connection && is_connected) continue;
+    // Of a connection the kernel tells what it has made of this itself.
+    if (option.level == IPPROTO_TCP && option.name == TCP_MAXSEG && is_connected) continue;
     const auto now = option_of(own, option.level, option.name);
-    if (!now || fresh.value(kind, option.level, option.name) == now) continue;
+    if (!now) continue;
+    if (fresh.value(kind, option.level, option.name) == now &&
+        !(option.name == kBufferLock && option.level == SOL_SOCKET && has_size(options)))
+      continue;
     options.push_back({option.level, option.name, *now});
   }
   return options;
@@ -466,7 +495,7 @@ std::vector<std::string> set_options(tracee::RemoteCalls& calls, int fd,
                                      bool is_stream, bool is_connected) {
   std::vector<std::string> refused;
   for (const SocketOption& option : options) {
-    if (is_late(option) != late) continue;
+    if (is_late(option, is_connected) != late) continue;
     const std::int64_t result = set_option(calls, fd, option);
     if (result < 0 && matters(option, is_stream, is_connected))
       refused.push_back(fmt::format("{} cannot be set here: {}", name_of(option),

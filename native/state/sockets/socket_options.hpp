@@ -25,6 +25,9 @@ struct SocketOption {
 /// The most that an option in a snapshot may have, in bytes.
 inline constexpr std::size_t kLongestOption = 64U << 10U;
 
+/// SO_BUF_LOCK, <asm-generic/socket.h>; not in every distribution's headers.
+inline constexpr int kBufferLock = 72;
+
 struct SocketKind {
   int domain = 0;
   int type = 0;

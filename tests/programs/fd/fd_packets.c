@@ -11,7 +11,7 @@
 #include <netinet/ip_icmp.h>
 #include <sys/socket.h>
 
-enum { LITE = 136, RECEIVE_COVERAGE = 11, ICMP_FILTER_OPTION = 1 };
+enum { LITE = 136, RECEIVE_COVERAGE = 11, ICMP_FILTER_OPTION = 1, HEADER_INCLUDED = 36 };
 
 static int one = -1, other = -1;
 static struct sockaddr_in at;
@@ -97,6 +97,7 @@ static void raw6(void) {
   MUST(setsockopt(one, IPPROTO_ICMPV6, ICMP6_FILTER, &filter, sizeof filter));
   other = make(AF_INET6, SOCK_RAW, 200);
   set(other, IPPROTO_IPV6, IPV6_CHECKSUM, 2);
+  set(other, IPPROTO_IPV6, HEADER_INCLUDED, 1);
 }
 static void check_raw6(void) {
   struct icmp6_filter filter;
@@ -106,6 +107,7 @@ static void check_raw6(void) {
             ICMP6_FILTER_WILLBLOCK(ICMP6_ECHO_REQUEST, &filter),
         "the filter");
   CHECK(option(other, IPPROTO_IPV6, IPV6_CHECKSUM) == 2, "IPV6_CHECKSUM");
+  CHECK(option(other, IPPROTO_IPV6, HEADER_INCLUDED) == 1, "IPV6_HDRINCL");
   expect_nothing(one);
 }
 static void ping(void) {
@@ -156,6 +158,7 @@ static void packet(void) {
   one = make(AF_PACKET, SOCK_DGRAM, 0);
   hear_ours(one);
   set(one, SOL_PACKET, PACKET_AUXDATA, 1);
+  set(one, SOL_PACKET, PACKET_COPY_THRESH, 1234);
   set(one, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
   set(one, SOL_PACKET, PACKET_VERSION, TPACKET_V2);
   MUST(setsockopt(one, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &group, sizeof group));
@@ -180,6 +183,10 @@ static void check_packet(void) {
   CHECK(option(one, SOL_PACKET, PACKET_AUXDATA) == 1, "PACKET_AUXDATA");
   CHECK(option(one, SOL_PACKET, PACKET_IGNORE_OUTGOING) == 1, "PACKET_IGNORE_OUTGOING");
   CHECK(option(one, SOL_PACKET, PACKET_VERSION) == TPACKET_V2, "PACKET_VERSION");
+  int threshold = 1234;  // told since Linux 6.8
+  bytes = sizeof threshold;
+  getsockopt(one, SOL_PACKET, PACKET_COPY_THRESH, &threshold, &bytes);
+  CHECK(threshold == 1234, "PACKET_COPY_THRESH");
   CHECK(all_groups_of_loopback(), "the membership");
   bytes = sizeof is;
   MUST(getsockname(other, (struct sockaddr*)&is, &bytes));

@@ -292,6 +292,78 @@ static void unsent_last_ack(void) {
   expect_state(client, TCP_LAST_ACK);
 }
 
+// ---- options of a connection
+static const struct {
+  int level, name, value;
+  const char* text;
+} to_set[] = {
+    {IPPROTO_TCP, 44, 7000, "TCP_RTO_MAX_MS"},
+    {IPPROTO_TCP, 45, 100000, "TCP_RTO_MIN_US"},
+    {IPPROTO_TCP, 46, 20000, "TCP_DELACK_MAX_US"},
+    {IPPROTO_TCP, TCP_WINDOW_CLAMP, 30000, "TCP_WINDOW_CLAMP"},
+    {IPPROTO_IPV6, IPV6_2292PKTINFO, 1, "IPV6_2292PKTINFO"},
+    {IPPROTO_IPV6, IPV6_2292HOPLIMIT, 1, "IPV6_2292HOPLIMIT"},
+    {IPPROTO_IPV6, 30, 1, "IPV6_ROUTER_ALERT_ISOLATE"},
+    {SOL_SOCKET, 72, 0, "SO_BUF_LOCK"},  // last, and only looked at
+    {SOL_SOCKET, SO_SNDBUF, 0, "SO_SNDBUF"},
+    {SOL_SOCKET, SO_RCVBUF, 0, "SO_RCVBUF"},
+};
+enum { TO_SET = sizeof to_set / sizeof *to_set, LOOKED_AT = TO_SET - 3 };
+static int had[2][TO_SET];
+static int option_or(int fd, int level, int name) {
+  int value = -1;
+  socklen_t bytes = sizeof value;
+  return getsockopt(fd, level, name, &value, &bytes) ? -errno : value;
+}
+static void look_at_options(void) {
+  for (int i = 0; i < TO_SET; i++) {
+    had[0][i] = option_or(client, to_set[i].level, to_set[i].name);
+    had[1][i] = option_or(server, to_set[i].level, to_set[i].name);
+  }
+}
+static void options_of(int family) {
+  make_pair(family);
+  for (int i = 0; i < LOOKED_AT; i++)
+    setsockopt(client, to_set[i].level, to_set[i].name, &to_set[i].value, sizeof(int));
+  CHECK(option(client, IPPROTO_TCP, TCP_WINDOW_CLAMP) == 30000, "set-up: TCP_WINDOW_CLAMP");
+  look_at_options();
+}
+static void check_options(void) {
+  for (int i = 0; i < TO_SET; i++)
+    for (int end = 0; end < 2; end++) {
+      int is = option_or(end == 0 ? client : server, to_set[i].level, to_set[i].name);
+      // Sizes are set by their halves.
+      CHECK(is == had[end][i] || (i > LOOKED_AT && is == had[end][i] - 1),
+            "%s of end %d is %d, was %d", to_set[i].text, end, is, had[end][i]);
+    }
+}
+static void options4(void) { options_of(AF_INET); }
+static void options6(void) { options_of(AF_INET6); }
+// What has come and gone has changed the sizes; one end's are the program's own choice.
+static void options_of_used(void) {
+  make_pair(AF_INET);
+  set(server, SOL_SOCKET, SO_RCVBUF, 50000);
+  for (int i = 0; i < 20; i++) {
+    CHECK(write(server, data, 100000) == 100000, "set-up: write");
+    for (ssize_t got = 0, n; got < 100000; got += n) MUST(n = read(client, now, sizeof data));
+  }
+  CHECK(write(server, data, 100000) == 100000, "set-up: write");
+  look_at_options();
+}
+static void fast_open_key(void) {
+  static const char key[16] = "sixteen bytes..";
+  loopback(AF_INET);
+  listen_here(AF_INET, 5);
+  if (setsockopt(listening, IPPROTO_TCP, TCP_FASTOPEN_KEY, key, sizeof key))
+    SKIP("TCP_FASTOPEN_KEY: %s", strerror(errno));
+}
+static void check_fast_open_key(void) {
+  char key[32] = {0};
+  socklen_t bytes = sizeof key;
+  MUST(getsockopt(listening, IPPROTO_TCP, TCP_FASTOPEN_KEY, key, &bytes));
+  CHECK(bytes == 16 && !strcmp(key, "sixteen bytes.."), "the key of %u bytes", bytes);
+}
+
 int main(int argc, char** argv) {
   static const struct subject subjects[] = {
       {"mapped", mapped, check_mapped},
@@ -305,6 +377,10 @@ int main(int argc, char** argv) {
       {"itself_udp", itself_udp, expect_itself},
       {"itself_udp6", itself_udp6, expect_itself},
       {"itself_ended", itself_ended, check_itself_ended},
+      {"options", options4, check_options},
+      {"options6", options6, check_options},
+      {"options_of_used", options_of_used, check_options},
+      {"fast_open_key", fast_open_key, check_fast_open_key},
       {"unsent_established", unsent_established, check_unsent_established},
       {"unsent_fin_wait", unsent_fin_wait, check_unsent_fin_wait},
       {"unsent_closing", unsent_closing, check_unsent_both_ended},
