@@ -20,7 +20,7 @@ SUBJECTS: dict[str, list[str]] = {
         wait_select wait_pselect
     """.split(),
     "fd_unix": """
-        stream large_stream datagrams packets half_closed other_end_closed duplicate passed_pipe passed_own passed_socket
+        stream large_stream datagrams packets large_packets half_closed other_end_closed duplicate passed_pipe passed_own passed_socket
         listening_path listening_abstract backlog accepted waiting named_datagrams closed_sender options credentials peek_offset
         blocked_reader blocked_accept own_name unconnected
     """.split(),

@@ -202,12 +202,23 @@ class SocketMaker {
   std::int64_t connect(int fd, const std::string& address);
   int accept(int fd);
   std::string name_of(int fd, int domain);
-  void set_flag(int fd, int name, bool on);
+  void set_number(int fd, int name, int number);
+  int option_value(int fd, int name);
   [[nodiscard]] int find_sender(const Made& receiver, const SocketMessage& message) const;
   int make_sender(const Made& receiver, const std::string& name);
   std::int64_t bind_sender(int fd, const std::string& name);
   void empty_queue(int fd);
   void fill_datagrams(Made& made, const std::function<int(std::size_t)>& number_of);
+  struct Room {
+    int bytes = 0;  // SO_SNDBUF
+    int lock = -1;  // SO_BUF_LOCK
+  };
+  Room make_room(int fd);
+  void take_room(int fd, const Room& before);
+  std::int64_t send_piece(int from, std::string_view bytes, const std::string& to,
+                          const std::string& control, bool urgent);
+  int send_all(int from, const SocketMessage& message, const std::string& to, std::string control,
+               bool in_pieces, std::size_t& done);
   void send(int from, const SocketMessage& message, const std::string& to,
             const std::function<int(std::size_t)>& number_of, const Made& receiver);
   Made* find(std::uint64_t id);

@@ -182,9 +182,9 @@ void SocketMaker::find_taken() {
     const Socket& socket = *made.socket;
     if (socket.name.empty() || !would_share(socket) || taken_.contains(socket.name)) continue;
     const int fd = create(made);
-    set_flag(fd, SO_REUSEPORT, false);
+    set_number(fd, SO_REUSEPORT, 0);
     // Connections that are still closing have no owner.
-    set_flag(fd, SO_REUSEADDR, is_tcp(socket));
+    set_number(fd, SO_REUSEADDR, static_cast<int>(is_tcp(socket)));
     const Addr at = calls_.put(std::string_view(socket.name));
     if (calls_.attempt(SYS_bind, {word(fd), at.value, socket.name.size()}) == -EADDRINUSE)
       taken_.insert(socket.name);
@@ -227,8 +227,8 @@ void SocketMaker::set_options_of(const Made& made, int fd, bool late) {
   for (const std::string& text : refused) note(made, text);
 }
 
-void SocketMaker::set_flag(int fd, int name, bool on) {
-  const Addr value = calls_.put_value(static_cast<int>(on));
+void SocketMaker::set_number(int fd, int name, int number) {
+  const Addr value = calls_.put_value(number);
   calls_.attempt(SYS_setsockopt, {word(fd), SOL_SOCKET, word(name), value.value, sizeof(int)});
 }
 
@@ -253,7 +253,7 @@ int SocketMaker::accept(int fd) { return calls_.open("accept", SYS_accept4, {wor
 bool SocketMaker::bind_name(Made& made, int fd, const std::string& address, bool must) {
   const Socket& socket = *made.socket;
   // Connections of the program that are still closing keep the port otherwise.
-  if (is_tcp(socket)) set_flag(fd, SO_REUSEADDR, true);
+  if (is_tcp(socket)) set_number(fd, SO_REUSEADDR, 1);
   const auto try_to_bind = [&](const std::string& name) {
     const Addr at = calls_.put(std::string_view(name));
     return calls_.attempt(SYS_bind, {word(fd), at.value, name.size()});
@@ -279,7 +279,8 @@ bool SocketMaker::bind_name(Made& made, int fd, const std::string& address, bool
   if (result != 0 && !must && socket.domain == AF_UNIX)
     note(made, fmt::format("{} is taken ({}): the program's socket has no name",
                            name_for_people(address), describe_errno(static_cast<int>(-result))));
-  if (is_tcp(socket)) set_flag(fd, SO_REUSEADDR, is_on(socket, SOL_SOCKET, SO_REUSEADDR));
+  if (is_tcp(socket))
+    set_number(fd, SO_REUSEADDR, static_cast<int>(is_on(socket, SOL_SOCKET, SO_REUSEADDR)));
   return result == 0;
 }
 
@@ -546,68 +547,111 @@ void SocketMaker::await_error(int fd) {
   calls_.attempt(arch::kSysPoll, {at.value, 1, kMostMilliseconds});
 }
 
-void SocketMaker::send(int from, const SocketMessage& message, const std::string& to,
-                       const std::function<int(std::size_t)>& number_of, const Made& receiver) {
-  constexpr std::size_t kPiece = 256U << 10U;
+namespace {
+
+std::string rights(const SocketMessage& message, const std::function<int(std::size_t)>& number_of) {
   std::string control;
-  if (!message.descriptors.empty()) {
-    const std::size_t bytes = message.descriptors.size() * sizeof(int);
-    control.resize(CMSG_SPACE(bytes));
-    auto* head = reinterpret_cast<cmsghdr*>(control.data());
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(bytes);
-    for (std::size_t i = 0; i < message.descriptors.size(); ++i) {
-      const int fd = number_of(message.descriptors[i]);
-      std::memcpy(CMSG_DATA(head) + i * sizeof fd, &fd, sizeof fd);
-    }
+  if (message.descriptors.empty()) return control;
+  const std::size_t bytes = message.descriptors.size() * sizeof(int);
+  control.resize(CMSG_SPACE(bytes));
+  auto* head = reinterpret_cast<cmsghdr*>(control.data());
+  head->cmsg_level = SOL_SOCKET;
+  head->cmsg_type = SCM_RIGHTS;
+  head->cmsg_len = CMSG_LEN(bytes);
+  for (std::size_t i = 0; i < message.descriptors.size(); ++i) {
+    const int fd = number_of(message.descriptors[i]);
+    std::memcpy(CMSG_DATA(head) + i * sizeof fd, &fd, sizeof fd);
   }
-  const bool in_pieces = receiver.socket->type == SOCK_STREAM;
-  std::size_t done = 0;
-  bool room_made = false;
-  do {
-    const std::size_t bytes =
-        in_pieces ? std::min(kPiece, message.bytes.size() - done) : message.bytes.size();
-    iovec piece{};
-    // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of the other process
-    piece.iov_base = reinterpret_cast<void*>(
-        calls_.put(std::string_view(message.bytes).substr(done, bytes)).value);
-    piece.iov_len = bytes;
-    msghdr head{};
-    // NOLINTBEGIN(performance-no-int-to-ptr)
-    head.msg_iov = reinterpret_cast<iovec*>(calls_.put_value(piece).value);
-    head.msg_iovlen = 1;
-    if (!to.empty()) {
-      head.msg_name = reinterpret_cast<void*>(calls_.put(std::string_view(to)).value);
-      head.msg_namelen = static_cast<socklen_t>(to.size());
-    }
-    if (!control.empty()) {
-      head.msg_control = reinterpret_cast<void*>(calls_.put(std::string_view(control)).value);
-      head.msg_controllen = control.size();
-    }
-    // NOLINTEND(performance-no-int-to-ptr)
-    const Addr at = calls_.put_value(head);
-    const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (message.urgent ? MSG_OOB : 0);
-    const std::int64_t sent = calls_.attempt(SYS_sendmsg, {word(from), at.value, word(flags)});
-    if (sent == -EAGAIN && !room_made) {
-      room_made = true;
-      const int large = 4 << 20;
-      for (const int name : {SO_SNDBUF, SO_SNDBUFFORCE}) {
-        const Addr value = calls_.put_value(large);
-        calls_.attempt(SYS_setsockopt,
-                       {word(from), SOL_SOCKET, word(name), value.value, sizeof large});
-      }
+  return control;
+}
+
+}  // namespace
+
+int SocketMaker::option_value(int fd, int name) {
+  const Addr value = calls_.put_value(-1);
+  const Addr length = calls_.put_value(static_cast<socklen_t>(sizeof(int)));
+  const std::int64_t result =
+      calls_.attempt(SYS_getsockopt, {word(fd), SOL_SOCKET, word(name), value.value, length.value});
+  return result == 0 ? calls_.read<int>(value) : -1;
+}
+
+// Room for more than the program itself could send at once.
+SocketMaker::Room SocketMaker::make_room(int fd) {
+  constexpr int kLarge = 4 << 20;
+  const Room before{option_value(fd, SO_SNDBUF), option_value(fd, kBufferLock)};
+  set_number(fd, SO_SNDBUF, kLarge);
+  set_number(fd, SO_SNDBUFFORCE, kLarge);
+  return before;
+}
+
+void SocketMaker::take_room(int fd, const Room& before) {
+  set_number(fd, SO_SNDBUF, before.bytes / 2);  // the kernel doubles it
+  set_number(fd, SO_SNDBUFFORCE, before.bytes / 2);
+  if (before.lock >= 0) set_number(fd, kBufferLock, before.lock);
+}
+
+std::int64_t SocketMaker::send_piece(int from, std::string_view bytes, const std::string& to,
+                                     const std::string& control, bool urgent) {
+  iovec piece{};
+  msghdr head{};
+  // NOLINTBEGIN(performance-no-int-to-ptr): addresses of the other process
+  piece.iov_base = reinterpret_cast<void*>(calls_.put(bytes).value);
+  piece.iov_len = bytes.size();
+  head.msg_iov = reinterpret_cast<iovec*>(calls_.put_value(piece).value);
+  head.msg_iovlen = 1;
+  if (!to.empty()) {
+    head.msg_name = reinterpret_cast<void*>(calls_.put(std::string_view(to)).value);
+    head.msg_namelen = static_cast<socklen_t>(to.size());
+  }
+  if (!control.empty()) {
+    head.msg_control = reinterpret_cast<void*>(calls_.put(std::string_view(control)).value);
+    head.msg_controllen = control.size();
+  }
+  // NOLINTEND(performance-no-int-to-ptr)
+  const Addr at = calls_.put_value(head);
+  const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0);
+  return calls_.attempt(SYS_sendmsg, {word(from), at.value, word(flags)});
+}
+
+// Returns an errno value, and how much was sent.
+int SocketMaker::send_all(int from, const SocketMessage& message, const std::string& to,
+                          std::string control, bool in_pieces, std::size_t& done) {
+  constexpr std::size_t kPiece = 256U << 10U;
+  const auto is_full = [](std::int64_t result) {
+    return result == -EAGAIN || result == -EMSGSIZE || result == -ENOBUFS;
+  };
+  std::optional<Room> before;
+  int error = 0;
+  for (;;) {
+    const std::string_view rest = std::string_view(message.bytes).substr(done);
+    const std::int64_t sent = send_piece(from, rest.substr(0, in_pieces ? kPiece : rest.npos), to,
+                                         control, message.urgent);
+    if (is_full(sent) && !before) {
+      before = make_room(from);
       continue;
     }
     if (sent < 0) {
-      note(receiver,
-           fmt::format("{} bytes that waited in it could not be put back ({})",
-                       message.bytes.size() - done, describe_errno(static_cast<int>(-sent))));
-      return;
+      error = static_cast<int>(-sent);
+      break;
     }
     done += static_cast<std::size_t>(sent);
     control.clear();  // goes with the first piece
-  } while (in_pieces && done < message.bytes.size());
+    if (!in_pieces || done >= message.bytes.size()) break;
+  }
+  if (before) take_room(from, *before);
+  return error;
+}
+
+void SocketMaker::send(int from, const SocketMessage& message, const std::string& to,
+                       const std::function<int(std::size_t)>& number_of, const Made& receiver) {
+  std::size_t done = 0;
+  const int error = send_all(from, message, to, rights(message, number_of),
+                             receiver.socket->type == SOCK_STREAM, done);
+  if (error != 0) {
+    note(receiver, fmt::format("{} bytes that waited in it could not be put back ({})",
+                               message.bytes.size() - done, describe_errno(error)));
+    return;
+  }
   if (!message.taken) return;
   const Addr at = calls_.reserve(1);
   calls_.attempt(SYS_recvfrom, {word(receiver.fd), at.value, 1, MSG_OOB | MSG_DONTWAIT, 0, 0});

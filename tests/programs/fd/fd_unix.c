@@ -107,6 +107,35 @@ static void check_duplicate(void) {
   expect_bytes(ends[1], "through the duplicate");
 }
 
+// More than a new socket can send at once, and one packet that alone is.
+enum { PACKET = 30000, LARGEST = 250000 };
+static int sent_packets;
+static void large_packets(void) {
+  int size = 400000;
+  pair(SOCK_SEQPACKET | SOCK_NONBLOCK);
+  MUST(setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size));
+  MUST(setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size));
+  fill(data, sizeof data, seed());
+  while (send(ends[0], data + sent_packets, PACKET, 0) == PACKET) sent_packets++;
+  CHECK(errno == EAGAIN && sent_packets > 8, "set-up: %d packets", sent_packets);
+  void* large = calloc(1, LARGEST);
+  CHECK(send(ends[1], large, LARGEST, 0) == LARGEST, "set-up: send: %s", strerror(errno));
+  free(large);
+}
+static int option(int fd, int which);
+static void check_large_packets(void) {
+  for (int i = 0; i < sent_packets; i++) {
+    ssize_t got = read(ends[1], now, sizeof now);
+    CHECK(got == PACKET && !memcmp(now, data + i, PACKET), "packet %d of %d: %zd bytes", i,
+          sent_packets, got);
+  }
+  expect_nothing(ends[1]);
+  CHECK(recv(ends[0], now, 1, MSG_TRUNC) == LARGEST, "the largest: %s", strerror(errno));
+  expect_nothing(ends[0]);
+  CHECK(option(ends[0], SO_SNDBUF) == option(ends[1], SO_SNDBUF), "SO_SNDBUF is %d",
+        option(ends[0], SO_SNDBUF));
+}
+
 // ---- descriptors in messages
 static void pass_on(int through, int fd, const char* text) {
   union {
@@ -433,6 +462,7 @@ int main(int argc, char** argv) {
       {"large_stream", large_stream, check_large_stream},
       {"datagrams", datagrams, check_datagrams},
       {"packets", packets, check_packets},
+      {"large_packets", large_packets, check_large_packets},
       {"half_closed", half_closed, check_half_closed},
       {"other_end_closed", other_end_closed, check_other_end_closed},
       {"duplicate", duplicate, check_duplicate},
