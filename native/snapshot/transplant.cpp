@@ -283,7 +283,7 @@ class Transplant {
     files_.let_go();
   }
   void link_descriptors() {
-    state::link_descriptors(*calls_, snapshot_.saved.descriptors, id_change(),
+    state::link_descriptors(*calls_, snapshot_.saved.descriptors, opened_.descriptions, id_change(),
                             files_.original_runs(), result_.notes);
   }
   void take_terminal() {

@@ -24,6 +24,9 @@ SUBJECTS: dict[str, list[str]] = {
         listening_path listening_abstract backlog accepted waiting named_datagrams closed_sender options credentials peek_offset
         blocked_reader blocked_accept own_name unconnected
     """.split(),
+    "fd_passed": """
+        timer timer_expired lock_whole lock_bytes lock_beside event signals poll_set poll_set_of_passed polled_passed watches owned nested
+    """.split(),
     "fd_names": """
         removed removed_absolute removed_replaced removed_waiting removed_datagrams removed_directory
         renamed renamed_absolute relative swapped closed_listening given_away
@@ -145,7 +148,7 @@ TAKEN = ("is taken", "another process uses", "this end of the connection is at")
 
 # In these the program itself goes to something by a name that is the original's, too: it connects to the address, or makes
 # a file where the original looks for new ones.
-BY_NAME = {("fd_unix", "backlog"), ("fd_unix", "blocked_accept"), ("fd_inet", "blocked_accept"), ("fd_files", "inotify"), ("fd_files", "fanotify")}
+BY_NAME = {("fd_unix", "backlog"), ("fd_passed", "watches"), ("fd_unix", "blocked_accept"), ("fd_inet", "blocked_accept"), ("fd_files", "inotify"), ("fd_files", "fanotify")}
 
 
 @pytest.mark.thorough

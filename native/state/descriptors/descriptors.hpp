@@ -126,14 +126,15 @@ void make_descriptions(tracee::RemoteCalls& calls, const DescriptorTable& table,
                        std::vector<std::string>& notes);
 
 /// Puts all descriptions, which the program has at `inherited[i]`, where they belong, and closes
-/// everything else.
+/// everything else but those that are in messages only.
 void place_descriptors(tracee::Inferior& inferior, const DescriptorTable& table,
                        const OpenedDescriptions& opened, const std::vector<int>& inherited);
 
-/// What needs the final numbers: epoll sets, locks, owners. `original_runs`: the process that was
-/// saved does.
-void link_descriptors(tracee::RemoteCalls& calls, const DescriptorTable& table, const IdChange& ids,
-                      bool original_runs, std::vector<std::string>& notes);
+/// What needs the final numbers: epoll sets, locks, owners. Closes what is in messages only, which
+/// the program has at `inherited[i]`. `original_runs`: the process that was saved does.
+void link_descriptors(tracee::RemoteCalls& calls, const DescriptorTable& table,
+                      const std::vector<int>& inherited, const IdChange& ids, bool original_runs,
+                      std::vector<std::string>& notes);
 
 /// The number of the pseudoterminal that controls a process which leads its session, if its master
 /// is in the table.

@@ -118,11 +118,11 @@ class Capturer {
       if (description.kind == &kinds::kPipe) settle_pipe(open, description);
       if (auto* ring = description.as<IoUring>()) settle_io_uring(open, *ring);
       if (description.kind == &kinds::kEpoll)
-        description.details = read_epoll(
-            context_, open.object, open.fd, open.info.text, open.own ? open.own.get() : -1,
-            [this](int epoll_fd, int fd, std::uint32_t slot, std::uint64_t inode, dev_t device) {
-              return find_watched(epoll_fd, fd, slot, inode, device);
-            });
+        description.details =
+            read_epoll(context_, open.object, open.info.text, open.own ? open.own.get() : -1,
+                       [&](int fd, std::uint32_t slot, std::uint64_t inode, dev_t device) {
+                         return find_watched(open, fd, slot, inode, device);
+                       });
     }
     settle_all_sockets();
     return std::move(table_);
@@ -233,13 +233,18 @@ class Capturer {
   }
 
   // An entry keeps the number that it was made for, which mostly is still that of the file.
-  std::optional<std::size_t> find_watched(int epoll_fd, int fd, std::uint32_t slot,
+  std::optional<std::size_t> find_watched(const Open& epoll, int fd, std::uint32_t slot,
                                           std::uint64_t inode, dev_t device) {
-    const auto process = context_.process.through();
-    kcmp_epoll_slot wanted{static_cast<__u32>(epoll_fd), static_cast<__u32>(fd), slot};
+    const bool is_ours = epoll.fd < 0;
+    const pid_t process = is_ours ? ::getpid() : context_.process.through();
+    kcmp_epoll_slot wanted{static_cast<__u32>(is_ours ? epoll.own.get() : epoll.fd),
+                           static_cast<__u32>(fd), slot};
+    const auto compare_with = [&](pid_t owner, int one) {
+      return ::syscall(SYS_kcmp, owner, process, KCMP_EPOLL_TFD, static_cast<unsigned long>(one),
+                       &wanted) == 0;
+    };
     const auto is_it = [&](const Descriptor* descriptor) {
-      return ::syscall(SYS_kcmp, process, process, KCMP_EPOLL_TFD,
-                       static_cast<unsigned long>(descriptor->fd), &wanted) == 0;
+      return compare_with(context_.process.through(), descriptor->fd);
     };
     if (by_inode_.empty())
       for (const Descriptor& descriptor : table_.descriptors)
@@ -251,7 +256,13 @@ class Capturer {
     if (same_number != candidates.end() && (*same_number)->fd == fd && is_it(*same_number))
       return (*same_number)->description;
     const auto found = std::find_if(candidates.begin(), candidates.end(), is_it);
-    return found == candidates.end() ? std::nullopt : std::optional((*found)->description);
+    if (found != candidates.end()) return (*found)->description;
+    // It may be in a message only.
+    for (const Open& open : opens_)
+      if (open.fd < 0 && inode_of(open) == Inode{device, inode} &&
+          compare_with(::getpid(), open.own.get()))
+        return open.description;
+    return std::nullopt;
   }
 
   Description describe(const Open& open) {
@@ -314,7 +325,7 @@ class Capturer {
   void describe_anonymous(const Open& open, Description& description) {
     const std::string name = kind_of_target(open.target);
     if (name == "io_uring") return describe_io_uring(open, description);
-    if (name == "eventpoll" && open.fd >= 0) {
+    if (name == "eventpoll") {
       description.kind = &kinds::kEpoll;  // entries when all others are known
       description.details = Epoll{};
       return;

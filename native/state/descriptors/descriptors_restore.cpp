@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <functional>
+#include <map>
 #include <set>
 
 #include "base/error.hpp"
@@ -175,8 +177,10 @@ void make_descriptions(RemoteCalls& calls, const DescriptorTable& table,
     }
     if (description.kind->make == nullptr) continue;
     try {
-      const bool numbered = number_of(table, i).has_value();
-      inherited[i] = description.kind->make(description, {calls, name, numbered, ids, notes});
+      inherited[i] = description.kind->make(description, {calls, name, ids, notes});
+      // Nothing leads to what is in a message only when the program goes on.
+      if (description.kind->start != nullptr && !number_of(table, i))
+        description.kind->start(description, calls, inherited[i]);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::system) throw;
       notes.push_back(
@@ -198,8 +202,30 @@ void make_descriptions(RemoteCalls& calls, const DescriptorTable& table,
       set_status_flags(calls, inherited[i], table.descriptions[i].flags);
 }
 
+namespace {
+
+std::map<std::size_t, int> lowest_numbers(const DescriptorTable& table) {
+  std::map<std::size_t, int> numbers;
+  for (const Descriptor& descriptor : table.descriptors)
+    numbers.emplace(descriptor.description, descriptor.fd);
+  return numbers;
+}
+
+// Descriptions that only a message leads to.
+std::set<std::size_t> in_messages(const DescriptorTable& table) {
+  const auto numbers = lowest_numbers(table);
+  std::set<std::size_t> others;
+  for (std::size_t i = 0; i < table.descriptions.size(); ++i)
+    if (!numbers.contains(i)) others.insert(i);
+  return others;
+}
+
+}  // namespace
+
 void place_descriptors(tracee::Inferior& inferior, const DescriptorTable& table,
                        const OpenedDescriptions& opened, const std::vector<int>& inherited) {
+  std::set<int> kept;  // until link_descriptors()
+  for (const std::size_t description : in_messages(table)) kept.insert(inherited.at(description));
   // Everything inherited has a number above all that the program used: nothing is overwritten.
   tracee::Batch place(inferior);
   for (const auto& descriptor : table.descriptors) {
@@ -216,36 +242,61 @@ void place_descriptors(tracee::Inferior& inferior, const DescriptorTable& table,
     if (next < descriptor.fd) close.add(SYS_close_range, {next, descriptor.fd - 1});
     next = descriptor.fd + 1;
   }
+  for (const int fd : kept) {
+    if (next < fd) close.add(SYS_close_range, {next, fd - 1});
+    next = fd + 1;
+  }
   close.add(SYS_close_range, {next, ~0U});
   close.run_all("close_range");
 }
 
-void link_descriptors(RemoteCalls& calls, const DescriptorTable& table, const IdChange& ids,
-                      bool original_runs, std::vector<std::string>& notes) {
+namespace {
+
+using RenewedId = std::function<Tid(int type, Tid)>;
+
+void link_owner(RemoteCalls& calls, int number, const Description& description,
+                const RenewedId& renewed) {
+  if (description.owner.id == 0 && description.owner.signal == 0) return;
+  const auto fd = static_cast<std::uint64_t>(number);
+  set_owner(calls, number, description.owner, renewed);
+  // Only now, lest another process be told.
+  if ((description.flags & O_ASYNC) == 0) return;
+  const std::int64_t flags = calls.attempt(SYS_fcntl, {fd, F_GETFL});
+  calls.attempt(SYS_fcntl, {fd, F_SETFL, static_cast<std::uint64_t>(flags) | O_ASYNC});
+}
+
+}  // namespace
+
+void link_descriptors(RemoteCalls& calls, const DescriptorTable& table,
+                      const std::vector<int>& inherited, const IdChange& ids, bool original_runs,
+                      std::vector<std::string>& notes) {
   const auto renewed = [&](int type, Tid id) {
     if (type == F_OWNER_PGRP) return id == ids.group_before ? ids.group_now : id;
     return ids.thread(id);
   };
-  for (std::size_t i = 0; i < table.descriptions.size(); ++i) {
+  const std::string_view holder =
+      original_runs ? "the process that was saved still runs and has" : "another process has";
+  const auto link = [&](std::size_t i, int number) {
     const Description& description = table.descriptions[i];
-    const auto number = number_of(table, i);
-    if (!number) continue;
     if (description.kind->link != nullptr)
-      description.kind->link(description, {calls, table, *number, notes});
-    take_locks(
-        calls, *number, description.locks, description.path,
-        original_runs ? "the process that was saved still runs and has" : "another process has",
-        notes);
-    if (description.owner.id == 0 && description.owner.signal == 0) continue;
-    set_owner(calls, *number, description.owner, renewed);
-    // Only now, lest another process be told.
-    if ((description.flags & O_ASYNC) != 0) {
-      const std::int64_t flags =
-          calls.attempt(SYS_fcntl, {static_cast<std::uint64_t>(*number), F_GETFL});
-      calls.attempt(SYS_fcntl, {static_cast<std::uint64_t>(*number), F_SETFL,
-                                static_cast<std::uint64_t>(flags) | O_ASYNC});
-    }
+      description.kind->link(description,
+                             {calls, table, inherited, number, description_name(table, i), notes});
+  };
+  const auto take = [&](std::size_t i, int number) {
+    const Description& description = table.descriptions[i];
+    take_locks(calls, number, description.locks, description.path, holder, notes);
+    link_owner(calls, number, description, renewed);
+  };
+  const std::set<std::size_t> unnumbered = in_messages(table);
+  for (const std::size_t i : unnumbered) {
+    link(i, inherited.at(i));
+    take(i, inherited.at(i));
   }
+  const auto numbered = lowest_numbers(table);
+  for (const auto& [i, number] : numbered) link(i, number);
+  // Whatever is closed takes the process's record locks on the file with it (fcntl(2)).
+  for (const std::size_t i : unnumbered) calls.close(inherited.at(i));
+  for (const auto& [i, number] : numbered) take(i, number);
 }
 
 void take_terminal(RemoteCalls& calls, const DescriptorTable& table, int own_terminal,

@@ -91,8 +91,8 @@ bool is_spent(const EpollEntry& entry) {
 
 }  // namespace
 
-Epoll read_epoll(CaptureContext& context, const std::string& object, int epoll_fd,
-                 const std::string& info, int own, const FindDescription& find) {
+Epoll read_epoll(CaptureContext& context, const std::string& object, const std::string& info,
+                 int own, const FindDescription& find) {
   Epoll epoll;
   if (own >= 0 && ::ioctl(own, kGetParameters, &epoll.busy_polling) != 0) epoll.busy_polling = 0;
   std::map<int, std::uint32_t> slots;
@@ -104,7 +104,7 @@ Epoll read_epoll(CaptureContext& context, const std::string& object, int epoll_f
     if (!parsed)
       fail(ErrorKind::unsupported, "{}: cannot parse its epoll entry \"{}\"", object, line);
     const int fd = parsed->entry.fd;
-    const auto found = find(epoll_fd, fd, slots[fd]++, parsed->inode, device_of(parsed->device));
+    const auto found = find(fd, slots[fd]++, parsed->inode, device_of(parsed->device));
     if (!found) {
       context.report.add(Severity::lost, object, "epoll",
                          fmt::format("it watches a file that was fd {} and that the program has no "
@@ -215,12 +215,12 @@ void link_epoll(const Description& description, const Linking& linking) {
   const auto number = [&](const EpollEntry& entry) -> std::optional<int> {
     for (const Descriptor& descriptor : table.descriptors)
       if (descriptor.fd == entry.fd && descriptor.description == entry.description) return entry.fd;
-    return number_of(table, entry.description);
+    return number_until_linked(table, linking.made, entry.description);
   };
   for (const std::string& name :
        fill_epoll(linking.calls, linking.number, description.get<Epoll>(), number))
     linking.notes.push_back(
-        fmt::format("fd {}: the epoll set does not watch {} any more", linking.number, name));
+        fmt::format("{}: the epoll set does not watch {} any more", linking.object, name));
 }
 
 }  // namespace

@@ -30,14 +30,14 @@ struct Epoll {
   std::uint64_t busy_polling = 0;
 };
 
-/// Finds out which description the entry at `slot` (the how manieth of this number) of the epoll
-/// set `epoll_fd` refers to, among those with the same inode and device.
+/// Finds out which description the entry at `slot` (the how manieth of this number) of an epoll set
+/// refers to, among those with the same inode and device.
 using FindDescription = std::function<std::optional<std::size_t>(
-    int epoll_fd, int fd, std::uint32_t slot, std::uint64_t inode, dev_t device)>;
+    int fd, std::uint32_t slot, std::uint64_t inode, dev_t device)>;
 
 /// `own`: our duplicate of the epoll descriptor, or -1.
-Epoll read_epoll(CaptureContext& context, const std::string& object, int epoll_fd,
-                 const std::string& info, int own, const FindDescription& find);
+Epoll read_epoll(CaptureContext& context, const std::string& object, const std::string& info,
+                 int own, const FindDescription& find);
 
 image::Json epoll_to_json(const Epoll& epoll);
 Epoll epoll_from_json(const image::Json& json);

@@ -151,14 +151,12 @@ bool describe_fanotify(const Describing& describing, Description& description) {
 
 int make_fanotify(const Description& description, const Making& making) {
   const auto& group = description.get<Fanotify>();
-  if (!making.numbered && !group.marks.empty())
-    making.notes.push_back(making.object + ": the marks of its fanotify group are not made again");
   return making.calls.open("fanotify_init", SYS_fanotify_init, {group.flags, group.event_flags});
 }
 
 void link_fanotify(const Description& description, const Linking& linking) {
   const IsFile is_file = files_among(linking.table);
-  const std::string object = fmt::format("fd {}", linking.number);
+  const std::string& object = linking.object;
   for (const FanotifyMark& mark : description.get<Fanotify>().marks) {
     const auto fail_with = [&](const std::string& why) {
       linking.notes.push_back(

@@ -160,29 +160,20 @@ bool describe_inotify(const Describing& describing, Description& description) {
   return true;
 }
 
-// One that is in a message only has no number later on.
-int make_with_watches(const Description& description, const Making& making) {
-  const int fd = make_inotify(making.calls);
-  if (!making.numbered)
-    watch_files(
-        making.calls, fd, description.get<Inotify>(), making.object, [](int) { return false; },
-        making.notes);
-  return fd;
-}
-
 void link_inotify(const Description& description, const Linking& linking) {
-  watch_files(linking.calls, linking.number, description.get<Inotify>(),
-              fmt::format("fd {}", linking.number), files_among(linking.table), linking.notes);
+  watch_files(linking.calls, linking.number, description.get<Inotify>(), linking.object,
+              files_among(linking.table), linking.notes);
 }
 
 }  // namespace
 
-const DescriptorKind kinds::kInotify = {.name = "inotify",
-                                        .anonymous = "inotify",
-                                        .describe = describe_inotify,
-                                        .to_json = written_by<Inotify, inotify_to_json>,
-                                        .from_json = parsed_by<inotify_from_json>,
-                                        .make = make_with_watches,
-                                        .link = link_inotify};
+const DescriptorKind kinds::kInotify = {
+    .name = "inotify",
+    .anonymous = "inotify",
+    .describe = describe_inotify,
+    .to_json = written_by<Inotify, inotify_to_json>,
+    .from_json = parsed_by<inotify_from_json>,
+    .make = [](const Description&, const Making& making) { return make_inotify(making.calls); },
+    .link = link_inotify};
 
 }  // namespace ckpt::state

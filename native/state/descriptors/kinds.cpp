@@ -39,4 +39,10 @@ std::optional<int> number_of(const DescriptorTable& table, std::size_t descripti
   return std::nullopt;
 }
 
+int number_until_linked(const DescriptorTable& table, const std::vector<int>& made,
+                        std::size_t description) {
+  const auto number = number_of(table, description);
+  return number ? *number : made.at(description);
+}
+
 }  // namespace ckpt::state

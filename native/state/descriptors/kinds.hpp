@@ -41,16 +41,18 @@ struct Opening {
 struct Making {
   tracee::RemoteCalls& calls;
   std::string object;
-  bool numbered;  // false for one that is in a message only
   const IdChange& ids;
   std::vector<std::string>& notes;
 };
 
-/// The same, when every descriptor has its number; `number` is that of the description.
+/// The same, when every descriptor has its number; `number` is that of the description. One that is
+/// in a message only has the number at which it was made, until then.
 struct Linking {
   tracee::RemoteCalls& calls;
   const DescriptorTable& table;
+  const std::vector<int>& made;
   int number;
+  std::string object;
   std::vector<std::string>& notes;
 };
 
@@ -80,6 +82,10 @@ const DescriptorKind* find_anonymous_kind(std::string_view name);
 
 /// The lowest number of a description; nothing for one that is in a message only.
 std::optional<int> number_of(const DescriptorTable& table, std::size_t description);
+
+/// The same, but the number at which it was made for one that is in a message only.
+int number_until_linked(const DescriptorTable& table, const std::vector<int>& made,
+                        std::size_t description);
 
 // Between a record and the details of a kind, by functions that know their type.
 template <typename Details, auto Function>
