@@ -454,6 +454,18 @@ bool has_size(const std::vector<SocketOption>& options) {
   });
 }
 
+// MPTCP tells which sizes are the program's choice, but does not let that be set.
+bool is_own_size(int own, const OptionName& option) {
+  if (option.level != SOL_SOCKET) return false;
+  if (option.name == kBufferLock) return true;
+  const auto lock = option_of(own, SOL_SOCKET, kBufferLock);
+  const int locked = lock && !lock->empty() ? static_cast<unsigned char>(lock->front()) : ~0;
+  constexpr int kSending = 1;  // SOCK_SNDBUF_LOCK
+  constexpr int kReceiving = 2;
+  return (option.name == SO_SNDBUF && (locked & kSending) == 0) ||
+         (option.name == SO_RCVBUF && (locked & kReceiving) == 0);
+}
+
 }  // namespace
 
 std::vector<SocketOption> changed_options(const proc::ProcessDir& process, int own,
@@ -480,6 +492,7 @@ std::vector<SocketOption> changed_options(const proc::ProcessDir& process, int o
     }
     // Of a connection the kernel tells what it has made of this itself.
     if (option.level == IPPROTO_TCP && option.name == TCP_MAXSEG && is_connected) continue;
+    if (kind.protocol == IPPROTO_MPTCP && is_own_size(own, option)) continue;
     const auto now = option_of(own, option.level, option.name);
     if (!now) continue;
     if (fresh.value(kind, option.level, option.name) == now &&
