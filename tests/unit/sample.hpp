@@ -137,6 +137,7 @@ inline state::DescriptorTable sample_descriptors() {
   socket.path_owner = 1000;
   socket.path_group = 100;
   socket.place = "/run/renamed";
+  socket.free_name = true;
   socket.no_file = true;
   socket.options = {{1, 9, std::string(4, '\1')}};
   socket.queue = {{"waiting", "", {1}}};

@@ -245,6 +245,7 @@ Json socket_to_json(const Socket& socket) {
           {"path_mode", socket.path_mode},
           {"path_owner", socket.path_owner},
           {"path_group", socket.path_group},
+          {"free_name", socket.free_name},
           {"place", bytes_to_json(socket.place)},
           {"no_file", socket.no_file},
           {"options", std::move(options)},
@@ -279,6 +280,7 @@ Socket socket_from_json(const Json& json) {
   if (json.contains("place")) socket.place = image::unpack_string(json.at("place"));
   if (!socket.place.empty() && !socket.place.starts_with('/'))
     image::damaged("the place of a socket's file");
+  socket.free_name = json.value("free_name", false);
   socket.no_file = json.value("no_file", false);
   for (const Json& item : json.at("options")) {
     SocketOption option{item.at("level"), item.at("name"), image::unpack_string(item.at("value"))};

@@ -45,6 +45,7 @@ struct Socket {
   std::string interface;  // of a packet socket that has one
   std::string name;       // addresses as the kernel gives them (struct sockaddr_*); empty: none
   std::string peer_name;
+  bool free_name = false;  // no address of this machine: bound by the leave of IP_FREEBIND
   std::uint64_t peer = 0;  // connected: the other end; waiting: the listening socket
   int backlog = 0;
   bool no_receiving = false;  // shutdown(2)
@@ -190,6 +191,7 @@ class SocketMaker {
   void find_taken();
   int create(Made& made);
   bool bind(Made& made, int fd, const std::string& address, bool must);
+  void set_free(const Socket& socket, int fd, bool free);
   bool bind_name(Made& made, int fd, const std::string& address, bool must);
   void bind_packet(Made& made, int fd);
   bool bind_path(Made& made, int fd, const std::string& address);

@@ -43,6 +43,21 @@ bool in_our_network(const CaptureContext& context) {
          (ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev);
 }
 
+// That needs a leave (IP_FREEBIND, IP_TRANSPARENT), which may have been taken back since.
+bool is_free_name(const Socket& socket) {
+  if (socket.domain != AF_INET && socket.domain != AF_INET6) return false;
+  if (socket.name.size() < sizeof(sockaddr_in)) return false;
+  sockaddr_storage address{};
+  std::memcpy(&address, socket.name.data(), std::min(socket.name.size(), sizeof address));
+  // sin6_port is at the same place.
+  reinterpret_cast<sockaddr_in&>(address).sin_port = 0;
+  const UniqueFd probe(::socket(socket.domain, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  return probe &&
+         ::bind(probe.get(), reinterpret_cast<const sockaddr*>(&address),
+                static_cast<socklen_t>(socket.name.size())) != 0 &&
+         errno == EADDRNOTAVAIL;
+}
+
 void read_unix(const CaptureContext& context, Socket& socket, const LocalSocketInfo& diag,
                int own) {
   socket.no_receiving = (diag.shutdown & 1U) != 0;
@@ -267,6 +282,7 @@ std::optional<Socket> read_socket(CaptureContext& context, int own, std::uint64_
   }
   socket.name = address_of(own, &::getsockname);
   socket.peer_name = address_of(own, &::getpeername);
+  socket.free_name = is_free_name(socket);
   if (socket.domain == AF_UNIX) {
     const auto diag = answers.local.find(inode);
     if (!diag) {

@@ -249,6 +249,14 @@ std::int64_t SocketMaker::connect(int fd, const std::string& address) {
 
 int SocketMaker::accept(int fd) { return calls_.open("accept", SYS_accept4, {word(fd), 0, 0, 0}); }
 
+void SocketMaker::set_free(const Socket& socket, int fd, bool free) {
+  const Addr value = calls_.put_value(static_cast<int>(free));
+  const bool six = socket.domain == AF_INET6;
+  calls_.attempt(SYS_setsockopt,
+                 {word(fd), word(six ? IPPROTO_IPV6 : IPPROTO_IP),
+                  word(six ? IPV6_FREEBIND : IP_FREEBIND), value.value, sizeof(int)});
+}
+
 // An address of a network, or an abstract name.
 bool SocketMaker::bind_name(Made& made, int fd, const std::string& address, bool must) {
   const Socket& socket = *made.socket;
@@ -259,11 +267,15 @@ bool SocketMaker::bind_name(Made& made, int fd, const std::string& address, bool
     return calls_.attempt(SYS_bind, {word(fd), at.value, name.size()});
   };
   const bool taken = taken_.contains(address);
+  const bool was_free = is_on(socket, IPPROTO_IP, IP_FREEBIND);
+  if (socket.free_name && !was_free) set_free(socket, fd, true);
   std::int64_t result = taken ? -EADDRINUSE : try_to_bind(address);
   if (result == -EADDRINUSE && !taken && is_tcp(socket)) {
     forget_closed_connections(address);
     result = try_to_bind(address);
   }
+  if (socket.free_name && !was_free) set_free(socket, fd, false);
+  const std::string_view what = result == -EADDRINUSE ? "is taken" : "cannot be had";
   if (result != 0 && must) {
     const auto moved = moved_.find(address);
     const std::string other = moved != moved_.end()      ? moved->second
@@ -272,13 +284,13 @@ bool SocketMaker::bind_name(Made& made, int fd, const std::string& address, bool
     if (try_to_bind(other) != 0) try_to_bind(loopback(socket.domain));
     const std::string now = name_of(fd, socket.domain);
     if (taken) moved_.emplace(address, now);
-    note(made, fmt::format("{} is taken ({}): the program's socket is at {} instead",
-                           name_for_people(address), describe_errno(static_cast<int>(-result)),
-                           name_for_people(now)));
+    note(made,
+         fmt::format("{} {} ({}): the program's socket is at {} instead", name_for_people(address),
+                     what, describe_errno(static_cast<int>(-result)), name_for_people(now)));
   }
   if (result != 0 && !must && socket.domain == AF_UNIX)
-    note(made, fmt::format("{} is taken ({}): the program's socket has no name",
-                           name_for_people(address), describe_errno(static_cast<int>(-result))));
+    note(made, fmt::format("{} {} ({}): the program's socket has no name", name_for_people(address),
+                           what, describe_errno(static_cast<int>(-result))));
   if (is_tcp(socket))
     set_number(fd, SO_REUSEADDR, static_cast<int>(is_on(socket, SOL_SOCKET, SO_REUSEADDR)));
   return result == 0;
