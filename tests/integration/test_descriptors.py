@@ -38,7 +38,7 @@ SUBJECTS: dict[str, list[str]] = {
         udp_closed_sender udp_unbound unbound bound blocked_accept blocked_receive
     """.split(),
     "fd_tcp": """
-        mapped mapped_alone mapped_half_closed mapped_waiting mapped_client both_families
+        mapped mapped_alone mapped_half_closed mapped_waiting mapped_client both_families datagrams_mapped datagrams_everywhere freely freely6
         itself itself6 itself_udp itself_udp6 itself_ended options options6 options_of_used fast_open_key
         unsent_established unsent_fin_wait unsent_closing unsent_close_wait unsent_last_ack
     """.split(),

@@ -97,9 +97,16 @@ std::string name_for_people(const std::string& address) {
 
 namespace {
 
+bool is_inet(const Socket& socket) { return socket.domain == AF_INET || socket.domain == AF_INET6; }
+
+// IPv4 and IPv6 may talk with each other.
 std::string sender_key(const Socket& socket, std::string_view name) {
-  return fmt::format("{} {} {}", socket.domain, socket.protocol, name);
+  const int domain = is_inet(socket) ? AF_INET : socket.domain;
+  return fmt::format("{} {} {}", domain, socket.protocol, name);
 }
+
+constexpr std::string_view kAny4 = "0.0.0.0";
+constexpr std::string_view kAny6 = "[::]";
 
 std::string_view port_of(std::string_view name) {
   return name.substr(std::min(name.rfind(':'), name.size()));
@@ -111,8 +118,6 @@ void Senders::add(const Socket& socket) {
   const std::string name = address_text(socket.name);
   if (name.empty()) return;
   by_name_.emplace(sender_key(socket, name), &socket);
-  if (name.starts_with("0.0.0.0:") || name.starts_with("[::]:"))
-    everywhere_.emplace(sender_key(socket, port_of(name)), &socket);
 }
 
 const Socket* Senders::find(const Socket& receiver, const std::string& from) const {
@@ -120,8 +125,14 @@ const Socket* Senders::find(const Socket& receiver, const std::string& from) con
   if (name.empty()) return nullptr;
   if (const auto found = by_name_.find(sender_key(receiver, name)); found != by_name_.end())
     return found->second;
-  const auto found = everywhere_.find(sender_key(receiver, port_of(name)));
-  return found == everywhere_.end() ? nullptr : found->second;
+  if (!is_inet(receiver)) return nullptr;
+  for (const std::string_view any : {kAny4, kAny6}) {
+    if (any == kAny4 && name.starts_with('[')) continue;
+    const auto bound = fmt::format("{}{}", any, port_of(name));
+    const auto found = by_name_.find(sender_key(receiver, bound));
+    if (found != by_name_.end()) return found->second;
+  }
+  return nullptr;
 }
 
 bool is_local_name_in_use(const std::string& name) {
@@ -129,12 +140,6 @@ bool is_local_name_in_use(const std::string& name) {
   const auto table = try_read_file("/proc/net/unix");
   return table && (*table).find(" " + name + "\n") != std::string::npos;
 }
-
-namespace {
-
-bool is_inet(const Socket& socket) { return socket.domain == AF_INET || socket.domain == AF_INET6; }
-
-}  // namespace
 
 bool is_tcp(const Socket& socket) {
   return is_inet(socket) && (socket.protocol == IPPROTO_TCP || socket.protocol == IPPROTO_MPTCP);
@@ -155,8 +160,8 @@ bool listens_at(const Socket& listening, const std::string& address) {
   if (port_of(at) != port_of(to)) return false;
   const bool six = to.starts_with('[');
   // An address of IPv4 may be seen mapped by a socket of IPv6.
-  if (at.starts_with("[::]:")) return six || !is_on(listening, IPPROTO_IPV6, IPV6_V6ONLY);
-  return at.starts_with("0.0.0.0:") && !six;
+  if (at.starts_with(kAny6)) return six || !is_on(listening, IPPROTO_IPV6, IPV6_V6ONLY);
+  return at.starts_with(kAny4) && !six;
 }
 
 bool sees_packets(const Socket& socket) {

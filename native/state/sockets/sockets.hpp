@@ -118,7 +118,6 @@ class Senders {
 
  private:
   std::map<std::string, const Socket*> by_name_;
-  std::map<std::string, const Socket*> everywhere_;
 };
 /// Whether it is one of TCP or MPTCP, which behave alike.
 bool is_tcp(const Socket& socket);
@@ -206,7 +205,7 @@ class SocketMaker {
   std::string name_of(int fd, int domain);
   void set_number(int fd, int name, int number);
   int option_value(int fd, int name);
-  [[nodiscard]] int find_sender(const Made& receiver, const SocketMessage& message) const;
+  [[nodiscard]] const Made* find_sender(const Made& receiver, const SocketMessage& message) const;
   int make_sender(const Made& receiver, const std::string& name);
   std::int64_t bind_sender(int fd, const std::string& name);
   void empty_queue(int fd);

@@ -59,6 +59,34 @@ std::string loopback(int domain) {
   return {reinterpret_cast<const char*>(&address), sizeof address};
 }
 
+bool is_mapped(const std::string& address) {
+  sockaddr_in6 six{};
+  std::memcpy(&six, address.data(), std::min(address.size(), sizeof six));
+  return six.sin6_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six.sin6_addr);
+}
+
+// An address of IPv4 as a socket of that family is to be given it.
+std::string for_family(int domain, const std::string& address) {
+  sockaddr_in four{};
+  sockaddr_in6 six{};
+  if (domain == AF_INET6 && family_of(address) == AF_INET) {
+    std::memcpy(&four, address.data(), std::min(address.size(), sizeof four));
+    six.sin6_family = AF_INET6;
+    six.sin6_port = four.sin_port;
+    six.sin6_addr.s6_addr[10] = six.sin6_addr.s6_addr[11] = 0xff;
+    std::memcpy(&six.sin6_addr.s6_addr[12], &four.sin_addr, sizeof four.sin_addr);
+    return {reinterpret_cast<const char*>(&six), sizeof six};
+  }
+  if (domain == AF_INET && is_mapped(address)) {
+    std::memcpy(&six, address.data(), std::min(address.size(), sizeof six));
+    four.sin_family = AF_INET;
+    four.sin_port = six.sin6_port;
+    std::memcpy(&four.sin_addr, &six.sin6_addr.s6_addr[12], sizeof four.sin_addr);
+    return {reinterpret_cast<const char*>(&four), sizeof four};
+  }
+  return address;
+}
+
 // sin_port and sin6_port are at the same place.
 constexpr std::size_t kPortAt = offsetof(sockaddr_in, sin_port);
 static_assert(kPortAt == offsetof(sockaddr_in6, sin6_port));
@@ -539,17 +567,10 @@ void SocketMaker::make_dead(Made& made) {
 // An address of IPv4 as a socket of IPv6 is to be given it.
 std::string SocketMaker::seen_from(const Made& made, const std::string& address) {
   if (made.socket->domain != AF_INET6) return address;
-  sockaddr_in inet{};
-  std::memcpy(&inet, address.data(), std::min(address.size(), sizeof inet));
-  sockaddr_in6 mapped{};
-  mapped.sin6_family = AF_INET6;
-  mapped.sin6_port = inet.sin_port;
-  mapped.sin6_addr.s6_addr[10] = mapped.sin6_addr.s6_addr[11] = 0xff;
-  std::memcpy(&mapped.sin6_addr.s6_addr[12], &inet.sin_addr, sizeof inet.sin_addr);
   const Addr value = calls_.put_value(0);
   calls_.attempt(SYS_setsockopt,
                  {word(made.fd), IPPROTO_IPV6, IPV6_V6ONLY, value.value, sizeof(int)});
-  return {reinterpret_cast<const char*>(&mapped), sizeof mapped};
+  return for_family(AF_INET6, address);
 }
 
 // Which is on its way, inside this machine.
@@ -705,30 +726,47 @@ int SocketMaker::make_sender(const Made& receiver, const std::string& name) {
   return -1;
 }
 
-int SocketMaker::find_sender(const Made& receiver, const SocketMessage& message) const {
+const SocketMaker::Made* SocketMaker::find_sender(const Made& receiver,
+                                                  const SocketMessage& message) const {
   const Socket* sender = senders_.find(*receiver.socket, message.from);
-  return sender == nullptr ? -1 : made_.at(sender->id).fd;
+  return sender == nullptr ? nullptr : &made_.at(sender->id);
 }
+
+namespace {
+
+// Where a socket is to send to, so that `receiver` gets it from the address that it came from: one
+// that is bound everywhere is reached at each of the machine's.
+std::string way_to(const std::string& receiver, const SocketMessage& message, int sender_domain) {
+  if (!is_inet_address(receiver)) return receiver;
+  const std::string text = address_text(receiver);
+  const bool everywhere = text.starts_with("0.0.0.0:") || text.starts_with("[::]:");
+  const bool from_network = is_inet_address(message.from);
+  return for_family(sender_domain,
+                    everywhere && from_network ? with_port_of(message.from, receiver) : receiver);
+}
+
+}  // namespace
 
 // From the socket that has sent them, or one that has its name, or one of no name.
 void SocketMaker::fill_datagrams(Made& made, const std::function<int(std::size_t)>& number_of) {
   const Socket& socket = *made.socket;
   const Made* peer = socket.role == SocketRole::connected ? find(socket.peer) : nullptr;
-  const std::string to = peer != nullptr     ? ""
-                         : made.name.empty() ? name_of(made.fd, socket.domain)
-                                             : made.name;
+  const std::string name = !made.name.empty() ? made.name : name_of(made.fd, socket.domain);
   std::map<std::string, int> temporary;
   for (const SocketMessage& message : socket.queue) {
-    int sender = find_sender(made, message);
-    if (sender < 0 && peer != nullptr) sender = peer->fd;
-    if (sender < 0) {
+    const Made* own = find_sender(made, message);
+    if (own == nullptr) own = peer;
+    int sender = own == nullptr ? -1 : own->fd;
+    if (own == nullptr) {
       const auto [known, is_new] = temporary.try_emplace(message.from, -1);
       if (is_new) known->second = make_sender(made, message.from);
       sender = known->second;
     }
+    const int domain = own == nullptr ? socket.domain : own->socket->domain;
+    const std::string to = peer != nullptr ? "" : way_to(name, message, domain);
     if (sender >= 0) send(sender, message, to, number_of, made);
   }
-  for (const auto& [name, fd] : temporary)
+  for (const auto& [from, fd] : temporary)
     if (fd >= 0) calls_.close(fd);
 }
 

@@ -2,6 +2,8 @@
 // yet.
 #include "inet.h"
 
+#include <arpa/inet.h>
+
 static struct sockaddr_storage server_was, peer_was;
 static socklen_t was_bytes;
 
@@ -151,6 +153,78 @@ static void check_both_families(void) {
   expect_bytes(server6, "request of six");
   CHECK(readable(listening) && !readable(listening6), "it waits elsewhere");
   MUST(accept(listening, NULL, NULL));
+}
+
+// ---- datagrams between the families, and to an address that is not the machine's
+static void datagrams_mapped(void) {
+  any6();
+  if ((server = socket(AF_INET6, SOCK_DGRAM, 0)) < 0) SKIP("no IPv6");
+  MUST(bind(server, (struct sockaddr*)&at, at_bytes));
+  name_of(server);
+  go_to(AF_INET);
+  MUST(client = socket(AF_INET, SOCK_DGRAM, 0));
+  MUST(connect(client, (struct sockaddr*)&at, at_bytes));
+  put_bytes(client, "of four");
+  MUST(client6 = socket(AF_INET6, SOCK_DGRAM, 0));
+  go_to(AF_INET6);
+  MUST(connect(client6, (struct sockaddr*)&at, at_bytes));
+  put_bytes(client6, "of six");
+}
+static void expect_from(int sender, const char* text) {
+  struct sockaddr_in6 from = {0}, mine = {0};
+  socklen_t bytes = sizeof from;
+  ssize_t got = recvfrom(server, now, sizeof data, MSG_DONTWAIT, (struct sockaddr*)&from, &bytes);
+  CHECK(got == (ssize_t)strlen(text) && !memcmp(now, text, (size_t)got), "%zd bytes, not \"%s\"",
+        got, text);
+  bytes = sizeof mine;
+  MUST(getsockname(sender, (struct sockaddr*)&mine, &bytes));
+  CHECK(from.sin6_port == mine.sin6_port, "from port %d", ntohs(from.sin6_port));
+}
+static void check_datagrams_mapped(void) {
+  expect_from(client, "of four");
+  expect_from(client6, "of six");
+  put_bytes(client, "more");
+  expect_from(client, "more");
+}
+// The receiver is bound everywhere, the sender too: which address it came from was the route's.
+static void datagrams_everywhere(void) {
+  loopback(AF_INET);
+  any();
+  MUST(server = socket(AF_INET, SOCK_DGRAM, 0));
+  MUST(bind(server, (struct sockaddr*)&at, at_bytes));
+  name_of(server);
+  go_to(AF_INET);
+  ((struct sockaddr_in*)&at)->sin_addr.s_addr = htonl(0x7f000505);
+  MUST(client = socket(AF_INET, SOCK_DGRAM, 0));
+  struct sockaddr_in mine = {.sin_family = AF_INET};
+  MUST(bind(client, (struct sockaddr*)&mine, sizeof mine));
+  MUST(sendto(client, "everywhere", 10, 0, (struct sockaddr*)&at, at_bytes));
+}
+static void check_datagrams_everywhere(void) { expect_from(client, "everywhere"); }
+static struct sockaddr_storage free_name;
+static void bind_freely(int family, int type) {
+  const int six = family == AF_INET6;
+  loopback(family);
+  if (six) inet_pton(AF_INET6, "2001:db8::77", &((struct sockaddr_in6*)&at)->sin6_addr);
+  if (!six) inet_pton(AF_INET, "192.0.2.77", &((struct sockaddr_in*)&at)->sin_addr);
+  if ((server = socket(family, type, 0)) < 0) SKIP("no family %d", family);
+  set(server, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_FREEBIND : IP_FREEBIND, 1);
+  if (bind(server, (struct sockaddr*)&at, at_bytes)) SKIP("bind: %s", strerror(errno));
+  set(server, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_FREEBIND : IP_FREEBIND, 0);
+  name_of(server);
+  free_name = at;
+}
+static void freely(void) {
+  bind_freely(AF_INET, SOCK_STREAM);
+  MUST(listen(server, 3));
+}
+static void freely6(void) { bind_freely(AF_INET6, SOCK_DGRAM); }
+static void check_freely(void) {
+  at = free_name;
+  expect_same_name(server);
+  const int six = at.ss_family == AF_INET6;
+  CHECK(option(server, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_FREEBIND : IP_FREEBIND) == 0,
+        "IP_FREEBIND");
 }
 
 // ---- connected with itself
@@ -372,6 +446,10 @@ int main(int argc, char** argv) {
       {"mapped_waiting", mapped_waiting, check_mapped_waiting},
       {"mapped_client", mapped_client, check_mapped_client},
       {"both_families", both_families, check_both_families},
+      {"datagrams_mapped", datagrams_mapped, check_datagrams_mapped},
+      {"datagrams_everywhere", datagrams_everywhere, check_datagrams_everywhere},
+      {"freely", freely, check_freely},
+      {"freely6", freely6, check_freely},
       {"itself", itself, check_itself},
       {"itself6", itself6, check_itself},
       {"itself_udp", itself_udp, expect_itself},
