@@ -95,7 +95,7 @@ std::string find_elsewhere(const proc::ProcessDir& process, const std::string& n
   for (const std::string& place : places) {
     const std::string directory = place.substr(0, place.rfind('/'));
     const std::string found = name_in(root + directory, is_it, status);
-    if (!found.empty()) return directory + "/" + found;
+    if (!found.empty()) return fmt::format("{}/{}", directory, found);
   }
   return "";
 }
