@@ -145,6 +145,11 @@ bool is_tcp(const Socket& socket) {
   return is_inet(socket) && (socket.protocol == IPPROTO_TCP || socket.protocol == IPPROTO_MPTCP);
 }
 
+bool is_udp(const Socket& socket) {
+  return (socket.domain == AF_INET || socket.domain == AF_INET6) && socket.type == SOCK_DGRAM &&
+         (socket.protocol == IPPROTO_UDP || socket.protocol == IPPROTO_UDPLITE);
+}
+
 bool is_on(const Socket& socket, int level, int name) {
   return std::any_of(socket.options.begin(), socket.options.end(), [&](const SocketOption& option) {
     return option.level == level && option.name == name &&

@@ -121,6 +121,7 @@ class Senders {
 };
 /// Whether it is one of TCP or MPTCP, which behave alike.
 bool is_tcp(const Socket& socket);
+bool is_udp(const Socket& socket);  // or one of UDP-Lite
 /// Whether connections of TCP to that address come to this listening socket.
 bool listens_at(const Socket& listening, const std::string& address);
 /// Whether a flag is set that a new socket does not have.
