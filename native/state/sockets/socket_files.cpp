@@ -1,15 +1,11 @@
 #include "state/sockets/socket_files.hpp"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -176,136 +172,6 @@ SocketStage::SocketStage(const std::string& within, const std::string& name)
 SocketStage::~SocketStage() {
   std::error_code failed;
   std::filesystem::remove_all(directory_, failed);
-}
-
-namespace {
-
-bool is_absolute(const std::string& address) { return address_text(address).starts_with('/'); }
-
-// A path that leads to the file of a descriptor, also one that has no name.
-std::string path_address(int fd) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const std::string path = fmt::format("/proc/self/fd/{}", fd);
-  path.copy(address.sun_path, sizeof address.sun_path - 1);
-  return {reinterpret_cast<const char*>(&address), sizeof address};
-}
-
-}  // namespace
-
-bool SocketMaker::cannot_make(const Made& made, const std::string& path, const std::string& why) {
-  note(made, fmt::format("{} cannot be made again ({}): nobody can connect to the program's socket",
-                         path, why));
-  return false;
-}
-
-// One that another socket stands behind stays; one that nothing stands behind any more is what the
-// program itself has left.
-bool SocketMaker::may_replace(const Made& made, const std::string& path, const std::string& name) {
-  struct stat status {};
-  if (::lstat(path.c_str(), &status) != 0) return true;
-  if (!S_ISSOCK(status.st_mode)) {
-    note(made, fmt::format("{} is no socket any more: nobody can connect to the program's", path));
-    return false;
-  }
-  if (!is_socket_file_in_use(path, name)) return true;
-  note(made,
-       fmt::format("another process uses {}: nobody can connect to the program's socket", path));
-  return false;
-}
-
-void SocketMaker::give_file(const Made& made, const std::string& path) {
-  const Socket& socket = *made.socket;
-  struct stat status {};
-  const bool is_other = ::lstat(path.c_str(), &status) == 0 && socket.path_owner >= 0 &&
-                        (status.st_uid != socket.path_owner || status.st_gid != socket.path_group);
-  if (is_other && ::lchown(path.c_str(), static_cast<uid_t>(socket.path_owner),
-                           static_cast<gid_t>(socket.path_group)) != 0)
-    note(made, fmt::format("{} cannot be given to user {} and group {}, as it was", path,
-                           socket.path_owner, socket.path_group));
-  ::chmod(path.c_str(), socket.path_mode);
-}
-
-// The name of a local socket is a file.
-bool SocketMaker::bind_path(Made& made, int fd, const std::string& address) {
-  if (made.socket->no_file || !made.socket->place.empty()) return bind_apart(made, fd);
-  const std::string name = address_text(address);
-  const std::string path = name.starts_with('/') ? name : directory_ + "/" + name;
-  if (!may_replace(made, path, name)) return false;
-  ::unlink(path.c_str());
-  const Addr at = calls_.put(std::string_view(address));
-  const std::int64_t result = calls_.attempt(SYS_bind, {word(fd), at.value, address.size()});
-  if (result != 0) return cannot_make(made, path, describe_errno(static_cast<int>(-result)));
-  give_file(made, path);
-  return true;
-}
-
-// By its name, from a working directory, or a root, of the moment.
-std::int64_t SocketMaker::bind_within(int fd, const std::string& address,
-                                      const SocketStage& stage) {
-  constexpr std::uint64_t kPlace = O_PATH | O_DIRECTORY;
-  const auto open_place = [&](const char* path) {
-    return calls_.open("open", SYS_openat, {word(AT_FDCWD), calls_.put_string(path).value, kPlace});
-  };
-  const int here = open_place(".");
-  const int root = open_place("/");
-  const long enter = is_absolute(address) ? SYS_chroot : SYS_chdir;
-  std::int64_t result = calls_.attempt(enter, {calls_.put_string(stage.start()).value});
-  if (result == 0) {
-    const Addr at = calls_.put(std::string_view(address));
-    result = calls_.attempt(SYS_bind, {word(fd), at.value, address.size()});
-    if (enter == SYS_chroot) {
-      calls_.call("fchdir", SYS_fchdir, {word(root)});
-      calls_.call("chroot", SYS_chroot, {calls_.put_string(".").value});
-    }
-    calls_.call("fchdir", SYS_fchdir, {word(here)});
-  }
-  calls_.close(here);
-  calls_.close(root);
-  return result;
-}
-
-// Returns where its file is then; empty if it has got none. Without the privilege for a root of its
-// own it may be at its name for a moment, if nothing is there.
-std::string SocketMaker::bind_for_file(const Made& made, int fd, const SocketStage& stage) {
-  const std::string& address = made.socket->name;
-  std::string path = stage.file();
-  std::int64_t result = bind_within(fd, address, stage);
-  if (result == -EPERM && is_absolute(address)) {
-    path = address_text(address);
-    const Addr at = calls_.put(std::string_view(address));
-    result = calls_.attempt(SYS_bind, {word(fd), at.value, address.size()});
-  }
-  if (result == 0) return path;
-  cannot_make(made, path, describe_errno(static_cast<int>(-result)));
-  return "";
-}
-
-// Its name leads to where its file is not. What is connected with it finds it by the file itself.
-bool SocketMaker::bind_apart(Made& made, int fd) {
-  const Socket& socket = *made.socket;
-  const std::string name = address_text(socket.name);
-  const bool is_somewhere = !socket.place.empty() && !socket.no_file;
-  if (is_somewhere && !may_replace(made, socket.place, name)) return false;
-  try {
-    const std::string within = is_somewhere ? socket.place.substr(0, socket.place.rfind('/'))
-                                            : std::filesystem::temp_directory_path().string();
-    const SocketStage stage(within, name);
-    const std::string path = bind_for_file(made, fd, stage);
-    if (path.empty()) return false;
-    const int file =
-        calls_.open("open", SYS_openat, {word(AT_FDCWD), calls_.put_string(path).value, O_PATH});
-    made.name = path_address(file);
-    if (!is_somewhere) return ::unlink(path.c_str()) == 0;
-    give_file(made, path);
-    if (::rename(path.c_str(), socket.place.c_str()) == 0) return true;
-    const int why = errno;
-    ::unlink(path.c_str());
-    return cannot_make(made, socket.place, describe_errno(why));
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::system) throw;
-    return cannot_make(made, is_somewhere ? socket.place : name, error.what());
-  }
 }
 
 }  // namespace ckpt::state
