@@ -25,7 +25,7 @@ SUBJECTS: dict[str, list[str]] = {
         blocked_reader blocked_accept own_name unconnected
     """.split(),
     "fd_passed": """
-        timer timer_expired lock_whole lock_bytes lock_beside event signals poll_set poll_set_of_passed polled_passed watches owned nested
+        timer timer_expired lock_whole lock_bytes lock_beside event signals poll_set poll_set_of_passed polled_passed watches owned nested behind_bytes
     """.split(),
     "fd_names": """
         removed removed_absolute removed_replaced removed_waiting removed_datagrams removed_directory

@@ -56,7 +56,12 @@ class Peeker {
     std::size_t seen = 0;
     SocketMessage message;
     while (next(false, room_behind(seen), message, describe_passed)) {
-      seen += message.bytes.size();
+      const std::size_t begin = std::exchange(seen, seen + message.bytes.size());
+      if (!message.descriptors.empty() && offsets_) {
+        const std::size_t plain = plain_bytes(begin, message.bytes.size());
+        if (plain != 0) queue.push_back({message.bytes.substr(0, plain), message.from, {}});
+        message.bytes.erase(0, plain);
+      }
       queue.push_back(std::exchange(message, {}));
       if (!offsets_) break;
     }
@@ -129,6 +134,35 @@ class Peeker {
     return waiting > seen ? waiting - seen : 0;
   }
 
+  void look_from(std::size_t begin) const {
+    const int offset = static_cast<int>(begin);
+    ::setsockopt(own_, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset);
+  }
+
+  // Of a stream: how many have been sent before those that the descriptors came with, which are the
+  // last ones. A receive takes both together if it has room for them, and looking tells of the
+  // descriptors ahead whatever its room. But each message is copied as a whole: without room for
+  // the last byte (at no address) the one with the descriptors is not.
+  [[nodiscard]] std::size_t plain_bytes(std::size_t begin, std::size_t bytes) const {
+    look_from(begin);
+    std::array<iovec, 2> pieces = {iovec{room_.get(), bytes - 1}, iovec{nullptr, 1}};
+    msghdr head{};
+    head.msg_iov = pieces.data();
+    head.msg_iovlen = pieces.size();
+    const ssize_t got = ::recvmsg(own_, &head, MSG_PEEK | MSG_DONTWAIT);
+    look_from(begin + bytes);
+    return got > 0 && static_cast<std::size_t>(got) < bytes ? static_cast<std::size_t>(got) : 0;
+  }
+
+  static std::vector<UniqueFd> rights_in(const cmsghdr& part) {
+    std::vector<int> passed((part.cmsg_len - CMSG_LEN(0)) / sizeof(int));
+    std::memcpy(passed.data(), CMSG_DATA(&part), passed.size() * sizeof(int));
+    std::vector<UniqueFd> owned;
+    owned.reserve(passed.size());
+    for (const int fd : passed) owned.emplace_back(fd);
+    return owned;
+  }
+
   bool next(bool whole, std::size_t room, SocketMessage& message,
             const DescribePassed& describe_passed) {
     if (room == 0) return false;
@@ -151,12 +185,7 @@ class Peeker {
       message.from.assign(reinterpret_cast<const char*>(&from), head.msg_namelen);
     for (cmsghdr* part = CMSG_FIRSTHDR(&head); part != nullptr; part = CMSG_NXTHDR(&head, part)) {
       if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-      std::vector<int> passed((part->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-      std::memcpy(passed.data(), CMSG_DATA(part), passed.size() * sizeof(int));
-      std::vector<UniqueFd> owned;
-      owned.reserve(passed.size());
-      for (const int fd : passed) owned.emplace_back(fd);
-      for (auto& fd : owned)
+      for (auto& fd : rights_in(*part))
         if (describe_passed) message.descriptors.push_back(describe_passed(std::move(fd)));
     }
     // A packet socket whose other end has closed says 0 again and again.

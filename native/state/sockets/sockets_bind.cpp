@@ -154,6 +154,7 @@ std::string SocketMaker::bind_for_file(const Made& made, int fd, const SocketSta
 bool SocketMaker::bind_apart(Made& made, int fd) {
   const Socket& socket = *made.socket;
   const std::string name = address_text(socket.name);
+  if (name.empty()) return false;
   const bool is_somewhere = !socket.place.empty() && !socket.no_file;
   if (is_somewhere && !may_replace(made, socket.place, name)) return false;
   try {

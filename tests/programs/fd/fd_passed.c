@@ -265,6 +265,22 @@ static void check_nested(void) {
   MUST(close(outer));
 }
 
+// Bytes that were sent before, without a descriptor, and behind.
+static void behind_bytes(void) {
+  MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+  put_bytes(ends[0], "before");
+  put_bytes(ends[0], " it");
+  pass_on(eventfd(3, 0));
+  pass_on(eventfd(4, 0));
+  put_bytes(ends[0], "behind it");
+}
+static void check_behind_bytes(void) {
+  char bytes[9];
+  CHECK(read(ends[1], bytes, 9) == 9 && !memcmp(bytes, "before it", 9), "what is before it");
+  for (uint64_t count = 3; count <= 4; count++) CHECK(count_of(take()) == count, "the count");
+  expect_bytes(ends[1], "behind it");
+}
+
 int main(int argc, char** argv) {
   static const struct subject subjects[] = {
       {"timer", timer, check_timer},
@@ -280,6 +296,7 @@ int main(int argc, char** argv) {
       {"watches", watches, check_watches},
       {"owned", owned, check_owned},
       {"nested", nested, check_nested},
+      {"behind_bytes", behind_bytes, check_behind_bytes},
       {NULL, NULL, NULL}};
   return run_subject(argc, argv, subjects);
 }
