@@ -543,8 +543,19 @@ class Capturer {
       description.kind = &kinds::kTerminal;
       description.stream = open.fd <= 2 ? open.fd : -1;
     } else {
-      lose(open, description, "device");
+      if (!is_pty_slave(device) || !is_hung_up(open)) return lose(open, description, "device");
+      Pty pty;
+      pty.index = static_cast<int>(gnu_dev_minor(device));
+      pty.hung_up = true;
+      description.kind = &kinds::kPtySlave;
+      description.details = pty;
     }
+  }
+
+  // Its master is closed; also in other processes.
+  static bool is_hung_up(const Open& open) {
+    winsize size{};
+    return open.own && ::ioctl(open.own.get(), TIOCGWINSZ, &size) != 0 && errno == EIO;
   }
 
   void describe_pty_master(const Open& open, Description& description) {

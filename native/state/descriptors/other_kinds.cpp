@@ -24,9 +24,10 @@ UniqueFd open_master(const Description& description, const Opening& opening) {
 }
 
 UniqueFd open_other_end(const Description& description, const Opening& opening) {
+  const int flags = static_cast<int>(description.flags) & (O_ACCMODE | O_NONBLOCK);
+  if (description.get<Pty>().hung_up) return make_hung_up(flags);
   const auto master = opening.pty_masters.find(description.get<Pty>().index);
   if (master == opening.pty_masters.end()) image::damaged("a pseudoterminal");
-  const int flags = static_cast<int>(description.flags) & (O_ACCMODE | O_NONBLOCK);
   UniqueFd fd = open_slave(master->second.get(), flags);
   if (!fd) throw_errno("open the other end of a pseudoterminal", errno);
   return fd;

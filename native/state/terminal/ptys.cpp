@@ -3,14 +3,16 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 
 #include "base/error.hpp"
 #include "base/io.hpp"
+#include "proc/process_dir.hpp"
 
 namespace ckpt::state {
 
@@ -18,88 +20,102 @@ namespace {
 
 using image::Json;
 
-constexpr int kTimeoutMs = 2000;
-
 termios modes_of(int fd) {
   termios modes{};
   if (::tcgetattr(fd, &modes) != 0) throw_errno("read a pseudoterminal's modes", errno);
   return modes;
 }
 
-void set_modes(int fd, const termios& modes) {
-  if (::tcsetattr(fd, TCSANOW, &modes) != 0) throw_errno("set a pseudoterminal's modes", errno);
-}
-
-// Every byte passes as it is, in both directions, and reading does not wait.
-termios raw(termios modes) {
-  modes.c_iflag = 0;
-  modes.c_oflag = 0;
-  modes.c_lflag = 0;
-  modes.c_cc[VMIN] = 0;
-  modes.c_cc[VTIME] = 0;
-  return modes;
-}
-
-// The same, but lines stay lines: how many a read takes depends on it. No byte has a meaning but
-// the newline.
-termios raw_lines(termios modes) {
-  const bool lines = (modes.c_lflag & ICANON) != 0;
-  modes = raw(modes);
-  if (!lines) return modes;
-  modes.c_lflag = ICANON;
-  std::fill(std::begin(modes.c_cc), std::end(modes.c_cc), cc_t{0});  // _POSIX_VDISABLE
-  return modes;
-}
-
-void set_packets(int master, bool on) {
-  const int value = on ? 1 : 0;
-  ::ioctl(master, TIOCPKT, &value);
-}
-
-// poll(2) makes the kernel hand over what is still on its way between the two ends.
-bool readable(int fd) {
-  pollfd ready{fd, POLLIN, 0};
-  return ::poll(&ready, 1, 0) > 0 && (ready.revents & POLLIN) != 0;
-}
-
-std::string drain(int fd) {
-  std::string content;
-  std::array<char, 4096> piece{};
-  while (readable(fd)) {
-    const ssize_t got = ::read(fd, piece.data(), piece.size());
-    if (got <= 0) break;
-    content.append(piece.data(), static_cast<std::size_t>(got));
+bool has_slave(Tid pid, dev_t device) {
+  const proc::ProcessDir process(pid);
+  for (const auto& [fd, link] : process.descriptor_links()) {
+    struct stat status {};
+    if (link.starts_with("/dev/") &&
+        ::stat(process.path(fmt::format("fd/{}", fd)).c_str(), &status) == 0 &&
+        S_ISCHR(status.st_mode) && status.st_rdev == device)
+      return true;
   }
+  return false;
+}
+
+bool anyone_has_slave(int index) {
+  constexpr unsigned kMajor = 136;
+  const dev_t device = gnu_dev_makedev(kMajor, static_cast<unsigned>(index));
+  const auto all = proc::all_processes();
+  return std::any_of(all.begin(), all.end(), [&](Tid pid) {
+    try {
+      return has_slave(pid, device);
+    } catch (const Error&) {
+      return false;  // it has ended, or we may not look
+    }
+  });
+}
+
+// A master hangs up when its slave is closed, but not before that was ever opened: then we must not
+// either. Who has a slave open the kernel does not tell; one that controls a session was opened.
+Pty::Slave slave_of(int master, int index) {
+  pollfd state{master, POLLIN, 0};
+  ::poll(&state, 1, 0);
+  if ((state.revents & POLLHUP) != 0) return Pty::Slave::closed;
+  return ::tcgetsid(master) > 0 || anyone_has_slave(index) ? Pty::Slave::open
+                                                           : Pty::Slave::never_open;
+}
+
+void lock(int master, bool locked) {
+  const int value = locked ? 1 : 0;
+  if (::ioctl(master, TIOCSPTLCK, &value) != 0) throw_errno("lock a pseudoterminal", errno);
+}
+
+// A slave can be opened while it is not locked only.
+UniqueFd open_for_content(int master, bool locked) {
+  if (locked) lock(master, false);
+  UniqueFd slave = open_slave(master, O_RDWR | O_NONBLOCK);
+  if (locked) lock(master, true);
+  return slave;
+}
+
+// A pair holds twice as much each way: more only lets a writer wait. Whether it does is for all who
+// share the description, the program too (O_NONBLOCK).
+class NotWaiting {
+ public:
+  NotWaiting(int fd, const PtyContent& content)
+      : fd_(fd), flags_(size_of(content) > kSurelyFits ? ::fcntl(fd, F_GETFL) : O_NONBLOCK) {
+    if ((flags_ & O_NONBLOCK) == 0) ::fcntl(fd_, F_SETFL, flags_ | O_NONBLOCK);
+  }
+  ~NotWaiting() {
+    if ((flags_ & O_NONBLOCK) == 0) ::fcntl(fd_, F_SETFL, flags_);
+  }
+  NotWaiting(const NotWaiting&) = delete;
+  NotWaiting& operator=(const NotWaiting&) = delete;
+
+ private:
+  static constexpr std::size_t kSurelyFits = 4096;
+  static std::size_t size_of(const PtyContent& content) {
+    std::size_t bytes = content.input.size();
+    for (const auto& line : content.lines) bytes += 2 * line.bytes.size();
+    return bytes;
+  }
+
+  int fd_;
+  int flags_;
+};
+
+void put_without_waiting(int master, int slave, const PtySettings& settings,
+                         const PtyContent& content) {
+  const NotWaiting not_waiting(master, content);
+  put_content(master, slave, settings, content);
+}
+
+PtyContent take_and_put_back(int master, int slave, const PtySettings& settings) {
+  PtyContent content;
+  try {
+    take_content(master, slave, settings, content);
+  } catch (const Error&) {
+    put_without_waiting(master, slave, settings, content);
+    throw;
+  }
+  put_without_waiting(master, slave, settings, content);
   return content;
-}
-
-void pour(int into, int other_end, const std::string& content) {
-  std::size_t done = 0;
-  while (done < content.size()) {
-    pollfd ready{into, POLLOUT, 0};
-    if (::poll(&ready, 1, kTimeoutMs) <= 0) break;
-    const ssize_t put = ::write(into, content.data() + done, content.size() - done);
-    if (put <= 0) break;
-    done += static_cast<std::size_t>(put);
-  }
-  readable(other_end);
-  if (done < content.size())
-    fail(ErrorKind::system, "{} bytes that waited in a pseudoterminal could not be put back",
-         content.size() - done);
-}
-
-void put_content(int master, int slave, const Pty& pty) {
-  set_packets(master, false);
-  if (!pty.input.empty()) {
-    set_modes(slave, raw_lines(pty.modes));
-    pour(master, slave, pty.input);
-  }
-  if (!pty.output.empty()) {
-    set_modes(slave, raw(pty.modes));
-    pour(slave, master, pty.output);
-  }
-  set_modes(slave, pty.modes);
-  set_packets(master, pty.packets);
 }
 
 }  // namespace
@@ -113,69 +129,89 @@ Pty read_pty(CaptureContext& context, int master, int index) {
   pty.index = index;
   int value = 0;
   pty.locked = ::ioctl(master, TIOCGPTLCK, &value) == 0 && value != 0;
-  pty.packets = ::ioctl(master, TIOCGPKT, &value) == 0 && value != 0;
-  pty.modes = modes_of(master);  // of a master: the slave's
+  pty.settings.packets = ::ioctl(master, TIOCGPKT, &value) == 0 && value != 0;
+  pty.settings.modes = modes_of(master);  // of a master: the slave's
   ::ioctl(master, TIOCGWINSZ, &pty.size);
-  // A master whose slave is not open hangs up, and its content is only what was written before.
-  pollfd state{master, POLLIN, 0};
-  ::poll(&state, 1, 0);
-  pty.slave_open = (state.revents & POLLHUP) == 0;
-  if (pty.locked || !pty.slave_open) return pty;
-  const UniqueFd slave = open_slave(master, O_RDWR | O_NONBLOCK);
-  if (!slave) {
-    context.report.add(Severity::lost, fmt::format("/dev/pts/{}", index), "pseudoterminal",
-                       "what waits in it to be read does not come back");
+  pty.slave = slave_of(master, index);
+  const auto tell = [&](Severity severity, std::string_view what) {
+    context.report.add(severity, fmt::format("/dev/pts/{}", index), "pseudoterminal",
+                       std::string(what));
+  };
+  if (pty.slave == Pty::Slave::never_open) {
+    const bool waits = ::ioctl(master, FIONREAD, &value) == 0 && value != 0;
+    tell(waits ? Severity::lost : Severity::note,
+         "no process is seen that has opened the slave: what may wait in it does not come back");
     return pty;
   }
-  set_packets(master, false);
-  pty.output = drain(master);
-  set_modes(slave.get(), raw(pty.modes));
-  pty.input = drain(slave.get());
-  put_content(master, slave.get(), pty);
+  const UniqueFd slave = open_for_content(master, pty.locked);
+  if (!slave) {
+    tell(Severity::lost, "what waits in it to be read does not come back");
+    return pty;
+  }
+  pty.content = take_and_put_back(master, slave.get(), pty.settings);
+  if (pty.content.status != 0 && pty.content.stop != PtyContent::Stop::none &&
+      (pty.content.status & TIOCPKT_STOP) == 0)
+    tell(Severity::changed, "its master is told again that the output is stopped");
   return pty;
 }
 
 Json pty_to_json(const Pty& pty) {
   return {{"index", pty.index},
-          {"modes", image::pack_bytes(&pty.modes, sizeof pty.modes)},
+          {"modes", image::pack_bytes(&pty.settings.modes, sizeof pty.settings.modes)},
           {"size", image::pack_bytes(&pty.size, sizeof pty.size)},
           {"locked", pty.locked},
-          {"packets", pty.packets},
-          {"slave_open", pty.slave_open},
+          {"packets", pty.settings.packets},
+          {"slave", static_cast<int>(pty.slave)},
           {"exclusive", pty.exclusive},
-          {"input", image::pack_bytes(pty.input.data(), pty.input.size())},
-          {"output", image::pack_bytes(pty.output.data(), pty.output.size())}};
+          {"hung_up", pty.hung_up},
+          {"content", pty_content_to_json(pty.content)}};
 }
 
 Pty pty_from_json(const Json& json) {
   Pty pty;
   pty.index = json.at("index");
-  pty.modes = image::unpack_struct<termios>(json.at("modes"), "the modes of a pseudoterminal");
+  pty.settings.modes =
+      image::unpack_struct<termios>(json.at("modes"), "the modes of a pseudoterminal");
   pty.size = image::unpack_struct<winsize>(json.at("size"), "the size of a pseudoterminal");
   pty.locked = json.at("locked");
-  pty.packets = json.at("packets");
-  pty.slave_open = json.at("slave_open");
+  pty.settings.packets = json.at("packets");
   pty.exclusive = json.value("exclusive", false);
-  pty.input = image::unpack_string(json.at("input"));
-  pty.output = image::unpack_string(json.at("output"));
+  pty.hung_up = json.value("hung_up", false);
+  // Earlier versions have the content in the record itself, and do not know of never_open.
+  pty.content = pty_content_from_json(json.value("content", json), pty.settings.modes);
+  const int slave = json.value("slave", static_cast<int>(Pty::Slave::closed));
+  if (slave < 0 || slave > static_cast<int>(Pty::Slave::never_open))
+    image::damaged("a pseudoterminal");
+  pty.slave = static_cast<Pty::Slave>(slave);
   return pty;
 }
 
 UniqueFd make_pty(const Pty& pty, int flags) {
   UniqueFd master = open_file("/dev/ptmx", O_RDWR | O_NOCTTY | (flags & O_NONBLOCK));
-  const int unlocked = 0;
-  if (::ioctl(master.get(), TIOCSPTLCK, &unlocked) != 0)
-    throw_errno("unlock a pseudoterminal", errno);
+  lock(master.get(), false);
   ::ioctl(master.get(), TIOCSWINSZ, &pty.size);
   return master;
 }
 
-void fill_pty(int master, const Pty& pty) {
-  const UniqueFd slave = open_slave(master, O_RDWR | O_NONBLOCK);
+UniqueFd make_hung_up(int flags) {
+  const UniqueFd master = make_pty({}, 0);
+  UniqueFd slave = open_slave(master.get(), flags);
   if (!slave) throw_errno("open the other end of a pseudoterminal", errno);
-  put_content(master, slave.get(), pty);
-  const int locked = pty.locked ? 1 : 0;
-  ::ioctl(master, TIOCSPTLCK, &locked);
+  return slave;
+}
+
+void fill_pty(int master, const Pty& pty) {
+  if (pty.slave == Pty::Slave::never_open) {
+    if (::tcsetattr(master, TCSANOW, &pty.settings.modes) != 0)
+      throw_errno("set a pseudoterminal's modes", errno);
+    const int packets = pty.settings.packets ? 1 : 0;
+    ::ioctl(master, TIOCPKT, &packets);
+  } else {
+    const UniqueFd slave = open_slave(master, O_RDWR | O_NONBLOCK);
+    if (!slave) throw_errno("open the other end of a pseudoterminal", errno);
+    put_without_waiting(master, slave.get(), pty.settings, pty.content);
+  }
+  if (pty.locked) lock(master, true);
 }
 
 }  // namespace ckpt::state

@@ -3,27 +3,24 @@
 #pragma once
 
 #include <sys/ioctl.h>
-#include <termios.h>
-
-#include <cstdint>
-#include <string>
 
 #include "base/unique_fd.hpp"
 #include "image/format.hpp"
 #include "state/context.hpp"
+#include "state/terminal/pty_content.hpp"
 
 namespace ckpt::state {
 
 struct Pty {
+  enum class Slave { open, closed, never_open };
   int index = -1;  // of /dev/pts/; master and slaves of a pair have the same
-  termios modes{};
+  PtySettings settings;
   winsize size{};
   bool locked = false;
-  bool packets = false;     // TIOCPKT
-  bool slave_open = false;  // whether any process had the slave open
-  bool exclusive = false;   // of a slave: TIOCEXCL
-  std::string input;        // written to the master, not read from the slave
-  std::string output;       // the other way
+  Slave slave = Slave::open;  // in any process
+  bool exclusive = false;     // of a slave: TIOCEXCL
+  bool hung_up = false;       // likewise: its master is closed
+  PtyContent content;
 };
 
 /// `master`: our duplicate of the descriptor. What waits in the pair is taken out and put back; the
@@ -36,6 +33,8 @@ Pty pty_from_json(const image::Json& json);
 
 /// Makes a new pair; returns its master. `flags` as in open(2).
 UniqueFd make_pty(const Pty& pty, int flags);
+/// The slave of a pair whose master is closed.
+UniqueFd make_hung_up(int flags);
 /// A descriptor for the other end.
 UniqueFd open_slave(int master, int flags);
 /// Gives the pair modes, size and content. The slave is opened for it, and closed again.
