@@ -392,7 +392,7 @@ def _import(
     name: str,
     force: bool,
 ) -> Path:
-    digest_file = native.core.digest_file
+    has_digest = native.core.has_digest
     at = iter(places)
     data_at = next(at)
     for stored in manifest.objects:
@@ -406,7 +406,7 @@ def _import(
         mode = 0o700 if os.pread(fd, 4, place) == b"\x7fELF" else 0o600
         with new_file(target, force=True, mode=mode) as out:
             _copy_in(fd, place, out, 0, stored.size, path)
-            if digest_file(out, str(target)) != stored.hash:
+            if not has_digest(out, str(target), stored.hash):
                 raise DamagedError(f"{path}: the bundle is damaged: the content of {stored.path}")
     image = store.path_of(name)
     replaced = store.find(name)
@@ -419,7 +419,7 @@ def _import(
                 directory.mkdir(mode=0o700, exist_ok=True)
             with new_file(target) as out:
                 _copy_in(fd, next(at), out, 0, each.size, path)
-                if digest_file(out, str(target)) != each.hash:
+                if not has_digest(out, str(target), each.hash):
                     raise DamagedError(f"{path}: the bundle is damaged: {_debug_member(each)}")
         # Before it is there: another user has written its session.
         store.marks.note_imported(name)
@@ -445,8 +445,8 @@ def _is_kept(target: Path, stored: StoredObject) -> bool:
         with open(target, "rb", buffering=0) as stream:
             if os.fstat(stream.fileno()).st_size != stored.size:
                 return False
-            digest: str = native.core.digest_file(stream.fileno(), str(target))
-            return digest == stored.hash
+            same: bool = native.core.has_digest(stream.fileno(), str(target), stored.hash)
+            return same
     except OSError:
         return False
 

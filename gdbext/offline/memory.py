@@ -87,7 +87,7 @@ class Contents:
         try:
             with opening.regular(stored.path) as stream:
                 if os.fstat(stream.fileno()).st_size == stored.size:
-                    if native.core.digest_file(stream.fileno(), stored.path) == stored.hash:
+                    if native.core.has_digest(stream.fileno(), stored.path, stored.hash):
                         return Path(stored.path)
         except (OSError, ValueError):
             pass
@@ -112,7 +112,7 @@ class Contents:
         try:
             with opening.regular(path) as stream:
                 if file.object is not None:
-                    if native.core.digest_file(stream.fileno(), str(path)) != file.object[0]:
+                    if not native.core.has_digest(stream.fileno(), str(path), file.object[0]):
                         raise DamagedError(f"{file.path}: the store's copy {path} is damaged")
                 view = _map(stream.fileno(), file.size)
         except (OSError, ValueError) as error:

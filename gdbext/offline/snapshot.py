@@ -566,8 +566,8 @@ class Snapshot:
             for each in self.objects:
                 path = self.content(each)
                 with opening.regular(path) as stream:
-                    digest = native.core.digest_file(stream.fileno(), str(path))
-                if digest != each.hash:
+                    intact = native.core.has_digest(stream.fileno(), str(path), each.hash)
+                if not intact:
                     raise DamagedError(f"{each.path}: the store's copy {path} is damaged")
         except native.core.NativeError as error:
             raise translated(error) from None

@@ -30,8 +30,11 @@ class Digest64 {
 };
 
 /// 128-bit digest of a whole file's content as 32 hex digits, read through `fd` from offset 0.
-/// `size_bytes` receives how much was read.
+/// `size_bytes` receives how much was read. Of more than 4 GiB it is the digest of what is not
+/// zero, and where: holes cost nothing. Throws Error, also (interrupted): see long_work.hpp.
 std::string digest_file(int fd, const std::string& path, std::uint64_t& size_bytes);
+/// Whether that is the file's digest; also as earlier versions made that of large files.
+bool has_digest(int fd, const std::string& path, const std::string& digest);
 
 /// 128-bit digest of a buffer as 32 hex digits.
 std::string digest_hex(std::span<const std::byte> bytes);

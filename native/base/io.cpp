@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/long_work.hpp"
 
 namespace ckpt {
 
@@ -40,6 +41,16 @@ bool pread_exact(int fd, std::span<std::byte> into, std::uint64_t offset, std::s
     offset += static_cast<std::uint64_t>(n);
   }
   return true;
+}
+
+std::uint64_t next_data(int fd, std::uint64_t offset, std::uint64_t size_bytes) {
+  if (offset >= size_bytes) return size_bytes;
+  const off_t before = ::lseek(fd, 0, SEEK_CUR);
+  const off_t data = ::lseek(fd, static_cast<off_t>(offset), SEEK_DATA);
+  const bool none = data < 0 && errno == ENXIO;
+  ::lseek(fd, before, SEEK_SET);
+  if (none) return size_bytes;
+  return data < 0 ? offset : static_cast<std::uint64_t>(data);
 }
 
 std::uint64_t stored_bytes(int fd, std::uint64_t offset, std::uint64_t size_bytes) {
@@ -106,6 +117,7 @@ void copy_by_hand(int from, int to, off_t begin, off_t end, std::string_view wha
   std::vector<std::byte> block(kBlockBytes);
   const std::vector<std::byte> zeros(kBlockBytes);
   while (begin < end) {
+    tell_work(static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(end));
     const auto bytes =
         std::span(block).first(static_cast<std::size_t>(std::min<off_t>(end - begin, kBlockBytes)));
     if (!pread_exact(from, bytes, static_cast<std::uint64_t>(begin), what)) return;
@@ -118,8 +130,10 @@ void copy_by_hand(int from, int to, off_t begin, off_t end, std::string_view wha
 void copy_range(int from, int to, off_t begin, off_t end, std::string_view what) {
   off_t in = begin;
   off_t out = begin;
+  constexpr off_t kMostAtOnce = off_t{256} << 20U;
   while (in < end) {
-    const auto left = static_cast<std::size_t>(end - in);
+    tell_work(static_cast<std::uint64_t>(in), static_cast<std::uint64_t>(end));
+    const auto left = static_cast<std::size_t>(std::min(end - in, kMostAtOnce));
     ssize_t n = ::copy_file_range(from, &in, to, &out, left, 0);
     // Not between all file systems, nor into all kinds of files.
     if (n < 0 && errno != EINTR && errno != EIO && errno != ENOSPC) {

@@ -18,6 +18,10 @@ UniqueFd open_file(const std::string& path, int flags, unsigned mode = 0);
 /// Another descriptor of an open file, with O_CLOEXEC. Throws Error naming the file by `what`.
 UniqueFd duplicate(int fd, std::string_view what);
 
+/// Where a file of that size has bytes next, at `offset` or behind it; the size if it has none. The
+/// position stays.
+std::uint64_t next_data(int fd, std::uint64_t offset, std::uint64_t size_bytes);
+
 /// Reads exactly `into.size()` bytes at `offset`; returns false at a premature end of file.
 bool pread_exact(int fd, std::span<std::byte> into, std::uint64_t offset, std::string_view what);
 

@@ -63,6 +63,11 @@ std::string digest_of_file(int fd, const std::string& path) {
   return digest_file(fd, path, size_bytes);
 }
 
+bool has_file_digest(int fd, const std::string& path, const std::string& digest) {
+  const py::gil_scoped_release released;
+  return has_digest(fd, path, digest);
+}
+
 std::vector<image::ByteRun> differing(const py::buffer& left, const py::object& right,
                                       std::size_t join, std::size_t limit) {
   const auto left_info = left.request();
@@ -138,7 +143,11 @@ void define_offline(py::module_& module) {
       "then as it was.");
   module.def("digest64", &digest64_of, py::arg("buffer"), "XXH3-64 of a buffer.");
   module.def("digest_file", &digest_of_file, py::arg("fd"), py::arg("path"),
-             "XXH3-128 of a whole file in 32 hex digits. Raises NativeError.");
+             "The digest of a whole file in 32 hex digits (docs/format.md). Raises NativeError.");
+  module.def(
+      "has_digest", &has_file_digest, py::arg("fd"), py::arg("path"), py::arg("digest"),
+      "Whether that is the file's digest; also as earlier versions made that of large files. "
+      "Raises NativeError.");
   module.def("differing", &differing, py::arg("left"), py::arg("right"), py::arg("join"),
              py::arg("limit"),
              "Offsets and lengths of the runs in which two buffers of one length differ; None for "

@@ -19,6 +19,7 @@
 #include "base/error.hpp"
 #include "base/fault.hpp"
 #include "base/io.hpp"
+#include "base/long_work.hpp"
 #include "image/writer.hpp"
 #include "proc/text.hpp"
 #include "snapshot/ids.hpp"
@@ -489,6 +490,7 @@ CaptureResult capture_or_undo(const CaptureRequest& request) {
   UniqueFd store = context.objects.hold();
   context.file_limit_bytes = request.file_limit_bytes;
   context.progress = request.progress;
+  const WatchedWork watched(request.progress);
   context.read_code = request.read_code;
   for (const auto& [severity, object, kind, text] : request.findings)
     context.report.add(severity, object, kind, text);

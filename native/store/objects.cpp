@@ -176,8 +176,7 @@ bool Objects::intact(const ObjectRef& object) const {
   const auto path = find(object);
   if (!path) return false;
   const UniqueFd fd = open_file(*path, O_RDONLY);
-  std::uint64_t size_bytes = 0;
-  return digest_file(fd.get(), *path, size_bytes) == object.hash;
+  return has_digest(fd.get(), *path, object.hash);
 }
 
 void Objects::add_external(const std::string& image_path) {

@@ -45,7 +45,7 @@ SUBJECTS: dict[str, list[str]] = {
     "fd_packets": "raw raw6 ping udp_lite packet old_packet".split(),
     "fd_netlink": "members options connected".split(),
     "fd_files": """
-        memfd memfd_mapped memfd_two_mappings memfd_sealed memfd_read_only nameless removed removed_links sparse appending directory
+        memfd memfd_mapped memfd_two_mappings memfd_sealed memfd_read_only nameless removed removed_links sparse enormous appending directory
         own_proc proc_of_thread proc_of_ended namespace place ended_pipes removed_device removed_directory fifo fifo_removed message_queue blocked_queue posix_lock open_file_lock whole_lock lease write_lease linked marked owner inotify inotify_removed fanotify fanotify_mount
     """.split(),
     "fd_pty": """

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <filesystem>
+#include <map>
 #include <set>
 #include <span>
 #include <string>
@@ -18,6 +19,7 @@
 #include "base/error.hpp"
 #include "base/fault.hpp"
 #include "base/io.hpp"
+#include "base/long_work.hpp"
 #include "base/types.hpp"
 #include "base/unique_fd.hpp"
 #include "support.hpp"
@@ -192,6 +194,68 @@ TEST(Digest, OfAFileIsThatOfItsContent) {
     EXPECT_EQ(digest_file(fd.get(), "test", size_bytes), digest_hex(bytes_of(content)));
     EXPECT_EQ(size_bytes, size);
   }
+}
+
+// A file of one TiB, which has these bytes only.
+UniqueFd enormous_file(const std::map<off_t, std::string>& pieces) {
+  UniqueFd fd = memory_file("");
+  EXPECT_EQ(::ftruncate(fd.get(), off_t{1} << 40U), 0);
+  for (const auto& [offset, bytes] : pieces)
+    EXPECT_EQ(::pwrite(fd.get(), bytes.data(), bytes.size(), offset),
+              static_cast<ssize_t>(bytes.size()));
+  return fd;
+}
+
+TEST(Digest, OfAnEnormousFileIsThatOfWhatIsInIt) {
+  constexpr off_t kEnd = (off_t{1} << 40U) - 3;
+  const auto digest = [](const std::map<off_t, std::string>& pieces) {
+    const UniqueFd fd = enormous_file(pieces);
+    ::lseek(fd.get(), 5, SEEK_SET);
+    std::uint64_t size_bytes = 0;
+    const std::string text = digest_file(fd.get(), "test", size_bytes);
+    EXPECT_EQ(size_bytes, std::uint64_t{1} << 40U);
+    EXPECT_EQ(::lseek(fd.get(), 0, SEEK_CUR), 5);
+    EXPECT_TRUE(has_digest(fd.get(), "test", text));
+    return text;
+  };
+  EXPECT_EQ(digest({{kEnd, "far"}}), "6ac847b7c1b609144f772a56fdf39410");
+  EXPECT_EQ(digest({{kEnd, "far"}}), digest({{kEnd, "far"}, {123456, std::string(3 << 20, '\0')}}));
+  EXPECT_NE(digest({{kEnd, "far"}}), digest({{kEnd, "fat"}}));
+  EXPECT_NE(digest({{1 << 20, "a"}}), digest({{2 << 20, "a"}}));
+  EXPECT_NE(digest({}), digest({{0, "a"}}));
+}
+
+TEST(Io, AnEnormousFileIsCopiedWithItsHoles) {
+  const UniqueFd from = enormous_file({{off_t{1} << 39U, "middle"}});
+  const UniqueFd to = memory_file("");
+  copy_content(from.get(), to.get(), std::uint64_t{1} << 40U, "test");
+  std::array<char, 7> now{};
+  EXPECT_EQ(::pread(to.get(), now.data(), 6, off_t{1} << 39U), 6);
+  EXPECT_STREQ(now.data(), "middle");
+  EXPECT_EQ(next_data(to.get(), (1ULL << 39U) + kPageSize, 1ULL << 40U), 1ULL << 40U);
+}
+
+TEST(LongWork, EndsWhenItIsToldTo) {
+  const UniqueFd fd = memory_file(std::string(5U << 20U, 'x'));
+  const UniqueFd to = memory_file("");
+  std::uint64_t size_bytes = 0;
+  std::vector<std::uint64_t> told;
+  {
+    const WatchedWork watched([&](std::uint64_t done, std::uint64_t all) {
+      EXPECT_EQ(all, 5U << 20U);
+      told.push_back(done);
+      return told.size() < 3;
+    });
+    expect_error([&] { digest_file(fd.get(), "test", size_bytes); }, ErrorKind::interrupted,
+                 "interrupted");
+    EXPECT_EQ(told.size(), 3U);
+    expect_error([&] { copy_content(fd.get(), to.get(), 5U << 20U, "test"); },
+                 ErrorKind::interrupted, "interrupted");
+    expect_error([&] { copy_content_in_place(fd.get(), to.get(), 5U << 20U, "test"); },
+                 ErrorKind::interrupted, "interrupted");
+  }
+  digest_file(fd.get(), "test", size_bytes);
+  EXPECT_EQ(size_bytes, 5U << 20U);
 }
 
 TEST(Digest, IsStable) {

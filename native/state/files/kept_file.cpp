@@ -136,9 +136,7 @@ Found look_for(const KeptFile& file, bool by_content) {
   if (!file.object) return same_file ? Found::same : Found::changed;
   const UniqueFd fd = open_quietly(file.path);
   if (!fd) return Found::unreadable;
-  std::uint64_t size_bytes = 0;
-  return digest_file(fd.get(), file.path, size_bytes) == file.object->hash ? Found::same
-                                                                           : Found::changed;
+  return has_digest(fd.get(), file.path, file.object->hash) ? Found::same : Found::changed;
 }
 
 std::string_view found_text(Found found) noexcept {

@@ -5,8 +5,8 @@
 #include <dirent.h>
 #include <linux/memfd.h>
 #include <mqueue.h>
-#include <sys/file.h>
 #include <sys/fanotify.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -174,6 +174,19 @@ static void check_sparse(void) {
         (long)status.st_blocks);
   CHECK(pread(fd, now, 4, 40 << 20) == 4 && !strcmp(now, "tail"), "tail");
   CHECK(lseek(fd, 0, SEEK_CUR) == 4, "offset");
+}
+// Nothing may go through it byte by byte.
+static void enormous(void) {
+  MUST(fd = memfd_create("enormous", 0));
+  MUST(ftruncate(fd, 1L << 40));
+  CHECK(pwrite(fd, "far", 3, (1L << 40) - 3) == 3, "set-up: write");
+}
+static void check_enormous(void) {
+  char now[5] = "";
+  struct stat status;
+  MUST(fstat(fd, &status));
+  CHECK(status.st_size == 1L << 40 && status.st_blocks < 1000, "%ld bytes", (long)status.st_size);
+  CHECK(pread(fd, now, 5, (1L << 40) - 3) == 3 && !strcmp(now, "far"), "the end");
 }
 static void appending(void) {
   MUST(fd = open(in_directory("log"), O_WRONLY | O_CREAT | O_APPEND, 0600));
@@ -597,8 +610,8 @@ static void marks_of(char* text, size_t bytes) {
     const char* masks = strstr(line, " mflags:");
     if (strncmp(line, "fanotify ", 9)) continue;
     if (masks && sscanf(masks, " mflags:%x mask:%x ignored_mask:%x", &flags, &mask, &ignored) == 3)
-      length += (size_t)snprintf(text + length, bytes - length, "%.12s %x %x %x\n", line, flags, mask,
-                                 ignored);
+      length += (size_t)snprintf(text + length, bytes - length, "%.12s %x %x %x\n", line, flags,
+                                 mask, ignored);
     else
       length += (size_t)snprintf(text + length, bytes - length, "%s", line);
     CHECK(length < bytes, "too many marks");
@@ -659,6 +672,7 @@ int main(int argc, char** argv) {
       {"removed", removed, check_removed},
       {"removed_links", removed_links, check_removed_links},
       {"sparse", sparse, check_sparse},
+      {"enormous", enormous, check_enormous},
       {"appending", appending, check_appending},
       {"directory", directory, check_directory},
       {"own_proc", own_proc, check_own_proc},
