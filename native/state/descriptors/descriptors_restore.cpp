@@ -18,6 +18,7 @@
 #include "state/descriptors/file_kinds.hpp"
 #include "state/descriptors/kinds.hpp"
 #include "state/descriptors/pipes.hpp"
+#include "state/ipc/message_queues.hpp"
 #include "state/sockets/sockets.hpp"
 #include "state/terminal/ptys.hpp"
 
@@ -128,7 +129,8 @@ OpenedDescriptions open_descriptions(const DescriptorTable& table,
   RemovedDirectories removed;
   PipeMaker pipes = make_pipes(table, files);
   const std::map<int, UniqueFd> masters = make_ptys(table);
-  const Opening opening{table, files, removed, pipes, masters};
+  MessageQueues queues;
+  const Opening opening{table, files, removed, pipes, queues, masters};
   for (const Description& description : table.descriptions) {
     UniqueFd fd;
     if (description.kind->open != nullptr) fd = description.kind->open(description, opening);

@@ -17,6 +17,7 @@
 
 namespace ckpt::state {
 
+class MessageQueues;
 class PipeMaker;
 class RemovedDirectories;
 
@@ -34,6 +35,7 @@ struct Opening {
   FileSource& files;
   RemovedDirectories& removed;
   PipeMaker& pipes;
+  MessageQueues& queues;
   const std::map<int, UniqueFd>& pty_masters;  // by the numbers that they had
 };
 

@@ -42,8 +42,8 @@ void make_exclusive(const Description& description, const Linking& linking) {
 UniqueFd open_queue(const Description& description, const Opening& opening) {
   std::vector<std::string> notes;
   UniqueFd fd =
-      open_message_queue(description.get<MessageQueue>(), static_cast<int>(description.flags),
-                         opening.files.apart(""), notes);
+      opening.queues.open(description.get<MessageQueue>(), static_cast<int>(description.flags),
+                          opening.files.apart(""), notes);
   for (const auto& note : notes) opening.files.note(note);
   return fd;
 }

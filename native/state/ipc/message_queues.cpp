@@ -85,6 +85,32 @@ bool is_as_it_was(int found, const MessageQueue& queue) {
          status_field(found, "QSIZE").value_or(0) == bytes_in(queue.messages);
 }
 
+// Nothing if it is not the one to be given.
+UniqueFd find_queue(const MessageQueue& queue, bool apart, std::vector<std::string>& notes) {
+  if (queue.name.empty()) return {};
+  UniqueFd found(::mq_open(queue.name.c_str(), O_RDWR | O_CLOEXEC));
+  const bool exists = static_cast<bool>(found) || errno != ENOENT;
+  if (!apart && found && is_as_it_was(found.get(), queue)) return found;
+  const std::string_view why = apart    ? "is used by the process that was saved"
+                               : exists ? "has changed since the snapshot"
+                                        : "is gone since the snapshot";
+  notes.push_back(fmt::format("message queue {} {}: the program gets a private copy of what it was",
+                              queue.name, why));
+  return {};
+}
+
+UniqueFd make_queue(const MessageQueue& queue) {
+  mq_attr attributes{};
+  attributes.mq_maxmsg = queue.most_messages;
+  attributes.mq_msgsize = queue.most_bytes;
+  const std::string name = fmt::format("/ckpt-{}-{}", ::getpid(), queue.inode);
+  UniqueFd made(::mq_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600, &attributes));
+  if (!made) throw_errno("make a message queue", errno);
+  ::mq_unlink(name.c_str());
+  put_messages(made.get(), queue.messages);
+  return made;
+}
+
 }  // namespace
 
 MessageQueue read_message_queue(CaptureContext& context, const std::string& object, int own,
@@ -146,30 +172,20 @@ MessageQueue message_queue_from_json(const Json& json) {
   return queue;
 }
 
-UniqueFd open_message_queue(const MessageQueue& queue, int flags, bool apart,
-                            std::vector<std::string>& notes) {
-  const int again = flags & (O_ACCMODE | O_NONBLOCK);
-  if (!queue.name.empty()) {
-    UniqueFd found(::mq_open(queue.name.c_str(), O_RDWR | O_CLOEXEC));
-    const bool exists = static_cast<bool>(found) || errno != ENOENT;
-    if (!apart && found && is_as_it_was(found.get(), queue))
-      return open_file(fmt::format("/proc/self/fd/{}", found.get()), again);
-    const std::string_view why = apart    ? "is used by the process that was saved"
-                                 : exists ? "has changed since the snapshot"
-                                          : "is gone since the snapshot";
-    notes.push_back(fmt::format(
-        "message queue {} {}: the program gets a private copy of what it was", queue.name, why));
+MessageQueues::~MessageQueues() {
+  constexpr unsigned kPermissions = 0777;
+  for (const auto& [inode, mode] : modes_) ::fchmod(queues_.at(inode).get(), mode & kPermissions);
+}
+
+UniqueFd MessageQueues::open(const MessageQueue& queue, int flags, bool apart,
+                             std::vector<std::string>& notes) {
+  UniqueFd& found = queues_[queue.inode];
+  if (!found) found = find_queue(queue, apart, notes);
+  if (!found) {
+    found = make_queue(queue);
+    modes_[queue.inode] = queue.mode;
   }
-  mq_attr attributes{};
-  attributes.mq_maxmsg = queue.most_messages;
-  attributes.mq_msgsize = queue.most_bytes;
-  const std::string name = fmt::format("/ckpt-{}-{}", ::getpid(), queue.inode);
-  const UniqueFd made(
-      ::mq_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600, &attributes));
-  if (!made) throw_errno("make a message queue", errno);
-  ::mq_unlink(name.c_str());
-  put_messages(made.get(), queue.messages);
-  return open_file(fmt::format("/proc/self/fd/{}", made.get()), again);
+  return open_file(fmt::format("/proc/self/fd/{}", found.get()), flags & (O_ACCMODE | O_NONBLOCK));
 }
 
 }  // namespace ckpt::state

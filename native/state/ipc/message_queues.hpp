@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -32,10 +33,22 @@ MessageQueue read_message_queue(CaptureContext& context, const std::string& obje
 image::Json message_queue_to_json(const MessageQueue& queue);
 MessageQueue message_queue_from_json(const image::Json& json);
 
-/// Opens the queue itself if it is as it was and the program need not be kept `apart` from the one
-/// that was saved, else a new one of no name; `flags` as in mq_open(3). Says in `notes` when it is
-/// another one.
-UniqueFd open_message_queue(const MessageQueue& queue, int flags, bool apart,
-                            std::vector<std::string>& notes);
+/// The queues of a program, each found or made once.
+class MessageQueues {
+ public:
+  MessageQueues() = default;
+  /// Gives those that were made their permissions, which do not matter before.
+  ~MessageQueues();
+  MessageQueues(const MessageQueues&) = delete;
+  MessageQueues& operator=(const MessageQueues&) = delete;
+  /// A description of its own for the queue itself if it is as it was and the program need not be
+  /// kept `apart` from the one that was saved, else for a new one of no name; `flags` as in
+  /// mq_open(3). Says in `notes` when it is another one.
+  UniqueFd open(const MessageQueue& queue, int flags, bool apart, std::vector<std::string>& notes);
+
+ private:
+  std::map<std::uint64_t, UniqueFd> queues_;  // by their inodes
+  std::map<std::uint64_t, unsigned> modes_;   // of those that were made
+};
 
 }  // namespace ckpt::state
