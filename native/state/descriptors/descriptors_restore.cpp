@@ -187,9 +187,7 @@ void make_descriptions(RemoteCalls& calls, const DescriptorTable& table,
       if (error.kind() != ErrorKind::system) throw;
       notes.push_back(
           fmt::format("{}: {} cannot be made again: {}", name, description.path, error.what()));
-      const Addr root = calls.put_string("/");
-      inherited[i] = calls.open("open", SYS_openat,
-                                {static_cast<std::uint64_t>(AT_FDCWD), root.value, O_PATH, 0});
+      inherited[i] = make_nothing(calls);
     }
   }
   if (has_sockets) {

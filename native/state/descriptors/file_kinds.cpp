@@ -1,6 +1,7 @@
 #include "state/descriptors/file_kinds.hpp"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -65,6 +66,12 @@ UniqueFd open_again(const Description& description) {
   return fd;
 }
 
+UniqueFd open_nothing() {
+  const UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!socket) throw_errno("make a socket", errno);
+  return open_file(fmt::format("/proc/self/fd/{}", socket.get()), O_PATH);
+}
+
 UniqueFd open_path(const Description& description, const Opening& opening) {
   FileSource& files = opening.files;
   const std::string object = description_name(
@@ -88,7 +95,7 @@ UniqueFd open_path(const Description& description, const Opening& opening) {
                                ? "an empty directory without a name is in its place"
                                : "every use of the descriptor fails with EBADF"));
     return directory != nullptr ? opening.removed.open(*directory, flags | O_DIRECTORY)
-                                : open_file("/", O_PATH);
+                                : open_nothing();
   }
 }
 
@@ -137,6 +144,15 @@ std::any path_from_json(const image::Json& json) {
 
 }  // namespace
 
+int make_nothing(tracee::RemoteCalls& calls) {
+  const int socket = calls.open("socket", SYS_socket, {AF_UNIX, SOCK_STREAM, 0});
+  const Addr path = calls.put_string(fmt::format("/proc/self/fd/{}", socket));
+  const int fd =
+      calls.open("open", SYS_openat, {static_cast<std::uint64_t>(AT_FDCWD), path.value, O_PATH, 0});
+  calls.close(socket);
+  return fd;
+}
+
 const DescriptorKind kinds::kFile = {
     .name = "file",
     .open =
@@ -175,10 +191,10 @@ const DescriptorKind kinds::kTerminal = {.name = "terminal", .open = open_stream
 
 const DescriptorKind kinds::kStream = {.name = "stream", .open = open_stream};
 
-// Every use of it fails.
+// Every use of it fails: there is nothing below it, and even by /proc it cannot be opened again.
 const DescriptorKind kinds::kLost = {
     .name = "lost", .open = [](const Description& /*description*/, const Opening& /*opening*/) {
-      return open_file("/", O_PATH);
+      return open_nothing();
     }};
 
 }  // namespace ckpt::state

@@ -105,6 +105,9 @@ bool described_by(const Describing& describing, Description& description) {
   return details.has_value();
 }
 
+/// Makes in the program what stands in for a description that cannot be made.
+int make_nothing(tracee::RemoteCalls& calls);
+
 /// Those that other code asks for.
 namespace kinds {
 extern const DescriptorKind kFile;  // regular, with or without a name

@@ -40,9 +40,14 @@ static void removed_place(void) {
   MUST(client = open(path, O_PATH | O_NOFOLLOW));
   MUST(unlink(path));
 }
+// Nothing can be done with what stands in for it.
 static void check_removed(void) {
-  char byte;
+  char byte, link[64];
   CHECK(read(client, &byte, 1) == -1 && errno == EBADF, "read: %s", strerror(errno));
+  CHECK(openat(client, "etc", O_PATH) == -1 && errno == ENOTDIR, "openat: %s", strerror(errno));
+  CHECK(fchdir(client) == -1 && errno == ENOTDIR, "fchdir: %s", strerror(errno));
+  snprintf(link, sizeof link, "/proc/self/fd/%d", client);
+  CHECK(open(link, O_RDONLY) == -1, "it can be opened again");
 }
 
 static void urgent_local(void) {
