@@ -51,6 +51,18 @@ timespec time_from_json(const Json& json) {
   return time;
 }
 
+// The kernel knows no time that is further away.
+timespec sum_of(const timespec& one, const timespec& other) {
+  constexpr time_t kMostSeconds = 9'223'372'036;
+  timespec sum{std::min(one.tv_sec, kMostSeconds) + std::min(other.tv_sec, kMostSeconds),
+               one.tv_nsec + other.tv_nsec};
+  if (sum.tv_nsec >= kNanosecondsPerSecond) {
+    sum.tv_nsec -= kNanosecondsPerSecond;
+    ++sum.tv_sec;
+  }
+  return sum;
+}
+
 bool has_wall_deadline(const TimerFd& timer) {
   return (timer.clock == CLOCK_REALTIME || timer.clock == CLOCK_REALTIME_ALARM) &&
          (timer.set_flags & TFD_TIMER_ABSTIME) != 0;
@@ -81,12 +93,7 @@ std::optional<TimerFd> read_timerfd(const std::string& info) {
   timer.interval = parse_time(*interval);
   if (has_wall_deadline(timer) && !is_zero(timer.remaining)) {
     ::clock_gettime(CLOCK_REALTIME, &timer.deadline);
-    timer.deadline.tv_sec += timer.remaining.tv_sec;
-    timer.deadline.tv_nsec += timer.remaining.tv_nsec;
-    if (timer.deadline.tv_nsec >= kNanosecondsPerSecond) {
-      timer.deadline.tv_nsec -= kNanosecondsPerSecond;
-      ++timer.deadline.tv_sec;
-    }
+    timer.deadline = sum_of(timer.deadline, timer.remaining);
   }
   return timer;
 }
@@ -164,21 +171,33 @@ int make_event_file(RemoteCalls& calls, const PidFd& pidfd, Tid id) {
                     {static_cast<std::uint64_t>(id), pidfd.thread ? kPidfdThread : 0});
 }
 
+namespace {
+
+// What the clock of a timer shows the program.
+timespec time_now(RemoteCalls& calls, int clock) {
+  if (clock == CLOCK_REALTIME_ALARM) clock = CLOCK_REALTIME;
+  if (clock == CLOCK_BOOTTIME_ALARM) clock = CLOCK_BOOTTIME;
+  const Addr at = calls.reserve(sizeof(timespec));
+  calls.call("clock_gettime", SYS_clock_gettime, {static_cast<std::uint64_t>(clock), at.value});
+  return calls.read<timespec>(at);
+}
+
+}  // namespace
+
 void start_timerfd(RemoteCalls& calls, int fd, const TimerFd& timer) {
   const auto number = static_cast<std::uint64_t>(fd);
   itimerspec value{};
   value.it_interval = timer.interval;
-  std::uint64_t flags = 0;
-  if (has_wall_deadline(timer) && !is_zero(timer.deadline)) {
-    value.it_value = timer.deadline;
-    flags = static_cast<std::uint64_t>(timer.set_flags);
-  } else {
-    value.it_value = timer.remaining;
-  }
+  const auto flags = static_cast<std::uint64_t>(timer.set_flags);
+  const bool has_deadline = has_wall_deadline(timer) && !is_zero(timer.deadline);
+  value.it_value = has_deadline ? timer.deadline : timer.remaining;
   // An interval timer that has expired stands still until that is read (fs/timerfd.c): nothing
   // remains. Only one that has expired is started again by the reading.
   if (timer.expired != 0 && is_zero(value.it_value) && !is_zero(timer.interval))
     value.it_value.tv_nsec = 1;
+  // Other clocks than the real-time one begin elsewhere by now.
+  if (!has_deadline && (timer.set_flags & TFD_TIMER_ABSTIME) != 0 && !is_zero(value.it_value))
+    value.it_value = sum_of(value.it_value, time_now(calls, timer.clock));
   const Addr at = calls.put_value(value);
   calls.call("timerfd_settime", SYS_timerfd_settime, {number, flags, at.value, 0});
   if (timer.expired == 0) return;
@@ -186,7 +205,7 @@ void start_timerfd(RemoteCalls& calls, int fd, const TimerFd& timer) {
   const std::int64_t result = calls.attempt(SYS_ioctl, {number, kSetTicks, ticks.value});
   if (result == 0 || !is_zero(value.it_value)) return;
   // A kernel without that request (CONFIG_CHECKPOINT_RESTORE): a timer that expires at once.
-  value.it_value.tv_nsec = 1;
+  value.it_value = {0, 1};
   const Addr soon = calls.put_value(value);
   calls.call("timerfd_settime", SYS_timerfd_settime, {number, 0, soon.value, 0});
 }

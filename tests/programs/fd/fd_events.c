@@ -148,6 +148,19 @@ static void check_absolute(void) {
   double sum = elapsed(CLOCK_REALTIME) + left;
   CHECK(sum > 3599 && sum < 3601, "it expires %.3f s after it was set", sum);
 }
+// With the flag for it, which shows, and with the times that were left.
+static void absolute_monotonic(void) { arm(CLOCK_MONOTONIC, TFD_TIMER_ABSTIME, 3600, 7); }
+static void check_absolute_monotonic(void) {
+  char name[50], text[500] = "";
+  struct itimerspec now;
+  MUST(timerfd_gettime(fd, &now));
+  CHECK(now.it_value.tv_sec > 3000 && now.it_value.tv_sec < 3600 && now.it_interval.tv_sec == 7,
+        "%ld s left", now.it_value.tv_sec);
+  snprintf(name, sizeof name, "/proc/self/fdinfo/%d", fd);
+  int info = open(name, O_RDONLY);
+  CHECK(read(info, text, sizeof text - 1) > 0, "fdinfo");
+  CHECK(strstr(text, "settime flags: 01\n"), "%s", text);
+}
 static void* wait_for_timer(void* unused) {
   (void)unused;
   return (void*)(long)take();
@@ -251,6 +264,7 @@ int main(int argc, char** argv) {
       {"timerfd_past", past, check_expired},
       {"timerfd_disarmed", disarmed, check_disarmed},
       {"timerfd_absolute", absolute, check_absolute},
+      {"timerfd_absolute_monotonic", absolute_monotonic, check_absolute_monotonic},
       {"timerfd_blocked_reader", blocked_timer, check_blocked_timer},
       {"signalfd_mask", signals, check_signals},
       {"signalfd_pending", pending_signal, check_pending_signal},
