@@ -46,7 +46,7 @@ SUBJECTS: dict[str, list[str]] = {
     "fd_netlink": "members options connected".split(),
     "fd_files": """
         memfd memfd_mapped memfd_two_mappings memfd_sealed memfd_read_only nameless removed removed_links sparse enormous appending directory
-        own_proc proc_of_thread proc_of_ended namespace place ended_pipes removed_device removed_directory fifo fifo_removed message_queue blocked_queue posix_lock open_file_lock whole_lock lease write_lease linked marked owner inotify inotify_removed fanotify fanotify_mount
+        own_proc proc_of_thread proc_of_ended namespace place ended_pipes removed_device removed_directory fifo fifo_nameless fifo_removed message_queue blocked_queue posix_lock open_file_lock whole_lock lease write_lease linked marked owner inotify inotify_removed fanotify fanotify_mount
     """.split(),
     "fd_pty": """
         input lines output both_ways begun ends lines_later long_lines stopped stopped_by_key stopped_master settings exclusive packets told
@@ -61,7 +61,7 @@ MAY_BE_NAMED = {"fd_pty": "pseudoterminal"}
 # What nobody has opened is not looked into; what has hung up has no name.
 NAMED_TIMES = {"unopened": 2, "closed_master": 0}
 # Private copies, and what has the process's number in its name.
-OTHER_NAMES = {"nameless", "inotify_removed", "fanotify_mount", "removed", "removed_links", "linked", "appending", "own_proc", "message_queue", "blocked_queue", "removed_directory",
+OTHER_NAMES = {"nameless", "fifo_nameless", "inotify_removed", "fanotify_mount", "removed", "removed_links", "linked", "appending", "own_proc", "message_queue", "blocked_queue", "removed_directory",
                "proc_of_thread", "proc_of_ended", "removed_device"}  # fmt: skip
 # What only root finds the end of.
 LOST_FILES = {"removed", "removed_absolute", "removed_waiting", "removed_datagrams", "removed_directory", "swapped"}

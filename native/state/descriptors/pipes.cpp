@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <filesystem>
 
 #include "base/error.hpp"
 #include "base/io.hpp"
@@ -50,6 +51,23 @@ bool has_writer(int reader) {
 // A name that the program has removed in an earlier run from the same snapshot, say.
 bool make_again(const std::string& path, std::uint32_t mode) {
   return ::mkfifo(path.c_str(), 0600) == 0 && ::chmod(path.c_str(), mode) == 0;
+}
+
+// One that has lost its name. It has one for a moment only, as make_removed() has it.
+bool make_nameless_fifo(std::uint32_t mode, UniqueFd& reader, UniqueFd& writer) {
+  std::string directory = (std::filesystem::temp_directory_path() / "ckpt-XXXXXX").string();
+  if (::mkdtemp(directory.data()) == nullptr) return false;
+  const std::string path = directory + "/fifo";
+  if (make_again(path, 0600)) {
+    reader.reset(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    writer.reset(::open(path.c_str(), kWriter));
+    ::unlink(path.c_str());
+  }
+  ::rmdir(directory.c_str());
+  if (!reader || !writer) return false;
+  ::fchmod(reader.get(), mode);
+  ::fcntl(writer.get(), F_SETFL, O_WRONLY);
+  return true;
 }
 
 }  // namespace
@@ -130,7 +148,9 @@ void PipeMaker::make(const Pipe& pipe, const std::string& path, bool packets) {
   const std::string why_not = has_name ? open_named(path, pipe, ends) : "it has none";
   if (has_name && !why_not.empty())
     files_.note(fmt::format("FIFO {} {}: the program gets a pipe of its own", path, why_not));
-  if (!why_not.empty()) {
+  const bool is_nameless =
+      pipe.named && pipe.removed && make_nameless_fifo(pipe.mode, ends.reader, ends.writer);
+  if (!why_not.empty() && !is_nameless) {
     std::array<int, 2> both{};
     // pipe2(2) gives O_DIRECT (packets) to the writing end alone, so any end may ask for it.
     if (::pipe2(both.data(), O_CLOEXEC | (packets ? O_DIRECT : 0)) != 0)

@@ -362,6 +362,23 @@ static void check_fifo(void) {
   expect_bytes(fd, "by name");
 }
 
+static void fifo_nameless(void) {
+  fifo();
+  MUST(fchmod(fd, 0620));
+  MUST(unlink(path));
+}
+static void check_fifo_nameless(void) {
+  struct stat status;
+  MUST(fstat(fd, &status));
+  CHECK(S_ISFIFO(status.st_mode) && status.st_nlink == 0 && (status.st_mode & 0777) == 0620,
+        "mode %o, %d names", status.st_mode, (int)status.st_nlink);
+  expect_bytes(fd, "through the FIFO");
+  CHECK(fcntl(fd, F_GETFL) & O_NONBLOCK, "O_NONBLOCK");
+  CHECK(!(fcntl(other, F_GETFL) & O_NONBLOCK), "O_NONBLOCK at the other end");
+  put_bytes(other, "more");
+  expect_bytes(fd, "more");
+}
+
 static void check_fifo_removed(void) {
   check_fifo();
   MUST(unlink(path));
@@ -684,6 +701,7 @@ int main(int argc, char** argv) {
       {"removed_device", removed_device, check_removed_device},
       {"removed_directory", removed_directory, check_removed_directory},
       {"fifo", fifo, check_fifo},
+      {"fifo_nameless", fifo_nameless, check_fifo_nameless},
       {"fifo_removed", fifo, check_fifo_removed},
       {"message_queue", message_queue, check_message_queue},
       {"blocked_queue", blocked_queue, check_blocked_queue},
