@@ -45,8 +45,8 @@ SUBJECTS: dict[str, list[str]] = {
     "fd_packets": "raw raw6 ping udp_lite packet old_packet".split(),
     "fd_netlink": "members options connected".split(),
     "fd_files": """
-        memfd memfd_mapped memfd_two_mappings memfd_sealed memfd_read_only nameless removed removed_links sparse enormous appending directory
-        own_proc proc_of_thread proc_of_ended namespace place ended_pipes removed_device removed_directory fifo fifo_nameless fifo_removed message_queue blocked_queue posix_lock open_file_lock whole_lock lease write_lease linked marked owner inotify inotify_removed fanotify fanotify_mount
+        memfd memfd_mapped memfd_two_mappings memfd_sealed memfd_read_only nameless removed removed_links two_names executed nameless_place sparse enormous appending directory
+        own_proc proc_of_thread proc_of_ended namespace place ended_pipes removed_device removed_directory fifo fifo_nameless fifo_removed message_queue shared_queue blocked_queue posix_lock open_file_lock whole_lock lease write_lease linked marked owner inotify inotify_removed fanotify fanotify_mount
     """.split(),
     "fd_pty": """
         input lines output both_ways begun ends lines_later long_lines stopped stopped_by_key stopped_master settings exclusive packets told
@@ -61,7 +61,7 @@ MAY_BE_NAMED = {"fd_pty": "pseudoterminal"}
 # What nobody has opened is not looked into; what has hung up has no name.
 NAMED_TIMES = {"unopened": 2, "closed_master": 0}
 # Private copies, and what has the process's number in its name.
-OTHER_NAMES = {"nameless", "fifo_nameless", "inotify_removed", "fanotify_mount", "removed", "removed_links", "linked", "appending", "own_proc", "message_queue", "blocked_queue", "removed_directory",
+OTHER_NAMES = {"nameless", "fifo_nameless", "inotify_removed", "fanotify_mount", "removed", "removed_links", "linked", "appending", "own_proc", "message_queue", "shared_queue", "blocked_queue", "removed_directory", "two_names", "nameless_place", "executed",
                "proc_of_thread", "proc_of_ended", "removed_device"}  # fmt: skip
 # What only root finds the end of.
 LOST_FILES = {"removed", "removed_absolute", "removed_waiting", "removed_datagrams", "removed_directory", "swapped"}
@@ -122,7 +122,7 @@ def test_restored(workshop: Workshop, program: str, subject: str, way: Way) -> N
         result = restart.finish()
         passed(result, original.nonce)
         said = notes(result)
-        if subject == "appending" and round_:
+        if subject in {"appending", "two_names"} and round_:
             # The first restore has written to the user's own file.
             assert len(said) == 1 and "has changed since the snapshot" in said[0], f"{result}"
         elif subject == "fifo_removed" and round_:
@@ -170,3 +170,13 @@ def test_beside_the_original(workshop: Workshop, program: str, subject: str) -> 
         passed(result, original.nonce)
     original.send()
     passed(original.finish(), original.nonce)
+
+
+def test_two_names_have_one_private_copy(workshop: Workshop) -> None:
+    original = workshop.start_program("fd_files", "two_names")
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    original.kill()
+    restart = workshop.restart(saved.image, "--files", "private")
+    restart.send()
+    passed(restart.finish(), original.nonce)

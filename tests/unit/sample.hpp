@@ -40,6 +40,8 @@ inline state::KeptFile sample_file(const std::string& path) {
   file.mode = 0640;
   file.uid = 1000;
   file.gid = 100;
+  file.attributes =
+      state::FileAttributes{1'600'000'000'000'000'000, 2, 0x40, {{"user.note", "a \xff"}}};
   file.object = store::ObjectRef{"0123456789abcdef0123456789abcdef", 100'000, "server"};
   return file;
 }

@@ -411,6 +411,8 @@ class Capturer {
   void describe_place(const Open& open, Description& description) {
     if (!open.target.starts_with('/')) return lose(open, description, kind_of_target(open.target));
     const auto [path, deleted] = name_of(open.status, open.target);
+    const bool is_copied = deleted || path.starts_with(kMemoryFile);
+    if (S_ISREG(open.status.st_mode) && is_copied) return describe_regular(open, description);
     description.kind = &kinds::kPath;
     if (S_ISDIR(open.status.st_mode)) description.details = describe_removed_directory(open.status);
     if (!deleted) return;
@@ -475,13 +477,19 @@ class Capturer {
     const bool in_memory = path.starts_with(kMemoryFile);
     description.file = describe_file(open.status, path, deleted || in_memory);
     KeptFile& file = *description.file;
-    if (in_memory) {
-      file.in_memory = true;
-      const int seals = open.own ? ::fcntl(open.own.get(), F_GET_SEALS) : 0;
-      file.seals = seals > 0 ? static_cast<std::uint32_t>(seals) : 0;
-    }
+    file.in_memory = in_memory;
+    if (file.deleted) describe_copied(open, file);
     if (magic == HUGETLBFS_MAGIC) file.huge_page_bytes = static_cast<std::uint64_t>(system.f_bsize);
     keep_content(open, file);
+  }
+
+  // By a descriptor of ours: the program's may be for the name alone (O_PATH).
+  void describe_copied(const Open& open, KeptFile& file) {
+    const UniqueFd reader = open_quietly(open.link);
+    const int fd = reader ? reader.get() : open.own ? open.own.get() : -1;
+    const int seals = file.in_memory && fd >= 0 ? ::fcntl(fd, F_GET_SEALS) : 0;
+    file.seals = seals > 0 ? static_cast<std::uint32_t>(seals) : 0;
+    file.attributes = read_file_attributes(context_, open.object, file.path, fd, open.status);
   }
 
   void keep_content(const Open& open, KeptFile& file) {

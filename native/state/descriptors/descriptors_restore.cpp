@@ -125,6 +125,7 @@ void check_descriptors(const DescriptorTable& table, FileSource& files) {
 OpenedDescriptions open_descriptions(const DescriptorTable& table,
                                      const std::optional<RemovedDirectory>& working_directory,
                                      FileSource& files) {
+  files.begin_descriptions();
   OpenedDescriptions opened;
   RemovedDirectories removed;
   PipeMaker pipes = make_pipes(table, files);

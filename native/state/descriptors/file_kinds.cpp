@@ -157,8 +157,8 @@ const DescriptorKind kinds::kFile = {
     .name = "file",
     .open =
         [](const Description& description, const Opening& opening) {
-          return at_offset(opening.files.open(*description.file, FileSource::Use::data,
-                                              static_cast<int>(description.flags)),
+          return at_offset(opening.files.open_description(*description.file,
+                                                          static_cast<int>(description.flags)),
                            description);
         },
     .is_file = true};

@@ -33,17 +33,23 @@ std::string in_few_words(const std::set<std::string>& paths) {
   return text;
 }
 
-// As far as this user may say so.
-void look_as_saved(int fd, const KeptFile& file) {
-  if (!file.mode) return;
+// As far as this user may say so. What cannot be had is named in the result.
+std::string look_as_saved(int fd, const KeptFile& file) {
+  if (!file.mode) return "";
+  std::string failed = file.attributes ? set_file_attributes(fd, *file.attributes) : "";
   if (::fchown(fd, file.uid, file.gid) != 0 && errno != EPERM && errno != EINVAL)
     throw_errno(fmt::format("the owner of {}", file.path), errno);
   ::fchmod(fd, *file.mode);
   const auto time = [](std::int64_t nanoseconds) {
     return timespec{nanoseconds / kNanosecondsPerSecond, nanoseconds % kNanosecondsPerSecond};
   };
-  const std::array<timespec, 2> times = {timespec{0, UTIME_OMIT}, time(file.mtime_ns)};
+  const std::array<timespec, 2> times = {
+      file.attributes ? time(file.attributes->atime_ns) : timespec{0, UTIME_OMIT},
+      time(file.mtime_ns)};
   ::futimens(fd, times.data());
+  if (file.attributes && !set_file_flags(fd, *file.attributes))
+    failed += failed.empty() ? "flags (lsattr(1))" : ", flags (lsattr(1))";
+  return failed;
 }
 
 void make_directories_above(const std::string& path) {
@@ -61,6 +67,10 @@ FileSource::FileSource(std::vector<store::Objects> stores, RestoreOptions option
 std::string FileSource::key(const KeptFile& file) {
   // Two names that one file had are one file still when both are removed.
   return fmt::format("{}:{}:{}", file.device, file.inode, file.deleted ? "" : file.path);
+}
+
+std::string FileSource::copy_key(const KeptFile& file) {
+  return fmt::format("{}:{}", file.device, file.inode);
 }
 
 std::optional<std::string> FileSource::find_object(const KeptFile& file) const {
@@ -253,18 +263,28 @@ void FileSource::enter_sandbox() {
     make_private(error.what());
     return;
   }
-  for (const auto& [name, file] : written_) put_as_saved(*file);
+  std::map<std::string, std::string> first_names;
+  for (const auto& [name, file] : written_) put_as_saved(*file, first_names);
   note(
       fmt::format("{}: the program gets its files as they were, in a sandbox over {} ({}: the "
                   "files themselves)",
                   reason_, in_few_words(covered_), option("files real")));
 }
 
+bool FileSource::has_other_names(const KeptFile& file) const {
+  return std::count_if(written_.begin(), written_.end(), [&](const auto& entry) {
+           return copy_key(*entry.second) == copy_key(file);
+         }) > 1;
+}
+
 // Over the file as it is now, which may be what it was: then it stays, unless another process might
 // go on writing to it.
-void FileSource::put_as_saved(const KeptFile& file) {
+// Names of one file stay that: an overlay would make a file of its own of each that is written to.
+void FileSource::put_as_saved(const KeptFile& file,
+                              std::map<std::string, std::string>& first_names) {
   const auto kept = find_object(file);
-  if (!kept || (!has_neighbours_ && look(file, true) == Found::same)) return;
+  const bool has_others = has_other_names(file);
+  if (!kept || (!has_neighbours_ && !has_others && look(file, true) == Found::same)) return;
   const UniqueFd from = open_file(*kept, O_RDONLY);
   const auto slash = file.path.rfind('/');
   make_directories_above(file.path);
@@ -276,6 +296,12 @@ void FileSource::put_as_saved(const KeptFile& file) {
   // A file of its own, whichever program the other one belongs to.
   if (::unlinkat(directory.get(), name.c_str(), 0) != 0 && errno != ENOENT)
     throw_errno(fmt::format("sandbox: replace {}", file.path), errno);
+  const auto [first, is_first] = first_names.emplace(copy_key(file), file.path);
+  if (!is_first) {
+    if (::linkat(AT_FDCWD, first->second.c_str(), directory.get(), name.c_str(), 0) == 0) return;
+    note(fmt::format("{} and {} were one file and are two ({})", first->second, file.path,
+                     describe_errno(errno)));
+  }
   const UniqueFd to(
       ::openat(directory.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!to) throw_errno(fmt::format("sandbox: make {}", file.path), errno);
@@ -317,13 +343,13 @@ std::string FileSource::content_path(const KeptFile& file) {
 }
 
 int FileSource::scratch_copy(const KeptFile& file) {
-  UniqueFd& slot = scratch_[key(file)];
+  UniqueFd& slot = scratch_[copy_key(file)];
   if (slot) return slot.get();
   const std::string source = find_object(file).value_or(file.path);
   // F_SEAL_SEAL is what all have that were not to be sealed.
   const bool may_seal = file.in_memory && file.seals != F_SEAL_SEAL;
   const unsigned flags = MFD_CLOEXEC | (may_seal ? MFD_ALLOW_SEALING : 0U);
-  copied_[key(file)] = file;
+  copied_[copy_key(file)] = file;
   if (file.huge_page_bytes != 0) {
     slot = make_huge_copy(file, source, flags);
     if (slot) return slot.get();
@@ -354,7 +380,7 @@ UniqueFd FileSource::make_huge_copy(const KeptFile& file, const std::string& sou
 }
 
 bool FileSource::use_ordinary_pages(const KeptFile& file) {
-  if (file.huge_page_bytes == 0 || scratch_.erase(key(file)) == 0) return false;
+  if (file.huge_page_bytes == 0 || scratch_.erase(copy_key(file)) == 0) return false;
   if (!ordinary_pages_.insert(key(file)).second) return false;
   note(ordinary_pages_note(file.path, file.huge_page_bytes));
   return true;
@@ -363,7 +389,8 @@ bool FileSource::use_ordinary_pages(const KeptFile& file) {
 void FileSource::seal() {
   for (const auto& [name, file] : copied_) {
     const int fd = scratch_.at(name).get();
-    look_as_saved(fd, file);
+    if (const std::string failed = look_as_saved(fd, file); !failed.empty())
+      note(fmt::format("{}: the program's copy cannot have: {}", file.path, failed));
     if (file.in_memory && file.seals != 0) ::fcntl(fd, F_ADD_SEALS, static_cast<int>(file.seals));
   }
 }
@@ -378,6 +405,17 @@ void FileSource::let_go() {
 bool FileSource::is_written_elsewhere(const KeptFile& file) {
   return writable_.contains(key(file)) &&
          (choose(file, Use::data).scratch || in_sandbox(file.path));
+}
+
+UniqueFd FileSource::open_description(const KeptFile& file, int flags) {
+  constexpr int kSettable = O_APPEND | O_NONBLOCK | O_NOATIME;
+  const bool has_mark = file.in_memory || (flags & O_TMPFILE) == O_TMPFILE;
+  const bool is_first = has_mark && (flags & (O_ACCMODE | O_PATH)) == O_RDWR &&
+                        choose(file, Use::data).scratch && given_.insert(copy_key(file)).second;
+  if (!is_first) return open(file, Use::data, flags);
+  UniqueFd fd = duplicate(scratch_copy(file), file.path);
+  ::fcntl(fd.get(), F_SETFL, flags & kSettable);
+  return fd;
 }
 
 UniqueFd FileSource::open(const KeptFile& file, Use use, int flags) {

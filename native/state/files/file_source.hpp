@@ -72,6 +72,12 @@ class FileSource {
   /// Opens the file as decided; `flags` as in open(2). Offsets are the caller's.
   UniqueFd open(const KeptFile& file, Use use, int flags);
 
+  /// The same for a descriptor. The first one of a memfd is what memfd_create(2) gives: another one
+  /// that can write forbids to execute it (ETXTBSY). One from O_TMPFILE keeps that flag.
+  UniqueFd open_description(const KeptFile& file, int flags);
+  /// No descriptor has any yet, or any more: a restore may be tried twice.
+  void begin_descriptions() { given_.clear(); }
+
   /// The path that holds the file's content on disk: the file itself or the store's copy.
   /// Throws Error (files) if there is neither.
   std::string content_path(const KeptFile& file);
@@ -102,13 +108,16 @@ class FileSource {
   [[nodiscard]] bool comes_back_with_others(const KeptFile& file) const;
   [[nodiscard]] bool is_written_elsewhere(const KeptFile& file);
   void make_private(const std::string& reason);
-  void put_as_saved(const KeptFile& file);
+  void put_as_saved(const KeptFile& file, std::map<std::string, std::string>& first_names);
+  [[nodiscard]] bool has_other_names(const KeptFile& file) const;
   [[nodiscard]] std::string names_of_written() const;
   void note_private_copy(const KeptFile& file, Found found);
   [[nodiscard]] std::optional<std::string> find_object(const KeptFile& file) const;
   int scratch_copy(const KeptFile& file);
   UniqueFd make_huge_copy(const KeptFile& file, const std::string& source, unsigned flags);
   static std::string key(const KeptFile& file);
+  // Two names of one file have one copy.
+  static std::string copy_key(const KeptFile& file);
 
   std::vector<store::Objects> stores_;
   RestoreOptions options_;
@@ -117,6 +126,7 @@ class FileSource {
   std::map<std::pair<std::string, bool>, Found> looks_;
   std::map<int, UniqueFd> streams_;
   std::map<std::string, UniqueFd> scratch_;
+  std::set<std::string> given_;             // memfds that a descriptor has
   std::map<std::string, KeptFile> copied_;  // what the private copies are of
   std::set<std::string> ordinary_pages_;    // wanted huge ones
   std::set<std::string> replaced_;

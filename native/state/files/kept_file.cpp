@@ -54,6 +54,7 @@ image::Json kept_file_to_json(const KeptFile& file) {
     json["uid"] = file.uid;
     json["gid"] = file.gid;
   }
+  if (file.attributes) json["attributes"] = file_attributes_to_json(*file.attributes);
   return json;
 }
 
@@ -76,6 +77,8 @@ KeptFile kept_file_from_json(const image::Json& json) {
     // Another user's snapshot must not make set-user-id files here.
     if ((*file.mode & ~0777U) != 0) image::damaged("the permissions of a file");
   }
+  if (json.contains("attributes"))
+    file.attributes = file_attributes_from_json(json.at("attributes"));
   file.huge_page_bytes = huge_page_from_json(json, "huge_page_size");
   if (file.huge_page_bytes != 0 &&
       (file.size_bytes % file.huge_page_bytes != 0 ||

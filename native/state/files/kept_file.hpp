@@ -9,6 +9,7 @@
 #include <string>
 
 #include "image/format.hpp"
+#include "state/files/file_attributes.hpp"
 #include "store/objects.hpp"
 
 namespace ckpt::state {
@@ -28,7 +29,8 @@ struct KeptFile {
   std::optional<std::uint32_t> mode;  // permissions
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
-  std::optional<store::ObjectRef> object;  // the content, if it was kept
+  std::optional<FileAttributes> attributes;  // of one that comes back as a copy
+  std::optional<store::ObjectRef> object;    // the content, if it was kept
 };
 
 image::Json kept_file_to_json(const KeptFile& file);

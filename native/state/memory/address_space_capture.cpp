@@ -232,6 +232,9 @@ class Examiner {
     KeptFile file = describe_file(opened.status, name.path, name.deleted || in_memory);
     file.in_memory = in_memory;
     file.huge_page_bytes = huge_page_bytes_of(opened.fd.get());
+    if (file.deleted && map.shared)
+      file.attributes = read_file_attributes(context_, range_text(map), file.path, opened.fd.get(),
+                                             opened.status);
     const std::string key = fmt::format("{}:{}", opened.status.st_dev, opened.status.st_ino);
     const bool written = map.shared && map.has_flag("mw");
     const auto known = kept_.find(key);

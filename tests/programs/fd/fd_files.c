@@ -3,6 +3,7 @@
 #include "fd.h"
 
 #include <dirent.h>
+#include <linux/fs.h>
 #include <linux/memfd.h>
 #include <mqueue.h>
 #include <sys/fanotify.h>
@@ -11,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 
 static int fd = -1, other = -1, ends[2];
 static char path[300];
@@ -28,12 +30,30 @@ static void make_file(const char* text) {
 }
 
 // Of files without a name, which come back as others.
+static int has_extended, has_hint;  // what the file system knows
+static int file_flags;
 static void set_attributes(void) {
   const struct timespec times[2] = {{1000000000, 0}, {1234567890, 123456789}};
+  uint64_t hint = 2;  // RWH_WRITE_LIFE_SHORT
   MUST(fchmod(fd, 0451));
+  has_extended = fsetxattr(fd, "user.ckpt", "value", 5, 0) == 0;
+  has_hint = fcntl(fd, F_SET_RW_HINT, &hint) == 0;
+  if (ioctl(fd, FS_IOC_GETFLAGS, &file_flags) == 0) {
+    file_flags |= FS_NODUMP_FL;
+    if (ioctl(fd, FS_IOC_SETFLAGS, &file_flags)) file_flags = 0;
+  }
   MUST(futimens(fd, times));
 }
 static void expect_attributes(void) {
+  char value[9];
+  uint64_t hint = 0;
+  int flags = 0;
+  CHECK(!has_extended ||
+            (fgetxattr(fd, "user.ckpt", value, sizeof value) == 5 && !memcmp(value, "value", 5)),
+        "extended attribute");
+  CHECK(!has_hint || (!fcntl(fd, F_GET_RW_HINT, &hint) && hint == 2), "hint %d", (int)hint);
+  CHECK(!file_flags || (!ioctl(fd, FS_IOC_GETFLAGS, &flags) && (flags & FS_NODUMP_FL)), "flags %x",
+        flags);
   struct stat status;
   MUST(fstat(fd, &status));
   CHECK((status.st_mode & 07777) == 0451, "mode %o", status.st_mode);
@@ -122,6 +142,7 @@ static void nameless(void) {
   put_bytes(fd, "no name");
 }
 static void check_nameless(void) {
+  CHECK((fcntl(fd, F_GETFL) & O_TMPFILE) == O_TMPFILE, "flags %o", fcntl(fd, F_GETFL));
   MUST(lseek(fd, 0, SEEK_SET));
   expect_bytes(fd, "no name");
   put_bytes(fd, " at all");
@@ -161,6 +182,64 @@ static void check_removed_links(void) {
   char now[4] = "";
   CHECK(pwrite(fd, "new", 3, 100) == 3 && pread(other, now, 3, 100) == 3 && !strcmp(now, "new"),
         "not seen by the other descriptor");
+}
+// What has a name may be opened by another, and is one file still.
+static void two_names(void) {
+  char first[4096];
+  make_file("one file");
+  snprintf(first, sizeof first, "%s", path);
+  MUST(link(first, in_directory("second-name")));
+  MUST(other = open(path, O_RDWR));
+}
+static void check_two_names(void) {
+  struct stat first, second;
+  MUST(fstat(fd, &first));
+  MUST(fstat(other, &second));
+  CHECK(first.st_dev == second.st_dev && first.st_ino == second.st_ino, "two files by now");
+  char now[9] = "";
+  CHECK(pread(other, now, 8, 0) == 8 && !strcmp(now, "one file"), "content %s", now);
+  CHECK(pwrite(fd, "new", 3, 100) == 3 && pread(other, now, 3, 100) == 3, "not seen");
+}
+static void executed(void) {
+  MUST(fd = memfd_create("script", 0));
+  put_bytes(fd, "#!/bin/true");
+}
+static void check_executed(void) {
+  int status = -1;
+  char* arguments[] = {"script", NULL};
+  char* environment[] = {NULL};
+  pid_t child = fork();
+  if (child == 0) {
+    syscall(SYS_execveat, fd, "", arguments, environment, AT_EMPTY_PATH);
+    _exit(errno);
+  }
+  MUST(waitpid(child, &status, 0));
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s", strerror(WEXITSTATUS(status)));
+  put_bytes(fd, "\n");
+}
+// The place of a file that has no name.
+static void nameless_place(void) {
+  char link[64];
+  removed();
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  MUST(ends[0] = open(link, O_PATH));
+  MUST(fd = memfd_create("place", MFD_ALLOW_SEALING));
+  MUST(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW));
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  MUST(ends[1] = open(link, O_PATH));
+  MUST(dup2(ends[1], other));
+  MUST(dup2(fd, ends[1]));
+}
+static void check_nameless_place(void) {
+  struct stat memfd, at, file;
+  char byte;
+  MUST(fstat(ends[1], &memfd));
+  MUST(fstat(other, &at));
+  MUST(fstat(ends[0], &file));
+  CHECK(memfd.st_ino == at.st_ino && memfd.st_dev == at.st_dev, "the place of another memfd");
+  CHECK(S_ISREG(file.st_mode) && file.st_size == 10000 && file.st_nlink == 0, "%o", file.st_mode);
+  CHECK(read(ends[0], &byte, 1) == -1 && errno == EBADF, "read: %s", strerror(errno));
+  CHECK(fcntl(fd, F_GET_SEALS) == F_SEAL_GROW, "seals %x", fcntl(fd, F_GET_SEALS));
 }
 static void sparse(void) {
   make_file("head");
@@ -418,6 +497,18 @@ static void check_message_queue(void) {
   expect_message("second", 3);
   char now[30];
   CHECK(mq_receive(queue, now, sizeof now, NULL) == -1 && errno == EAGAIN, "it is not empty");
+}
+// Opened more than once, and without a name by now.
+static void shared_queue(void) {
+  make_queue(O_RDWR | O_NONBLOCK);
+  MUST(other = mq_open(path, O_WRONLY));
+  MUST(mq_send(queue, "waits", 5, 1));
+  MUST(mq_unlink(path));
+}
+static void check_shared_queue(void) {
+  expect_message("waits", 1);
+  MUST(mq_send(other, "new", 3, 1));
+  expect_message("new", 1);
 }
 static void* receive_message(void* unused) {
   (void)unused;
@@ -688,6 +779,9 @@ int main(int argc, char** argv) {
       {"nameless", nameless, check_nameless},
       {"removed", removed, check_removed},
       {"removed_links", removed_links, check_removed_links},
+      {"two_names", two_names, check_two_names},
+      {"executed", executed, check_executed},
+      {"nameless_place", nameless_place, check_nameless_place},
       {"sparse", sparse, check_sparse},
       {"enormous", enormous, check_enormous},
       {"appending", appending, check_appending},
@@ -704,6 +798,7 @@ int main(int argc, char** argv) {
       {"fifo_nameless", fifo_nameless, check_fifo_nameless},
       {"fifo_removed", fifo, check_fifo_removed},
       {"message_queue", message_queue, check_message_queue},
+      {"shared_queue", shared_queue, check_shared_queue},
       {"blocked_queue", blocked_queue, check_blocked_queue},
       {"posix_lock", posix_lock, check_posix_lock},
       {"open_file_lock", open_file_lock, check_open_file_lock},
