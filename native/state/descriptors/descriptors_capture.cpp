@@ -27,6 +27,7 @@
 #include "state/descriptors/kinds.hpp"
 #include "state/descriptors/other_process.hpp"
 #include "state/descriptors/pipes.hpp"
+#include "state/descriptors/same_descriptions.hpp"
 #include "state/ipc/message_queues.hpp"
 #include "state/rings/io_uring.hpp"
 #include "state/sockets/sockets.hpp"
@@ -80,27 +81,15 @@ bool is_pty_master(const std::string& target) {
   return target == "/dev/ptmx" || target == "/dev/pts/ptmx";
 }
 
-// One description, as we look at it.
-struct Open {
-  int fd = -1;  // the lowest number; -1 for one that is on its way in a message
-  std::string object;
-  std::string target;
-  std::string link;  // a path that leads to it
-  struct stat status {};
-  proc::FdInfo info;
-  UniqueFd own;  // a duplicate; empty where the kernel gives none (pidfd_getfd(2))
-  std::size_t description = 0;
-};
-
-using Inode = std::pair<dev_t, ino_t>;
-Inode inode_of(const Open& open) { return {open.status.st_dev, open.status.st_ino}; }
+using Open = OpenDescription;
 
 class Capturer {
  public:
   explicit Capturer(CaptureContext& context)
       : context_(context),
         tty_(static_cast<dev_t>(context.process.stat().tty_device)),
-        process_(static_cast<int>(::syscall(SYS_pidfd_open, context.process.pid(), 0))) {}
+        process_(static_cast<int>(::syscall(SYS_pidfd_open, context.process.pid(), 0))),
+        same_(context.process) {}
 
   DescriptorTable run() {
     collect();
@@ -108,7 +97,7 @@ class Capturer {
       Descriptor descriptor;
       descriptor.fd = open.fd;
       descriptor.close_on_exec = (open.info.flags & O_CLOEXEC) != 0;
-      const auto shared = find_shared(open);
+      const auto shared = same_.find(open);
       descriptor.description = shared ? *shared : add(open);
       table_.descriptors.push_back(descriptor);
     }
@@ -154,10 +143,10 @@ class Capturer {
     open.info = proc::ProcessDir(::getpid()).fdinfo(own.get());
     open.own = std::move(own);
     note_access(open);
-    if (const auto shared = find_shared(open)) return *shared;
+    if (const auto shared = same_.find(open)) return *shared;
     // It may be one of the program's own that was not come to yet.
     for (const Open& other : numbered_)
-      if (same_file(other, open)) return add(other);
+      if (same_.is_same(other, open)) return add(other);
     return add(std::move(open));
   }
 
@@ -179,57 +168,11 @@ class Capturer {
     table_.descriptions.emplace_back();
     opens_.push_back(std::move(open));
     const Open& kept = opens_.back();
-    const Place place = find_place(kept);
-    place.among->insert(place.at, &kept);
+    same_.add(kept);
     const std::size_t index = kept.description;
     Description description = describe(kept);  // may add others
     table_.descriptions[index] = std::move(description);
     return index;
-  }
-
-  // kcmp(2) gives an order: 0 for the same one, 1 for less, 2 for greater, else none.
-  int compare(const Open& one, const Open& other) const {
-    const auto place = [this](const Open& open) {
-      return open.fd >= 0 ? std::pair(context_.process.through(), open.fd)
-                          : std::pair(::getpid(), open.own.get());
-    };
-    const auto [one_pid, one_fd] = place(one);
-    const auto [other_pid, other_fd] = place(other);
-    return static_cast<int>(::syscall(SYS_kcmp, one_pid, other_pid, KCMP_FILE,
-                                      static_cast<unsigned long>(one_fd),
-                                      static_cast<unsigned long>(other_fd)));
-  }
-
-  bool same_file(const Open& one, const Open& other) const {
-    return inode_of(one) == inode_of(other) && compare(one, other) == 0;
-  }
-
-  // Those of one inode in the kernel's order: there may be thousands (an eventfd has that of all).
-  struct Place {
-    std::vector<const Open*>* among;
-    std::vector<const Open*>::iterator at;
-    bool found;
-  };
-  Place find_place(const Open& open) {
-    auto& among = ordered_[inode_of(open)];
-    auto low = among.begin();
-    auto high = among.end();
-    while (low != high) {
-      const auto middle = low + (high - low) / 2;
-      const int order = compare(**middle, open);
-      if (order == 0) return {&among, middle, true};
-      if (order == 1)
-        low = middle + 1;
-      else
-        high = middle;
-    }
-    return {&among, low, false};
-  }
-
-  // The index of the description that this one is.
-  std::optional<std::size_t> find_shared(const Open& open) {
-    const Place place = find_place(open);
-    return place.found ? std::optional((*place.at)->description) : std::nullopt;
   }
 
   // An entry keeps the number that it was made for, which mostly is still that of the file.
@@ -344,7 +287,7 @@ class Capturer {
     // Older kernels give all rings one inode: then nothing tells whose a mapping is.
     const bool only = std::none_of(numbered_.begin(), numbered_.end(), [&](const Open& other) {
       return other.status.st_ino == open.status.st_ino &&
-             other.status.st_dev == open.status.st_dev && !same_file(other, open);
+             other.status.st_dev == open.status.st_dev && !same_.is_same(other, open);
     });
     if (!only)
       why_not = "its memory cannot be told from another's";
@@ -721,7 +664,7 @@ class Capturer {
   std::deque<Open> opens_;                             // one for each description, in their order
   std::map<Inode, std::set<std::uint32_t>> accesses_;  // O_RDONLY, O_WRONLY, O_RDWR
   std::map<Inode, store::ObjectRef> contents_;
-  std::map<Inode, std::vector<const Open*>> ordered_;
+  SameDescriptions same_;
   std::map<Inode, std::vector<const Descriptor*>> by_inode_;  // of what has a number; ascending
   DescriptorTable table_;
 };
