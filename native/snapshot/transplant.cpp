@@ -265,13 +265,11 @@ class Transplant {
     result_.tids.insert(result_.tids.begin(), result_.pid);
   }
   void make_descriptions() {
-    calls_.emplace(*main_, inferior_->memory, scratch_.data, scratch_.data_bytes,
-                   inferior_->next_fd);
     state::make_descriptions(
-        *calls_, snapshot_.saved.descriptors, snapshot_.saved.process.directory, id_change(),
+        *inferior_, snapshot_.saved.descriptors, snapshot_.saved.process.directory, id_change(),
         files_.original_runs(),
         files_.options().peers == state::PeersMode::silent ? &opened_.table.peers : nullptr,
-        opened_.descriptions, result_.notes);
+        opened_.descriptions);
     result_.peers = std::move(opened_.table.peers);
   }
   void place_descriptors() {
@@ -283,17 +281,15 @@ class Transplant {
     files_.let_go();
   }
   void link_descriptors() {
-    state::link_descriptors(*calls_, snapshot_.saved.descriptors, opened_.descriptions, id_change(),
-                            files_.original_runs(), result_.notes);
+    state::link_descriptors(*inferior_, snapshot_.saved.descriptors, opened_.descriptions,
+                            id_change(), files_.original_runs());
   }
   void take_terminal() {
     if (snapshot_.saved.process.own_session && snapshot_.saved.process.own_terminal >= 0)
-      state::take_terminal(*calls_, snapshot_.saved.descriptors,
-                           snapshot_.saved.process.own_terminal, result_.notes);
+      state::take_terminal(*inferior_, snapshot_.saved.descriptors,
+                           snapshot_.saved.process.own_terminal);
   }
-  void restore_aio() {
-    state::restore_aio(*calls_, inferior_->memory, snapshot_.saved.aio, result_.notes);
-  }
+  void restore_aio() { state::restore_aio(*inferior_, snapshot_.saved.aio); }
 
   // --- what the program remembers
 
@@ -385,7 +381,6 @@ class Transplant {
   std::optional<state::RestoreContext> inferior_;
   std::vector<proc::Mapping> fresh_;  // of the program that was just executed
   std::optional<RemoteThread> main_;
-  std::optional<tracee::RemoteCalls> calls_;
   // The new registers come at the very end; the fresh program's are of no interest.
   Scratch scratch_;
   std::optional<tracee::Turn> turn_;  // of the main thread

@@ -24,7 +24,6 @@
 #include "state/files/removed_directories.hpp"
 #include "state/sockets/silent_peers.hpp"
 #include "tracee/remote.hpp"
-#include "tracee/remote_calls.hpp"
 
 namespace ckpt::state {
 
@@ -117,13 +116,12 @@ struct IdChange {
 };
 
 /// Makes in the process, at numbers that are not in the way, what it has not inherited: fills in
-/// `inherited`, which has -1 there. What could not be made as it was is said in `notes`. `apart`:
+/// `inherited`, which has -1 there. `apart`:
 /// from the process that was saved, which still runs. `peers` get the far ends of connections that
 /// led out; without it, these are cut.
-void make_descriptions(tracee::RemoteCalls& calls, const DescriptorTable& table,
+void make_descriptions(RestoreContext& inferior, const DescriptorTable& table,
                        const std::string& directory, const IdChange& ids, bool apart,
-                       SilentPeers* peers, std::vector<int>& inherited,
-                       std::vector<std::string>& notes);
+                       SilentPeers* peers, std::vector<int>& inherited);
 
 /// Puts all descriptions, which the program has at `inherited[i]`, where they belong, and closes
 /// everything else but those that are in messages only.
@@ -132,19 +130,17 @@ void place_descriptors(tracee::Inferior& inferior, const DescriptorTable& table,
 
 /// What needs the final numbers: epoll sets, locks, owners. Closes what is in messages only, which
 /// the program has at `inherited[i]`. `original_runs`: the process that was saved does.
-void link_descriptors(tracee::RemoteCalls& calls, const DescriptorTable& table,
-                      const std::vector<int>& inherited, const IdChange& ids, bool original_runs,
-                      std::vector<std::string>& notes);
+void link_descriptors(RestoreContext& inferior, const DescriptorTable& table,
+                      const std::vector<int>& inherited, const IdChange& ids, bool original_runs);
 
 /// The number of the pseudoterminal that controls a process which leads its session, if its master
 /// is in the table.
 std::optional<int> own_terminal(const proc::ProcessDir& process, const DescriptorTable& table);
 /// Has that control the process, which leads a session without a terminal, again.
-void take_terminal(tracee::RemoteCalls& calls, const DescriptorTable& table, int own_terminal,
-                   std::vector<std::string>& notes);
+void take_terminal(RestoreContext& inferior, const DescriptorTable& table, int own_terminal);
 
 /// Lets timers run on, and the kernel's threads of rings: the last thing before the program does.
-void start_descriptions(tracee::RemoteCalls& calls, const DescriptorTable& table);
+void start_descriptions(RestoreContext& inferior, const DescriptorTable& table);
 
 /// The number by which messages name a description: "fd 5".
 std::string description_name(const DescriptorTable& table, std::size_t description);

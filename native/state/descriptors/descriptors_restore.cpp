@@ -26,8 +26,6 @@ namespace ckpt::state {
 
 namespace {
 
-using tracee::RemoteCalls;
-
 bool is_same_object(int one, int two) {
   struct stat first {};
   struct stat second {};
@@ -157,18 +155,17 @@ OpenedDescriptions open_descriptions(const DescriptorTable& table,
 
 namespace {
 
-void set_status_flags(RemoteCalls& calls, int fd, std::uint32_t flags) {
+void set_status_flags(RestoreContext& inferior, int fd, std::uint32_t flags) {
   constexpr std::uint32_t kSettable = O_APPEND | O_NONBLOCK | O_ASYNC | O_NOATIME;
-  calls.attempt(SYS_fcntl, {static_cast<std::uint64_t>(fd), F_SETFL, flags & kSettable});
+  inferior.attempt(SYS_fcntl, {fd, F_SETFL, flags & kSettable});
 }
 
 }  // namespace
 
-void make_descriptions(RemoteCalls& calls, const DescriptorTable& table,
+void make_descriptions(RestoreContext& inferior, const DescriptorTable& table,
                        const std::string& directory, const IdChange& ids, bool apart,
-                       SilentPeers* peers, std::vector<int>& inherited,
-                       std::vector<std::string>& notes) {
-  SocketMaker sockets(calls, directory, apart, peers, notes);
+                       SilentPeers* peers, std::vector<int>& inherited) {
+  SocketMaker sockets(inferior, directory, apart, peers);
   bool has_sockets = false;
   for (std::size_t i = 0; i < table.descriptions.size(); ++i) {
     const Description& description = table.descriptions[i];
@@ -180,15 +177,15 @@ void make_descriptions(RemoteCalls& calls, const DescriptorTable& table,
     }
     if (description.kind->make == nullptr) continue;
     try {
-      inherited[i] = description.kind->make(description, {calls, name, ids, notes});
+      inherited[i] = description.kind->make(description, {inferior, name, ids});
       // Nothing leads to what is in a message only when the program goes on.
       if (description.kind->start != nullptr && !number_of(table, i))
-        description.kind->start(description, calls, inherited[i]);
+        description.kind->start(description, inferior, inherited[i]);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::system) throw;
-      notes.push_back(
+      inferior.notes.push_back(
           fmt::format("{}: {} cannot be made again: {}", name, description.path, error.what()));
-      inherited[i] = make_nothing(calls);
+      inherited[i] = make_nothing(inferior);
     }
   }
   if (has_sockets) {
@@ -200,7 +197,7 @@ void make_descriptions(RemoteCalls& calls, const DescriptorTable& table,
   }
   for (std::size_t i = 0; i < table.descriptions.size(); ++i)
     if (table.descriptions[i].kind->open == nullptr)
-      set_status_flags(calls, inherited[i], table.descriptions[i].flags);
+      set_status_flags(inferior, inherited[i], table.descriptions[i].flags);
 }
 
 namespace {
@@ -255,22 +252,21 @@ namespace {
 
 using RenewedId = std::function<Tid(int type, Tid)>;
 
-void link_owner(RemoteCalls& calls, int number, const Description& description,
+void link_owner(RestoreContext& inferior, int number, const Description& description,
                 const RenewedId& renewed) {
   if (description.owner.id == 0 && description.owner.signal == 0) return;
   const auto fd = static_cast<std::uint64_t>(number);
-  set_owner(calls, number, description.owner, renewed);
+  set_owner(inferior, number, description.owner, renewed);
   // Only now, lest another process be told.
   if ((description.flags & O_ASYNC) == 0) return;
-  const std::int64_t flags = calls.attempt(SYS_fcntl, {fd, F_GETFL});
-  calls.attempt(SYS_fcntl, {fd, F_SETFL, static_cast<std::uint64_t>(flags) | O_ASYNC});
+  const std::int64_t flags = inferior.attempt(SYS_fcntl, {fd, F_GETFL});
+  inferior.attempt(SYS_fcntl, {fd, F_SETFL, flags | O_ASYNC});
 }
 
 }  // namespace
 
-void link_descriptors(RemoteCalls& calls, const DescriptorTable& table,
-                      const std::vector<int>& inherited, const IdChange& ids, bool original_runs,
-                      std::vector<std::string>& notes) {
+void link_descriptors(RestoreContext& inferior, const DescriptorTable& table,
+                      const std::vector<int>& inherited, const IdChange& ids, bool original_runs) {
   const auto renewed = [&](int type, Tid id) {
     if (type == F_OWNER_PGRP) return id == ids.group_before ? ids.group_now : id;
     return ids.thread(id);
@@ -281,12 +277,12 @@ void link_descriptors(RemoteCalls& calls, const DescriptorTable& table,
     const Description& description = table.descriptions[i];
     if (description.kind->link != nullptr)
       description.kind->link(description,
-                             {calls, table, inherited, number, description_name(table, i), notes});
+                             {inferior, table, inherited, number, description_name(table, i)});
   };
   const auto take = [&](std::size_t i, int number) {
     const Description& description = table.descriptions[i];
-    take_locks(calls, number, description.locks, description.path, holder, notes);
-    link_owner(calls, number, description, renewed);
+    take_locks(inferior, number, description.locks, description.path, holder);
+    link_owner(inferior, number, description, renewed);
   };
   const std::set<std::size_t> unnumbered = in_messages(table);
   for (const std::size_t i : unnumbered) {
@@ -296,40 +292,37 @@ void link_descriptors(RemoteCalls& calls, const DescriptorTable& table,
   const auto numbered = lowest_numbers(table);
   for (const auto& [i, number] : numbered) link(i, number);
   // Whatever is closed takes the process's record locks on the file with it (fcntl(2)).
-  for (const std::size_t i : unnumbered) calls.close(inherited.at(i));
+  for (const std::size_t i : unnumbered) inferior.close(inherited.at(i));
   for (const auto& [i, number] : numbered) take(i, number);
 }
 
-void take_terminal(RemoteCalls& calls, const DescriptorTable& table, int own_terminal,
-                   std::vector<std::string>& notes) {
+void take_terminal(RestoreContext& inferior, const DescriptorTable& table, int own_terminal) {
   for (std::size_t i = 0; i < table.descriptions.size(); ++i) {
     const Description& description = table.descriptions[i];
     const auto master = number_of(table, i);
     if (!master || description.kind != &kinds::kPtyMaster ||
         description.get<Pty>().index != own_terminal)
       continue;
-    const std::int64_t slave = calls.attempt(
-        SYS_ioctl,
-        {static_cast<std::uint64_t>(*master), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC});
+    const std::int64_t slave =
+        inferior.attempt(SYS_ioctl, {*master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC});
     const std::int64_t taken =
-        slave < 0 ? slave
-                  : calls.attempt(SYS_ioctl, {static_cast<std::uint64_t>(slave), TIOCSCTTY, 0});
-    if (slave >= 0) calls.close(static_cast<int>(slave));
+        slave < 0 ? slave : inferior.attempt(SYS_ioctl, {slave, TIOCSCTTY, 0});
+    if (slave >= 0) inferior.close(static_cast<int>(slave));
     if (taken < 0)
-      notes.push_back(fmt::format("{}: the pseudoterminal does not control the program again: {}",
-                                  description_name(table, i),
-                                  describe_errno(static_cast<int>(-taken))));
+      inferior.notes.push_back(
+          fmt::format("{}: the pseudoterminal does not control the program again: {}",
+                      description_name(table, i), describe_errno(static_cast<int>(-taken))));
     return;
   }
 }
 
-void start_descriptions(RemoteCalls& calls, const DescriptorTable& table) {
+void start_descriptions(RestoreContext& inferior, const DescriptorTable& table) {
   for (std::size_t i = 0; i < table.descriptions.size(); ++i) {
     const Description& description = table.descriptions[i];
     const auto number = number_of(table, i);
     if (!number || description.kind->start == nullptr) continue;
     try {
-      description.kind->start(description, calls, *number);
+      description.kind->start(description, inferior, *number);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::system) throw;  // a placeholder, said before
     }

@@ -24,7 +24,6 @@ constexpr unsigned long kSetParameters = _IOW(0x8A, 1, std::uint64_t);
 constexpr unsigned long kGetParameters = _IOR(0x8A, 2, std::uint64_t);
 
 using image::Json;
-using tracee::RemoteCalls;
 
 constexpr std::uint32_t kEveryEvent = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDNORM | EPOLLRDBAND |
                                       EPOLLWRNORM | EPOLLWRBAND | EPOLLMSG | EPOLLERR | EPOLLHUP |
@@ -67,21 +66,19 @@ std::optional<Line> parse_line(std::string_view text) {
   return line;
 }
 
-bool add(RemoteCalls& calls, int epoll_fd, const EpollEntry& entry, std::uint32_t events) {
+bool add(RestoreContext& inferior, int epoll_fd, const EpollEntry& entry, std::uint32_t events) {
   epoll_event event{};
   event.events = events;
   event.data.u64 = entry.data;
-  const Addr at = calls.put_value(event);
-  return calls.attempt(SYS_epoll_ctl, {static_cast<std::uint64_t>(epoll_fd), EPOLL_CTL_ADD,
-                                       static_cast<std::uint64_t>(entry.fd), at.value}) == 0;
+  const auto at = inferior.put_value(event);
+  return inferior.attempt(SYS_epoll_ctl, {epoll_fd, EPOLL_CTL_ADD, entry.fd, at}) == 0;
 }
 
 // Takes what is ready now. Level-triggered entries are ready again at once, others are not.
-std::int64_t take_ready(RemoteCalls& calls, int epoll_fd) {
+std::int64_t take_ready(RestoreContext& inferior, int epoll_fd) {
   constexpr std::uint64_t kMost = 512;
-  const Addr events = calls.reserve(kMost * sizeof(epoll_event));
-  return calls.attempt(arch::kSysEpollWait,
-                       {static_cast<std::uint64_t>(epoll_fd), events.value, kMost, 0});
+  const auto events = inferior.reserve(kMost * sizeof(epoll_event));
+  return inferior.attempt(arch::kSysEpollWait, {epoll_fd, events, kMost, 0});
 }
 
 // An EPOLLONESHOT entry that has fired waits for EPOLL_CTL_MOD; only firing makes one so.
@@ -148,21 +145,20 @@ Epoll epoll_from_json(const Json& json) {
   return epoll;
 }
 
-int make_epoll(RemoteCalls& calls, const Epoll& epoll, const std::string& object,
-               std::vector<std::string>& notes) {
-  const int fd = calls.open("epoll_create", SYS_epoll_create1, {0});
+int make_epoll(RestoreContext& inferior, const Epoll& epoll, const std::string& object) {
+  const int fd = inferior.open("epoll_create", SYS_epoll_create1, {0});
   if (epoll.busy_polling == 0) return fd;
-  const Addr at = calls.put_value(epoll.busy_polling);
-  const std::int64_t result =
-      calls.attempt(SYS_ioctl, {static_cast<std::uint64_t>(fd), kSetParameters, at.value});
+  const auto at = inferior.put_value(epoll.busy_polling);
+  const std::int64_t result = inferior.attempt(SYS_ioctl, {fd, kSetParameters, at});
   if (result != 0)
-    notes.push_back(fmt::format("{}: its busy polling (EPIOCSPARAMS) cannot be set again: {}",
-                                object, describe_errno(static_cast<int>(-result))));
+    inferior.notes.push_back(
+        fmt::format("{}: its busy polling (EPIOCSPARAMS) cannot be set again: {}", object,
+                    describe_errno(static_cast<int>(-result))));
   return fd;
 }
 
 std::vector<std::string> fill_epoll(
-    RemoteCalls& calls, int epoll_fd, const Epoll& epoll,
+    RestoreContext& inferior, int epoll_fd, const Epoll& epoll,
     const std::function<std::optional<int>(const EpollEntry&)>& number_of) {
   std::vector<std::string> failed;
   for (const EpollEntry& entry : epoll.entries) {
@@ -171,39 +167,39 @@ std::vector<std::string> fill_epoll(
       failed.push_back(fmt::format("fd {}", entry.fd));
       continue;
     }
-    const auto wanted = static_cast<std::uint64_t>(entry.fd);
+    const int wanted = entry.fd;
     // The number belongs to another file by now, or to none: lend it.
     const bool lent = *number != entry.fd;
     std::int64_t aside = -1;
     std::int64_t aside_flags = 0;
     if (lent) {
-      aside_flags = calls.attempt(SYS_fcntl, {wanted, F_GETFD});
-      if (aside_flags >= 0) aside = calls.open("dup", SYS_dup, {wanted});
-      calls.call("dup3", SYS_dup3, {static_cast<std::uint64_t>(*number), wanted, 0});
+      aside_flags = inferior.attempt(SYS_fcntl, {wanted, F_GETFD});
+      if (aside_flags >= 0) aside = inferior.open("dup", SYS_dup, {wanted});
+      inferior.call("dup3", SYS_dup3, {*number, wanted, 0});
     }
     bool added = false;
     if (is_spent(entry)) {
-      added = add(calls, epoll_fd, entry, entry.events | kEveryEvent);
-      take_ready(calls, epoll_fd);
+      added = add(inferior, epoll_fd, entry, entry.events | kEveryEvent);
+      take_ready(inferior, epoll_fd);
     } else {
-      added = add(calls, epoll_fd, entry, entry.events);
+      added = add(inferior, epoll_fd, entry, entry.events);
       // Some flags are not for every file (EPOLLWAKEUP needs a privilege).
-      if (!added) added = add(calls, epoll_fd, entry, entry.events & ~std::uint32_t{EPOLLWAKEUP});
+      if (!added)
+        added = add(inferior, epoll_fd, entry, entry.events & ~std::uint32_t{EPOLLWAKEUP});
     }
     if (!added) failed.push_back(fmt::format("fd {}", entry.fd));
     if (lent) {
       if (aside < 0) {
-        calls.close(entry.fd);
+        inferior.close(entry.fd);
       } else {
-        calls.call("dup3", SYS_dup3,
-                   {static_cast<std::uint64_t>(aside), wanted,
-                    (aside_flags & FD_CLOEXEC) != 0 ? std::uint64_t{O_CLOEXEC} : 0});
-        calls.close(static_cast<int>(aside));
+        inferior.call("dup3", SYS_dup3,
+                      {aside, wanted, (aside_flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0});
+        inferior.close(static_cast<int>(aside));
       }
     }
   }
   if (!epoll.ready)
-    for (std::size_t i = 0; i <= epoll.entries.size() && take_ready(calls, epoll_fd) > 0; ++i) {
+    for (std::size_t i = 0; i <= epoll.entries.size() && take_ready(inferior, epoll_fd) > 0; ++i) {
     }
   return failed;
 }
@@ -218,8 +214,8 @@ void link_epoll(const Description& description, const Linking& linking) {
     return number_until_linked(table, linking.made, entry.description);
   };
   for (const std::string& name :
-       fill_epoll(linking.calls, linking.number, description.get<Epoll>(), number))
-    linking.notes.push_back(
+       fill_epoll(linking.inferior, linking.number, description.get<Epoll>(), number))
+    linking.inferior.notes.push_back(
         fmt::format("{}: the epoll set does not watch {} any more", linking.object, name));
 }
 
@@ -232,7 +228,7 @@ const DescriptorKind kinds::kEpoll = {
     .from_json = parsed_by<epoll_from_json>,
     .make =
         [](const Description& description, const Making& making) {
-          return make_epoll(making.calls, description.get<Epoll>(), making.object, making.notes);
+          return make_epoll(making.inferior, description.get<Epoll>(), making.object);
         },
     .link = link_epoll};
 

@@ -10,7 +10,6 @@
 
 #include "image/format.hpp"
 #include "state/context.hpp"
-#include "tracee/remote_calls.hpp"
 
 namespace ckpt::state {
 
@@ -42,15 +41,14 @@ Epoll read_epoll(CaptureContext& context, const std::string& object, const std::
 image::Json epoll_to_json(const Epoll& epoll);
 Epoll epoll_from_json(const image::Json& json);
 
-/// What cannot be set again is said in `notes`, after `object`.
-int make_epoll(tracee::RemoteCalls& calls, const Epoll& epoll, const std::string& object,
-               std::vector<std::string>& notes);
+/// What cannot be set again is said, after `object`.
+int make_epoll(RestoreContext& inferior, const Epoll& epoll, const std::string& object);
 
 /// Adds the entries, when all descriptors have their final numbers. `number_of`: a descriptor of
 /// the process that refers to a description; nothing if none does.
 /// Returns what could not be added, in words.
 std::vector<std::string> fill_epoll(
-    tracee::RemoteCalls& calls, int epoll_fd, const Epoll& epoll,
+    RestoreContext& inferior, int epoll_fd, const Epoll& epoll,
     const std::function<std::optional<int>(const EpollEntry&)>& number_of);
 
 }  // namespace ckpt::state

@@ -20,7 +20,6 @@ namespace ckpt::state {
 namespace {
 
 using image::Json;
-using tracee::RemoteCalls;
 
 // <linux/pidfd.h>, <linux/timerfd.h>: not in every distribution's headers.
 constexpr std::uint32_t kPidfdThread = O_EXCL;
@@ -145,47 +144,42 @@ SignalFd signalfd_from_json(const Json& json) { return {json.at("mask")}; }
 
 PidFd pidfd_from_json(const Json& json) { return {json.at("id"), json.at("thread")}; }
 
-int make_event_file(RemoteCalls& calls, const EventFd& event) {
-  const int fd =
-      calls.open("eventfd", SYS_eventfd2, {0, event.semaphore ? std::uint64_t{EFD_SEMAPHORE} : 0});
+int make_event_file(RestoreContext& inferior, const EventFd& event) {
+  const int fd = inferior.open("eventfd", SYS_eventfd2, {0, event.semaphore ? EFD_SEMAPHORE : 0});
   if (event.count != 0) {
-    const Addr value = calls.put_value(event.count);
-    calls.call("set an eventfd's counter", SYS_write,
-               {static_cast<std::uint64_t>(fd), value.value, sizeof event.count});
+    const auto value = inferior.put_value(event.count);
+    inferior.call("set an eventfd's counter", SYS_write, {fd, value, sizeof event.count});
   }
   return fd;
 }
 
-int make_event_file(RemoteCalls& calls, const TimerFd& timer) {
-  return calls.open("timerfd_create", SYS_timerfd_create,
-                    {static_cast<std::uint64_t>(timer.clock), 0});
+int make_event_file(RestoreContext& inferior, const TimerFd& timer) {
+  return inferior.open("timerfd_create", SYS_timerfd_create, {timer.clock, 0});
 }
 
-int make_event_file(RemoteCalls& calls, const SignalFd& signals) {
-  const Addr mask = calls.put_value(signals.mask);
-  return calls.open("signalfd", SYS_signalfd4, {~0ULL, mask.value, sizeof signals.mask, 0});
+int make_event_file(RestoreContext& inferior, const SignalFd& signals) {
+  const auto mask = inferior.put_value(signals.mask);
+  return inferior.open("signalfd", SYS_signalfd4, {~0ULL, mask, sizeof signals.mask, 0});
 }
 
-int make_event_file(RemoteCalls& calls, const PidFd& pidfd, Tid id) {
-  return calls.open("pidfd_open", SYS_pidfd_open,
-                    {static_cast<std::uint64_t>(id), pidfd.thread ? kPidfdThread : 0});
+int make_event_file(RestoreContext& inferior, const PidFd& pidfd, Tid id) {
+  return inferior.open("pidfd_open", SYS_pidfd_open, {id, pidfd.thread ? kPidfdThread : 0});
 }
 
 namespace {
 
 // What the clock of a timer shows the program.
-timespec time_now(RemoteCalls& calls, int clock) {
+timespec time_now(RestoreContext& inferior, int clock) {
   if (clock == CLOCK_REALTIME_ALARM) clock = CLOCK_REALTIME;
   if (clock == CLOCK_BOOTTIME_ALARM) clock = CLOCK_BOOTTIME;
-  const Addr at = calls.reserve(sizeof(timespec));
-  calls.call("clock_gettime", SYS_clock_gettime, {static_cast<std::uint64_t>(clock), at.value});
-  return calls.read<timespec>(at);
+  const auto at = inferior.reserve<timespec>();
+  inferior.call("clock_gettime", SYS_clock_gettime, {clock, at});
+  return at.read();
 }
 
 }  // namespace
 
-void start_timerfd(RemoteCalls& calls, int fd, const TimerFd& timer) {
-  const auto number = static_cast<std::uint64_t>(fd);
+void start_timerfd(RestoreContext& inferior, int fd, const TimerFd& timer) {
   itimerspec value{};
   value.it_interval = timer.interval;
   const auto flags = static_cast<std::uint64_t>(timer.set_flags);
@@ -197,24 +191,24 @@ void start_timerfd(RemoteCalls& calls, int fd, const TimerFd& timer) {
     value.it_value.tv_nsec = 1;
   // Other clocks than the real-time one begin elsewhere by now.
   if (!has_deadline && (timer.set_flags & TFD_TIMER_ABSTIME) != 0 && !is_zero(value.it_value))
-    value.it_value = sum_of(value.it_value, time_now(calls, timer.clock));
-  const Addr at = calls.put_value(value);
-  calls.call("timerfd_settime", SYS_timerfd_settime, {number, flags, at.value, 0});
+    value.it_value = sum_of(value.it_value, time_now(inferior, timer.clock));
+  const auto at = inferior.put_value(value);
+  inferior.call("timerfd_settime", SYS_timerfd_settime, {fd, flags, at, 0});
   if (timer.expired == 0) return;
-  const Addr ticks = calls.put_value(timer.expired);
-  const std::int64_t result = calls.attempt(SYS_ioctl, {number, kSetTicks, ticks.value});
+  const auto ticks = inferior.put_value(timer.expired);
+  const std::int64_t result = inferior.attempt(SYS_ioctl, {fd, kSetTicks, ticks});
   if (result == 0 || !is_zero(value.it_value)) return;
   // A kernel without that request (CONFIG_CHECKPOINT_RESTORE): a timer that expires at once.
   value.it_value = {0, 1};
-  const Addr soon = calls.put_value(value);
-  calls.call("timerfd_settime", SYS_timerfd_settime, {number, 0, soon.value, 0});
+  const auto soon = inferior.put_value(value);
+  inferior.call("timerfd_settime", SYS_timerfd_settime, {fd, 0, soon, 0});
 }
 
 namespace {
 
 template <typename Details>
 int make_from(const Description& description, const Making& making) {
-  return make_event_file(making.calls, description.get<Details>());
+  return make_event_file(making.inferior, description.get<Details>());
 }
 
 // That of a process which has ended stands for one that is no part of the snapshot.
@@ -222,9 +216,9 @@ int make_pidfd(const Description& description, const Making& making) {
   const auto& pidfd = description.get<PidFd>();
   for (const auto* known : {&making.ids.threads, &making.ids.children})
     if (const auto found = known->find(pidfd.id); found != known->end())
-      return make_event_file(making.calls, pidfd, found->second);
+      return make_event_file(making.inferior, pidfd, found->second);
   const BriefProcess ended;
-  return make_event_file(making.calls, {ended.pid(), false}, ended.pid());
+  return make_event_file(making.inferior, {ended.pid(), false}, ended.pid());
 }
 
 bool describe_pidfd(const Describing& describing, Description& description) {
@@ -260,8 +254,8 @@ const DescriptorKind kinds::kTimerfd = {
     .to_json = written_by<TimerFd, timerfd_to_json>,
     .from_json = parsed_by<timerfd_from_json>,
     .make = make_from<TimerFd>,
-    .start = [](const Description& description, RemoteCalls& calls, int number) {
-      start_timerfd(calls, number, description.get<TimerFd>());
+    .start = [](const Description& description, RestoreContext& inferior, int number) {
+      start_timerfd(inferior, number, description.get<TimerFd>());
     }};
 
 const DescriptorKind kinds::kSignalfd = {.name = "signalfd",

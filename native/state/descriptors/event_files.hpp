@@ -8,7 +8,6 @@
 
 #include "image/format.hpp"
 #include "state/context.hpp"
-#include "tracee/remote_calls.hpp"
 
 namespace ckpt::state {
 
@@ -52,13 +51,13 @@ SignalFd signalfd_from_json(const image::Json& json);
 PidFd pidfd_from_json(const image::Json& json);
 
 /// Makes the descriptor in the process; returns its (temporary) number. Timers do not run yet.
-int make_event_file(tracee::RemoteCalls& calls, const EventFd& event);
-int make_event_file(tracee::RemoteCalls& calls, const TimerFd& timer);
-int make_event_file(tracee::RemoteCalls& calls, const SignalFd& signals);
+int make_event_file(RestoreContext& inferior, const EventFd& event);
+int make_event_file(RestoreContext& inferior, const TimerFd& timer);
+int make_event_file(RestoreContext& inferior, const SignalFd& signals);
 /// `id`: of the process or thread as it is now.
-int make_event_file(tracee::RemoteCalls& calls, const PidFd& pidfd, Tid id);
+int make_event_file(RestoreContext& inferior, const PidFd& pidfd, Tid id);
 
 /// Lets the timer run on, from the state of the save.
-void start_timerfd(tracee::RemoteCalls& calls, int fd, const TimerFd& timer);
+void start_timerfd(RestoreContext& inferior, int fd, const TimerFd& timer);
 
 }  // namespace ckpt::state

@@ -151,7 +151,7 @@ bool describe_fanotify(const Describing& describing, Description& description) {
 
 int make_fanotify(const Description& description, const Making& making) {
   const auto& group = description.get<Fanotify>();
-  return making.calls.open("fanotify_init", SYS_fanotify_init, {group.flags, group.event_flags});
+  return making.inferior.open("fanotify_init", SYS_fanotify_init, {group.flags, group.event_flags});
 }
 
 void link_fanotify(const Description& description, const Linking& linking) {
@@ -159,11 +159,11 @@ void link_fanotify(const Description& description, const Linking& linking) {
   const std::string& object = linking.object;
   for (const FanotifyMark& mark : description.get<Fanotify>().marks) {
     const auto fail_with = [&](const std::string& why) {
-      linking.notes.push_back(
+      linking.inferior.notes.push_back(
           fmt::format("{}: the mark on {} cannot be made again: {}", object, mark.file.path, why));
     };
     const auto name = mark.type == FAN_MARK_INODE
-                          ? name_to_watch(mark.file, is_file, object, linking.notes)
+                          ? name_to_watch(mark.file, is_file, object, linking.inferior.notes)
                           : std::optional(mark.file.path);
     if (!name) {
       fail_with("the file does not come back");
@@ -171,11 +171,10 @@ void link_fanotify(const Description& description, const Linking& linking) {
     }
     const auto add = [&](std::uint32_t flags, std::uint64_t mask) -> std::int64_t {
       if (mask == 0) return 0;
-      const Addr path = linking.calls.put_string(*name);
-      return linking.calls.attempt(
+      const auto path = linking.inferior.put_string(*name);
+      return linking.inferior.attempt(
           SYS_fanotify_mark,
-          {static_cast<std::uint64_t>(linking.number), FAN_MARK_ADD | mark.type | flags, mask,
-           static_cast<std::uint64_t>(AT_FDCWD), path.value});
+          {linking.number, FAN_MARK_ADD | mark.type | flags, mask, AT_FDCWD, path});
     };
     // How it ignores events belongs to the mask of those.
     constexpr std::uint32_t kOfIgnored = FAN_MARK_IGNORED_SURV_MODIFY | kMarkIgnore;

@@ -110,7 +110,7 @@ UniqueFd open_stream(const Description& description, const Opening& /*opening*/)
 }
 
 int open_own_proc(const Description& description, const Making& making) {
-  tracee::RemoteCalls& calls = making.calls;
+  RestoreContext& inferior = making.inferior;
   const IdChange& ids = making.ids;
   // "/proc/PID/..." is "/proc/self/..."; a thread has its own number further on.
   constexpr std::size_t kProcBytes = 6;
@@ -123,11 +123,10 @@ int open_own_proc(const Description& description, const Making& making) {
     const Tid saved = std::atoi(path.substr(kTask.size(), end - kTask.size()).c_str());
     path = fmt::format("{}{}{}", kTask, ids.thread(saved), path.substr(end));
   }
-  const Addr at = calls.put_string(path);
+  const auto at = inferior.put_string(path);
   const auto flags = description.flags & ~static_cast<std::uint32_t>(kOnlyOnce);
-  const int fd =
-      calls.open("open", SYS_openat, {static_cast<std::uint64_t>(AT_FDCWD), at.value, flags, 0});
-  calls.attempt(SYS_lseek, {static_cast<std::uint64_t>(fd), description.offset_bytes, SEEK_SET});
+  const int fd = inferior.open("open", SYS_openat, {AT_FDCWD, at, flags, 0});
+  inferior.attempt(SYS_lseek, {fd, description.offset_bytes, SEEK_SET});
   return fd;
 }
 
@@ -144,12 +143,11 @@ std::any path_from_json(const image::Json& json) {
 
 }  // namespace
 
-int make_nothing(tracee::RemoteCalls& calls) {
-  const int socket = calls.open("socket", SYS_socket, {AF_UNIX, SOCK_STREAM, 0});
-  const Addr path = calls.put_string(fmt::format("/proc/self/fd/{}", socket));
-  const int fd =
-      calls.open("open", SYS_openat, {static_cast<std::uint64_t>(AT_FDCWD), path.value, O_PATH, 0});
-  calls.close(socket);
+int make_nothing(RestoreContext& inferior) {
+  const int socket = inferior.open("socket", SYS_socket, {AF_UNIX, SOCK_STREAM, 0});
+  const auto path = inferior.put_string(fmt::format("/proc/self/fd/{}", socket));
+  const int fd = inferior.open("open", SYS_openat, {AT_FDCWD, path, O_PATH, 0});
+  inferior.close(socket);
   return fd;
 }
 

@@ -21,7 +21,6 @@ namespace ckpt::state {
 namespace {
 
 using image::Json;
-using tracee::RemoteCalls;
 
 constexpr int kMostNumbers = 1 << 16;  // numbers are given in ascending order, one by one
 
@@ -99,27 +98,26 @@ Inotify inotify_from_json(const Json& json) {
   return inotify;
 }
 
-int make_inotify(RemoteCalls& calls) {
-  return calls.open("inotify_init", SYS_inotify_init1, {IN_NONBLOCK});
+int make_inotify(RestoreContext& inferior) {
+  return inferior.open("inotify_init", SYS_inotify_init1, {IN_NONBLOCK});
 }
 
-void watch_files(RemoteCalls& calls, int instance, const Inotify& inotify,
-                 const std::string& object, const IsFile& is_file,
-                 std::vector<std::string>& notes) {
+void watch_files(RestoreContext& inferior, int instance, const Inotify& inotify,
+                 const std::string& object, const IsFile& is_file) {
   const auto fd = static_cast<std::uint64_t>(instance);
   int next = 1;
   bool passed_over = false;
   for (const InotifyWatch& watch : inotify.watches) {
     const auto fail_with = [&](std::string_view why) {
-      notes.push_back(fmt::format("{}: watch {} on {} cannot be made again: {}", object,
-                                  watch.number, watch.file.path, why));
+      inferior.notes.push_back(fmt::format("{}: watch {} on {} cannot be made again: {}", object,
+                                           watch.number, watch.file.path, why));
     };
     if (watch.number > next + kMostNumbers) {
       fail_with("its number is too high");
       continue;
     }
-    const auto name = name_to_watch(watch.file, is_file,
-                                    fmt::format("{}: watch {}", object, watch.number), notes);
+    const auto name = name_to_watch(
+        watch.file, is_file, fmt::format("{}: watch {}", object, watch.number), inferior.notes);
     if (!name) {
       fail_with("the file does not come back");
       continue;
@@ -127,15 +125,15 @@ void watch_files(RemoteCalls& calls, int instance, const Inotify& inotify,
     // IN_MASK_CREATE and the like say how to add, and were for that time.
     const std::uint64_t mask = watch.mask & ~(IN_MASK_ADD | IN_MASK_CREATE);
     for (;;) {
-      const Addr path = calls.put_string(*name);
-      const std::int64_t number = calls.attempt(SYS_inotify_add_watch, {fd, path.value, mask});
+      const auto path = inferior.put_string(*name);
+      const std::int64_t number = inferior.attempt(SYS_inotify_add_watch, {fd, path, mask});
       if (number < 0) {
         fail_with(describe_errno(static_cast<int>(-number)));
         break;
       }
       next = static_cast<int>(number) + 1;
       if (number == watch.number) break;
-      calls.attempt(SYS_inotify_rm_watch, {fd, static_cast<std::uint64_t>(number)});
+      inferior.attempt(SYS_inotify_rm_watch, {fd, number});
       passed_over = true;
       if (number > watch.number) {
         fail_with("another watch has its number");
@@ -146,8 +144,8 @@ void watch_files(RemoteCalls& calls, int instance, const Inotify& inotify,
   if (passed_over) {
     // Each removal has left an IN_IGNORED behind.
     constexpr std::uint64_t kPiece = 1U << 16U;
-    const Addr into = calls.reserve(kPiece);
-    while (calls.attempt(SYS_read, {fd, into.value, kPiece}) > 0) {
+    const auto into = inferior.reserve(kPiece);
+    while (inferior.attempt(SYS_read, {fd, into, kPiece}) > 0) {
     }
   }
 }
@@ -161,8 +159,8 @@ bool describe_inotify(const Describing& describing, Description& description) {
 }
 
 void link_inotify(const Description& description, const Linking& linking) {
-  watch_files(linking.calls, linking.number, description.get<Inotify>(), linking.object,
-              files_among(linking.table), linking.notes);
+  watch_files(linking.inferior, linking.number, description.get<Inotify>(), linking.object,
+              files_among(linking.table));
 }
 
 }  // namespace
@@ -173,7 +171,7 @@ const DescriptorKind kinds::kInotify = {
     .describe = describe_inotify,
     .to_json = written_by<Inotify, inotify_to_json>,
     .from_json = parsed_by<inotify_from_json>,
-    .make = [](const Description&, const Making& making) { return make_inotify(making.calls); },
+    .make = [](const Description&, const Making& making) { return make_inotify(making.inferior); },
     .link = link_inotify};
 
 }  // namespace ckpt::state

@@ -9,7 +9,6 @@
 #include "image/format.hpp"
 #include "state/context.hpp"
 #include "state/descriptors/watched_file.hpp"
-#include "tracee/remote_calls.hpp"
 
 namespace ckpt::state {
 
@@ -31,11 +30,11 @@ image::Json inotify_to_json(const Inotify& inotify);
 Inotify inotify_from_json(const image::Json& json);
 
 /// Makes an instance without watches in the process.
-int make_inotify(tracee::RemoteCalls& calls);
+int make_inotify(RestoreContext& inferior);
 
 /// Adds the watches to the instance `fd`, when all files are there and have the descriptors that
-/// they had; says in `notes` which could not be made.
-void watch_files(tracee::RemoteCalls& calls, int fd, const Inotify& inotify,
-                 const std::string& object, const IsFile& is_file, std::vector<std::string>& notes);
+/// they had; says which could not be made.
+void watch_files(RestoreContext& inferior, int fd, const Inotify& inotify,
+                 const std::string& object, const IsFile& is_file);
 
 }  // namespace ckpt::state

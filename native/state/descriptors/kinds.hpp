@@ -13,7 +13,6 @@
 #include "image/format.hpp"
 #include "state/context.hpp"
 #include "state/descriptors/descriptors.hpp"
-#include "tracee/remote_calls.hpp"
 
 namespace ckpt::state {
 
@@ -41,21 +40,19 @@ struct Opening {
 
 /// What is needed to make descriptions in the program.
 struct Making {
-  tracee::RemoteCalls& calls;
+  RestoreContext& inferior;
   std::string object;
   const IdChange& ids;
-  std::vector<std::string>& notes;
 };
 
 /// The same, when every descriptor has its number; `number` is that of the description. One that is
 /// in a message only has the number at which it was made, until then.
 struct Linking {
-  tracee::RemoteCalls& calls;
+  RestoreContext& inferior;
   const DescriptorTable& table;
   const std::vector<int>& made;
   int number;
   std::string object;
-  std::vector<std::string>& notes;
 };
 
 struct DescriptorKind {
@@ -73,7 +70,7 @@ struct DescriptorKind {
   /// What leads to other descriptions.
   void (*link)(const Description& description, const Linking& linking) = nullptr;
   /// The last thing before the program goes on.
-  void (*start)(const Description& description, tracee::RemoteCalls& calls, int number) = nullptr;
+  void (*start)(const Description& description, RestoreContext& inferior, int number) = nullptr;
   bool is_file = false;  // has a place in a file system
 };
 
@@ -106,7 +103,7 @@ bool described_by(const Describing& describing, Description& description) {
 }
 
 /// Makes in the program what stands in for a description that cannot be made.
-int make_nothing(tracee::RemoteCalls& calls);
+int make_nothing(RestoreContext& inferior);
 
 /// Those that other code asks for.
 namespace kinds {

@@ -36,7 +36,7 @@ UniqueFd open_other_end(const Description& description, const Opening& opening) 
 // When all of them are open.
 void make_exclusive(const Description& description, const Linking& linking) {
   if (description.get<Pty>().exclusive)
-    linking.calls.attempt(SYS_ioctl, {static_cast<std::uint64_t>(linking.number), TIOCEXCL});
+    linking.inferior.attempt(SYS_ioctl, {linking.number, TIOCEXCL});
 }
 
 UniqueFd open_queue(const Description& description, const Opening& opening) {
@@ -49,10 +49,9 @@ UniqueFd open_queue(const Description& description, const Opening& opening) {
 }
 
 void link_ring(const Description& description, const Linking& linking) {
-  link_io_uring(
-      linking.calls, linking.number, description.get<IoUring>(),
-      fmt::format("fd {}", linking.number),
-      [&](std::size_t other) { return number_of(linking.table, other); }, linking.notes);
+  link_io_uring(linking.inferior, linking.number, description.get<IoUring>(),
+                fmt::format("fd {}", linking.number),
+                [&](std::size_t other) { return number_of(linking.table, other); });
 }
 
 }  // namespace
@@ -94,10 +93,10 @@ const DescriptorKind kinds::kIoUring = {
     .from_json = parsed_by<io_uring_from_json>,
     .make =
         [](const Description& description, const Making& making) {
-          return make_io_uring(making.calls, description.get<IoUring>());
+          return make_io_uring(making.inferior, description.get<IoUring>());
         },
     .link = link_ring,
-    .start = [](const Description& description, tracee::RemoteCalls& calls,
-                int number) { start_io_uring(calls, number, description.get<IoUring>()); }};
+    .start = [](const Description& description, RestoreContext& inferior,
+                int number) { start_io_uring(inferior, number, description.get<IoUring>()); }};
 
 }  // namespace ckpt::state

@@ -19,7 +19,6 @@ namespace ckpt::state {
 namespace {
 
 using image::Json;
-using tracee::RemoteCalls;
 using Kind = FileLock::Kind;
 
 constexpr std::array<std::pair<Kind, std::string_view>, 4> kLockKinds = {{
@@ -70,16 +69,12 @@ std::optional<FileLock> parse_lock(std::string_view text) {
   return lock;
 }
 
-std::int64_t take(RemoteCalls& calls, int fd, const FileLock& lock) {
-  const auto number = static_cast<std::uint64_t>(fd);
+std::int64_t take(RestoreContext& inferior, int fd, const FileLock& lock) {
   switch (lock.kind) {
     case Kind::flock:
-      return calls.attempt(
-          SYS_flock,
-          {number, static_cast<std::uint64_t>((lock.write ? LOCK_EX : LOCK_SH) | LOCK_NB)});
+      return inferior.attempt(SYS_flock, {fd, (lock.write ? LOCK_EX : LOCK_SH) | LOCK_NB});
     case Kind::lease:
-      return calls.attempt(SYS_fcntl,
-                           {number, F_SETLEASE, lock.write ? std::uint64_t{F_WRLCK} : F_RDLCK});
+      return inferior.attempt(SYS_fcntl, {fd, F_SETLEASE, lock.write ? F_WRLCK : F_RDLCK});
     case Kind::posix:
     case Kind::open_file: break;
   }
@@ -88,9 +83,9 @@ std::int64_t take(RemoteCalls& calls, int fd, const FileLock& lock) {
   wanted.l_whence = SEEK_SET;
   wanted.l_start = lock.start;
   wanted.l_len = lock.length_bytes;
-  const Addr at = calls.put_value(wanted);
+  const auto at = inferior.put_value(wanted);
   const std::uint64_t command = lock.kind == Kind::posix ? F_SETLK : F_OFD_SETLK;
-  return calls.attempt(SYS_fcntl, {number, command, at.value});
+  return inferior.attempt(SYS_fcntl, {fd, command, at});
 }
 
 }  // namespace
@@ -154,33 +149,31 @@ FileOwner owner_from_json(const Json& json) {
   return owner;
 }
 
-void take_locks(RemoteCalls& calls, int fd, const std::vector<FileLock>& locks,
-                const std::string& path, std::string_view holder, std::vector<std::string>& notes) {
+void take_locks(RestoreContext& inferior, int fd, const std::vector<FileLock>& locks,
+                const std::string& path, std::string_view holder) {
   for (const FileLock& lock : locks) {
-    const std::int64_t result = take(calls, fd, lock);
+    const std::int64_t result = take(inferior, fd, lock);
     if (result == 0) continue;
     if (result == -EAGAIN || result == -EACCES)
-      notes.push_back(fmt::format("fd {}: the {} on {} is not the program's: {} locked it", fd,
-                                  name_of(lock.kind), path, holder));
+      inferior.notes.push_back(fmt::format("fd {}: the {} on {} is not the program's: {} locked it",
+                                           fd, name_of(lock.kind), path, holder));
     else
-      notes.push_back(fmt::format("fd {}: the {} on {} could not be taken again: {}", fd,
-                                  name_of(lock.kind), path,
-                                  describe_errno(static_cast<int>(-result))));
+      inferior.notes.push_back(fmt::format("fd {}: the {} on {} could not be taken again: {}", fd,
+                                           name_of(lock.kind), path,
+                                           describe_errno(static_cast<int>(-result))));
   }
 }
 
-void set_owner(RemoteCalls& calls, int fd, const FileOwner& owner,
+void set_owner(RestoreContext& inferior, int fd, const FileOwner& owner,
                const std::function<Tid(int type, Tid)>& renewed) {
-  const auto number = static_cast<std::uint64_t>(fd);
   if (owner.id != 0) {
     f_owner_ex who{};
     who.type = static_cast<decltype(who.type)>(owner.type);
     who.pid = renewed(owner.type, owner.id);
-    const Addr at = calls.put_value(who);
-    calls.attempt(SYS_fcntl, {number, F_SETOWN_EX, at.value});
+    const auto at = inferior.put_value(who);
+    inferior.attempt(SYS_fcntl, {fd, F_SETOWN_EX, at});
   }
-  if (owner.signal != 0)
-    calls.attempt(SYS_fcntl, {number, F_SETSIG, static_cast<std::uint64_t>(owner.signal)});
+  if (owner.signal != 0) inferior.attempt(SYS_fcntl, {fd, F_SETSIG, owner.signal});
 }
 
 }  // namespace ckpt::state

@@ -9,7 +9,6 @@
 
 #include "image/format.hpp"
 #include "state/context.hpp"
-#include "tracee/remote_calls.hpp"
 
 namespace ckpt::state {
 
@@ -41,10 +40,10 @@ FileOwner owner_from_json(const image::Json& json);
 
 /// Takes the locks again in the process. `path` is for the notes, which say what others hold now,
 /// and `holder` for what is known of them ("another process has").
-void take_locks(tracee::RemoteCalls& calls, int fd, const std::vector<FileLock>& locks,
-                const std::string& path, std::string_view holder, std::vector<std::string>& notes);
+void take_locks(RestoreContext& inferior, int fd, const std::vector<FileLock>& locks,
+                const std::string& path, std::string_view holder);
 /// `renewed`: the id that a process, thread or group has now.
-void set_owner(tracee::RemoteCalls& calls, int fd, const FileOwner& owner,
+void set_owner(RestoreContext& inferior, int fd, const FileOwner& owner,
                const std::function<Tid(int type, Tid)>& renewed);
 
 }  // namespace ckpt::state

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <set>
@@ -18,7 +19,6 @@ namespace ckpt::state {
 namespace {
 
 using image::Json;
-using tracee::RemoteCalls;
 using namespace std::chrono_literals;
 
 // fs/aio.c: struct aio_ring, in front of the events.
@@ -137,41 +137,45 @@ namespace {
 // fs/aio.c, ioctx_alloc() and aio_setup_ring(): twice as many places as were asked for, two more,
 // and what is left of the last page. So several numbers lead to one size; the largest is taken, and
 // the smallest where fs.aio-max-nr allows no more.
-std::uint64_t set_up(RemoteCalls& calls, std::uint64_t size_bytes) {
+std::uint64_t set_up(RestoreContext& inferior, std::uint64_t size_bytes) {
   const std::uint64_t pages = size_bytes / kPageSize;
   const std::uint64_t most = pages * kEventsPerPage / 2 - 2;
   const std::uint64_t least = (pages - 1) * kEventsPerPage / 2 + 1;
-  const Addr at = calls.put_value(std::uint64_t{0});
-  const std::int64_t result = calls.attempt(SYS_io_setup, {most, at.value});
+  const auto at = inferior.put_value(std::uint64_t{0});
+  const std::int64_t result = inferior.attempt(SYS_io_setup, {most, at});
   if (result == -EAGAIN)
-    calls.call("io_setup", SYS_io_setup, {least, at.value});
+    inferior.call("io_setup", SYS_io_setup, {least, at});
   else if (result < 0)
-    throw_errno("io_setup", static_cast<int>(-result));
-  return calls.read<std::uint64_t>(at);
+    throw_errno("io_setup", tracee::error_of(result));
+  return at.read();
 }
 
 // Requests that are done when they are made: reading an empty file of memory.
 class Requests {
  public:
-  explicit Requests(RemoteCalls& calls) : calls_(calls) {
-    const Addr name = calls_.put_string("ckpt");
-    file_ = calls_.open("memfd_create", SYS_memfd_create, {name.value, MFD_CLOEXEC});
-    events_ = calls_.reserve(kAtOnce * sizeof(io_event));
+  explicit Requests(RestoreContext& inferior)
+      : inferior_(inferior),
+        events_(inferior.reserve<Events>()),
+        request_(inferior.reserve<iocb>()),
+        list_(inferior.reserve<List>()) {
+    file_ = inferior_.open("memfd_create", SYS_memfd_create,
+                           {inferior_.put_string("ckpt"), MFD_CLOEXEC});
     iocb request{};
     request.aio_lio_opcode = IOCB_CMD_PREAD;
     request.aio_fildes = static_cast<std::uint32_t>(file_);
-    request.aio_buf = events_.value;
+    request.aio_buf = events_.at().value;
     request.aio_nbytes = 1;
-    const Addr at = calls_.put_value(request);
+    request_.write(request);
     // The kernel takes a copy: one request may be made many times.
-    const std::vector<std::uint64_t> list(kAtOnce, at.value);
-    list_ = calls_.put(std::as_bytes(std::span(list)));
+    List list{};
+    list.fill(request_.at().value);
+    list_.write(list);
   }
   Requests(const Requests&) = delete;
   Requests& operator=(const Requests&) = delete;
   ~Requests() {
     try {
-      calls_.close(file_);
+      inferior_.close(file_);
     } catch (const Error&) {  // the process is gone
     }
   }
@@ -179,11 +183,11 @@ class Requests {
   void make(std::uint64_t context, std::uint32_t count, bool take) {
     while (count > 0) {
       const auto some =
-          calls_.call("io_submit", SYS_io_submit, {context, std::min(count, kAtOnce), list_.value});
+          inferior_.call("io_submit", SYS_io_submit, {context, std::min(count, kAtOnce), list_});
       if (some == 0) throw_errno("io_submit", EAGAIN);
       if (take) {
         const auto taken =
-            calls_.call("io_getevents", SYS_io_getevents, {context, some, some, events_.value, 0});
+            inferior_.call("io_getevents", SYS_io_getevents, {context, some, some, events_, 0});
         if (taken != some) throw_errno("io_getevents", EIO);
       }
       count -= static_cast<std::uint32_t>(some);
@@ -192,15 +196,19 @@ class Requests {
 
  private:
   static constexpr std::uint32_t kAtOnce = 32;
+  using Events = std::array<io_event, kAtOnce>;
+  using List = std::array<std::uint64_t, kAtOnce>;
 
-  RemoteCalls& calls_;
+  RestoreContext& inferior_;
+  tracee::ValuePiece<Events> events_;
+  tracee::ValuePiece<iocb> request_;
+  tracee::ValuePiece<List> list_;
   int file_ = -1;
-  Addr events_;
-  Addr list_;
 };
 
-void fill_context(RemoteCalls& calls, const tracee::Memory& memory, Requests& requests,
-                  std::uint64_t made, const AioContext& context) {
+void fill_context(RestoreContext& inferior, Requests& requests, std::uint64_t made,
+                  const AioContext& context) {
+  const tracee::Memory& memory = inferior.memory;
   const auto ring = memory.read_value<Ring>(Addr{made});
   if (!is_whole(ring, context.size_bytes) || ring.tail != 0)
     throw Error(ErrorKind::system, "this kernel makes it of another size", EINVAL);
@@ -210,9 +218,9 @@ void fill_context(RemoteCalls& calls, const tracee::Memory& memory, Requests& re
   const std::uint32_t all = context.tail + (unread > context.tail ? places : 0);
   requests.make(made, all - unread, true);
   requests.make(made, unread, false);
-  calls.call("mremap", SYS_mremap,
-             {made, context.size_bytes, context.size_bytes, MREMAP_MAYMOVE | MREMAP_FIXED,
-              context.id.value, 0});
+  inferior.call(
+      "mremap", SYS_mremap,
+      {made, context.size_bytes, context.size_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, context.id, 0});
   const auto now = memory.read_value<Ring>(context.id);
   if (now.tail != context.tail || now.head != context.head)
     throw Error(ErrorKind::system, "its counters do not come out as they were", EIO);
@@ -221,20 +229,19 @@ void fill_context(RemoteCalls& calls, const tracee::Memory& memory, Requests& re
 
 }  // namespace
 
-void restore_aio(RemoteCalls& calls, const tracee::Memory& memory,
-                 const std::vector<AioContext>& contexts, std::vector<std::string>& notes) {
+void restore_aio(RestoreContext& inferior, const std::vector<AioContext>& contexts) {
   if (contexts.empty()) return;
   for (const AioContext& context : contexts) {
     std::uint64_t made = 0;
     try {
-      made = set_up(calls, context.size_bytes);
-      Requests requests(calls);
-      fill_context(calls, memory, requests, made, context);
+      made = set_up(inferior, context.size_bytes);
+      Requests requests(inferior);
+      fill_context(inferior, requests, made, context);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::system) throw;
-      if (made != 0) calls.attempt(SYS_io_destroy, {made});
-      notes.push_back(fmt::format("the io_setup() context at {} cannot be made again: {}",
-                                  context.id, error.what()));
+      if (made != 0) inferior.attempt(SYS_io_destroy, {made});
+      inferior.notes.push_back(fmt::format("the io_setup() context at {} cannot be made again: {}",
+                                           context.id, error.what()));
     }
   }
 }

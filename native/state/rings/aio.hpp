@@ -10,7 +10,6 @@
 
 #include "image/format.hpp"
 #include "state/context.hpp"
-#include "tracee/remote_calls.hpp"
 
 namespace ckpt::state {
 
@@ -31,7 +30,6 @@ image::Json aio_to_json(const std::vector<AioContext>& contexts);
 std::vector<AioContext> aio_from_json(const image::Json& json);
 
 /// Makes the contexts in the process, each at its place, which is reserved. What fails is a note.
-void restore_aio(tracee::RemoteCalls& calls, const tracee::Memory& memory,
-                 const std::vector<AioContext>& contexts, std::vector<std::string>& notes);
+void restore_aio(RestoreContext& inferior, const std::vector<AioContext>& contexts);
 
 }  // namespace ckpt::state

@@ -22,7 +22,6 @@
 
 #include "image/format.hpp"
 #include "state/context.hpp"
-#include "tracee/remote_calls.hpp"
 
 namespace ckpt::state {
 
@@ -78,16 +77,15 @@ image::Json io_uring_to_json(const IoUring& ring);
 IoUring io_uring_from_json(const image::Json& json);
 
 /// Makes the ring in the process, with its counters and its memory; returns its (temporary) number.
-int make_io_uring(tracee::RemoteCalls& calls, const IoUring& ring);
+int make_io_uring(RestoreContext& inferior, const IoUring& ring);
 
 /// What needs the final numbers and the program's memory: maps the ring where it was, registers
 /// files and buffers. `number_of`: the descriptor of a description, if there is one.
-void link_io_uring(tracee::RemoteCalls& calls, int fd, const IoUring& ring, const std::string& name,
-                   const std::function<std::optional<int>(std::size_t)>& number_of,
-                   std::vector<std::string>& notes);
+void link_io_uring(RestoreContext& inferior, int fd, const IoUring& ring, const std::string& name,
+                   const std::function<std::optional<int>(std::size_t)>& number_of);
 
 /// For a ring with a thread of the kernel's (IORING_SETUP_SQPOLL), which would begin at once: has
 /// it look at what waits to be submitted. The last thing before the program goes on.
-void start_io_uring(tracee::RemoteCalls& calls, int fd, const IoUring& ring);
+void start_io_uring(RestoreContext& inferior, int fd, const IoUring& ring);
 
 }  // namespace ckpt::state

@@ -22,7 +22,6 @@ namespace ckpt::state {
 
 namespace {
 
-using tracee::RemoteCalls;
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
@@ -169,8 +168,8 @@ void fill_ring(const RingView& view, const IoUring& ring) {
   if ((ring.setup_flags & IORING_SETUP_SQPOLL) == 0) view.store(at.sq_tail, ring.sq_tail);
 }
 
-UniqueFd take_ring(const RemoteCalls& calls, int fd) {
-  const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, calls.pid(), 0)));
+UniqueFd take_ring(RestoreContext& inferior, int fd) {
+  const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, inferior.pid(), 0)));
   if (!process) throw_errno("pidfd_open", errno);
   UniqueFd own(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), fd, 0)));
   if (!own) throw_errno("pidfd_getfd", errno);
@@ -190,7 +189,7 @@ io_uring_params parameters_of(const IoUring& ring) {
 // io_uring_get_unmapped_area()). They take one that is free: so all others are taken for a while.
 class OnlyPlace {
  public:
-  explicit OnlyPlace(RemoteCalls& calls) : calls_(calls) {
+  explicit OnlyPlace(RestoreContext& inferior) : inferior_(inferior) {
     try {
       fill();
     } catch (...) {
@@ -213,7 +212,7 @@ class OnlyPlace {
     constexpr Addr kEnd = arch::kTaskEnd;           // where the kernel looks without a hint
     constexpr std::uint64_t kStackGap = 1U << 20U;  // which it keeps free itself
     Addr free = kFirst;
-    for (const auto& map : proc::ProcessDir(calls_.pid()).detailed_mappings()) {
+    for (const auto& map : inferior_.process.detailed_mappings()) {
       if (map.start >= kEnd) break;
       const bool grows = map.path == "[stack]" || map.has_flag("gd");
       take(free, grows ? map.start - kStackGap : map.start);
@@ -224,19 +223,18 @@ class OnlyPlace {
 
   void take(Addr start, Addr end) {
     if (start >= end) return;
-    const std::int64_t result =
-        calls_.attempt(SYS_mmap, {start.value, end - start, PROT_NONE,
-                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
-                                  static_cast<std::uint64_t>(-1), 0});
+    const std::int64_t result = inferior_.attempt(
+        SYS_mmap, {start, end - start, PROT_NONE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0});
     if (result == static_cast<std::int64_t>(start.value)) taken_.push_back({start, end});
   }
 
   void give_back() {
-    for (const auto& run : taken_) calls_.attempt(SYS_munmap, {run.start.value, run.size()});
+    for (const auto& run : taken_) inferior_.attempt(SYS_munmap, {run.start, run.size()});
     taken_.clear();
   }
 
-  RemoteCalls& calls_;
+  RestoreContext& inferior_;
   std::vector<proc::PageRun> taken_;
 };
 
@@ -245,128 +243,125 @@ std::uint64_t protection(const RingMapping& map) {
 }
 
 // Where it was there is inaccessible memory until now.
-void map_ring_at(RemoteCalls& calls, int fd, const RingMapping& map,
+void map_ring_at(RestoreContext& inferior, int fd, const RingMapping& map,
                  std::optional<OnlyPlace>& only) {
   const auto number = static_cast<std::uint64_t>(fd);
   const auto place = static_cast<std::int64_t>(map.start.value);
-  if (calls.attempt(SYS_mmap, {map.start.value, map.size_bytes, protection(map),
-                               MAP_SHARED | MAP_FIXED | MAP_POPULATE, number, map.offset_bytes}) ==
-      place)
+  if (inferior.attempt(SYS_mmap,
+                       {map.start, map.size_bytes, protection(map),
+                        MAP_SHARED | MAP_FIXED | MAP_POPULATE, number, map.offset_bytes}) == place)
     return;
-  if (!only) only.emplace(calls);
-  calls.call("munmap", SYS_munmap, {map.start.value, map.size_bytes});
-  const std::int64_t result = calls.attempt(
+  if (!only) only.emplace(inferior);
+  inferior.call("munmap", SYS_munmap, {map.start, map.size_bytes});
+  const std::int64_t result = inferior.attempt(
       SYS_mmap,
       {0, map.size_bytes, protection(map), MAP_SHARED | MAP_POPULATE, number, map.offset_bytes});
   if (result == place) return;
-  if (result > 0) calls.attempt(SYS_munmap, {static_cast<std::uint64_t>(result), map.size_bytes});
-  calls.attempt(SYS_mmap, {map.start.value, map.size_bytes, PROT_NONE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
-                           static_cast<std::uint64_t>(-1), 0});
+  if (result > 0) inferior.attempt(SYS_munmap, {result, map.size_bytes});
+  inferior.attempt(SYS_mmap, {map.start, map.size_bytes, PROT_NONE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0});
   throw_errno(fmt::format("map it at {}", map.start),
               result < 0 ? static_cast<int>(-result) : EEXIST);
 }
 
-void map_all(RemoteCalls& calls, int fd, const IoUring& ring) {
+void map_all(RestoreContext& inferior, int fd, const IoUring& ring) {
   std::optional<OnlyPlace> only;
   for (const RingMapping& map : ring.mappings) {
-    map_ring_at(calls, fd, map, only);
+    map_ring_at(inferior, fd, map, only);
     if (map.not_for_children)
-      calls.attempt(SYS_madvise, {map.start.value, map.size_bytes, MADV_DONTFORK});
+      inferior.attempt(SYS_madvise, {map.start, map.size_bytes, MADV_DONTFORK});
   }
 }
 
 // --- what is registered with it
 
-std::int64_t register_with(RemoteCalls& calls, int fd, unsigned what, Addr arguments,
-                           std::size_t count) {
-  return calls.attempt(SYS_io_uring_register,
-                       {static_cast<std::uint64_t>(fd), what, arguments.value, count});
+std::int64_t register_with(RestoreContext& inferior, int fd, unsigned what,
+                           const tracee::Piece& arguments, std::size_t count) {
+  return inferior.attempt(SYS_io_uring_register, {fd, what, arguments, count});
 }
 
-void register_files(RemoteCalls& calls, int fd, const IoUring& ring,
+void register_files(RestoreContext& inferior, int fd, const IoUring& ring,
                     const std::function<std::optional<int>(std::size_t)>& number_of) {
   if (ring.files.empty()) return;
   std::vector<std::int32_t> numbers;
   for (const auto& file : ring.files) numbers.push_back(file ? number_of(*file).value_or(-1) : -1);
-  const Addr at = calls.put(std::as_bytes(std::span(numbers)));
-  const auto result = register_with(calls, fd, IORING_REGISTER_FILES, at, numbers.size());
+  const auto at = inferior.put(std::as_bytes(std::span(numbers)));
+  const auto result = register_with(inferior, fd, IORING_REGISTER_FILES, at, numbers.size());
   if (result < 0) throw_errno("register its files", static_cast<int>(-result));
 }
 
-void register_buffers(RemoteCalls& calls, int fd, const IoUring& ring) {
+void register_buffers(RestoreContext& inferior, int fd, const IoUring& ring) {
   if (ring.buffers.empty()) return;
   std::vector<iovec> buffers;
   for (const auto& [start, size] : ring.buffers)
     // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of the other process
     buffers.push_back({reinterpret_cast<void*>(size == 0 ? 0 : start.value), size});
-  const Addr at = calls.put(std::as_bytes(std::span(buffers)));
-  const auto result = register_with(calls, fd, IORING_REGISTER_BUFFERS, at, buffers.size());
+  const auto at = inferior.put(std::as_bytes(std::span(buffers)));
+  const auto result = register_with(inferior, fd, IORING_REGISTER_BUFFERS, at, buffers.size());
   if (result < 0) throw_errno("register its buffers", static_cast<int>(-result));
 }
 
-void register_eventfd(RemoteCalls& calls, int fd, const IoUring& ring,
+void register_eventfd(RestoreContext& inferior, int fd, const IoUring& ring,
                       const std::function<std::optional<int>(std::size_t)>& number_of) {
   const auto number = ring.eventfd ? number_of(*ring.eventfd) : std::nullopt;
   if (!number) return;
-  const Addr at = calls.put_value(std::int32_t{*number});
-  const auto result = register_with(calls, fd, IORING_REGISTER_EVENTFD, at, 1);
+  const auto at = inferior.put_value(std::int32_t{*number});
+  const auto result = register_with(inferior, fd, IORING_REGISTER_EVENTFD, at, 1);
   if (result < 0) throw_errno("register its eventfd", static_cast<int>(-result));
 }
 
 }  // namespace
 
-int make_io_uring(RemoteCalls& calls, const IoUring& ring) {
-  const Addr at = calls.put_value(parameters_of(ring));
-  const int fd = calls.open("io_uring_setup", SYS_io_uring_setup, {ring.sq_entries, at.value});
+int make_io_uring(RestoreContext& inferior, const IoUring& ring) {
+  const auto at = inferior.put_value(parameters_of(ring));
+  const int fd = inferior.open("io_uring_setup", SYS_io_uring_setup, {ring.sq_entries, at});
   try {
-    const auto parameters = calls.read<io_uring_params>(at);
+    const auto parameters = at.read();
     RingLayout layout = layout_of(parameters, parameters.cq_entries);
     if (ring.has_array()) layout.sq_array = parameters.sq_off.array;
     if (layout != ring.layout || parameters.sq_entries != ring.sq_entries ||
         parameters.cq_entries != ring.cq_entries)
       throw Error(ErrorKind::system, "this kernel lays its memory out otherwise", EINVAL);
-    const UniqueFd own = take_ring(calls, fd);
+    const UniqueFd own = take_ring(inferior, fd);
     const RingView view(own.get(), ring.layout, ring.sq_entries, ring.cq_entries, ring.has_array(),
                         true);
     if ((ring.setup_flags & IORING_SETUP_R_DISABLED) == 0) advance_apart(own.get(), view, ring);
     fill_ring(view, ring);
   } catch (const Error&) {
-    calls.close(fd);
+    inferior.close(fd);
     throw;
   }
   return fd;
 }
 
-void link_io_uring(RemoteCalls& calls, int fd, const IoUring& ring, const std::string& name,
-                   const std::function<std::optional<int>(std::size_t)>& number_of,
-                   std::vector<std::string>& notes) {
+void link_io_uring(RestoreContext& inferior, int fd, const IoUring& ring, const std::string& name,
+                   const std::function<std::optional<int>(std::size_t)>& number_of) {
   const auto attempt = [&](auto step) {
     try {
       step();
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::system && error.kind() != ErrorKind::refused) throw;
-      notes.push_back(
+      inferior.notes.push_back(
           fmt::format("{}: the io_uring does not come back as it was: {}", name, error.what()));
     }
   };
-  const std::int64_t flags = calls.attempt(SYS_fcntl, {static_cast<std::uint64_t>(fd), F_GETFL});
+  const std::int64_t flags = inferior.attempt(SYS_fcntl, {fd, F_GETFL});
   if (flags < 0 || (flags & O_PATH) != 0) return;  // it could not be made, which has been said
-  attempt([&] { map_all(calls, fd, ring); });
-  attempt([&] { register_files(calls, fd, ring, number_of); });
-  attempt([&] { register_buffers(calls, fd, ring); });
-  attempt([&] { register_eventfd(calls, fd, ring, number_of); });
+  attempt([&] { map_all(inferior, fd, ring); });
+  attempt([&] { register_files(inferior, fd, ring, number_of); });
+  attempt([&] { register_buffers(inferior, fd, ring); });
+  attempt([&] { register_eventfd(inferior, fd, ring, number_of); });
 }
 
-void start_io_uring(RemoteCalls& calls, int fd, const IoUring& ring) {
+void start_io_uring(RestoreContext& inferior, int fd, const IoUring& ring) {
   if ((ring.setup_flags & IORING_SETUP_SQPOLL) == 0 || ring.sq_tail == ring.sq_head) return;
-  const UniqueFd own = take_ring(calls, fd);
+  const UniqueFd own = take_ring(inferior, fd);
   {
     const RingView view(own.get(), ring.layout, ring.sq_entries, ring.cq_entries, ring.has_array(),
                         true);
     view.store(ring.layout.sq_tail, ring.sq_tail);
   }
-  calls.attempt(SYS_io_uring_enter, {static_cast<std::uint64_t>(fd), 0, 0, IORING_ENTER_SQ_WAKEUP});
+  inferior.attempt(SYS_io_uring_enter, {fd, 0, 0, IORING_ENTER_SQ_WAKEUP});
 }
 
 }  // namespace ckpt::state

@@ -353,8 +353,6 @@ bool is_late(const SocketOption& option, bool is_connected) {
          (option.level == IPPROTO_UDP && option.name == UDP_CORK);
 }
 
-std::uint64_t argument(int value) { return static_cast<std::uint64_t>(value); }
-
 std::string name_of(const SocketOption& option) {
   const auto known = std::find_if(kOptions.begin(), kOptions.end(), [&](const OptionName& one) {
     return one.level == option.level && one.name == option.name;
@@ -364,47 +362,44 @@ std::string name_of(const SocketOption& option) {
 }
 
 // Doubled by the kernel when it is set. The first way needs a privilege and knows no limit.
-std::int64_t set_buffer_size(tracee::RemoteCalls& calls, int fd, const SocketOption& option) {
+std::int64_t set_buffer_size(RestoreContext& inferior, int fd, const SocketOption& option) {
   int size = 0;
   std::memcpy(&size, option.value.data(), std::min(sizeof size, option.value.size()));
-  const Addr at = calls.put_value(size / 2);
+  const auto at = inferior.put_value(size / 2);
   const int force = option.name == SO_SNDBUF ? SO_SNDBUFFORCE : SO_RCVBUFFORCE;
   std::int64_t result = 0;
   for (const int name : {force, option.name}) {
-    result = calls.attempt(SYS_setsockopt,
-                           {argument(fd), SOL_SOCKET, argument(name), at.value, sizeof size});
+    result = inferior.attempt(SYS_setsockopt, {fd, SOL_SOCKET, name, at, sizeof size});
     if (result == 0) break;
   }
   return result;
 }
 
-std::int64_t attach_filter(tracee::RemoteCalls& calls, int fd, const std::string& instructions) {
-  const Addr code = calls.put(std::string_view(instructions));
+std::int64_t attach_filter(RestoreContext& inferior, int fd, const std::string& instructions) {
+  const auto code = inferior.put(std::string_view(instructions));
   sock_fprog program{};
   program.len = static_cast<unsigned short>(instructions.size() / sizeof(sock_filter));
   // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of the other process
-  program.filter = reinterpret_cast<sock_filter*>(code.value);
-  const Addr at = calls.put_value(program);
-  return calls.attempt(SYS_setsockopt,
-                       {argument(fd), SOL_SOCKET, SO_ATTACH_FILTER, at.value, sizeof program});
+  program.filter = reinterpret_cast<sock_filter*>(code.at().value);
+  const auto at = inferior.put_value(program);
+  return inferior.attempt(SYS_setsockopt, {fd, SOL_SOCKET, SO_ATTACH_FILTER, at, sizeof program});
 }
 
-std::int64_t join_group(tracee::RemoteCalls& calls, int fd, const SocketOption& option) {
+std::int64_t join_group(RestoreContext& inferior, int fd, const SocketOption& option) {
   group_filter filter{};
   if (option.value.size() < offsetof(group_filter, gf_slist)) return -EINVAL;
   std::memcpy(&filter, option.value.data(), offsetof(group_filter, gf_slist));
   group_req wanted{};
   wanted.gr_interface = filter.gf_interface;
   wanted.gr_group = filter.gf_group;
-  const Addr at = calls.put_value(wanted);
-  const std::int64_t joined = calls.attempt(
-      SYS_setsockopt,
-      {argument(fd), argument(option.level), MCAST_JOIN_GROUP, at.value, sizeof wanted});
+  const auto at = inferior.put_value(wanted);
+  const std::int64_t joined =
+      inferior.attempt(SYS_setsockopt, {fd, option.level, MCAST_JOIN_GROUP, at, sizeof wanted});
   const bool is_as_joined = filter.gf_fmode == MCAST_EXCLUDE && filter.gf_numsrc == 0;
   if (joined != 0 || is_as_joined) return joined;
-  const Addr sources = calls.put(std::string_view(option.value));
-  return calls.attempt(SYS_setsockopt, {argument(fd), argument(option.level), MCAST_MSFILTER,
-                                        sources.value, option.value.size()});
+  const auto sources = inferior.put(std::string_view(option.value));
+  return inferior.attempt(SYS_setsockopt,
+                          {fd, option.level, MCAST_MSFILTER, sources, option.value.size()});
 }
 
 // An accepted connection has some options from the packets that made it, and some from its
@@ -423,15 +418,14 @@ bool matters(const SocketOption& option, bool is_stream, bool is_connected) {
            is(IPPROTO_TCP, {TCP_MAXSEG, TCP_WINDOW_CLAMP}));
 }
 
-std::int64_t set_option(tracee::RemoteCalls& calls, int fd, const SocketOption& option) {
+std::int64_t set_option(RestoreContext& inferior, int fd, const SocketOption& option) {
   if (is_socket_option(option, SO_SNDBUF) || is_socket_option(option, SO_RCVBUF))
-    return set_buffer_size(calls, fd, option);
-  if (is_socket_option(option, SO_ATTACH_FILTER)) return attach_filter(calls, fd, option.value);
+    return set_buffer_size(inferior, fd, option);
+  if (is_socket_option(option, SO_ATTACH_FILTER)) return attach_filter(inferior, fd, option.value);
   if (option.name == MCAST_MSFILTER && option.level != SOL_SOCKET)
-    return join_group(calls, fd, option);
-  const Addr at = calls.put(std::string_view(option.value));
-  return calls.attempt(SYS_setsockopt, {argument(fd), argument(option.level), argument(option.name),
-                                        at.value, option.value.size()});
+    return join_group(inferior, fd, option);
+  const auto at = inferior.put(std::string_view(option.value));
+  return inferior.attempt(SYS_setsockopt, {fd, option.level, option.name, at, option.value.size()});
 }
 
 }  // namespace
@@ -503,13 +497,13 @@ std::vector<SocketOption> changed_options(const proc::ProcessDir& process, int o
   return options;
 }
 
-std::vector<std::string> set_options(tracee::RemoteCalls& calls, int fd,
+std::vector<std::string> set_options(RestoreContext& inferior, int fd,
                                      const std::vector<SocketOption>& options, bool late,
                                      bool is_stream, bool is_connected) {
   std::vector<std::string> refused;
   for (const SocketOption& option : options) {
     if (is_late(option, is_connected) != late) continue;
-    const std::int64_t result = set_option(calls, fd, option);
+    const std::int64_t result = set_option(inferior, fd, option);
     if (result < 0 && matters(option, is_stream, is_connected))
       refused.push_back(fmt::format("{} cannot be set here: {}", name_of(option),
                                     describe_errno(static_cast<int>(-result))));

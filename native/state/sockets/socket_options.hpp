@@ -10,7 +10,6 @@
 
 #include "base/unique_fd.hpp"
 #include "proc/process_dir.hpp"
-#include "tracee/remote_calls.hpp"
 
 namespace ckpt::state {
 
@@ -58,7 +57,7 @@ std::vector<SocketOption> changed_options(const proc::ProcessDir& process, int o
 /// Sets them in the process. `late`: those that change what sending and receiving do, or all
 /// others. Returns in words which the kernel has refused, and why, but not those that mean nothing
 /// to a stream (`is_stream`) or to an end of a connection (`is_connected`).
-std::vector<std::string> set_options(tracee::RemoteCalls& calls, int fd,
+std::vector<std::string> set_options(RestoreContext& inferior, int fd,
                                      const std::vector<SocketOption>& options, bool late,
                                      bool is_stream, bool is_connected);
 

@@ -24,7 +24,6 @@
 #include "state/sockets/socket_files.hpp"
 #include "state/sockets/socket_options.hpp"
 #include "state/sockets/socket_queue.hpp"
-#include "tracee/remote_calls.hpp"
 
 namespace ckpt::state {
 
@@ -135,22 +134,14 @@ std::string family_name(const Socket& socket);
 /// What a user calls a socket of a rarer kind: "packet socket".
 std::string kind_for_people(int domain, int type, int protocol);
 
-/// An argument of a system call.
-inline std::uint64_t word(int value) { return static_cast<std::uint64_t>(value); }
-
 /// Makes all sockets of a program in the process being restored.
 class SocketMaker {
  public:
   /// `directory`: the working directory of the program, for the names of local sockets. `apart`:
   /// the process that was saved still runs, and what is sent to its addresses is for that one.
   /// `peers` get the far ends of connections that led out; without it, these are cut.
-  SocketMaker(tracee::RemoteCalls& calls, std::string directory, bool apart, SilentPeers* peers,
-              std::vector<std::string>& notes)
-      : calls_(calls),
-        directory_(std::move(directory)),
-        apart_(apart),
-        peers_(peers),
-        notes_(notes) {}
+  SocketMaker(RestoreContext& inferior, std::string directory, bool apart, SilentPeers* peers)
+      : inferior_(inferior), directory_(std::move(directory)), apart_(apart), peers_(peers) {}
 
   void add(const Socket& socket, const std::string& object);
   /// Makes them; each then has a number. What cannot be made as it was is said in the notes.
@@ -226,14 +217,13 @@ class SocketMaker {
   Made* find(std::uint64_t id);
   void set_options_of(const Made& made, int fd, bool late);
   void note(const Made& made, const std::string& text) {
-    notes_.push_back(made.object + ": " + text);
+    inferior_.notes.push_back(made.object + ": " + text);
   }
 
-  tracee::RemoteCalls& calls_;
+  RestoreContext& inferior_;
   std::string directory_;
   bool apart_;
   SilentPeers* peers_;
-  std::vector<std::string>& notes_;
   std::map<std::uint64_t, Made> made_;
   Senders senders_;
   std::vector<std::uint64_t> order_;

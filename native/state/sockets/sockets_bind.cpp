@@ -40,10 +40,10 @@ void SocketMaker::find_taken() {
     set_number(fd, SO_REUSEPORT, 0);
     // Connections that are still closing have no owner.
     set_number(fd, SO_REUSEADDR, static_cast<int>(is_tcp(socket)));
-    const Addr at = calls_.put(std::string_view(socket.name));
-    if (calls_.attempt(SYS_bind, {word(fd), at.value, socket.name.size()}) == -EADDRINUSE)
+    const auto at = inferior_.put(std::string_view(socket.name));
+    if (inferior_.attempt(SYS_bind, {fd, at, socket.name.size()}) == -EADDRINUSE)
       taken_.insert(socket.name);
-    calls_.attempt(SYS_close, {word(fd)});
+    inferior_.attempt(SYS_close, {fd});
   }
 }
 
@@ -102,8 +102,8 @@ bool SocketMaker::bind_path(Made& made, int fd, const std::string& address) {
   const std::string path = name.starts_with('/') ? name : directory_ + "/" + name;
   if (!may_replace(made, path, name)) return false;
   ::unlink(path.c_str());
-  const Addr at = calls_.put(std::string_view(address));
-  const std::int64_t result = calls_.attempt(SYS_bind, {word(fd), at.value, address.size()});
+  const auto at = inferior_.put(std::string_view(address));
+  const std::int64_t result = inferior_.attempt(SYS_bind, {fd, at, address.size()});
   if (result != 0) return cannot_make(made, path, describe_errno(static_cast<int>(-result)));
   give_file(made, path);
   return true;
@@ -114,23 +114,23 @@ std::int64_t SocketMaker::bind_within(int fd, const std::string& address,
                                       const SocketStage& stage) {
   constexpr std::uint64_t kPlace = O_PATH | O_DIRECTORY;
   const auto open_place = [&](const char* path) {
-    return calls_.open("open", SYS_openat, {word(AT_FDCWD), calls_.put_string(path).value, kPlace});
+    return inferior_.open("open", SYS_openat, {AT_FDCWD, inferior_.put_string(path), kPlace});
   };
   const int here = open_place(".");
   const int root = open_place("/");
   const long enter = is_absolute(address) ? SYS_chroot : SYS_chdir;
-  std::int64_t result = calls_.attempt(enter, {calls_.put_string(stage.start()).value});
+  std::int64_t result = inferior_.attempt(enter, {inferior_.put_string(stage.start())});
   if (result == 0) {
-    const Addr at = calls_.put(std::string_view(address));
-    result = calls_.attempt(SYS_bind, {word(fd), at.value, address.size()});
+    const auto at = inferior_.put(std::string_view(address));
+    result = inferior_.attempt(SYS_bind, {fd, at, address.size()});
     if (enter == SYS_chroot) {
-      calls_.call("fchdir", SYS_fchdir, {word(root)});
-      calls_.call("chroot", SYS_chroot, {calls_.put_string(".").value});
+      inferior_.call("fchdir", SYS_fchdir, {root});
+      inferior_.call("chroot", SYS_chroot, {inferior_.put_string(".")});
     }
-    calls_.call("fchdir", SYS_fchdir, {word(here)});
+    inferior_.call("fchdir", SYS_fchdir, {here});
   }
-  calls_.close(here);
-  calls_.close(root);
+  inferior_.close(here);
+  inferior_.close(root);
   return result;
 }
 
@@ -142,8 +142,8 @@ std::string SocketMaker::bind_for_file(const Made& made, int fd, const SocketSta
   std::int64_t result = bind_within(fd, address, stage);
   if (result == -EPERM && is_absolute(address)) {
     path = address_text(address);
-    const Addr at = calls_.put(std::string_view(address));
-    result = calls_.attempt(SYS_bind, {word(fd), at.value, address.size()});
+    const auto at = inferior_.put(std::string_view(address));
+    result = inferior_.attempt(SYS_bind, {fd, at, address.size()});
   }
   if (result == 0) return path;
   cannot_make(made, path, describe_errno(static_cast<int>(-result)));
@@ -164,7 +164,7 @@ bool SocketMaker::bind_apart(Made& made, int fd) {
     const std::string path = bind_for_file(made, fd, stage);
     if (path.empty()) return false;
     const int file =
-        calls_.open("open", SYS_openat, {word(AT_FDCWD), calls_.put_string(path).value, O_PATH});
+        inferior_.open("open", SYS_openat, {AT_FDCWD, inferior_.put_string(path), O_PATH});
     made.name = path_address(file);
     if (!is_somewhere) return ::unlink(path.c_str()) == 0;
     give_file(made, path);
@@ -179,11 +179,10 @@ bool SocketMaker::bind_apart(Made& made, int fd) {
 }
 
 void SocketMaker::set_free(const Socket& socket, int fd, bool free) {
-  const Addr value = calls_.put_value(static_cast<int>(free));
+  const auto value = inferior_.put_value(static_cast<int>(free));
   const bool six = socket.domain == AF_INET6;
-  calls_.attempt(SYS_setsockopt,
-                 {word(fd), word(six ? IPPROTO_IPV6 : IPPROTO_IP),
-                  word(six ? IPV6_FREEBIND : IP_FREEBIND), value.value, sizeof(int)});
+  inferior_.attempt(SYS_setsockopt, {fd, six ? IPPROTO_IPV6 : IPPROTO_IP,
+                                     six ? IPV6_FREEBIND : IP_FREEBIND, value, sizeof(int)});
 }
 
 // An address of a network, or an abstract name.
@@ -192,8 +191,8 @@ bool SocketMaker::bind_name(Made& made, int fd, const std::string& address, bool
   // Connections of the program that are still closing keep the port otherwise.
   if (is_tcp(socket)) set_number(fd, SO_REUSEADDR, 1);
   const auto try_to_bind = [&](const std::string& name) {
-    const Addr at = calls_.put(std::string_view(name));
-    return calls_.attempt(SYS_bind, {word(fd), at.value, name.size()});
+    const auto at = inferior_.put(std::string_view(name));
+    return inferior_.attempt(SYS_bind, {fd, at, name.size()});
   };
   const bool taken = taken_.contains(address);
   const bool was_free = is_on(socket, IPPROTO_IP, IP_FREEBIND);
@@ -229,9 +228,9 @@ bool SocketMaker::bind_name(Made& made, int fd, const std::string& address, bool
 void SocketMaker::bind_packet(Made& made, int fd) {
   const Socket& socket = *made.socket;
   std::string address = address_on_interface(socket);
-  const Addr at = calls_.put(std::string_view(address));
+  const auto at = inferior_.put(std::string_view(address));
   const std::int64_t result =
-      address.empty() ? -ENODEV : calls_.attempt(SYS_bind, {word(fd), at.value, address.size()});
+      address.empty() ? -ENODEV : inferior_.attempt(SYS_bind, {fd, at, address.size()});
   if (result != 0)
     note(made, fmt::format("it cannot be bound to {} ({}): it receives nothing",
                            socket.interface.empty() ? "its protocol" : socket.interface,
@@ -255,8 +254,8 @@ bool SocketMaker::bind(Made& made, int fd, const std::string& address, bool must
   }
   if (!bound && must) {
     const std::string any = family_only(AF_UNIX);
-    const Addr at = calls_.put(std::string_view(any));
-    calls_.attempt(SYS_bind, {word(fd), at.value, any.size()});
+    const auto at = inferior_.put(std::string_view(any));
+    inferior_.attempt(SYS_bind, {fd, at, any.size()});
   }
   return bound;
 }

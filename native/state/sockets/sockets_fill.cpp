@@ -43,11 +43,11 @@ std::string rights(const SocketMessage& message, const std::function<int(std::si
 }  // namespace
 
 int SocketMaker::option_value(int fd, int name) {
-  const Addr value = calls_.put_value(-1);
-  const Addr length = calls_.put_value(static_cast<socklen_t>(sizeof(int)));
+  const auto value = inferior_.put_value(-1);
+  const auto length = inferior_.put_value(static_cast<socklen_t>(sizeof(int)));
   const std::int64_t result =
-      calls_.attempt(SYS_getsockopt, {word(fd), SOL_SOCKET, word(name), value.value, length.value});
-  return result == 0 ? calls_.read<int>(value) : -1;
+      inferior_.attempt(SYS_getsockopt, {fd, SOL_SOCKET, name, value, length});
+  return result == 0 ? value.read() : -1;
 }
 
 // Room for more than the program itself could send at once.
@@ -67,25 +67,27 @@ void SocketMaker::take_room(int fd, const Room& before) {
 
 std::int64_t SocketMaker::send_piece(int from, std::string_view bytes, const std::string& to,
                                      const std::string& control, bool urgent) {
-  iovec piece{};
-  msghdr head{};
+  const auto bytes_at = inferior_.put(bytes);
+  const auto to_at = inferior_.put(std::string_view(to));
+  const auto control_at = inferior_.put(std::string_view(control));
   // NOLINTBEGIN(performance-no-int-to-ptr): addresses of the other process
-  piece.iov_base = reinterpret_cast<void*>(calls_.put(bytes).value);
-  piece.iov_len = bytes.size();
-  head.msg_iov = reinterpret_cast<iovec*>(calls_.put_value(piece).value);
+  const iovec piece{reinterpret_cast<void*>(bytes_at.at().value), bytes.size()};
+  const auto piece_at = inferior_.put_value(piece);
+  msghdr head{};
+  head.msg_iov = reinterpret_cast<iovec*>(piece_at.at().value);
   head.msg_iovlen = 1;
   if (!to.empty()) {
-    head.msg_name = reinterpret_cast<void*>(calls_.put(std::string_view(to)).value);
+    head.msg_name = reinterpret_cast<void*>(to_at.at().value);
     head.msg_namelen = static_cast<socklen_t>(to.size());
   }
   if (!control.empty()) {
-    head.msg_control = reinterpret_cast<void*>(calls_.put(std::string_view(control)).value);
+    head.msg_control = reinterpret_cast<void*>(control_at.at().value);
     head.msg_controllen = control.size();
   }
   // NOLINTEND(performance-no-int-to-ptr)
-  const Addr at = calls_.put_value(head);
+  const auto at = inferior_.put_value(head);
   const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0);
-  return calls_.attempt(SYS_sendmsg, {word(from), at.value, word(flags)});
+  return inferior_.attempt(SYS_sendmsg, {from, at, flags});
 }
 
 // Returns an errno value, and how much was sent.
@@ -128,8 +130,8 @@ void SocketMaker::send(int from, const SocketMessage& message, const std::string
     return;
   }
   if (!message.taken) return;
-  const Addr at = calls_.reserve(1);
-  calls_.attempt(SYS_recvfrom, {word(receiver.fd), at.value, 1, MSG_OOB | MSG_DONTWAIT, 0, 0});
+  const auto at = inferior_.reserve(1);
+  inferior_.attempt(SYS_recvfrom, {receiver.fd, at, 1, MSG_OOB | MSG_DONTWAIT, 0, 0});
 }
 
 // A path is free only if there is no file: the one that a sender has left is the user's.
@@ -140,8 +142,8 @@ std::int64_t SocketMaker::bind_sender(int fd, const std::string& name) {
   const std::string path = text.starts_with('/') ? text : directory_ + "/" + text;
   struct stat status {};
   if (is_path && ::lstat(path.c_str(), &status) == 0) return -EEXIST;
-  const Addr at = calls_.put(std::string_view(name));
-  const std::int64_t result = calls_.attempt(SYS_bind, {word(fd), at.value, name.size()});
+  const auto at = inferior_.put(std::string_view(name));
+  const std::int64_t result = inferior_.attempt(SYS_bind, {fd, at, name.size()});
   if (is_path && result == 0) ::unlink(path.c_str());  // the socket keeps the name
   return result;
 }
@@ -149,8 +151,8 @@ std::int64_t SocketMaker::bind_sender(int fd, const std::string& name) {
 // A socket to send from that has the name of one that is closed; -1 if there is to be none.
 int SocketMaker::make_sender(const Made& receiver, const std::string& name) {
   const Socket& socket = *receiver.socket;
-  const int fd = calls_.open("socket", SYS_socket,
-                             {word(socket.domain), word(socket.type), word(socket.protocol)});
+  const int fd =
+      inferior_.open("socket", SYS_socket, {socket.domain, socket.type, socket.protocol});
   if (address_text(name).empty()) return fd;
   const std::int64_t result = bind_sender(fd, name);
   if (result == 0) return fd;
@@ -164,7 +166,7 @@ int SocketMaker::make_sender(const Made& receiver, const std::string& name) {
   // From another address it would seem to come from another socket.
   note(receiver, fmt::format("{} cannot be had ({}): what waited in it from there is lost",
                              address_text(name), why));
-  calls_.close(fd);
+  inferior_.close(fd);
   return -1;
 }
 
@@ -209,7 +211,7 @@ void SocketMaker::fill_datagrams(Made& made, const std::function<int(std::size_t
     if (sender >= 0) send(sender, message, to, number_of, made);
   }
   for (const auto& [from, fd] : temporary)
-    if (fd >= 0) calls_.close(fd);
+    if (fd >= 0) inferior_.close(fd);
 }
 
 // A local connection that has ended is one in both directions. Of a TCP connection only that one is
@@ -222,35 +224,34 @@ bool SocketMaker::becomes_silent(const Socket& socket) const {
 void SocketMaker::leave_far_end(Made& made) {
   const Socket& socket = *made.socket;
   if (becomes_silent(socket)) {
-    if (socket.ended) calls_.attempt(SYS_shutdown, {word(made.far_end), kSend});
-    peers_->hold(SilentPeers::take(calls_.pid(), made.far_end));
+    if (socket.ended) inferior_.attempt(SYS_shutdown, {made.far_end, kSend});
+    peers_->hold(SilentPeers::take(inferior_.pid(), made.far_end));
     note(made, SilentPeers::note());
   } else if (socket.domain != AF_UNIX && !socket.ended) {
     const linger at_once{1, 0};  // close(2) resets then
-    const Addr value = calls_.put_value(at_once);
-    calls_.attempt(SYS_setsockopt,
-                   {word(made.far_end), SOL_SOCKET, SO_LINGER, value.value, sizeof at_once});
+    const auto value = inferior_.put_value(at_once);
+    inferior_.attempt(SYS_setsockopt, {made.far_end, SOL_SOCKET, SO_LINGER, value, sizeof at_once});
   }
   // A local one that closes with something unread in it resets.
   if (socket.domain == AF_UNIX && socket.error != 0)
     send(
         made.fd, {std::string(1, '\0'), "", {}}, "", [](std::size_t) { return -1; }, made);
-  calls_.close(made.far_end);
+  inferior_.close(made.far_end);
   made.far_end = -1;
   if (!socket.over || socket.domain == AF_UNIX) return;
   await_error(made.fd);
   if (socket.error != 0) return;  // the program takes it
-  const Addr value = calls_.reserve(sizeof(int));
-  const Addr length = calls_.put_value(static_cast<socklen_t>(sizeof(int)));
-  calls_.attempt(SYS_getsockopt, {word(made.fd), SOL_SOCKET, SO_ERROR, value.value, length.value});
+  const auto value = inferior_.reserve<int>();
+  const auto length = inferior_.put_value(static_cast<socklen_t>(sizeof(int)));
+  inferior_.attempt(SYS_getsockopt, {made.fd, SOL_SOCKET, SO_ERROR, value, length});
 }
 
 // What has come before its filter was there.
 void SocketMaker::empty_queue(int fd) {
   constexpr int kMost = 10'000;
-  const Addr at = calls_.reserve(1);
+  const auto at = inferior_.reserve(1);
   for (int i = 0; i < kMost; ++i)
-    if (calls_.attempt(SYS_recvfrom, {word(fd), at.value, 1, MSG_DONTWAIT, 0, 0}) < 0) break;
+    if (inferior_.attempt(SYS_recvfrom, {fd, at, 1, MSG_DONTWAIT, 0, 0}) < 0) break;
 }
 
 void SocketMaker::fill(const std::function<int(std::size_t)>& number_of) {
@@ -270,8 +271,8 @@ void SocketMaker::fill(const std::function<int(std::size_t)>& number_of) {
     Made& made = made_.at(id);
     const Socket& socket = *made.socket;
     if (made.far_end >= 0) leave_far_end(made);
-    if (socket.no_sending) calls_.attempt(SYS_shutdown, {word(made.fd), kSend});
-    if (socket.no_receiving) calls_.attempt(SYS_shutdown, {word(made.fd), kReceive});
+    if (socket.no_sending) inferior_.attempt(SYS_shutdown, {made.fd, kSend});
+    if (socket.no_receiving) inferior_.attempt(SYS_shutdown, {made.fd, kReceive});
     set_options_of(made, made.fd, true);
     if (sees_packets(socket)) empty_queue(made.fd);
   }

@@ -77,7 +77,7 @@ void SocketMaker::make() {
   for (const std::uint64_t id : order_) {
     const Made& made = made_.at(id);
     if (made.socket->role == SocketRole::listening)
-      calls_.attempt(SYS_listen, {word(made.fd), word(made.socket->backlog)});
+      inferior_.attempt(SYS_listen, {made.fd, made.socket->backlog});
   }
 }
 
@@ -96,14 +96,13 @@ std::string SocketMaker::peer_of(const Socket& socket) {
 // One of another kind in the place of what this machine does not have, or the user may not make.
 int SocketMaker::create(Made& made) {
   const Socket& socket = *made.socket;
-  std::int64_t fd =
-      calls_.attempt(SYS_socket, {word(socket.domain), word(socket.type), word(socket.protocol)});
+  std::int64_t fd = inferior_.attempt(SYS_socket, {socket.domain, socket.type, socket.protocol});
   if (fd < 0) {
     const std::string why = describe_errno(static_cast<int>(-fd));
     if (is_tcp(socket)) {
-      fd = calls_.attempt(SYS_socket, {word(socket.domain), SOCK_STREAM, 0});
+      fd = inferior_.attempt(SYS_socket, {socket.domain, SOCK_STREAM, 0});
     } else if (sees_packets(socket) || socket.protocol == IPPROTO_UDPLITE) {
-      fd = calls_.attempt(SYS_socket, {AF_UNIX, SOCK_DGRAM, 0});
+      fd = inferior_.attempt(SYS_socket, {AF_UNIX, SOCK_DGRAM, 0});
     }
     if (fd < 0) throw_errno("socket", static_cast<int>(-fd));
     made.is_stand_in = !is_tcp(socket);
@@ -113,7 +112,7 @@ int SocketMaker::create(Made& made) {
                                  "sending fails",
                                  family_name(socket), why));
   }
-  const int moved = calls_.move_away(static_cast<int>(fd));
+  const int moved = inferior_.move_away(static_cast<int>(fd));
   set_options_of(made, moved, false);
   return moved;
 }
@@ -123,39 +122,38 @@ void SocketMaker::set_options_of(const Made& made, int fd, bool late) {
   const bool is_connected = socket.role == SocketRole::connected ||
                             socket.role == SocketRole::waiting || socket.role == SocketRole::dead;
   const auto refused =
-      set_options(calls_, fd, socket.options, late, socket.type == SOCK_STREAM, is_connected);
+      set_options(inferior_, fd, socket.options, late, socket.type == SOCK_STREAM, is_connected);
   if (made.is_stand_in) return;  // it is another kind of socket, which has been said
   for (const std::string& text : refused) note(made, text);
 }
 
 void SocketMaker::set_number(int fd, int name, int number) {
-  const Addr value = calls_.put_value(number);
-  calls_.attempt(SYS_setsockopt, {word(fd), SOL_SOCKET, word(name), value.value, sizeof(int)});
+  const auto value = inferior_.put_value(number);
+  inferior_.attempt(SYS_setsockopt, {fd, SOL_SOCKET, name, value, sizeof(int)});
 }
 
 std::string SocketMaker::name_of(int fd, int domain) {
-  const Addr length_at = calls_.put_value(static_cast<socklen_t>(sizeof(sockaddr_storage)));
-  const Addr at = calls_.reserve(sizeof(sockaddr_storage));
-  if (calls_.attempt(SYS_getsockname, {word(fd), at.value, length_at.value}) != 0)
-    return family_only(domain);
-  const auto address = calls_.read<sockaddr_storage>(at);
-  const auto length = std::min<std::size_t>(calls_.read<socklen_t>(length_at), sizeof address);
+  const auto length_at = inferior_.put_value(static_cast<socklen_t>(sizeof(sockaddr_storage)));
+  const auto at = inferior_.reserve<sockaddr_storage>();
+  if (inferior_.attempt(SYS_getsockname, {fd, at, length_at}) != 0) return family_only(domain);
+  const auto address = at.read();
+  const auto length = std::min<std::size_t>(length_at.read(), sizeof address);
   return {reinterpret_cast<const char*>(&address), length};
 }
 
 std::int64_t SocketMaker::connect(int fd, const std::string& address) {
-  const Addr at = calls_.put(std::string_view(address));
-  return calls_.attempt(SYS_connect, {word(fd), at.value, address.size()});
+  const auto at = inferior_.put(std::string_view(address));
+  return inferior_.attempt(SYS_connect, {fd, at, address.size()});
 }
 
-int SocketMaker::accept(int fd) { return calls_.open("accept", SYS_accept4, {word(fd), 0, 0, 0}); }
+int SocketMaker::accept(int fd) { return inferior_.open("accept", SYS_accept4, {fd, 0, 0, 0}); }
 
 void SocketMaker::make_listening(Made& made) {
   constexpr std::uint64_t kRoomy = 4096;  // for the connections that are made below
   const Socket& socket = *made.socket;
   made.fd = create(made);
   bind(made, made.fd, socket.name, true);
-  calls_.call("listen", SYS_listen, {word(made.fd), kRoomy});
+  inferior_.call("listen", SYS_listen, {made.fd, kRoomy});
   if (made.name.empty()) made.name = name_of(made.fd, socket.domain);
 }
 
@@ -166,13 +164,12 @@ void SocketMaker::make_pair(Made& one, Made& other) {
   } else if (!make_pair_by_listener(one, other) && !make_pair_by_listener(other, one) &&
              !make_pair_by_closed_listener(one, other) &&
              !make_pair_by_closed_listener(other, one)) {
-    const Addr ends_at = calls_.reserve(2 * sizeof(int));
-    calls_.call("socketpair", SYS_socketpair,
-                {word(socket.domain), word(socket.type), word(socket.protocol), ends_at.value});
-    const int first = calls_.read<int>(ends_at);
-    const int second = calls_.read<int>(ends_at + sizeof(int));
-    one.fd = calls_.move_away(first);
-    other.fd = calls_.move_away(second);
+    const auto ends_at = inferior_.reserve<std::array<int, 2>>();
+    inferior_.call("socketpair", SYS_socketpair,
+                   {socket.domain, socket.type, socket.protocol, ends_at});
+    const auto [first, second] = ends_at.read();
+    one.fd = inferior_.move_away(first);
+    other.fd = inferior_.move_away(second);
     if (socket.type == SOCK_DGRAM) {
       bind(one, one.fd, one.socket->name, false);
       bind(other, other.fd, other.socket->name, false);
@@ -215,15 +212,15 @@ bool SocketMaker::make_pair_by_closed_listener(Made& client, Made& server) {
   Made listening{&closed, server.object, -1, -1, ""};
   listening.fd = create(listening);
   bool made = bind(listening, listening.fd, closed.name, false) &&
-              calls_.attempt(SYS_listen, {word(listening.fd), 1}) == 0;
+              inferior_.attempt(SYS_listen, {listening.fd, 1}) == 0;
   if (made) {
     client.fd = create(client);
     bind(client, client.fd, client.socket->name, false);
     made = connect(client.fd, listening.name.empty() ? closed.name : listening.name) == 0;
     if (made) server.fd = accept(listening.fd);
-    if (!made) calls_.close(client.fd);
+    if (!made) inferior_.close(client.fd);
   }
-  calls_.close(listening.fd);
+  inferior_.close(listening.fd);
   return made;
 }
 
@@ -233,11 +230,11 @@ void SocketMaker::make_with_itself(Made& made) {
   made.fd = create(made);
   if (bind(made, made.fd, socket.name, false) && connect(made.fd, socket.name) == 0) return;
   // The same connection may still exist: another port then.
-  calls_.close(made.fd);
+  inferior_.close(made.fd);
   made.fd = create(made);
   for (const std::string& any : {with_any_port(socket.name), loopback(socket.domain)}) {
-    const Addr at = calls_.put(std::string_view(any));
-    if (calls_.attempt(SYS_bind, {word(made.fd), at.value, any.size()}) == 0) break;
+    const auto at = inferior_.put(std::string_view(any));
+    if (inferior_.attempt(SYS_bind, {made.fd, at, any.size()}) == 0) break;
   }
   const std::string now = name_of(made.fd, socket.domain);
   const std::int64_t result = connect(made.fd, now);
@@ -274,7 +271,7 @@ void SocketMaker::make_tcp_pair(Made& one, Made& other) {
     temporary.object = server.object;
     temporary.fd = create(temporary);
     bind(temporary, temporary.fd, server.socket->name, true);
-    calls_.call("listen", SYS_listen, {word(temporary.fd), 1});
+    inferior_.call("listen", SYS_listen, {temporary.fd, 1});
     listening = &temporary;
   }
   client.fd = create(client);
@@ -286,7 +283,7 @@ void SocketMaker::make_tcp_pair(Made& one, Made& other) {
   const bool again = result != 0;
   if (again) {
     // The same connection may still exist: another port then.
-    calls_.close(client.fd);
+    inferior_.close(client.fd);
     client.fd = create(client);
     result = connect(client.fd, to);
   }
@@ -294,7 +291,7 @@ void SocketMaker::make_tcp_pair(Made& one, Made& other) {
     throw_errno(fmt::format("connect {} with itself", client.object), static_cast<int>(-result));
   if (again || !same_port) note_moved(client);
   server.fd = accept(listening->fd);
-  if (temporary.fd >= 0) calls_.close(temporary.fd);
+  if (temporary.fd >= 0) inferior_.close(temporary.fd);
 }
 
 void SocketMaker::make_waiting(Made& made) {
@@ -322,52 +319,50 @@ void SocketMaker::make_plain(Made& made) {
 void SocketMaker::make_dead(Made& made) {
   const Socket& socket = *made.socket;
   if (socket.domain == AF_UNIX) {
-    const Addr ends_at = calls_.reserve(2 * sizeof(int));
-    calls_.call("socketpair", SYS_socketpair,
-                {word(socket.domain), word(socket.type), word(socket.protocol), ends_at.value});
-    const int first = calls_.read<int>(ends_at);
-    const int second = calls_.read<int>(ends_at + sizeof(int));
-    made.fd = calls_.move_away(first);
-    made.far_end = calls_.move_away(second);
+    const auto ends_at = inferior_.reserve<std::array<int, 2>>();
+    inferior_.call("socketpair", SYS_socketpair,
+                   {socket.domain, socket.type, socket.protocol, ends_at});
+    const auto [first, second] = ends_at.read();
+    made.fd = inferior_.move_away(first);
+    made.far_end = inferior_.move_away(second);
     set_options_of(made, made.fd, false);
     return;
   }
-  const int listening = calls_.open("socket", SYS_socket, {AF_INET, SOCK_STREAM, IPPROTO_TCP});
+  const int listening = inferior_.open("socket", SYS_socket, {AF_INET, SOCK_STREAM, IPPROTO_TCP});
   const std::string here = loopback(AF_INET);
-  const Addr at = calls_.put(std::string_view(here));
-  calls_.call("bind", SYS_bind, {word(listening), at.value, here.size()});
+  const auto at = inferior_.put(std::string_view(here));
+  inferior_.call("bind", SYS_bind, {listening, at, here.size()});
   made.fd = create(made);
   const std::string to = seen_from(made, name_of(listening, AF_INET));
   if (socket.error == ECONNREFUSED) {
     // connect(2) itself would tell the error.
-    calls_.attempt(SYS_fcntl, {word(made.fd), F_SETFL, O_NONBLOCK});
+    inferior_.attempt(SYS_fcntl, {made.fd, F_SETFL, O_NONBLOCK});
     connect(made.fd, to);
     await_error(made.fd);
   } else {
-    calls_.call("listen", SYS_listen, {word(listening), 1});
+    inferior_.call("listen", SYS_listen, {listening, 1});
     const std::int64_t result = connect(made.fd, to);
     if (result != 0)
       throw_errno(fmt::format("{}: make a connection to be cut", made.object),
                   static_cast<int>(-result));
     made.far_end = accept(listening);
   }
-  calls_.close(listening);
+  inferior_.close(listening);
 }
 
 // An address of IPv4 as a socket of IPv6 is to be given it.
 std::string SocketMaker::seen_from(const Made& made, const std::string& address) {
   if (made.socket->domain != AF_INET6) return address;
-  const Addr value = calls_.put_value(0);
-  calls_.attempt(SYS_setsockopt,
-                 {word(made.fd), IPPROTO_IPV6, IPV6_V6ONLY, value.value, sizeof(int)});
+  const auto value = inferior_.put_value(0);
+  inferior_.attempt(SYS_setsockopt, {made.fd, IPPROTO_IPV6, IPV6_V6ONLY, value, sizeof(int)});
   return for_family(AF_INET6, address);
 }
 
 // Which is on its way, inside this machine.
 void SocketMaker::await_error(int fd) {
   constexpr std::uint64_t kMostMilliseconds = 1000;
-  const Addr at = calls_.put_value(pollfd{fd, 0, 0});
-  calls_.attempt(arch::kSysPoll, {at.value, 1, kMostMilliseconds});
+  const auto at = inferior_.put_value(pollfd{fd, 0, 0});
+  inferior_.attempt(arch::kSysPoll, {at, 1, kMostMilliseconds});
 }
 
 }  // namespace ckpt::state
