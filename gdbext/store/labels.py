@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import NamedTuple, Optional
 
@@ -51,10 +50,6 @@ def note(store: Store, name: str, text: str) -> str:
 
 def _relabel(path: Path, name: Optional[str] = None, message: Optional[str] = None) -> None:
     try:
-        native.core.relabel(
-            os.fsencode(path),
-            None if name is None else os.fsencode(name),
-            None if message is None else os.fsencode(message),
-        )
+        native.core.relabel(str(path), name, message)
     except native.core.NativeError as error:
         raise CkptError(str(error)) from None

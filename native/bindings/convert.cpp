@@ -44,12 +44,20 @@ py::object to_python(const Json& value) {
   }
 }
 
+bool bytes_of_text(const py::handle& text, std::string& bytes) {
+  const auto encoded = py::reinterpret_steal<py::object>(
+      PyUnicode_AsEncodedString(text.ptr(), "utf-8", "surrogateescape"));
+  if (!encoded) return false;
+  bytes.assign(PyBytes_AS_STRING(encoded.ptr()),
+               static_cast<std::size_t>(PyBytes_GET_SIZE(encoded.ptr())));
+  return true;
+}
+
 namespace {
 
 std::string text_of(const py::handle& value) {
-  const auto bytes = py::reinterpret_steal<py::bytes>(
-      PyUnicode_AsEncodedString(value.ptr(), "utf-8", "surrogateescape"));
-  if (!bytes) throw py::error_already_set();
+  std::string bytes;
+  if (!bytes_of_text(value, bytes)) throw py::error_already_set();
   return bytes;
 }
 

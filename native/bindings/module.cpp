@@ -35,6 +35,7 @@ namespace {
 using ckpt::Error;
 using ckpt::ErrorKind;
 using ckpt::bindings::Callback;
+using ckpt::bindings::Text;
 using ckpt::bindings::to_json;
 using ckpt::bindings::to_python;
 using ckpt::image::Json;
@@ -131,7 +132,7 @@ py::object capture(const py::dict& request_dict, py::object progress, py::object
                     {"fidelity", ckpt::state::findings_to_json(result.fidelity)}});
 }
 
-std::string proxied_vdso_kernel(const std::string& path) {
+std::string proxied_vdso_kernel(const Text& path) {
   const ckpt::snapshot::Snapshot snapshot(path);
   return ckpt::snapshot::needs_vdso_proxy(snapshot) ? ckpt::snapshot::vdso_kernel(snapshot) : "";
 }
@@ -143,11 +144,11 @@ ckpt::image::Reader reader_of(const std::string& path, std::optional<int> fd) {
   return ckpt::image::Reader::from_fd(ckpt::duplicate(*fd, path), path);
 }
 
-py::object describe(const std::string& path, std::optional<int> fd) {
+py::object describe(const Text& path, std::optional<int> fd) {
   return to_python(ckpt::snapshot::describe(reader_of(path, fd)));
 }
 
-py::object validate(const std::string& path, const py::dict& options_dict, py::object progress,
+py::object validate(const Text& path, const py::dict& options_dict, py::object progress,
                     std::optional<int> fd) {
   Callback on_progress(std::move(progress));
   const auto options = reading_request([&] { return restore_options(to_json(options_dict)); });
@@ -177,8 +178,7 @@ py::object validate(const std::string& path, const py::dict& options_dict, py::o
                     {"notes", checked.notes}});
 }
 
-py::object finish(const std::string& path, const std::vector<ckpt::Tid>& tids,
-                  std::optional<int> fd) {
+py::object finish(const Text& path, const std::vector<ckpt::Tid>& tids, std::optional<int> fd) {
   const ckpt::snapshot::Snapshot snapshot(reader_of(path, fd));
   const auto held = ckpt::snapshot::finish(snapshot, tids);
   ckpt::snapshot::kill_with_tracer(tids.front());
@@ -255,7 +255,7 @@ PYBIND11_MODULE(_native, module) {
     try {
       if (pointer) std::rethrow_exception(pointer);
     } catch (const Error& error) {
-      py::object value = error_type(error.what());
+      py::object value = error_type(to_python(Json(std::string(error.what()))));  // any bytes
       value.attr("kind") = std::string(ckpt::kind_name(error.kind()));
       value.attr("errno") = error.error_number();
       PyErr_SetObject(error_type.ptr(), value.ptr());

@@ -31,7 +31,7 @@ Bytes bytes_of(const py::buffer_info& info) {
   return {static_cast<const std::byte*>(info.ptr), static_cast<std::size_t>(info.size)};
 }
 
-py::tuple read_record(int fd, const std::string& path) {
+py::tuple read_record(int fd, const Text& path) {
   const auto reader = image::Reader::from_fd(duplicate(fd, path), path);
   const auto packed = image::pack_extents(reader.extents());
   return py::make_tuple(to_python(reader.record()),
@@ -39,7 +39,7 @@ py::tuple read_record(int fd, const std::string& path) {
                         py::int_(reader.file_bytes()), py::int_(reader.disk_bytes()));
 }
 
-void verify_memory(int fd, const std::string& path, py::object progress) {
+void verify_memory(int fd, const Text& path, py::object progress) {
   Callback on_progress(std::move(progress));
   const auto reader = image::Reader::from_fd(duplicate(fd, path), path);
   try {
@@ -57,13 +57,13 @@ std::uint64_t digest64_of(const py::buffer& buffer) {
   return digest64(bytes);
 }
 
-std::string digest_of_file(int fd, const std::string& path) {
+std::string digest_of_file(int fd, const Text& path) {
   const py::gil_scoped_release released;
   std::uint64_t size_bytes = 0;
   return digest_file(fd, path, size_bytes);
 }
 
-bool has_file_digest(int fd, const std::string& path, const std::string& digest) {
+bool has_file_digest(int fd, const Text& path, const Text& digest) {
   const py::gil_scoped_release released;
   return has_digest(fd, path, digest);
 }
@@ -91,7 +91,7 @@ std::optional<std::size_t> find(const py::buffer& buffer, const py::bytes& wante
   return image::find_bytes(bytes, std::as_bytes(std::span(text)), from);
 }
 
-py::dict symbols(const std::string& path) {
+py::dict symbols(const Text& path) {
   const auto found = libc::read_symbols(path, libc::SymbolTables::every);
   py::list list;
   for (const auto& symbol : found.symbols) {
@@ -134,8 +134,7 @@ void define_offline(py::module_& module) {
              "all now and then; returning False cancels. Raises NativeError.");
   module.def(
       "relabel",
-      [](const std::string& path, std::optional<std::string> name,
-         std::optional<std::string> message) {
+      [](const Text& path, std::optional<Text> name, std::optional<Text> message) {
         image::relabel(path, {std::move(name), std::move(message)});
       },
       py::arg("path"), py::arg("name") = py::none(), py::arg("message") = py::none(),
