@@ -155,7 +155,8 @@ state::IdChange change_of_ids(const Snapshot& snapshot, const TransplantOptions&
 bool needs_own_ipc(const Snapshot& snapshot, bool original_runs) {
   const auto& regions = snapshot.saved.space.regions;
   const auto is_in_the_way = [&](const state::Region& region) {
-    return region.segment && (original_runs || state::is_taken(*region.segment));
+    return region.segment && (original_runs || state::is_found_by_key(*region.segment) ||
+                              state::is_taken(*region.segment));
   };
   return std::any_of(regions.begin(), regions.end(), is_in_the_way) ||
          (original_runs && !snapshot.saved.sysv.empty()) || state::is_missing(snapshot.saved.sysv);
@@ -188,8 +189,10 @@ class Transplant {
     program_ = files_.content_path(snapshot_.saved.program);
   }
   void enter_ipc_namespace() {
-    if (needs_own_ipc(snapshot_, files_.original_runs()))
-      files_.note(state::enter_ipc_namespace(snapshot_.saved.sysv));
+    if (!needs_own_ipc(snapshot_, files_.original_runs())) return;
+    const auto [entered, note] = state::enter_ipc_namespace(snapshot_.saved.sysv);
+    own_ipc_ = entered;
+    files_.note(note);
   }
   void enter_clocks() {
     state::enter_clocks(snapshot_.saved.clocks, options_.clock, result_.notes);
@@ -204,6 +207,7 @@ class Transplant {
     const int first_free_fd =
         (opened_.all.empty() ? highest_descriptor(snapshot_) : opened_.all.back()) + 1;
     inferior_.emplace(result_.pid, first_free_fd, result_.notes);
+    inferior_->own_ipc = own_ipc_;
     fresh_ = inferior_->process.mappings();
   }
   void make_scratch() {
@@ -371,6 +375,7 @@ class Transplant {
   state::FileSource& files_;
   const TransplantOptions& options_;
   bool keep_ids_;
+  bool own_ipc_ = false;
 
   InheritedBuilder builder_;
   Opened opened_;

@@ -56,6 +56,7 @@ struct RestoreContext : tracee::Inferior {
 
   std::vector<std::string>& notes;
   int next_fd;
+  bool own_ipc = false;  // its System V objects are in a namespace of its own
 };
 
 /// How open files come back.

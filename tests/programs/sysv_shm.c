@@ -50,6 +50,10 @@ int main(int argc, char** argv) {
     MUST(shmdt(second));
     attached--;
   }
+  // An IPC namespace of its own is not for every user.
+  if (keyed && getenv("CKPT_TEST_SAME_ID"))
+    CHECK(shmget(0x51000000 + getpid(), BYTES, 0) == id, "the key gives %d instead of %d: %s",
+          shmget(0x51000000 + getpid(), BYTES, 0), id, strerror(errno));
   // The program's number may be another segment's now, or nobody's; it says nothing of ours then.
   struct shmid_ds status;
   if (getenv("CKPT_TEST_SAME_ID")) {

@@ -239,25 +239,26 @@ bool is_missing(const SysvObjects& objects) {
   return false;
 }
 
-std::string enter_ipc_namespace(const SysvObjects& objects) {
-  constexpr const char* kDone =
-      "the program's System V objects are its own, under their old ids: others do not see them";
+IpcNamespace enter_ipc_namespace(const SysvObjects& objects) {
+  const IpcNamespace done = {
+      true,
+      "the program's System V objects are its own, under their old ids: others do not see them"};
   static bool entered = false;
-  if (entered) return kDone;
+  if (entered) return done;
   try {
     if (!may_make_namespaces()) enter_user_namespace("make a user namespace");
     if (::unshare(CLONE_NEWIPC) != 0) throw_errno("make an IPC namespace", errno);
   } catch (const Error& error) {
-    return fmt::format(
-        "the program's System V objects cannot be kept apart from those of others ({}): what it "
-        "does "
-        "by their ids reaches whoever has them, and what is gone is not made again",
-        error.what());
+    return {false,
+            fmt::format("the program's System V objects cannot be kept apart from those of others "
+                        "({}): what it does by their ids reaches whoever has them, and what is "
+                        "gone is not made again",
+                        error.what())};
   }
   entered = true;
   for (const auto& set : objects.semaphores) make(set);
   for (const auto& queue : objects.queues) make(queue);
-  return kDone;
+  return done;
 }
 
 }  // namespace ckpt::state

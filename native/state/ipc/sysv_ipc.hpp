@@ -50,10 +50,14 @@ SysvObjects sysv_objects_from_json(const image::Json& json);
 /// Whether one of them is gone.
 bool is_missing(const SysvObjects& objects);
 
+struct IpcNamespace {
+  bool is_own = false;
+  std::string
+      note;  // what the user is to know: that they are not others' any more, or why they are
+};
 /// Puts the calling process, which has one thread, and its children into an IPC namespace with
-/// these objects, the first time. Returns what the user is to know: that they are not others' any
-/// more, or why they are still.
-std::string enter_ipc_namespace(const SysvObjects& objects);
+/// these objects, the first time.
+IpcNamespace enter_ipc_namespace(const SysvObjects& objects);
 
 /// Has the next object of a kind ("shm", "sem", "msg") that anybody makes in this IPC namespace get
 /// this id, where the user may choose it (CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN). False, with

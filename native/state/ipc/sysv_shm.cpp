@@ -35,6 +35,8 @@ std::optional<SysvSegment> look_at_segment(CaptureContext& context, const proc::
   if (::shmctl(segment.id, IPC_STAT, &status) != 0) return std::nullopt;
   segment.size_bytes = status.shm_segsz;
   segment.mode = status.shm_perm.mode & 0777U;
+  segment.key = status.shm_perm.__key;
+  segment.removed = (status.shm_perm.mode & SHM_DEST) != 0;
 
   // The kernel counts the mappings of all processes, parts of one attachment included.
   std::uint64_t own = 0;
@@ -47,11 +49,8 @@ std::optional<SysvSegment> look_at_segment(CaptureContext& context, const proc::
   std::string effect;
   if (status.shm_nattch > own)
     effect = "is shared with other processes: the program gets a segment of its own";
-  else if ((status.shm_perm.mode & SHM_DEST) == 0)
+  else if (!segment.removed)
     effect = "comes back as a segment of this program alone, and goes away with it";
-  if (!effect.empty() && status.shm_perm.__key != IPC_PRIVATE)
-    effect += fmt::format(", which shmget() no longer finds by its key {:#x}",
-                          static_cast<std::uint32_t>(status.shm_perm.__key));
   if (mapping.has_flag("ht")) {
     // Its mappings end where a huge page does, and must not be longer than it.
     segment.size_bytes = (segment.size_bytes + mapping.page_bytes - 1) & ~(mapping.page_bytes - 1);
@@ -65,14 +64,23 @@ std::optional<SysvSegment> look_at_segment(CaptureContext& context, const proc::
 }
 
 Json sysv_segment_to_json(const SysvSegment& segment) {
-  return {{"id", segment.id}, {"size_bytes", segment.size_bytes}, {"mode", segment.mode}};
+  return {{"id", segment.id},
+          {"size_bytes", segment.size_bytes},
+          {"mode", segment.mode},
+          {"key", segment.key},
+          {"removed", segment.removed}};
 }
 
 SysvSegment sysv_segment_from_json(const Json& json) {
-  SysvSegment segment{json.at("id"), json.at("size_bytes"), json.at("mode")};
+  SysvSegment segment{json.at("id"), json.at("size_bytes"), json.at("mode"),
+                      json.value("key", int{IPC_PRIVATE}), json.value("removed", true)};
   if (segment.id < 0 || segment.size_bytes == 0 || (segment.mode & ~0777U) != 0)
     image::damaged("a System V shared memory segment");
   return segment;
+}
+
+bool is_found_by_key(const SysvSegment& segment) {
+  return segment.key != IPC_PRIVATE && !segment.removed;
 }
 
 bool is_taken(const SysvSegment& segment) {
@@ -83,14 +91,21 @@ bool is_taken(const SysvSegment& segment) {
 void attach_segment(RestoreContext& inferior, const SysvSegment& segment, Addr place) {
   // As an ordinary user may not: then the segment has another id, which is said.
   if (!is_taken(segment)) static_cast<void>(choose_next_id("shm", segment.id));
-  const auto id = static_cast<int>(inferior.call(
-      "shmget", SYS_shmget, {IPC_PRIVATE, segment.size_bytes, IPC_CREAT | segment.mode | 0600U}));
+  const bool is_kept = inferior.own_ipc && !segment.removed;  // as long as the namespace is there
+  const auto id =
+      static_cast<int>(inferior.call("shmget", SYS_shmget,
+                                     {is_kept ? segment.key : IPC_PRIVATE, segment.size_bytes,
+                                      IPC_CREAT | IPC_EXCL | segment.mode | 0600U}));
   const std::int64_t attached = inferior.attempt(SYS_shmat, {id, place, 0});
   // Now, lest it outlive the program, or a restore that fails.
-  inferior.call("shmctl (IPC_RMID)", SYS_shmctl, {id, IPC_RMID});
+  if (!is_kept) inferior.call("shmctl (IPC_RMID)", SYS_shmctl, {id, IPC_RMID});
   if (attached != static_cast<std::int64_t>(place.value))
     throw_errno(fmt::format("attach System V shared memory at {}", place),
                 tracee::error_of(attached));
+  if (is_found_by_key(segment) && !is_kept)
+    inferior.notes.push_back(
+        fmt::format("System V shared memory {} is not found by its key {:#x} any more", segment.id,
+                    static_cast<std::uint32_t>(segment.key)));
   if (id != segment.id)
     inferior.notes.push_back(
         fmt::format("System V shared memory {} has another id now: {}", segment.id, id));

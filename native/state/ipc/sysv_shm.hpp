@@ -22,6 +22,8 @@ struct SysvSegment {
   int id = 0;
   std::uint64_t size_bytes = 0;
   std::uint32_t mode = 0;
+  int key = 0;          // IPC_PRIVATE if nobody finds it
+  bool removed = true;  // goes away when nobody has it attached
 };
 
 /// The segment that a mapping belongs to; nothing when it is none, or one of another IPC namespace.
@@ -31,10 +33,13 @@ std::optional<SysvSegment> look_at_segment(CaptureContext& context, const proc::
 image::Json sysv_segment_to_json(const SysvSegment& segment);
 SysvSegment sysv_segment_from_json(const image::Json& json);
 
+/// Whether any process may ask for it by its key.
+bool is_found_by_key(const SysvSegment& segment);
 /// Whether its id is taken.
 bool is_taken(const SysvSegment& segment);
 
-/// Makes a segment and attaches it to the program, at a free place.
+/// Makes a segment and attaches it to the program, at a free place. It has its key where the
+/// program has an IPC namespace of its own, and else goes away with the program.
 void attach_segment(RestoreContext& inferior, const SysvSegment& segment, Addr place);
 
 }  // namespace ckpt::state
