@@ -60,7 +60,8 @@ def cmake_build(build_temp: str) -> Path:
 
 
 class BuildNative(build_ext):
-    """Puts the native module beside the package, and the library for programs that save themselves.
+    """Puts the native module beside the package,
+    and the library for programs that save themselves.
     """
 
     def build_extension(self, ext: Extension) -> None:

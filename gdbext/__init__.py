@@ -1,7 +1,8 @@
 """Snapshots of a process inside GDB: saved in one session, restored in another.
 
-What a user loads in GDB is `load.py`. `session/` is the adapter to GDB, `commands/` holds one command
-per module; all else runs under any Python. Each room says in its `__init__.py` what it is for.
+What a user loads in GDB is `load.py`. `session/` is the adapter to GDB, `commands/` holds one
+command per module; all else runs under any Python. Each room says in its `__init__.py` what it is
+for.
 
 For scripts there are, imported when they are first used,
 

@@ -275,7 +275,9 @@ class Record(NamedTuple):
 
     @property
     def has_remembered_ids(self) -> bool:
-        """Whether the program remembers other ids than it had: it had been restored with new ones."""
+        """Whether the program remembers other ids than it had:
+        it had been restored with new ones.
+        """
         return any(thread.remembered != thread.tid for thread in self.threads)
 
     @property
@@ -294,8 +296,8 @@ class Library(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """What `_native.validate()` found: what GDB should load, and what the user should be told. `hidden`:
-    the program will see files that GDB cannot look at as it does.
+    """What `_native.validate()` found: what GDB should load, and what the user should be told.
+    `hidden`: the program will see files that GDB cannot look at as it does.
     """
 
     executable: str

@@ -1,7 +1,7 @@
 """Types two GDB sessions on a terminal and shows them: save in one, restore in the other.
 
-Used by demo.sh. The argument, if there is one, is the load.py of an installation. Ends with status 0
-when the program, restored, went on to its end and printed the number that it had drawn before the
+Used by demo.sh. The argument, if there is one, is the load.py of an installation. Ends with status
+0 when the program, restored, went on to its end and printed the number that it had drawn before the
 save.
 """
 
@@ -106,7 +106,12 @@ def main() -> int:
     drawn, still = nonce_in(before, "nonce drawn"), nonce_in(after, "nonce still")
     chunks = [set(re.findall(r"worker \d: chunk \d+ of", text)) for text in (before, after)]
     twice = sorted(chunks[0] & chunks[1])
-    if drawn != still or twice or len(chunks[0] | chunks[1]) != 36 or "exited normally" not in after:
+    if (
+        drawn != still
+        or twice
+        or len(chunks[0] | chunks[1]) != 36
+        or "exited normally" not in after
+    ):
         print(f"The demo failed: drawn {drawn}, printed after the restore {still}; twice: {twice}.")
         return 1
     print(f"The number drawn before the save, {drawn}, is the one printed after the restore.")

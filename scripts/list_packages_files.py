@@ -1,5 +1,7 @@
 #!/usr/bin/python3
-"""Lists the files of installed packages and of all that they depend on, each followed by a NUL, for tar."""
+"""Lists the files of installed packages and of all that they depend on,
+each followed by a NUL, for tar.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-_UNNEEDED = re.compile(r"/usr/share/(doc|man|locale|info|lintian|i18n)/|/usr/lib/python3[^/]*/(test|idlelib|lib2to3)/")
+_UNNEEDED = re.compile(
+    r"/usr/share/(doc|man|locale|info|lintian|i18n)/|/usr/lib/python3[^/]*/(test|idlelib|lib2to3)/"
+)
 
 
 def closure(names: list[str]) -> list[str]:
     """The packages and, as far as they are installed, what they depend on."""
     form = "${db:Status-Abbrev}\t${Package}\t${Provides}\t${Depends}, ${Pre-Depends}\n"
-    rows = subprocess.run(["dpkg-query", "-W", "-f", form], check=True, capture_output=True, text=True).stdout
+    rows = subprocess.run(
+        ["dpkg-query", "-W", "-f", form], check=True, capture_output=True, text=True
+    ).stdout
     needs: dict[str, list[str]] = {}
     provided: dict[str, str] = {}
     for row in rows.splitlines():
@@ -39,10 +45,18 @@ def closure(names: list[str]) -> list[str]:
 
 def main() -> None:
     """The program."""
-    listed = subprocess.run(["dpkg", "-L", *closure(sys.argv[1:])], check=True, capture_output=True, text=True).stdout
-    files = {line for line in listed.splitlines() if line.startswith("/") and not _UNNEEDED.search(line)}
+    listed = subprocess.run(
+        ["dpkg", "-L", *closure(sys.argv[1:])], check=True, capture_output=True, text=True
+    ).stdout
+    files = {
+        line for line in listed.splitlines() if line.startswith("/") and not _UNNEEDED.search(line)
+    }
     # What only a package's scripts have made: links to alternatives, compiled modules.
-    files |= {str(link) for link in Path("/usr/bin").iterdir() if link.is_symlink() and "alternatives" in os.readlink(link)}
+    files |= {
+        str(link)
+        for link in Path("/usr/bin").iterdir()
+        if link.is_symlink() and "alternatives" in os.readlink(link)
+    }
     for name in sorted(files):
         path = Path(name)
         if path.is_dir() and not path.is_symlink():

@@ -1,4 +1,6 @@
-"""What all tests share: where things are, how long a test may take, and that it leaves no process behind."""
+"""What all tests share: where things are, how long a test may take,
+and that it leaves no process behind.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,8 @@ _TIMEOUT_S = 400.0
 _DYING_S = 20.0
 
 
-# The same examples each time, so that a change is judged by what it changes; others are tried on demand, with
-# --hypothesis-profile=random.
+# The same examples each time, so that a change is judged by what it changes; others are tried on
+# demand, with --hypothesis-profile=random.
 hypothesis.settings.register_profile("same", derandomize=True, database=None)
 hypothesis.settings.register_profile("random", print_blob=True)
 hypothesis.settings.load_profile("same")
@@ -38,8 +40,8 @@ hypothesis.settings.load_profile("same")
 def pytest_configure(config: pytest.Config) -> None:
     name, _, value = _TAG.partition("=")
     os.environ[name] = value
-    # A shell without job control starts what runs in its background with Ctrl-C ignored, nohup ignores hang-ups, and so
-    # would every program of a test.
+    # A shell without job control starts what runs in its background with Ctrl-C ignored, nohup
+    # ignores hang-ups, and so would every program of a test.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
@@ -48,8 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests are spread over the first half. Workers get their tests in consecutive pieces: else one of them has most
-    of these and is still at it when the others have nothing left.
+    """Slow tests are spread over the first half. Workers get their tests in consecutive pieces:
+    else one of them has most of these and is still at it when the others have nothing left.
     """
     slow = [item for item in items if item.get_closest_marker("slow")]
     rest = [item for item in items if not item.get_closest_marker("slow")]
@@ -137,12 +139,15 @@ def _outlives(pid: int) -> bool:
 def no_process_left_behind() -> Iterator[None]:
     """Fails a test that leaves processes behind, and ends them, so that the next test starts clean.
 
-    Processes of fixtures with a wider scope are there before this fixture and are left alone. Only those that have come
-    since are looked into: reading the environment of every process of a machine costs more than many a test.
+    Processes of fixtures with a wider scope are there before this fixture and are left alone. Only
+    those that have come since are looked into: reading the environment of every process of a
+    machine costs more than many a test.
     """
     before = everybody()
     yield
-    left = {pid: command for pid, command in _tagged(everybody() - before).items() if _outlives(pid)}
+    left = {
+        pid: command for pid, command in _tagged(everybody() - before).items() if _outlives(pid)
+    }
     for pid in left:
         try:
             os.kill(pid, signal.SIGKILL)

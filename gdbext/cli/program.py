@@ -119,7 +119,9 @@ def parser() -> argparse.ArgumentParser:
         "names", metavar="PATTERN", nargs="*", help="names, or patterns of names (default: all)"
     )
     made.add_argument("--newest", metavar="N", type=_count, help="the newest N of them only")
-    made.add_argument("--program", metavar="NAME", help="those of a program (name, path or pattern)")
+    made.add_argument(
+        "--program", metavar="NAME", help="those of a program (name, path or pattern)"
+    )
     made.add_argument(
         "--tree", action="store_true", help="draw which was saved after a restore of which"
     )
@@ -409,7 +411,9 @@ def _delete(options: argparse.Namespace) -> int:
     from ..text import listing, report
 
     if not (options.names or options.older or options.all):
-        return _fail("delete", "PATTERN, --older or --all is missing (see ckpt delete --help)", USAGE)
+        return _fail(
+            "delete", "PATTERN, --older or --all is missing (see ckpt delete --help)", USAGE
+        )
     store = _store(options)
     names = listing.condemned(store, options.names, options.older, options.all)
     # What was named in full is meant.

@@ -72,8 +72,8 @@ def _failures_of(command: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        # Of a frame in the unwinding of which a Ctrl-C came GDB believes that it is the last one, and
-        # it dies of that when it prints an inlined function.
+        # Of a frame in the unwinding of which a Ctrl-C came GDB believes that it is the last one,
+        # and it dies of that when it prints an inlined function.
         inferior.flush_caches()
         raise gdb.GdbError(f"{command}: interrupted") from None
     except (CkptError, gdb.error, native.core.NativeError) as error:

@@ -27,7 +27,8 @@ VERB = Verb(
     name="back",
     aliases=("b",),
     summary="Restore the snapshot through which the program came here.",
-    details="""Back along the snapshots of the program: those that "ckpt save" and "ckpt auto" have made of this
+    details="""\
+Back along the snapshots of the program: those that "ckpt save" and "ckpt auto" have made of this
 process, then the one from which it was restored, and those before that. A program that has gone
 on since its last snapshot goes back to that one, after GDB's own question, since where it is now is
 not saved.""",

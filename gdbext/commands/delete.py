@@ -64,7 +64,8 @@ def _names(options: Options, store: Store) -> Tuple[str, ...]:
 VERB = Verb(
     name="delete",
     summary="Delete snapshots.",
-    details="""Patterns and -older together delete what fits both. GDB asks before it deletes what was
+    details="""\
+Patterns and -older together delete what fits both. GDB asks before it deletes what was
 not named in full ("set confirm off" has it not ask). Files that were kept for the snapshots
 (executables, libraries, data files) go, too, unless another snapshot needs them. With one name
 that does not exist nothing is deleted.""",

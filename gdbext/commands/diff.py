@@ -89,7 +89,9 @@ def _other(options: Options, store: "Store") -> "Iterator[Snapshot]":
 
 VERB = Verb(
     name="diff",
-    summary="Show what differs between two snapshots of a program, or one and the program, by name.",
+    summary=(
+        "Show what differs between two snapshots of a program, or one and the program, by name."
+    ),
     details="""Global and static variables, what the expressions lead to, where the threads are, and
 the locals of frames that both have; each with its old and new value, as "print" shows them.
 Expressions are evaluated in the frame that was selected at the save. The program being debugged

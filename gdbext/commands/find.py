@@ -76,7 +76,8 @@ def _entries(store: "Store", patterns: Tuple[str, ...]) -> "List[Entry]":
 VERB = Verb(
     name="find",
     summary="Find the first snapshot in which a condition is true, or the last, without a process.",
-    details="""The snapshots are looked at in the order in which they were saved, each as "ckpt print" does.
+    details="""\
+The snapshots are looked at in the order in which they were saved, each as "ckpt print" does.
 Half of them are left out at every look, so that ten are enough for a thousand; that is right when
 EXPR changes once, from false to true (with -last from true to false). If it changes more often,
 one of the changes is found; "ckpt print" shows them all. Snapshots in which EXPR has no value

@@ -27,7 +27,9 @@ VERB = Verb(
     name="forward",
     aliases=("f",),
     summary="Restore the snapshot that was saved after this one.",
-    details="""The way that "ckpt back" came, if it did; else the next snapshot of the same process, else the one that
+    details="""\
+The way that "ckpt back" came, if it did; else the next snapshot of the same process, else the \
+one that
 was saved of a program that had been restored from this one. If there are several of these, name
 one: "ckpt restore NAME".""",
     options=Options,

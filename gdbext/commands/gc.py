@@ -31,8 +31,10 @@ def run(options: Options) -> None:
 VERB = Verb(
     name="gc",
     summary="Remove kept files that no snapshot needs any more.",
-    details="""Executables, libraries and data files are kept for snapshots; "ckpt delete" removes those that
-are not needed any more by itself. This does it for snapshots whose files were deleted by other means.
+    details="""\
+Executables, libraries and data files are kept for snapshots; "ckpt delete" removes those that
+are not needed any more by itself. This does it for snapshots whose files were deleted by \
+other means.
 No snapshot is touched.""",
     options=Options,
     run=run,

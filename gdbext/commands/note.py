@@ -40,7 +40,8 @@ def run(options: Options) -> None:
 VERB = Verb(
     name="note",
     summary="Keep a remark with a snapshot.",
-    details="""It takes the place of the one that was given to "ckpt save -m", and is shown by "ckpt list" and
+    details="""\
+It takes the place of the one that was given to "ckpt save -m", and is shown by "ckpt list" and
 "ckpt info". It is kept in the snapshot's file, and so goes with it.""",
     options=Options,
     run=run,

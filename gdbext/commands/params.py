@@ -75,7 +75,8 @@ root, else real. An ordinary user's program needs a user namespace for it.""",
         default="reset",
         set_help="Set how pipes and connections to other processes come back.",
         show_help="Show how pipes and connections to other processes come back.",
-        details="""reset: closed or reset, so that the program sees end of file, EPIPE or ECONNRESET;
+        details="""\
+reset: closed or reset, so that the program sees end of file, EPIPE or ECONNRESET;
 silent: open; reads wait, and what is written is discarded.""",
         read=str,
         tell=lambda value: f"Pipes and connections to other processes come back: {value}.",
@@ -85,8 +86,11 @@ silent: open; reads wait, and what is written is discarded.""",
         name="prompt",
         default="off",
         set_help="Set whether the prompt has the name of the snapshot that the program came from.",
-        show_help="Show whether the prompt has the name of the snapshot that the program came from.",
-        details="""With a "+" behind it when the program has gone on since. $_ckpt has the name, too.""",
+        show_help=(
+            "Show whether the prompt has the name of the snapshot that the program came from."
+        ),
+        details="""\
+With a "+" behind it when the program has gone on since. $_ckpt has the name, too.""",
         read=str,
         tell=lambda value: f"The name of the snapshot in the prompt is {value}.",
         apply=_show_in_prompt,

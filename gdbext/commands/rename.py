@@ -31,7 +31,8 @@ def run(options: Options) -> None:
 VERB = Verb(
     name="rename",
     summary="Give a snapshot another name.",
-    details="""Nothing else of it changes. What was saved from a program that was restored from it still comes
+    details="""\
+Nothing else of it changes. What was saved from a program that was restored from it still comes
 from it. A snapshot of "ckpt auto" that was renamed is not of the trail any more, and stays.""",
     options=Options,
     run=run,

@@ -82,7 +82,8 @@ def _save(options: Options) -> Saved:
 VERB = Verb(
     name="save",
     summary="Save the stopped program as a snapshot on disk.",
-    details="""A snapshot is a checkpoint on disk. The program goes on afterwards as if nothing had happened.
+    details="""\
+A snapshot is a checkpoint on disk. The program goes on afterwards as if nothing had happened.
 "ckpt restore" brings the snapshot back any number of times, in this session of GDB or another.
 
 What will not come back as it was is listed after the save.""",

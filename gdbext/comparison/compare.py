@@ -54,8 +54,8 @@ class Difference(NamedTuple):
     `pages`: the addresses of the pages that hold other bytes, among those that both have. `ranges`:
     the bytes in them, where differences fewer than 8 bytes apart are one range. `truncated`:
     there were more ranges than were asked for, and pages and ranges behind the last are left out.
-    `unknown`: pages whose bytes cannot be compared since one of the snapshots lacks them, as ranges.
-    Threads are told apart by the ids that the program itself is shown.
+    `unknown`: pages whose bytes cannot be compared since one of the snapshots lacks them, as
+    ranges. Threads are told apart by the ids that the program itself is shown.
     """
 
     pages: Tuple[int, ...]

@@ -1,5 +1,5 @@
-"""What the user is told of watchpoints and breakpoints that need the processor's debug registers, on a machine where those
-stop nothing.
+"""What the user is told of watchpoints and breakpoints that need the processor's debug registers,
+on a machine where those stop nothing.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Point(NamedTuple):
 
 
 class Dead(NamedTuple):
-    """The numbers of those that never stop the program: `changes` can be software watchpoints, `accesses` cannot, and
-    `code` are breakpoints.
+    """The numbers of those that never stop the program: `changes` can be software watchpoints,
+    `accesses` cannot, and `code` are breakpoints.
     """
 
     changes: List[int]
@@ -52,16 +52,23 @@ class Dead(NamedTuple):
 
 
 def saved_points(saved: Iterable[Breakpoint], watchpoints: bool) -> List[Point]:
-    """Those of a saved session that GDB would have the hardware look after; no watchpoints where it may not."""
+    """Those of a saved session that GDB would have the hardware look after;
+    no watchpoints where it may not.
+    """
     wanted = CODE | CHANGES | ACCESSES if watchpoints else CODE
     return [
-        Point(each.number, each.command) for each in saved if each.enabled and each.command in wanted
+        Point(each.number, each.command)
+        for each in saved
+        if each.enabled and each.command in wanted
     ]
 
 
 _NO_READS = "software watchpoints cannot see reads"
 _AT_SAVE = {
-    "changes": '{points} never stop{s} the program ("set can-use-hw-watchpoints 0", then "enable {numbers}", for {software})',
+    "changes": (
+        '{points} never stop{s} the program ("set can-use-hw-watchpoints 0", '
+        'then "enable {numbers}", for {software})'
+    ),
     "accesses": "{points} never stop{s} the program (" + _NO_READS + ": delete {it})",
     "code": '{points} never stop{s} the program (use "break")',
 }
@@ -111,4 +118,11 @@ def _words(noun: str, numbers: List[int]) -> Dict[str, str]:
         one = {"points": f"{noun} {numbers[0]}", "s": "s", "it": "it", "is_": "is"}
         return {**words, **one, "software": "a software watchpoint"}
     points = f"{noun}s {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
-    return {**words, "points": points, "s": "", "it": "them", "is_": "are", "software": "software watchpoints"}
+    return {
+        **words,
+        "points": points,
+        "s": "",
+        "it": "them",
+        "is_": "are",
+        "software": "software watchpoints",
+    }

@@ -19,7 +19,17 @@ import os
 import select
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from ..errors import LaunchError, RecordError
 from ..records import MovedLock, read, read_list
@@ -186,7 +196,8 @@ def start(
         raise
 
 
-# What GDB ignores or handles. Not SIGHUP: a user who started GDB with nohup meant its programs, too.
+# What GDB ignores or handles. Not SIGHUP: a user who started GDB with nohup
+# meant its programs, too.
 _DEFAULT_SIGNALS = (
     signal.SIGINT,
     signal.SIGQUIT,

@@ -30,7 +30,9 @@ def is_of_breakpoint(line: bytes) -> bool:
 
 
 def modified(answer: str) -> bytes:
-    """`=breakpoint-modified` for what `-break-info` answers of one breakpoint; b"" if it knows none."""
+    """`=breakpoint-modified` for what `-break-info` answers of one
+    breakpoint; b"" if it knows none.
+    """
     rows = re.search(r"body=\[(.*)\]\}", answer)
     told = f"=breakpoint-modified,{rows[1]}\n" if rows and rows[1] else ""
     return told.encode("utf-8", "surrogateescape")
@@ -120,7 +122,9 @@ _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\", '"': '\\"'}
 
 def quoted(text: str) -> str:
     """A C string, as GDB writes it."""
-    return '"' + "".join(_ESCAPES.get(c) or (c if c >= " " else f"\\{ord(c):03o}") for c in text) + '"'
+    return (
+        '"' + "".join(_ESCAPES.get(c) or (c if c >= " " else f"\\{ord(c):03o}") for c in text) + '"'
+    )
 
 
 # -- results of commands ---------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""What is taken of the session in a snapshot: all of one that this user has saved, and of a stranger's
-what GDB neither evaluates nor runs.
+"""What is taken of the session in a snapshot: all of one that this user has saved, and of a
+stranger's what GDB neither evaluates nor runs.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ NOTHING = Taken(DebugState(), ())
 def taken(
     store: Store, path: Path, record: Record, fd: Optional[int] = None, trust_all: bool = False
 ) -> Taken:
-    """The session of the snapshot at `path`. `fd`: the file, if it is open. `trust_all`: whoever has
-    saved it. Raises CkptError for one in a format that is not known.
+    """The session of the snapshot at `path`. `fd`: the file, if it is open. `trust_all`: whoever
+    has saved it. Raises CkptError for one in a format that is not known.
     """
     state = DebugState.of(record.session)
     if trust_all or store.is_own_session(path, record, fd):

@@ -29,7 +29,8 @@ class LeftOut(NamedTuple):
 # What a place may not hold: a condition, what must be evaluated, or an option that GDB has for one.
 # GDB ends a place at some words, and writes explicit ones as options.
 _NOT_PLAIN = re.compile(
-    r"\bif\b|\b(?:thread|task|inferior)\s|[$@=;]|(?:^|\s)-(?!(?:function|source|line|label|qualified)\b)"
+    r"\bif\b|\b(?:thread|task|inferior)\s|[$@=;]"
+    r"|(?:^|\s)-(?!(?:function|source|line|label|qualified)\b)"
 )
 _ADDRESS = re.compile(r"\*\s*0x[0-9a-fA-F]+")
 
@@ -83,7 +84,10 @@ def left_out_lines(left: Iterable[LeftOut], how: str) -> Iterator[str]:
     left = tuple(left)
     if not left:
         return
-    yield f"the session was not saved here: what GDB would evaluate or run of it is left out ({how})"
+    yield (
+        "the session was not saved here: "
+        f"what GDB would evaluate or run of it is left out ({how})"
+    )
     for kind, items in left:
         named = "; ".join(_shortened(each) for each in items[:_MOST_NAMED])
         more = f"; and {len(items) - _MOST_NAMED} more" if len(items) > _MOST_NAMED else ""

@@ -29,7 +29,9 @@ def build_id(content: memoryview) -> Optional[str]:
         if offset >= len(content):
             return None
         for index in range(min(count, _MOST_HEADERS)):
-            kind, _, at, _, _, length = struct.unpack_from("<IIQQQQ", content, offset + index * size)
+            kind, _, at, _, _, length = struct.unpack_from(
+                "<IIQQQQ", content, offset + index * size
+            )
             found = _in_notes(content[at : at + length]) if kind == _PT_NOTE else None
             if found is not None:
                 return found

@@ -4,7 +4,8 @@ A bundle is a tar archive (ustar) that `tar tf` lists. Its first member, the man
 follows, and in which order:
 
     ckpt-bundle.json              the manifest
-    snapshot.data                 the snapshot's file without its holes; the manifest has their places
+    snapshot.data                 the snapshot's file without its holes; the manifest has their
+                                  places
     objects/HH/HASH/NAME          contents of executables, libraries and data files
     debug/XX/YYYY.debug           separate debug information, by build id
 
@@ -101,7 +102,8 @@ def _header(name: str, size: int) -> bytes:
     header = bytearray(_BLOCK)
     for at, field in (
         (0, encoded), (100, b"0000600\0"), (108, b"0000000\0"), (116, b"0000000\0"), (124, number),
-        (136, b"%011o\0" % 0), (148, b" " * 8), (156, b"0"), (257, b"ustar\x0000"), (345, prefix[:155]),
+        (136, b"%011o\0" % 0), (148, b" " * 8), (156, b"0"), (257, b"ustar\x0000"),
+        (345, prefix[:155]),
     ):  # fmt: skip
         header[at : at + len(field)] = field
     header[148:156] = b"%06o\0 " % sum(header)
@@ -452,7 +454,9 @@ def _is_kept(target: Path, stored: StoredObject) -> bool:
 
 
 def _verify(out: int, path: Path, manifest: _Manifest, name: str, store: Store) -> None:
-    """Compare the snapshot in `out` with its digests, now that all that it needs is in the store."""
+    """Compare the snapshot in `out` with its digests,
+    now that all that it needs is in the store.
+    """
     with Snapshot(os.dup(out), path, name, store.root) as snapshot:
         listed = {(each.hash, each.name) for each in manifest.objects}
         needed = {(each.hash, each.name) for each in snapshot.objects}

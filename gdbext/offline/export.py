@@ -168,5 +168,3 @@ def _file_table(mappings: Tuple[SavedMapping, ...]) -> bytes:
     table += [struct.pack("<QQQ", m.start, m.end, m.offset // PAGE_BYTES) for m in named]
     table += [os.fsencode(mapping.path) + b"\0" for mapping in named]
     return b"".join(table)
-
-

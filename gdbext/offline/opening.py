@@ -10,7 +10,8 @@ from typing import IO, Union
 
 
 def regular(path: Union[str, Path]) -> IO[bytes]:
-    """Open a regular file for reading, unbuffered. It is not waited for: a FIFO would have that done.
+    """Open a regular file for reading, unbuffered. It is not waited for: a FIFO would have that
+    done.
 
     Raises OSError, for another kind of file, too.
     """

@@ -173,7 +173,11 @@ class SavedMapping(NamedTuple):
         file = source.get("file")
         guards: List[Tuple[int, int]] = []
         for pair in read(source, "guards", list, []):
-            if not isinstance(pair, list) or len(pair) != 2 or not all(type(n) is int for n in pair):
+            if (
+                not isinstance(pair, list)
+                or len(pair) != 2
+                or not all(type(n) is int for n in pair)
+            ):
                 raise RecordError("damaged record: a guard is not a pair of addresses")
             guards.append((pair[0], pair[1]))
         found = cls(

@@ -68,8 +68,8 @@ def save_pid(
     file_limit_bytes: Optional[int] = None,
     store: Union[str, "os.PathLike[str]", None] = None,
 ) -> SavedProcess:
-    """Save the process `pid`, which must be one that this user may trace and that is not traced, and let
-    it go on. Without a name it is PROGRAM-N. `store` as in `Snapshot.open`.
+    """Save the process `pid`, which must be one that this user may trace and that is not traced,
+    and let it go on. Without a name it is PROGRAM-N. `store` as in `Snapshot.open`.
 
     Raises CkptError; the process is then as it was, and there is no snapshot.
     """

@@ -200,7 +200,9 @@ class Snapshot:
 
     @classmethod
     def of(cls, fd: int, path: Path, store: Path) -> "Snapshot":
-        """The snapshot in a file that is open, which has been found under `path`. Raises as `open`."""
+        """The snapshot in a file that is open, which has been found under
+        `path`. Raises as `open`.
+        """
         return cls(os.dup(fd), path, path.stem, store)
 
     def close(self) -> None:

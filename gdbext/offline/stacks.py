@@ -1,4 +1,6 @@
-"""The stacks of a snapshot, from outside GDB: a GDB of its own opens it, and writes them to a file."""
+"""The stacks of a snapshot, from outside GDB:
+a GDB of its own opens it, and writes them to a file.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ _TIMEOUT_S = 120
 
 class Frame(NamedTuple):
     """A frame of a stack. `address` is its program counter; `function`, `file` (the last component
-    of its path) and `line` are "" and 0 where nothing is known; `library` is the path of the library
-    it is in, "" for the executable.
+    of its path) and `line` are "" and 0 where nothing is known; `library` is the path of the
+    library it is in, "" for the executable.
     """
 
     address: int

@@ -1,7 +1,8 @@
 """A snapshot as a regression test: restored in a GDB of its own, driven by a script or a test,
 compared with what was recorded. Nothing of the user's is touched, and no process stays behind.
 
-    keeper       the process between us and GDB, which lets nothing stay behind (a program by itself)
+    keeper       the process between us and GDB, which lets nothing stay behind (a program by
+                 itself)
     starter      becomes another build of a program (a program by itself)
     client       one GDB with one restored program: requests and answers, time-outs, the transcript
     live         what tests use: run_to, eval, finish, ...

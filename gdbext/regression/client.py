@@ -348,7 +348,9 @@ class Client:
                 if self.state.alive and self.state.where is not None:
                     where = f"; the program was in {self.state.own or self.state.where}"
                     self._requests.sendall(
-                        json.dumps({"op": "execute", "command": "thread apply all backtrace"}).encode()
+                        json.dumps(
+                            {"op": "execute", "command": "thread apply all backtrace"}
+                        ).encode()
                         + b"\n"
                     )
                     more = self._read_line(time.monotonic() + _INTERRUPT_S)
@@ -418,5 +420,3 @@ def _environment() -> Dict[str, str]:
     """What GDB gets: nothing that changes what it prints."""
     kept = {name: value for name, value in os.environ.items() if name not in _BEHEADED}
     return {**kept, "LC_ALL": "C.UTF-8", "TERM": "dumb", "SHELL": "/bin/sh"}
-
-

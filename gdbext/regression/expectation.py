@@ -12,9 +12,9 @@
         signal SIGSEGV
         in report at jobs.c:31
 
-Four spaces stand before each line of content. `\\` begins an escape, for what cannot stand in a line
-or would not be seen: `\\xHH` and `\\uHHHHHH` are characters, `\\\\` is `\\` itself, `\\n` an empty line at
-the end, and a last line without a newline ends with `\\c`.
+Four spaces stand before each line of content. `\\` begins an escape, for what cannot stand in a
+line or would not be seen: `\\xHH` and `\\uHHHHHH` are characters, `\\\\` is `\\` itself, `\\n` an
+empty line at the end, and a last line without a newline ends with `\\c`.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Expectation(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A section that differs: the first line in the file where it does (0: not known), and the lines
-    to show.
+    """A section that differs: the first line in the file where it does (0: not known), and the
+    lines to show.
     """
 
     section: str

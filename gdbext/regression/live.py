@@ -118,8 +118,8 @@ class Replay:
         return value
 
     def select(self, function: str) -> None:
-        """Select the newest frame of a function, for `eval` and `execute`. Raises ReplayError when it
-        is not on the selected thread's stack.
+        """Select the newest frame of a function, for `eval` and `execute`. Raises ReplayError when
+        it is not on the selected thread's stack.
         """
         __tracebackhide__ = True
         self._client.request("select", echo=f"(replay) select {function}", function=function)
@@ -278,7 +278,8 @@ def start(
     at: Optional[str],
     stdin: Optional[str],
 ) -> Dict[str, Any]:
-    """Start another build of the program and run it to `at`, which must be there, or else to `here`.
+    """Start another build of the program and run it to `at`, which must be there, or else to
+    `here`.
     """
     path = _absolute(program)
     if path is None or not path.is_file():

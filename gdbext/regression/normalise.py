@@ -35,7 +35,9 @@ _TIMES = re.compile(
 
 
 class Noise:
-    """What is known to differ: where the program's memory is, its ids, and paths of this machine."""
+    """What is known to differ: where the program's memory is, its ids,
+    and paths of this machine.
+    """
 
     def __init__(self) -> None:
         self.ranges: Set[Tuple[int, int]] = set()

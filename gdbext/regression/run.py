@@ -18,8 +18,8 @@ AS_RECORDED, DIFFERENT, NOT_RUN = 0, 1, 2
 
 # GDB says these at some stops and not at others, with the same program.
 _CHATTER = re.compile(
-    r"^(\[Switching to .*\]|\[Thread debugging using .*|Using host libthread_db .*|\[New (Thread|process) .*"
-    r"|\[Thread .* exited\]|\[Attaching after .*|\[Detaching after .*)\n",
+    r"^(\[Switching to .*\]|\[Thread debugging using .*|Using host libthread_db .*"
+    r"|\[New (Thread|process) .*|\[Thread .* exited\]|\[Attaching after .*|\[Detaching after .*)\n",
     re.MULTILINE,
 )
 
@@ -208,8 +208,8 @@ def _shown(different: Sequence[expectation.Difference], path: Path) -> List[str]
 def _go(
     client: Client, options: Options, before: Tuple[int, int] = (0, 0)
 ) -> Tuple[Expectation, str]:
-    """Run the script, or else to the end; what was seen, and, if it took too long, what the time-out
-    says. Output up to `before` in both streams does not count.
+    """Run the script, or else to the end; what was seen, and, if it took too long, what the
+    time-out says. Output up to `before` in both streams does not count.
     """
     late = ""
     try:
@@ -326,7 +326,9 @@ def _other_program(
         status = AS_RECORDED if options.gone else DIFFERENT
         headline = f"{name}: the recorded failure does not occur: {now}"
         lines.append(f"recorded: {was}")
-    return Result(status, headline, (*lines, *shown, *(f"note: {note}" for note in notes)), _told(client))
+    return Result(
+        status, headline, (*lines, *shown, *(f"note: {note}" for note in notes)), _told(client)
+    )
 
 
 def _occurs_again(
@@ -372,4 +374,3 @@ def _signature(end: Sequence[str]) -> Tuple[str, ...]:
         if line.startswith("in "):
             return end[0], line.partition(" at ")[0]
     return (end[0],)
-

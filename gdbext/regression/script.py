@@ -1,7 +1,7 @@
 """A script of GDB commands as its commands, each with the lines that belong to it.
 
-GDB could source it as a whole; but it gives a script up at the first error, and one error is not the
-script's (see `Server._recover`).
+GDB could source it as a whole; but it gives a script up at the first error, and one error is not
+the script's (see `Server._recover`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Iterator, List
 
 # These go on up to a line `end`, whatever stands behind them.
 _BLOCKS = re.compile(
-    r"(define|document|if|while|while-stepping|stepping|ws|actions|comm(?:a(?:n(?:ds?)?)?)?)(?![\w-])"
+    r"(define|document|if|while|while-stepping|stepping|ws|actions|comm(?:a(?:n(?:ds?)?)?)?)"
+    r"(?![\w-])"
 )
 # And these when nothing does.
 _FOREIGN = re.compile(r"(python|py|guile|gu|compile(?:\s+(?:code|file|print))?|document\s+\S+)\s*")

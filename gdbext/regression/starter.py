@@ -1,7 +1,7 @@
 """Becomes a program as a list says: `python -I -S starter.py LIST PROGRAM [ARGUMENT...]`.
 
-LIST is a file with JSON: `argv`, `environ`, `cwd`, and `streams`, the paths of the standard streams.
-GDB's exec wrapper in a replay of another build of a program, whose path GDB appends.
+LIST is a file with JSON: `argv`, `environ`, `cwd`, and `streams`, the paths of the standard
+streams. GDB's exec wrapper in a replay of another build of a program, whose path GDB appends.
 """
 
 import json

@@ -115,8 +115,8 @@ def _own_session(path: str, store: str) -> DebugState:
 
 
 def conditions_left_out(path: str, store: str) -> List[str]:
-    """Notes about the conditions of a stranger's breakpoints, one of which may have been met where the
-    snapshot was made.
+    """Notes about the conditions of a stranger's breakpoints, one of which may have been met where
+    the snapshot was made.
     """
     try:
         left = sessions.taken(open_store(Path(store)), Path(path), record_of(Path(path))).left
@@ -164,7 +164,9 @@ def _copies(snapshot: Snapshot) -> Dict[str, str]:
 
 
 @contextmanager
-def _as_core(executable: str, path: str, libraries: Dict[str, str], scratch: Path) -> Iterator[None]:
+def _as_core(
+    executable: str, path: str, libraries: Dict[str, str], scratch: Path
+) -> Iterator[None]:
     scratch.mkdir(exist_ok=True)
     try:
         settings.quietly(f"file {settings.quoted(executable)}")
@@ -353,8 +355,8 @@ def _stdin(snapshot: Snapshot, scratch: Path, notes: List[str]) -> str:
 
 
 def resolve(location: str) -> Optional[str]:
-    """A place of the saved program, as "FUNCTION at FILE:LINE" or as GDB takes it, in the one that is
-    loaded now: the line, or else the function. None when it has neither.
+    """A place of the saved program, as "FUNCTION at FILE:LINE" or as GDB takes it, in the one that
+    is loaded now: the line, or else the function. None when it has neither.
     """
     function, at, line = location.partition(" at ")
     for candidate in (line, function) if at else (location,):

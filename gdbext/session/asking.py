@@ -11,8 +11,8 @@ from . import show
 
 
 def confirmed(question: str) -> bool:
-    """Whether the user answers with yes. With `set confirm off`, and where the user cannot be asked, that
-    is the answer. Raises KeyboardInterrupt.
+    """Whether the user answers with yes. With `set confirm off`, and where the user cannot be
+    asked, that is the answer. Raises KeyboardInterrupt.
     """
     if not gdb.parameter("confirm"):
         return True

@@ -13,8 +13,8 @@ Every so many seconds the program has to be stopped, unnoticed:
     3. The catchpoint's commands are GDB's own way of going on silently: `silent`, then the save,
        then `signal 0`, which continues and does not deliver the SIGSTOP.
 
-A stop ends `step`, `finish` and their like for good. So while one of them runs nothing is sent; that
-is known from our hooks on these commands. The signal may have been sent just before: then the
+A stop ends `step`, `finish` and their like for good. So while one of them runs nothing is sent;
+that is known from our hooks on these commands. The signal may have been sent just before: then the
 condition says no, and has GDB drop the signal, upon which it goes on with what it was doing. The
 same happens to a signal that was overtaken by a stop of the user's.
 

@@ -1,4 +1,6 @@
-"""The user's breakpoints, watchpoints and catchpoints: read for a save, made again for a restore."""
+"""The user's breakpoints, watchpoints and catchpoints:
+read for a save, made again for a restore.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +50,8 @@ def read() -> Tuple[Tuple[Breakpoint, ...], List[str]]:
     frames: Dict[int, Tuple[int, int]] = {}
     scoped: Mapping[int, int] = {}
     # The listings have a side effect, so they are asked only when the API leaves something open:
-    # catchpoints, the conditions of pending ones, what it does not show at all (dprintf), the frames
-    # of watched locals.
+    # catchpoints, the conditions of pending ones, what it does not show at all (dprintf), the
+    # frames of watched locals.
     with convenience_kept("_", "__"):
         if any(_is_catchpoint(each) or each.pending for each in known.values()) or _has_gaps(known):
             listed = {
@@ -364,7 +366,10 @@ def _make_watchpoint(point: Breakpoint, text: str, tids: Mapping[int, int]) -> O
         if point.frame >= 0:
             # A frame that shares its caller's address (an inlined function) may have been meant:
             # try further in, too.
-            if not inferior.select_thread(tids.get(point.tid, point.tid)) or not select_level(level):
+            if (
+                not inferior.select_thread(tids.get(point.tid, point.tid))
+                or not select_level(level)
+            ):
                 return "its frame is not there"
         problem = problem_with(text)
         if _last_number() != before:

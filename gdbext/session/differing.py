@@ -194,7 +194,8 @@ class _Side:
             return []
         found = []
         # The frames are compared from the outermost on. Which function is main's GDB learns late in
-        # programs that call it otherwise (Rust, Fortran), and would end one stack there and one not.
+        # programs that call it otherwise (Rust, Fortran),
+        # and would end one stack there and one not.
         with settings.setting("backtrace past-main", "on"):
             for level, frame in enumerate(_frames()):
                 function = frame.name() or "??"
@@ -227,7 +228,11 @@ def _has_block(frame: Any) -> bool:
 
 
 def _address(symbol: Any) -> Optional[int]:
-    if not symbol.is_variable or symbol.addr_class != gdb.SYMBOL_LOC_STATIC or not symbol.is_valid():
+    if (
+        not symbol.is_variable
+        or symbol.addr_class != gdb.SYMBOL_LOC_STATIC
+        or not symbol.is_valid()
+    ):
         return None
     try:
         address = symbol.value().address
@@ -345,7 +350,9 @@ class _Comparison:
         if cut_old or cut_new:
             self._cut.append(f"{expression} leads to too much: only a part of it was compared")
         if error or other_error:
-            yield Change("", expression, error or old.get(expression), other_error or new.get(expression))
+            yield Change(
+                "", expression, error or old.get(expression), other_error or new.get(expression)
+            )
             return
         for name, before, after in self._between(old, new):
             yield Change("", name, before, after)

@@ -1,7 +1,7 @@
 """Watchpoints and breakpoints of the hardware, on machines where it never stops the program.
 
-Under some hypervisors the debug registers can be set, and nothing comes of it. GDB cannot know, and misses every change
-in silence. Whether they work is found out once, when it first matters.
+Under some hypervisors the debug registers can be set, and nothing comes of it. GDB cannot know, and
+misses every change in silence. Whether they work is found out once, when it first matters.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def _dead(points: List[hardware.Point]) -> hardware.Dead:
 
 def _in_use() -> Dict[int, Any]:
     """The user's enabled points that GDB has the hardware look after, by number."""
-    return {point.number: point for point in breakpoints.users() if point.enabled and _command(point)}
+    return {
+        point.number: point for point in breakpoints.users() if point.enabled and _command(point)
+    }
 
 
 def _command(point: Any) -> str:
@@ -69,10 +71,12 @@ def notes_before_restore(record: Record) -> List[str]:
 
 
 def replace_dead() -> List[str]:
-    """Make software watchpoints of the session's hardware ones if those do not work here; returns notes.
+    """Make software watchpoints of the session's hardware ones if those do not work here; returns
+    notes.
 
-    `can-use-hw-watchpoints` stays 0: GDB looks at it again whenever a library is loaded, and would take them back. With
-    that, it lets no program run while there is a watchpoint of reads, a disabled one included.
+    `can-use-hw-watchpoints` stays 0: GDB looks at it again whenever a library is loaded, and would
+    take them back. With that, it lets no program run while there is a watchpoint of reads, a
+    disabled one included.
     """
     points = _in_use()
     dead = _dead_of(points)

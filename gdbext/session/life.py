@@ -90,7 +90,9 @@ def adopt(
 
 
 def origin_of(target: Any) -> Optional[Origin]:
-    """The snapshot from which the program of an inferior was restored in this session, if it was."""
+    """The snapshot from which the program of an inferior was restored
+    in this session, if it was.
+    """
     ours = _ours_in(target)
     return ours.origin if ours is not None else None
 

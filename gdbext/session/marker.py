@@ -14,8 +14,8 @@ _connected = False
 
 
 def update(event: Any = None) -> None:
-    """Have $_ckpt be that of the selected inferior. From now on also when a program ends, and before
-    each prompt.
+    """Have $_ckpt be that of the selected inferior. From now on also when a program ends, and
+    before each prompt.
     """
     global _connected
     if not _connected:
@@ -33,8 +33,8 @@ def found(name: Optional[str]) -> None:
     gdb.set_convenience_variable("_ckpt_found", name)
 
 
-# What we have set last, and what kind of type GDB gave it. Not its text: GDB 13 dies of the name that
-# this type has not, when the language is Pascal.
+# What we have set last, and what kind of type GDB gave it. Not its text: GDB 13 dies of the name
+# that this type has not, when the language is Pascal.
 _name: Optional[str] = None
 _type: Optional[Tuple[int, int]] = None
 # GDB 16 makes it a text of the present language, and shows it in another as numbers, or not at all.

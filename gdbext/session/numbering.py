@@ -1,8 +1,8 @@
 """The order in which GDB numbers the threads of a process that it attaches to.
 
 GDB numbers the main thread first. The others come in the order in which they were created, or the
-other way round: it changed between GDB 13 and 16. A restore has to create the threads accordingly, so
-it has to know before it has attached. The first restore of a program with enough threads shows
+other way round: it changed between GDB 13 and 16. A restore has to create the threads accordingly,
+so it has to know before it has attached. The first restore of a program with enough threads shows
 whether the guess was right, and starts again if not.
 """
 
@@ -26,8 +26,8 @@ def newest_first() -> bool:
 
 
 def came_out(tids: Sequence[int]) -> bool:
-    """Whether GDB, just attached, has numbered the threads in the order of `tids`. If it has done so
-    in the opposite order the guess was wrong: the next is not.
+    """Whether GDB, just attached, has numbered the threads in the order of `tids`. If it has done
+    so in the opposite order the guess was wrong: the next is not.
     """
     global _newest_first
     seen: List[int] = [inferior.thread_tid(thread) for thread in inferior.ordered_threads()]

@@ -1,5 +1,5 @@
-"""Locks that a restore with new ids found by their structure alone, against what the program's debug
-information says of them.
+"""Locks that a restore with new ids found by their structure alone, against what the program's
+debug information says of them.
 
 The native side changes the owner word of whatever is, field by field, a held lock. Numbers that
 happen to look like one are told apart here, if they lie in a variable whose type is known.
@@ -76,7 +76,8 @@ def _variable(name: str, address: int) -> Optional[Tuple[int, gdb.Type]]:
 
 
 def _is_plain_number(kind: gdb.Type, offset: int) -> bool:
-    """Whether the bytes at `offset` of the type are an integer by themselves, and not part of a lock.
+    """Whether the bytes at `offset` of the type are an integer by themselves, and not part of a
+    lock.
 
     False when that is not certain: for raw bytes, for pointers, for what is wider than an owner
     word. Locks may be built in those.

@@ -1,5 +1,5 @@
-"""Where the program being debugged is in the history of its snapshots: which one it was restored from,
-and at which one it still stands, when nothing has moved it since it was saved or restored.
+"""Where the program being debugged is in the history of its snapshots: which one it was restored
+from, and at which one it still stands, when nothing has moved it since it was saved or restored.
 """
 
 from __future__ import annotations

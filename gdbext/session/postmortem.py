@@ -43,8 +43,8 @@ _numbers = itertools.count(1)
 # Events that a core file brings about, and that are not the program's. `new_objfile` is left: there
 # the user's pretty-printers may be waiting.
 _EVENTS = (
-    "stop", "cont", "exited", "new_inferior", "inferior_deleted", "new_thread", "connection_removed",
-    "breakpoint_modified", "memory_changed", "register_changed",
+    "stop", "cont", "exited", "new_inferior", "inferior_deleted", "new_thread",
+    "connection_removed", "breakpoint_modified", "memory_changed", "register_changed",
 )  # fmt: skip
 
 
@@ -231,7 +231,9 @@ def files_of(snapshot: Snapshot, record: Record, store: Store) -> Files:
     an executable that is nowhere to be had; a library that is not is left to GDB.
     """
     replaced: Dict[str, str] = {}
-    program = next((each for each in snapshot.maps if each.path == record.program and each.file), None)
+    program = next(
+        (each for each in snapshot.maps if each.path == record.program and each.file), None
+    )
     if program is not None and program.file is not None:
         executable = str(snapshot.file(program.file))
     elif os.path.exists(record.program):
@@ -313,8 +315,9 @@ def visiting(store: Store) -> Iterator[Callable[[Path], None]]:
     """
     with ExitStack() as stack:
         terminal = stack.enter_context(apart())
-        # Two in turn: GDB keeps what it has read of a library for as long as any program has it loaded,
-        # and reading all debug information anew for each snapshot would take a hundred times longer.
+        # Two in turn: GDB keeps what it has read of a library for as long as any program has it
+        # loaded, and reading all debug information anew for each snapshot would take a hundred
+        # times longer.
         turns = itertools.cycle([stack.enter_context(core(store, terminal)) for _ in range(2)])
 
         def visit(path: Path) -> None:

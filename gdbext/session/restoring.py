@@ -89,7 +89,9 @@ def restore(store: Store, request: RestoreRequest) -> Restored:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    """A descriptor of the snapshot, for all that reads it: its name may lead to another one soon."""
+    """A descriptor of the snapshot, for all that reads it:
+    its name may lead to another one soon.
+    """
     try:
         # Not to wait for the writer of a FIFO: the reader says that it is no regular file.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -211,8 +213,8 @@ class _OtherNumbers(LaunchError):
 
 
 class _Place:
-    """The place of the program in GDB as a front end sees it: the records of GDB/MI that tell of one
-    program's end and of another one's beginning are kept back until the latter is there.
+    """The place of the program in GDB as a front end sees it: the records of GDB/MI that tell of
+    one program's end and of another one's beginning are kept back until the latter is there.
     """
 
     def __init__(self) -> None:
@@ -221,7 +223,9 @@ class _Place:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Keep back what GDB writes meanwhile, if a front end reads it. No program may be started."""
+        """Keep back what GDB writes meanwhile, if a front end reads it.
+        No program may be started.
+        """
         if not output.interpreter():
             yield
             return

@@ -53,8 +53,8 @@ class SaveRequest(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What a save did. `stop` is where the program stopped in GDB's words, `place` the same in a few
-    words.
+    """What a save did. `stop` is where the program stopped in GDB's words, `place` the same in a
+    few words.
     """
 
     name: str
@@ -77,7 +77,11 @@ def save(store: Store, request: SaveRequest) -> Saved:
     started_s = time.monotonic()
     inferior.check_target()
     store.create()
-    name = request.name if request.name is not None else store.default_name(inferior.program_path(), request.kind)
+    name = (
+        request.name
+        if request.name is not None
+        else store.default_name(inferior.program_path(), request.kind)
+    )
     store.check_free(name, request.force)
     output = store.path_of(name)
     if request.output is not None:

@@ -198,7 +198,9 @@ class Server:
         done = restoring.restore(opened, request)
         notes = list(done.notes)
         state, left = sessions.taken(opened, Path(path), done.record)
-        notes += trust.left_out_lines([each for each in left if each.kind == trust.SYMBOL_FILE], "a replay never does")
+        notes += trust.left_out_lines(
+            [each for each in left if each.kind == trust.SYMBOL_FILE], "a replay never does"
+        )
         notes += debugger.apply_symbol_files(state)
         notes += debugger.apply_sources(state)
         held = next((t.held_signal for t in done.record.threads if t.held_signal), 0)

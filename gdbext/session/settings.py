@@ -173,7 +173,9 @@ def in_c(command: str) -> str:
 
 @contextmanager
 def unchosen() -> Iterator[None]:
-    """Have an expression that is ambiguous fail, where GDB would ask which symbol is meant (in Ada)."""
+    """Have an expression that is ambiguous fail,
+    where GDB would ask which symbol is meant (in Ada).
+    """
     with setting("multiple-symbols", "cancel"):
         yield
 
@@ -343,8 +345,8 @@ def _is_of_debug_adapter(handler: Any) -> bool:
 
 @contextmanager
 def exits_withheld() -> Iterator[None]:
-    """Let GDB's debug adapter (DAP) not hear that a program ends, since another one takes its place:
-    its client would close the session. It hears of it when that fails.
+    """Let GDB's debug adapter (DAP) not hear that a program ends, since another one takes its
+    place: its client would close the session. It hears of it when that fails.
     """
     ends: List[Any] = []
     gdb.events.exited.connect(ends.append)

@@ -1,4 +1,6 @@
-"""The stacks of a snapshot, in a GDB that was started to tell them: see `gdbext/offline/stacks.py`."""
+"""The stacks of a snapshot, in a GDB that was started to tell them:
+see `gdbext/offline/stacks.py`.
+"""
 
 from __future__ import annotations
 

@@ -90,8 +90,8 @@ def _guessed(record: Record) -> Stop:
 
 def announce(stop: Stop, show_place: Callable[[], None] = lambda: None) -> None:
     """Tell of the stop of a restored program, once, in GDB's order: to the user's `hook-stop`; by
-    `show_place`; to the Python handlers of stops, of which those of the debug adapter (DAP) are some;
-    and to a front end that talks GDB/MI, after the result of the present command.
+    `show_place`; to the Python handlers of stops, of which those of the debug adapter (DAP) are
+    some; and to a front end that talks GDB/MI, after the result of the present command.
     """
     global _restored
     thread = gdb.selected_thread()

@@ -1,13 +1,13 @@
 """The symbols of the program that a restore ends, kept until the restored one has the same.
 
-GDB forgets the files of libraries, with all that it has read from them, when it attaches; and reading
-them again is most of a restore. But programs share what is read from one file. So an inferior without
-a program has the old one's files open meanwhile. Two things come with it:
+GDB forgets the files of libraries, with all that it has read from them, when it attaches; and
+reading them again is most of a restore. But programs share what is read from one file. So an
+inferior without a program has the old one's files open meanwhile. Two things come with it:
 
  1. Breakpoints are looked for in that inferior, too. Those locations go with it, and a front end is
     told of what has changed in the end, if anything.
- 2. GDB deletes all displays with the symbols of any program, and new ones have other numbers. So it is
-    not done when there are any.
+ 2. GDB deletes all displays with the symbols of any program, and new ones have other numbers. So it
+    is not done when there are any.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ class SymbolCache:
             settings.quietly(f"inferior {self._number}")
             try:
                 for path in files:
-                    # Without types and lines: they are there, and read at need. The name is taken as
-                    # it is after "target:"; else links in it are followed, and GDB knows files by
-                    # names. One may have gone, or not be what it was.
+                    # Without types and lines: they are there, and read at need. The name is taken
+                    # as it is after "target:"; else links in it are followed, and GDB knows files
+                    # by names. One may have gone, or not be what it was.
                     named = settings.quoted(f"target:{path}")
                     settings.problem_with(f"add-symbol-file -readnever {named}")
             finally:
@@ -80,8 +80,8 @@ class SymbolCache:
                 settings.problem_with(f"remove-inferiors {number}")
 
     def told(self, records: Sequence[bytes]) -> List[bytes]:
-        """What a front end is to read of GDB/MI's records that were written from when this was made to
-        `release`, which must be done.
+        """What a front end is to read of GDB/MI's records that were written from when this was made
+        to `release`, which must be done.
         """
         if not self._breakpoints:
             return list(records)

@@ -11,7 +11,8 @@ from ..store.store import Entry, Store
 from ..text.report import named
 from . import positions, restoring, selected_pid
 
-# Whence each snapshot was reached by going back: the snapshot (by when they were made) that is ahead.
+# Whence each snapshot was reached by going back:
+# the snapshot (by when they were made) that is ahead.
 _ahead: Dict[float, float] = {}
 
 

@@ -7,9 +7,9 @@ from typing import Callable, Dict, NamedTuple, Optional
 
 class Found(NamedTuple):
     """`at` is the snapshot that was looked for, None when it is not true at an end of the row;
-    `beside` the nearest one in which it is not true, None when there is none before (behind). Between
-    the two are `silent` ones, in which the condition has no value; without `at` those are counted
-    of all that were looked at. `asked` is how many were looked at.
+    `beside` the nearest one in which it is not true, None when there is none before (behind).
+    Between the two are `silent` ones, in which the condition has no value; without `at` those are
+    counted of all that were looked at. `asked` is how many were looked at.
     """
 
     at: Optional[int]
@@ -43,7 +43,9 @@ def find(count: int, ask: Callable[[int], Optional[bool]], last: bool) -> Found:
         silent = sum(
             value is None for each, value in answers.items() if index is None or low < each < index
         )
-        place = [None if each is None else count - 1 - each if last else each for each in (index, beside)]
+        place = [
+            None if each is None else count - 1 - each if last else each for each in (index, beside)
+        ]
         return Found(place[0], place[1], silent, len(answers))
 
     low = nearest(0, count - 1, 1)

@@ -1,5 +1,5 @@
-"""How the snapshots of a store lead from one to the next: those of one process follow each other, and
-a restored process goes on from the snapshot that it was restored from.
+"""How the snapshots of a store lead from one to the next: those of one process follow each other,
+and a restored process goes on from the snapshot that it was restored from.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from .store import Entry
 
 
 class Position(NamedTuple):
-    """Where a program is in its history. `run` names the process (see `records.run_id`), `origin` is
-    what it was restored from. `here` is when the snapshot was made at which it still is, None when
-    it has gone on since.
+    """Where a program is in its history. `run` names the process (see `records.run_id`), `origin`
+    is what it was restored from. `here` is when the snapshot was made at which it still is, None
+    when it has gone on since.
     """
 
     run: str
@@ -117,7 +117,9 @@ def tree(entries: Sequence[Entry]) -> List[Tuple[str, Entry]]:
         mine = children.get(entry.record.created, [])
         for child in reversed(mine):
             last = child is mine[-1]
-            waiting.append((below + ("`- " if last else "|- "), below + ("   " if last else "|  "), child))
+            waiting.append(
+                (below + ("`- " if last else "|- "), below + ("   " if last else "|  "), child)
+            )
     return found
 
 

@@ -1,10 +1,11 @@
 """What a store knows of who has saved the sessions in its snapshots.
 
-A file can say of itself what it likes. What is known stands in the store, which no other user can write
-to:
+A file can say of itself what it likes. What is known stands in the store, which no other user can
+write to:
 
     index/sessions/DIGEST    a session that was saved with this store: the SHA-256 of all of it. A
-                             file with the same session, changed in nothing, has the user's own words
+                             file with the same session, changed in nothing, has the user's own
+                             words
     index/imported/NAME      the snapshot NAME came in a bundle
 """
 

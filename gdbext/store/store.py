@@ -4,8 +4,8 @@ needed.
 native/store/ has the rules: where it is, what lies where in it, whom it must belong to, what its
 snapshots are called, and how it is locked. Here is what only GDB and the program `ckpt` need.
 
-Saving and restoring hold the store, collecting has it for itself alone: an object may be in use by an
-image that is not yet in place.
+Saving and restoring hold the store, collecting has it for itself alone: an object may be in use by
+an image that is not yet in place.
 """
 
 from __future__ import annotations
@@ -274,8 +274,8 @@ class Store:
         return list(dict.fromkeys(found))
 
     def is_own_session(self, path: Path, record: Record, fd: Optional[int] = None) -> bool:
-        """Whether this user's GDB has saved the session in the image at `path`, with this store. One
-        without a session says nothing that could be another's. `fd`: the image, if it is open.
+        """Whether this user's GDB has saved the session in the image at `path`, with this store.
+        One without a session says nothing that could be another's. `fd`: the image, if it is open.
         """
         if not record.session:
             return True
@@ -323,9 +323,9 @@ class Store:
             return Path(native.core.store_make_place(self.root, digest, name))
 
     def claim(self, path: Path, record: Record) -> None:
-        """Note that an image outside `snapshots/` is used, so that one that was moved there keeps its
-        claim on the objects of this store. It is not listed: nobody here has given it its name and its
-        date. Nothing happens when the store is another one or cannot be written to.
+        """Note that an image outside `snapshots/` is used, so that one that was moved there keeps
+        its claim on the objects of this store. It is not listed: nobody here has given it its name
+        and its date. Nothing happens when the store is another one or cannot be written to.
         """
         native.core.store_claim(self.root, path.absolute(), record.store)
 

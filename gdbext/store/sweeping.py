@@ -1,5 +1,5 @@
-"""What a collection removes from a store: kept files that no snapshot needs, and what was left behind
-by whoever was killed. The store is locked meanwhile, and nobody saves or restores with it.
+"""What a collection removes from a store: kept files that no snapshot needs, and what was left
+behind by whoever was killed. The store is locked meanwhile, and nobody saves or restores with it.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def scratch(directory: Path) -> None:
 
 
 def objects(directory: Path, needed: Mapping[str, AbstractSet[str]]) -> Tuple[int, int]:
-    """Remove the contents in objects/ that are not `needed` (by hash, under these names; "" for any),
-    and what did not become complete. The number of contents, and the bytes freed.
+    """Remove the contents in objects/ that are not `needed` (by hash, under these names; "" for
+    any), and what did not become complete. The number of contents, and the bytes freed.
     """
     count = freed = 0
     for group in _directories(directory):

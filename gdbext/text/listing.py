@@ -1,4 +1,6 @@
-"""Which snapshots a list has, or a deletion; and a list as a table that fits the terminal, or as JSON."""
+"""Which snapshots a list has, or a deletion;
+and a list as a table that fits the terminal, or as JSON.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +104,9 @@ _LEAST_PATH = 8
 
 
 def table(found: Sequence[Row], width: Optional[int]) -> List[str]:
-    """One line per snapshot, none longer than `width` (None: as long as they are), and their sum."""
+    """One line per snapshot, none longer than `width` (None:
+    as long as they are), and their sum.
+    """
     lines: List[List[str]] = [list(_HEADINGS), *(_cells(row) for row in found)]
     lines = [[printable(cell) for cell in line] for line in lines]
     if width is not None:

@@ -11,8 +11,8 @@ quoted as GDB quotes program arguments. A command declares
 
 and gets its parser, its help and its completion from `Grammar(SaveOptions, "ckpt save")`.
 
-Not a dataclass: that module takes as long to import as all of our modules, and every session that loads
-the commands would wait for it.
+Not a dataclass: that module takes as long to import as all of our modules, and every session that
+loads the commands would wait for it.
 """
 
 from __future__ import annotations

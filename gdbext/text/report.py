@@ -134,7 +134,11 @@ def fidelity(found: Iterable[Fidelity], verbose: bool = False) -> List[str]:
         ],
         verbose,
     )
-    return ["Will not come back as it was:", *(f"  {printable(line)}" for line in lines)] if lines else []
+    return (
+        ["Will not come back as it was:", *(f"  {printable(line)}" for line in lines)]
+        if lines
+        else []
+    )
 
 
 def notes(found: Iterable[str], verbose: bool = False) -> List[str]:
@@ -352,8 +356,9 @@ def info(
     strange: Sequence[str] = (),
     verbose: bool = False,
 ) -> List[str]:
-    """`ckpt info NAME`. `here`: what was restored from it and is still there. `vdso`: what a restore
-    here does about its vdso, if anything. `strange`: what it would leave out of the session.
+    """`ckpt info NAME`. `here`: what was restored from it and is still there. `vdso`: what a
+    restore here does about its vdso, if anything. `strange`: what it would leave out of the
+    session.
     """
     main = record.threads[0]
     facts = [
@@ -369,7 +374,10 @@ def info(
         ("Program", record.program),
         ("Arguments", " ".join(record.argv[1:])),
         ("Directory", record.cwd),
-        ("Process", _both_ids(record.pid, main.remembered if main.tid == record.pid else record.pid)),
+        (
+            "Process",
+            _both_ids(record.pid, main.remembered if main.tid == record.pid else record.pid),
+        ),
         (
             "Ids",
             "it had been restored with new ids, and is shown those that it remembers"
@@ -378,7 +386,9 @@ def info(
         ),
         (
             "Restored",
-            "; ".join(f"inferior {each.inferior}, process {each.pid} ({_ids(each.ids)})" for each in here),
+            "; ".join(
+                f"inferior {each.inferior}, process {each.pid} ({_ids(each.ids)})" for each in here
+            ),
         ),
         ("Stopped at", record.stop),
         ("Kept files", f"{len(record.objects)}, {size(sum(each.size for each in record.objects))}"),
@@ -412,8 +422,8 @@ def info_table(
     here: Sequence[RestoredHere] = (),
     strange: Sequence[str] = (),
 ) -> Dict[str, Any]:
-    """`ckpt info NAME -json`: the whole record, with the name and the file it is under now, what was
-    restored from it and is still there, and lines about what a restore would leave out.
+    """`ckpt info NAME -json`: the whole record, with the name and the file it is under now, what
+    was restored from it and is still there, and lines about what a restore would leave out.
     """
     return {
         **record.raw,

@@ -20,7 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 
 @pytest.fixture
-def workshop(build_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+def workshop(
+    build_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Workshop]:
     """The test's directory, store and processes; the package finds what was built."""
     made = Workshop(build_dir, tmp_path)
     monkeypatch.setenv("CKPT_BUILD_DIR", str(build_dir))
@@ -35,7 +37,9 @@ _strangers = itertools.count((1 << 20) + 1000 * os.getpid())
 
 @pytest.fixture
 def ordinary(workshop: Workshop) -> Iterator[Ordinary]:
-    """One's own where one is no other. Root makes one that this user may enter, with the programs that are tested."""
+    """One's own where one is no other. Root makes one that this user may enter,
+    with the programs that are tested.
+    """
     if not as_root():
         yield Ordinary(workshop, None)
         return
@@ -44,7 +48,12 @@ def ordinary(workshop: Workshop) -> Iterator[Ordinary]:
         place.chmod(0o755)
         for directory in (place / "bin", place / "tests" / "programs"):
             directory.mkdir(parents=True)
-        for program in ("bin/ckpt-save", "bin/ckpt-restart", "tests/programs/storm", "tests/programs/large"):
+        for program in (
+            "bin/ckpt-save",
+            "bin/ckpt-restart",
+            "tests/programs/storm",
+            "tests/programs/large",
+        ):
             shutil.copy(workshop.build / program, place / program)
         work = place / "work"
         work.mkdir()

@@ -1,5 +1,6 @@
-"""Savers that lack what they need: space, descriptors, memory, threads. Each says so in one line; the program goes on, and the store
-is as it was. And restorers that may start no threads or processes.
+"""Savers that lack what they need: space, descriptors, memory, threads. Each says so in one line;
+the program goes on, and the store is as it was. And restorers that may start no threads or
+processes.
 """
 
 from __future__ import annotations
@@ -26,12 +27,18 @@ pytestmark = pytest.mark.timeout(400 * TIMES)
 
 def everything_in(store: Path) -> set[tuple[str, int]]:
     """The files of a store, with their sizes."""
-    return {(str(path.relative_to(store)), path.stat().st_size) for path in store.rglob("*") if path.is_file()}
+    return {
+        (str(path.relative_to(store)), path.stat().st_size)
+        for path in store.rglob("*")
+        if path.is_file()
+    }
 
 
-def failure(workshop: Workshop, running: Running, store: Path, *, stack: bool = False, **more: Any) -> str | None:
-    """What a save that may fail says of that; None if it did not. If it did, nothing is there that was not there before.
-    `stack`: it has little of it.
+def failure(
+    workshop: Workshop, running: Running, store: Path, *, stack: bool = False, **more: Any
+) -> str | None:
+    """What a save that may fail says of that; None if it did not. If it did, nothing is there that
+    was not there before. `stack`: it has little of it.
     """
     before = everything_in(store) if store.exists() else set()
     image = workshop.new_image()
@@ -91,7 +98,11 @@ def test_a_limit(workshop: Workshop, running: Running, name: str) -> None:
 
 def small_disk(place: Path, size_kib: int) -> None:
     place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_kib}k", "none", place], capture_output=True, text=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size_kib}k", "none", place],
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
         pytest.skip(f"cannot mount a small file system: {done.stderr.strip()}")
 
@@ -121,8 +132,8 @@ def mounted(*words: str | Path) -> str:
 
 @contextlib.contextmanager
 def quota(place: Path, user: int, kib: int) -> Iterator[Path]:
-    """A directory of the user's, who may not fill more of it: of a tmpfs (since Linux 6.6) or, where that knows no quotas, of a
-    btrfs in a file.
+    """A directory of the user's, who may not fill more of it: of a tmpfs (since Linux 6.6) or,
+    where that knows no quotas, of a btrfs in a file.
     """
     place.mkdir()
     options = f"size=100m,usrquota,usrquota_block_hardlimit={kib}k"
@@ -141,7 +152,8 @@ def quota(place: Path, user: int, kib: int) -> Iterator[Path]:
         if reasons:
             directory = place / "limited"
             steps: list[list[str | Path]] = [
-                ["quota", "enable", place], ["subvolume", "create", directory], ["qgroup", "limit", f"{kib}K", directory]
+                ["quota", "enable", place], ["subvolume", "create", directory],
+                ["qgroup", "limit", f"{kib}K", directory]
             ]  # fmt: skip
             for words in steps:
                 subprocess.run(["btrfs", *words], check=True, capture_output=True)
@@ -171,7 +183,9 @@ def test_quotas(ordinary: Ordinary) -> None:
 
 @pytest.mark.skipif(not as_root(), reason="only root may mount a small file system")
 def test_objects_of_others_stay(workshop: Workshop, running: Running) -> None:
-    """Those that were there, or that another snapshot needs which has been saved meanwhile; and all while somebody saves."""
+    """Those that were there, or that another snapshot needs which has been saved meanwhile;
+    and all while somebody saves.
+    """
     import fcntl
 
     place = workshop.directory / "disk"
@@ -191,7 +205,11 @@ def test_objects_of_others_stay(workshop: Workshop, running: Running) -> None:
         directory = os.open(store, os.O_RDONLY)
         fcntl.flock(directory, fcntl.LOCK_SH)
         saved = workshop.try_save(
-            running.pid, place / "more.ckpt", "--store", store, environment={"CKPT_FAULT": "save-publish"}
+            running.pid,
+            place / "more.ckpt",
+            "--store",
+            store,
+            environment={"CKPT_FAULT": "save-publish"},
         )
         assert saved.result.status == 1, f"{saved.result}"
         os.close(directory)
@@ -199,7 +217,12 @@ def test_objects_of_others_stay(workshop: Workshop, running: Running) -> None:
         assert left > kept
         # The next collection takes them.
         environment = {**os.environ, "CKPT_DIR": str(store)}
-        subprocess.run([workshop.build / "bin" / "ckpt", "gc"], env=environment, check=True, capture_output=True)
+        subprocess.run(
+            [workshop.build / "bin" / "ckpt", "gc"],
+            env=environment,
+            check=True,
+            capture_output=True,
+        )
         assert {row for row in everything_in(store) if row[0].startswith("objects/")} == {
             row for row in kept if row[0].startswith("objects/")
         }
@@ -210,8 +233,12 @@ def test_objects_of_others_stay(workshop: Workshop, running: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", ["save-map", "save-threads", "save-files", "save-objects", "save-memory", "save-record", "save-publish"]
-)
+    "fault",
+    [
+        "save-map", "save-threads", "save-files", "save-objects", "save-memory", "save-record",
+        "save-publish",
+    ],
+)  # fmt: skip
 def test_whatever_fails(workshop: Workshop, running: Running, fault: str) -> None:
     store = workshop.directory / "store-of-its-own"
     workshop.environment["CKPT_FAULT"] = fault
@@ -234,7 +261,10 @@ def test_a_store_that_may_not_be_written_to(workshop: Workshop, running: Running
 def memory_group() -> Iterator[Path]:
     """A control group with 3 MiB of memory."""
     unified = Path("/sys/fs/cgroup/cgroup.controllers").exists()
-    group = Path("/sys/fs/cgroup" if unified else "/sys/fs/cgroup/memory") / f"ckpt-attack-{os.getpid()}"
+    group = (
+        Path("/sys/fs/cgroup" if unified else "/sys/fs/cgroup/memory")
+        / f"ckpt-attack-{os.getpid()}"
+    )
     try:
         group.mkdir()
     except OSError as error:
@@ -271,15 +301,17 @@ def test_memory_cgroup(workshop: Workshop, running: Running, memory_group: Path)
 
 @pytest.mark.parametrize("variant", ["", ".static"], ids=["pie", "static"])
 def test_a_full_table_of_descriptors(workshop: Workshop, variant: str) -> None:
-    """Of the program that is saved: nothing of ours needs one there. It is restored with all of them by who may have more, and
-    refused by who may not.
+    """Of the program that is saved: nothing of ours needs one there. It is restored with all of
+    them by who may have more, and refused by who may not.
     """
     most = 1024
 
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
-    running = workshop.start([workshop.program("fd_full", variant), str(most)], environment={"CKPT_TEST_THREADS": "3"})
+    running = workshop.start(
+        [workshop.program("fd_full", variant), str(most)], environment={"CKPT_TEST_THREADS": "3"}
+    )
     running.ready()
     saved = workshop.save(running.pid)
     assert len(os.listdir(f"/proc/{running.pid}/fd")) == most
@@ -311,7 +343,9 @@ def test_no_more_processes(ordinary: Ordinary) -> None:
         return lambda: resource.setrlimit(resource.RLIMIT_NPROC, (count, count))
 
     # So large that several threads write it and check it, where there are several.
-    running = workshop.start_program("large", "40", user=user, environment={"CKPT_TEST_THREADS": "3"})
+    running = workshop.start_program(
+        "large", "40", user=user, environment={"CKPT_TEST_THREADS": "3"}
+    )
     saved = workshop.save(running.pid, before_exec=at_most(0), user=user)
     running.send()
     passed(running.finish(), running.nonce)
@@ -323,11 +357,14 @@ def test_no_more_processes(ordinary: Ordinary) -> None:
         result = restart.finish()
         if result.status != 125:
             passed(result, running.nonce)
-            # It has three threads, and the restorer is there, too. Of one's own processes others may have ended meanwhile.
+            # It has three threads, and the restorer is there, too. Of one's own processes others
+            # may have ended meanwhile.
             assert user is None or count > others + 3
             continue
         assert not result.output and len(result.errors.splitlines()) == 1, f"{result}"
-        said = r"ckpt-restart: create a (process|thread): .*\(EAGAIN\): the user may have no more .*\n"
+        said = (
+            r"ckpt-restart: create a (process|thread): .*\(EAGAIN\): the user may have no more .*\n"
+        )
         assert re.fullmatch(said, result.errors), f"{result}"
         assert count < others + 1000, f"{result}"
         refused += 1

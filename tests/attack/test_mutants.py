@@ -1,4 +1,6 @@
-"""Mutants of snapshots with right digests: each is taken or refused in one line, and nothing comes of it that drives a terminal."""
+"""Mutants of snapshots with right digests: each is taken or refused in one line, and nothing comes
+of it that drives a terminal.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from support.checkpoint import Workshop
 from support.processes import Result
 
 pytestmark = pytest.mark.timeout(400 * TIMES)
+
 
 @pytest.fixture(params=["exit_status", "fd_unix", "storm"])
 def seed_image(request: pytest.FixtureRequest, workshop: Workshop) -> Path:
@@ -28,7 +31,9 @@ def mutants(workshop: Workshop, image: Path, count: int, *directory: Path) -> Re
     return workshop.start([tool, image, str(count), str(SEED), *directory]).finish(timeout_s=3600)
 
 
-def test_the_native_reader(workshop: Workshop, seed_image: Path, times: Callable[[int], int]) -> None:
+def test_the_native_reader(
+    workshop: Workshop, seed_image: Path, times: Callable[[int], int]
+) -> None:
     """What a restore checks before anything is started, and what is shown."""
     result = mutants(workshop, seed_image, times(1500))
     assert result.status == 0, f"{result}"
@@ -51,12 +56,18 @@ def made(workshop: Workshop, image: Path, count: int) -> Iterator[Path]:
 
 
 def test_restarts(workshop: Workshop, seed_image: Path, times: Callable[[int], int]) -> None:
-    """As for a debugger that then does not come: the program is made, but nothing of it runs. No process stays, which is looked
-    for after each test."""
+    """As for a debugger that then does not come: the program is made, but nothing of it runs. No
+    process stays, which is looked for after each test.
+    """
     for image in made(workshop, seed_image, times(12)):
         report, control = os.pipe(), os.pipe()
-        options = ["--park", "--report-fd", str(report[1]), "--control-fd", str(control[0]), "--files", "private"]
-        restart = workshop.start(workshop.restart_command(image, *options), pass_fds=(report[1], control[0]))
+        options = [
+            "--park", "--report-fd", str(report[1]), "--control-fd", str(control[0]),
+            "--files", "private",
+        ]  # fmt: skip
+        restart = workshop.start(
+            workshop.restart_command(image, *options), pass_fds=(report[1], control[0])
+        )
         os.close(report[1])
         os.close(control[0])
         with open(report[0], "rb") as stream:

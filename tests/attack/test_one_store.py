@@ -1,5 +1,5 @@
-"""A saver, a restorer and a deleter on one store at once: nobody takes away what another needs, and nothing stays that nobody
-needs.
+"""A saver, a restorer and a deleter on one store at once: nobody takes away what another needs, and
+nothing stays that nobody needs.
 """
 
 from __future__ import annotations
@@ -18,11 +18,16 @@ from support.processes import Running
 pytestmark = pytest.mark.timeout(400 * TIMES)
 
 # What a restorer may be told whose snapshot has been deleted meanwhile.
-_GONE = ("no such file", "there is no", "is not what it was", "is in no store", "not in the store", "kept", "cannot be read")
+_GONE = (
+    "no such file", "there is no", "is not what it was", "is in no store", "not in the store",
+    "kept", "cannot be read",
+)  # fmt: skip
 
 
 class Together:
-    """Runs parts at the same time until each has done its share; the first failure of one is the test's."""
+    """Runs parts at the same time until each has done its share;
+    the first failure of one is the test's.
+    """
 
     def __init__(self) -> None:
         self._failures: list[BaseException] = []
@@ -46,8 +51,12 @@ class Together:
             raise self._failures[0]
 
 
-def test_saver_restorer_deleter(workshop: Workshop, times: Callable[[int], int], build_dir: Path) -> None:
-    programs = [workshop.start_program(name, *words) for name, words in (("threads", ("2",)), ("storm", ()))]
+def test_saver_restorer_deleter(
+    workshop: Workshop, times: Callable[[int], int], build_dir: Path
+) -> None:
+    programs = [
+        workshop.start_program(name, *words) for name, words in (("threads", ("2",)), ("storm", ()))
+    ]
     ckpt = build_dir / "bin" / "ckpt"
     environment = {**os.environ, **workshop.environment}
     snapshots = workshop.store / "snapshots"
@@ -56,7 +65,14 @@ def test_saver_restorer_deleter(workshop: Workshop, times: Callable[[int], int],
     restored = [0]
 
     def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(list(words), env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+        return subprocess.run(
+            list(words),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
 
     def save(program: Running) -> Callable[[], None]:
         def part() -> None:
@@ -76,13 +92,20 @@ def test_saver_restorer_deleter(workshop: Workshop, times: Callable[[int], int],
             image = snapshots / f"{names[number % len(names)]}.ckpt"
             restart = subprocess.Popen(
                 [build_dir / "bin" / "ckpt-restart", "--store", workshop.store, image],
-                env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, text=True,
             )  # fmt: skip
             output, errors = restart.communicate("go\n", timeout=120)
             if restart.returncode == 125:
-                assert not output and any(word in errors for word in _GONE) and not image.exists(), (output, errors)
+                assert (
+                    not output and any(word in errors for word in _GONE) and not image.exists()
+                ), (output, errors)
             else:
-                assert restart.returncode == 0 and "PASS" in output, (restart.returncode, output, errors)
+                assert restart.returncode == 0 and "PASS" in output, (
+                    restart.returncode,
+                    output,
+                    errors,
+                )
                 restored[0] += 1
 
     def delete() -> None:

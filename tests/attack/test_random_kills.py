@@ -1,5 +1,6 @@
-"""Whoever saves or restores is killed at random moments, while the program is in the midst of a storm: no program is harmed, and
-none is left behind. tests/integration/test_killed.py does it at each call, to programs that are quieter.
+"""Whoever saves or restores is killed at random moments, while the program is in the midst of a
+storm: no program is harmed, and none is left behind. tests/integration/test_killed.py does it at
+each call, to programs that are quieter.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ from time import monotonic
 import pytest
 from support.attack import TIMES
 from support.checkpoint import Workshop, passed
-from support.processes import Running, describe, exists, kill_now, let_go, stopped_or_traced, wait_until
+from support.processes import (
+    Running,
+    describe,
+    exists,
+    kill_now,
+    let_go,
+    stopped_or_traced,
+    wait_until,
+)
 
 pytestmark = pytest.mark.timeout(400 * TIMES)
 
@@ -35,7 +44,9 @@ def wait_at_most(pid: int, milliseconds: float) -> None:
         os.close(pidfd)
 
 
-def kill_at_random(workshop: Workshop, arguments: Sequence[str | Path], within_ms: float, chance: random.Random) -> bool:
+def kill_at_random(
+    workshop: Workshop, arguments: Sequence[str | Path], within_ms: float, chance: random.Random
+) -> bool:
     """Start it and kill it; whether it was still there."""
     running = workshop.start(arguments)
     wait_at_most(running.pid, chance.uniform(0, within_ms))
@@ -50,15 +61,19 @@ def lives_on(running: Running) -> None:
 
 
 def lives_on_after_gdb(running: Running) -> bool:
-    """As above. A GDB that dies may leave a SIGSTOP of its own behind, one that saves nothing as often: whether the program had
-    to be told to go on.
+    """As above. A GDB that dies may leave a SIGSTOP of its own behind, one that saves nothing as
+    often: whether the program had to be told to go on.
     """
     told = False
 
     def goes_on() -> bool:
         nonlocal told
         threads = stopped_or_traced(running.pid)
-        if threads and not told and all(re.search(r"^TracerPid:\s+0$", one, re.MULTILINE) for one in threads):
+        if (
+            threads
+            and not told
+            and all(re.search(r"^TracerPid:\s+0$", one, re.MULTILINE) for one in threads)
+        ):
             os.kill(running.pid, signal.SIGCONT)
             told = True
         return not threads
@@ -82,7 +97,9 @@ def test_savers(workshop: Workshop, times: Callable[[int], int], chance: random.
     killed = 0
     for _ in range(times(20)):
         image = workshop.new_image()
-        killed += kill_at_random(workshop, workshop.save_command(running.pid, image), took_ms, chance)
+        killed += kill_at_random(
+            workshop, workshop.save_command(running.pid, image), took_ms, chance
+        )
         lives_on(running)
         image.unlink(missing_ok=True)
     running.send()
@@ -107,26 +124,34 @@ def test_restorers(workshop: Workshop, times: Callable[[int], int], chance: rand
         tool = workshop.start(restart)
         wait_at_most(tool.pid, chance.uniform(0, took_ms))
         kill_now(tool.pid)
-        # A program that had been let go is its own, and ends here. Nobody else may hold its streams any more.
+        # A program that had been let go is its own, and ends here.
+        # Nobody else may hold its streams any more.
         tool.end_of_input()
         assert tool.finish().status == -signal.SIGKILL
 
 
 def test_debuggers(workshop: Workshop, times: Callable[[int], int], chance: random.Random) -> None:
-    """A GDB that is saving the program. Not while it attaches: then one without us leaves SIGSTOPs behind, too."""
+    """A GDB that is saving the program. Not while it attaches:
+    then one without us leaves SIGSTOPs behind, too.
+    """
     if not shutil.which("gdb"):
         pytest.skip("no gdb")
     running = workshop.start_program("storm")
     image = workshop.directory / "by-gdb.ckpt"
     words = [
-        "gdb", "-nx", "-q", "-batch", "-iex", "set auto-load off", "-iex", "set print thread-events off",
-        "-iex", f"source {ROOT / 'gdbext' / 'load.py'}", "-ex", "python print('BEGUN', flush=True)",
-        "-ex", f"attach {running.pid}", "-ex", "python print('\\nATTACHED', flush=True)", "-ex", f"ckpt save storm -o {image} -force",
+        "gdb", "-nx", "-q", "-batch",
+        "-iex", "set auto-load off", "-iex", "set print thread-events off",
+        "-iex", f"source {ROOT / 'gdbext' / 'load.py'}",
+        "-ex", "python print('BEGUN', flush=True)", "-ex", f"attach {running.pid}",
+        "-ex", "python print('\\nATTACHED', flush=True)",
+        "-ex", f"ckpt save storm -o {image} -force",
     ]  # fmt: skip
 
     def attached() -> Running:
         gdb = workshop.start(words)
-        wait_until(lambda: gdb.has_printed("ATTACHED"), lambda: f"GDB has attached\n{gdb.transcript()}")
+        wait_until(
+            lambda: gdb.has_printed("ATTACHED"), lambda: f"GDB has attached\n{gdb.transcript()}"
+        )
         return gdb
 
     took_ms = duration_ms(attached().finish)

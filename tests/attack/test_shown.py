@@ -1,5 +1,5 @@
-"""Names in a snapshot that would drive a terminal: whatever in a record is a text is shown with its control characters escaped, or
-refused, by each program.
+"""Names in a snapshot that would drive a terminal: whatever in a record is a text is shown with its
+control characters escaped, or refused, by each program.
 """
 
 from __future__ import annotations
@@ -16,13 +16,20 @@ from support.forge import Forgery
 
 pytestmark = pytest.mark.timeout(400 * TIMES)
 
-# Escape sequences, C1 codes as characters and as a byte that is no UTF-8, and what turns the direction of the text.
+# Escape sequences, C1 codes as characters and as a byte that is no UTF-8,
+# and what turns the direction of the text.
 NASTY = "\x1b[2J\x07\x7f\x9b31m\udc9b1m\u202e\r\n"
 
 
 def texts(value: Any) -> Iterator[tuple[Any, Any]]:
     """Where texts stand in a record: the table or list, and the key or index."""
-    rows = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    rows = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, item in list(rows):
         if isinstance(item, str):
             yield value, key
@@ -81,4 +88,6 @@ def test_the_lines_of_a_save(workshop: Workshop, tmp_path: Path) -> None:
         tool = workshop.start([workshop.build / "bin" / "ckpt-save", str(running.pid), *target])
         result = tool.finish()
         assert (result.status == 0) == (target[-1:] != (directory / "none" / "x",)), f"{result}"
-        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", result.output + result.errors), f"{result}"
+        assert not re.search(
+            "[\x00-\x09\x0b-\x1f\x7f-\x9f]", result.output + result.errors
+        ), f"{result}"

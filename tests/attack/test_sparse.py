@@ -33,19 +33,29 @@ def image(workshop: Workshop) -> Path:
     return image
 
 
-# Between us and what is measured: what a process has had counts for what it executes, and we may be large.
+# Between us and what is measured: what a process has had counts for what it
+# executes, and we may be large.
 _MEASURE = """
 import resource, subprocess, sys
-done = subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+done = subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL, \
+stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
 def peak_kib(workshop: Workshop, *words: str | Path) -> tuple[int, int]:
     """The exit status of the program `ckpt`, and the most memory that it had."""
-    measured: list[str | Path] = ["/usr/bin/python3", "-c", _MEASURE, workshop.build / "bin" / "ckpt", *words]
+    measured: list[str | Path] = [
+        "/usr/bin/python3",
+        "-c",
+        _MEASURE,
+        workshop.build / "bin" / "ckpt",
+        *words,
+    ]
     environment = {**os.environ, **workshop.environment}
-    told = subprocess.run(measured, env=environment, check=True, capture_output=True, text=True).stdout.split()
+    told = subprocess.run(
+        measured, env=environment, check=True, capture_output=True, text=True
+    ).stdout.split()
     return int(told[0]), int(told[1])
 
 
@@ -65,21 +75,30 @@ def zeros_for(forged: Forgery, where: str) -> dict[str, Any]:
     """The table of the record to which zeros are to be added."""
     if where == "record":
         return forged.record
-    table: dict[str, Any] = forged.record["threads"][0] if where == "thread" else forged.record["session"]
+    table: dict[str, Any] = (
+        forged.record["threads"][0] if where == "thread" else forged.record["session"]
+    )
     return table
 
 
 @pytest.mark.parametrize("where", ["record", "thread"])
 def test_a_record_of_zeros(workshop: Workshop, image: Path, where: str) -> None:
-    """A list of them, each a byte, in a hole of the file: they would be a gigabyte when they are parsed."""
+    """A list of them, each a byte, in a hole of the file:
+    they would be a gigabyte when they are parsed.
+    """
     forged = Forgery(image)
     zeros_for(forged, where)["x"] = Encoded.many(b"\0", 16 << 20)
-    path = sparse_copy(forged.write(workshop.directory / "full.ckpt").read_bytes(), workshop.directory / "sparse.ckpt")
+    path = sparse_copy(
+        forged.write(workshop.directory / "full.ckpt").read_bytes(),
+        workshop.directory / "sparse.ckpt",
+    )
     (workshop.directory / "full.ckpt").unlink()
     assert path.stat().st_blocks * 512 < 1 << 20
     status, usual = peak_kib(workshop, "info", image)
     assert status == 0
-    shown: list[list[str | Path]] = [["info"], ["info", "--json"], ["verify"], ["diff", image], ["note"], ["export"]]
+    shown: list[list[str | Path]] = [
+        ["info"], ["info", "--json"], ["verify"], ["diff", image], ["note"], ["export"],
+    ]  # fmt: skip
     for words in shown:
         more = [workshop.directory / "core"] if words == ["export"] else []
         status, peak = peak_kib(workshop, *words, path, *more)
@@ -119,7 +138,10 @@ def test_memory_in_a_hole(workshop: Workshop, image: Path) -> None:
     last = struct.unpack("<4Q", extents[-32:])
     size = 1 << 20
     for same in (False, True):
-        more = [(last[0] + (n << 30), (1 << 40) if same else (1 << 30) + n * size, size, 0) for n in range(1, 4000)]
+        more = [
+            (last[0] + (n << 30), (1 << 40) if same else (1 << 30) + n * size, size, 0)
+            for n in range(1, 4000)
+        ]
         forged.record["extents"] = extents + b"".join(struct.pack("<4Q", *row) for row in more)
         path = forged.write(workshop.directory / f"hole-{same}.ckpt")
         os.truncate(path, 1 << 41)
@@ -139,13 +161,15 @@ def test_a_bundle_of_holes(workshop: Workshop, image: Path) -> None:
     size = 8 << 30
     manifest = json.dumps(
         {
-            "format": 1, "creator": "x", "name": "holes", "size": 4096, "ranges": [[0, 4096]], "debug": [],
-            "objects": [{"hash": "0" * 32, "size": size, "path": "/x", "name": "x"}],
+            "format": 1, "creator": "x", "name": "holes", "size": 4096, "ranges": [[0, 4096]],
+            "debug": [], "objects": [{"hash": "0" * 32, "size": size, "path": "/x", "name": "x"}],
         }
     ).encode()  # fmt: skip
     path = workshop.directory / "holes.bundle"
     with open(path, "wb") as out:
-        out.write(header("ckpt-bundle.json", len(manifest)) + manifest + bytes(-len(manifest) % 512))
+        out.write(
+            header("ckpt-bundle.json", len(manifest)) + manifest + bytes(-len(manifest) % 512)
+        )
         out.write(header("snapshot.data", 4096) + bytes(4096))
         out.write(header(f"objects/00/{'0' * 32}/x", size))
         out.seek(size, os.SEEK_CUR)
@@ -165,14 +189,23 @@ def test_a_manifest_in_a_hole(workshop: Workshop) -> None:
 
 
 def test_an_executable_that_never_ends(workshop: Workshop, image: Path) -> None:
-    """What leads to the list of libraries says that there are so many program headers, in memory that has no end."""
+    """What leads to the list of libraries says that there are so many program headers,
+    in memory that has no end.
+    """
     from gdbext import Snapshot
     from gdbext.offline import linkmap
 
     forged = Forgery(image)
     memory = forged.record["memory"]
     start = 0x600000000000
-    last = {**memory["mappings"][0], "start": start, "end": start + (1 << 44), "backing": "anonymous", "file": None, "path": ""}
+    last = {
+        **memory["mappings"][0],
+        "start": start,
+        "end": start + (1 << 44),
+        "backing": "anonymous",
+        "file": None,
+        "path": "",
+    }
     memory["mappings"] = sorted([*memory["mappings"], last], key=lambda each: int(each["start"]))
     memory["auxv"] = struct.pack("<8Q", 3, start, 4, 56, 5, 1 << 62, 0, 0)
     with Snapshot.open(forged.write(workshop.directory / "endless.ckpt")) as snapshot:
@@ -180,9 +213,14 @@ def test_an_executable_that_never_ends(workshop: Workshop, image: Path) -> None:
 
 
 def test_a_name_of_a_million_symbols(tmp_path: Path, workshop: Workshop) -> None:
-    """An ELF file whose symbols all have one long name: a few megabytes that would be terabytes of names."""
+    """An ELF file whose symbols all have one long name:
+    a few megabytes that would be terabytes of names.
+    """
     source = tmp_path / "many.s"
-    source.write_text(f".data\n.globl {'x' * (1 << 20)}\n{'x' * (1 << 20)}: .byte 0\n.type {'x' * (1 << 20)}, @object\n")
+    source.write_text(
+        f".data\n.globl {'x' * (1 << 20)}\n{'x' * (1 << 20)}: .byte 0\n"
+        f".type {'x' * (1 << 20)}, @object\n"
+    )
     subprocess.run(["as", "-o", tmp_path / "one.o", source], check=True)
     content = bytearray((tmp_path / "one.o").read_bytes())
     # The table is written anew at the end of the file, with the same symbol again and again.
@@ -203,12 +241,23 @@ def test_a_name_of_a_million_symbols(tmp_path: Path, workshop: Workshop) -> None
 
 
 def test_what_is_large_is_read(workshop: Workshop, image: Path) -> None:
-    """As many mappings as a process may have, and a million descriptors (a tenth of them among the other tests)."""
+    """As many mappings as a process may have, and a million descriptors (a tenth of
+    them among the other tests).
+    """
     count = 1_000_000 if TIMES > 1 else 100_000
     forged = Forgery(image)
     memory, files = forged.record["memory"], forged.record["files"]
     start, end, fd = 0x1112131415161718, 0x2122232425262728, 0x31323334
-    row = encode({**memory["mappings"][0], "backing": "anonymous", "file": None, "path": "", "start": start, "end": end})
+    row = encode(
+        {
+            **memory["mappings"][0],
+            "backing": "anonymous",
+            "file": None,
+            "path": "",
+            "start": start,
+            "end": end,
+        }
+    )
     rows = [
         row.replace(struct.pack(">Q", start), struct.pack(">Q", at << 13))
         .replace(struct.pack(">Q", end), struct.pack(">Q", (at << 13) + 4096))
@@ -216,7 +265,9 @@ def test_what_is_large_is_read(workshop: Workshop, image: Path) -> None:
     ]  # fmt: skip
     memory["mappings"] = Encoded.of(rows)
     row = encode({**files["descriptors"][0], "fd": fd})
-    files["descriptors"] = Encoded.of([row.replace(struct.pack(">I", fd), struct.pack(">I", n)) for n in range(count)])
+    files["descriptors"] = Encoded.of(
+        [row.replace(struct.pack(">I", fd), struct.pack(">I", n)) for n in range(count)]
+    )
     forged.record["extents"] = b""
     path = forged.write(workshop.directory / "large.ckpt")
     described = native.core.describe(str(path))

@@ -1,9 +1,11 @@
-"""A save at an instruction of stretches of code in which the program's own state is half made: in the midst of calls, of signals
-and jumps, of new threads and processes, of what the dynamic linker does.
+"""A save at an instruction of stretches of code in which the program's own state is half made: in
+the midst of calls, of signals and jumps, of new threads and processes, of what the dynamic linker
+does.
 
-A thread is stepped from one instruction to another (tests/programs/attack/stepper.c) and stopped there; the program is saved,
-and restored with new ids while the original stays stopped beside it. In the end the original goes on, and then all snapshots
-are restored with the old ids. Each must do what is left of the stretch and find that it is right.
+A thread is stepped from one instruction to another (tests/programs/attack/stepper.c) and stopped
+there; the program is saved, and restored with new ids while the original stays stopped beside it.
+In the end the original goes on, and then all snapshots are restored with the old ids. Each must do
+what is left of the stretch and find that it is right.
 
 Of each stretch as many instructions are tried as CKPT_ATTACK_TIMES says, up to all of them.
 """
@@ -27,13 +29,15 @@ pytestmark = pytest.mark.timeout(400 * TIMES)
 
 # In the order of stretches.c, whose list they are compared with.
 STRETCHES = """
-    calls blocks clocks signals fault jumps threads clone fork vfork spawn exec dlopen memory locks rseq
+    calls blocks clocks signals fault jumps threads clone fork vfork spawn exec dlopen memory locks
+    rseq
 """.split()
 CASES = [
     pytest.param(stretch, variant, id=f"{stretch}-{variant.lstrip('.') or 'pie'}")
     for stretch in STRETCHES
     for variant in VARIANTS
-    if (stretch, variant) != ("dlopen", ".static")  # has two C libraries then, whose ids cannot both be translated
+    # This one has two C libraries then, whose ids cannot both be translated.
+    if (stretch, variant) != ("dlopen", ".static")
 ]
 POINTS = 10
 # What a save may say that cannot be made there.
@@ -58,7 +62,8 @@ class Stretch:
     def begin(self, workshop: Workshop) -> tuple[Running, Running]:
         """The program, at the first instruction, and what steps it."""
         running = workshop.start(
-            [workshop.program("stretches", self.variant), self.name], environment={"CKPT_TEST_THREADS": str(self.threads)}
+            [workshop.program("stretches", self.variant), self.name],
+            environment={"CKPT_TEST_THREADS": str(self.threads)},
         )
         running.ready()
         stepper = workshop.start([workshop.program("stepper"), str(running.pid)])
@@ -66,12 +71,20 @@ class Stretch:
         running.send()
         return running, stepper
 
-    def ends_well(self, running: Running, nonce: str, *, lost: bool = False, where: str = "") -> None:
-        """A program has done the rest of it. `lost`: a child of its is gone, of which it says so."""
+    def ends_well(
+        self, running: Running, nonce: str, *, lost: bool = False, where: str = ""
+    ) -> None:
+        """A program has done the rest of it. `lost`:
+        a child of its is gone, of which it says so.
+        """
         result = running.finish()
         said = [line for line in result.output.splitlines() if not line.startswith("READY ")]
-        assert result.status == 0 and said == ["LOST"] * lost + [f"PASS {nonce}"], f"{where}: {result}"
-        assert all(re.fullmatch(NOTES.get(self.name, ""), note) for note in notes(result)), f"{where}: {result}"
+        assert result.status == 0 and said == ["LOST"] * lost + [
+            f"PASS {nonce}"
+        ], f"{where}: {result}"
+        assert all(
+            re.fullmatch(NOTES.get(self.name, ""), note) for note in notes(result)
+        ), f"{where}: {result}"
 
 
 def instructions(workshop: Workshop, stretch: Stretch) -> tuple[int, list[int]]:
@@ -85,7 +98,9 @@ def instructions(workshop: Workshop, stretch: Stretch) -> tuple[int, list[int]]:
 
 
 def choose(count: int, calls: list[int], number: int, chance: random.Random) -> list[int]:
-    """Half of them are system calls and instructions near these, if there are so many; all of them if so many are wanted."""
+    """Half of them are system calls and instructions near these, if there are so many;
+    all of them if so many are wanted.
+    """
     if number >= count:
         return list(range(count + 1))
     near = sorted({min(max(call + off, 0), count) for call in calls for off in range(-2, 3)})
@@ -133,32 +148,46 @@ def attack(workshop: Workshop, subject: Stretch, count: int, points: list[int]) 
         if saved.result.status:
             assert not saved.image.exists(), where
             line = saved.result.errors
-            assert any(re.fullmatch(f"ckpt-save: {known}\n", line) for known in REFUSALS), f"{where}: {saved.result}"
+            assert any(
+                re.fullmatch(f"ckpt-save: {known}\n", line) for known in REFUSALS
+            ), f"{where}: {saved.result}"
             refused[line.strip()] += 1
             continue
         assert not saved.result.errors, f"{where}: {saved.result}"
         saves.append((where, saved, tids))
         restart = workshop.restart(saved.image, "--ids", "virtual")
-        subject.ends_well(restart, running.nonce, lost=loses_a_child(saved), where=f"{where}, new ids")
+        subject.ends_well(
+            restart, running.nonce, lost=loses_a_child(saved), where=f"{where}, new ids"
+        )
     else:
         os.kill(running.pid, signal.SIGCONT)
     subject.ends_well(running, running.nonce, where=f"{subject}, the original")
     for where, saved, tids in saves if "saved" in IDS else []:
         restart = workshop.restart_as("saved", tids, saved.image)
-        subject.ends_well(restart, running.nonce, lost=loses_a_child(saved), where=f"{where}, the old ids")
+        subject.ends_well(
+            restart, running.nonce, lost=loses_a_child(saved), where=f"{where}, the old ids"
+        )
     print(f"{subject}: {len(saves)} of {count + 1} instructions, {dict(refused)} refused")
     assert saves
 
 
 def test_in_functions_that_tell_the_time(workshop: Workshop, chance: random.Random) -> None:
-    """They may have read a page of the kernel's before the save that the restored program has not: root's has clocks of its own."""
+    """They may have read a page of the kernel's before the save that the restored program has not:
+    root's has clocks of its own.
+    """
     subject = Stretch("clocks", ".static", 1)
     count, _ = instructions(workshop, subject)
     attack(workshop, subject, count, list(range(count - 180 + chance.randrange(3), count, 3)))
 
 
 @pytest.mark.parametrize("stretch,variant", CASES)
-def test_anywhere(workshop: Workshop, stretch: str, variant: str, times: Callable[[int], int], chance: random.Random) -> None:
+def test_anywhere(
+    workshop: Workshop,
+    stretch: str,
+    variant: str,
+    times: Callable[[int], int],
+    chance: random.Random,
+) -> None:
     chance.seed(f"{chance.random()} {os.getuid()}")  # others for the other user
     subject = Stretch(stretch, variant, chance.choice([1, 2]))
     count, calls = instructions(workshop, subject)
@@ -166,7 +195,9 @@ def test_anywhere(workshop: Workshop, stretch: str, variant: str, times: Callabl
 
 
 def test_beside_a_thread_that_sleeps_in_the_same_function(workshop: Workshop) -> None:
-    """In `syscall`, which is changed before and behind its system call for the sake of the one that is about to make it."""
+    """In `syscall`, which is changed before and behind its system call for the sake of the one
+    that is about to make it.
+    """
     subject = Stretch("blocks", "", 2)
     count, calls = instructions(workshop, subject)
     attack(workshop, subject, count, [call - 3 for call in calls])

@@ -23,21 +23,29 @@ def history(queue):
 
 def shown(event):
     kind = str(event["kind"]).removeprefix("EVENT_").lower()
-    return f"{kind} by worker {int(event['worker'])}: credit {int(event['credit_before'])} -> {int(event['credit_after'])}"
+    return (
+        f"{kind} by worker {int(event['worker'])}: "
+        f"credit {int(event['credit_before'])} -> {int(event['credit_after'])}"
+    )
 
 
 def lost(events, at):
     """What has changed the credit since it was what the event `at` takes it for."""
     known = events[at]["credit_before"]
     since = next((n for n in range(at - 1, -1, -1) if events[n]["credit_after"] == known), at - 2)
-    return [each for each in events[since + 1 : at] if each["credit_before"] != each["credit_after"]]
+    return [
+        each for each in events[since + 1 : at] if each["credit_before"] != each["credit_after"]
+    ]
 
 
 for queue in queues():
     # Ready, leased, and acknowledged but not settled.
     held = [int(queue["ready"]["count"]), int(queue["leased_count"]), int(queue["unsettled"])]
     credit, limit = int(queue["credit"]), int(queue["limit"])
-    print(f"{queue['name'].string()}: {limit} - {' - '.join(map(str, held))} = {limit - sum(held)}, and the credit is {credit}")
+    print(
+        f"{queue['name'].string()}: {limit} - {' - '.join(map(str, held))} = {limit - sum(held)}, "
+        f"and the credit is {credit}"
+    )
     if credit + sum(held) == limit:
         continue
     events = history(queue)

@@ -10,7 +10,9 @@ def test_what_had_happened(replay):
     assert "queue->credit + held == queue->limit" in r.failure.assertion
     assert str(r.failure.place).startswith("queue_audit at queue.c:")
     r.select("queue_audit")
-    assert r.eval("queue->credit + (long) queue->ready.count + queue->leased_count + queue->unsettled") != r.eval("queue->limit")
+    assert r.eval(
+        "queue->credit + (long) queue->ready.count + queue->leased_count + queue->unsettled"
+    ) != r.eval("queue->limit")
 
 
 def test_it_does_not_happen_any_more(replay):

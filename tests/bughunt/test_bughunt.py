@@ -1,6 +1,6 @@
-"""A bug hunt from end to end: a failure that is seldom reached, on one machine; its cause and its regression test,
-on another one. Two sandboxes stand for the machines: another user (when the tests run as root) and another directory,
-and the first one's binaries and libraries are gone.
+"""A bug hunt from end to end: a failure that is seldom reached, on one machine; its cause and its
+regression test, on another one. Two sandboxes stand for the machines: another user (when the tests
+run as root) and another directory, and the first one's binaries and libraries are gone.
 """
 
 from __future__ import annotations
@@ -33,11 +33,14 @@ class Machine:
         directory.mkdir(mode=0o700)
         tag = {name: value for name, value in os.environ.items() if name.startswith("CKPT_TEST")}
         self.environment = {
-            **tag, "CKPT_BUILD_DIR": str(build), "CKPT_DIR": str(directory / "store"), "HOME": str(directory),
-            "LANG": "C.UTF-8", "PATH": f"{build}/bin:/usr/local/bin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1",
+            **tag, "CKPT_BUILD_DIR": str(build), "CKPT_DIR": str(directory / "store"),
+            "HOME": str(directory), "LANG": "C.UTF-8",
+            "PATH": f"{build}/bin:/usr/local/bin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONPATH": str(ROOT), "TMPDIR": str(directory),
         }  # fmt: skip
-        self._prefix = [shutil.which("runuser") or "/usr/sbin/runuser", "-u", user, "--"] if user else []
+        self._prefix = (
+            [shutil.which("runuser") or "/usr/sbin/runuser", "-u", user, "--"] if user else []
+        )
         if user:
             found = pwd.getpwnam(user)
             os.chown(directory, found.pw_uid, found.pw_gid)
@@ -48,15 +51,21 @@ class Machine:
             subprocess.run(["cp", "-rL", file, self.directory], check=True)
             if self._prefix:
                 owner = self.directory.stat()
-                subprocess.run(["chown", "-R", f"{owner.st_uid}:{owner.st_gid}", self.directory / file.name], check=True)
+                subprocess.run(
+                    ["chown", "-R", f"{owner.st_uid}:{owner.st_gid}", self.directory / file.name],
+                    check=True,
+                )
 
     def run(self, *words: str | Path, status: int | None = 0) -> str:
         """Run a command there; what it prints."""
         done = subprocess.run(
-            [*self._prefix, *map(str, words)], cwd=self.directory, env=self.environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=300, check=False,
+            [*self._prefix, *map(str, words)], cwd=self.directory, env=self.environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="replace", timeout=300, check=False,
         )  # fmt: skip
-        assert status is None or done.returncode == status, f"{words}: {done.returncode}\n{done.stdout[-6000:]}"
+        assert (
+            status is None or done.returncode == status
+        ), f"{words}: {done.returncode}\n{done.stdout[-6000:]}"
         return done.stdout
 
     def gdb(self, *commands: str) -> str:
@@ -74,7 +83,11 @@ def machines(build_dir: Path, tmp_path: Path) -> Iterator[tuple[Machine, Machine
     if os.getuid() == 0:
         place = Path("/tmp") / f"ckpt-bughunt-{os.getpid()}"
         place.mkdir(mode=0o755)
-    other = "ckpt-test" if os.getuid() == 0 and "ckpt-test" in {each.pw_name for each in pwd.getpwall()} else None
+    other = (
+        "ckpt-test"
+        if os.getuid() == 0 and "ckpt-test" in {each.pw_name for each in pwd.getpwall()}
+        else None
+    )
     try:
         yield Machine(build_dir, place / "server", None), Machine(build_dir, place / "desk", other)
     finally:
@@ -85,7 +98,10 @@ def fail(machine: Machine) -> None:
     """Run the server under load until an audit fails, and save it then."""
     for attempt in range(ATTEMPTS):
         printed = machine.gdb(
-            "file bin/queued", "ckpt auto on-signal", f"run {LOAD} --seed {attempt + 1} > out 2> err", "kill"
+            "file bin/queued",
+            "ckpt auto on-signal",
+            f"run {LOAD} --seed {attempt + 1} > out 2> err",
+            "kill",
         )
         if "SIGABRT" in printed:
             assert "Saved" in printed, printed
@@ -127,11 +143,14 @@ def test_from_the_failure_to_its_test(machines: tuple[Machine, Machine]) -> None
     assert re.search(r"audits \d+\n", printed) and "dies of 6 housekeeping\n" in printed
     assert "client 1" in printed and "worker 4" in printed
 
-    # ... and brought back, by the script that finds the cause: a settlement that began with an old credit.
+    # ... and brought back, by the script that finds the cause:
+    # a settlement that began with an old credit.
     desk.run("ckpt", "replay", "books", "--script", "look.py", "--update")
     text = (desk.directory / "look.expect").read_text()
     assert "signal SIGABRT" in text and "in queue_audit at queue.c:" in text
-    assert re.search(r"settle by worker \d: credit (-?\d+) -> (-?\d+)  <- knows nothing of the above", text), text
+    assert re.search(
+        r"settle by worker \d: credit (-?\d+) -> (-?\d+)  <- knows nothing of the above", text
+    ), text
     for _ in range(2):
         assert "as recorded" in desk.run("ckpt", "replay", "books", "--script", "look.py")
 
@@ -143,23 +162,31 @@ def test_from_the_failure_to_its_test(machines: tuple[Machine, Machine]) -> None
     desk.run("patch", "-s", "-d", "queued", "-p1", "-i", "../fix.patch")
     desk.run("make", "-s", "-C", "fixed", "-f", "../queued/Makefile")
     for _ in range(ATTEMPTS):
-        printed = desk.run("ckpt", "replay", "books", "--program", "broken/queued", "--timeout", "200", status=None)
+        printed = desk.run(
+            "ckpt", "replay", "books", "--program", "broken/queued", "--timeout", "200", status=None
+        )
         if "the recorded failure occurs again: signal SIGABRT" in printed:
             break
         assert "the recorded failure does not occur: exited with status 0" in printed
     else:
         raise AssertionError("the broken server does not fail any more")
-    printed = desk.run("ckpt", "replay", "books", "--program", "fixed/queued", "--gone", "--timeout", "200")
+    printed = desk.run(
+        "ckpt", "replay", "books", "--program", "fixed/queued", "--gone", "--timeout", "200"
+    )
     assert "the recorded failure does not occur: exited with status 0" in printed
 
     # From now on it is a test.
-    printed = desk.run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "gdbext.pytest_plugin", "test_books.py")
+    printed = desk.run(
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+        "-p", "gdbext.pytest_plugin", "test_books.py",
+    )  # fmt: skip
     assert "2 passed" in printed
     shutil.rmtree(desk.directory / "fixed")
     (desk.directory / "broken").rename(desk.directory / "fixed")
     for _ in range(ATTEMPTS):
         printed = desk.run(
-            sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "gdbext.pytest_plugin", "test_books.py",
+            sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+            "-p", "gdbext.pytest_plugin", "test_books.py",
             status=None,
         )  # fmt: skip
         if "1 failed, 1 passed" in printed:

@@ -16,7 +16,9 @@ _SCENES = pytest.StashKey[list[Scene]]()
 
 @pytest.fixture
 def make_scene(request: pytest.FixtureRequest) -> Iterator[Callable[..., Scene]]:
-    """A factory of scenes, for tests that choose the user; each is torn down and checked for processes left behind."""
+    """A factory of scenes, for tests that choose the user;
+    each is torn down and checked for processes left behind.
+    """
     scenes: list[Scene] = []
     request.node.stash[_SCENES] = scenes
 
@@ -38,9 +40,14 @@ def scene(make_scene: Callable[..., Scene]) -> Scene:
 
 @pytest.fixture
 def watching_scene(scene: Scene) -> Scene:
-    """As `scene`, with watchpoints that work: in software, and a warning in the report, where the hardware's do not."""
+    """As `scene`, with watchpoints that work: in software, and a warning in the report,
+    where the hardware's do not.
+    """
     if not probes.hardware_watchpoints():
-        warnings.warn("the debug registers of this machine stop nothing: done with software watchpoints", stacklevel=1)
+        warnings.warn(
+            "the debug registers of this machine stop nothing: done with software watchpoints",
+            stacklevel=1,
+        )
         scene.settings.append("set can-use-hw-watchpoints 0")
     return scene
 

@@ -20,7 +20,9 @@ Message = dict[str, Any]
 def has_dap() -> bool:
     """Whether this gdb is a debug adapter: by starting it as one."""
     command = ["gdb", "-nx", "-q", "-i=dap"]
-    tried = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S)
+    tried = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S
+    )
     return b"unrecognized" not in tried.stderr
 
 
@@ -28,7 +30,12 @@ class DapSession(PipedGdb):
     """One gdb that is a debug adapter. It must be closed."""
 
     def __init__(
-        self, arguments: Sequence[str], *, environment: Mapping[str, str], directory: Path, user: int | None
+        self,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        directory: Path,
+        user: int | None,
     ) -> None:
         super().__init__("dap", arguments, environment=environment, directory=directory, user=user)
         self.events: list[Message] = []
@@ -39,7 +46,9 @@ class DapSession(PipedGdb):
     def send(self, command: str, **arguments: Any) -> int:
         """Make a request; returns its number."""
         number = next(self._numbers)
-        content = json.dumps({"seq": number, "type": "request", "command": command, "arguments": arguments})
+        content = json.dumps(
+            {"seq": number, "type": "request", "command": command, "arguments": arguments}
+        )
         self.write(f"Content-Length: {len(content)}\r\n\r\n{content}".encode())
         return number
 

@@ -1,6 +1,7 @@
 """A small front end: a gdb that talks GDB/MI over pipes, as an editor starts it.
 
-Every line is taken apart into a record; a line that is none is output of the program, which shares the pipe.
+Every line is taken apart into a record; a line that is none is output of the program, which shares
+the pipe.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ _RECORD = re.compile(r"(\d*)([\^*=+])([a-z-]+)(?:,(.*))?")
 
 @dataclass(frozen=True)
 class Record:
-    """One line. `kind` is GDB/MI's character for it (`~`, `@` and `&` are texts), "" for output of the program."""
+    """One line. `kind` is GDB/MI's character for it (`~`, `@` and `&` are texts),
+    "" for output of the program.
+    """
 
     kind: str
     name: str = ""
@@ -80,7 +83,9 @@ def unquoted(text: str) -> str:
     """A C string's content."""
     plain = {"n": "\n", "t": "\t", "r": "\r"}
     return re.sub(
-        r"\\(\d{3}|.)", lambda m: chr(int(m[1], 8)) if len(m[1]) == 3 else plain.get(m[1], m[1]), text[1:-1]
+        r"\\(\d{3}|.)",
+        lambda m: chr(int(m[1], 8)) if len(m[1]) == 3 else plain.get(m[1], m[1]),
+        text[1:-1],
     )
 
 
@@ -106,20 +111,26 @@ class MiSession(PipedGdb):
         user: int | None = None,
         interpreter: str = "mi3",
     ) -> None:
-        super().__init__(interpreter, arguments, environment=environment, directory=directory, user=user)
+        super().__init__(
+            interpreter, arguments, environment=environment, directory=directory, user=user
+        )
         self.records: list[Record] = []
         self._rest = b""
         self._token = 0
         self.wait(lambda record: record.text.strip() == "(gdb)")
 
     def send(self, command: str) -> str:
-        """Send a command with a token, which is returned; one that does not begin with a dash is the console's."""
+        """Send a command with a token, which is returned;
+        one that does not begin with a dash is the console's.
+        """
         self._token += 1
         self.write(f"{self._token}{command}\n".encode())
         return str(self._token)
 
     def execute(self, command: str, name: str = "done") -> dict[str, Any]:
-        """Send a command, wait for its result, which must be `name`, and return what stands in that."""
+        """Send a command, wait for its result, which must be `name`,
+        and return what stands in that.
+        """
         token = self.send(command)
         result = self.wait(lambda record: record.kind == "^" and record.token == token)
         assert result.name == name, f"{command}: {result}\n{self.transcript}"
@@ -132,7 +143,9 @@ class MiSession(PipedGdb):
         return self.wait(lambda record: record.name == "stopped", since=mark)
 
     def wait(self, wanted: Any, since: int | None = None) -> Record:
-        """The first record for which `wanted` is true, among those to come and those from number `since` on."""
+        """The first record for which `wanted` is true,
+        among those to come and those from number `since` on.
+        """
         at = len(self.records) if since is None else since
         end_s = time.monotonic() + TIMEOUT_S
         while True:

@@ -27,14 +27,17 @@ class PipedGdb:
     ) -> None:
         self._said: list[str] = []
         self._process = subprocess.Popen(
-            ["gdb", "-nx", "-q", f"-i={interpreter}", "-iex", "set debuginfod enabled off", *LOAD, *arguments],
+            [
+                "gdb", "-nx", "-q", f"-i={interpreter}", "-iex", "set debuginfod enabled off",
+                *LOAD, *arguments,
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=dict(environment),
             cwd=directory,
             preexec_fn=user_switch(user),
             bufsize=0,
-        )
+        )  # fmt: skip
 
     def write(self, data: bytes) -> None:
         """Say something to GDB."""

@@ -1,7 +1,9 @@
-"""What the tests know of processes: which ones a test started, what they are doing, and when they are gone.
+"""What the tests know of processes: which ones a test started, what they are doing, and when they
+are gone.
 
-Every process of a test carries the test's own tag in its environment. The environment is part of a program's memory, so
-a restored program carries the tag of the program that was saved, and nothing a test starts can hide from its teardown.
+Every process of a test carries the test's own tag in its environment. The environment is part of a
+program's memory, so a restored program carries the tag of the program that was saved, and nothing a
+test starts can hide from its teardown.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ def read_text(path: str) -> str:
 
 
 def state_of(pid: int) -> str:
-    """The one-letter state of `pid` ("R", "S", "t", "Z"...), or "" when there is no such process."""
+    """The one-letter state of `pid` ("R", "S", "t", "Z"...),
+    or "" when there is no such process.
+    """
     stat = read_text(f"/proc/{pid}/stat")
     return stat.rpartition(")")[2].split()[0] if stat else ""
 
@@ -41,7 +45,9 @@ def parent_of(pid: int) -> int:
 
 
 def tagged(tag: str, before: Set[int] = frozenset()) -> list[int]:
-    """The live processes whose environment holds `tag`, those of `before` left out: reading them all is slow."""
+    """The live processes whose environment holds `tag`, those of `before` left out:
+    reading them all is slow.
+    """
     wanted = f"{TAG_VARIABLE}={tag}\0".encode()
     found = []
     for pid in everybody() - before:
@@ -55,7 +61,9 @@ def tagged(tag: str, before: Set[int] = frozenset()) -> list[int]:
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> None:
-    """Return as soon as `condition` holds, for conditions without an event. AssertionError after `timeout_s`."""
+    """Return as soon as `condition` holds, for conditions without an event.
+    AssertionError after `timeout_s`.
+    """
     deadline = monotonic() + timeout_s
     while not condition():
         if monotonic() > deadline:
@@ -64,7 +72,9 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = DEAD
 
 
 def wait_gone(pid: int, timeout_s: float = DEADLINE_S) -> None:
-    """Return when process `pid` has ended, which need not be our child. AssertionError after `timeout_s`."""
+    """Return when process `pid` has ended, which need not be our child.
+    AssertionError after `timeout_s`.
+    """
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -73,7 +83,9 @@ def wait_gone(pid: int, timeout_s: float = DEADLINE_S) -> None:
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
         if not poller.poll(timeout_s * 1000):
-            raise AssertionError(f"process {pid} is still there after {timeout_s} s:\n{describe(pid)}")
+            raise AssertionError(
+                f"process {pid} is still there after {timeout_s} s:\n{describe(pid)}"
+            )
     finally:
         os.close(pidfd)
 
@@ -104,7 +116,9 @@ def wait_in_syscall(pid: int, *numbers: int, timeout_s: float = DEADLINE_S) -> N
 
 
 def describe(pid: int) -> str:
-    """A few lines on what every thread of `pid` is doing, for the report of a test that timed out."""
+    """A few lines on what every thread of `pid` is doing,
+    for the report of a test that timed out.
+    """
     command = read_text(f"/proc/{pid}/cmdline").replace("\0", " ").strip()
     lines = [f"process {pid}: {command}"]
     try:
@@ -116,7 +130,9 @@ def describe(pid: int) -> str:
         wanted = ("State:", "TracerPid:", "SigPnd:", "ShdPnd:", "SigBlk:")
         status = read_text(f"{base}/status").splitlines()
         status = [" ".join(line.split()) for line in status if line.startswith(wanted)]
-        lines.append(f"  thread {tid}: {', '.join(status)}; syscall {read_text(f'{base}/syscall').strip()}")
+        lines.append(
+            f"  thread {tid}: {', '.join(status)}; syscall {read_text(f'{base}/syscall').strip()}"
+        )
         lines += [f"    {line}" for line in read_text(f"{base}/stack").splitlines()[:4]]
     return "\n".join(lines)
 
@@ -126,17 +142,22 @@ _SYS_GETTID = 186
 
 
 class Decoy:
-    """A process that holds the id `pid`, so that a restore cannot have it. Needs root, and `pid` must be free.
+    """A process that holds the id `pid`, so that a restore cannot have it. Needs root, and `pid`
+    must be free.
 
-    It comes from clone3 with set_tid and does nothing but wait for `close()`, or the end of a `with`.
+    It comes from clone3 with set_tid and does nothing but wait for `close()`, or the end of a
+    `with`.
     """
 
     def __init__(self, pid: int) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         wanted = (ctypes.c_int * 1)(pid)
-        # struct clone_args (clone(2)): flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls,
-        # set_tid, set_tid_size, cgroup. exit_signal makes it a child that waitpid() sees.
-        arguments = struct.pack("=11Q", 0, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, ctypes.addressof(wanted), 1, 0)
+        # struct clone_args (clone(2)): flags, pidfd, child_tid, parent_tid, exit_signal, stack,
+        # stack_size, tls, set_tid, set_tid_size, cgroup. exit_signal makes it a child that
+        # waitpid() sees.
+        arguments = struct.pack(
+            "=11Q", 0, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, ctypes.addressof(wanted), 1, 0
+        )
         buffer = ctypes.create_string_buffer(arguments, len(arguments))
         child = libc.syscall(_SYS_CLONE3, buffer, ctypes.c_size_t(len(arguments)))
         if child < 0:

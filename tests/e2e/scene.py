@@ -1,4 +1,6 @@
-"""What one end-to-end test stands on: its directory, its store, its tag, the programs it starts, and its teardown."""
+"""What one end-to-end test stands on: its directory, its store, its tag,
+the programs it starts, and its teardown.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,12 @@ ORDINARY_USER = 65534
 
 
 def line_of(source: Path, marker: str) -> int:
-    """The number of the one line of `source` that holds `marker`; test programs mark the lines tests stop at."""
-    lines = [number for number, text in enumerate(source.read_text().splitlines(), 1) if marker in text]
+    """The number of the one line of `source` that holds `marker`;
+    test programs mark the lines tests stop at.
+    """
+    lines = [
+        number for number, text in enumerate(source.read_text().splitlines(), 1) if marker in text
+    ]
     assert len(lines) == 1, f"{source}: {marker!r} stands on lines {lines}"
     return lines[0]
 
@@ -48,12 +54,17 @@ class Saved:
     def bytes(self) -> float:
         """The size as printed, in bytes, so exact to about a tenth of the printed unit."""
         number, unit = self.size.split()
-        return float(number) * {"B": 1, "bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}[unit]
+        return (
+            float(number)
+            * {"B": 1, "bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}[unit]
+        )
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What `ckpt restore` printed, taken apart. `frame` is all that followed the notes: GDB's stop location."""
+    """What `ckpt restore` printed, taken apart. `frame` is all that followed the
+    notes: GDB's stop location.
+    """
 
     name: str
     pid: int
@@ -68,7 +79,8 @@ def save(gdb: GdbSession, arguments: str = "", timeout_s: float = TIMEOUT_S) -> 
     """`ckpt save ARGUMENTS`, which must succeed."""
     printed = gdb.execute(f"ckpt save {arguments}".rstrip(), timeout_s)
     match = re.search(
-        r'^Saved "(?P<name>[^"]+)": (?P<size>[\d.]+ \w+) in (?P<seconds>[\d.]+) s, (?P<threads>\d+) threads?, '
+        r'^Saved "(?P<name>[^"]+)": (?P<size>[\d.]+ \w+) in (?P<seconds>[\d.]+) s, '
+        r"(?P<threads>\d+) threads?, "
         r"stopped (?:in|at|by) (?P<stop>.*)$",
         printed,
         re.MULTILINE,
@@ -88,27 +100,44 @@ def restore(gdb: GdbSession, arguments: str = "", timeout_s: float = TIMEOUT_S) 
     """`ckpt restore ARGUMENTS`, which must succeed."""
     printed = gdb.execute(f"ckpt restore {arguments}".rstrip(), timeout_s)
     match = re.search(
-        r'^Restored "(?P<name>[^"]+)", saved (?P<date>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d): process (?P<pid>\d+), '
+        r'^Restored "(?P<name>[^"]+)", saved (?P<date>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d): '
+        r"process (?P<pid>\d+), "
         r"(?P<threads>\d+) threads? \((?P<ids>ids kept|new ids)\), in \d+\.\d\d s$",
         printed,
         re.MULTILINE,
     )
     assert match, f"ckpt restore {arguments} printed:\n{printed}\n{gdb.report()}"
     notes = tuple(line for line in printed.splitlines() if line.startswith("note: "))
-    rest = [line for line in printed[match.end() :].splitlines() if line and not line.startswith("note: ")]
+    rest = [
+        line
+        for line in printed[match.end() :].splitlines()
+        if line and not line.startswith("note: ")
+    ]
     return Restored(
-        match["name"], int(match["pid"]), int(match["threads"]), match["ids"], notes, "\n".join(rest), printed
+        match["name"],
+        int(match["pid"]),
+        int(match["threads"]),
+        match["ids"],
+        notes,
+        "\n".join(rest),
+        printed,
     )
 
 
 def refuse(gdb: GdbSession, command: str, pattern: str, timeout_s: float = TIMEOUT_S) -> str:
-    """`command` must fail with exactly one line, which starts with the command's name and matches `pattern`."""
+    """`command` must fail with exactly one line,
+    which starts with the command's name and matches `pattern`.
+    """
     printed = gdb.execute(command, timeout_s)
     prefix = " ".join(command.split()[:2]) + ": "
     lines = [line for line in printed.splitlines() if line.strip()]
-    assert len(lines) == 1, f"{command}: one clear line was expected, not:\n{printed}\n{gdb.report()}"
+    assert (
+        len(lines) == 1
+    ), f"{command}: one clear line was expected, not:\n{printed}\n{gdb.report()}"
     assert lines[0].startswith(prefix), f"{command}: does not start with {prefix!r}: {lines[0]}"
-    assert re.search(pattern, lines[0], re.IGNORECASE), f"{command}: does not match {pattern!r}: {lines[0]}"
+    assert re.search(
+        pattern, lines[0], re.IGNORECASE
+    ), f"{command}: does not match {pattern!r}: {lines[0]}"
     assert "Traceback" not in printed and "Error occurred in Python" not in printed
     return lines[0]
 
@@ -117,7 +146,11 @@ class Program:
     """A program the test started itself, on a terminal of its own: what `gdb -p` attaches to."""
 
     def __init__(
-        self, arguments: Sequence[str], environment: dict[str, str], directory: Path, user: int | None
+        self,
+        arguments: Sequence[str],
+        environment: dict[str, str],
+        directory: Path,
+        user: int | None,
     ) -> None:
         self.child = pexpect.spawn(
             arguments[0],
@@ -138,20 +171,28 @@ class Program:
             self.child.expect(pattern)
         except (pexpect.TIMEOUT, pexpect.EOF) as error:
             state = processes.describe(self.pid)
-            raise AssertionError(f"no {pattern!r} from the program: {self.child.before!r}\n{state}") from error
+            raise AssertionError(
+                f"no {pattern!r} from the program: {self.child.before!r}\n{state}"
+            ) from error
         match = self.child.match
         assert isinstance(match, re.Match)
         return match
 
     def finish(self) -> tuple[str, int]:
-        """Wait for its end: the rest of its output, and its exit status (or minus the signal that ended it)."""
+        """Wait for its end: the rest of its output, and its exit status (or minus
+        the signal that ended it).
+        """
         try:
             self.child.expect(pexpect.EOF)
         except pexpect.TIMEOUT as error:
-            raise AssertionError(f"the program does not end\n{processes.describe(self.pid)}") from error
+            raise AssertionError(
+                f"the program does not end\n{processes.describe(self.pid)}"
+            ) from error
         text = plain(self.child.before)
         self.child.close()
-        status = self.child.exitstatus if self.child.exitstatus is not None else -self.child.signalstatus
+        status = (
+            self.child.exitstatus if self.child.exitstatus is not None else -self.child.signalstatus
+        )
         return text, status
 
     def close(self) -> None:
@@ -164,7 +205,9 @@ class Program:
 
 
 class Scene:
-    """One test's directory, store and processes. `user`: the uid everything of the test runs as (None: our own)."""
+    """One test's directory, store and processes.
+    `user`: the uid everything of the test runs as (None: our own).
+    """
 
     def __init__(self, user: int | None = None) -> None:
         self.user = user
@@ -208,21 +251,26 @@ class Scene:
         return str(path)
 
     def copy_of(self, name: str, variant: str = "") -> Path:
-        """A copy of a built program in the test's directory, for tests that rebuild or delete it."""
+        """A copy of a built program in the test's directory,
+        for tests that rebuild or delete it.
+        """
         target = self.directory / name
         shutil.copy(self.program(name, variant), target)
         self._give(target)
         return target
 
     def compile(self, source: str, output: str, *flags: str, language: str = "c") -> Path:
-        """Compile `source` (the text of a C or C++ file) to DIRECTORY/`output`; the source stays beside it."""
+        """Compile `source` (the text of a C or C++ file) to DIRECTORY/`output`;
+        the source stays beside it.
+        """
         suffix = {"c": ".c", "c++": ".cpp"}[language]
         path = self.directory / (Path(output).name.split(".")[0] + suffix)
         path.write_text(source)
         self._give(path)
         compiler = {"c": "gcc", "c++": "g++"}[language]
         target = self.directory / output
-        # To a new file that then takes the name: a running copy of the old one keeps its inode, as with `make`.
+        # To a new file that then takes the name: a running copy of the old one keeps
+        # its inode, as with `make`.
         built = self.directory / f"{output}.new"
         subprocess.run([compiler, "-g", "-O0", *flags, "-o", str(built), str(path)], check=True)
         built.replace(target)
@@ -241,13 +289,20 @@ class Scene:
         return path
 
     def gdb(
-        self, *arguments: str, load: bool = True, extra: dict[str, str] | None = None, **options: int
+        self,
+        *arguments: str,
+        load: bool = True,
+        extra: dict[str, str] | None = None,
+        **options: int,
     ) -> GdbSession:
         """A new GDB on a new terminal; `extra` adds to its environment."""
         settings = [*self.settings]
         if self.index_cache:
             place = BUILD if os.access(BUILD, os.W_OK) else Path(tempfile.gettempdir())
-            settings += [f"set index-cache directory {place / 'gdb-index-cache'}", "set index-cache enabled on"]
+            settings += [
+                f"set index-cache directory {place / 'gdb-index-cache'}",
+                "set index-cache enabled on",
+            ]
         session = GdbSession(
             [*(word for setting in settings for word in ("-iex", setting)), *arguments],
             environment={**self.environment, **(extra or {})},
@@ -273,13 +328,17 @@ class Scene:
 
     def dap(self, *arguments: str) -> DapSession:
         """A new GDB that is a debug adapter."""
-        session = DapSession(arguments, environment=self.environment, directory=self.directory, user=self.user)
+        session = DapSession(
+            arguments, environment=self.environment, directory=self.directory, user=self.user
+        )
         self._sessions.append(session)
         return session
 
     def spawn(self, *arguments: str, extra: dict[str, str] | None = None) -> Program:
         """Start a program on a terminal of its own, outside any GDB."""
-        program = Program(arguments, {**self.environment, **(extra or {})}, self.directory, self.user)
+        program = Program(
+            arguments, {**self.environment, **(extra or {})}, self.directory, self.user
+        )
         self._programs.append(program)
         return program
 
@@ -288,8 +347,8 @@ class Scene:
         return processes.tagged(self.tag, self._before)
 
     def partial_files(self, store: Path | None = None) -> list[str]:
-        """Files in a store (the scene's own by default) that neither a finished snapshot nor the store's own
-        bookkeeping accounts for.
+        """Files in a store (the scene's own by default) that neither a finished snapshot nor the
+        store's own bookkeeping accounts for.
         """
         store = store or self.store
         found = []
@@ -314,7 +373,9 @@ class Scene:
         for program in self._programs:
             program.close()
         try:
-            processes.wait_until(lambda: not self.processes(), "every process of the test has ended", grace_s)
+            processes.wait_until(
+                lambda: not self.processes(), "every process of the test has ended", grace_s
+            )
             left = []
         except AssertionError:
             left = [processes.describe(pid) for pid in self.processes()]

@@ -1,4 +1,6 @@
-"""The steps that many tests share: bring a program to a stop, look at everything, run it to its end."""
+"""The steps that many tests share: bring a program to a stop,
+look at everything, run it to its end.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ READ, POLL, NANOSLEEP, FUTEX, CLOCK_NANOSLEEP = 0, 7, 35, 202, 230
 
 @dataclass(frozen=True)
 class View:
-    """What a person sees of a stopped program; two views of one moment must be equal, line for line."""
+    """What a person sees of a stopped program; two views of one moment
+    must be equal, line for line.
+    """
 
     backtrace: str
     registers: str
@@ -26,12 +30,16 @@ class View:
 
 
 def without_ids(text: str) -> str:
-    """`text` with kernel thread ids blanked: a restore that could not have the saved ids shows others."""
+    """`text` with kernel thread ids blanked: a restore that could not have
+    the saved ids shows others.
+    """
     return re.sub(r"\b(LWP|process) \d+", r"\1 N", text)
 
 
 def view(gdb: GdbSession, thread_locals: str = "tls_number") -> View:
-    """Look at everything. `thread_locals` is a thread-local variable of the program, or "" for none."""
+    """Look at everything. `thread_locals` is a thread-local variable of
+    the program, or "" for none.
+    """
     printed = ""
     if thread_locals:
         # An error in one thread must not hide the others: -c prints it and goes on.
@@ -50,11 +58,15 @@ def assert_same(seen: View, saved: View) -> None:
     """A failure names the first thing that differs and shows both."""
     for field in fields(View):
         now, then = getattr(seen, field.name), getattr(saved, field.name)
-        assert now == then, f"{field.name} differs\n--- at the save ---\n{then}\n--- after the restore ---\n{now}"
+        assert (
+            now == then
+        ), f"{field.name} differs\n--- at the save ---\n{then}\n--- after the restore ---\n{now}"
 
 
 def run_to_work(scene: Scene, threads: int = 0, variant: str = "", step: int = 3) -> GdbSession:
-    """e2e_threads under `run` (so without ASLR), stopped at its breakpoint in `work (step=STEP)`."""
+    """e2e_threads under `run` (so without ASLR),
+    stopped at its breakpoint in `work (step=STEP)`.
+    """
     gdb = scene.gdb("--args", scene.program("e2e_threads", variant), str(threads))
     gdb.execute(f"break work if step == {step}")
     stopped = gdb.execute("run")
@@ -77,9 +89,15 @@ def attach_to_work(
     return gdb, program
 
 
-def run_until_blocked(scene: Scene, *arguments: str, calls: tuple[int, ...] = (READ,)) -> GdbSession:
-    """e2e_blocking (or another program, given by its path) under `run`, stopped by Ctrl-C once it sleeps in a call."""
-    command = arguments if arguments[0].startswith("/") else (scene.program("e2e_blocking"), *arguments)
+def run_until_blocked(
+    scene: Scene, *arguments: str, calls: tuple[int, ...] = (READ,)
+) -> GdbSession:
+    """e2e_blocking (or another program, given by its path) under `run`,
+    stopped by Ctrl-C once it sleeps in a call.
+    """
+    command = (
+        arguments if arguments[0].startswith("/") else (scene.program("e2e_blocking"), *arguments)
+    )
     gdb = scene.gdb("--args", *command)
     gdb.start("run")
     gdb.expect("READY")
@@ -91,8 +109,12 @@ def run_until_blocked(scene: Scene, *arguments: str, calls: tuple[int, ...] = (R
 
 
 def saved_output(text: str) -> list[str]:
-    """What the program itself printed in a piece of GDB's terminal output: GDB's own lines taken out."""
-    ours = re.compile(r"(step|nonce|PASS|FAIL|line|value|fault|round|thread|async|total|first|second|key)\b")
+    """What the program itself printed in a piece of GDB's terminal output:
+    GDB's own lines taken out.
+    """
+    ours = re.compile(
+        r"(step|nonce|PASS|FAIL|line|value|fault|round|thread|async|total|first|second|key)\b"
+    )
     return [line for line in text.splitlines() if ours.match(line)]
 
 

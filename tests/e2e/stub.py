@@ -1,7 +1,8 @@
-"""A gdbserver of sixty lines: it answers just enough of GDB's remote protocol to be a remote target at a stop.
+"""A gdbserver of sixty lines: it answers just enough of GDB's remote protocol to be a remote target
+at a stop.
 
-Run as `target remote | /usr/bin/python3 stub.py`: GDB talks to it over its standard streams. So machines that have no
-gdbserver still see what happens on remote targets.
+Run as `target remote | /usr/bin/python3 stub.py`: GDB talks to it over its standard streams. So
+machines that have no gdbserver still see what happens on remote targets.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def answer(body: bytes) -> bytes:
     if body == b"qsThreadInfo":
         return b"l"
     if body[:1] == b"g":
-        # General registers, rip, eflags, segments, the x87 state: what GDB expects when no target description is given.
+        # General registers, rip, eflags, segments, the x87 state:
+        # what GDB expects when no target description is given.
         return b"00" * 312
     if body[:1] == b"m":
         return b"00" * int(body.split(b",")[1], 16)

@@ -132,7 +132,9 @@ def listed(gdb: GdbSession) -> list[str]:
 
 
 def waiting(scene: Scene, *commands: str, strict: bool = False) -> GdbSession:
-    """The waiting program, running, after some commands. With `strict` no call may fail with EINTR."""
+    """The waiting program, running, after some commands.
+    With `strict` no call may fail with EINTR.
+    """
     program = str(scene.compile(WAITING, "waiting", "-pthread"))
     gdb = scene.gdb("--args", program, *(["strict"] if strict else []))
     for command in commands:
@@ -159,7 +161,8 @@ def test_every_so_often_while_the_program_runs(scene: Scene) -> None:
     printed = gdb.wait_prompt()
     nonce = re.search(r"nonce (\w+)\nPASS", printed)
     assert nonce and "exited with code 07" in printed
-    # What the user has seen: the program's lines, GDB's about threads, and one line for each snapshot.
+    # What the user has seen: the program's lines, GDB's about threads,
+    # and one line for each snapshot.
     ran = gdb.transcript.replace("\r", "").split("\nREADY\n")[1].split("\nnonce")[0]
     others = re.sub(r'Saved "waiting-auto-\d+": .*\n|\[Thread .* exited\]\n', "", ran + "\n")
     assert re.sub(r"\s", "", others) == "onegotonehellogothelloendgotend", ran
@@ -189,7 +192,8 @@ def test_the_trail_is_bounded_and_nothing_else_is_deleted(scene: Scene) -> None:
     gdb.interrupt()
     save(gdb, "mine")
     save(gdb, "waiting-auto-900")
-    gdb.execute("ckpt auto -keep 2")  # the interruption may have come between a save and its deletion
+    # The interruption may have come between a save and its deletion.
+    gdb.execute("ckpt auto -keep 2")
     before = [name for name in listed(gdb) if name not in ("mine", "waiting-auto-900")]
     assert len(before) == 2
     # One of the trail that the user has replaced is not of the trail any more.
@@ -249,7 +253,8 @@ static void spin(long milliseconds) {
   struct timespec begin, now;
   clock_gettime(CLOCK_MONOTONIC, &begin);
   do clock_gettime(CLOCK_MONOTONIC, &now);
-  while ((now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000 < milliseconds);
+  while ((now.tv_sec - begin.tv_sec) * 1000 + \
+(now.tv_nsec - begin.tv_nsec) / 1000000 < milliseconds);
 }
 
 int slow(void) {
@@ -317,7 +322,10 @@ def test_continue_is_interrupted_where_stepping_was_not(scene: Scene) -> None:
     assert saved_names(printed) and "first 200000000 " not in printed
     assert "first 200000001 second 400000001" in printed
     assert re.fullmatch(
-        r"Continuing\.\n(Saved \"busy-auto-\d+\": .*\n)+first .*\n\[Inferior 1 \(process \d+\) exited with code 07\]",
+        (
+            r"Continuing\.\n(Saved \"busy-auto-\d+\": .*\n)+first .*\n"
+            r"\[Inferior 1 \(process \d+\) exited with code 07\]"
+        ),
         printed,
     ), printed
     name = saved_names(printed)[0]
@@ -417,7 +425,12 @@ def test_every_so_many_stops(scene: Scene) -> None:
     gdb.execute("break work")
     gdb.execute("ckpt auto every 2 stops")
     printed = [gdb.execute("run")] + [gdb.execute("continue") for _ in range(3)]
-    assert [saved_names(text) for text in printed] == [[], ["e2e_threads-auto-1"], [], ["e2e_threads-auto-2"]]
+    assert [saved_names(text) for text in printed] == [
+        [],
+        ["e2e_threads-auto-1"],
+        [],
+        ["e2e_threads-auto-2"],
+    ]
     # It comes after GDB has shown where the program is.
     assert printed[1].index("work (step=2)") < printed[1].index("Saved")
     assert "auto: stop 4" in gdb.execute("ckpt list")
@@ -459,7 +472,9 @@ def test_before_the_commands_of_a_catchpoint(scene: Scene) -> None:
     gdb.execute("commands\nprint 7*7\nend")
     printed = gdb.execute("run")
     assert saved_names(printed) == ["e2e_signals-auto-1"]
-    assert printed.index("Saved ") < printed.index("$1 = 42") < printed.index("fault at 0x1234"), printed
+    assert (
+        printed.index("Saved ") < printed.index("$1 = 42") < printed.index("fault at 0x1234")
+    ), printed
     gdb.execute("commands 1\nsilent\nnosuchcommand\nend")
     printed = gdb.execute("run")
     assert saved_names(printed) == ["e2e_signals-auto-2"]
@@ -507,10 +522,13 @@ def test_what_cannot_be_saved_is_told_once(scene: Scene) -> None:
 def test_the_state_and_mistakes(scene: Scene) -> None:
     gdb = scene.gdb()
     assert gdb.execute("ckpt auto") == "Nothing is saved by itself."
-    assert gdb.execute("ckpt auto every 2 stops") == "Saving every 2 stops.\nOf the trail the newest 20 are kept."
     assert (
-        gdb.execute("ckpt auto on-signal -keep 5 -bytes 2M")
-        == "Saving every 2 stops, at fatal signals.\nOf the trail the newest 5 of no more than 2.0 MiB are kept."
+        gdb.execute("ckpt auto every 2 stops")
+        == "Saving every 2 stops.\nOf the trail the newest 20 are kept."
+    )
+    assert gdb.execute("ckpt auto on-signal -keep 5 -bytes 2M") == (
+        "Saving every 2 stops, at fatal signals.\n"
+        "Of the trail the newest 5 of no more than 2.0 MiB are kept."
     )
     refuse(gdb, "ckpt auto every now", "a number of seconds")
     refuse(gdb, "ckpt auto often", "every SECONDS")
@@ -520,12 +538,16 @@ def test_the_state_and_mistakes(scene: Scene) -> None:
     refuse(gdb, "ckpt auto every 5", "non-stop")
     assert "every 2 stops" in gdb.execute("ckpt auto")
     assert gdb.execute("ckpt auto off") == "Nothing is saved by itself."
-    assert set(gdb.complete("ckpt auto o")) == {"off", "on-signal"} or gdb.complete("ckpt auto e") == ["ckpt auto every"]
+    assert set(gdb.complete("ckpt auto o")) == {"off", "on-signal"} or gdb.complete(
+        "ckpt auto e"
+    ) == ["ckpt auto every"]
     gdb.quit()
 
 
 def test_ctrl_c_leaves_the_clock_whole(scene: Scene) -> None:
-    """Right after a save the clock is set anew. Wherever in that a Ctrl-C comes, the clock goes on and ends later."""
+    """Right after a save the clock is set anew. Wherever in that a Ctrl-C comes,
+    the clock goes on and ends later.
+    """
     program = scene.spawn(str(scene.compile(WAITING, "waiting", "-pthread")))
     program.expect("READY")
     gdb = scene.gdb("-p", str(program.pid))  # with a terminal of its own: Ctrl-C is always GDB's
@@ -555,8 +577,9 @@ gdb.execute = execute"""
 
 @pytest.mark.parametrize("hook", [False, True], ids=["no_hook", "hook_stop"])
 def test_no_command_fails_in_the_midst_of_a_stop(scene: Scene, hook: bool) -> None:
-    """One that fails has GDB take the terminal, and a Ctrl-C that comes while it stops the threads one by one ends that
-    halfway: GDB then waits for ever for those that it believes to be running."""
+    """One that fails has GDB take the terminal, and a Ctrl-C that comes while it stops the threads
+    one by one ends that halfway: GDB then waits for ever for those that it believes to be running.
+    """
     hooks = ["define hook-stop\necho hooked\\n\nend"] if hook else []
     gdb = waiting(scene, *hooks, "ckpt auto every 100ms", f"python exec({NOTING!r})")
     for _ in range(3):
@@ -567,7 +590,8 @@ def test_no_command_fails_in_the_midst_of_a_stop(scene: Scene, hook: bool) -> No
     gdb.quit()
 
 
-# Python for GDB: a Ctrl-C right before the command whose turn it is, counted from when the program goes on.
+# Python for GDB: a Ctrl-C right before the command whose turn it is,
+# counted from when the program goes on.
 PRESSING = """import os
 wanted, left = [0], [0]
 def execute(*arguments, original=gdb.execute, **named):
@@ -591,8 +615,12 @@ def test_a_ctrl_c_at_any_command_of_a_save(scene: Scene) -> None:
 
     def state() -> list[str]:
         shown = ("confirm", "pagination", "language", "user hook-stop", "user hook-step")
-        said = [gdb.execute(each) for each in (*(f"show {name}" for name in shown), "info signals SIGSTOP")]
-        return [line.split("; currently ")[0] for line in said]  # of the frame, which may be in the library's assembly
+        said = [
+            gdb.execute(each)
+            for each in (*(f"show {name}" for name in shown), "info signals SIGSTOP")
+        ]
+        # Of the frame, which may be in the library's assembly.
+        return [line.split("; currently ")[0] for line in said]
 
     gdb.execute("ckpt auto every 50ms -keep 3")
     before = state()
@@ -600,7 +628,9 @@ def test_a_ctrl_c_at_any_command_of_a_save(scene: Scene) -> None:
         gdb.execute(f"python wanted[0] = {turn}")
         printed = gdb.execute("continue")
         assert "interrupted" in printed or "SIGINT" in printed, gdb.report()
-        assert "Traceback" not in printed and "Error" not in printed and "Exception" not in printed, printed
+        assert (
+            "Traceback" not in printed and "Error" not in printed and "Exception" not in printed
+        ), printed
         assert state() == before
     gdb.execute("ckpt auto off")
     gdb.execute("detach")

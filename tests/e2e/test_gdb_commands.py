@@ -1,4 +1,6 @@
-"""The commands as a user meets them: names, options, lists, help, completion, the store's directory."""
+"""The commands as a user meets them: names, options, lists, help,
+completion, the store's directory.
+"""
 
 from __future__ import annotations
 
@@ -165,7 +167,8 @@ def test_an_image_elsewhere(scene: Scene) -> None:
     assert again.value("step") == "3"
     assert continue_to_end(again, 7)[-1] == "PASS"
     again.quit()
-    # In its new place it keeps its claim on what the store holds for it, once it has been restored from there.
+    # In its new place it keeps its claim on what the store holds for it,
+    # once it has been restored from there.
     kept = sorted((scene.store / "objects").glob("*/*/*"))
     moved = image.rename(scene.directory / "moved.ckpt")
     again = scene.gdb()
@@ -220,10 +223,19 @@ def test_tab_completion(scene: Scene) -> None:
     assert set(gdb.complete("ckpt restore -std")) == {"-stdin", "-stdout", "-stderr"}
     assert set(gdb.complete("ckpt save -")) == {"-force", "-m", "-o", "-strict", "-verbose"}
     # Expressions, wherever they stand.
-    for before in ("ckpt print ", "ckpt print -json ", "ckpt find ", "ckpt restore -set ", "ckpt diff zebra zebra "):
+    for before in (
+        "ckpt print ",
+        "ckpt print -json ",
+        "ckpt find ",
+        "ckpt restore -set ",
+        "ckpt diff zebra zebra ",
+    ):
         assert gdb.complete(f"{before}watch") == [f"{before}watched"], before
     # GDB 16 shows the quotation mark with which TAB closes it.
-    assert gdb.complete('ckpt print "step + count') in (['ckpt print "step + counter'], ['ckpt print "step + counter"'])
+    assert gdb.complete('ckpt print "step + count') in (
+        ['ckpt print "step + counter'],
+        ['ckpt print "step + counter"'],
+    )
     assert gdb.complete("ckpt restore -set step=count") == ["ckpt restore -set step=counter"]
     assert gdb.complete("ckpt restore zebra -files str") == ["ckpt restore zebra -files strict"]
     scene.write("unmistakable.txt", "")
@@ -243,7 +255,10 @@ def test_the_store_is_private_and_where_it_is_told(scene: Scene) -> None:
             continue
         mode = path.stat().st_mode & 0o777
         executable = path.relative_to(scene.store).parts[:1] == ("objects",)
-        assert mode == 0o700 if path.is_dir() or (executable and mode & 0o100) else mode == 0o600, (path, oct(mode))
+        assert mode == 0o700 if path.is_dir() or (executable and mode & 0o100) else mode == 0o600, (
+            path,
+            oct(mode),
+        )
     assert str(scene.store) in gdb.execute("show ckpt directory")
     other = scene.directory / "other-store"
     gdb.execute(f"set ckpt directory {other}")
@@ -288,7 +303,9 @@ def test_loading_twice_is_harmless(scene: Scene) -> None:
 def test_loading_takes_what_the_commands_need_at_once(scene: Scene) -> None:
     """GDB starts with the package loaded, and should not wait for what is not used."""
     gdb = scene.gdb()
-    loaded = gdb.python("' '.join(m for m in __import__('sys').modules if m.startswith('gdbext.'))").split()
+    loaded = gdb.python(
+        "' '.join(m for m in __import__('sys').modules if m.startswith('gdbext.'))"
+    ).split()
     rooms = {name.split(".")[1] for name in loaded}
     assert {"commands", "session"} <= rooms
     assert not rooms & {"offline", "comparison", "regression", "cli"}

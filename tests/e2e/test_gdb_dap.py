@@ -34,7 +34,9 @@ def seen(dap: DapSession, thread: int) -> dict[str, Any]:
     variables = {
         scope["name"]: [
             (each["name"], each["value"])
-            for each in dap.call("variables", variablesReference=scope["variablesReference"])["variables"]
+            for each in dap.call("variables", variablesReference=scope["variablesReference"])[
+                "variables"
+            ]
         ]
         for scope in scopes
         if scope["name"] in ("Arguments", "Locals")
@@ -48,7 +50,9 @@ def seen(dap: DapSession, thread: int) -> dict[str, Any]:
 
 
 def restore(dap: DapSession) -> dict[str, Any]:
-    """A restore by the console, and its stop: the only one, and nothing says that the session is over."""
+    """A restore by the console, and its stop: the only one,
+    and nothing says that the session is over.
+    """
     mark = len(dap.events)
     assert "Restored" in dap.console("ckpt restore here")
     stop = dap.event("stopped", mark)
@@ -91,7 +95,9 @@ def test_a_restore_is_one_stop(scene: Scene) -> None:
 
 
 def test_a_restore_that_fails(scene: Scene) -> None:
-    """Before the old program's end it is as it was; afterwards there is none, and the editor hears it."""
+    """Before the old program's end it is as it was;
+    afterwards there is none, and the editor hears it.
+    """
     dap = run_to_work(scene)
     thread = dap.event("stopped", 0)["threadId"]
     then = seen(dap, thread)

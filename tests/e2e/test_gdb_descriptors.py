@@ -1,4 +1,6 @@
-"""Descriptors through GDB: attached, saved, quit, restored elsewhere. Every kind once; all combinations go without GDB."""
+"""Descriptors through GDB: attached, saved, quit, restored elsewhere. Every kind once; all
+combinations go without GDB.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ SUBJECTS = [
 
 @pytest.mark.parametrize(("program", "subject", "link", "ids"), SUBJECTS)
 def test_descriptor(scene: Scene, program: str, subject: str, link: str, ids: str) -> None:
-    running = scene.spawn(scene.program(program, link), subject, extra={"TMPDIR": str(scene.directory)})
+    running = scene.spawn(
+        scene.program(program, link), subject, extra={"TMPDIR": str(scene.directory)}
+    )
     nonce = running.expect(r"READY ([0-9a-f]{16})")[1]
     gdb = scene.gdb("-p", str(running.pid))
     saved = save(gdb, "moment")
@@ -41,8 +45,13 @@ def test_descriptor(scene: Scene, program: str, subject: str, link: str, ids: st
         again = scene.gdb()
         again.execute(f"set ckpt ids {ids}")
         restored = restore(again, "moment")
-        # The kernel keeps the ports of connections that were closed, for a minute; only root can end that.
-        told = [note for note in restored.notes if os.geteuid() == 0 or "this end of the connection is at" not in note]
+        # The kernel keeps the ports of connections that were closed, for a minute;
+        # only root can end that.
+        told = [
+            note
+            for note in restored.notes
+            if os.geteuid() == 0 or "this end of the connection is at" not in note
+        ]
         assert not told, restored.text
         again.execute("handle SIG39 nostop noprint pass")  # what fd_files uses
         again.start("continue")
@@ -61,7 +70,9 @@ def test_ports_of_the_living_original(scene: Scene) -> None:
     save(gdb, "moment")
     gdb.execute("detach")
     restored = restore(gdb, "moment")
-    assert len(restored.notes) == 1 and re.search(r"127\.0\.0\.1:\d+ is taken .* instead$", restored.notes[0])
+    assert len(restored.notes) == 1 and re.search(
+        r"127\.0\.0\.1:\d+ is taken .* instead$", restored.notes[0]
+    )
     gdb.execute("set confirm off")
     gdb.execute("kill")
     running.child.sendline("go on")
@@ -79,7 +90,11 @@ def test_report_of_a_lost_connection(scene: Scene) -> None:
         running = scene.spawn(scene.program("fd_outside"), "tcp", str(port))
         running.expect("READY")
         gdb = scene.gdb("-p", str(running.pid))
-        refused = refuse(gdb, "ckpt save strictly -strict", "not everything would come back as it was: changed: fd 3: TCP")
+        refused = refuse(
+            gdb,
+            "ckpt save strictly -strict",
+            "not everything would come back as it was: changed: fd 3: TCP",
+        )
         assert "more;" not in refused and not list(scene.store.glob("snapshots/*"))
         saved = save(gdb, "moment")
         line = f"the connection with 127.0.0.1:{port} comes back as if its peer had reset it"
@@ -95,15 +110,21 @@ def test_report_of_a_lost_connection(scene: Scene) -> None:
 
 @pytest.mark.parametrize("kind", ["tcp_silent", "local_silent"])
 def test_silent_peer(scene: Scene, kind: str) -> None:
-    """Asked for by the option, and by the setting; the program ends before GDB, and its helper with it."""
+    """Asked for by the option, and by the setting;
+    the program ends before GDB, and its helper with it.
+    """
     import socket
 
     family = socket.AF_INET if kind.startswith("tcp") else socket.AF_UNIX
     with socket.socket(family) as listening:
-        listening.bind(("127.0.0.1", 0) if family == socket.AF_INET else str(scene.directory / "peer"))
+        listening.bind(
+            ("127.0.0.1", 0) if family == socket.AF_INET else str(scene.directory / "peer")
+        )
         listening.listen()
         place = listening.getsockname()
-        running = scene.spawn(scene.program("fd_outside"), kind, str(place[1] if family == socket.AF_INET else place))
+        running = scene.spawn(
+            scene.program("fd_outside"), kind, str(place[1] if family == socket.AF_INET else place)
+        )
         nonce = running.expect(r"READY ([0-9a-f]{16})")[1]
         gdb = scene.gdb("-p", str(running.pid))
         save(gdb, "moment")

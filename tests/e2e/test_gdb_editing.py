@@ -6,7 +6,7 @@ import pytest
 from gdbsession import GdbSession
 from scene import Scene, refuse, restore, save
 
-SOURCE = r"""
+SOURCE = """
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,21 +23,25 @@ int twice(int n) { calls++; return 2 * n; }
 
 static void work(int limit) {
   int local = limit + 1;
-  printf("work\n");  // here
+  printf("work\\n");  // here
   char line[64] = "nothing";
-  if (!fgets(line, sizeof line, stdin)) strcpy(line, "end of file\n");
-  printf("local %d limit %d x %d y %g name %s tail %s calls %d numbers %d %d env %s line %s", local, limit, origin.x,
-         origin.y, name, tail, calls, numbers[0], numbers[2], getenv("EDITED") ? getenv("EDITED") : "(none)", line);
+  if (!fgets(line, sizeof line, stdin)) strcpy(line, "end of file\\n");
+  printf("local %d limit %d x %d y %g name %s tail %s calls %d numbers %d %d env %s line %s", \
+local, limit, origin.x,
+         origin.y, name, tail, calls, numbers[0], numbers[2], \
+getenv("EDITED") ? getenv("EDITED") : "(none)", line);
 }
 
 int main(int argc, char **argv) {
   int outer = argc;
   work(10);
-  printf("outer %d\n", outer);
+  printf("outer %d\\n", outer);
   return 0;
 }
 """
-HERE = "edited.c:" + str(next(n for n, text in enumerate(SOURCE.splitlines(), 1) if "// here" in text))
+HERE = "edited.c:" + str(
+    next(n for n, text in enumerate(SOURCE.splitlines(), 1) if "// here" in text)
+)
 
 
 def saved(scene: Scene, *flags: str) -> None:
@@ -66,17 +70,24 @@ def test_set_env_and_stdin(scene: Scene) -> None:
     gdb = scene.gdb()
     done = restore(
         gdb,
-        "past -set local=77 -set 'origin.y = 2 * limit' -set 'name=\"after all\"' -set tail[0]='\"E\"[0]' "
+        "past -set local=77 -set 'origin.y = 2 * limit' -set 'name=\"after all\"' "
+        "-set tail[0]='\"E\"[0]' "
         f"-set numbers={{7,8,9}} -env EDITED=yes -env 'EDITED=a b' -stdin {lines}",
     )
     assert done.frame.startswith("#0  work (limit=10)")
     assert gdb.value("local") == "77" and gdb.value("kept").endswith('"literal"')
     printed = finish(gdb, "")
-    assert "local 77 limit 10 x 1 y 20 name after all tail End calls 0 numbers 7 9 env a b line from a file" in printed
+    assert (
+        "local 77 limit 10 x 1 y 20 name after all tail End calls 0 numbers 7 9 env a b line "
+        "from a file"
+    ) in printed
     assert "outer 1" in printed
     # The snapshot is what it was.
     restore(gdb, "past")
-    assert "local 11 limit 10 x 1 y 2.5 name before tail end calls 0 numbers 1 3 env (none) line typed" in finish(gdb)
+    assert (
+        "local 11 limit 10 x 1 y 2.5 name before tail end calls 0 numbers 1 3 env (none) line typed"
+        in finish(gdb)
+    )
     gdb.quit()
 
 
@@ -139,7 +150,10 @@ def test_what_cannot_be_set(scene: Scene, option: str, pattern: str) -> None:
     gdb = scene.gdb()
     refuse(gdb, f"ckpt restore past {option}", pattern)
     assert gdb.inferior_pid == 0
-    assert gdb.execute("show may-call-functions") == "Permission to call functions in the program is on."
+    assert (
+        gdb.execute("show may-call-functions")
+        == "Permission to call functions in the program is on."
+    )
     assert len(scene.processes()) == 1  # GDB
     restore(gdb, "past")
     assert "local 11" in finish(gdb)
@@ -150,15 +164,20 @@ def test_in_a_script(scene: Scene) -> None:
     saved(scene)
     gdb = scene.gdb()
     gdb.execute("python import gdbext")
-    gdb.execute('python gdbext.restore("past", set={"local": 5, "name": \'"new"\'}, env={"EDITED": "by a script"})')
+    gdb.execute(
+        'python gdbext.restore("past", set={"local": 5, "name": \'"new"\'}, env={"EDITED": '
+        '"by a script"})'
+    )
     printed = finish(gdb)
     assert "local 5 " in printed and "name new " in printed and "env by a script line" in printed
     text = gdb.execute(
-        'python\ntry:\n  gdbext.restore("past", set={"nosuch": 5})\nexcept gdbext.CkptError as error:\n  print("refused:", error)\nend'
+        'python\ntry:\n  gdbext.restore("past", set={"nosuch": 5})\n'
+        'except gdbext.CkptError as error:\n  print("refused:", error)\nend'
     )
     assert 'refused: -set nosuch=5: No symbol "nosuch"' in text, text
     assert "NAME=VALUE" in gdb.execute(
-        'python\ntry:\n  gdbext.restore("past", env={"": 5})\nexcept gdbext.CkptError as error:\n  print("refused:", error)\nend'
+        'python\ntry:\n  gdbext.restore("past", env={"": 5})\nexcept gdbext.CkptError as error:\n'
+        '  print("refused:", error)\nend'
     )
     gdb.quit()
 

@@ -1,4 +1,6 @@
-"""What cannot be done is one clear line, and leaves the inferior unharmed, no partial file and no process."""
+"""What cannot be done is one clear line, and leaves the inferior unharmed,
+no partial file and no process.
+"""
 
 from __future__ import annotations
 
@@ -128,7 +130,8 @@ int main(void)
     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
   struct sock_fprog filter = { sizeof code / sizeof *code, code };
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter)) return 1;
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || \
+prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter)) return 1;
   here();
   if (write(1, "value PASS\\n", 11) != 11) return 2;
   syscall(SYS_exit_group, 14);
@@ -269,7 +272,9 @@ def test_an_unwritable_store(user_scene: Scene) -> None:
 def test_a_full_disk(scene: Scene) -> None:
     scene.store.mkdir(mode=0o700)
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=5m,mode=0700", "tmpfs", scene.store], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=5m,mode=0700", "tmpfs", scene.store],
+        capture_output=True,
+        text=True,
     )
     if mounted.returncode != 0:
         pytest.skip(f"no tmpfs may be mounted here: {mounted.stderr.strip()}")
@@ -316,9 +321,13 @@ def test_interrupting_a_restore(scene: Scene) -> None:
     again.expect(r"\d+(\.\d+)? [KMG]iB/s")
     again.type("\x03")
     printed = again.wait_prompt()
-    assert "ckpt restore: " in printed and "interrupted" in printed and "Restored" not in printed, printed
+    assert (
+        "ckpt restore: " in printed and "interrupted" in printed and "Restored" not in printed
+    ), printed
     assert again.inferior_pid == 0
-    processes.wait_until(lambda: scene.processes() == [again.child.pid], "no half-made program is left")
+    processes.wait_until(
+        lambda: scene.processes() == [again.child.pid], "no half-made program is left"
+    )
     assert scene.partial_files() == []
     restore(again, "big", timeout_s=60)
     assert again.value("/x nonce") == secret
@@ -399,18 +408,24 @@ def test_an_attached_program_is_replaced_in_its_session(scene: Scene) -> None:
     save(gdb, "attached")
     restore(gdb, "attached")
     # GDB kills what it replaces, an attached program too, as its question says.
-    processes.wait_until(lambda: processes.state_of(program.pid) in ("Z", ""), "the old program is dead")
+    processes.wait_until(
+        lambda: processes.state_of(program.pid) in ("Z", ""), "the old program is dead"
+    )
     gdb.quit()
 
 
 def fault_names(gdb: GdbSession) -> list[str]:
     """The native module's named fault points."""
-    names = gdb.execute("python import json, gdbext._native as n; print(json.dumps(n.fault_names()))")
+    names = gdb.execute(
+        "python import json, gdbext._native as n; print(json.dumps(n.fault_names()))"
+    )
     return list(json.loads(names))
 
 
 def test_every_fault_point_undoes_everything(scene: Scene) -> None:
-    """Each named fault, armed one by one: the save or the restore fails in one line and leaves all as it was."""
+    """Each named fault, armed one by one: the save or the restore fails in one line
+    and leaves all as it was.
+    """
     gdb = run_to_work(scene, threads=2)
     save(gdb, "good")
     before = view(gdb)
@@ -441,7 +456,9 @@ def test_every_fault_point_undoes_everything(scene: Scene) -> None:
             assert again.inferior_pid == 0, name
             assert scene.processes() == [again.child.pid], name
         again.quit()
-        processes.wait_until(lambda: not scene.processes(), f"nothing is left after the fault {name}")
+        processes.wait_until(
+            lambda: not scene.processes(), f"nothing is left after the fault {name}"
+        )
         assert scene.partial_files() == [], name
     again = scene.gdb()
     restore(again, "good")
@@ -465,8 +482,9 @@ gdb.unwinder.register_unwinder(None, ctrl_c)"""
 
 
 def test_a_ctrl_c_while_gdb_unwinds_a_frame(scene: Scene) -> None:
-    """GDB keeps such a frame as the last one, and died of that when it showed an inlined function (as libc's `read` is
-    one)."""
+    """GDB keeps such a frame as the last one, and died of that when it showed an inlined function
+    (as libc's `read` is one).
+    """
     gdb = run_until_blocked(scene, "read")
     gdb.execute(f"python exec({CTRL_C!r})")
     before = gdb.execute("bt")

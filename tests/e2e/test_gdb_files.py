@@ -1,4 +1,6 @@
-"""Regular files of the program: reopened when they are as they were, private copies when not, never harmed."""
+"""Regular files of the program: reopened when they are as they were,
+private copies when not, never harmed.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ def test_the_tenth_restore_equals_the_first(scene: Scene) -> None:
     assert source.read_text() == RECORDS
 
 
-@pytest.mark.parametrize("change", ["changed", "grown", "truncated", "replaced", "deleted", "no-longer-readable"])
+@pytest.mark.parametrize(
+    "change", ["changed", "grown", "truncated", "replaced", "deleted", "no-longer-readable"]
+)
 def test_a_changed_file_comes_back_as_a_private_copy(user_scene: Scene, change: str) -> None:
     scene = user_scene
     gdb, source, _ = run_to_middle(scene)
@@ -91,7 +95,9 @@ def test_a_changed_file_comes_back_as_a_private_copy(user_scene: Scene, change: 
     assert [note for note in restored.notes if str(source) in note], restored.text
     assert shape(continue_to_end(again, 13)) == EXPECTED
     again.quit()
-    assert ((source.stat().st_mtime_ns, source.stat().st_size) if source.exists() else None) == there
+    assert (
+        (source.stat().st_mtime_ns, source.stat().st_size) if source.exists() else None
+    ) == there
 
 
 def test_strict_is_an_error_before_anything_starts(scene: Scene) -> None:
@@ -165,7 +171,9 @@ def test_a_changed_file_too_large_to_keep_is_an_error(scene: Scene) -> None:
     again = scene.gdb()
     restore(again, "files")
     again.execute("kill")
-    processes.wait_until(lambda: scene.processes() == [again.child.pid], "the helper ended with the program")
+    processes.wait_until(
+        lambda: scene.processes() == [again.child.pid], "the helper ended with the program"
+    )
     source.write_text("RECORD-1RECORD-2")
     refuse(again, "ckpt restore files", "in.txt")
     assert scene.processes() == [again.child.pid]
@@ -202,7 +210,8 @@ def test_stdout_in_a_file_goes_on_in_it(scene: Scene) -> None:
     assert output.read_text().startswith(first_part + "step 3 total 12\n")
     whole = output.read_text()
     assert whole.endswith("PASS\n")
-    # It has changed now, by the program's own writing: the next restore writes elsewhere and says so.
+    # It has changed now, by the program's own writing:
+    # the next restore writes elsewhere and says so.
     restored = restore(again, "redirected")
     assert [note for note in restored.notes if str(output) in note], restored.text
     assert continue_to_end(again, 7) == []
@@ -220,7 +229,8 @@ void here(void) {}
 int main(void)
 {
   int pair[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) || syscall(SYS_userfaultfd, UFFD_USER_MODE_ONLY) < 0) return 1;
+  if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) || \
+syscall(SYS_userfaultfd, UFFD_USER_MODE_ONLY) < 0) return 1;
   pid_t child = fork();
   if (child == 0) { char c; close(pair[0]); return read(pair[1], &c, 1) != 0; }
   here();
@@ -237,7 +247,9 @@ int main(void)
         assert word in saved.report, saved.report
     # Both ends of the pair are the program's, and one is the child's, too.
     named = [line for line in saved.report.splitlines() if "socket" in line]
-    assert len(named) == 1 and "(kinds) has it, too: the program's comes back as its own" in named[0], saved.report
+    assert (
+        len(named) == 1 and "(kinds) has it, too: the program's comes back as its own" in named[0]
+    ), saved.report
     gdb.execute("delete")
     gdb.execute("continue")
     gdb.quit()

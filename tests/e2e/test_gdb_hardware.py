@@ -1,5 +1,6 @@
-"""Watchpoints and breakpoints of the hardware, on machines where the debug registers stop the program and on those where they
-do not: a preloaded library makes them what they are under some hypervisors.
+"""Watchpoints and breakpoints of the hardware, on machines where the debug registers stop the
+program and on those where they do not: a preloaded library makes them what they are under some
+hypervisors.
 """
 
 from __future__ import annotations
@@ -66,8 +67,10 @@ def test_a_restore_makes_software_watchpoints(dead: Scene) -> None:
     gdb.execute("hbreak say_nonce")
     save(gdb, "one")
     note = (
-        f"note: hardware watchpoints and breakpoints {SAYS}watchpoint 2 is now a software watchpoint (can-use-hw-watchpoints is 0); "
-        'watchpoint 3 did not come back, since software watchpoints cannot see reads; breakpoint 4 never stops the program (use "break")'
+        f"note: hardware watchpoints and breakpoints {SAYS}watchpoint 2 is now a software "
+        "watchpoint (can-use-hw-watchpoints is 0); "
+        "watchpoint 3 did not come back, since software watchpoints cannot see reads; "
+        'breakpoint 4 never stops the program (use "break")'
     )
     software = ["breakpoint", "watchpoint", "hw breakpoint"]
     # In the session that has them...
@@ -119,11 +122,15 @@ def test_info_says_what_a_restore_will_do(dead: Scene) -> None:
     again = dead.gdb()
     last = again.execute("ckpt info one").splitlines()[-1]
     assert last == (
-        f"note: hardware watchpoints and breakpoints {SAYS}watchpoint 2 will come back as a software watchpoint; "
+        f"note: hardware watchpoints and breakpoints {SAYS}watchpoint 2 will come back as a "
+        "software watchpoint; "
         "breakpoint 3 will never stop the program"
     )
     again.execute("set can-use-hw-watchpoints 0")
-    assert again.execute("ckpt info one").splitlines()[-1] == f"note: hardware breakpoints {SAYS}breakpoint 3 will never stop the program"
+    assert (
+        again.execute("ckpt info one").splitlines()[-1]
+        == f"note: hardware breakpoints {SAYS}breakpoint 3 will never stop the program"
+    )
     again.quit()
 
 

@@ -80,15 +80,24 @@ def test_list(scene: Scene) -> None:
     for none in ("-program other", "nosuch*"):
         assert gdb.execute(f"ckpt list {none}") == f"No such snapshots in {scene.store}."
     found = json.loads(gdb.execute("ckpt list -json"))
-    assert [(each["name"], each["current"], (each["parent"] or {}).get("name")) for each in found] == [
-        ("one", False, None), ("two", False, None), ("other", True, "one"), ("crash", False, "other"),
-    ]  # fmt: skip
+    assert [
+        (each["name"], each["current"], (each["parent"] or {}).get("name")) for each in found
+    ] == [
+        ("one", False, None),
+        ("two", False, None),
+        ("other", True, "one"),
+        ("crash", False, "other"),
+    ]
     assert found[3]["place"] == f"SIGABRT in audit at {DIES}" and "pthread_kill" in found[3]["stop"]
     lines = gdb.execute("ckpt list").splitlines()
     assert remark in lines[1] and lines[-1].startswith("4 snapshots, ")
     gdb.execute("set width 80")
     lines = gdb.execute("ckpt list").splitlines()
-    assert max(map(len, lines)) <= 80 and "the first of all..." in lines[1] and "SIGABRT in audit" in lines[4]
+    assert (
+        max(map(len, lines)) <= 80
+        and "the first of all..." in lines[1]
+        and "SIGABRT in audit" in lines[4]
+    )
     name = "a-name-that-is-rather-long-and-leaves-no-room"
     assert len(gdb.execute(f"ckpt save {name}").splitlines()[0]) <= 80
     gdb.execute("set width 0")
@@ -114,7 +123,9 @@ def at(gdb: GdbSession) -> tuple[str, str]:
 
 
 def test_back_and_forward(scene: Scene) -> None:
-    """Along what one process saved, over a restore into its past, and along the branch that was taken."""
+    """Along what one process saved, over a restore into its past,
+    and along the branch that was taken.
+    """
     gdb = trail(scene)
     assert gdb.execute("output $_ckpt") == "void"
     gdb.execute("set confirm on")
@@ -126,13 +137,16 @@ def test_back_and_forward(scene: Scene) -> None:
     gdb.expect(re.escape("(y or n) "))
     assert 'Restored "s5"' in gdb.execute("y")
     assert at(gdb) == ("s5", "10")
-    # It stays right whatever is made of the variable, and whatever a text is in the user's language.
+    # It stays right whatever is made of the variable,
+    # and whatever a text is in the user's language.
     for language in ("c", "fortran", "pascal", "ada", "auto"):
         assert "Exception" not in gdb.execute(f"set language {language}")
         assert "Exception" not in gdb.execute("set variable $_ckpt = 5")
         shown = gdb.execute("output $_ckpt").strip("'\"")
         # What Python sets in Pascal GDB shows by its numbers there.
-        assert shown == "s5" or (language == "pascal" and re.fullmatch(r".115, 53(, 0)?.", shown)), language
+        assert shown == "s5" or (
+            language == "pascal" and re.fullmatch(r".115, 53(, 0)?.", shown)
+        ), language
     assert 'Restored "s4"' in gdb.execute("ckpt b")
     assert 'Restored "s2"' in gdb.execute("ckpt back 2")
     assert at(gdb) == ("s2", "1")
@@ -164,7 +178,11 @@ def test_back_and_forward(scene: Scene) -> None:
 
 def prompt_of(gdb: GdbSession) -> str:
     """GDB's prompt, in a form that is not taken for it; the next prompt may begin behind it."""
-    return gdb.execute("python print(gdb.parameter('prompt').replace('gdb-e2e', 'gdb'))").splitlines()[0].strip()
+    return (
+        gdb.execute("python print(gdb.parameter('prompt').replace('gdb-e2e', 'gdb'))")
+        .splitlines()[0]
+        .strip()
+    )
 
 
 def test_the_name_in_the_prompt(scene: Scene) -> None:
@@ -198,12 +216,17 @@ def test_the_name_in_the_prompt(scene: Scene) -> None:
 def test_find(scene: Scene) -> None:
     gdb = trail(scene)
     printed = gdb.execute('ckpt find "total > 2"').splitlines()
-    assert re.fullmatch(rf'"s3" is the first: saved \d{{4}}-.*, stopped in step at {HERE}', printed[0])
+    assert re.fullmatch(
+        rf'"s3" is the first: saved \d{{4}}-.*, stopped in step at {HERE}', printed[0]
+    )
     assert printed[1] == 'In "s2" it is not true; 4 of 5 snapshots looked at.'
     assert gdb.execute("output $_ckpt_found") == '"s3"'
     assert gdb.execute("ckpt find -last 'number < 4'").startswith('"s3" is the last: ')
     assert "none before it" in gdb.execute("ckpt find number")
-    assert gdb.execute("ckpt find 'number > 9'") == 'It is not true in "s1" or "s5"; 2 of 5 snapshots looked at.'
+    assert (
+        gdb.execute("ckpt find 'number > 9'")
+        == 'It is not true in "s1" or "s5"; 2 of 5 snapshots looked at.'
+    )
     assert gdb.execute("output $_ckpt_found") == "void"
     found = json.loads(gdb.execute("ckpt find -json 'number >= 2' s4 s1 s2"))
     assert (found["name"], found["beside"], found["snapshots"]) == ("s2", "s1", 3)
@@ -235,7 +258,11 @@ def test_notes_names_and_deletions(scene: Scene) -> None:
     assert outside.exists() and gdb.execute(f"ckpt note {outside}") == "of a file"
     assert f"far ({outside})" in gdb.execute("ckpt list")
     assert gdb.execute("ckpt rename s1 begin") == 'Renamed "s1" to "begin".'
-    for wrong, problem in (("s2 s3", "already a snapshot"), ("s1 x", 'no snapshot "s1"'), ("s2 a/b", "cannot contain")):
+    for wrong, problem in (
+        ("s2 s3", "already a snapshot"),
+        ("s1 x", 'no snapshot "s1"'),
+        ("s2 a/b", "cannot contain"),
+    ):
         refuse(gdb, f"ckpt rename {wrong}", problem)
     for name in ("begin", "far"):
         assert restore(gdb, name).frame and at(gdb)[0] == name
@@ -271,14 +298,25 @@ def test_the_program_beside_a_snapshot(scene: Scene) -> None:
     """`ckpt diff` with the program as it is now, which is left as it is."""
     gdb = trail(scene)
     gdb.execute("set variable total = 50")
-    before = gdb.execute("info registers"), gdb.execute("info breakpoints"), gdb.execute("ckpt list")
+    before = (
+        gdb.execute("info registers"),
+        gdb.execute("info breakpoints"),
+        gdb.execute("ckpt list"),
+    )
     assert "  total (ledger.c): 10 -> 50" in gdb.execute("ckpt diff s5")
     assert "  total (ledger.c): 1 -> 50" in gdb.execute("ckpt diff s2 -live")
     printed = gdb.execute("ckpt diff -live s2 'total * 2'")
     assert "  total * 2: 2 -> 100" in printed and "  number (thread 1, #0 step): 2 -> 5" in printed
-    assert "total" in gdb.execute("ckpt diff s5 -raw") and json.loads(gdb.execute("ckpt diff s5 -json"))["changes"]
+    assert (
+        "total" in gdb.execute("ckpt diff s5 -raw")
+        and json.loads(gdb.execute("ckpt diff s5 -json"))["changes"]
+    )
     refuse(gdb, "ckpt diff nosuch", "no snapshot or file")
-    assert (gdb.execute("info registers"), gdb.execute("info breakpoints"), gdb.execute("ckpt list")) == before
+    assert (
+        gdb.execute("info registers"),
+        gdb.execute("info breakpoints"),
+        gdb.execute("ckpt list"),
+    ) == before
     assert scene.partial_files() == [] and not list((scene.store / "external").iterdir())
     gdb.execute("delete")
     gdb.execute("kill")

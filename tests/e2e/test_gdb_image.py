@@ -1,4 +1,6 @@
-"""The image itself: a core file for GDB without our commands, and a program for `ckpt-restart`, under GDB or not."""
+"""The image itself: a core file for GDB without our commands,
+and a program for `ckpt-restart`, under GDB or not.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def without_targets(text: str) -> str:
 
 
 def stacks(text: str) -> list[str]:
-    """Each thread's stack as text, without numbers, sorted: a core numbers threads by the order of its notes."""
+    """Each thread's stack as text, without numbers, sorted:
+    a core numbers threads by the order of its notes.
+    """
     parts = re.split(r"^Thread \d+:$", without_targets(text), flags=re.MULTILINE)
     return sorted(part.strip() for part in parts if part.strip())
 
@@ -71,7 +75,8 @@ int main(void) { stop_here(); return sink + message[0] - message[0]; }
     backtrace = gdb.execute("bt")
     save(gdb, "old")
     gdb.quit()
-    # Same layout, other read-only data: what GDB shows must come from the snapshot, not from the new file.
+    # Same layout, other read-only data: what GDB shows must come from the
+    # snapshot, not from the new file.
     scene.compile(source.replace("the old message", "the NEW message"), "prog")
     core = scene.gdb(str(program), str(image_of(scene, "old")), load=False)
     assert core.execute("bt") == backtrace
@@ -102,7 +107,9 @@ def test_ckpt_restart_under_gdb(scene: Scene) -> None:
     printed = again.execute("run")
     lines = saved_output(printed)
     assert lines[0] == "step 3 total 12" and lines[-1] == "PASS", again.report()
-    assert [int(line.split()[1], 16) for line in lines if line.startswith("nonce")] == [int(secret, 16)]
+    assert [int(line.split()[1], 16) for line in lines if line.startswith("nonce")] == [
+        int(secret, 16)
+    ]
     assert "exited with code 07]" in printed
     again.quit()
 

@@ -1,5 +1,5 @@
-"""GDB is killed while it saves a program that it is attached to, at any moment: the program goes on, as it does after the
-death of a GDB that did nothing.
+"""GDB is killed while it saves a program that it is attached to, at any moment: the program goes
+on, as it does after the death of a GDB that did nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ MOMENTS = 8
 def traced(gdb: GdbSession, log: Path, *options: str) -> Iterator[None]:
     """strace looks at GDB's calls of ptrace."""
     strace = subprocess.Popen(
-        ["strace", "-o", log, "-p", str(gdb.child.pid), "-e", "trace=ptrace", *options], stderr=subprocess.PIPE, text=True
+        ["strace", "-o", log, "-p", str(gdb.child.pid), "-e", "trace=ptrace", *options],
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert strace.stderr is not None
     try:
@@ -71,8 +73,14 @@ def test_gdb_is_killed_in_a_save(scene: Scene, name: str) -> None:
             gdb.start("ckpt save killed -force")
             gdb.child.expect([pexpect.EOF, "Saved"])
         gdb.close()
-        processes.wait_until(lambda: not stopped(program.pid), f"nothing is stopped, after GDB was killed at call {number}")
-        assert processes.state_of(program.pid) not in ("", "Z"), f"killed at call {number} of {count}"
+        processes.wait_until(
+            lambda: not stopped(program.pid),
+            f"nothing is stopped, after GDB was killed at call {number}",
+        )
+        assert processes.state_of(program.pid) not in (
+            "",
+            "Z",
+        ), f"killed at call {number} of {count}"
     program.child.sendline("go")
     text, status = program.finish()
     assert "PASS" in text and status == 0, text

@@ -40,7 +40,9 @@ def test_a_library_from_dlopen_has_its_symbols(scene: Scene) -> None:
     again = scene.gdb()
     restore(again, "dlopen")
     # After an attach GDB lists them in the order of the link map.
-    assert sorted(again.execute("info sharedlibrary").splitlines()) == sorted(libraries.splitlines())
+    assert sorted(again.execute("info sharedlibrary").splitlines()) == sorted(
+        libraries.splitlines()
+    )
     assert again.value("first_calls") == "1"
     again.execute("break first_value")
     assert "first_value (x=2) at" in again.execute("continue")
@@ -66,7 +68,9 @@ def test_a_library_loaded_after_the_restore_gets_its_symbols(scene: Scene) -> No
 
 def test_add_symbol_file_comes_back(scene: Scene) -> None:
     gdb = run_to_work(scene)
-    obj = scene.compile("int only_in_this_file = 4711;\nint extra(void)\n{\n  return 1;\n}\n", "extra.o", "-c")
+    obj = scene.compile(
+        "int only_in_this_file = 4711;\nint extra(void)\n{\n  return 1;\n}\n", "extra.o", "-c"
+    )
     assert "add symbol table" in gdb.execute(f"add-symbol-file {obj} 0x5550000")
     where = gdb.execute("info line extra")
     assert "extra.c" in where
@@ -105,7 +109,9 @@ def test_a_rebuilt_library_comes_from_the_snapshot(scene: Scene) -> None:
     save(gdb, "rebuilt")
     expected = continue_to_end(gdb, 6)
     gdb.quit()
-    scene.compile("int before_it;\n" + FIRST.replace("* 100", "* 7"), "first.so", "-shared", "-fPIC")
+    scene.compile(
+        "int before_it;\n" + FIRST.replace("* 100", "* 7"), "first.so", "-shared", "-fPIC"
+    )
     inode = first.stat().st_ino
     again = scene.gdb()
     restored = restore(again, "rebuilt")

@@ -1,7 +1,7 @@
 """Libraries that the dynamic linker knows by names which are not the paths of their files.
 
-GDB opens libraries by these names. All of them are built anew between the save and the restore, with other addresses, or
-their names lead elsewhere: what GDB shows must be what is mapped.
+GDB opens libraries by these names. All of them are built anew between the save and the restore,
+with other addresses, or their names lead elsewhere: what GDB shows must be what is mapped.
 """
 
 from __future__ import annotations
@@ -46,13 +46,17 @@ int main(int argc, char **argv)
 }
 """
 LIBRARY = "int {name}_calls;\nint {name}(int x)\n{{\n  {name}_calls++;\n  return x * 10;\n}}\n"
-CHANGED = "int before_{name}(int x)\n{{\n  return x ? x * before_{name}(x - 1) : 1;\n}}\nint {name}_more[100] = {{1}};\n"
+CHANGED = (
+    "int before_{name}(int x)\n{{\n  return x ? x * before_{name}(x - 1) : 1;\n}}\n"
+    "int {name}_more[100] = {{1}};\n"
+)
 
 
 class App:
     """An application with its libraries, in the directories that it was installed in."""
 
-    # The function of each library, its file, and the name it is asked for by. "HERE" is the directory of the test.
+    # The function of each library, its file, and the name it is asked for by.
+    # "HERE" is the directory of the test.
     LIBRARIES = {
         "by_rpath": ("app/lib/by_rpath.so", ""),
         "up": ("app/lib/up.so", "HERE/app/bin/../lib/up.so"),
@@ -75,10 +79,17 @@ class App:
         (here / "current").symlink_to(here / "v1")
         (here / "app/lib/linked_file.so").symlink_to("linked_file.so.1")
         self.build()
-        link = ["-Wl,--no-as-needed", str(here / "app/lib/by_rpath.so"), "-Wl,-rpath,$ORIGIN/../lib"]
+        link = [
+            "-Wl,--no-as-needed",
+            str(here / "app/lib/by_rpath.so"),
+            "-Wl,-rpath,$ORIGIN/../lib",
+        ]
         self.program = scene.compile(HOST, "app/bin/host", *link)
         self.arguments = [
-            word for name, (_, asked) in self.LIBRARIES.items() if asked for word in (name, asked.replace("HERE", str(here)))
+            word
+            for name, (_, asked) in self.LIBRARIES.items()
+            if asked
+            for word in (name, asked.replace("HERE", str(here)))
         ]
         # Relative, and with an empty part: the working directory.
         self.environment = {"LD_LIBRARY_PATH": ":searched/"}
@@ -89,7 +100,9 @@ class App:
             self.scene.compile(text, file, "-shared", "-fPIC", f"-Wl,-soname,{Path(file).name}")
 
     def upgrade(self) -> None:
-        """Other files under all names. One of the old files stays, and its name leads to another one."""
+        """Other files under all names. One of the old files stays,
+        and its name leads to another one.
+        """
         v1 = self.scene.directory / "v1/moved.so"
         kept = v1.read_bytes()
         self.build(CHANGED)
@@ -101,7 +114,10 @@ class App:
 
     def functions(self, gdb: GdbSession) -> dict[str, str]:
         """What GDB says of each function's place, by way of the library's symbols and lines."""
-        return {name: gdb.execute(f"info line {name}").rpartition("and ends")[0] for name in self.LIBRARIES}
+        return {
+            name: gdb.execute(f"info line {name}").rpartition("and ends")[0]
+            for name in self.LIBRARIES
+        }
 
     def check(self, gdb: GdbSession, addresses: dict[str, str]) -> None:
         """Breakpoints in all libraries are hit, with their arguments and lines."""
@@ -116,7 +132,8 @@ class App:
 
 @pytest.fixture
 def app(scene: Scene) -> App:
-    # With an index GDB reads of a library when it is asked, and opens it again by its name, relative or not.
+    # With an index GDB reads of a library when it is asked,
+    # and opens it again by its name, relative or not.
     scene.index_cache = False
     return App(scene)
 
@@ -158,7 +175,13 @@ def test_saved_by_the_program(app: App, scene: Scene) -> None:
     """No GDB knew the names; and all of the application is gone."""
     program = scene.spawn(str(app.program), *app.arguments, extra={**app.environment, "WAIT": "1"})
     program.expect("READY")
-    command: list[str | Path] = [BUILD / "bin" / "ckpt-save", "--store", scene.store, str(program.pid), scene.directory / "app.ckpt"]
+    command: list[str | Path] = [
+        BUILD / "bin" / "ckpt-save",
+        "--store",
+        scene.store,
+        str(program.pid),
+        scene.directory / "app.ckpt",
+    ]
     subprocess.run(command, check=True, capture_output=True, env=scene.environment)
     gdb = scene.gdb("-p", str(program.pid))
     addresses = app.functions(gdb)

@@ -1,4 +1,6 @@
-"""After a restore `quit`, `kill`, `run` and `detach` behave as after `run`, and hooks see no half-made program."""
+"""After a restore `quit`, `kill`, `run` and `detach` behave as after `run`,
+and hooks see no half-made program.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +101,9 @@ def test_a_killed_gdb_takes_a_running_program_along(scene: Scene) -> None:
     again = scene.gdb()
     restored = restore(again, "one")
     again.start("continue")
-    processes.wait_until(lambda: processes.state_of(restored.pid) == "S", "the program runs and waits")
+    processes.wait_until(
+        lambda: processes.state_of(restored.pid) == "S", "the program runs and waits"
+    )
     again.kill_gdb()
     processes.wait_until(lambda: not scene.processes(), "the program and its helper have ended")
 
@@ -111,7 +115,9 @@ def test_the_end_of_the_program_leaves_nothing(scene: Scene) -> None:
     again = scene.gdb()
     restore(again, "one")
     continue_to_end(again, 7)
-    processes.wait_until(lambda: scene.processes() == [again.child.pid], "the helper ended with the program")
+    processes.wait_until(
+        lambda: scene.processes() == [again.child.pid], "the helper ended with the program"
+    )
     assert scene.partial_files() == []
     again.quit()
 
@@ -143,13 +149,16 @@ def test_gdb_without_a_terminal(scene: Scene) -> None:
     script = scene.write("script.gdb", "ckpt restore one\nbt\ndelete\ncontinue\n")
     load = REPOSITORY / "gdbext" / "load.py"
     done = subprocess.run(
-        ["gdb", "-nx", "-q", "-batch", "-iex", "set width 0", "-iex", f"source {load}", "-x", script],
+        [
+            "gdb", "-nx", "-q", "-batch", "-iex", "set width 0", "-iex", f"source {load}",
+            "-x", script,
+        ],
         env=scene.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=60,
-    )
+    )  # fmt: skip
     assert done.returncode == 0, done
     assert 'Restored "one"' in done.stdout
     assert backtrace in done.stdout
@@ -215,7 +224,9 @@ def test_settings_of_the_user_are_as_before(scene: Scene) -> None:
 
 
 def test_a_snapshot_that_is_replaced_during_its_restore(scene: Scene) -> None:
-    """By another GDB's `ckpt save -force`, say, when it has been checked: all of what comes back is of the one that was."""
+    """By another GDB's `ckpt save -force`, say, when it has been checked:
+    all of what comes back is of the one that was.
+    """
     gdb = run_to_work(scene, threads=2)
     save(gdb, "first")
     first = view(gdb)

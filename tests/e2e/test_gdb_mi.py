@@ -9,7 +9,7 @@ from miclient import MiSession, Record
 from scene import Scene
 
 # Ways to say it: the command of GDB/MI, the console's behind one of GDB/MI's, the console's alone.
-WAYS = ('-ckpt-restore {}', '-interpreter-exec console "ckpt restore {}"', "ckpt restore {}")
+WAYS = ("-ckpt-restore {}", '-interpreter-exec console "ckpt restore {}"', "ckpt restore {}")
 
 
 def run_to_work(scene: Scene, *options: str, interpreter: str = "mi3") -> tuple[MiSession, Record]:
@@ -20,7 +20,9 @@ def run_to_work(scene: Scene, *options: str, interpreter: str = "mi3") -> tuple[
 
 
 def restore(mi: MiSession, command: str) -> list[Record]:
-    """A restore that must succeed: all records up to its stop, and those up to a next command's answer."""
+    """A restore that must succeed: all records up to its stop,
+    and those up to a next command's answer.
+    """
     mark = len(mi.records)
     mi.execute(command)
     mi.wait(lambda record: record.name == "stopped", since=mark)
@@ -37,7 +39,9 @@ def stop_of(records: list[Record], mi: MiSession) -> dict[str, Any]:
 
 
 def comparable(fields: dict[str, Any]) -> dict[str, Any]:
-    """A stop without what another run of it may change: the processor, and what a watched value was before."""
+    """A stop without what another run of it may change:
+    the processor, and what a watched value was before.
+    """
     found = {key: value for key, value in fields.items() if key != "core"}
     if "value" in found:
         found["value"] = {key: text for key, text in found["value"].items() if key != "old"}
@@ -59,7 +63,9 @@ def groups_during(records: list[Record], alive: set[str]) -> list[set[str]]:
     return history
 
 
-@pytest.mark.parametrize("interpreter, asynchronous", [("mi2", "off"), ("mi3", "on"), ("mi", "off")])
+@pytest.mark.parametrize(
+    "interpreter, asynchronous", [("mi2", "off"), ("mi3", "on"), ("mi", "off")]
+)
 def test_a_restore_is_one_stop(scene: Scene, interpreter: str, asynchronous: str) -> None:
     mi, stop = run_to_work(scene, "-iex", f"set mi-async {asynchronous}", interpreter=interpreter)
     nonce = mi.execute("-data-evaluate-expression nonce")
@@ -73,19 +79,29 @@ def test_a_restore_is_one_stop(scene: Scene, interpreter: str, asynchronous: str
         # Nothing of what was done to GDB meanwhile: neither settings nor breakpoints have changed.
         told = {record.name for record in records if record.kind == "="}
         assert told <= {
-            "thread-group-added", "thread-group-started", "thread-group-exited", "thread-group-removed",
-            "thread-created", "thread-exited", "library-loaded", "library-unloaded",
+            "thread-group-added", "thread-group-started", "thread-group-exited",
+            "thread-group-removed", "thread-created", "thread-exited", "library-loaded",
+            "library-unloaded",
         }, mi.transcript  # fmt: skip
         texts = "".join(record.text for record in records if record.kind)
         assert "SIGSTOP" not in texts and "??" not in texts, mi.transcript
-        # A front end whose last group ends closes the session; one that hears of none has the old process id.
+        # A front end whose last group ends closes the session;
+        # one that hears of none has the old process id.
         history = groups_during(records, {"i1"})
         assert all(history) and history[-1] == {"i1"}, mi.transcript
-        started = [r.fields["pid"] for r in records if r.name == "thread-group-started" and r.fields["id"] == "i1"]
+        started = [
+            r.fields["pid"]
+            for r in records
+            if r.name == "thread-group-started" and r.fields["id"] == "i1"
+        ]
         now = mi.execute("-list-thread-groups")["groups"]
-        assert [(group["id"], group["pid"]) for group in now] == [("i1", started[0])] and len(started) == 1
+        assert [(group["id"], group["pid"]) for group in now] == [("i1", started[0])] and len(
+            started
+        ) == 1
         seen = mi.execute("-thread-info")
-        assert [each["id"] for each in seen["threads"]] == [each["id"] for each in threads["threads"]]
+        assert [each["id"] for each in seen["threads"]] == [
+            each["id"] for each in threads["threads"]
+        ]
         assert mi.execute("-data-evaluate-expression nonce") == nonce
     # It does not stop once more where it stands, and steps are steps.
     assert mi.run("-exec-next").fields["reason"] == "end-stepping-range"
@@ -115,14 +131,20 @@ def test_the_reason_is_that_of_the_save(scene: Scene) -> None:
         "end-stepping-range", "watchpoint-trigger", "function-finished", "breakpoint-hit"
     ]  # fmt: skip
     # The value that `finish` shows is GDB's own variable of that session.
-    stops["finish"] = {k: v for k, v in stops["finish"].items() if k not in ("gdb-result-var", "return-value")}
+    stops["finish"] = {
+        k: v for k, v in stops["finish"].items() if k not in ("gdb-result-var", "return-value")
+    }
     mi.quit()
 
     for name, stop in stops.items():
         again = scene.mi()
-        assert comparable(stop_of(restore(again, f"-ckpt-restore {name}"), again)) == stop, again.transcript
+        assert (
+            comparable(stop_of(restore(again, f"-ckpt-restore {name}"), again)) == stop
+        ), again.transcript
         again.execute("-ckpt-save again -force")
-        assert comparable(stop_of(restore(again, "-ckpt-restore again"), again)) == stop, again.transcript
+        assert (
+            comparable(stop_of(restore(again, "-ckpt-restore again"), again)) == stop
+        ), again.transcript
         again.quit()
 
 
@@ -148,7 +170,10 @@ def test_what_fails(scene: Scene) -> None:
     assert "already a snapshot" in mi.execute("-ckpt-save here", "error")["msg"]
     assert not groups_during(mi.records[mark:], {"i1"})
     # After the old program's end: there is none now, and the front end hears it.
-    mi.execute("-interpreter-exec console \"python __import__('gdbext._native')._native.fault_arm('restore-finish')\"")
+    mi.execute(
+        '-interpreter-exec console "python '
+        "__import__('gdbext._native')._native.fault_arm('restore-finish')\""
+    )
     mark = len(mi.records)
     assert "restore-finish" in mi.execute("-ckpt-restore here", "error")["msg"]
     assert groups_during(mi.records[mark:], {"i1"})[-1] == set()
@@ -166,14 +191,21 @@ def test_results_are_structured(scene: Scene) -> None:
     assert {"severity", "object", "kind", "text"} == set(saved["fidelity"][0])
     mi.execute("-ckpt-save second")
     listed = mi.execute("-ckpt-list")["snapshots"]
-    assert [(each["name"], each["message"]) for each in listed] == [("first", "two words"), ("second", "")]
+    assert [(each["name"], each["message"]) for each in listed] == [
+        ("first", "two words"),
+        ("second", ""),
+    ]
     assert listed[0]["bytes"] == saved["bytes"] and listed[0]["file"] == saved["file"]
     info = mi.execute("-ckpt-info first")
     assert (info["name"], info["message"], len(info["threads"])) == ("first", "two words", 3)
     environment = {each["name"]: each["value"] for each in info["session"]["environment"]}
     assert environment["CKPT_DIR"] == str(scene.store)
     restored = mi.execute("-ckpt-restore first")
-    assert (restored["name"], restored["threads"], restored["message"]) == ("first", "3", "two words")
+    assert (restored["name"], restored["threads"], restored["message"]) == (
+        "first",
+        "3",
+        "two words",
+    )
     assert restored["pid"] == mi.execute("-list-thread-groups")["groups"][0]["pid"]
     assert [each["pid"] for each in mi.execute("-ckpt-info first")["restored"]] == [restored["pid"]]
     assert mi.execute("-ckpt-delete first second")["names"] == ["first", "second"]
@@ -188,16 +220,26 @@ def test_snapshots_that_are_looked_at_beside_the_program(scene: Scene) -> None:
     mark = len(mi.records)
     mi.execute('-interpreter-exec console "ckpt print counter here"')
     told = [record for record in mi.records[mark:] if record.kind not in ("", "^")]
-    assert {record.kind for record in told} == {"~"} and told[0].text.startswith("Name"), mi.transcript
+    assert {record.kind for record in told} == {"~"} and told[0].text.startswith(
+        "Name"
+    ), mi.transcript
     mark = len(mi.records)
     mi.execute('-interpreter-exec console "ckpt inspect here"')
     told = [record for record in mi.records[mark:] if record.kind == "="]
     groups = [each["id"] for each in mi.execute("-list-thread-groups")["groups"]]
     (new,) = set(groups) - {"i1"}
-    assert [r.fields["id"] for r in told if r.name.startswith("thread-group")] == [new, new], mi.transcript
-    threads = [r.fields["id"] for r in told if r.name == "thread-created" and r.fields["group-id"] == new]
+    assert [r.fields["id"] for r in told if r.name.startswith("thread-group")] == [
+        new,
+        new,
+    ], mi.transcript
+    threads = [
+        r.fields["id"] for r in told if r.name == "thread-created" and r.fields["group-id"] == new
+    ]
     # The selection is where the user was led to.
-    assert len(threads) == 3 and [r.fields["id"] for r in told if r.name == "thread-selected"][-1] == threads[0]
+    assert (
+        len(threads) == 3
+        and [r.fields["id"] for r in told if r.name == "thread-selected"][-1] == threads[0]
+    )
     mi.quit()
 
 

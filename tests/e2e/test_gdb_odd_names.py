@@ -1,4 +1,6 @@
-"""Names of any bytes, through GDB: what GDB prints of them is no UTF-8, and has line breaks where GDB has none."""
+"""Names of any bytes, through GDB: what GDB prints of them is no UTF-8,
+and has line breaks where GDB has none.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ NAMES = {
     "blanks": b" \t x",
     "blanks-no-utf8": b" \xffx",
     "quotes": b"'\"$HOME `date`\\x",
-    "all": bytes(byte for byte in range(1, 256) if byte != ord("/")) [:200] + b"x",
+    "all": bytes(byte for byte in range(1, 256) if byte != ord("/"))[:200] + b"x",
 }
 
 
@@ -28,14 +30,18 @@ def text(name: bytes) -> str:
 
 
 def sourced(scene: Scene, gdb: GdbSession, command: str, snapshot: str) -> str:
-    """What COMMAND "SNAPSHOT" prints, read from a script: on a terminal some characters are keys."""
+    """What COMMAND "SNAPSHOT" prints, read from a script:
+    on a terminal some characters are keys.
+    """
     quoted = snapshot.replace("\\", "\\\\").replace('"', '\\"')
     script = scene.write("command.gdb", f'{command} "{quoted}"\n')
     return gdb.execute(f"source {script}")
 
 
 def blanks_are_dropped(gdb: GdbSession, name: str) -> bool:
-    """Whether this GDB has no way to set a variable to `name` without dropping the blanks that it begins with."""
+    """Whether this GDB has no way to set a variable to `name` without dropping the
+    blanks that it begins with.
+    """
     if not name.startswith((" ", "\t")):
         return False
     encoded = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") == name
@@ -83,7 +89,9 @@ def test_names_come_back(scene: Scene, kind: str) -> None:
     they_come_back(scene, text(NAMES[kind]), "odd", program_too=kind in ("no-utf8", "escapes"))
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(name=ANY_NAME, snapshot=SNAPSHOTS)
 def test_any_names_come_back(make_scene: Callable[[], Scene], name: bytes, snapshot: str) -> None:
     they_come_back(make_scene(), text(name), snapshot, program_too=False)

@@ -1,4 +1,6 @@
-"""In GDB, a snapshot of another kernel: symbols and backtraces by the vdso that the program knows, calls by this kernel's."""
+"""In GDB, a snapshot of another kernel: symbols and backtraces by the vdso that the program
+knows, calls by this kernel's.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def _backtrace(gdb: GdbSession) -> list[str]:
 
 @pytest.mark.parametrize("steps", [0, 1, 6])
 def test_a_stop_in_the_vdso(scene: Scene, steps: int) -> None:
-    """A save does not move the thread that the user has stopped; a restore goes on, and so does a snapshot of what was restored."""
+    """A save does not move the thread that the user has stopped; a restore goes on, and so does a
+    snapshot of what was restored.
+    """
     gdb = _stopped_in_the_vdso(scene, steps)
     here = gdb.execute("info registers")
     callers = _backtrace(gdb)
@@ -56,7 +60,9 @@ def test_a_stop_in_the_vdso(scene: Scene, steps: int) -> None:
     forged = Foreign(snapshots / "one.ckpt", snapshots / "other.ckpt", ruin)
 
     again = scene.gdb()
-    assert f"of Linux {KERNEL}: after a restore here it calls this kernel's" in again.execute("ckpt info other")
+    assert f"of Linux {KERNEL}: after a restore here it calls this kernel's" in again.execute(
+        "ckpt info other"
+    )
     restored = restore(again, "other")
     assert any(PROXIED in note for note in restored.notes)
     # At the entry it is where it was; later the call has been finished for it.
@@ -75,7 +81,9 @@ def test_a_stop_in_the_vdso(scene: Scene, steps: int) -> None:
 
 
 def test_a_fault_in_the_vdso(scene: Scene) -> None:
-    """The save does not step the thread on; the program's handler gets the signal here, and after the restore."""
+    """The save does not step the thread on; the program's handler gets the signal
+    here, and after the restore.
+    """
     gdb = scene.gdb("--args", scene.program("vdso"), "fault")
     assert "SIGSEGV" in gdb.execute("run")
     callers = _backtrace(gdb)
@@ -105,5 +113,7 @@ def test_a_place_within_a_jump(scene: Scene) -> None:
     assert int(again.value("/x $pc"), 16) < forged.mapping("[vdso]")["start"]
     save(again, "second")
     record = Forgery(snapshots / "second.ckpt").record
-    assert record["threads"][0]["registers"]["rip"] == forged.record["threads"][0]["registers"]["rip"]
+    assert (
+        record["threads"][0]["registers"]["rip"] == forged.record["threads"][0]["registers"]["rip"]
+    )
     _to_the_end(again)

@@ -1,4 +1,6 @@
-"""Snapshots without a process, in GDB: print, inspect, diff; and export, bundle, import and verify."""
+"""Snapshots without a process, in GDB: print, inspect, diff;
+and export, bundle, import and verify.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ int main(void) {
   return 0;
 }
 """
-HERE = "history.c:" + str(next(n for n, text in enumerate(SOURCE.splitlines(), 1) if "// here" in text))
+HERE = "history.c:" + str(
+    next(n for n, text in enumerate(SOURCE.splitlines(), 1) if "// here" in text)
+)
 PART = """
 static int steps;
 int part_total;
@@ -75,7 +79,9 @@ def build(scene: Scene, part: str = PART, program: str = SOURCE) -> Path:
     scene.write("part.h", "void count_part(int number);\n")
     scene.compile(part, "libpart.so", "-shared", "-fPIC")
     there = str(scene.directory)
-    return scene.compile(program, "history", "-Wl,--no-as-needed", f"-L{there}", "-lpart", f"-Wl,-rpath,{there}")
+    return scene.compile(
+        program, "history", "-Wl,--no-as-needed", f"-L{there}", "-lpart", f"-Wl,-rpath,{there}"
+    )
 
 
 def trail(scene: Scene, *arguments: str) -> GdbSession:
@@ -106,8 +112,9 @@ def session_state(gdb: GdbSession) -> list[str]:
     """What must be the same after a look at a snapshot."""
     commands = (
         "info inferiors", "info breakpoints", "info display", "bt", "info threads", "frame",
-        "info locals", "info sharedlibrary", "show sysroot", "show solib-search-path", "info registers",
-        "show debug-file-directory", "show confirm", "show values", "info line", "show language",
+        "info locals", "info sharedlibrary", "show sysroot", "show solib-search-path",
+        "info registers", "show debug-file-directory", "show confirm", "show values", "info line",
+        "show language",
     )  # fmt: skip
     printed = [gdb.execute(command) for command in commands]
     # GDB deletes displays with the symbols of any program; made again they have other numbers.
@@ -138,7 +145,9 @@ def test_the_session_is_as_before(watching_scene: Scene, look: str) -> None:
     gdb.execute("tbreak count_part")
     gdb.execute("display number")
     gdb.execute("print number")
-    events = ("stop", "exited", "new_thread", "new_inferior", "inferior_deleted", "breakpoint_modified")
+    events = (
+        "stop", "exited", "new_thread", "new_inferior", "inferior_deleted", "breakpoint_modified",
+    )  # fmt: skip
     gdb.execute("python heard = []")
     for event in events:
         gdb.execute(f"python gdb.events.{event}.connect(lambda e: heard.append(str(e)))")
@@ -167,9 +176,15 @@ def test_print(scene: Scene) -> None:
     found = rows(gdb.execute('ckpt print "local + 1" three one'))
     assert [(row[0], row[2]) for row in found] == [("three", "31"), ("one", "11")]
     assert rows(gdb.execute("ckpt print head->label two"))[0][2].endswith('"even"')
-    assert [row[0] for row in rows(gdb.execute("ckpt print steps 't*' one"))] == ["two", "three", "one"]
+    assert [row[0] for row in rows(gdb.execute("ckpt print steps 't*' one"))] == [
+        "two",
+        "three",
+        "one",
+    ]
     for wrong in ("head->label two nosuch", "steps - 1", "steps nosuch*"):
-        refuse(gdb, f"ckpt print {wrong}", "there is no snapshot.*an expression with spaces is quoted")
+        refuse(
+            gdb, f"ckpt print {wrong}", "there is no snapshot.*an expression with spaces is quoted"
+        )
     answers = json.loads(gdb.execute("ckpt print -json -- -steps"))
     assert [(each["name"], each["value"], each["type"], each["error"]) for each in answers] == [
         ("one", "-1", "int", ""), ("two", "-2", "int", ""), ("three", "-3", "int", ""),
@@ -177,7 +192,11 @@ def test_print(scene: Scene) -> None:
     answers = json.loads(gdb.execute("ckpt print step(9) one -json"))
     assert answers[0]["value"] is None and "process" in answers[0]["error"]
     gdb.execute(f"source {scene.write('printer.py', PRINTER)}")
-    assert [row[2] for row in rows(gdb.execute("ckpt print boxed -all"))] == ["box of 1", "box of 2", "box of 3"]
+    assert [row[2] for row in rows(gdb.execute("ckpt print boxed -all"))] == [
+        "box of 1",
+        "box of 2",
+        "box of 3",
+    ]
     refuse(gdb, "ckpt print", "EXPR")
     refuse(gdb, "ckpt print steps one -all", "not both")
     gdb.quit()
@@ -200,7 +219,12 @@ def test_the_snapshots_own_binaries(scene: Scene) -> None:
     """The executable is gone, and the library another one: what is shown is what it was."""
     trail(scene).quit()
     (scene.directory / "history").unlink()
-    scene.compile("int part_total = 77; int more[100] = {1};\nvoid count_part(int n) { (void)n; }", "libpart.so", "-shared", "-fPIC")
+    scene.compile(
+        "int part_total = 77; int more[100] = {1};\nvoid count_part(int n) { (void)n; }",
+        "libpart.so",
+        "-shared",
+        "-fPIC",
+    )
     gdb = scene.gdb()
     sysroot = gdb.execute("show sysroot")
     assert [row[2] for row in rows(gdb.execute("ckpt print part_total -all"))] == ["1", "3", "6"]
@@ -245,7 +269,13 @@ def test_inspect(scene: Scene) -> None:
     pid = gdb.inferior_pid
     backtrace = gdb.execute("bt")
     printed = gdb.execute("ckpt inspect one")
-    match = re.match(r'Inspecting "one", saved .*, in inferior (\d+): 1 thread; "inferior 1" goes back\n#0  step', printed)
+    match = re.match(
+        (
+            r'Inspecting "one", saved .*, in inferior (\d+): 1 thread; "inferior 1" goes back\n'
+            r"#0  step"
+        ),
+        printed,
+    )
     assert match, printed
     assert gdb.value("steps") == "1" and gdb.value("local") == "10"
     assert "step (number=1)" in gdb.execute("bt")
@@ -303,7 +333,9 @@ def test_diff(scene: Scene) -> None:
         assert line in text.splitlines(), f"{line}\n{text}"
     assert "table[1]" not in text and "error" not in text
     found = json.loads(gdb.execute("ckpt diff one three head -json"))
-    assert {"where": "", "name": "head->id", "old": "1", "new": "3"} in found["changes"]["expressions"]
+    assert {"where": "", "name": "head->id", "old": "1", "new": "3"} in found["changes"][
+        "expressions"
+    ]
     assert found["raw"]["pages"] > 0
     short = gdb.execute("ckpt diff one three -limit 1")
     assert re.search(r"^  \.\.\. \d+ more \(-limit\)$", short, re.MULTILINE)
@@ -357,7 +389,9 @@ int main() {
 
 
 def test_diff_of_objects(scene: Scene) -> None:
-    """C++: namespaces, static members, containers whose own bytes are the same, bit-fields, unions."""
+    """C++: namespaces, static members, containers whose own bytes are the
+    same, bit-fields, unions.
+    """
     gdb = scene.gdb(str(scene.compile(CONTAINERS, "containers", language="c++")))
     gdb.execute("break stop")
     gdb.execute("run")
@@ -425,14 +459,19 @@ def test_diff_without_debug_information(scene: Scene) -> None:
     gdb.execute("kill")
     # The library has some: what the executable has is named, and shown as it is.
     text = gdb.execute("ckpt diff half-one half-two")
-    assert "  part_total (libpart.c): 0 -> 1" in text and "  steps (bytes): 00000000 -> 01000000" in text, text
+    assert (
+        "  part_total (libpart.c): 0 -> 1" in text
+        and "  steps (bytes): 00000000 -> 01000000" in text
+    ), text
     subprocess.run(["strip", "--strip-debug", str(scene.directory / "libpart.so")], check=True)
     gdb.execute("run")
     save(gdb, "bare-one")
     gdb.execute("continue")
     save(gdb, "bare-two")
     text = gdb.execute("ckpt diff bare-one bare-two")
-    assert text.startswith("note: there is no debug information: bytes are compared\nMemory: "), text
+    assert text.startswith(
+        "note: there is no debug information: bytes are compared\nMemory: "
+    ), text
     found = json.loads(gdb.execute("ckpt diff bare-one bare-two -json"))
     assert found["changes"] is None and found["raw"]["ranges"] > 0
     refuse(gdb, "ckpt diff bare-one bare-two head", "no debug information")
@@ -445,16 +484,24 @@ def test_export_bundle_import_verify(scene: Scene) -> None:
     refuse(gdb, "ckpt export one one.core", "one.core")
     assert json.loads(gdb.execute("ckpt export one one.core -force -json"))["missing"] == []
     shown = subprocess.run(
-        ["gdb", "-nx", "-q", "-batch", "-ex", "bt", str(scene.directory / "history"), str(scene.directory / "one.core")],
+        [
+            "gdb", "-nx", "-q", "-batch", "-ex", "bt",
+            str(scene.directory / "history"), str(scene.directory / "one.core"),
+        ],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     assert "step (number=1)" in shown, shown
-    assert re.match(r"Wrote .*/one.bundle: .* of the program, ", gdb.execute("ckpt bundle one one.bundle"))
+    assert re.match(
+        r"Wrote .*/one.bundle: .* of the program, ", gdb.execute("ckpt bundle one one.bundle")
+    )
     refuse(gdb, "ckpt bundle one one.bundle", "one.bundle")
     assert json.loads(gdb.execute("ckpt bundle one one.bundle -force -json"))["objects"] > 2
     refuse(gdb, "ckpt import one.bundle", "one")
     assert gdb.execute("ckpt import one.bundle -name again") == 'Imported "again"'
-    assert json.loads(gdb.execute("ckpt import one.bundle -name again -force -json"))["name"] == "again"
+    assert (
+        json.loads(gdb.execute("ckpt import one.bundle -name again -force -json"))["name"]
+        == "again"
+    )
     refuse(gdb, "ckpt import", "FILE")
     refuse(gdb, "ckpt export one", "FILE")
     assert gdb.execute("ckpt verify") == "again: good\none: good\nthree: good\ntwo: good"
@@ -464,7 +511,12 @@ def test_export_bundle_import_verify(scene: Scene) -> None:
     assert lines[2] == 'ckpt verify: "two" is no good'
     shown = gdb.execute("ckpt verify -json")
     found = json.loads(shown[: shown.rindex("]") + 1])
-    assert {each["name"]: each["good"] for each in found} == {"again": True, "one": True, "three": True, "two": False}
+    assert {each["name"]: each["good"] for each in found} == {
+        "again": True,
+        "one": True,
+        "three": True,
+        "two": False,
+    }
     restore(gdb, "again")
     assert gdb.value("steps") == "1"
     gdb.quit()
@@ -480,8 +532,9 @@ def test_completion_of_the_new_commands(scene: Scene) -> None:
     scene.write("some.bundle", "")
     assert gdb.complete("ckpt import some.b") == ["ckpt import some.bundle"]
     for command, words in {
-        "inspect": ["NAME", "-json"], "print": ["EXPR", "-all", "-json"], "diff": ["EXPR", "-limit", "-raw"],
-        "export": ["FILE", "-force"], "bundle": ["FILE"], "import": ["-name NAME"], "verify": ["NAME"],
+        "inspect": ["NAME", "-json"], "print": ["EXPR", "-all", "-json"],
+        "diff": ["EXPR", "-limit", "-raw"], "export": ["FILE", "-force"], "bundle": ["FILE"],
+        "import": ["-name NAME"], "verify": ["NAME"],
     }.items():  # fmt: skip
         text = gdb.execute(f"help ckpt {command}")
         assert all(word in text for word in words), text

@@ -1,4 +1,6 @@
-"""Files that the program writes to, beside their changes since, beside the original, and in a sandbox that was asked for."""
+"""Files that the program writes to, beside their changes since, beside the original, and in a
+sandbox that was asked for.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def test_a_file_has_changed(scene: Scene) -> None:
     target.write_text("somebody else's")
     again = scene.gdb()
     for _ in range(2):
-        assert f"{target} has changed since the snapshot: " in _in_sandbox(scene, again, "files", target)
+        assert f"{target} has changed since the snapshot: " in _in_sandbox(
+            scene, again, "files", target
+        )
         assert shape(continue_to_end(again, 13)) == EXPECTED
     again.quit()
     assert target.read_text() == "somebody else's"
@@ -80,7 +84,9 @@ def test_the_original_still_runs_in_another_gdb(scene: Scene) -> None:
     save(first, "files")
     pid = first.inferior_pid
     second = scene.gdb()
-    assert f"process {pid}, which was saved, still runs: " in _in_sandbox(scene, second, "files", target)
+    assert f"process {pid}, which was saved, still runs: " in _in_sandbox(
+        scene, second, "files", target
+    )
     assert shape(continue_to_end(second, 13)) == EXPECTED
     second.quit()
     assert shape(continue_to_end(first, 13)) == EXPECTED

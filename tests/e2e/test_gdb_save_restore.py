@@ -1,4 +1,6 @@
-"""The main job: save in one GDB, quit, restore in another, any number of times, and everything is as it was."""
+"""The main job: save in one GDB, quit, restore in another, any number of times,
+and everything is as it was.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,9 @@ def test_thread_local_variables_print_in_each_thread(scene: Scene) -> None:
 
 
 def test_threads_come_back_in_order_when_numbers_have_gaps(scene: Scene) -> None:
-    """Threads that ended leave gaps in GDB's numbers, which a new GDB closes: the order is what stays."""
+    """Threads that ended leave gaps in GDB's numbers,
+    which a new GDB closes: the order is what stays.
+    """
     gdb = scene.gdb("--args", scene.program("e2e_async"))
     gdb.execute("break compute if number == 1001")
     gdb.start("run")
@@ -223,7 +227,7 @@ def test_a_small_program_takes_less_than_two_mib(scene: Scene) -> None:
     assert saved.bytes == pytest.approx(found.st_blocks * 512, rel=0.1)
 
 
-# -- blocked in a system call ----------------------------------------------------------------------------------------
+# -- blocked in a system call ----------------------------------------------------------------------
 
 
 CALLS = {
@@ -235,8 +239,8 @@ CALLS = {
 }
 
 
-# These the kernel restarts from a note of its own, which an image cannot hold (restart_syscall(2)): rax says another kind
-# of restart after the restore.
+# These the kernel restarts from a note of its own, which an image cannot hold (restart_syscall(2)):
+# rax says another kind of restart after the restore.
 RESTART_BLOCK = ("poll", "sleep")
 
 
@@ -273,7 +277,7 @@ def test_interrupted_system_calls_restart(scene: Scene, mode: str) -> None:
     again.quit()
 
 
-# -- the matrix ------------------------------------------------------------------------------------------------------
+# -- the matrix ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

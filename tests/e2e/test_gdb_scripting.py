@@ -1,4 +1,6 @@
-"""`import gdbext` in scripts that GDB runs: saving, restoring, events, and what is deferred to after a stop."""
+"""`import gdbext` in scripts that GDB runs: saving, restoring, events,
+and what is deferred to after a stop.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,8 @@ gdb.execute("next")
 gdb.execute("next")
 print("counter", int(gdb.parse_and_eval("counter")))
 restored = gdbext.restore(saved.name)
-print(restored.name == saved.name, restored.pid == gdb.selected_inferior().pid, restored.record.message)
+print(restored.name == saved.name, restored.pid == gdb.selected_inferior().pid, \
+restored.record.message)
 print("counter", int(gdb.parse_and_eval("counter")))
 print([e.record.message for e in gdbext.snapshots()])
 """,
@@ -63,7 +66,9 @@ print([e.record.message for e in gdbext.snapshots()])
     path = scene.store / "snapshots" / "e2e_threads-1.ckpt"
     assert path.exists()
     assert f"e2e_threads-1 {path} 3 work (step=3)" in printed
-    assert re.search(r"counter 12\n(.*\n)*True True by a script\ncounter 6\n\['by a script'\]", printed), printed
+    assert re.search(
+        r"counter 12\n(.*\n)*True True by a script\ncounter 6\n\['by a script'\]", printed
+    ), printed
     # Nobody asked, and nothing but the script's own words was printed.
     assert "Saved" not in printed and "Restored" not in printed and "Kill" not in printed
     assert continue_to_end(gdb, 7)[-1] == "PASS"
@@ -92,7 +97,9 @@ except AttributeError as error:
     lines = printed.splitlines()
     assert lines[0] == "refused: there is no program being debugged"
     assert lines[1].startswith('refused: there is no snapshot or file "nosuch"')
-    assert lines[2] == "refused: files is one of auto, real, sandbox, private, strict, not 'sometimes'"
+    assert (
+        lines[2] == "refused: files is one of auto, real, sandbox, private, strict, not 'sometimes'"
+    )
     assert lines[3].startswith("refused: ") and "fails.py" in lines[3]
     assert "no attribute 'nosuch'" in lines[4]
     assert len(lines) == 5, printed
@@ -148,7 +155,10 @@ def test_a_failed_save_in_stop_is_told(scene: Scene) -> None:
         'ckpt: the deferred save failed: there is already a snapshot "taken"; -force replaces it'
         in printed.splitlines()
     )
-    assert gdb.python("stopper.seen[1].error") == 'there is already a snapshot "taken"; -force replaces it'
+    assert (
+        gdb.python("stopper.seen[1].error")
+        == 'there is already a snapshot "taken"; -force replaces it'
+    )
     gdb.execute("delete")
     assert continue_to_end(gdb, 7)[-1] == "PASS"
     gdb.quit()
@@ -226,7 +236,9 @@ every.commands = "continue"
 
 
 def without_hits(listed: str) -> list[str]:
-    """`info breakpoints` without addresses, which relocation changes, and how often each was hit."""
+    """`info breakpoints` without addresses, which relocation changes,
+    and how often each was hit.
+    """
     lines = [re.sub(r"0x[0-9a-f]+ +", "", line) for line in listed.splitlines()[1:]]
     return [line for line in lines if "already hit" not in line]
 
@@ -234,7 +246,9 @@ def without_hits(listed: str) -> list[str]:
 def test_commands_are_as_they_were_after_a_save_in_stop(scene: Scene) -> None:
     gdb = scene.gdb("--args", scene.program("e2e_threads"), "1")
     source(scene, gdb, stopper("(2, 4)", "save(f'step-{step}')"))
-    gdb.execute("commands 1\npython print('commands of', stopper.seen[-1].result.name)\nprint step\nend")
+    gdb.execute(
+        "commands 1\npython print('commands of', stopper.seen[-1].result.name)\nprint step\nend"
+    )
     gdb.execute("tbreak say_nonce")
     gdb.execute("commands 2\nsilent\nif step == 1\necho no\\n\nend\nend")
     gdb.execute("break work if step == 2")
@@ -323,7 +337,10 @@ def gone(event):
 gdbext.events.before_save.connect(gone)
 """,
     )
-    assert gdb.execute("ckpt save one").splitlines()[-1] == "ckpt save: there is no program being debugged"
+    assert (
+        gdb.execute("ckpt save one").splitlines()[-1]
+        == "ckpt save: there is no program being debugged"
+    )
     assert names(gdb) == []
     gdb.quit()
 
@@ -332,7 +349,8 @@ PLUGIN = """
 import gdb
 class Device:
     def before_save(self, session):
-        print("let go of", session.name, session.path.name, session.pid == gdb.selected_inferior().pid)
+        print("let go of", session.name, session.path.name, \
+session.pid == gdb.selected_inferior().pid)
         gdb.execute("set var watched = -1")
     def after_restore(self, session):
         print("take hold of", session.name, session.pid == gdb.selected_inferior().pid)
@@ -345,7 +363,11 @@ class Half:
 
 def test_plugins_are_told(scene: Scene) -> None:
     gdb = run_to_work(scene)
-    source(scene, gdb, PLUGIN + "import gdbext\ndevice = gdbext.register(Device())\ngdbext.register(Half())\n")
+    source(
+        scene,
+        gdb,
+        PLUGIN + "import gdbext\ndevice = gdbext.register(Device())\ngdbext.register(Half())\n",
+    )
     printed = gdb.execute("ckpt save one").splitlines()
     assert printed[0] == "let go of one one.ckpt True" and printed[1].startswith('Saved "one"')
     gdb.execute("set var watched = 1")
@@ -385,7 +407,9 @@ def test_plugins_that_are_installed(scene: Scene) -> None:
 
 def test_nothing_is_looked_for_before_a_save(scene: Scene) -> None:
     gdb = run_to_work(scene)
-    modules = "[n for n in __import__('sys').modules if n in ('gdbext.plugins', 'importlib.metadata')]"
+    modules = (
+        "[n for n in __import__('sys').modules if n in ('gdbext.plugins', 'importlib.metadata')]"
+    )
     assert gdb.python(modules) == "[]"
     save_line = gdb.execute("ckpt save one")
     assert save_line.startswith("Saved")
@@ -425,6 +449,11 @@ def test_the_scripts_of_the_documentation(scene: Scene) -> None:
     gdb.execute("delete")
     assert source(scene, gdb, scripts.pop("trail.py"), "trail.py").startswith("Breakpoint ")
     printed = gdb.execute("continue", 60)
-    assert re.findall(r"^saved (\S+)$", printed, re.MULTILINE) == ["total-14", "total-30", "total-91", "total-204"]
+    assert re.findall(r"^saved (\S+)$", printed, re.MULTILINE) == [
+        "total-14",
+        "total-30",
+        "total-91",
+        "total-204",
+    ]
     gdb.quit()
     assert not scripts, f"no test runs {', '.join(scripts)}"

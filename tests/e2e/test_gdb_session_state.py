@@ -1,4 +1,6 @@
-"""The debugger's own state comes back with the program: breakpoints, watchpoints, displays, arguments, environment."""
+"""The debugger's own state comes back with the program:
+breakpoints, watchpoints, displays, arguments, environment.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def execute_block(gdb: GdbSession, lines: Sequence[str]) -> str:
 
 
 def breakpoints(gdb: GdbSession) -> list[str]:
-    """`info breakpoints` without its heading and without how often each was hit: that is the run's, not the user's."""
+    """`info breakpoints` without its heading and without how often each was hit:
+    that is the run's, not the user's.
+    """
     lines = gdb.execute("info breakpoints").splitlines()
     return [line for line in lines if not line.startswith("Num ") and "already hit" not in line]
 
@@ -51,7 +55,8 @@ def test_every_kind_of_breakpoint_comes_back(scene: Scene) -> None:
     again = scene.gdb()
     restore(again, "breakpoints")
     assert breakpoints(again) == saved_list
-    # Breakpoint 2 lets one hit pass (step 3), and its commands run at the next (step 4); 1 wants step 3 only.
+    # Breakpoint 2 lets one hit pass (step 3), and its commands run at the next (step
+    # 4); 1 wants step 3 only.
     assert again.execute("continue").endswith("hit at 4")
     # The temporary one is gone after its hit, at the end of the loop.
     again.execute("delete 2")
@@ -91,10 +96,16 @@ def test_the_condition_of_a_pending_breakpoint_comes_back(scene: Scene) -> None:
     gdb.quit()
     again = scene.gdb()
     restore(again, "pending")
-    assert again.python("[(b.location, b.condition, b.pending) for b in gdb.breakpoints()][1]") == "('part.c:3', 'n == 7', True)"
+    assert (
+        again.python("[(b.location, b.condition, b.pending) for b in gdb.breakpoints()][1]")
+        == "('part.c:3', 'n == 7', True)"
+    )
     # Of one that was typed with its condition GDB 13 shows both as its place.
     place, condition = breakpoints(again)[1:]
-    assert condition == "\tstop only if n == 7" and expected[1:] in ([f"{place} if n == 7"], [place, condition])
+    assert condition == "\tstop only if n == 7" and expected[1:] in (
+        [f"{place} if n == 7"],
+        [place, condition],
+    )
     assert "part (n=7)" in again.execute("continue")
     again.execute("kill")
     again.quit()
@@ -110,7 +121,10 @@ def test_other_inferiors_are_named(scene: Scene) -> None:
     gdb.execute("starti")
     pid = gdb.inferior_pid
     gdb.execute("inferior 1")
-    line = f"note: inferior 2: program: process {pid} ({scene.program('e2e_blocking')}) is not part of the snapshot"
+    line = (
+        f"note: inferior 2: program: process {pid} ({scene.program('e2e_blocking')}) "
+        "is not part of the snapshot"
+    )
     assert line in save(gdb, "both").report
     assert line in gdb.execute("ckpt info both")
     gdb.quit()
@@ -238,7 +252,9 @@ def test_arguments_and_environment_come_back(scene: Scene) -> None:
 def test_arguments_of_several_lines_come_back(scene: Scene) -> None:
     """As those of `python3 -c`."""
     words = ["a\nshell false", '100%s "q"', "back\\n", "c\rd", "\n"]
-    program = scene.compile("void work(void) {}\nint main(void) { work(); return 0; }\n", "takes_anything")
+    program = scene.compile(
+        "void work(void) {}\nint main(void) { work(); return 0; }\n", "takes_anything"
+    )
     gdb = scene.gdb("--args", str(program), *words)
     gdb.execute("break work")
     gdb.execute("run")
@@ -341,7 +357,7 @@ def libraries_open(gdb: GdbSession) -> dict[str, str]:
 def test_a_restore_in_the_same_gdb_reads_no_symbols_again(scene: Scene) -> None:
     gdb = run_to_work(scene, threads=2)
     # In the C library and in the dynamic linker.
-    gdb.execute("break malloc if $_streq(\"never\", \"true\")")
+    gdb.execute('break malloc if $_streq("never", "true")')
     gdb.execute("disable 2.1")
     before, threads = gdb.execute("info breakpoints"), gdb.execute("info threads")
     assert "2.1                         n" in before and "2.2                         y" in before

@@ -39,7 +39,9 @@ def test_inside_a_signal_handler(scene: Scene) -> None:
     again.quit()
 
 
-def test_gdb_sees_through_the_handler_of_the_preloaded_library(scene: Scene, build_dir: Path) -> None:
+def test_gdb_sees_through_the_handler_of_the_preloaded_library(
+    scene: Scene, build_dir: Path
+) -> None:
     """To what the signal interrupted, by what the library itself says of its frames."""
     gdb = scene.gdb("--args", scene.program("e2e_signals"), "handler")
     gdb.execute(f"set environment LD_PRELOAD {build_dir / 'lib' / 'libckpt.so'}")
@@ -50,7 +52,9 @@ def test_gdb_sees_through_the_handler_of_the_preloaded_library(scene: Scene, bui
     gdb.execute("break on_signal")
     assert "on_signal" in gdb.execute("signal SIGUSR2")
     lines = gdb.execute("bt").splitlines()
-    assert "on_signal" in lines[0] and "<signal handler called>" in lines[1] and "main (" in lines[2], lines
+    assert (
+        "on_signal" in lines[0] and "<signal handler called>" in lines[1] and "main (" in lines[2]
+    ), lines
     gdb.execute("frame 2")
     assert [gdb.value(f"${register}") for register in REGISTERS] == before
     gdb.execute("kill")
@@ -78,8 +82,14 @@ def test_a_held_fault_is_delivered_by_continue(scene: Scene) -> None:
 
 
 def with_ids(text: str, was: int | None, now: int | None) -> str:
-    """Registers as they are with the new id, which the C library has in some of them when it sends a signal."""
-    return re.sub(rf"\b{was:#x}\s+{was}\b", lambda found: f"{now:#x}".ljust(found[0].index(str(was))) + str(now), text)
+    """Registers as they are with the new id, which the C library has in some of
+    them when it sends a signal.
+    """
+    return re.sub(
+        rf"\b{was:#x}\s+{was}\b",
+        lambda found: f"{now:#x}".ljust(found[0].index(str(was))) + str(now),
+        text,
+    )
 
 
 def test_a_held_abort_ends_the_program_by_it(scene: Scene) -> None:
@@ -91,7 +101,9 @@ def test_a_held_abort_ends_the_program_by_it(scene: Scene) -> None:
     gdb.quit()
     again = scene.gdb()
     restore(again, "abort")
-    expected = dataclasses.replace(before, registers=with_ids(before.registers, pid, again.inferior_pid))
+    expected = dataclasses.replace(
+        before, registers=with_ids(before.registers, pid, again.inferior_pid)
+    )
     assert_same(view(again, thread_locals=""), expected)
     assert "abort" in before.backtrace
     assert "terminated with signal SIGABRT" in again.execute("continue")

@@ -1,4 +1,6 @@
-"""Snapshots that somebody else has made: nothing of their session is evaluated or run, unless the user asks for it."""
+"""Snapshots that somebody else has made: nothing of their session is evaluated or run,
+unless the user asks for it.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def with_canary(scene: Scene) -> GdbSession:
 
 @pytest.fixture
 def strange(scene: Scene) -> Path:
-    """A snapshot whose session has been changed since this user has saved it, in each way that GDB evaluates."""
+    """A snapshot whose session has been changed since this user has saved it,
+    in each way that GDB evaluates.
+    """
     gdb = run_to_work(scene)
     gdb.execute("tbreak say_nonce")
     gdb.execute("display counter")
@@ -61,8 +65,12 @@ def test_nothing_of_a_strangers_session_is_evaluated(scene: Scene, strange: Path
     told = gdb.execute(f"ckpt info {strange}")
     restored = restore(gdb, str(strange))
     assert restored.notes[:6] == (
-        "note: the session was not saved here: what GDB would evaluate or run of it is left out (-trust takes it)",
-        'note: left out: 4 breakpoints: 3 (watch counter + $_canary()); 4 (dprintf work,"%d\\n",$_canary()); '
+        (
+            "note: the session was not saved here: "
+            "what GDB would evaluate or run of it is left out (-trust takes it)"
+        ),
+        "note: left out: 4 breakpoints: 3 (watch counter + $_canary()); "
+        '4 (dprintf work,"%d\\n",$_canary()); '
         "5 (break *(long)main + $_canary()); and 1 more",
         "note: left out: 1 breakpoint's condition: 2 (break worker_waits): $_canary()",
         "note: left out: 1 breakpoint's commands: 1 (break work): python print('RAN')",
@@ -88,19 +96,29 @@ def test_all_of_it_is_taken_when_asked_for(scene: Scene, strange: Path) -> None:
     restored = restore(gdb, f"{strange} -trust")
     assert "RAN" in restored.text and not any("left out" in note for note in restored.notes)
     points = gdb.execute("info breakpoints")
-    assert "stop only if $_canary()" in points and "python print('RAN')" in points and "dprintf" in points
+    assert (
+        "stop only if $_canary()" in points
+        and "python print('RAN')" in points
+        and "dprintf" in points
+    )
     assert "$_canary()" in gdb.execute("info display")
     gdb.execute("kill")
     gdb.quit()
 
 
 def test_it_can_be_asked_for_afterwards(scene: Scene, strange: Path) -> None:
-    """Who has seen what was left out and then asks for it gets it, for the breakpoints that are there by now, too."""
+    """Who has seen what was left out and then asks for it gets it,
+    for the breakpoints that are there by now, too.
+    """
     gdb = with_canary(scene)
     restore(gdb, str(strange))
     restore(gdb, f"{strange} -trust")
     points = gdb.execute("info breakpoints")
-    assert "stop only if $_canary()" in points and "python print('RAN')" in points and "dprintf" in points
+    assert (
+        "stop only if $_canary()" in points
+        and "python print('RAN')" in points
+        and "dprintf" in points
+    )
     assert points.count("in worker_waits(") == 1
     gdb.execute("kill")
     gdb.quit()
@@ -154,7 +172,9 @@ def test_what_came_in_a_bundle_is_a_strangers(scene: Scene) -> None:
 
 
 def test_a_copy_is_as_good_as_the_snapshot(scene: Scene) -> None:
-    """The session is known by what it is, not by where it is; renaming and remarks change nothing either."""
+    """The session is known by what it is, not by where it is;
+    renaming and remarks change nothing either.
+    """
     gdb = run_to_work(scene)
     gdb.execute("display counter")
     save(gdb, "mine")

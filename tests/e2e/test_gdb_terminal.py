@@ -153,7 +153,9 @@ def test_a_daemon_leads_its_session_again(scene: Scene) -> None:
 
 
 def test_the_same_session_again_and_again(scene: Scene) -> None:
-    """Going back in the session that saved: each restore takes the terminal over from the one it replaces."""
+    """Going back in the session that saved: each restore takes the terminal over
+    from the one it replaces.
+    """
     gdb = run_until_blocked(scene, "read")
     save(gdb, "again")
     for text in ("one", "two", "three"):

@@ -49,19 +49,33 @@ def test_both_ids_of_every_thread(scene: Scene, link: str) -> None:
     rows = ROW.findall(gdb.execute("ckpt threads"))
     assert [int(row[4]) for row in rows] == before, "the ids that the program remembers"
     assert sorted(int(row[5]) for row in rows) == sorted(map(int, os.listdir(f"/proc/{pid}/task")))
-    assert [row[0] for row in rows] == [row[1] for row in rows] == [str(n + 1) for n in range(THREADS + 1)]
+    assert (
+        [row[0] for row in rows]
+        == [row[1] for row in rows]
+        == [str(n + 1) for n in range(THREADS + 1)]
+    )
     table = json.loads(gdb.execute("ckpt threads -json"))
-    assert [each["saved_id"] for each in table] == before and [each["then"] for each in table] == [1, 2, 3, 4]
+    assert [each["saved_id"] for each in table] == before and [each["then"] for each in table] == [
+        1,
+        2,
+        3,
+        4,
+    ]
     # Saved again and restored: the program still remembers the first ones.
     save(gdb, "again")
     restore(gdb, "again")
     rows = ROW.findall(gdb.execute("ckpt threads"))
-    assert [int(row[4]) for row in rows] == before and not {int(row[5]) for row in rows} & {pid, *before}
+    assert [int(row[4]) for row in rows] == before and not {int(row[5]) for row in rows} & {
+        pid,
+        *before,
+    }
     gdb.execute("kill")
 
 
 def test_info_says_which_ids(scene: Scene) -> None:
-    """What was saved, what the program remembers, and what the restore that is there now has got."""
+    """What was saved, what the program remembers,
+    and what the restore that is there now has got.
+    """
     gdb = run_to_work(scene, THREADS, "")
     first = gdb.inferior_pid
     save(gdb, "moment")
@@ -76,7 +90,9 @@ def test_info_says_which_ids(scene: Scene) -> None:
     assert re.search(rf"^Process: +{pid} \(remembered as {first}\)$", printed, re.MULTILINE)
     assert f"LWP {pid} (remembered as {first}) " in printed and "Restored:" not in printed
     record = json.loads(gdb.execute("ckpt info again -json"))
-    assert record["restored"] == [] and [each["remembered"] for each in record["threads"]][0] == first
+    assert (
+        record["restored"] == [] and [each["remembered"] for each in record["threads"]][0] == first
+    )
     record = json.loads(gdb.execute("ckpt info moment -json"))
     assert record["restored"] == [{"inferior": 1, "pid": pid, "ids": "virtual"}]
     gdb.execute("kill")
@@ -84,12 +100,17 @@ def test_info_says_which_ids(scene: Scene) -> None:
 
 
 def test_commands_about_threads(scene: Scene) -> None:
-    """info threads, thread apply, thread find, $_thread, TLS of each thread, a breakpoint for one thread."""
+    """info threads, thread apply, thread find, $_thread, TLS of each thread,
+    a breakpoint for one thread.
+    """
     gdb, _, pid = saved_here(scene)
     gdb.quit()
     again = scene.gdb()
     restore_virtual(again, pid)
-    assert len(re.findall(r"Thread 0x[0-9a-f]+ \(LWP \d+\)", again.execute("info threads"))) == THREADS + 1
+    assert (
+        len(re.findall(r"Thread 0x[0-9a-f]+ \(LWP \d+\)", again.execute("info threads")))
+        == THREADS + 1
+    )
     assert again.execute("thread apply all -q bt -3").count("worker_main") >= THREADS
     assert "Thread 2 has" in again.execute("thread find 2")
     assert again.execute("print $_thread").strip() == "$1 = 1"
@@ -115,13 +136,18 @@ def test_two_at_once(scene: Scene) -> None:
 
 
 def test_a_wrong_guess_of_the_order_of_numbers(scene: Scene) -> None:
-    """GDB numbers attached threads in an order that is learned once: the restore that learns it keeps the numbers, too."""
+    """GDB numbers attached threads in an order that is learned once:
+    the restore that learns it keeps the numbers, too.
+    """
     gdb = run_to_work(scene, THREADS, "")
     before = gdb.thread_list()
     save(gdb, "moment")
     gdb.execute("set confirm off")
     guess = "gdbext.session.numbering._newest_first"
-    gdb.execute(f"python import gdbext.session.numbering; {guess} = not gdbext.session.numbering.newest_first()")
+    gdb.execute(
+        "python import gdbext.session.numbering; "
+        f"{guess} = not gdbext.session.numbering.newest_first()"
+    )
     wrong = gdb.execute(f"python print({guess})").strip()
     for _ in range(2):
         pid = restore_virtual(gdb, gdb.inferior_pid)

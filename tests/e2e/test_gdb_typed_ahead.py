@@ -58,11 +58,14 @@ def test_it_is_typed_when_the_program_goes_on(scene: Scene) -> None:
     gdb = scene.gdb()
     restore(gdb, "one")
     gdb.execute("delete")
-    # Not for GDB, though the program stops before it has read it, and something is typed for GDB as well.
+    # Not for GDB, though the program stops before it has read it,
+    # and something is typed for GDB as well.
     gdb.type("next\nprint 6*7\n")
     gdb.expect(r"\$1 = 42\r\n")
     gdb.wait_prompt()
-    assert "Undefined command" not in gdb.transcript and "second got" not in gdb.transcript, gdb.report()
+    assert (
+        "Undefined command" not in gdb.transcript and "second got" not in gdb.transcript
+    ), gdb.report()
     save(gdb, "again")
     gdb.start("continue")
     gdb.expect(r"second got two\.\r\n")

@@ -1,5 +1,5 @@
-"""Programs in other languages than C: GDB reads expressions in the language of the selected frame, and what we ask it
-must work in each, and what the user has asked must come back as it was meant.
+"""Programs in other languages than C: GDB reads expressions in the language of the selected frame,
+and what we ask it must work in each, and what the user has asked must come back as it was meant.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ SOURCES = REPOSITORY / "tests" / "programs" / "languages"
 
 
 class Subject(NamedTuple):
-    """A program that adds 2, 4, 6... in work(step), and how its language says what the test wants to know.
+    """A program that adds 2, 4, 6... in work(step), and how its language says what the test wants
+    to know.
 
-    `compiler` with `words` makes PROGRAM of SOURCE. The expressions: `step` a local, `total` and its text when the
-    program is saved, `whole` what holds it and grows, and `doubled` the local that `assigned` changes.
+    `compiler` with `words` makes PROGRAM of SOURCE. The expressions: `step` a local, `total` and
+    its text when the program is saved, `whole` what holds it and grows, and `doubled` the local
+    that `assigned` changes.
     """
 
     name: str
@@ -42,15 +44,38 @@ class Subject(NamedTuple):
 
 
 SUBJECTS = (
-    Subject("rust", "rustc", ("-g", "-o", "PROGRAM", "SOURCE"), "subject::work", "step", "ledger.total", "*ledger", 5),
-    Subject("go", "go", ("build", "-gcflags", "-N -l", "-o", "PROGRAM", "SOURCE"), "main.work", "step", "book.total", "*book", None, last="main.last"),
-    Subject("fortran", "gfortran", ("-g", "-o", "PROGRAM", "SOURCE"), "work", "step", "total", "entries"),
-    Subject("ada", "gnatmake", ("-q", "-g", "-o", "PROGRAM", "SOURCE"), "subject.work", "step", "book.total", "book", 2),
-    Subject("pascal", "fpc", ("-g", "-gw2", "-v0", "-oPROGRAM", "SOURCE"), "subject.pas:16", "step", "book^.total", "book^"),
-    Subject("d", "gdc", ("-g", "-o", "PROGRAM", "SOURCE"), "subject.work", "step", "step", "twice", 2),
-    Subject("asm", "gcc", ("-g", "-nostdlib", "-static", "-o", "PROGRAM", "SOURCE"), "work", "$rdi", "*(long *) &total", "*(long *) &total"),
-)
-SUFFIXES = {"rust": "rs", "go": "go", "fortran": "f90", "ada": "adb", "pascal": "pas", "d": "d", "asm": "s"}
+    Subject(
+        "rust", "rustc", ("-g", "-o", "PROGRAM", "SOURCE"),
+        "subject::work", "step", "ledger.total", "*ledger", 5,
+    ),
+    Subject(
+        "go", "go", ("build", "-gcflags", "-N -l", "-o", "PROGRAM", "SOURCE"),
+        "main.work", "step", "book.total", "*book", None, last="main.last",
+    ),
+    Subject(
+        "fortran", "gfortran", ("-g", "-o", "PROGRAM", "SOURCE"),
+        "work", "step", "total", "entries",
+    ),
+    Subject(
+        "ada", "gnatmake", ("-q", "-g", "-o", "PROGRAM", "SOURCE"),
+        "subject.work", "step", "book.total", "book", 2,
+    ),
+    Subject(
+        "pascal", "fpc", ("-g", "-gw2", "-v0", "-oPROGRAM", "SOURCE"),
+        "subject.pas:16", "step", "book^.total", "book^",
+    ),
+    Subject(
+        "d", "gdc", ("-g", "-o", "PROGRAM", "SOURCE"),
+        "subject.work", "step", "step", "twice", 2,
+    ),
+    Subject(
+        "asm", "gcc", ("-g", "-nostdlib", "-static", "-o", "PROGRAM", "SOURCE"),
+        "work", "$rdi", "*(long *) &total", "*(long *) &total",
+    ),
+)  # fmt: skip
+SUFFIXES = {
+    "rust": "rs", "go": "go", "fortran": "f90", "ada": "adb", "pascal": "pas", "d": "d", "asm": "s",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +95,9 @@ def build() -> Iterator[Callable[[Subject], str]]:
                 shutil.copy(SOURCES / source.name, source)
                 words = {"PROGRAM": str(program), "SOURCE": str(source)}
                 placeholder = re.compile("|".join(words))
-                command = [placeholder.sub(lambda each: words[each[0]], word) for word in subject.words]
+                command = [
+                    placeholder.sub(lambda each: words[each[0]], word) for word in subject.words
+                ]
                 done = subprocess.run(
                     [compiler, *command],
                     cwd=directory,
@@ -87,12 +114,16 @@ def build() -> Iterator[Callable[[Subject], str]]:
 
 @pytest.fixture(autouse=True)
 def no_index_cache(scene: Scene) -> None:
-    """GDB reads the symbols of these languages itself, as it does for users: it does so differently for some."""
+    """GDB reads the symbols of these languages itself, as it does for users:
+    it does so differently for some.
+    """
     scene.index_cache = False
 
 
 def stack(gdb: GdbSession) -> str:
-    """The backtrace as far as the caller. What is further out depends on whether GDB has learned what main is."""
+    """The backtrace as far as the caller. What is further out depends on whether GDB
+    has learned what main is.
+    """
     return gdb.execute("bt 2").replace("\n(More stack frames follow...)", "")
 
 
@@ -101,8 +132,10 @@ def lines_of_the_program(text: str) -> list[str]:
 
 
 def to_the_end(gdb: GdbSession, subject: Subject) -> list[str]:
-    """What the program prints still. When one of its threads makes another while it ends, as Go's runtime does, GDB 16 says
-    "Couldn't get registers: No such process." and may hang, also of a program that never was in a snapshot."""
+    """What the program prints still. When one of its threads makes another while it ends, as Go's
+    runtime does, GDB 16 says "Couldn't get registers: No such process." and may hang, also of a
+    program that never was in a snapshot.
+    """
     if subject.last:
         gdb.execute(f"break {subject.last}")
     printed = gdb.execute("continue")
@@ -113,7 +146,9 @@ def to_the_end(gdb: GdbSession, subject: Subject) -> list[str]:
 
 
 @pytest.mark.parametrize("subject", SUBJECTS, ids=[subject.name for subject in SUBJECTS])
-def test_save_and_restore_three_times(scene: Scene, build: Callable[[Subject], str], subject: Subject) -> None:
+def test_save_and_restore_three_times(
+    scene: Scene, build: Callable[[Subject], str], subject: Subject
+) -> None:
     gdb = scene.gdb(build(subject))
     # The runtime of D stops threads by these for its collector.
     gdb.execute("handle SIGUSR1 SIGUSR2 nostop noprint pass")
@@ -141,9 +176,15 @@ def test_save_and_restore_three_times(scene: Scene, build: Callable[[Subject], s
     for turn, mode in zip(range(3), ids):
         again = scene.gdb()
         restored = restore(again, f"here -ids {mode}")
-        assert not [note for note in restored.notes if "could not" in note or "incomplete" in note], restored.text
+        assert not [
+            note for note in restored.notes if "could not" in note or "incomplete" in note
+        ], restored.text
         assert f"1: {subject.total} = {total}" in restored.frame
-        assert (stack(again), again.value(subject.step), again.value(subject.total)) == (before, step, total)
+        assert (stack(again), again.value(subject.step), again.value(subject.total)) == (
+            before,
+            step,
+            total,
+        )
         assert again.value(subject.whole) == whole
         assert f"currently {subject.name}" in again.execute("show language")
         points = again.execute("info breakpoints")
@@ -156,13 +197,17 @@ def test_save_and_restore_three_times(scene: Scene, build: Callable[[Subject], s
         again.quit()
 
 
-def test_go_signals_its_threads_by_the_ids_that_they_have(scene: Scene, build: Callable[[Subject], str]) -> None:
+def test_go_signals_its_threads_by_the_ids_that_they_have(
+    scene: Scene, build: Callable[[Subject], str]
+) -> None:
     gdb = scene.gdb(build(SUBJECTS[1]._replace(source="spinning")))
     gdb.execute("break main.collected if times == 0")
     gdb.execute("run")
     save(gdb, "0")
     # Each but the first is of a program that was itself restored.
-    for number, mode in enumerate(("virtual", "saved", "virtual", "saved") if ROOT else ("virtual",) * 2):
+    for number, mode in enumerate(
+        ("virtual", "saved", "virtual", "saved") if ROOT else ("virtual",) * 2
+    ):
         restore(gdb, f"{number} -ids {mode}")
         save(gdb, f"{number + 1}")
         gdb.execute("delete")
@@ -171,7 +216,9 @@ def test_go_signals_its_threads_by_the_ids_that_they_have(scene: Scene, build: C
 
 
 @pytest.mark.parametrize("subject", SUBJECTS[:5], ids=[subject.name for subject in SUBJECTS[:5]])
-def test_snapshots_without_a_process(scene: Scene, build: Callable[[Subject], str], subject: Subject) -> None:
+def test_snapshots_without_a_process(
+    scene: Scene, build: Callable[[Subject], str], subject: Subject
+) -> None:
     gdb = scene.gdb(build(subject))
     gdb.execute(f"break {subject.where}")
     gdb.execute("run")
@@ -197,8 +244,8 @@ def test_snapshots_without_a_process(scene: Scene, build: Callable[[Subject], st
     gdb.quit()
 
 
-# Each with an expression for the first element of the program's array, and one that assigns to it. Not Rust, in which
-# GDB finds no global of C in a program that it has attached to.
+# Each with an expression for the first element of the program's array, and one that assigns to it.
+# Not Rust, in which GDB finds no global of C in a program that it has attached to.
 SETTINGS = {
     "ada": ("cells(0)", "cells(0) := 5"),
     "asm": ("cells[0]", "cells[0] = 5"),

@@ -1,8 +1,8 @@
 """Programs that nobody here wrote, saved in the middle of their work and restored three times.
 
-Each draws a random nonce before the save and prints it after, so that running it again cannot pass. Each is saved, runs
-to its end, and is then restored three times in fresh GDBs on other terminals: what it prints after the save and its
-exit status are the same every time.
+Each draws a random nonce before the save and prints it after, so that running it again cannot pass.
+Each is saved, runs to its end, and is then restored three times in fresh GDBs on other terminals:
+what it prints after the save and its exit status are the same every time.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def to_the_end(gdb: GdbSession, status: int) -> list[str]:
 
 
 def assert_restores(scene: Scene, name: str, expected: list[str], status: int) -> None:
-    """Restore three times; `expected` are all lines of the program, from some moment before the save on."""
+    """Restore three times; `expected` are all lines of the program,
+    from some moment before the save on.
+    """
     nonce = [line for line in expected if line.startswith("nonce ")]
     assert len(nonce) == 1, expected
     seen = []
@@ -64,10 +66,14 @@ def save_while_it_runs(gdb: GdbSession, name: str) -> None:
     save(gdb, name)
 
 
-def attached(scene: Scene, *arguments: str, extra: dict[str, str] | None = None) -> tuple[GdbSession, Program]:
-    """The program on a terminal of its own, with ASLR, and a GDB that stopped it in the middle of its work.
+def attached(
+    scene: Scene, *arguments: str, extra: dict[str, str] | None = None
+) -> tuple[GdbSession, Program]:
+    """The program on a terminal of its own, with ASLR, and a GDB that stopped it in the middle of
+    its work.
 
-    It says READY and waits for a line, so that GDB is there in time; it says GO when its work has begun.
+    It says READY and waits for a line, so that GDB is there in time; it says GO when its work has
+    begun.
     """
     program = scene.spawn(*arguments, extra=extra)
     program.expect("READY")
@@ -78,7 +84,7 @@ def attached(scene: Scene, *arguments: str, extra: dict[str, str] | None = None)
     return gdb, program
 
 
-PYTHON_SCRIPT = '''
+PYTHON_SCRIPT = """
 import ctypes, hashlib, os, sys, threading
 
 nonce = os.urandom(8).hex()
@@ -109,7 +115,7 @@ for number in sorted(results):
 print("twice", twice(21))
 print("nonce", nonce)
 sys.exit(17)
-'''
+"""
 
 LIBRARY = "int twice(int x)\n{\n  return 2 * x;\n}\n"
 
@@ -136,7 +142,8 @@ CREATE TABLE secret AS SELECT lower(hex(randomblob(8))) AS nonce;
 CREATE TABLE numbers(n INTEGER PRIMARY KEY, text TEXT);
 WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 20000)
   INSERT INTO numbers SELECT x, hex(x * 7919) FROM c;
-WITH RECURSIVE c(x, s) AS (SELECT 1, 1 UNION ALL SELECT x + 1, (s * 31 + x) % 1000003 FROM c WHERE x < 1500000)
+WITH RECURSIVE c(x, s) AS (SELECT 1, 1 UNION ALL \
+SELECT x + 1, (s * 31 + x) % 1000003 FROM c WHERE x < 1500000)
   SELECT 'at ' || x || ' ' || s FROM c WHERE x % 100000 = 0;
 SELECT 'rows ' || count(*) || ' ' || max(text) FROM numbers;
 SELECT 'nonce ' || nonce FROM secret;
@@ -199,7 +206,9 @@ END {
 
 def test_gawk_reading_a_file_on_stdin(scene: Scene) -> None:
     script = scene.write("script.awk", AWK)
-    data = scene.write("data.txt", "".join(f"{n * 7919 % 100003} {'w ' * (n % 9)}\n" for n in range(20_000)))
+    data = scene.write(
+        "data.txt", "".join(f"{n * 7919 % 100003} {'w ' * (n % 9)}\n" for n in range(20_000))
+    )
     gdb = scene.gdb("/usr/bin/gawk")
     gdb.start(f"run -f {script} < {data}")
     gdb.expect("READY")
@@ -214,7 +223,9 @@ def test_gawk_reading_a_file_on_stdin(scene: Scene) -> None:
 
 
 def test_bc_at_its_prompt(scene: Scene) -> None:
-    """bc has nothing random: the nonce is typed, lives in its memory only, and is asked for after the restore."""
+    """bc has nothing random: the nonce is typed, lives in its memory only,
+    and is asked for after the restore.
+    """
     nonce = int.from_bytes(os.urandom(8), "big")
     program = scene.spawn("/usr/bin/bc", "-q")
     program.child.sendline(f"n = {nonce}; n % 1000000007")
@@ -333,9 +344,15 @@ def test_restores_leave_no_descriptor_in_gdb(scene: Scene) -> None:
     restore(gdb, "one")
 
     def descriptors() -> list[str]:
-        """What is open in GDB, without the object files, which GDB opens and closes as it needs them."""
+        """What is open in GDB, without the object files,
+        which GDB opens and closes as it needs them.
+        """
         targets = [os.readlink(entry) for entry in Path(f"/proc/{gdb.child.pid}/fd").iterdir()]
-        return sorted(re.sub(r"\d+", "N", target) for target in targets if not re.search(r"^/.*(/lib|/bin/|e2e_)", target))
+        return sorted(
+            re.sub(r"\d+", "N", target)
+            for target in targets
+            if not re.search(r"^/.*(/lib|/bin/|e2e_)", target)
+        )
 
     before = descriptors()
     for _ in range(5):

@@ -1,4 +1,6 @@
-"""README.md and the tutorial, typed word for word: by an ordinary user, in a new home directory with a built checkout."""
+"""README.md and the tutorial, typed word for word:
+by an ordinary user, in a new home directory with a built checkout.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,10 @@ class Reader:
         (checkout / "build").symlink_to(BUILD)
         self.home = home
         self.shown: list[str] = []
-        shell = ["env", "-u", "CKPT_DIR", f"--chdir={home}", "PS1=<=<$?>$ ", "/bin/bash", "--norc", "--noprofile"]
+        shell = [
+            "env", "-u", "CKPT_DIR", f"--chdir={home}", "PS1=<=<$?>$ ", "/bin/bash", "--norc",
+            "--noprofile",
+        ]  # fmt: skip
         self.child = scene.spawn(*shell, "--noediting").child
         self.child.setwinsize(2000, 500)
         self.in_gdb = False
@@ -67,12 +72,16 @@ class Reader:
         return "".join(self.shown)
 
     def type(self, line: str, unless: str = "") -> str:
-        """One line, at the prompt that is there. A command of the shell must succeed, unless it prints that."""
+        """One line, at the prompt that is there. A command of the shell must
+        succeed, unless it prints that.
+        """
         self.child.sendline(line)
         printed = self._wait()
         if not self.in_gdb and not (unless and unless in printed):
             match = self.child.match
-            assert isinstance(match, re.Match) and match["status"] == "0", f"{line}\n{self.transcript()}"
+            assert (
+                isinstance(match, re.Match) and match["status"] == "0"
+            ), f"{line}\n{self.transcript()}"
         return printed
 
     def leave_gdb(self) -> None:
@@ -81,7 +90,9 @@ class Reader:
             self.type("quit")
 
     def follow(self, lines: list[str]) -> None:
-        """A code block. What `cat` shows of a file that is not there yet is what the reader has written."""
+        """A code block. What `cat` shows of a file that is not there yet is
+        what the reader has written.
+        """
         for number, line in enumerate(lines):
             if line.startswith("$ "):
                 self.leave_gdb()
@@ -127,7 +138,12 @@ def test_the_readme(user_scene: Scene, project_root: Path) -> None:
             lines = [re.sub(r"^\$ ckpt-save \d+", "$ ckpt-save $!", line) for line in lines]
         reader.follow(lines)
     shown = reader.transcript()
-    for expected in ('Saved "before-report"', 'Restored "before-report"', "Saved half.ckpt", "job 10 done"):
+    for expected in (
+        'Saved "before-report"',
+        'Restored "before-report"',
+        "Saved half.ckpt",
+        "job 10 done",
+    ):
         assert expected in shown, shown
     assert (reader.home / ".local/share/ckpt/snapshots/before-report.ckpt").exists()
     reader.type("wait")

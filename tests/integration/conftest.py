@@ -11,7 +11,9 @@ from support.checkpoint import Workshop, passed
 
 @pytest.fixture
 def workshop(build_dir: Path, tmp_path: Path) -> Iterator[Workshop]:
-    """The test's directory, store and processes; every process it started has ended when the test is over."""
+    """The test's directory, store and processes;
+    every process it started has ended when the test is over.
+    """
     made = Workshop(build_dir, tmp_path)
     yield made
     made.close()

@@ -1,4 +1,6 @@
-"""A restored program beside the process that was saved, which still runs: neither finds traces of the other."""
+"""A restored program beside the process that was saved, which still runs:
+neither finds traces of the other.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ MOVED = [subject for subject in SUBJECTS if subject.startswith("reuse")]
 
 
 def test_list_is_complete(workshop: Workshop) -> None:
-    assert workshop.start([workshop.program("fd_shared"), "--list"]).finish().output.split() == SUBJECTS
+    assert (
+        workshop.start([workshop.program("fd_shared"), "--list"]).finish().output.split()
+        == SUBJECTS
+    )
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
@@ -55,8 +60,10 @@ def test_not_beside_anybody(workshop: Workshop, subject: str) -> None:
 
 @pytest.mark.parametrize("subject", KNOWN_BY_NUMBER)
 def test_numbers_are_good_for_many_restores(workshop: Workshop, subject: str) -> None:
-    """The program removes what it has at its end; the next restore has it again, for root also one from a save of the restored.
-    An ordinary user may not look into the namespace that the restored program is in."""
+    """The program removes what it has at its end; the next restore has it again, for root also one
+    from a save of the restored. An ordinary user may not look into the namespace that the restored
+    program is in.
+    """
     original = workshop.start_program("fd_shared", subject)
     oracle.wait_asleep(original.pid)
     before = oracle.look(original.pid, workshop.register_dump)
@@ -96,12 +103,16 @@ msgctl($queue, 0, 0);
 
 
 def test_the_queue_of_a_child_that_runs(workshop: Workshop) -> None:
-    """The child was the last to use it, and comes back as killed; the queue is the program's, too."""
+    """The child was the last to use it, and comes back as killed;
+    the queue is the program's, too.
+    """
     original = workshop.start(["/usr/bin/perl", "-e", QUEUE])
     original.ready()
     oracle.wait_asleep(original.pid)
     saved = workshop.save(original.pid)
-    assert sum("System V message queue" in line for line in saved.fidelity) == 1, saved.result.output
+    assert (
+        sum("System V message queue" in line for line in saved.fidelity) == 1
+    ), saved.result.output
     (child,) = read_text(f"/proc/{original.pid}/task/{original.pid}/children").split()
     os.kill(int(child), signal.SIGKILL)
     original.kill()
@@ -111,7 +122,9 @@ def test_the_queue_of_a_child_that_runs(workshop: Workshop) -> None:
 
 
 @contextmanager
-def _both(workshop: Workshop, subject: str, way: Way, *options: str) -> Iterator[tuple[Running, Running]]:
+def _both(
+    workshop: Workshop, subject: str, way: Way, *options: str
+) -> Iterator[tuple[Running, Running]]:
     """The process that was saved, and what was restored beside it, both waiting to be let go."""
     original = workshop.start_program("fd_shared", subject, way=way)
     oracle.wait_asleep(original.pid)
@@ -132,11 +145,15 @@ def _finish(running: Running) -> Result:
 def _said(result: Result, subject: str, original: Running) -> None:
     said = notes(result)
     if subject in MOVED:
-        assert len(said) == 2 and all("is taken" in line and "instead" in line for line in said), f"{result}"
+        assert len(said) == 2 and all(
+            "is taken" in line and "instead" in line for line in said
+        ), f"{result}"
     elif subject in KNOWN_BY_NUMBER:
         assert said == [SYSTEM_V], f"{result}"
     else:
-        assert len(said) == 1 and said[0].startswith(f"process {original.pid}, which was saved, still runs: "), f"{result}"
+        assert len(said) == 1 and said[0].startswith(
+            f"process {original.pid}, which was saved, still runs: "
+        ), f"{result}"
         how = "in a sandbox over" if probes.overlays() else "the program gets private copies of"
         assert how in said[0], f"{result}"
 
@@ -171,11 +188,14 @@ def test_files_strict_refuses(workshop: Workshop) -> None:
     oracle.wait_asleep(original.pid)
     saved = workshop.save(original.pid)
     line = workshop.refused(saved.image, "--files", "strict")
-    assert "written would be written to" in line and f"process {original.pid}, which was saved, still runs" in line
+    assert (
+        "written would be written to" in line
+        and f"process {original.pid}, which was saved, still runs" in line
+    )
     passed(_finish(original), original.nonce)
 
 
-# --- somebody else writes to the files ---------------------------------------------------------------------------
+# --- somebody else writes to the files ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["descriptor", "mapping"])
@@ -191,15 +211,26 @@ def test_somebody_else_writes_to_a_file(workshop: Workshop, how: str) -> None:
         "mapping": "f = open(sys.argv[1], 'r+b'); m = mmap.mmap(f.fileno(), 0); f.close()",
     }[how]
     writer = workshop.start(
-        ["/usr/bin/python3", "-c", f"import sys, mmap\n{script}\nprint('READY 0', flush=True)\nsys.stdin.readline()", data]
+        [
+            "/usr/bin/python3",
+            "-c",
+            f"import sys, mmap\n{script}\nprint('READY 0', flush=True)\nsys.stdin.readline()",
+            data,
+        ]
     )
     writer.ready()
     before = fingerprint(data), fingerprint(journal)
     result = _finish(workshop.restart(saved.image))
     passed(result, original.nonce)
     (said,) = notes(result)
-    assert re.match(rf"process {writer.pid} \(python3[^)]*\) can write to {re.escape(str(data))}: ", said), said
-    how = "in a sandbox over {}" if probes.overlays() else "the program gets private copies of {}/data"
+    assert re.match(
+        rf"process {writer.pid} \(python3[^)]*\) can write to {re.escape(str(data))}: ", said
+    ), said
+    how = (
+        "in a sandbox over {}"
+        if probes.overlays()
+        else "the program gets private copies of {}/data"
+    )
     assert how.format(workshop.directory) in said, said
     assert (fingerprint(data), fingerprint(journal)) == before
 
@@ -216,17 +247,19 @@ def test_a_reader_is_nobody_to_be_kept_from(workshop: Workshop) -> None:
         assert file.read() == b"data!"
 
 
-# --- one program's files are decided together --------------------------------------------------------------------
+# --- one program's files are decided together -----------------------------------------------------
 
 # There both kinds of namespaces that a sandbox takes are had from the system, but not the sandbox.
-NO_MOUNTS = "echo 0 > /proc/sys/user/max_mnt_namespaces; exec \"$@\""
+NO_MOUNTS = 'echo 0 > /proc/sys/user/max_mnt_namespaces; exec "$@"'
 
 
 def _restart(workshop: Workshop, image: Path, sandbox: bool, *options: str) -> Running:
     command = workshop.restart_command(image, *options)
     if not sandbox and not probes.namespaces("--user"):
         pytest.skip("there are no user namespaces, in which mounts could be forbidden")
-    return workshop.start(command if sandbox else ["unshare", "-U", "-r", "sh", "-c", NO_MOUNTS, "sh", *command])
+    return workshop.start(
+        command if sandbox else ["unshare", "-U", "-r", "sh", "-c", NO_MOUNTS, "sh", *command]
+    )
 
 
 @pytest.mark.parametrize("sandbox", [True, False], ids=["sandbox", "private"])
@@ -250,7 +283,10 @@ def test_one_file_has_changed(workshop: Workshop, changed: str, sandbox: bool) -
         if sandbox:
             assert f"in a sandbox over {workshop.directory} " in said, said
         else:
-            assert f"the program gets private copies of {files['data']}, {files['journal']}; by name" in said, said
+            assert (
+                f"the program gets private copies of {files['data']}, {files['journal']}; by name"
+                in said
+            ), said
         assert {name: fingerprint(path) for name, path in files.items()} == before
 
 
@@ -265,7 +301,9 @@ def test_output_goes_where_the_user_says(workshop: Workshop) -> None:
     answers, output = (workshop.directory / name for name in ("answers", "output"))
     answers.write_bytes(b"go\n")
     result = workshop.restart(saved.image, "--stdin", answers, "--stdout", output).finish()
-    assert any(f"in a sandbox over {workshop.directory} " in line for line in notes(result)), f"{result}"
+    assert any(
+        f"in a sandbox over {workshop.directory} " in line for line in notes(result)
+    ), f"{result}"
     assert result.status == 0 and output.read_text() == f"PASS {original.nonce}\n", f"{result}"
 
 

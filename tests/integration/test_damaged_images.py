@@ -19,13 +19,17 @@ def _segments(content: bytes) -> list[tuple[int, int, int]]:
     size, count = struct.unpack_from("<HH", content, 54)
     found = []
     for index in range(count):
-        kind, _flags, at, _virtual, _physical, bytes_ = struct.unpack_from("<IIQQQQ", content, offset + index * size)
+        kind, _flags, at, _virtual, _physical, bytes_ = struct.unpack_from(
+            "<IIQQQQ", content, offset + index * size
+        )
         found.append((kind, at, bytes_))
     return found
 
 
 def _clean_or_right(workshop: Workshop, path: Path, nonce: str) -> bool:
-    """A restart of a doctored image: refused in one line (True), or it ran as if nothing had been done to it (False)."""
+    """A restart of a doctored image: refused in one line (True),
+    or it ran as if nothing had been done to it (False).
+    """
     restart = workshop.restart(path)
     restart.send(may_have_ended=True)
     result = restart.finish()
@@ -41,10 +45,22 @@ def _clean_or_right(workshop: Workshop, path: Path, nonce: str) -> bool:
 def test_truncated(workshop: Workshop, image: tuple[Path, str]) -> None:
     content = image[0].read_bytes()
     damaged = workshop.directory / "damaged.ckpt"
-    sizes = {0, 1, 4, 63, 64, 65, 100, len(content) - 1, *(len(content) * i // 25 for i in range(25))}
+    sizes = {
+        0,
+        1,
+        4,
+        63,
+        64,
+        65,
+        100,
+        len(content) - 1,
+        *(len(content) * i // 25 for i in range(25)),
+    }
     for size in sorted(sizes):
         damaged.write_bytes(content[:size])
-        assert _clean_or_right(workshop, damaged, image[1]), f"cut to {size} of {len(content)} bytes, it runs"
+        assert _clean_or_right(
+            workshop, damaged, image[1]
+        ), f"cut to {size} of {len(content)} bytes, it runs"
 
 
 def test_flipped_bytes_in_memory(workshop: Workshop, image: tuple[Path, str]) -> None:
@@ -60,7 +76,9 @@ def test_flipped_bytes_in_memory(workshop: Workshop, image: tuple[Path, str]) ->
         damaged.write_bytes(doctored)
         # Pages of zeros are holes in the file, which a restore does not read.
         hole = not any(content[place - place % 4096 : place - place % 4096 + 4096])
-        assert _clean_or_right(workshop, damaged, image[1]) or hole, f"byte {place} flipped, it runs"
+        assert (
+            _clean_or_right(workshop, damaged, image[1]) or hole
+        ), f"byte {place} flipped, it runs"
 
 
 def test_flipped_bytes_in_header_and_notes(workshop: Workshop, image: tuple[Path, str]) -> None:
@@ -82,7 +100,9 @@ def test_flipped_bytes_in_header_and_notes(workshop: Workshop, image: tuple[Path
     assert refused > len(places) // 2
 
 
-@pytest.mark.parametrize("what", ["empty", "text", "executable", "directory", "missing", "null", "fifo", "object"])
+@pytest.mark.parametrize(
+    "what", ["empty", "text", "executable", "directory", "missing", "null", "fifo", "object"]
+)
 def test_foreign_files(workshop: Workshop, what: str) -> None:
     path = workshop.directory / "foreign"
     if what == "empty":
@@ -107,7 +127,11 @@ def test_plain_core_file(workshop: Workshop) -> None:
     if not shutil.which("gcore"):
         pytest.skip("no gcore")
     running = workshop.start_program("exit_status", "0")
-    subprocess.run(["gcore", "-o", workshop.directory / "plain", str(running.pid)], check=True, capture_output=True)
+    subprocess.run(
+        ["gcore", "-o", workshop.directory / "plain", str(running.pid)],
+        check=True,
+        capture_output=True,
+    )
     line = workshop.refused(workshop.directory / f"plain.{running.pid}")
     assert "snapshot" in line or "ckpt" in line.lower(), line
     running.send()

@@ -47,17 +47,31 @@ def postgresql(program: str) -> Path:
 def in_transaction(workshop: Workshop, place: Path, port: int) -> tuple[Running, Running, int]:
     """A server, a client in the midst of a transaction, and the process that serves it."""
     data = place / "data"
-    making: list[str | Path] = [postgresql("initdb"), "-D", data, "-A", "trust", "-U", "us", "--no-sync", "--locale=C", "-E", "UTF8"]
+    making: list[str | Path] = [
+        postgresql("initdb"), "-D", data, "-A", "trust", "-U", "us", "--no-sync", "--locale=C",
+        "-E", "UTF8",
+    ]  # fmt: skip
     made = workshop.start(making, user=user(), directory=place).finish()
     assert made.status == 0, made
-    options = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "unix_socket_directories="]
-    server = workshop.start([postgresql("postgres"), "-D", data, *options], user=user(), directory=place)
+    options = [
+        "-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off",
+        "-c", "unix_socket_directories=",
+    ]  # fmt: skip
+    server = workshop.start(
+        [postgresql("postgres"), "-D", data, *options], user=user(), directory=place
+    )
     ready: list[str | Path] = [postgresql("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     wait_until(lambda: subprocess.call(ready) == 0 or server.poll() is not None, server.transcript)
     assert server.poll() is None, server.finish()
-    ask: list[str | Path] = [postgresql("psql"), "-h", "127.0.0.1", "-p", str(port), "-U", "us", "-d", "postgres", "-qAt"]
+    ask: list[str | Path] = [
+        postgresql("psql"), "-h", "127.0.0.1", "-p", str(port), "-U", "us", "-d", "postgres",
+        "-qAt",
+    ]  # fmt: skip
     client = workshop.start(ask, directory=place)
-    client.send("begin; create temp table t as select generate_series(1, 1000); select 'BACKEND ' || pg_backend_pid();")
+    client.send(
+        "begin; create temp table t as select generate_series(1, 1000); "
+        "select 'BACKEND ' || pg_backend_pid();"
+    )
     return server, client, int(client.expect("BACKEND "))
 
 
@@ -73,8 +87,10 @@ def times_waited(pid: int) -> int:
 
 
 def test_postgresql_backend(workshop: Workshop, place: Path) -> None:
-    """It has lost its client and its postmaster, and ends at that. With silent peers it waits for its client; woken, it
-    looks for both again, and waits on; asked to end it does so, and says why to nobody."""
+    """It has lost its client and its postmaster, and ends at that. With silent peers it waits for
+    its client; woken, it looks for both again, and waits on; asked to end it does so, and says why
+    to nobody.
+    """
     server, client, backend = in_transaction(workshop, place, free_port())
     wait_until(lambda: waits(backend), "the backend waits for its client")
     saved = workshop.save(backend)
@@ -89,7 +105,10 @@ def test_postgresql_backend(workshop: Workshop, place: Path) -> None:
         wait_until(lambda: waits(pid), restart.transcript)
         before = times_waited(pid)
         os.kill(pid, signal.SIGHUP)
-        wait_until(lambda: times_waited(pid) > before and waits(pid), lambda: f"it waits again\n{restart.transcript()}")
+        wait_until(
+            lambda: times_waited(pid) > before and waits(pid),
+            lambda: f"it waits again\n{restart.transcript()}",
+        )
         os.kill(pid, signal.SIGTERM)
         result = restart.finish()
         assert result.status == 1, result
@@ -98,22 +117,41 @@ def test_postgresql_backend(workshop: Workshop, place: Path) -> None:
 
 def ask(port: int, statement: str) -> str:
     """What the server answers, by its own client."""
-    client = ["mariadb", "--no-defaults", "-uroot", "-h", "127.0.0.1", "-P", str(port), "-N", "-B", "-e", statement]
+    client = [
+        "mariadb", "--no-defaults", "-uroot", "-h", "127.0.0.1", "-P", str(port), "-N", "-B",
+        "-e", statement,
+    ]  # fmt: skip
     return subprocess.run(client, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def test_mariadb(workshop: Workshop, place: Path) -> None:
-    """As it comes: its storage engine reads and writes by an io_uring or io_setup(2). What was written when it was saved is
-    there, and not what came later; it takes more, and shuts down in good order, its files included."""
+    """As it comes: its storage engine reads and writes by an io_uring or io_setup(2). What was
+    written when it was saved is there, and not what came later; it takes more, and shuts down in
+    good order, its files included.
+    """
     mariadbd = shutil.which("mariadbd", path="/usr/sbin:/usr/bin")
     assert mariadbd, "install mariadb-server-core and mariadb-client-core"
     port, value = free_port(), secrets.token_hex(8)
     data = place / "data"
-    making = ["mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
-    here: dict[str, Any] = {"user": user(), "directory": place, "environment": {"TMPDIR": str(place)}}
+    making = [
+        "mariadb-install-db",
+        "--no-defaults",
+        "--auth-root-authentication-method=normal",
+        "--skip-test-db",
+    ]
+    here: dict[str, Any] = {
+        "user": user(),
+        "directory": place,
+        "environment": {"TMPDIR": str(place)},
+    }
     made = workshop.start([*making, f"--datadir={data}"], **here).finish()
     assert made.status == 0, made
-    options = [f"--datadir={data}", "--bind-address=127.0.0.1", f"--port={port}", f"--socket={place}/socket"]
+    options = [
+        f"--datadir={data}",
+        "--bind-address=127.0.0.1",
+        f"--port={port}",
+        f"--socket={place}/socket",
+    ]
     server = workshop.start([mariadbd, "--no-defaults", *options], **here)
     wait_until(lambda: ask(port, "select 1") == "1" or server.poll() is not None, server.transcript)
     assert server.poll() is None, server.finish()
@@ -124,7 +162,9 @@ def test_mariadb(workshop: Workshop, place: Path) -> None:
     server.kill()
     for _ in range(2):
         restart = workshop.restart(saved.image)
-        wait_until(lambda: ask(port, "select 1") == "1" or restart.poll() is not None, restart.transcript)
+        wait_until(
+            lambda: ask(port, "select 1") == "1" or restart.poll() is not None, restart.transcript
+        )
         assert ask(port, "select * from d.t") == value, restart.transcript()
         more = "insert into d.t select word from d.t; " * 12
         assert ask(port, f"{more} select count(*) from d.t") == "4096", restart.transcript()

@@ -1,4 +1,6 @@
-"""A database in the midst of a transaction, restored again and again: it commits, and the user's files stay as they were."""
+"""A database in the midst of a transaction, restored again and again:
+it commits, and the user's files stay as they were.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,9 @@ from support.checkpoint import Workshop, notes
 from support.oracle import fingerprint
 from support.processes import Running
 
-# The cache is too small for the transaction: a part of it is in the file already, and what was there is in the journal. At
-# the end sqlite removes the journal or cuts it off, by name or by its descriptor.
+# The cache is too small for the transaction: a part of it is in the file already, and what was
+# there is in the journal. At the end sqlite removes the journal or cuts it off, by name or by its
+# descriptor.
 PROGRAM = """
 import os, sqlite3, sys
 path, mode = sys.argv[1:]
@@ -30,7 +33,8 @@ connection.execute("commit")
 assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
 connection.close()
 again = sqlite3.connect(path)
-print("COMMITTED", *again.execute("select count(*), sum(value) from numbers").fetchone(), flush=True)
+print("COMMITTED", \
+*again.execute("select count(*), sum(value) from numbers").fetchone(), flush=True)
 again.close()
 """
 # 1 to 2000, and 0 to 1999.
@@ -75,7 +79,9 @@ def test_beside_the_original(workshop: Workshop, mode: str) -> None:
     before = _files(database)
     for _ in range(5):
         said = _commits(workshop, saved.image)
-        assert any(f"process {original.pid}, which was saved, still runs" in line for line in said), said
+        assert any(
+            f"process {original.pid}, which was saved, still runs" in line for line in said
+        ), said
         assert _files(database) == before
     original.send()
     result = original.finish()

@@ -1,4 +1,6 @@
-"""Descriptors of every kind come back with what is in them. The programs check themselves, one subject at a time."""
+"""Descriptors of every kind come back with what is in them.
+The programs check themselves, one subject at a time.
+"""
 
 from __future__ import annotations
 
@@ -9,67 +11,89 @@ from support import oracle
 
 SUBJECTS: dict[str, list[str]] = {
     "fd_events": """
-        eventfd_count eventfd_full eventfd_semaphore eventfd_empty eventfd_duplicate eventfd_blocked_reader
-        timerfd_relative timerfd_interval timerfd_short timerfd_expired timerfd_expired_interval timerfd_past
-        timerfd_disarmed timerfd_absolute timerfd_absolute_monotonic
-        timerfd_blocked_reader signalfd_mask signalfd_pending pidfd_self pidfd_zombie pidfd_ended
+        eventfd_count eventfd_full eventfd_semaphore eventfd_empty eventfd_duplicate
+        eventfd_blocked_reader timerfd_relative timerfd_interval timerfd_short timerfd_expired
+        timerfd_expired_interval timerfd_past timerfd_disarmed timerfd_absolute
+        timerfd_absolute_monotonic timerfd_blocked_reader signalfd_mask signalfd_pending pidfd_self
+        pidfd_zombie pidfd_ended
     """.split(),
     "fd_epoll": """
-        level level_ready edge_reported edge_pending oneshot_armed oneshot_spent nested closed_number reused_number
-        two_of_one_number change_later many empty busy_polling wait_epoll_wait wait_epoll_pwait wait_epoll_pwait2 wait_poll wait_ppoll
-        wait_select wait_pselect
+        level level_ready edge_reported edge_pending oneshot_armed oneshot_spent nested
+        closed_number reused_number two_of_one_number change_later many empty busy_polling
+        wait_epoll_wait wait_epoll_pwait wait_epoll_pwait2 wait_poll wait_ppoll wait_select
+        wait_pselect
     """.split(),
     "fd_unix": """
-        stream large_stream datagrams packets large_packets half_closed other_end_closed duplicate passed_pipe passed_own passed_socket
-        listening_path listening_abstract backlog accepted waiting named_datagrams closed_sender options credentials peek_offset
-        blocked_reader blocked_accept own_name unconnected
+        stream large_stream datagrams packets large_packets half_closed other_end_closed duplicate
+        passed_pipe passed_own passed_socket listening_path listening_abstract backlog accepted
+        waiting named_datagrams closed_sender options credentials peek_offset blocked_reader
+        blocked_accept own_name unconnected
     """.split(),
     "fd_passed": """
-        timer timer_expired lock_whole lock_bytes lock_beside event signals poll_set poll_set_of_passed polled_passed watches owned nested behind_bytes
+        timer timer_expired lock_whole lock_bytes lock_beside event signals poll_set
+        poll_set_of_passed polled_passed watches owned nested behind_bytes
     """.split(),
     "fd_names": """
-        removed removed_absolute removed_replaced removed_waiting removed_datagrams removed_directory
-        renamed renamed_absolute relative swapped closed_listening given_away
+        removed removed_absolute removed_replaced removed_waiting removed_datagrams
+        removed_directory renamed renamed_absolute relative swapped closed_listening given_away
     """.split(),
     "fd_inet": """
-        listening listening_options listening_ipv6 listening_everywhere multipath multipath_served multipath_connection
-        multipath_half_closed connection urgent urgent_taken urgent_at_once urgent_inline connection_ipv6 large_connection
-        without_listening half_closed shut_receiving waiting corked udp udp_options on_device filter multicast udp_shut udp_shut_for_sending
+        listening listening_options listening_ipv6 listening_everywhere multipath multipath_served
+        multipath_connection multipath_half_closed connection urgent urgent_taken urgent_at_once
+        urgent_inline connection_ipv6 large_connection without_listening half_closed shut_receiving
+        waiting corked udp udp_options on_device filter multicast udp_shut udp_shut_for_sending
         udp_closed_sender udp_unbound unbound bound blocked_accept blocked_receive
     """.split(),
     "fd_tcp": """
-        mapped mapped_alone mapped_half_closed mapped_waiting mapped_client both_families datagrams_mapped datagrams_everywhere freely freely6
-        itself itself6 itself_udp itself_udp6 itself_ended options options6 options_of_used fast_open_key
-        unsent_established unsent_fin_wait unsent_closing unsent_close_wait unsent_last_ack
+        mapped mapped_alone mapped_half_closed mapped_waiting mapped_client both_families
+        datagrams_mapped datagrams_everywhere freely freely6 itself itself6 itself_udp itself_udp6
+        itself_ended options options6 options_of_used fast_open_key unsent_established
+        unsent_fin_wait unsent_closing unsent_close_wait unsent_last_ack
     """.split(),
     "fd_packets": "raw raw6 ping udp_lite packet old_packet".split(),
     "fd_netlink": "members options connected".split(),
     "fd_files": """
-        memfd memfd_mapped memfd_two_mappings memfd_sealed memfd_read_only nameless removed removed_links two_names executed nameless_place sparse enormous appending directory
-        own_proc proc_of_thread proc_of_ended namespace place ended_pipes removed_device removed_directory fifo fifo_nameless fifo_removed message_queue shared_queue blocked_queue posix_lock open_file_lock whole_lock lease write_lease linked marked owner inotify inotify_removed fanotify fanotify_mount
+        memfd memfd_mapped memfd_two_mappings memfd_sealed memfd_read_only nameless removed
+        removed_links two_names executed nameless_place sparse enormous appending directory own_proc
+        proc_of_thread proc_of_ended namespace place ended_pipes removed_device removed_directory
+        fifo fifo_nameless fifo_removed message_queue shared_queue blocked_queue posix_lock
+        open_file_lock whole_lock lease write_lease linked marked owner inotify inotify_removed
+        fanotify fanotify_mount
     """.split(),
     "fd_pty": """
-        input lines output both_ways begun ends lines_later long_lines stopped stopped_by_key stopped_master settings exclusive packets told
-        told_of_flush blocked_reader closed_slave last_words unopened closed_master controlling
+        input lines output both_ways begun ends lines_later long_lines stopped stopped_by_key
+        stopped_master settings exclusive packets told told_of_flush blocked_reader closed_slave
+        last_words unopened closed_master controlling
     """.split(),
 }
 ALL = [(program, subject) for program, subjects in SUBJECTS.items() for subject in subjects]
-# The report of a program in the harness names its three standard streams, which are pipes, and nothing else.
+# The report of a program in the harness names its three standard streams,
+# which are pipes, and nothing else.
 USUAL = 3
 # A new pseudoterminal may have another number, and a program may have remembered its name.
 MAY_BE_NAMED = {"fd_pty": "pseudoterminal"}
 # What nobody has opened is not looked into; what has hung up has no name.
 NAMED_TIMES = {"unopened": 2, "closed_master": 0}
 # Private copies, and what has the process's number in its name.
-OTHER_NAMES = {"nameless", "fifo_nameless", "inotify_removed", "fanotify_mount", "removed", "removed_links", "linked", "appending", "own_proc", "message_queue", "shared_queue", "blocked_queue", "removed_directory", "two_names", "nameless_place", "executed",
-               "proc_of_thread", "proc_of_ended", "removed_device"}  # fmt: skip
+OTHER_NAMES = {
+    "nameless", "fifo_nameless", "inotify_removed", "fanotify_mount", "removed", "removed_links",
+    "linked", "appending", "own_proc", "message_queue", "shared_queue", "blocked_queue",
+    "removed_directory", "two_names", "nameless_place", "executed", "proc_of_thread",
+    "proc_of_ended", "removed_device",
+}  # fmt: skip
 # What only root finds the end of.
-LOST_FILES = {"removed", "removed_absolute", "removed_waiting", "removed_datagrams", "removed_directory", "swapped"}
+LOST_FILES = {
+    "removed", "removed_absolute", "removed_waiting", "removed_datagrams", "removed_directory",
+    "swapped",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("program", SUBJECTS)
 def test_lists_are_complete(workshop: Workshop, program: str) -> None:
-    assert workshop.start([workshop.program(program), "--list"]).finish().output.split() == SUBJECTS[program]
+    assert (
+        workshop.start([workshop.program(program), "--list"]).finish().output.split()
+        == SUBJECTS[program]
+    )
 
 
 @pytest.mark.parametrize(("program", "subject"), ALL)
@@ -85,7 +109,8 @@ def test_alone(workshop: Workshop, program: str, subject: str) -> None:
 def test_restored(workshop: Workshop, program: str, subject: str, way: Way) -> None:
     original = workshop.start_program(program, subject, way=way)
     oracle.wait_asleep(original.pid)
-    # A stop makes these calls fail with EINTR (signal(7)), also the oracle's, which reads registers.
+    # A stop makes these calls fail with EINTR (signal(7)),
+    # also the oracle's, which reads registers.
     dump = None if subject.startswith("wait_epoll") else workshop.register_dump
     ignore = {"memory"} if dump is None else set()
     if program in MAY_BE_NAMED or subject in OTHER_NAMES:
@@ -101,13 +126,21 @@ def test_restored(workshop: Workshop, program: str, subject: str, way: Way) -> N
     assert unseen == (subject == "exclusive" and not as_root()), saved.result.output
     if program in MAY_BE_NAMED:
         named = sum(MAY_BE_NAMED[program] in line for line in said)
-        assert named == NAMED_TIMES.get(subject, 1) + unseen and len(said) == USUAL + named, saved.result.output
+        assert (
+            named == NAMED_TIMES.get(subject, 1) + unseen and len(said) == USUAL + named
+        ), saved.result.output
     elif program == "fd_names" and subject in LOST_FILES and not as_root():
         # Only root is told that it is removed.
-        assert len(said) == USUAL + 1 and "and cannot be found: it comes back without one" in "\n".join(said), saved.result.output
+        assert len(
+            said
+        ) == USUAL + 1 and "and cannot be found: it comes back without one" in "\n".join(
+            said
+        ), saved.result.output
     elif subject == "memfd_two_mappings" and not as_root():
         # With its descriptor closed only root can open it: the memory comes back, without the name.
-        assert len(said) == USUAL + 2 and all("/memfd:mapped comes back as shared memory" in line for line in said[USUAL:])
+        assert len(said) == USUAL + 2 and all(
+            "/memfd:mapped comes back as shared memory" in line for line in said[USUAL:]
+        )
         ignore.add("maps")
     else:
         assert len(said) == USUAL, saved.result.output
@@ -127,10 +160,14 @@ def test_restored(workshop: Workshop, program: str, subject: str, way: Way) -> N
             assert len(said) == 1 and "has changed since the snapshot" in said[0], f"{result}"
         elif subject == "fifo_removed" and round_:
             # The first restore has removed its name.
-            assert len(said) == 1 and "was removed since the save: it is made again" in said[0], f"{result}"
-        elif program in ("fd_inet", "fd_tcp") and (not as_root() or subject.startswith("multipath")):
-            # The kernel keeps the ports of connections that were closed, for a minute; only root can end that. Those of MPTCP
-            # are closed later, by the kernel itself.
+            assert (
+                len(said) == 1 and "was removed since the save: it is made again" in said[0]
+            ), f"{result}"
+        elif program in ("fd_inet", "fd_tcp") and (
+            not as_root() or subject.startswith("multipath")
+        ):
+            # The kernel keeps the ports of connections that were closed, for a minute; only root
+            # can end that. Those of MPTCP are closed later, by the kernel itself.
             assert all("this end of the connection is at" in line for line in said), f"{result}"
         else:
             assert not said, f"{result}"
@@ -146,19 +183,25 @@ def test_not_disturbed(workshop: Workshop, program: str, subject: str) -> None:
     passed(original.finish(), original.nonce)
 
 
-# What says that an address belongs to the original now; the program then finds itself at another one.
+# What says that an address belongs to the original now;
+# the program then finds itself at another one.
 TAKEN = ("is taken", "another process uses", "this end of the connection is at")
 
 
-# In these the program itself goes to something by a name that is the original's, too: it connects to the address, or makes
-# a file where the original looks for new ones.
-BY_NAME = {("fd_unix", "backlog"), ("fd_passed", "watches"), ("fd_unix", "blocked_accept"), ("fd_inet", "blocked_accept"), ("fd_files", "inotify"), ("fd_files", "fanotify")}
+# In these the program itself goes to something by a name that is the original's, too: it connects
+# to the address, or makes a file where the original looks for new ones.
+BY_NAME = {
+    ("fd_unix", "backlog"), ("fd_passed", "watches"), ("fd_unix", "blocked_accept"),
+    ("fd_inet", "blocked_accept"), ("fd_files", "inotify"), ("fd_files", "fanotify"),
+}  # fmt: skip
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("program", "subject"), [each for each in ALL if each not in BY_NAME])
 def test_beside_the_original(workshop: Workshop, program: str, subject: str) -> None:
-    """What was restored does its work, and the process that was saved, which still runs, then finds all as it was."""
+    """What was restored does its work, and the process that was saved, which still runs,
+    then finds all as it was.
+    """
     original = workshop.start_program(program, subject)
     oracle.wait_asleep(original.pid)
     saved = workshop.save(original.pid)

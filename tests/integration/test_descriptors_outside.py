@@ -1,5 +1,6 @@
-"""What leads out of the program, and what somebody else has taken since: the program notices what it would notice of a
-peer that went away, and the user is told."""
+"""What leads out of the program, and what somebody else has taken since: the program notices what
+it would notice of a peer that went away, and the user is told.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +38,9 @@ def _served(subject: str, directory: Path) -> Iterator[str]:
             connection.close()
 
 
-@pytest.mark.parametrize("subject", ["tcp", "tcp_data", "tcp_blocked", "local", "local_data", "local_blocked"])
+@pytest.mark.parametrize(
+    "subject", ["tcp", "tcp_data", "tcp_blocked", "local", "local_data", "local_blocked"]
+)
 def test_lost_peer(workshop: Workshop, subject: str) -> None:
     with _served(subject, workshop.directory) as place:
         original = workshop.start_program("fd_outside", subject, place)
@@ -69,28 +72,42 @@ def test_peer_has_not_accepted_yet(workshop: Workshop) -> None:
         oracle.wait_asleep(original.pid)
         saved = workshop.save(original.pid)
         original.kill()
-    assert f"the connection with {place} comes back with its other end closed" in saved.result.output
+    assert (
+        f"the connection with {place} comes back with its other end closed" in saved.result.output
+    )
     restart = workshop.restart(saved.image)
     restart.send()
     passed(restart.finish(), original.nonce)
 
 
 MISSING = {
-    "closed_peer": "has been closed by it; it comes back so, with other addresses; the 10 bytes that wait in it can be read",
+    "closed_peer": (
+        "has been closed by it; it comes back so, with other addresses; "
+        "the 10 bytes that wait in it can be read"
+    ),
     "connecting": "changed: fd 6: TCP socket: ",
-    "corked": "changed: fd 4: UDP socket: the datagram that it was putting together (MSG_MORE, UDP_CORK) is gone",
+    "corked": (
+        "changed: fd 4: UDP socket: the datagram that it was putting together (MSG_MORE, UDP_CORK) "
+        "is gone"
+    ),
     "left_sender": "changed: fd 3: local socket: what waits in it from left-",
     "unaccepted_tcp": "lost: fd 4: TCP socket: what it has sent to 127.0.0.1:",
     "unaccepted_local": "lost: fd 4: local socket: what it has sent to @",
     "urgent_local": "lost: fd 4: local socket: an urgent byte (MSG_OOB) does not come back",
-    "secret": "mapping: secret memory (memfd_secret) (/secretmem): the memory comes back inaccessible",
-    "removed_place": "which is removed, does not come back: every use of the descriptor fails with EBADF",
+    "secret": (
+        "mapping: secret memory (memfd_secret) (/secretmem): the memory comes back inaccessible"
+    ),
+    "removed_place": (
+        "which is removed, does not come back: every use of the descriptor fails with EBADF"
+    ),
 }
 
 
 @pytest.mark.parametrize("subject", MISSING)
 def test_what_does_not_come_back_is_named(workshop: Workshop, subject: str) -> None:
-    """It is said when the program is saved, and the rest of it comes back: a snapshot of it can be restored."""
+    """It is said when the program is saved, and the rest of it comes back:
+    a snapshot of it can be restored.
+    """
     original = workshop.start_program("fd_missing", subject)
     oracle.wait_asleep(original.pid)
     saved = workshop.save(original.pid)
@@ -112,27 +129,37 @@ ERRORS = {
     "finished": "",
     "local_reset": "",
     "shut_without": "",
-    "udp_refused": "lost: fd 4: UDP socket: what waits in it behind an error that has not been read yet",
+    "udp_refused": (
+        "lost: fd 4: UDP socket: what waits in it behind an error that has not been read yet"
+    ),
 }
 
 
 def test_list_of_errors_is_complete(workshop: Workshop) -> None:
-    assert workshop.start([workshop.program("fd_errors"), "--list"]).finish().output.split() == list(ERRORS)
+    assert workshop.start(
+        [workshop.program("fd_errors"), "--list"]
+    ).finish().output.split() == list(ERRORS)
 
 
 @pytest.mark.parametrize("subject", ERRORS)
 def test_errors_are_left_to_the_program(workshop: Workshop, subject: str) -> None:
-    """Saved, it reads the error as if nothing had been, and so does each that is restored, where the error can be made again."""
+    """Saved, it reads the error as if nothing had been, and so does each that is restored, where
+    the error can be made again.
+    """
     original = workshop.start_program("fd_errors", subject)
     oracle.wait_asleep(original.pid)
     image = workshop.save(original.pid).image
     saved = workshop.save(original.pid)
     said = [line for line in saved.fidelity if "socket" in line]
     if subject == "udp_refused":
-        assert any("has not been read yet: it does not come back" in line for line in said), saved.result.output
+        assert any(
+            "has not been read yet: it does not come back" in line for line in said
+        ), saved.result.output
     else:
         assert len(said) == bool(ERRORS[subject]), saved.result.output
-    assert any(line.startswith(ERRORS[subject]) for line in said) or not ERRORS[subject], saved.result.output
+    assert (
+        any(line.startswith(ERRORS[subject]) for line in said) or not ERRORS[subject]
+    ), saved.result.output
     original.send()
     passed(original.finish(), original.nonce)
     for options in ((), (), ("--peers", "silent")):
@@ -156,11 +183,15 @@ print defined(sysread($file, $_, 1)) ? "readable\\n" : "$!\\n";
 
 @pytest.mark.parametrize("after", ["gone", "file"])
 def test_what_is_opened_by_name_is_gone(workshop: Workshop, after: str) -> None:
-    """A directory that the program has removed at its end; beside it a file of the kernel that is still there."""
+    """A directory that the program has removed at its end;
+    beside it a file of the kernel that is still there.
+    """
     place = workshop.directory / "place"
     place.mkdir()
     (workshop.directory / "link").symlink_to("/proc/version")
-    original = workshop.start(["/usr/bin/perl", "-e", DIRECTORY, place, workshop.directory / "link"])
+    original = workshop.start(
+        ["/usr/bin/perl", "-e", DIRECTORY, place, workshop.directory / "link"]
+    )
     original.ready()
     oracle.wait_asleep(original.pid)
     saved = workshop.save(original.pid)
@@ -172,20 +203,32 @@ def test_what_is_opened_by_name_is_gone(workshop: Workshop, after: str) -> None:
         restart = workshop.restart(saved.image)
         restart.send()
         result = restart.finish()
-        assert result.status == 0 and result.output.splitlines() == ["a directory", "readable"], f"{result}"
+        assert result.status == 0 and result.output.splitlines() == [
+            "a directory",
+            "readable",
+        ], f"{result}"
         (said,) = notes(result)
-        assert str(place) in said and said.endswith("an empty directory without a name is in its place"), said
+        assert str(place) in said and said.endswith(
+            "an empty directory without a name is in its place"
+        ), said
     assert after == "gone" or place.read_text() == "precious"
 
 
 def test_another_process(workshop: Workshop) -> None:
-    """A file of it is read as long as it runs; a pidfd comes back as one of a process that has ended."""
+    """A file of it is read as long as it runs; a pidfd comes back as one of
+    a process that has ended.
+    """
     watched = workshop.start(["sleep", "1000"])
     original = workshop.start_program("fd_outside", "process", str(watched.pid))
     oracle.wait_asleep(original.pid)
     saved = workshop.save(original.pid)
-    said = [line for line in saved.fidelity if "pipe" not in line and "come back as it was" not in line]
-    ended = f"comes back as that of a process that has ended: process {watched.pid} is no part of the snapshot"
+    said = [
+        line for line in saved.fidelity if "pipe" not in line and "come back as it was" not in line
+    ]
+    ended = (
+        "comes back as that of a process that has ended: "
+        f"process {watched.pid} is no part of the snapshot"
+    )
     assert said == [f"changed: fd 4: pidfd: {ended}"], saved.result.output
     original.kill()
     restart = workshop.restart(saved.image)
@@ -199,12 +242,17 @@ def test_another_process(workshop: Workshop) -> None:
         restart.send("has ended")
         result = restart.finish()
         passed(result, original.nonce)
-        gone = f"fd 3: process {watched.pid} has ended since the save: /proc/{watched.pid}/comm tells nothing any more"
+        gone = (
+            f"fd 3: process {watched.pid} has ended since the save: "
+            f"/proc/{watched.pid}/comm tells nothing any more"
+        )
         assert notes(result) == [gone], f"{result}"
 
 
 def test_port_is_taken(workshop: Workshop) -> None:
-    """The original still listens there: the restored program listens elsewhere, and the user is told where."""
+    """The original still listens there: the restored program listens elsewhere,
+    and the user is told where.
+    """
     original = workshop.start_program("fd_inet", "bound")
     oracle.wait_asleep(original.pid)
     saved = workshop.save(original.pid)
@@ -227,7 +275,9 @@ def test_name_is_taken(workshop: Workshop, subject: str) -> None:
     restart.send()
     result = restart.finish()
     said = notes(result)
-    assert len(said) == 1 and ("another process uses" in said[0] or "is taken" in said[0]), f"{result}"
+    assert len(said) == 1 and (
+        "another process uses" in said[0] or "is taken" in said[0]
+    ), f"{result}"
     # The original has not lost its name by it.
     original.send()
     passed(original.finish(), original.nonce)
@@ -252,7 +302,9 @@ def test_name_is_a_file(workshop: Workshop) -> None:
 def test_directory_of_name_is_gone(workshop: Workshop) -> None:
     place = workshop.directory / "gone"
     place.mkdir()
-    original = workshop.start_program("fd_unix", "listening_path", environment={"SOCKET_DIRECTORY": "gone"})
+    original = workshop.start_program(
+        "fd_unix", "listening_path", environment={"SOCKET_DIRECTORY": "gone"}
+    )
     oracle.wait_asleep(original.pid)
     saved = workshop.save(original.pid)
     original.kill()
@@ -262,7 +314,9 @@ def test_directory_of_name_is_gone(workshop: Workshop) -> None:
     restart = workshop.restart(saved.image)
     restart.send()
     result = restart.finish()
-    assert any("cannot be made again (No such file or directory" in line for line in notes(result)), f"{result}"
+    assert any(
+        "cannot be made again (No such file or directory" in line for line in notes(result)
+    ), f"{result}"
 
 
 def test_lock_is_taken(workshop: Workshop) -> None:
@@ -273,7 +327,9 @@ def test_lock_is_taken(workshop: Workshop) -> None:
     restart.send()
     said = notes(restart.finish())
     # Two may read at once.
-    assert len(said) == 1 and "the process that was saved still runs and has locked it" in said[0], said
+    assert (
+        len(said) == 1 and "the process that was saved still runs and has locked it" in said[0]
+    ), said
     original.send()
     passed(original.finish(), original.nonce)
 

@@ -89,7 +89,9 @@ def test_a_program_without_symbols(workshop: Workshop) -> None:
     program.ready()
     image = workshop.try_save(program.pid).image
     line = workshop.refused(image, "--env", "ONE=2")
-    assert f"the environment of {stripped} cannot be changed: it has no C library with symbols" in line
+    assert (
+        f"the environment of {stripped} cannot be changed: it has no C library with symbols" in line
+    )
 
 
 def test_a_saved_change_is_kept(workshop: Workshop) -> None:

@@ -1,4 +1,6 @@
-"""Executables and libraries that were rebuilt, replaced or deleted: the snapshot's own copies are used."""
+"""Executables and libraries that were rebuilt, replaced or deleted:
+the snapshot's own copies are used.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,13 @@ int main(void) {
 
 def _rebuild(path: Path) -> None:
     path.unlink()
-    compile_c(_SOURCE.replace("static const", "static int filler[5000] = {1}; int f(void) { return filler[0]; } const") % "new", path)
+    compile_c(
+        _SOURCE.replace(
+            "static const", "static int filler[5000] = {1}; int f(void) { return filler[0]; } const"
+        )
+        % "new",
+        path,
+    )
 
 
 def _rebuild_in_place(path: Path) -> None:
@@ -45,9 +53,13 @@ def _become_a_directory(path: Path) -> None:
 
 @pytest.mark.parametrize("static", [False, True], ids=["dynamic", "static"])
 @pytest.mark.parametrize("change", [_rebuild, _rebuild_in_place, Path.unlink, _become_a_directory])
-def test_executable_changed(workshop: Workshop, change: Callable[[Path], None], static: bool) -> None:
+def test_executable_changed(
+    workshop: Workshop, change: Callable[[Path], None], static: bool
+) -> None:
     """The snapshot's own copy runs, and the user is told."""
-    program = compile_c(_SOURCE % "old", workshop.directory / "program", *(["-static"] if static else []))
+    program = compile_c(
+        _SOURCE % "old", workshop.directory / "program", *(["-static"] if static else [])
+    )
     original = workshop.start([program])
     original.ready()
     saved = workshop.save(original.pid)
@@ -65,7 +77,9 @@ def test_executable_changed(workshop: Workshop, change: Callable[[Path], None], 
 
 
 @pytest.mark.parametrize("change", [Path.unlink, _rebuild])
-def test_executable_changed_before_the_save(workshop: Workshop, change: Callable[[Path], None]) -> None:
+def test_executable_changed_before_the_save(
+    workshop: Workshop, change: Callable[[Path], None]
+) -> None:
     """Deleted, or rebuilt while it runs: the snapshot keeps what runs, not what lies there now."""
     program = compile_c(_SOURCE % "old", workshop.directory / "program")
     original = workshop.start([program])
@@ -133,7 +147,9 @@ def test_the_c_library_was_upgraded(workshop: Workshop) -> None:
             copy.chmod(0o755)
             if copy.name.startswith("ld-linux"):
                 loader = str(copy)
-    program = compile_c(_SOURCE % "old", program, f"-Wl,--dynamic-linker={loader}", f"-Wl,-rpath,{home}")
+    program = compile_c(
+        _SOURCE % "old", program, f"-Wl,--dynamic-linker={loader}", f"-Wl,-rpath,{home}"
+    )
     original = workshop.start([program])
     original.ready()
     assert str(home) in Path(f"/proc/{original.pid}/maps").read_text()
@@ -144,7 +160,9 @@ def test_the_c_library_was_upgraded(workshop: Workshop) -> None:
         content = bytearray(copy.read_bytes())
         copy.unlink()
         # Whoever uses these libraries notices; the loader is another file that works.
-        copy.write_bytes(content + b"another" if str(copy) == loader else content[: len(content) // 2])
+        copy.write_bytes(
+            content + b"another" if str(copy) == loader else content[: len(content) // 2]
+        )
         copy.chmod(0o755)
     restart = workshop.restart(saved.image)
     restart.send()
@@ -154,7 +172,9 @@ def test_the_c_library_was_upgraded(workshop: Workshop) -> None:
 
 
 def test_snapshot_without_its_store(workshop: Workshop) -> None:
-    """Nothing changed on disk: whether the store is needed is the tool's affair, but it must not end in a crash."""
+    """Nothing changed on disk: whether the store is needed is the tool's affair,
+    but it must not end in a crash.
+    """
     original = workshop.start_program("exit_status", "0")
     saved = workshop.save(original.pid)
     original.send()

@@ -1,4 +1,6 @@
-"""Saves and restores that cannot work: one clear line, the program unharmed, no partial file, no process left."""
+"""Saves and restores that cannot work: one clear line, the program unharmed,
+no partial file, no process left.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,15 @@ from pathlib import Path
 import pytest
 from support import oracle, probes
 from support.checkpoint import Saved, Workshop, passed
-from support.processes import Running, as_root, children_of, exists, read_text, system_call_of, wait_until
+from support.processes import (
+    Running,
+    as_root,
+    children_of,
+    exists,
+    read_text,
+    system_call_of,
+    wait_until,
+)
 
 NOBODY = 65534
 root_only = pytest.mark.skipif(not as_root(), reason="needs root")
@@ -52,16 +62,28 @@ def _victim(workshop: Workshop, threads: str = "4") -> tuple[Running, oracle.Loo
     return running, oracle.look(running.pid, workshop.register_dump)
 
 
-# --- the command line ---------------------------------------------------------------------------------------------------
+# --- the command line -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [[], ["x"], ["x", "y"], ["1", "f", "g"], ["--nonsense", "1", "f"], ["--file-limit", "x", "1", "f"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [], ["x"], ["x", "y"], ["1", "f", "g"], ["--nonsense", "1", "f"],
+        ["--file-limit", "x", "1", "f"],
+    ],
+)  # fmt: skip
 def test_save_usage(workshop: Workshop, arguments: list[str]) -> None:
     result = workshop.start([workshop.build / "bin" / "ckpt-save", *arguments]).finish()
     assert result.status == 2 and result.errors and not result.output, f"{result}"
 
 
-@pytest.mark.parametrize("arguments", [[], ["--nonsense", "f"], ["--ids", "mine", "f"], ["--files", "x", "f"], ["a", "b"], ["--park", "f"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [], ["--nonsense", "f"], ["--ids", "mine", "f"], ["--files", "x", "f"], ["a", "b"],
+        ["--park", "f"],
+    ],
+)  # fmt: skip
 def test_restart_usage(workshop: Workshop, arguments: list[str]) -> None:
     result = workshop.start([workshop.build / "bin" / "ckpt-restart", *arguments]).finish()
     assert result.status == 125 and result.errors and not result.output, f"{result}"
@@ -75,7 +97,9 @@ def test_an_unknown_option_is_named(workshop: Workshop, tool: str, arguments: li
 
 
 def test_a_store_in_use_is_not_collected(workshop: Workshop) -> None:
-    """A save and a restart wait for a collection of the store's garbage that is under way, and hold off the next one."""
+    """A save and a restart wait for a collection of the store's garbage that is under way,
+    and hold off the next one.
+    """
     running = workshop.start_program("threads", "2")
     saved = workshop.save(running.pid)
     running.send()
@@ -90,7 +114,10 @@ def test_a_store_in_use_is_not_collected(workshop: Workshop) -> None:
             workshop.start(workshop.restart_command(saved.image)),
         ]
         for tool in tools:
-            wait_until(lambda tool=tool: _waits_for_lock(tool.pid), f"{tool} waits for the store")  # type: ignore[misc]
+            wait_until(
+                lambda tool=tool: _waits_for_lock(tool.pid),  # type: ignore[misc]
+                f"{tool} waits for the store",
+            )
         assert not image.exists()
         fcntl.flock(directory, fcntl.LOCK_UN)
         assert tools[0].finish().status == 0 and image.exists()
@@ -101,7 +128,9 @@ def test_a_store_in_use_is_not_collected(workshop: Workshop) -> None:
 
 
 def test_a_moved_snapshot_is_known_again_once_it_was_restored(workshop: Workshop) -> None:
-    """And so are its files kept, although the place that the store was told of at the save is empty."""
+    """And so are its files kept, although the place that the store was
+    told of at the save is empty.
+    """
     running = workshop.start_program("threads", "2")
     saved = workshop.save(running.pid)
     running.send()
@@ -128,7 +157,7 @@ def test_help_and_version(workshop: Workshop, tool: str) -> None:
     assert result.status == 0 and re.search(r"\d+\.\d+", result.output), f"{result}"
 
 
-# --- whom one cannot save -----------------------------------------------------------------------------------------------
+# --- whom one cannot save -------------------------------------------------------------------------
 
 
 def test_no_such_process(workshop: Workshop) -> None:
@@ -140,7 +169,9 @@ def test_no_such_process(workshop: Workshop) -> None:
 @pytest.mark.parametrize("pid", [0, -1, 4194305])
 def test_impossible_pids(workshop: Workshop, pid: int) -> None:
     saved = workshop.try_save(pid)
-    assert saved.result.status in (1, 2) and saved.result.errors and not saved.image.exists(), f"{saved.result}"
+    assert (
+        saved.result.status in (1, 2) and saved.result.errors and not saved.image.exists()
+    ), f"{saved.result}"
 
 
 def test_itself(workshop: Workshop) -> None:
@@ -194,7 +225,10 @@ def _save_as(workshop: Workshop, public: Path, pid: int, user: int | None) -> Sa
     image = public / "work" / "out.ckpt"
     environment = {"CKPT_DIR": str(public / "work" / f"store-{user}")}
     running = workshop.start(
-        [public / "ckpt-save", str(pid), image], user=user, directory=public / "work", environment=environment
+        [public / "ckpt-save", str(pid), image],
+        user=user,
+        directory=public / "work",
+        environment=environment,
     )
     return Saved(image, running.finish(), [])
 
@@ -272,7 +306,9 @@ def test_32_bit_program(workshop: Workshop) -> None:
 
 @pytest.mark.thorough
 def test_between_vfork_and_exec(workshop: Workshop) -> None:
-    """Neither the child nor the parent, who share memory and one of whom is held up in the kernel."""
+    """Neither the child nor the parent, who share memory and one of whom
+    is held up in the kernel.
+    """
     running = workshop.start([workshop.program("vfork_window")])
     child = int(running.expect("CHILD "))
     running.ready()
@@ -285,11 +321,17 @@ def test_between_vfork_and_exec(workshop: Workshop) -> None:
 
 
 @pytest.mark.parametrize("strict", [False, True], ids=["filter", "strict"])
-@pytest.mark.parametrize("user", [pytest.param(NOBODY, marks=root_only, id="nobody"), pytest.param(None, id="self")])
+@pytest.mark.parametrize(
+    "user", [pytest.param(NOBODY, marks=root_only, id="nobody"), pytest.param(None, id="self")]
+)
 def test_seccomp(workshop: Workshop, public: Path, user: int | None, strict: bool) -> None:
-    """Without privilege a filter cannot be suspended: refused by name. With privilege, saved or refused; never killed."""
+    """Without privilege a filter cannot be suspended: refused by name.
+    With privilege, saved or refused; never killed.
+    """
     running = workshop.start(
-        [public / "seccomp_filter", *(["strict"] if strict else [])], user=user, directory=public / "work"
+        [public / "seccomp_filter", *(["strict"] if strict else [])],
+        user=user,
+        directory=public / "work",
     )
     running.ready()
     running.expect("FILTERED")
@@ -307,7 +349,7 @@ def test_seccomp(workshop: Workshop, public: Path, user: int | None, strict: boo
     passed(running.finish(), running.nonce)
 
 
-# --- where one cannot write ----------------------------------------------------------------------------------------------
+# --- where one cannot write -----------------------------------------------------------------------
 
 
 def test_file_exists(workshop: Workshop) -> None:
@@ -326,7 +368,9 @@ def test_force_keeps_the_old_file_when_it_fails(workshop: Workshop) -> None:
     running, before = _victim(workshop)
     saved = workshop.save(running.pid)
     content = saved.image.read_bytes()
-    again = workshop.try_save(running.pid, saved.image, "--force", environment={"CKPT_FAULT": "save-publish"})
+    again = workshop.try_save(
+        running.pid, saved.image, "--force", environment={"CKPT_FAULT": "save-publish"}
+    )
     assert again.result.status == 1, f"{again.result}"
     assert saved.image.read_bytes() == content
     _unharmed(running, before, workshop.register_dump)
@@ -334,7 +378,9 @@ def test_force_keeps_the_old_file_when_it_fails(workshop: Workshop) -> None:
 
 def test_no_such_directory(workshop: Workshop) -> None:
     running, before = _victim(workshop)
-    assert "nowhere" in _one_line(workshop.try_save(running.pid, workshop.directory / "nowhere" / "x.ckpt"))
+    assert "nowhere" in _one_line(
+        workshop.try_save(running.pid, workshop.directory / "nowhere" / "x.ckpt")
+    )
     _unharmed(running, before, workshop.register_dump)
 
 
@@ -344,7 +390,9 @@ def test_file_is_a_directory(workshop: Workshop) -> None:
     target.mkdir()
     for options in ((), ("--force",)):
         saved = workshop.try_save(running.pid, target, *options)
-        assert saved.result.status == 1 and len(saved.result.errors.splitlines()) == 1, f"{saved.result}"
+        assert (
+            saved.result.status == 1 and len(saved.result.errors.splitlines()) == 1
+        ), f"{saved.result}"
         assert target.is_dir() and not list(target.iterdir())
     _unharmed(running, before, workshop.register_dump)
 
@@ -360,7 +408,9 @@ def test_unwritable_directory(workshop: Workshop) -> None:
 
 @pytest.mark.parametrize("limit_bytes", [0, 4096, 20000, 100000])
 def test_file_size_limit(workshop: Workshop, limit_bytes: int) -> None:
-    """A full disk without a file system of one's own: the kernel also sends SIGXFSZ, which kills who does not expect it."""
+    """A full disk without a file system of one's own:
+    the kernel also sends SIGXFSZ, which kills who does not expect it.
+    """
     running = workshop.start_program("memory_digest")
     oracle.wait_asleep(running.pid)
     before = oracle.look(running.pid, workshop.register_dump)
@@ -369,9 +419,15 @@ def test_file_size_limit(workshop: Workshop, limit_bytes: int) -> None:
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))  # noqa: E731
     _one_line(workshop.try_save(running.pid, image, before_exec=limit))
     assert not [p for p in _leftovers(workshop.directory)], _leftovers(workshop.directory)
-    assert not list((workshop.store / "snapshots").glob("*")) if (workshop.store / "snapshots").exists() else True
+    assert (
+        not list((workshop.store / "snapshots").glob("*"))
+        if (workshop.store / "snapshots").exists()
+        else True
+    )
     _unharmed(running, before, workshop.register_dump)
-    workshop_temporary = [p for p in workshop.store.rglob("*") if p.is_file() and p.stat().st_size == limit_bytes]
+    workshop_temporary = [
+        p for p in workshop.store.rglob("*") if p.is_file() and p.stat().st_size == limit_bytes
+    ]
     assert not workshop_temporary, f"partial files in the store: {workshop_temporary}"
 
 
@@ -380,7 +436,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 300 KiB."""
     place = tmp_path / "small"
     place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "none", place], capture_output=True, text=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "none", place], capture_output=True, text=True
+    )
     if done.returncode:
         pytest.skip(f"cannot mount a small file system: {done.stderr.strip()}")
     yield place
@@ -429,7 +487,7 @@ def test_store_is_a_file(workshop: Workshop) -> None:
     _unharmed(running, before, workshop.register_dump)
 
 
-# --- interrupted ----------------------------------------------------------------------------------------------------------
+# --- interrupted ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -448,7 +506,9 @@ def test_interrupted_save(workshop: Workshop, number: signal.Signals) -> None:
     os.kill(save.pid, number)
     result = save.finish()
     assert result.status == 1 and len(result.errors.splitlines()) == 1, f"{result}"
-    assert not [p for p in workshop.directory.iterdir() if p.is_file()], _leftovers(workshop.directory)
+    assert not [p for p in workshop.directory.iterdir() if p.is_file()], _leftovers(
+        workshop.directory
+    )
     running.send()
     passed(running.finish(), running.nonce)
 
@@ -459,7 +519,8 @@ def test_killed_save(workshop: Workshop) -> None:
         running = workshop.start_program("threads", "4")
         save = workshop.start(workshop.save_command(running.pid, workshop.new_image()))
         wait_until(
-            lambda: "TracerPid:\t0\n" not in Path(f"/proc/{running.pid}/status").read_text() or save.poll() is not None,
+            lambda: "TracerPid:\t0\n" not in Path(f"/proc/{running.pid}/status").read_text()
+            or save.poll() is not None,
             "the save has begun",
         )
         save.kill()
@@ -473,28 +534,38 @@ def test_killed_restart_leaves_no_program(workshop: Workshop) -> None:
     running.kill()
     for _ in range(10):
         restart = workshop.restart(saved.image)
-        wait_until(lambda: bool(children_of(restart.pid)) or restart.poll() is not None, "the restart has begun")
+        wait_until(
+            lambda: bool(children_of(restart.pid)) or restart.poll() is not None,
+            "the restart has begun",
+        )
         pids = children_of(restart.pid)
         os.kill(restart.pid, signal.SIGTERM)
         restart.finish()
         wait_until(lambda: not any(exists(pid) for pid in pids), "no process is left")
 
 
-# --- fault points --------------------------------------------------------------------------------------------------------
+# --- fault points ---------------------------------------------------------------------------------
 
 SAVE_FAULTS = """
-    save-begin save-map save-scratch save-threads save-process save-files save-objects save-memory save-record save-publish
+    save-begin save-map save-scratch save-threads save-process save-files save-objects save-memory
+    save-record save-publish
 """.split()
 RESTORE_FAULTS = """
-    restore-validate restore-exec restore-scratch restore-clear restore-map restore-fill restore-threads restore-descriptions restore-files
-    restore-ids restore-park restore-finish restore-timers restore-landed restore-thread restore-release
+    restore-validate restore-exec restore-scratch restore-clear restore-map restore-fill
+    restore-threads restore-descriptions restore-files restore-ids restore-park restore-finish
+    restore-timers restore-landed restore-thread restore-release
 """.split()
 
 
 def test_the_list_of_faults_is_complete(build_dir: Path) -> None:
-    script = f"import sys; sys.path.insert(0, {str(build_dir)!r}); from gdbext import _native; print(*_native.fault_names())"
+    script = (
+        f"import sys; sys.path.insert(0, {str(build_dir)!r}); from gdbext import _native; "
+        "print(*_native.fault_names())"
+    )
     script = script.replace("from gdbext import _native", _import_native(build_dir))
-    names = subprocess.run(["/usr/bin/python3", "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    names = subprocess.run(
+        ["/usr/bin/python3", "-c", script], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert names == [*SAVE_FAULTS[:-1], "save-check", SAVE_FAULTS[-1], *RESTORE_FAULTS]
 
 
@@ -508,13 +579,17 @@ def _import_native(build_dir: Path) -> str:
 
 
 def test_a_snapshot_that_cannot_be_restored_says_so(workshop: Workshop) -> None:
-    """It is checked as a restore would check it: what is found is said at the save, and by `ckpt info`."""
+    """It is checked as a restore would check it:
+    what is found is said at the save, and by `ckpt info`.
+    """
     running = workshop.start_program("threads", "4")
     oracle.wait_asleep(running.pid)
     before = oracle.look(running.pid, workshop.register_dump)
     saved = workshop.save(running.pid, environment={"CKPT_FAULT": "save-check"})
     (said,) = [line for line in saved.fidelity if " snapshot: " in line]
-    assert said.startswith("lost: snapshot: restore: it cannot be restored: ") and "save-check" in said, said
+    assert (
+        said.startswith("lost: snapshot: restore: it cannot be restored: ") and "save-check" in said
+    ), said
     info = workshop.start([workshop.build / "bin" / "ckpt", "info", saved.image]).finish()
     assert info.status == 0 and said.removeprefix("lost: ") in info.output, f"{info}"
     assert not oracle.differences(before, oracle.look(running.pid, workshop.register_dump))
@@ -527,7 +602,9 @@ def test_a_snapshot_that_cannot_be_restored_says_so(workshop: Workshop) -> None:
 def test_fault_in_save(workshop: Workshop, program: str, fault: str) -> None:
     data = workshop.directory / "data"
     data.write_bytes(os.urandom(4000))
-    arguments = {"threads": ("4",), "open_file": ("read", str(data)), "pending_signals": ()}[program]
+    arguments = {"threads": ("4",), "open_file": ("read", str(data)), "pending_signals": ()}[
+        program
+    ]
     running = workshop.start_program(program, *arguments)
     oracle.wait_asleep(running.pid)
     before = oracle.look(running.pid, workshop.register_dump)

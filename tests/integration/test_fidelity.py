@@ -10,7 +10,8 @@ from support import oracle
 from support.checkpoint import Workshop, passed
 from support.processes import system_call_of, wait_until
 
-# Kind of kernel object -> what its line in the report must contain. A kind that comes back whole needs no line: None.
+# Kind of kernel object -> what its line in the report must contain.
+# A kind that comes back whole needs no line: None.
 KINDS: dict[str, str | None] = {
     "tcp": None,
     "udp": None,
@@ -44,7 +45,9 @@ KINDS: dict[str, str | None] = {
 
 def test_the_list_is_complete(workshop: Workshop) -> None:
     program = workshop.program("kernel_objects")
-    listed = subprocess.run([program, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    listed = subprocess.run(
+        [program, "--list"], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert listed == list(KINDS)
 
 
@@ -68,10 +71,14 @@ def test_each_kind_is_named(workshop: Workshop, kind: str) -> None:
         restart.send()
         passed(restart.finish(), original.nonce)
     else:
-        assert re.search(str(KINDS[kind]), said, re.IGNORECASE), f"{kind} is not named:\n{saved.result}"
+        assert re.search(
+            str(KINDS[kind]), said, re.IGNORECASE
+        ), f"{kind} is not named:\n{saved.result}"
     if saved.result.status == 0:
         for line in report:
-            assert line == "Will not come back as it was:" or re.match(r"(lost|changed|note): \S", line), line
+            assert line == "Will not come back as it was:" or re.match(
+                r"(lost|changed|note): \S", line
+            ), line
 
 
 def _without_numbers(line: str) -> str:
@@ -79,7 +86,9 @@ def _without_numbers(line: str) -> str:
 
 
 def _wait_until_it_sleeps(pid: int) -> None:
-    """In the call that a sleep(1) is about: while it is still being loaded, it may be waiting for the disk."""
+    """In the call that a sleep(1) is about: while it is still being loaded,
+    it may be waiting for the disk.
+    """
     sleeps = (35, 230)  # nanosleep, clock_nanosleep
 
     def there() -> bool:
@@ -95,7 +104,10 @@ def test_strict(workshop: Workshop) -> None:
     refused = workshop.try_save(original.pid, None, "--strict")
     assert refused.result.status == 1 and not refused.image.exists(), f"{refused.result}"
     assert refused.result.errors.startswith("ckpt-save: "), f"{refused.result}"
-    assert "lost: fd 3: userfaultfd" in refused.result.errors and "(and 3 more;" in refused.result.errors, f"{refused.result}"
+    assert (
+        "lost: fd 3: userfaultfd" in refused.result.errors
+        and "(and 3 more;" in refused.result.errors
+    ), f"{refused.result}"
     assert len(refused.result.errors.splitlines()) == 1
     original.send()
     passed(original.finish(), original.nonce)
@@ -119,11 +131,15 @@ def test_inherited_pipes_are_named(workshop: Workshop) -> None:
     original = workshop.start_program("exit_status", "0")
     saved = workshop.save(original.pid)
     for fd in (0, 1, 2):
-        assert any(re.match(rf"changed: fd {fd}: pipe: ", line) for line in saved.fidelity), saved.result.output
+        assert any(
+            re.match(rf"changed: fd {fd}: pipe: ", line) for line in saved.fidelity
+        ), saved.result.output
 
 
 def test_worst_comes_first(workshop: Workshop) -> None:
-    script = "import socket,os,time; s=socket.socketpair(); os.fork() or __import__('signal').pause(); "
+    script = (
+        "import socket,os,time; s=socket.socketpair(); os.fork() or __import__('signal').pause(); "
+    )
     script += "print('READY x', flush=True); input(); os.kill(0, 9)"
     original = workshop.start(["/usr/bin/python3", "-c", script], before_exec=_own_group)
     original.ready()

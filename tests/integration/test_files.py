@@ -1,4 +1,6 @@
-"""Open files and file mappings: what comes back, what the user is told, and that nothing of the user's is touched."""
+"""Open files and file mappings: what comes back, what the user is told,
+and that nothing of the user's is touched.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,12 @@ def _links(pid: int) -> dict[int, str]:
     return found
 
 
-def _saved_and_killed(workshop: Workshop, how: str, data: Path, *options: str) -> tuple[Running, Path, oracle.Look]:
-    """A program with `data` open, saved and killed: nothing but the test touches the file afterwards."""
+def _saved_and_killed(
+    workshop: Workshop, how: str, data: Path, *options: str
+) -> tuple[Running, Path, oracle.Look]:
+    """A program with `data` open, saved and killed:
+    nothing but the test touches the file afterwards.
+    """
     original = workshop.start_program("open_file", how, data)
     oracle.wait_asleep(original.pid)
     before = oracle.look(original.pid, workshop.register_dump)
@@ -46,7 +52,7 @@ def _saved_and_killed(workshop: Workshop, how: str, data: Path, *options: str) -
     return original, saved.image, before
 
 
-# --- a file that is as it was -------------------------------------------------------------------------------------
+# --- a file that is as it was ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -94,7 +100,7 @@ def test_writes_after_the_restore_reach_the_real_file(workshop: Workshop) -> Non
     assert data.read_bytes() == expected + b"after\n"
 
 
-# --- a file that changed -----------------------------------------------------------------------------------------
+# --- a file that changed --------------------------------------------------------------------------
 
 
 def _append(path: Path) -> None:
@@ -163,8 +169,9 @@ CHANGES = [
 @pytest.mark.parametrize("change", CHANGES, ids=_name_of)
 @pytest.mark.parametrize("how", HOWS)
 def test_changed(workshop: Workshop, how: str, change: Callable[[Path], None]) -> None:
-    """The program gets a private copy of the content at the save, the user is told, the user's file stays untouched;
-    and the third restore is as the first."""
+    """The program gets a private copy of the content at the save, the user is told, the user's file
+    stays untouched; and the third restore is as the first.
+    """
     data = _data(workshop)
     original, image, before = _saved_and_killed(workshop, how, data)
     change(data)
@@ -255,7 +262,7 @@ def test_scratch_copies_do_not_pile_up(workshop: Workshop) -> None:
     assert files() - before == set()
 
 
-# --- --files and --file -----------------------------------------------------------------------------------------------
+# --- --files and --file ---------------------------------------------------------------------------
 
 
 def test_files_private(workshop: Workshop) -> None:
@@ -351,7 +358,9 @@ change()
 
 @pytest.mark.parametrize("how", ["open", "mapped"])
 def test_large_file_that_the_program_writes_to(workshop: Workshop, how: str) -> None:
-    """It changes as soon as the program goes on, and is kept: as much of it as there is, and each restore sees it as it was."""
+    """It changes as soon as the program goes on, and is kept: as much of it as there is, and each
+    restore sees it as it was.
+    """
     data = workshop.directory / "large"
     with data.open("wb") as file:
         file.write(b"before")
@@ -371,7 +380,9 @@ def test_large_file_that_the_program_writes_to(workshop: Workshop, how: str) -> 
 
 
 @pytest.mark.parametrize("how", ["open", "mapped"])
-def test_file_that_is_too_large_although_the_program_writes_to_it(workshop: Workshop, how: str) -> None:
+def test_file_that_is_too_large_although_the_program_writes_to_it(
+    workshop: Workshop, how: str
+) -> None:
     data = workshop.directory / "large"
     data.write_bytes(b"before" + bytes(100000))
     original = workshop.start(["/usr/bin/python3", "-c", WRITER, data, how])
@@ -379,13 +390,17 @@ def test_file_that_is_too_large_although_the_program_writes_to_it(workshop: Work
     saved = workshop.save(original.pid, None, "--file-limit", "1000")
     said = [line for line in saved.fidelity if f"{data} is larger" in line]
     # Python's mapping has a descriptor of its own.
-    objects = [r"lost: fd \d+: file: "] + ([r"lost: memory \S+: mapped file: "] if how == "mapped" else [])
-    assert len(said) == len(objects) and all(re.match(*pair) for pair in zip(objects, said)), saved.result.output
+    objects = [r"lost: fd \d+: file: "] + (
+        [r"lost: memory \S+: mapped file: "] if how == "mapped" else []
+    )
+    assert len(said) == len(objects) and all(
+        re.match(*pair) for pair in zip(objects, said)
+    ), saved.result.output
     original.send()
     assert original.finish().output.endswith("before\n")
 
 
-# --- standard streams --------------------------------------------------------------------------------------------------
+# --- standard streams -----------------------------------------------------------------------------
 
 
 def test_stdout_is_a_file(workshop: Workshop) -> None:
@@ -422,9 +437,13 @@ def test_stdout_somewhere_else(workshop: Workshop) -> None:
     saved = workshop.save(original.pid)
     original.send()
     passed(original.finish(), original.nonce, status=5)
-    answers, output, errors = (workshop.directory / name for name in ("answers", "output", "errors"))
+    answers, output, errors = (
+        workshop.directory / name for name in ("answers", "output", "errors")
+    )
     answers.write_bytes(b"go\n")
-    restart = workshop.restart(saved.image, "--stdin", answers, "--stdout", output, "--stderr", errors)
+    restart = workshop.restart(
+        saved.image, "--stdin", answers, "--stdout", output, "--stderr", errors
+    )
     result = restart.finish()
     assert result.status == 5 and not result.output, f"{result}"
     assert output.read_text() == f"PASS {original.nonce}\n"
@@ -457,7 +476,9 @@ def test_stdin_is_a_file(workshop: Workshop) -> None:
     lines = [f"{number} * 3\n" for number in range(1, 4000)]
     script.write_text("".join(lines))
     with script.open("rb") as source:
-        running = workshop.start([workshop.program("open_file"), "read", _data(workshop)], stdin=source)
+        running = workshop.start(
+            [workshop.program("open_file"), "read", _data(workshop)], stdin=source
+        )
         result = running.finish()  # a line is there at once
     assert result.status == 0, f"{result}"
 
@@ -465,8 +486,10 @@ def test_stdin_is_a_file(workshop: Workshop) -> None:
 def test_closed_standard_streams(workshop: Workshop) -> None:
     """A program that has closed its stdin and stderr: they stay closed."""
     script = (
-        "import os, signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]); os.close(0); os.close(2); "
-        "print('READY x', flush=True); signal.sigwait([signal.SIGUSR1]); print(os.listdir('/proc/self/fd'), flush=True)"
+        "import os, signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]); "
+        "os.close(0); os.close(2); "
+        "print('READY x', flush=True); signal.sigwait([signal.SIGUSR1]); "
+        "print(os.listdir('/proc/self/fd'), flush=True)"
     )
     original = workshop.start(["/usr/bin/python3", "-c", script])
     original.ready()
@@ -477,11 +500,12 @@ def test_closed_standard_streams(workshop: Workshop) -> None:
     os.kill(restored_pid(restart, before), signal.SIGUSR1)
     os.kill(original.pid, signal.SIGUSR1)
     said = original.finish().output.splitlines()[1]
-    assert "'0'" not in said or "'2'" not in said  # one of the two numbers is the listing's own descriptor
+    # One of the two numbers is the listing's own descriptor.
+    assert "'0'" not in said or "'2'" not in said
     assert restart.finish().output == said + "\n"
 
 
-# --- other descriptors ------------------------------------------------------------------------------------------------
+# --- other descriptors ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -498,7 +522,11 @@ def test_a_fifo_has_the_name_now(workshop: Workshop) -> None:
     fifo = workshop.directory / "fifo"
     os.mkfifo(fifo)
     described = forgery.record["files"]["descriptions"]
-    only_read = [each for each in described if each["path"].startswith("/dev/") and each["flags"] & os.O_ACCMODE == os.O_RDONLY]
+    only_read = [
+        each
+        for each in described
+        if each["path"].startswith("/dev/") and each["flags"] & os.O_ACCMODE == os.O_RDONLY
+    ]
     assert only_read
     for each in only_read:
         each["path"] = str(fifo)
@@ -508,10 +536,15 @@ def test_a_fifo_has_the_name_now(workshop: Workshop) -> None:
 
 @pytest.mark.parametrize("place", ["unused", "used", "directory"])
 def test_another_thing_has_the_fifos_name(workshop: Workshop, place: str) -> None:
-    """A FIFO that nobody uses is as good as its own; anything else is left alone, and that is said."""
+    """A FIFO that nobody uses is as good as its own;
+    anything else is left alone, and that is said.
+    """
     original = workshop.start_program("fd_files", "fifo")
     oracle.wait_asleep(original.pid)
-    links = (os.readlink(f"/proc/{original.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{original.pid}/fd"))
+    links = (
+        os.readlink(f"/proc/{original.pid}/fd/{fd}")
+        for fd in os.listdir(f"/proc/{original.pid}/fd")
+    )
     fifo = next(link for link in links if link.endswith("-fifo"))
     saved = workshop.save(original.pid)
     original.kill()
@@ -527,8 +560,13 @@ def test_another_thing_has_the_fifos_name(workshop: Workshop, place: str) -> Non
         restored_pid(restart)
         restart.send()
         result = restart.finish()
-    why = {"used": "is another one by now, which somebody uses", "directory": "is another kind of file by now"}
-    expected = [f"FIFO {fifo} {why[place]}: the program gets a pipe of its own"] if place in why else []
+    why = {
+        "used": "is another one by now, which somebody uses",
+        "directory": "is another kind of file by now",
+    }
+    expected = (
+        [f"FIFO {fifo} {why[place]}: the program gets a pipe of its own"] if place in why else []
+    )
     assert notes(result) == expected, f"{result}"
     if place == "unused":
         passed(result, original.nonce)
@@ -536,7 +574,8 @@ def test_another_thing_has_the_fifos_name(workshop: Workshop, place: str) -> Non
 
 @pytest.mark.parametrize("way", WAYS)
 def test_files_without_a_name(workshop: Workshop, way: Way) -> None:
-    # Its path differs: the scratch copy's instead of the deleted file's. Restored, it is said to be a copy.
+    # Its path differs: the scratch copy's instead of the deleted file's.
+    # Restored, it is said to be a copy.
     original = workshop.start_program("unlinked_file", workshop.directory, way=way)
     oracle.wait_asleep(original.pid)
     saved = workshop.save(original.pid)
@@ -553,7 +592,7 @@ def test_own_pipes(workshop: Workshop, way: Way) -> None:
     round_trip(workshop, "own_pipe", way=way)
 
 
-# --- mappings -----------------------------------------------------------------------------------------------------------
+# --- mappings -------------------------------------------------------------------------------------
 
 
 def _pages(workshop: Workshop) -> Path:
@@ -573,7 +612,9 @@ def test_mapping_of_an_unchanged_file(workshop: Workshop, how: str, way: Way) ->
 
 @pytest.mark.parametrize("change", CHANGES, ids=_name_of)
 @pytest.mark.parametrize("how", ["shared", "readonly", "private"])
-def test_mapping_of_a_changed_file(workshop: Workshop, how: str, change: Callable[[Path], None]) -> None:
+def test_mapping_of_a_changed_file(
+    workshop: Workshop, how: str, change: Callable[[Path], None]
+) -> None:
     pages = _pages(workshop)
     original = workshop.start_program("file_mapping", how, pages)
     oracle.wait_asleep(original.pid)
@@ -591,7 +632,9 @@ def test_mapping_of_a_changed_file(workshop: Workshop, how: str, change: Callabl
 
 
 def test_shared_mapping_without_writing_to_the_file(workshop: Workshop) -> None:
-    """The original has gone on writing through its mapping: a restore must not put the old pages back into the file."""
+    """The original has gone on writing through its mapping:
+    a restore must not put the old pages back into the file.
+    """
     pages = _pages(workshop)
     original = workshop.start_program("file_mapping", "shared", pages)
     oracle.wait_asleep(original.pid)
@@ -608,7 +651,7 @@ def test_shared_mapping_without_writing_to_the_file(workshop: Workshop) -> None:
         assert fingerprint(pages) == theirs
 
 
-# --- the current directory ---------------------------------------------------------------------------------------------
+# --- the current directory ------------------------------------------------------------------------
 
 
 def test_current_directory_is_gone(workshop: Workshop) -> None:

@@ -1,4 +1,6 @@
-"""Programs on a terminal that nobody here wrote: a shell with job control, editors, pagers, in the middle of a line."""
+"""Programs on a terminal that nobody here wrote:
+a shell with job control, editors, pagers, in the middle of a line.
+"""
 
 from __future__ import annotations
 
@@ -31,14 +33,22 @@ def on_terminal(workshop: Workshop, *command: str | Path) -> Iterator[pexpect.sp
         "PS1": "PROMPT> ",
     }
     child = pexpect.spawn(
-        str(command[0]), [str(word) for word in command[1:]], env=environment, cwd=str(workshop.directory), timeout=30,
-        encoding="utf-8", dimensions=(24, 80),
+        str(command[0]),
+        [str(word) for word in command[1:]],
+        env=environment,
+        cwd=str(workshop.directory),
+        timeout=30,
+        encoding="utf-8",
+        dimensions=(24, 80),
     )
     child.delaybeforesend = None
     try:
         yield child
     finally:
-        for pid in [*(each for kid in children_of(child.pid) for each in children_of(kid)), *children_of(child.pid)]:
+        for pid in [
+            *(each for kid in children_of(child.pid) for each in children_of(kid)),
+            *children_of(child.pid),
+        ]:
             kill_now(pid)
         child.close(force=True)
 
@@ -72,13 +82,18 @@ def test_bash(workshop: Workshop, ids: str) -> None:
         shell.expect("echo un")
         image = save_and_kill(workshop, shell)
     for _ in range(2):
-        with on_terminal(workshop, workshop.build / "bin" / "ckpt-restart", "--ids", ids, image) as shell:
+        with on_terminal(
+            workshop, workshop.build / "bin" / "ckpt-restart", "--ids", ids, image
+        ) as shell:
             shell.sendline("finished $x")
             shell.expect(f"unfinished {value}")
             shell.expect("PROMPT> ")
             shell.sendline("/bin/sleep 1000")
             shell.expect("1000\r\n")
-            wait_until(lambda shell=shell: bool(_sleepers(shell)), "the job runs")  # type: ignore[misc]
+            wait_until(
+                lambda shell=shell: bool(_sleepers(shell)),  # type: ignore[misc]
+                "the job runs",
+            )
             shell.send("\x1a")
             shell.expect("Stopped")
             shell.expect("PROMPT> ")
@@ -95,8 +110,11 @@ def test_bash(workshop: Workshop, ids: str) -> None:
 
 def _sleepers(shell: pexpect.spawn) -> list[int]:
     return [
-        each for kid in children_of(shell.pid) for each in children_of(kid)
-        if os.path.basename(os.readlink(f"/proc/{each}/exe")) in ("sleep", "coreutils") and oracle.all_asleep(each)
+        each
+        for kid in children_of(shell.pid)
+        for each in children_of(kid)
+        if os.path.basename(os.readlink(f"/proc/{each}/exe")) in ("sleep", "coreutils")
+        and oracle.all_asleep(each)
     ]
 
 
@@ -160,9 +178,16 @@ def test_sqlite_in_a_transaction(workshop: Workshop, ids: str) -> None:
     for _ in range(2):
         for path, content in files.items():
             path.write_bytes(content)
-        with on_terminal(workshop, workshop.build / "bin" / "ckpt-restart", "--ids", ids, image) as shell:
+        with on_terminal(
+            workshop, workshop.build / "bin" / "ckpt-restart", "--ids", ids, image
+        ) as shell:
             # Somebody else sees the lock, and not the row.
-            wait_until(lambda shell=shell: any(map(oracle.all_asleep, children_of(shell.pid))), "it is let go")  # type: ignore[misc]
+            wait_until(
+                lambda shell=shell: any(  # type: ignore[misc]
+                    map(oracle.all_asleep, children_of(shell.pid))
+                ),
+                "it is let go",
+            )
             assert "locked" in _query(database, "insert into t values (2)")
             shell.sendline("commit; select 'value=' || a || '.' from t where a <> 1;")
             shell.expect(re.escape(f"value={value}."))
@@ -173,5 +198,7 @@ def test_sqlite_in_a_transaction(workshop: Workshop, ids: str) -> None:
 
 
 def _query(database: Path, query: str) -> str:
-    done = subprocess.run(["/usr/bin/sqlite3", database, query], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["/usr/bin/sqlite3", database, query], capture_output=True, text=True, check=False
+    )
     return done.stdout + done.stderr

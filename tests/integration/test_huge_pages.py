@@ -1,4 +1,6 @@
-"""Memory of huge pages (hugetlbfs) comes back with huge pages when there are free ones, else with ordinary ones, which is said."""
+"""Memory of huge pages (hugetlbfs) comes back with huge pages when there are free ones, else with
+ordinary ones, which is said.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ import pytest
 from support import oracle
 from support.checkpoint import IDS, Way, Workshop, full, notes, passed, restored_pid
 
-# Subject -> what it is called in the report and in the notes, and how many huge pages the restored program holds.
+# Subject -> what it is called in the report and in the notes,
+# and how many huge pages the restored program holds.
 SUBJECTS = {
     "file": ("fd 3", 3),
     "mapped": ("fd 3", 5),
@@ -36,8 +39,14 @@ class Pool:
         return int((POOL / name).read_text())
 
     def set_free(self, pages: int) -> None:
-        """Have this many for whoever asks next; skips the test when the machine has not got them."""
-        in_use = self._number("nr_hugepages") - self._number("free_hugepages") + self._number("resv_hugepages")
+        """Have this many for whoever asks next; skips the test when the
+        machine has not got them.
+        """
+        in_use = (
+            self._number("nr_hugepages")
+            - self._number("free_hugepages")
+            + self._number("resv_hugepages")
+        )
         (POOL / "nr_hugepages").write_text(str(in_use + pages))
         free = self._number("free_hugepages") - self._number("resv_hugepages")
         if free != pages:
@@ -46,7 +55,9 @@ class Pool:
 
 @pytest.fixture
 def pool() -> Iterator[Pool]:
-    """The pool, for this test alone among all that run at a time; as it was when the test is over."""
+    """The pool, for this test alone among all that run at a time;
+    as it was when the test is over.
+    """
     settings = [POOL / "nr_hugepages", POOL / "nr_overcommit_hugepages"]
     try:
         lock = os.open(POOL, os.O_RDONLY)
@@ -70,7 +81,8 @@ def pool() -> Iterator[Pool]:
         os.close(lock)
 
 
-# What is free at the restore. Of three, those of the file can be had, and those of a private mapping of it cannot.
+# What is free at the restore. Of three, those of the file can be had,
+# and those of a private mapping of it cannot.
 FREE = {"enough": 0, "none": 0, "of_the_file": FILE_PAGES}
 HAS_MORE_THAN_FILE = ("mapped", "closed", "unreserved")
 EACH = [
@@ -113,10 +125,15 @@ def test_restored(workshop: Workshop, pool: Pool, subject: str, way: Way, free: 
     said = [line for line in saved.fidelity if "huge pages" in line]
     assert len(said) == 1 and len(saved.fidelity) <= 5, saved.result.output
     if subject in NEVER:
-        assert said[0].startswith(f"changed: {NEVER[subject]}") and "comes back without huge pages" in said[0], said
+        assert (
+            said[0].startswith(f"changed: {NEVER[subject]}")
+            and "comes back without huge pages" in said[0]
+        ), said
     else:
         assert said[0].startswith(f"note: {SUBJECTS[subject][0]}"), said
-        assert said[0].endswith("comes back with ordinary pages if no huge pages are free then"), said
+        assert said[0].endswith(
+            "comes back with ordinary pages if no huge pages are free then"
+        ), said
 
     tids = [thread.tid for thread in before.threads]
     original.kill()
@@ -128,10 +145,13 @@ def test_restored(workshop: Workshop, pool: Pool, subject: str, way: Way, free: 
         pid = restored_pid(restart, before)
         # The kernel's name of the object, and of the pages, is that of ordinary memory then.
         changed = oracle.differences(
-            before, oracle.look(pid, workshop.register_dump), ignore=frozenset({"maps"}) if ordinary else frozenset()
+            before,
+            oracle.look(pid, workshop.register_dump),
+            ignore=frozenset({"maps"}) if ordinary else frozenset(),
         )
         assert not changed, "the restored program differs:\n" + "\n".join(changed)
-        # Whatever the program could touch before, it can touch now, without another page from the pool.
+        # Whatever the program could touch before, it can touch now,
+        # without another page from the pool.
         pool.set_free(0)
         restart.send("ordinary" if ordinary else "huge")
         result = restart.finish()
@@ -140,9 +160,15 @@ def test_restored(workshop: Workshop, pool: Pool, subject: str, way: Way, free: 
         if subject in NEVER or free == "enough":
             assert not said, f"{result}"
         else:
-            what = "memory 0x" if subject.startswith(("anonymous", "shared")) else "/memfd:of-huge-pages"
+            what = (
+                "memory 0x"
+                if subject.startswith(("anonymous", "shared"))
+                else "/memfd:of-huge-pages"
+            )
             assert len(said) == 1 and said[0].startswith(what), f"{result}"
-            assert "has ordinary pages, because not enough huge pages of 2048 kB are free: " in said[0], f"{result}"
+            assert (
+                "has ordinary pages, because not enough huge pages of 2048 kB are free: " in said[0]
+            ), f"{result}"
 
 
 def test_the_size_is_kept(workshop: Workshop, pool: Pool) -> None:

@@ -1,7 +1,9 @@
-"""A call with an id is under way at the save: it reaches the copy when it is made there, and gives the ids that are remembered.
+"""A call with an id is under way at the save: it reaches the copy when it is made there, and gives
+the ids that are remembered.
 
-A thread is stopped at an instruction of the call (tests/programs/step_to.c). The original stays stopped beside its copy,
-which has new ids, and has the old ones: whatever goes to these by mistake is pending there, or has changed it.
+A thread is stopped at an instruction of the call (tests/programs/step_to.c). The original stays
+stopped beside its copy, which has new ids, and has the old ones: whatever goes to these by mistake
+is pending there, or has changed it.
 """
 
 from __future__ import annotations
@@ -15,13 +17,25 @@ from collections.abc import Iterator
 
 import pytest
 from support.checkpoint import VARIANTS, Saved, Workshop, notes, passed
-from support.processes import Result, Running, children_of, describe, kill_now, read_text, state_of, system_call_of, threads_of, wait_until
+from support.processes import (
+    Result,
+    Running,
+    children_of,
+    describe,
+    kill_now,
+    read_text,
+    state_of,
+    system_call_of,
+    threads_of,
+    wait_until,
+)
 
 # In the order of in_flight.c, whose list they are compared with.
 CALLS = """
-    raise kill kill_group killpg tgkill tgkill_syscall tkill_syscall sigqueue pthread_kill pthread_sigqueue getpid gettid
-    getppid getpgrp getpgid getsid getpid_syscall gettid_syscall sched_getaffinity sched_setscheduler getpriority setpriority
-    prlimit clock_getcpuclockid clock_gettime fcntl_setown fcntl_getown ioctl_setown ioctl_getown timer_create pidfd_open
+    raise kill kill_group killpg tgkill tgkill_syscall tkill_syscall sigqueue pthread_kill
+    pthread_sigqueue getpid gettid getppid getpgrp getpgid getsid getpid_syscall gettid_syscall
+    sched_getaffinity sched_setscheduler getpriority setpriority prlimit clock_getcpuclockid
+    clock_gettime fcntl_setown fcntl_getown ioctl_setown ioctl_getown timer_create pidfd_open
     waitpid waitid
 """.split()
 VARIANT = [pytest.param(variant, id=variant.lstrip(".") or "pie") for variant in VARIANTS]
@@ -51,21 +65,35 @@ def _instructions(workshop: Workshop, call: str, variant: str) -> str:
     return kinds
 
 
-def _stopped(workshop: Workshop, call: str, variant: str, steps: int, *more: str) -> tuple[Running, int]:
+def _stopped(
+    workshop: Workshop, call: str, variant: str, steps: int, *more: str
+) -> tuple[Running, int]:
     """The program, stopped so many instructions into its call."""
     running, tid = _start(workshop, call, variant)
     stepping = _step(workshop, running, tid, steps, *more)
     passed(stepping.finish(), stepping.nonce)
-    wait_until(lambda: state_of(running.pid, tid) == "T", lambda: f"{running} is stopped after {steps}\n{describe(running.pid)}\n{running.transcript()}")
+    wait_until(
+        lambda: state_of(running.pid, tid) == "T",
+        lambda: (
+            f"{running} is stopped after {steps}\n{describe(running.pid)}\n{running.transcript()}"
+        ),
+    )
     return running, tid
 
 
 def _look(tid: int) -> list[object]:
     """What a call that has gone astray would change."""
-    status = re.findall(r"^(?:SigPnd|ShdPnd):\s+(\w+)", read_text(f"/proc/{tid}/status"), re.MULTILINE)
+    status = re.findall(
+        r"^(?:SigPnd|ShdPnd):\s+(\w+)", read_text(f"/proc/{tid}/status"), re.MULTILINE
+    )
     assert len(status) == 2
-    return [status, os.sched_getaffinity(tid), os.sched_getscheduler(tid), os.getpriority(os.PRIO_PROCESS, tid),
-            resource.prlimit(tid, resource.RLIMIT_CORE)]
+    return [
+        status,
+        os.sched_getaffinity(tid),
+        os.sched_getscheduler(tid),
+        os.getpriority(os.PRIO_PROCESS, tid),
+        resource.prlimit(tid, resource.RLIMIT_CORE),
+    ]
 
 
 @pytest.fixture
@@ -83,7 +111,9 @@ def _becomes_a_decoy(pid: int, tid: int) -> list[list[object]]:
     """Gives the original other attributes than the copy has; what it is like then."""
     os.setpriority(os.PRIO_PROCESS, tid, 15)
     os.sched_setaffinity(tid, {min(os.sched_getaffinity(tid))})
-    resource.prlimit(pid, resource.RLIMIT_CORE, (4096, resource.prlimit(pid, resource.RLIMIT_CORE)[1]))
+    resource.prlimit(
+        pid, resource.RLIMIT_CORE, (4096, resource.prlimit(pid, resource.RLIMIT_CORE)[1])
+    )
     return [_look(pid), _look(tid)]
 
 
@@ -93,10 +123,20 @@ def _restart(workshop: Workshop, saved: Saved) -> Running:
 
 
 def _is_named(result: Result) -> bool:
-    """glibc 2.41 makes the calls of these in a function that it shares with others, which stays as it is: then it is said."""
+    """glibc 2.41 makes the calls of these in a function that it shares with others,
+    which stays as it is: then it is said.
+    """
     version = [int(part) for part in platform.libc_ver()[1].split(".")]
-    named = [note for note in notes(result) if re.search(r"thread \d+ is in wait(4|id)\(\), which could not be changed", note)]
-    return version >= [2, 41] and len(named) == 1 == len(notes(result)) and "FAIL wait" in result.output
+    named = [
+        note
+        for note in notes(result)
+        if re.search(r"thread \d+ is in wait(4|id)\(\), which could not be changed", note)
+    ]
+    return (
+        version >= [2, 41]
+        and len(named) == 1 == len(notes(result))
+        and "FAIL wait" in result.output
+    )
 
 
 def _goes_on(restart: Running, original: Running, where: str, line: str = "go") -> None:
@@ -143,7 +183,11 @@ def test_the_list_is_complete(workshop: Workshop) -> None:
 @pytest.mark.parametrize("variant", VARIANT)
 @pytest.mark.parametrize("call", CALLS)
 def test_at_an_instruction(
-    workshop: Workshop, call: str, variant: str, pytestconfig: pytest.Config, nothing_left: list[Running]
+    workshop: Workshop,
+    call: str,
+    variant: str,
+    pytestconfig: pytest.Config,
+    nothing_left: list[Running],
 ) -> None:
     kinds = _instructions(workshop, call, variant)
     everything = pytestconfig.getoption("ways") == "all"
@@ -166,9 +210,15 @@ def test_at_an_instruction(
 @pytest.mark.parametrize("variant", VARIANT)
 @pytest.mark.parametrize("call", CALLS)
 def test_below_a_handler(
-    workshop: Workshop, call: str, variant: str, pytestconfig: pytest.Config, nothing_left: list[Running]
+    workshop: Workshop,
+    call: str,
+    variant: str,
+    pytestconfig: pytest.Config,
+    nothing_left: list[Running],
 ) -> None:
-    """The handler of a signal that came at that instruction runs at the save; its copy is saved and restored once more."""
+    """The handler of a signal that came at that instruction runs at the save;
+    its copy is saved and restored once more.
+    """
     kinds = _instructions(workshop, call, variant)
     everything = pytestconfig.getoption("ways") == "all"
     turn = CALLS.index(call)
@@ -193,13 +243,18 @@ def test_below_a_handler(
         kill_now(running.pid)
 
 
-# A call whose arguments are changed, one whose answer is, one that ends a wait, and those of memory.
+# A call whose arguments are changed, one whose answer is,
+# one that ends a wait, and those of memory.
 IN_A_STUB = ["kill", "getpid", "waitpid", "sigqueue", "timer_create", "getpid_syscall"]
 
 
 @pytest.mark.parametrize("call", IN_A_STUB)
-def test_on_its_way(workshop: Workshop, call: str, pytestconfig: pytest.Config, nothing_left: list[Running]) -> None:
-    """The copy is saved anywhere on its way from the handler through what the restore has put there, and restored again."""
+def test_on_its_way(
+    workshop: Workshop, call: str, pytestconfig: pytest.Config, nothing_left: list[Running]
+) -> None:
+    """The copy is saved anywhere on its way from the handler through what the restore has put
+    there, and restored again.
+    """
     kinds = _instructions(workshop, call, "")
     at = kinds.rindex("s")
     running, tid = _stopped(workshop, call, "", at, str(int(signal.SIGUSR2)))
@@ -228,5 +283,6 @@ def test_on_its_way(workshop: Workshop, call: str, pytestconfig: pytest.Config, 
         for child in children_of(copy.pid):
             kill_now(child)
         copy.kill()
-        _goes_on(_restart(workshop, again), running, f"{steps} of {count}", "")  # it has read its line
+        # It has read its line.
+        _goes_on(_restart(workshop, again), running, f"{steps} of {count}", "")
     assert [_look(running.pid), _look(tid)] == was

@@ -1,5 +1,5 @@
-"""Who saves or restores is killed, at any moment. The saved program goes on as if nothing had been; of one that was being
-restored nothing stays.
+"""Who saves or restores is killed, at any moment. The saved program goes on as if nothing had been;
+of one that was being restored nothing stays.
 """
 
 from __future__ import annotations
@@ -26,20 +26,28 @@ def save_under_strace(workshop: Workshop, pid: int, *options: str) -> tuple[int,
     """What `ckpt-save` ended with, and the log of its calls."""
     image, log = workshop.directory / "killed.ckpt", workshop.directory / "calls"
     image.unlink(missing_ok=True)
-    strace: list[str | Path] = ["strace", "-qq", "-o", log, *options, workshop.build / "bin" / "ckpt-save", str(pid), image]
+    strace: list[str | Path] = [
+        "strace", "-qq", "-o", log, *options, workshop.build / "bin" / "ckpt-save", str(pid), image,
+    ]  # fmt: skip
     return workshop.start(strace).finish().status, log
 
 
 def moments(workshop: Workshop, pid: int, thorough: bool, after: str = "") -> list[tuple[str, int]]:
-    """Calls of a save, and which of that name: each is a moment at which it can be killed. `after`: those of ptrace that come
-    after the first one that holds this text.
+    """Calls of a save, and which of that name: each is a moment at which it can be killed. `after`:
+    those of ptrace that come after the first one that holds this text.
     """
     status, log = save_under_strace(workshop, pid, "-e", f"trace={','.join(CALLS)}")
     assert status == 0, log.read_text()
     count = {call: len(re.findall(rf"^{call}\(", log.read_text(), re.MULTILINE)) for call in CALLS}
     assert count["ptrace"] > 100 and count["pwrite64"] > 10, count
-    first = {"ptrace": len(re.findall(r"^ptrace\(", log.read_text().partition(after)[0], re.MULTILINE)) if after else 0}
-    every = [(call, number + 1) for call in CALLS for number in range(first.get(call, 0), count[call])]
+    first = {
+        "ptrace": len(re.findall(r"^ptrace\(", log.read_text().partition(after)[0], re.MULTILINE))
+        if after
+        else 0
+    }
+    every = [
+        (call, number + 1) for call in CALLS for number in range(first.get(call, 0), count[call])
+    ]
     return every if thorough else every[:: max(1, len(every) // MOMENTS)]
 
 
@@ -51,12 +59,21 @@ def kill_at(workshop: Workshop, pid: int, call: str, number: int) -> None:
 
 
 def changed_memory(before: oracle.Look, after: oracle.Look) -> list[str]:
-    """Where what the program has written is another: not below its stacks' ends, nor in what the kernel has given it."""
+    """Where what the program has written is another:
+    not below its stacks' ends, nor in what the kernel has given it.
+    """
     found = []
     for mapping in before.mappings:
-        if "w" not in mapping.permissions or mapping.name == "[stack]" or mapping.start not in before.memory:
+        if (
+            "w" not in mapping.permissions
+            or mapping.name == "[stack]"
+            or mapping.start not in before.memory
+        ):
             continue
-        if any(thread.call and mapping.start <= thread.call[0] < mapping.end for thread in before.threads):
+        if any(
+            thread.call and mapping.start <= thread.call[0] < mapping.end
+            for thread in before.threads
+        ):
             continue  # a thread's stack
         old = bytearray(before.memory[mapping.start])
         # A new neighbour of the same kind is one mapping with it.
@@ -81,7 +98,9 @@ def thorough(request: pytest.FixtureRequest) -> bool:
 
 
 def test_threads_that_wait(workshop: Workshop, thorough: bool) -> None:
-    """Registers, masks and extended state of all threads, and the memory, after each of the kills."""
+    """Registers, masks and extended state of all threads,
+    and the memory, after each of the kills.
+    """
     running = workshop.start_program("threads", "4")
     every = moments(workshop, running.pid, thorough)
     oracle.wait_asleep(running.pid)
@@ -99,9 +118,15 @@ def test_threads_that_wait(workshop: Workshop, thorough: bool) -> None:
     passed(running.finish(), running.nonce)
 
 
-WAITS = ("pause", "sigsuspend", "sem_timedwait", "futex_timeout", "read_pipe", "poll_timeout", "ppoll_mask")
-# These the kernel has fail with EINTR when it interrupts them for a tracer, until that one has seen to it.
-INTERRUPTED_WAITS = ("sigwaitinfo", "sigtimedwait", "recv_timeout", "epoll_wait", "epoll_wait_timeout", "semop")
+WAITS = (
+    "pause", "sigsuspend", "sem_timedwait", "futex_timeout", "read_pipe", "poll_timeout",
+    "ppoll_mask",
+)  # fmt: skip
+# These the kernel has fail with EINTR when it interrupts them for a tracer,
+# until that one has seen to it.
+INTERRUPTED_WAITS = (
+    "sigwaitinfo", "sigtimedwait", "recv_timeout", "epoll_wait", "epoll_wait_timeout", "semop",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("case", WAITS + INTERRUPTED_WAITS)
@@ -119,8 +144,9 @@ def test_a_call_that_waits(workshop: Workshop, thorough: bool, case: str) -> Non
 
 @pytest.mark.parametrize("program", ["thr_hammer", "thr_signals"])
 def test_threads_that_run(workshop: Workshop, thorough: bool, program: str) -> None:
-    """They lock all the time, or send themselves signals, and check what they do: that no signal that a save finds just being
-    delivered is lost or delivered twice, and that it comes in its order with its value.
+    """They lock all the time, or send themselves signals, and check what they do: that no signal
+    that a save finds just being delivered is lost or delivered twice, and that it comes in its
+    order with its value.
     """
     running = workshop.start_program(program)
     for call, number in moments(workshop, running.pid, thorough):
@@ -145,5 +171,7 @@ def test_a_restore_is_killed(workshop: Workshop, thorough: bool) -> None:
     assert count > 100
     for number in range(1, count + 1, 1 if thorough else max(1, count // MOMENTS)):
         kill = f"inject=ptrace:signal=KILL:when={number}"
-        killed = workshop.start(["strace", "-qq", "-o", log, "-e", "trace=ptrace", "-e", kill, *restart])
+        killed = workshop.start(
+            ["strace", "-qq", "-o", log, "-e", "trace=ptrace", "-e", kill, *restart]
+        )
         assert killed.finish().status == -signal.SIGKILL, f"at call {number} of {count}"

@@ -8,14 +8,16 @@ import pytest
 from support.checkpoint import Workshop, notes, passed
 from support.processes import as_root, children_of, read_text
 
-# In mounts of their own, where the daemon has the places that are built into it and nobody else sees it. It goes to
-# the background when it serves, but only a moment later are its caches such that glibc takes them.
+# In mounts of their own, where the daemon has the places that are built into it and nobody else
+# sees it. It goes to the background when it serves, but only a moment later are its caches such
+# that glibc takes them.
 AROUND = """
 set -e
 mount -t tmpfs none /var/cache/nscd
 mkdir -p /run/nscd
 mount -t tmpfs none /run/nscd
-printf '%s\\n' 'enable-cache passwd yes' 'shared passwd yes' 'persistent passwd '"$2" > "$1/nscd.conf"
+printf '%s\\n' 'enable-cache passwd yes' 'shared passwd yes' \
+'persistent passwd '"$2" > "$1/nscd.conf"
 nscd -f "$1/nscd.conf"
 shift 2
 until "$1" probe; do sleep 0.01; done
@@ -37,7 +39,11 @@ def test_out_of_date_after_a_restore(workshop: Workshop, ids: str, persistent: s
     inside = ["unshare", "--mount", "sh", "-c", AROUND, "sh", str(workshop.directory), persistent]
     original = workshop.start([*inside, workshop.program("name_cache")])
     original.ready()
-    (pid,) = [pid for pid in children_of(original.pid) if read_text(f"/proc/{pid}/comm").startswith("name_cache")]
+    (pid,) = [
+        pid
+        for pid in children_of(original.pid)
+        if read_text(f"/proc/{pid}/comm").startswith("name_cache")
+    ]
     saved = workshop.save(pid)
     assert "nscd" not in saved.result.output
     original.send()
@@ -48,4 +54,6 @@ def test_out_of_date_after_a_restore(workshop: Workshop, ids: str, persistent: s
     restart.send()
     result = restart.finish()
     passed(result, original.nonce)
-    assert "UNMAPPED" in result.output and not [line for line in notes(result) if "nscd" in line], result
+    assert "UNMAPPED" in result.output and not [
+        line for line in notes(result) if "nscd" in line
+    ], result

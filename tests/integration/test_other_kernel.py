@@ -1,5 +1,7 @@
-"""Snapshots of another kernel: snapshots of this kernel with a changed vdso in them (support/other_kernel.py). Where all of its
-code has become an invalid instruction, a test shows that none of it is executed."""
+"""Snapshots of another kernel: snapshots of this kernel with a changed vdso in them
+(support/other_kernel.py). Where all of its code has become an invalid instruction, a test shows
+that none of it is executed.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,12 @@ from support.other_kernel import KERNEL, PROXIED, Change, Foreign, crowd, mark, 
 from support.processes import Running
 
 
-def _saved_twice(workshop: Workshop, original: Running, change: Change, way: Way, noted: int = 1) -> None:
-    """Saved here, restored "elsewhere", saved and restored there once more, and restored at home."""
+def _saved_twice(
+    workshop: Workshop, original: Running, change: Change, way: Way, noted: int = 1
+) -> None:
+    """Saved here, restored "elsewhere", saved and restored there once
+    more, and restored at home.
+    """
     saved = workshop.save(original.pid)
     original.send()
     passed(original.finish(), original.nonce)
@@ -27,7 +33,10 @@ def _saved_twice(workshop: Workshop, original: Running, change: Change, way: Way
 
     again = Forgery(second.image)
     foreign.check_saved_again(again)
-    for image, expected in ((second.image, noted), (foreign.back_home(again, workshop.new_image()), 0)):
+    for image, expected in (
+        (second.image, noted),
+        (foreign.back_home(again, workshop.new_image()), 0),
+    ):
         restart = workshop.restart(image, *options)
         restart.send()
         result = restart.finish()
@@ -35,7 +44,11 @@ def _saved_twice(workshop: Workshop, original: Running, change: Change, way: Way
         assert len(notes(result)) == expected
 
 
-WAYS = [Way("", 4, True, "virtual"), Way(".nopie", 1, False, "auto"), Way(".static", 4, True, "auto")]
+WAYS = [
+    Way("", 4, True, "virtual"),
+    Way(".nopie", 1, False, "auto"),
+    Way(".static", 4, True, "auto"),
+]
 
 
 @pytest.mark.parametrize("way", [pytest.param(way, id=str(way)) for way in WAYS])
@@ -44,7 +57,9 @@ def test_calls_reach_this_kernel(workshop: Workshop, way: Way) -> None:
 
 
 def test_a_thread_inside_the_vdso(workshop: Workshop) -> None:
-    """The save steps it until it comes out; the restored one goes on there, the original where it is, with its handlers."""
+    """The save steps it until it comes out; the restored one goes on there,
+    the original where it is, with its handlers.
+    """
     original = workshop.start_program("vdso", "spin")
     images = []
     found = 0
@@ -76,11 +91,16 @@ def test_guard_pages_where_the_kernel_has_none(workshop: Workshop) -> None:
     saved = workshop.save(original.pid)
     original.send()
     passed(original.finish(), original.nonce)
-    restart = workshop.start([workshop.program("no_guards"), *workshop.restart_command(saved.image)])
+    restart = workshop.start(
+        [workshop.program("no_guards"), *workshop.restart_command(saved.image)]
+    )
     restart.send()
     result = restart.finish()
     passed(result, original.nonce)
-    assert any("guard pages (MADV_GUARD_INSTALL) come back as pages without access" in note for note in notes(result)), result
+    assert any(
+        "guard pages (MADV_GUARD_INSTALL) come back as pages without access" in note
+        for note in notes(result)
+    ), result
 
 
 def test_a_vdso_that_cannot_be_redirected_is_named(workshop: Workshop) -> None:
@@ -90,7 +110,10 @@ def test_a_vdso_that_cannot_be_redirected_is_named(workshop: Workshop) -> None:
     passed(original.finish(), original.nonce)
     line = workshop.refused(Foreign(saved.image, workshop.new_image(), crowd).image)
     assert "too short" in line and KERNEL in line and "__vdso_" in line, line
-    changes: list[dict[str, object]] = [{"start": 1 << 20, "end": 2 << 20}, {"path": "[vvar_unheard_of_by_this_version]"}]
+    changes: list[dict[str, object]] = [
+        {"start": 1 << 20, "end": 2 << 20},
+        {"path": "[vvar_unheard_of_by_this_version]"},
+    ]
     for wrong in changes:
         forgery = Foreign(saved.image, workshop.new_image())
         forgery.mapping("[vvar]").update(wrong)

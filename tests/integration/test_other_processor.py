@@ -1,4 +1,6 @@
-"""Snapshots of another processor, made of this one's by changing their records (support/forge.py)."""
+"""Snapshots of another processor, made of this one's by changing their
+records (support/forge.py).
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def test_only_what_programs_can_use_is_missed(workshop: Workshop) -> None:
 
 def _with_components(forgery: Forgery, layout: list[list[int]]) -> None:
     """All threads' areas, with their components where `layout` has them."""
-    before: dict[int, tuple[int, int]] = {row[0]: (row[1], row[2]) for row in forgery.record["host"]["xstate"]}
+    before: dict[int, tuple[int, int]] = {
+        row[0]: (row[1], row[2]) for row in forgery.record["host"]["xstate"]
+    }
     forgery.record["host"]["xstate"] = layout
     for thread in forgery.record["threads"]:
         old = thread["xstate"]
@@ -62,7 +66,9 @@ def _with_components(forgery: Forgery, layout: list[list[int]]) -> None:
 
 
 def _signal_state(forgery: Forgery) -> tuple[int, bytes]:
-    """Where the kernel has put a thread's state for a signal handler to return to, and that state (struct _fpx_sw_bytes)."""
+    """Where the kernel has put a thread's state for a signal handler to return to,
+    and that state (struct _fpx_sw_bytes).
+    """
     for place, data in forgery.pieces():
         at = data.find(struct.pack("<I", 0x46505853))
         if at >= 464:
@@ -126,11 +132,14 @@ def test_more_state_than_here(workshop: Workshop) -> None:
 
 
 def _state_size_at(forgery: Forgery) -> int:
-    """Where the dynamic linker keeps how much it reserves for the processor's state when it looks up a function: the only
-    thing that it takes off the stack pointer by a variable."""
+    """Where the dynamic linker keeps how much it reserves for the processor's state when it looks
+    up a function: the only thing that it takes off the stack pointer by a variable.
+    """
     for row in forgery.record["memory"]["mappings"]:
         if "x" in row["prot"] and row["path"].rpartition("/")[2].startswith("ld"):
-            code = Path(row["path"]).read_bytes()[row["offset"] : row["offset"] + row["end"] - row["start"]]
+            code = Path(row["path"]).read_bytes()[
+                row["offset"] : row["offset"] + row["end"] - row["start"]
+            ]
             at = code.find(b"\x48\x2b\x25")  # sub distance(%rip), %rsp
             if at >= 0:
                 (distance,) = struct.unpack_from("<i", code, at + 3)
@@ -146,7 +155,8 @@ def test_functions_that_were_not_called_before(workshop: Workshop) -> None:
     if size <= 576:
         pytest.skip("this processor's state is as small as can be")
     assert size < 65536
-    # As on a processor with less than there is: what is reserved does not even hold SSE and what lies beside it.
+    # As on a processor with less than there is: what is reserved does not even hold SSE
+    # and what lies beside it.
     forgery.write_memory(place, struct.pack("<Q", 576))
     _with_components(forgery, [])
     _passes(workshop, forgery, nonce)

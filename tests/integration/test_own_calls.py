@@ -1,4 +1,6 @@
-"""System calls with ids that a program makes past its C library: the save names them, and Go's runtime gets the new ids."""
+"""System calls with ids that a program makes past its C library: the save names them, and Go's
+runtime gets the new ids.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ import pytest
 from support import oracle
 from support.checkpoint import Workshop, compile_c, notes, passed
 
-# A library whose function asks for the id by itself, and a program that loads it, if it is named, and remembers its id.
+# A library whose function asks for the id by itself, and a program that loads it,
+# if it is named, and remembers its id.
 PLUGIN = """
 int own_pid(void);
 int own_pid(void) {
@@ -80,12 +83,19 @@ def own(lines: list[str]) -> list[str]:
 @pytest.mark.parametrize("loaded", [True, False])
 def test_a_library_that_asks_by_itself(workshop: Workshop, loaded: bool) -> None:
     library = compile_c(PLUGIN, workshop.directory / "plugin.so", "-shared", "-fPIC")
-    host = compile_c(HOST, workshop.directory / "host", f"-I{Path(__file__).parents[1] / 'programs'}", "-pthread")
+    host = compile_c(
+        HOST, workshop.directory / "host", f"-I{Path(__file__).parents[1] / 'programs'}", "-pthread"
+    )
     running = workshop.start([host, *([library] if loaded else [])])
     running.ready()
     saved = workshop.save(running.pid)
-    wanted = f"changed: process: ids: {library} makes system calls with ids by itself (getpid): if it must come back "
-    assert [line.startswith(wanted) for line in own(saved.fidelity)] == [True] * loaded, saved.fidelity
+    wanted = (
+        f"changed: process: ids: {library} makes system calls with ids by itself (getpid): "
+        "if it must come back "
+    )
+    assert [line.startswith(wanted) for line in own(saved.fidelity)] == [
+        True
+    ] * loaded, saved.fidelity
     running.send()
     passed(running.finish(), running.nonce)
     restart = workshop.restart(saved.image, "--ids", "virtual")
@@ -99,16 +109,27 @@ def test_go(workshop: Workshop, with_c: bool) -> None:
     source = workshop.directory / "main.go"
     source.write_text(GO.format(cgo=CGO, use="C.getpid()") if with_c else GO.format(cgo="", use=""))
     program = workshop.directory / "program"
-    variables = {"GOCACHE": str(workshop.directory / "cache"), "CGO_ENABLED": str(int(with_c)), "GO111MODULE": "off"}
-    subprocess.run(["go", "build", "-o", program, source], env={**os.environ, **variables}, check=True)
+    variables = {
+        "GOCACHE": str(workshop.directory / "cache"),
+        "CGO_ENABLED": str(int(with_c)),
+        "GO111MODULE": "off",
+    }
+    subprocess.run(
+        ["go", "build", "-o", program, source], env={**os.environ, **variables}, check=True
+    )
     running = workshop.start([program])
     running.ready()
     oracle.wait_asleep(running.pid)
     saved = workshop.save(running.pid)
     (line,) = own(saved.fidelity)
     if with_c:
-        assert f" {program} makes system calls with ids by itself (" in line and "getpid, " in line, line
-        assert line.endswith(": if it must come back with new ids, Go's runtime goes by the new ones, and os.Getpid() gives them")
+        assert (
+            f" {program} makes system calls with ids by itself (" in line and "getpid, " in line
+        ), line
+        assert line.endswith(
+            ": if it must come back with new ids, Go's runtime goes by the new ones, "
+            "and os.Getpid() gives them"
+        )
     else:
         assert " it is a program of Go's runtime without a C library: " in line, line
     running.send()

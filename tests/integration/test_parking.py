@@ -1,4 +1,6 @@
-"""The protocol between a debugger and a parked restart, spoken by a debugger of a hundred lines (support/hand_over.py)."""
+"""The protocol between a debugger and a parked restart,
+spoken by a debugger of a hundred lines (support/hand_over.py).
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,19 @@ from support.processes import Running, exists, wait_gone, wait_until
 WAYS = [pytest.param(way, id=str(way)) for way in full()]
 
 
-def _hand_over(workshop: Workshop, native_module: Path, how: str, image: Path, *options: str) -> Running:
+def _hand_over(
+    workshop: Workshop, native_module: Path, how: str, image: Path, *options: str
+) -> Running:
     return workshop.start(
-        ["/usr/bin/python3", hand_over.__file__, native_module, workshop.build / "bin" / "ckpt-restart", how, image, *options]
+        [
+            "/usr/bin/python3",
+            hand_over.__file__,
+            native_module,
+            workshop.build / "bin" / "ckpt-restart",
+            how,
+            image,
+            *options,
+        ]
     )
 
 
@@ -53,7 +65,9 @@ def test_hand_over(workshop: Workshop, native_module: Path, way: Way) -> None:
     assert result.status == 0
 
 
-def test_a_debugger_that_goes_away(workshop: Workshop, native_module: Path, image: tuple[Path, str]) -> None:
+def test_a_debugger_that_goes_away(
+    workshop: Workshop, native_module: Path, image: tuple[Path, str]
+) -> None:
     """End of file before "go": nothing stays."""
     debugger = _hand_over(workshop, native_module, "leave", image[0])
     pid = _report(debugger)["pid"]
@@ -62,7 +76,9 @@ def test_a_debugger_that_goes_away(workshop: Workshop, native_module: Path, imag
     wait_gone(pid)
 
 
-def test_a_debugger_that_is_killed(workshop: Workshop, native_module: Path, image: tuple[Path, str]) -> None:
+def test_a_debugger_that_is_killed(
+    workshop: Workshop, native_module: Path, image: tuple[Path, str]
+) -> None:
     """finish() has set PTRACE_O_EXITKILL: the program does not outlive the debugger."""
     debugger = _hand_over(workshop, native_module, "die", image[0])
     pid = _report(debugger)["pid"]
@@ -72,7 +88,9 @@ def test_a_debugger_that_is_killed(workshop: Workshop, native_module: Path, imag
 
 
 def test_parked_threads_wait(workshop: Workshop, image: tuple[Path, str]) -> None:
-    """Parked: not traced, asleep, deaf to every signal that can be blocked, in a process group of its own."""
+    """Parked: not traced, asleep, deaf to every signal that can be blocked,
+    in a process group of its own.
+    """
     report_reader, report_writer = os.pipe()
     control_reader, control_writer = os.pipe()
     options = ["--park", "--report-fd", str(report_writer), "--control-fd", str(control_reader)]
@@ -92,19 +110,36 @@ def test_parked_threads_wait(workshop: Workshop, image: tuple[Path, str]) -> Non
     assert not exists(pid)
 
 
-def test_an_error_comes_as_a_report(workshop: Workshop, native_module: Path, image: tuple[Path, str]) -> None:
+def test_an_error_comes_as_a_report(
+    workshop: Workshop, native_module: Path, image: tuple[Path, str]
+) -> None:
     damaged = workshop.directory / "damaged.ckpt"
     damaged.write_bytes(image[0].read_bytes()[:5000])
     debugger = _hand_over(workshop, native_module, "go", damaged)
     report = _report(debugger)
-    assert report["kind"] == "damaged" and isinstance(report["error"], str) and "\n" not in report["error"]
+    assert (
+        report["kind"] == "damaged"
+        and isinstance(report["error"], str)
+        and "\n" not in report["error"]
+    )
     debugger.finish()
 
 
-@pytest.mark.parametrize("fault", ["restore-validate", "restore-exec", "restore-map", "restore-threads", "restore-park"])
-def test_a_fault_comes_as_a_report(workshop: Workshop, native_module: Path, image: tuple[Path, str], fault: str) -> None:
+@pytest.mark.parametrize(
+    "fault", ["restore-validate", "restore-exec", "restore-map", "restore-threads", "restore-park"]
+)
+def test_a_fault_comes_as_a_report(
+    workshop: Workshop, native_module: Path, image: tuple[Path, str], fault: str
+) -> None:
     debugger = workshop.start(
-        ["/usr/bin/python3", hand_over.__file__, native_module, workshop.build / "bin" / "ckpt-restart", "go", image[0]],
+        [
+            "/usr/bin/python3",
+            hand_over.__file__,
+            native_module,
+            workshop.build / "bin" / "ckpt-restart",
+            "go",
+            image[0],
+        ],
         environment={**workshop.environment, "CKPT_FAULT": fault},
     )
     report = _report(debugger)

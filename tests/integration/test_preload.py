@@ -28,7 +28,9 @@ def start(
     ready: bool = True,
     **variables: str,
 ) -> Running:
-    """The program, self_save if no other is named, with nothing in its environment but what is needed."""
+    """The program, self_save if no other is named,
+    with nothing in its environment but what is needed.
+    """
     program = program or [workshop.program("self_save", way.variant)]
     kept = {"CKPT_TEST_RUN": os.environ["CKPT_TEST_RUN"], "CKPT_DIR": str(workshop.store)}
     kept["CKPT_TEST_THREADS"] = str(way.threads)
@@ -64,7 +66,9 @@ def lost(errors: str) -> list[str]:
 @VARIANTS
 @pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("ids", ["auto", "virtual"])
-def test_it_saves_itself(workshop: Workshop, build_dir: Path, variant: str, threads: int, ids: str) -> None:
+def test_it_saves_itself(
+    workshop: Workshop, build_dir: Path, variant: str, threads: int, ids: str
+) -> None:
     """It goes on, and so does what is restored, which can save itself again."""
     way = Way(variant, threads, ids=ids)
     original = start(workshop, build_dir, way=way)
@@ -95,7 +99,9 @@ def test_several_at_once_get_names_of_their_own(workshop: Workshop, build_dir: P
     for program in programs:
         os.kill(program.pid, signal.SIGUSR2)
     images = {program.first_error_line().split(":")[0] for program in programs}
-    assert len(images) == 4 and all(Path(image.removeprefix("Saved ")).exists() for image in images), images
+    assert len(images) == 4 and all(
+        Path(image.removeprefix("Saved ")).exists() for image in images
+    ), images
     for program in programs:
         program.send()
         passed(program.finish(), program.nonce)
@@ -137,7 +143,9 @@ def test_a_program_that_uses_the_signal(workshop: Workshop, build_dir: Path, how
     result = program.finish()
     passed(result, program.nonce)
     lines = result.errors.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("libckpt: the program itself uses SIGUSR2, "), result
+    assert len(lines) == 1 and lines[0].startswith(
+        "libckpt: the program itself uses SIGUSR2, "
+    ), result
     assert "CKPT_SIGNAL=NAME" in lines[0]
     assert not (workshop.store / "snapshots").exists()
 
@@ -158,7 +166,9 @@ def test_programs_that_do_something_special(workshop: Workshop, build_dir: Path,
 
 
 def test_started_with_nothing_else(workshop: Workshop, build_dir: Path) -> None:
-    """An environment with LD_PRELOAD alone: the store is in the user's home directory, as the system knows it."""
+    """An environment with LD_PRELOAD alone: the store is in the user's home
+    directory, as the system knows it.
+    """
     home = workshop.directory / "home"
     home.mkdir()
     passwd = workshop.directory / "passwd"
@@ -197,10 +207,14 @@ def test_without_the_program_beside_it(workshop: Workshop, build_dir: Path, tmp_
     program.send()
     result = program.finish()
     passed(result, program.nonce)
-    assert result.errors == "libckpt: ckpt-save is not where it belongs: this program cannot save itself\n"
+    assert (
+        result.errors
+        == "libckpt: ckpt-save is not where it belongs: this program cannot save itself\n"
+    )
 
 
-# --- programs of all kinds: the library begins before any other is ready, and with whatever is there
+# --- programs of all kinds: the library begins before any other is ready,
+# and with whatever is there
 
 
 def library(build: Path) -> Path:
@@ -211,14 +225,19 @@ def compiled(workshop: Workshop, name: str, *command: str) -> Path:
     """self_save, built in another way."""
     program = workshop.directory / name
     sources = Path(__file__).parents[1] / "programs"
-    words: list[str | Path] = [*command, "-g", "-w", "-D_GNU_SOURCE", "-I", sources, sources / "preload" / "self_save.c", "-o", program]
+    words: list[str | Path] = [
+        *command, "-g", "-w", "-D_GNU_SOURCE", "-I", sources, sources / "preload" / "self_save.c",
+        "-o", program,
+    ]  # fmt: skip
     subprocess.run(words, check=True)
     return program
 
 
 def loader() -> str:
     """The dynamic linker of the system's programs."""
-    shown = subprocess.run(["readelf", "-lW", "/bin/true"], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        ["readelf", "-lW", "/bin/true"], capture_output=True, text=True, check=True
+    ).stdout
     match = re.search(r"interpreter: (.*)\]", shown)
     assert match, shown
     return match[1]
@@ -226,16 +245,23 @@ def loader() -> str:
 
 def libc() -> str:
     """The C library of the system's programs."""
-    shown = subprocess.run([loader(), "--list", "/bin/true"], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        [loader(), "--list", "/bin/true"], capture_output=True, text=True, check=True
+    ).stdout
     match = re.search(r"libc\.so\.6 => (\S+)", shown)
     assert match, shown
     return match[1]
 
 
 def test_it_needs_nothing(build_dir: Path) -> None:
-    """No library, and of the functions of others only the one that finds functions, when the program asks for one."""
+    """No library, and of the functions of others only the one that finds functions,
+    when the program asks for one.
+    """
     shown = subprocess.run(
-        ["readelf", "-drW", "--dyn-syms", library(build_dir)], capture_output=True, text=True, check=True
+        ["readelf", "-drW", "--dyn-syms", library(build_dir)],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     assert "(NEEDED)" not in shown and "IRELATIV" not in shown and "TPOFF" not in shown, shown
     undefined = [line.split()[4:] for line in shown.splitlines() if " UND " in line]
@@ -245,29 +271,47 @@ def test_it_needs_nothing(build_dir: Path) -> None:
 @pytest.mark.parametrize("what", ["libc", "ld.so", "libc by ld.so"])
 def test_a_library_as_the_program(build_dir: Path, what: str) -> None:
     """They print their version. The preloaded library is there before they are relocated."""
-    command = {"libc": [libc()], "ld.so": [loader(), "--version"], "libc by ld.so": [loader(), libc()]}[what]
-    plain = subprocess.run(command, env=dict[str, str](), capture_output=True, text=True, check=True)
+    command = {
+        "libc": [libc()],
+        "ld.so": [loader(), "--version"],
+        "libc by ld.so": [loader(), libc()],
+    }[what]
+    plain = subprocess.run(
+        command, env=dict[str, str](), capture_output=True, text=True, check=True
+    )
     assert "version" in plain.stdout
     loaded = subprocess.run(
-        command, env={"LD_PRELOAD": str(library(build_dir))}, capture_output=True, text=True, check=False
+        command,
+        env={"LD_PRELOAD": str(library(build_dir))},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (loaded.returncode, loaded.stdout, loaded.stderr) == (0, plain.stdout, "")
 
 
 def round_trip(workshop: Workshop, original: Running, changed: str = "") -> None:
-    """It saves itself, goes on, and is restored. `changed` is what the one line of the report begins with."""
+    """It saves itself, goes on, and is restored.
+    `changed` is what the one line of the report begins with.
+    """
     image = saved(workshop, original)
     original.send()
     result = original.finish()
     passed(result, original.nonce)
     report = lost(result.errors)
-    assert report == [] if not changed else len(report) == 1 and report[0].startswith(f"  changed: {changed}"), result
+    assert (
+        report == []
+        if not changed
+        else len(report) == 1 and report[0].startswith(f"  changed: {changed}")
+    ), result
     restart = workshop.restart(image)
     restart.send()
     passed(restart.finish(), original.nonce)
 
 
-def test_run_by_the_dynamic_linker_without_an_environment(workshop: Workshop, build_dir: Path) -> None:
+def test_run_by_the_dynamic_linker_without_an_environment(
+    workshop: Workshop, build_dir: Path
+) -> None:
     program = workshop.program("self_save")
     command: list[str | Path] = ["env", "-i", loader(), "--preload", library(build_dir), program]
     # Where the store is then is the business of another test.
@@ -285,9 +329,18 @@ def test_run_by_the_dynamic_linker_without_an_environment(workshop: Workshop, bu
 
 def test_another_c_library(workshop: Workshop, build_dir: Path) -> None:
     """musl: other functions, no versions of them, and constructors that get no arguments."""
-    headers = ["-idirafter", "/usr/include", "-idirafter", f"/usr/include/{os.uname().machine}-linux-gnu"]  # the kernel's
+    # The kernel's.
+    headers = [
+        "-idirafter", "/usr/include",
+        "-idirafter", f"/usr/include/{os.uname().machine}-linux-gnu",
+    ]  # fmt: skip
     program = compiled(workshop, "self_save.musl", "musl-gcc", *headers)
-    assert "ld-musl" in subprocess.run(["readelf", "-lW", program], capture_output=True, text=True, check=True).stdout
+    assert (
+        "ld-musl"
+        in subprocess.run(
+            ["readelf", "-lW", program], capture_output=True, text=True, check=True
+        ).stdout
+    )
     original = start(workshop, build_dir, program=[program])
     round_trip(workshop, original)
     user = start(workshop, build_dir, "sigaction", "1", program=[program])
@@ -313,7 +366,9 @@ def test_a_set_user_id_program_has_nothing_of_it(workshop: Workshop, build_dir: 
     if os.geteuid() != 0:
         su = shutil.which("su")
         assert su and os.stat(su).st_mode & 0o4000, su
-        shown = subprocess.run([su, "--version"], env=environment, capture_output=True, text=True, check=True)
+        shown = subprocess.run(
+            [su, "--version"], env=environment, capture_output=True, text=True, check=True
+        )
         assert (shown.stderr, shown.stdout[:3]) == ("", "su ")
         return
     if os.statvfs(workshop.directory).f_flag & os.ST_NOSUID:
@@ -321,7 +376,9 @@ def test_a_set_user_id_program_has_nothing_of_it(workshop: Workshop, build_dir: 
     program = Path(shutil.copy("/bin/cat", workshop.directory))
     os.chown(program, 65534, 65534)
     program.chmod(0o4755)
-    shown = subprocess.run([program, "/proc/self/maps"], env=environment, capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [program, "/proc/self/maps"], env=environment, capture_output=True, text=True, check=True
+    )
     assert (shown.stderr, "libckpt" in shown.stdout) == ("", False)
 
 

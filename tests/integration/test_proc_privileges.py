@@ -9,14 +9,16 @@ from support.checkpoint import Way, Workshop, pairwise, passed, round_trip
 from support.processes import as_root
 
 CASES = """
-    root_dropped root_effective root_capabilities root_securebits root_fsuid root_one_thread root_groups root_not_dumpable
-    dumpable mdwe tsc mce_kill root_memory_merge root_io_flusher speculation root_filter root_filters root_filter_of_thread
-    root_filter_dropped
+    root_dropped root_effective root_capabilities root_securebits root_fsuid root_one_thread
+    root_groups root_not_dumpable dumpable mdwe tsc mce_kill root_memory_merge root_io_flusher
+    speculation root_filter root_filters root_filter_of_thread root_filter_dropped
 """.split()
 
 
 def test_the_list_is_complete(workshop: Workshop) -> None:
-    listed = subprocess.run([workshop.program("proc_privileges"), "--list"], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        [workshop.program("proc_privileges"), "--list"], capture_output=True, text=True, check=True
+    )
     assert listed.stdout.split() == CASES
 
 
@@ -27,7 +29,11 @@ def test_privileges(workshop: Workshop, name: str, way: Way) -> None:
         pytest.skip("needs root")
     # The time stamp counter is what the vdso's clocks read; the oracle would have to guess.
     saved = round_trip(workshop, "proc_privileges", name, way=way)
-    lines = [line for line in saved.fidelity if not line.startswith("changed: fd ") and line != "Will not come back as it was:"]
+    lines = [
+        line
+        for line in saved.fidelity
+        if not line.startswith("changed: fd ") and line != "Will not come back as it was:"
+    ]
     assert not lines, saved.result.output
 
 
@@ -40,4 +46,6 @@ def test_a_filter_needs_privilege_at_the_restore(workshop: Workshop) -> None:
     passed(original.finish(), original.nonce)
     unprivileged = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
     result = workshop.start([*unprivileged, *workshop.restart_command(saved.image)]).finish()
-    assert result.status == 125 and "seccomp filter, which only a privileged user" in result.errors, f"{result}"
+    assert (
+        result.status == 125 and "seccomp filter, which only a privileged user" in result.errors
+    ), f"{result}"

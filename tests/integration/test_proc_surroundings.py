@@ -1,4 +1,6 @@
-"""What is around a process and not in a snapshot: named at the save, and what is said is what happens."""
+"""What is around a process and not in a snapshot:
+named at the save, and what is said is what happens.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from support.checkpoint import Saved, Workshop, passed, restored_pid
 from support.probes import namespaces
 from support.processes import as_root, read_text, wait_until
 
-WHERE = "print('READY x', flush=True); input(); import os; print('IN', os.readlink('/proc/self/cwd'))"
+WHERE = (
+    "print('READY x', flush=True); input(); import os; print('IN', os.readlink('/proc/self/cwd'))"
+)
 
 
 def _lines(saved: Saved) -> list[str]:
@@ -47,7 +51,9 @@ def test_namespaces(workshop: Workshop) -> None:
     saved = workshop.save(original.pid)
     (line,) = _lines(saved)
     names = "network, host name" if as_root() else "network, users, host name"
-    assert re.fullmatch(rf"changed: process: namespaces: .*\({names}\): it comes back in those of the restore", line), line
+    assert re.fullmatch(
+        rf"changed: process: namespaces: .*\({names}\): it comes back in those of the restore", line
+    ), line
     restart = workshop.restart(saved.image)
     pid = restored_pid(restart)
     for name in ("net", "uts", "user"):
@@ -62,7 +68,9 @@ def test_landlock(workshop: Workshop, restricted: bool) -> None:
     """The kernel shows it to nobody: it is found out by what such a program may not do."""
     original = workshop.start_program("landlock", *([] if restricted else ["free"]))
     saved = workshop.save(original.pid)
-    assert [line.split(":")[2] for line in _lines(saved)] == [" Landlock"] * restricted, saved.result.output
+    assert [line.split(":")[2] for line in _lines(saved)] == [
+        " Landlock"
+    ] * restricted, saved.result.output
     restart = workshop.restart(saved.image)
     for running in (original, restart):
         running.send()
@@ -84,7 +92,8 @@ def test_chroot(workshop: Workshop) -> None:
 
 
 def _keyring(special: int, make: bool) -> str:
-    call = f"ctypes.CDLL(None).syscall(250, 0, {special}, {int(make)})"  # keyctl(KEYCTL_GET_KEYRING_ID)
+    # keyctl(KEYCTL_GET_KEYRING_ID)
+    call = f"ctypes.CDLL(None).syscall(250, 0, {special}, {int(make)})"
     return f"import ctypes; print('READY', {call}, flush=True); input()"
 
 
@@ -106,12 +115,17 @@ def test_keyrings(workshop: Workshop, special: int, whose: str) -> None:
 
 def test_session_keyring(workshop: Workshop) -> None:
     """One that it has joined by name: those of logins are not worth a word."""
-    call = "ctypes.CDLL(None).syscall(250, 1, b'the-test', 0, 0, 0)"  # keyctl(KEYCTL_JOIN_SESSION_KEYRING)
-    original = workshop.start(["/usr/bin/python3", "-c", f"import ctypes; print('READY', {call}, flush=True); input()"])
+    # keyctl(KEYCTL_JOIN_SESSION_KEYRING)
+    call = "ctypes.CDLL(None).syscall(250, 1, b'the-test', 0, 0, 0)"
+    original = workshop.start(
+        ["/usr/bin/python3", "-c", f"import ctypes; print('READY', {call}, flush=True); input()"]
+    )
     if int(original.ready()) < 0:
         pytest.skip("no keyrings here: keyctl(2) is not permitted")
     saved = workshop.save(original.pid)
-    assert _lines(saved) == ["lost: process: keys: the session's keyring (the-test) does not come back"]
+    assert _lines(saved) == [
+        "lost: process: keys: the session's keyring (the-test) does not come back"
+    ]
     original.send()
     assert original.finish().status == 0
 
@@ -123,7 +137,9 @@ def _session_of(pid: int) -> tuple[int, int, int]:
 
 
 def test_daemon(workshop: Workshop) -> None:
-    """The leader of a session without a terminal is one again, and again when it is saved once more."""
+    """The leader of a session without a terminal is one again,
+    and again when it is saved once more.
+    """
     program = workshop.start_program("exit_status", "7", before_exec=os.setsid)
     nonce = program.nonce
     running, pid = program, program.pid
@@ -160,7 +176,10 @@ def test_session_without_a_leader(workshop: Workshop) -> None:
     assert session != pid
     saved = workshop.save(pid)
     assert _lines(saved) == [
-        f"changed: process: session: its session {session} has no leader any more: it comes back as the leader of another"
+        (
+            f"changed: process: session: its session {session} has no leader any more: "
+            "it comes back as the leader of another"
+        )
     ]
     restart = workshop.restart(saved.image)
     restored = restored_pid(restart)

@@ -9,9 +9,10 @@ import pytest
 from support.checkpoint import Way, Workshop, pairwise, passed, restored_pid, round_trip
 
 CASES = """
-    itimer_real itimer_virtual itimer_prof alarm no_timer itimer_fires itimer_repeats itimer_cpu_fires itimer_expired
-    itimer_expired_repeats itimer_expired_and_set clocks ids many disarmed signal default_event none thread_id thread_gone
-    sigev_thread cpu_of_other cpu expired absolute past expired_repeats expired_and_set order overrun timerfd
+    itimer_real itimer_virtual itimer_prof alarm no_timer itimer_fires itimer_repeats
+    itimer_cpu_fires itimer_expired itimer_expired_repeats itimer_expired_and_set clocks ids many
+    disarmed signal default_event none thread_id thread_gone sigev_thread cpu_of_other cpu expired
+    absolute past expired_repeats expired_and_set order overrun timerfd
 """.split()
 # What the report names of these, and nothing of the others.
 NAMED = {
@@ -23,7 +24,9 @@ NAMED_WITH_THREADS = {**NAMED, "clocks": r"changed: timer 5: POSIX timer: .*main
 
 
 def test_the_list_is_complete(workshop: Workshop) -> None:
-    listed = subprocess.run([workshop.program("proc_timers"), "--list"], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        [workshop.program("proc_timers"), "--list"], capture_output=True, text=True, check=True
+    )
     assert listed.stdout.split() == CASES
 
 
@@ -35,19 +38,25 @@ def test_timers(workshop: Workshop, name: str, way: Way) -> None:
     timed = timed or "fires" in name or "repeats" in name
     # A timer for a thread that has ended notifies nobody, and comes back so.
     ignore = {"timers"} if name == "thread_gone" else set()
-    saved = round_trip(workshop, "proc_timers", name, way=way, watch=not timed, ignore=ignore, restores=3)
+    saved = round_trip(
+        workshop, "proc_timers", name, way=way, watch=not timed, ignore=ignore, restores=3
+    )
     found = [line for line in saved.fidelity if "timer" in line]
     named = NAMED if way.threads == 1 else NAMED_WITH_THREADS
     if name in named:
         # Its next signal may be queued by the time of the save, which then is named as well.
         assert re.match(named[name], found[0]), saved.result.output
-        assert all(re.match(named[name], line) or "overruns" in line for line in found), saved.result.output
+        assert all(
+            re.match(named[name], line) or "overruns" in line for line in found
+        ), saved.result.output
     else:
         assert not found, saved.result.output
 
 
 def test_generations(workshop: Workshop) -> None:
-    """Saved, restored, saved again: the ids of timers and of their threads are renewed each time."""
+    """Saved, restored, saved again: the ids of timers and of their
+    threads are renewed each time.
+    """
     running = workshop.start_program("proc_timers", "thread_id")
     nonce = running.nonce
     ancestors = [running]

@@ -12,13 +12,16 @@ from support.checkpoint import Way, Workshop, generations, pairwise, round_trip
 from support.processes import as_root
 
 CASES = """
-    codes killed any waitid raw wait3 group sigchld_pending session sigchld_taken later many clone in_thread user
+    codes killed any waitid raw wait3 group sigchld_pending session sigchld_taken later many clone
+    in_thread user
 """.split()
 WAYS = [pytest.param(way, id=str(way)) for way in pairwise(threads=(1, 4))]
 
 
 def test_the_list_is_complete(workshop: Workshop) -> None:
-    listed = subprocess.run([workshop.program("proc_zombies"), "--list"], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        [workshop.program("proc_zombies"), "--list"], capture_output=True, text=True, check=True
+    )
     assert listed.stdout.split() == CASES
 
 
@@ -34,12 +37,16 @@ def test_zombies(workshop: Workshop, name: str, way: Way) -> None:
 
 @pytest.mark.parametrize("name", ["codes", "group", "session", "sigchld_pending"])
 def test_generations(workshop: Workshop, name: str) -> None:
-    """Saved, restored with new ids, saved again, restored with new ids: the program knows the first ones."""
+    """Saved, restored with new ids, saved again, restored with new ids:
+    the program knows the first ones.
+    """
     generations(workshop, "proc_zombies", name)
 
 
 def test_after_a_core_dump(workshop: Workshop) -> None:
-    """The status comes back without the core flag, which is said; no core file is written by the restore."""
+    """The status comes back without the core flag, which is said;
+    no core file is written by the restore.
+    """
     with open("/proc/sys/kernel/core_pattern") as file:
         if file.read().startswith("|"):
             pytest.skip("core dumps go to a program")
@@ -61,7 +68,9 @@ print("STATUS", os.WTERMSIG(status), os.WCOREDUMP(status))
     original = workshop.start(["/usr/bin/python3", "-c", script], before_exec=may_dump)
     original.ready()
     saved = workshop.save(original.pid)
-    assert re.search(r"^changed: child \d+: child process: python3 .*WCOREDUMP", "\n".join(saved.fidelity), re.M)
+    assert re.search(
+        r"^changed: child \d+: child process: python3 .*WCOREDUMP", "\n".join(saved.fidelity), re.M
+    )
     original.send()
     assert "STATUS 6 True" in original.finish().output
     for name in os.listdir(workshop.directory):

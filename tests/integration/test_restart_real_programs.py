@@ -1,4 +1,6 @@
-"""Programs that nobody here wrote, in the middle of their work: what they print after the save is the same every time."""
+"""Programs that nobody here wrote, in the middle of their work:
+what they print after the save is the same every time.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ sys.exit(3)
 """
 
 
-def _same_every_time(workshop: Workshop, original: Running, image: Path, status: int, restores: int = 3) -> Result:
+def _same_every_time(
+    workshop: Workshop, original: Running, image: Path, status: int, restores: int = 3
+) -> Result:
     """Let the original end, restore, compare."""
     original.send()
     first = original.finish()
@@ -72,14 +76,18 @@ def test_python(workshop: Workshop, randomised: bool) -> None:
 
 
 def test_python_with_extensions(workshop: Workshop) -> None:
-    """Extension modules are libraries loaded with dlopen; decimal, sqlite3, ssl and ctypes bring several."""
+    """Extension modules are libraries loaded with dlopen;
+    decimal, sqlite3, ssl and ctypes bring several.
+    """
     nonce = secrets.token_hex(8)
     script = (
         "import ctypes, decimal, sqlite3, json, ssl, sys\n"
         "db = sqlite3.connect(':memory:'); db.execute('create table t(x)')\n"
-        f"db.executemany('insert into t values (?)', [(i,) for i in range(1000)]); print('READY {nonce}', flush=True)\n"
+        "db.executemany('insert into t values (?)', [(i,) for i in range(1000)]); "
+        f"print('READY {nonce}', flush=True)\n"
         "sys.stdin.readline()\n"
-        f"print(db.execute('select sum(x) from t').fetchone(), decimal.Decimal(2).sqrt(), '{nonce}', "
+        "print(db.execute('select sum(x) from t').fetchone(), decimal.Decimal(2).sqrt(), "
+        f"'{nonce}', "
         "ssl.OPENSSL_VERSION, ctypes.CDLL(None).abs(-5), flush=True)\n"
     )
     original = workshop.start([PYTHON, "-c", script])
@@ -99,7 +107,10 @@ def test_sqlite_in_memory(workshop: Workshop) -> None:
     """A database in memory, the shell waiting for its next statement."""
     nonce = secrets.token_hex(8)
     original = workshop.start([_need("/usr/bin/sqlite3"), "-batch", ":memory:"])
-    original.send(f"create table t(a, b); insert into t values (1, '{nonce}'), (2, 'two'); select 'READY {nonce}';")
+    original.send(
+        f"create table t(a, b); insert into t values (1, '{nonce}'), (2, 'two'); "
+        f"select 'READY {nonce}';"
+    )
     original.ready()
     oracle.wait_asleep(original.pid)
     saved = workshop.save(original.pid)
@@ -129,7 +140,10 @@ def test_sqlite_in_the_middle_of_a_query(workshop: Workshop) -> None:
         f"select sum(x * x % 1000003), '{nonce}' from c;"
     )
     # In the query: it has read the statement (and does not sleep in read any more).
-    wait_until(lambda: system_call_of(original.pid, original.pid) is None, lambda: f"it computes\n{describe(original.pid)}")
+    wait_until(
+        lambda: system_call_of(original.pid, original.pid) is None,
+        lambda: f"it computes\n{describe(original.pid)}",
+    )
     saved = workshop.save(original.pid)
     original.end_of_input()
     first = original.finish()
@@ -145,8 +159,9 @@ def test_sqlite_in_the_middle_of_a_query(workshop: Workshop) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("tool", ["gawk", "bc"])
 def test_filter_on_a_file(workshop: Workshop, tool: str) -> None:
-    """stdin is a regular file half read; the rest is read after the restore, from the file or, when the file has
-    changed, from the snapshot's copy of it."""
+    """stdin is a regular file half read; the rest is read after the restore, from the file or, when
+    the file has changed, from the snapshot's copy of it.
+    """
     source = workshop.directory / "source"
     numbers = [int.from_bytes(os.urandom(4), "big") for _ in range(20000)]
     source.write_text("".join(f"{n}\n" for n in numbers))
@@ -155,11 +170,20 @@ def test_filter_on_a_file(workshop: Workshop, tool: str) -> None:
     hold_fd = os.open(hold, os.O_RDWR)
     if tool == "gawk":
         # After line 500 it waits for a line from elsewhere.
-        code = f'NR == 500 {{ print "READY x"; fflush(); getline go < "{hold}" }} {{ s += $1 % 1000 }} END {{ print s }}'
+        code = (
+            f'NR == 500 {{ print "READY x"; fflush(); '
+            f'getline go < "{hold}" }} {{ s += $1 % 1000 }} END {{ print s }}'
+        )
         command = [_need("/usr/bin/gawk"), code]
     else:
         # bc computes a while after the first lines: caught there.
-        text = ["scale=2000\n", "print \"READY x\\n\"\n", "a=4*a(1)\n", *(f"{n} % 1000\n" for n in numbers[:2000]), "a\n"]
+        text = [
+            "scale=2000\n",
+            'print "READY x\\n"\n',
+            "a=4*a(1)\n",
+            *(f"{n} % 1000\n" for n in numbers[:2000]),
+            "a\n",
+        ]
         source.write_text("".join(text))
         command = [_need("/usr/bin/bc"), "-lq"]
     with source.open("rb") as stdin:
@@ -182,7 +206,9 @@ def test_filter_on_a_file(workshop: Workshop, tool: str) -> None:
     for changed in (False, True, True):
         if changed:
             source.write_text("1\n2\n3\n")
-        if tool == "gawk" and any("fifo" in line or "pipe" in line for line in saved.fidelity if "lost" in line):
+        if tool == "gawk" and any(
+            "fifo" in line or "pipe" in line for line in saved.fidelity if "lost" in line
+        ):
             break  # the FIFO it waits on is another kind of descriptor, and was said to be lost
         result = finish(workshop.restart(saved.image))
         assert (result.status, result.output) == (0, output), f"{result}"
@@ -196,10 +222,15 @@ def test_preloaded_jemalloc(workshop: Workshop) -> None:
     libraries = sorted(Path("/usr/lib/x86_64-linux-gnu").glob("libjemalloc.so.*"))
     if not libraries:
         pytest.skip("libjemalloc is not installed")
-    environment = {"LD_PRELOAD": str(libraries[0]), "MALLOC_CONF": "background_thread:true,dirty_decay_ms:0"}
+    environment = {
+        "LD_PRELOAD": str(libraries[0]),
+        "MALLOC_CONF": "background_thread:true,dirty_decay_ms:0",
+    }
     nonce = secrets.token_hex(8)
     script = THREADED.format(nonce=nonce)
-    original = workshop.start([PYTHON, "-c", script], environment={**environment, "PYTHONMALLOC": "malloc"})
+    original = workshop.start(
+        [PYTHON, "-c", script], environment={**environment, "PYTHONMALLOC": "malloc"}
+    )
     original.ready()
     oracle.wait_asleep(original.pid)
     saved = workshop.save(original.pid)
@@ -214,7 +245,8 @@ def test_shell(workshop: Workshop) -> None:
     """A shell waiting for its next command: children after the restore, traps, functions."""
     nonce = secrets.token_hex(8)
     script = (
-        f"n={nonce}; f() {{ echo \"f $1 $n\"; }}; trap 'echo bye $n' EXIT; echo READY $n; read line; "
+        f"n={nonce}; f() {{ echo \"f $1 $n\"; }}; trap 'echo bye $n' EXIT; echo READY $n; "
+        "read line; "
         "f $line; echo a | tr a b; (exit 4); echo $?; exit 6"
     )
     original = workshop.start(["/bin/bash", "-c", script])
@@ -226,7 +258,10 @@ def test_shell(workshop: Workshop) -> None:
 
 def test_perl(workshop: Workshop) -> None:
     nonce = secrets.token_hex(8)
-    script = f"$|=1; %h=map {{ $_ => $_*3 }} 1..1000; print 'READY {nonce}',qq(\\n); $l=<STDIN>; $s+=$_ for values %h; print qq($s {nonce}\\n)"
+    script = (
+        f"$|=1; %h=map {{ $_ => $_*3 }} 1..1000; print 'READY {nonce}',qq(\\n); $l=<STDIN>; "
+        f"$s+=$_ for values %h; print qq($s {nonce}\\n)"
+    )
     original = workshop.start([_need("/usr/bin/perl"), "-e", script])
     original.ready()
     oracle.wait_asleep(original.pid)

@@ -1,4 +1,6 @@
-"""Ids in the results of system calls: processes made after a restore with new ids are called one thing by everybody."""
+"""Ids in the results of system calls: processes made after a restore with new ids are
+called one thing by everybody.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,17 @@ from support.processes import as_root, threads_of
 WAYS = [pytest.param(way, id=str(way)) for way in pairwise()]
 # In a newer glibc one function makes all calls that may block, and has no room behind its own.
 CALLS_BY_ITSELF = tuple(map(int, platform.libc_ver()[1].split("."))) < (2, 41)
-TRANSLATED = pytest.mark.skipif(not CALLS_BY_ITSELF, reason="results are not translated in this glibc (docs/limits.md)")
+TRANSLATED = pytest.mark.skipif(
+    not CALLS_BY_ITSELF, reason="results are not translated in this glibc (docs/limits.md)"
+)
 
 
 @TRANSLATED
 @pytest.mark.parametrize("way", WAYS)
 def test_children_made_later(workshop: Workshop, way: Way) -> None:
-    """Also as root with new ids, where a child gets the kernel id that the program remembers as its own."""
+    """Also as root with new ids, where a child gets the kernel id that the
+    program remembers as its own.
+    """
     original = workshop.start_program("proc_family", way=way)
     tids = threads_of(original.pid)
     saved = workshop.save(original.pid)
@@ -42,7 +48,9 @@ def test_children_made_later(workshop: Workshop, way: Way) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_saved_while_it_waits_for_a_child(workshop: Workshop, way: Way) -> None:
-    """A thread blocked in a function that was changed behind its system call is where it was, and the function as well."""
+    """A thread blocked in a function that was changed behind its system call is where it was,
+    and the function as well.
+    """
     original = workshop.start_program("proc_family", "wait", way=way)
     oracle.wait_asleep(original.pid)
     look = oracle.look(original.pid, workshop.register_dump)

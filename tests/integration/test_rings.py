@@ -1,5 +1,6 @@
-"""io_uring and contexts of io_setup(2): with their counters, their memory at its place, and what is registered. The programs
-use them by the bare system calls, and check themselves."""
+"""io_uring and contexts of io_setup(2): with their counters, their memory at its place, and what is
+registered. The programs use them by the bare system calls, and check themselves.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +13,14 @@ from support.checkpoint import IDS, Way, Workshop, full, notes, passed, restored
 from support.forge import Forgery
 
 RINGS = """
-    fresh idle wrapped large one_entry no_array large_no_array other_size unread queued registered_files registered_buffers tells_eventfd
-    in_epoll disabled many_of_one by_number
+    fresh idle wrapped large one_entry no_array large_no_array other_size unread queued
+    registered_files registered_buffers tells_eventfd in_epoll disabled many_of_one by_number
 """.split()
 CONTEXTS = "aio_fresh aio_idle aio_wrapped aio_large aio_unread aio_unread_across aio_two".split()
 # With a thread of the kernel's, and with a request that is in flight.
 OTHERS = ["reading", "polled"]
-# The report of a program in the harness names its three standard streams, which are pipes, and nothing else.
+# The report of a program in the harness names its three standard streams,
+# which are pipes, and nothing else.
 USUAL = 3
 
 
@@ -45,7 +47,10 @@ def test_restored(workshop: Workshop, subject: str, way: Way) -> None:
     said = [line for line in saved.fidelity if line != "Will not come back as it was:"]
     if subject == "registered_files":
         # Both ends of a pipe, which have one name.
-        assert said[USUAL:] == [f"changed: fd 3: io_uring: its registered file {i + 1} is taken to be fd {4 + i}" for i in (0, 1)]
+        assert said[USUAL:] == [
+            f"changed: fd 3: io_uring: its registered file {i + 1} is taken to be fd {4 + i}"
+            for i in (0, 1)
+        ]
     else:
         assert len(said) == USUAL, saved.result.output
     tids = [thread.tid for thread in before.threads]
@@ -91,11 +96,16 @@ def test_saved_again(workshop: Workshop, subject: str) -> None:
 
 @pytest.mark.parametrize("ids", IDS)
 def test_in_flight(workshop: Workshop, ids: str) -> None:
-    """A read of an empty pipe: it is named, ends in the copy, and in the original is as if nothing had been."""
+    """A read of an empty pipe: it is named, ends in the copy,
+    and in the original is as if nothing had been.
+    """
     original = workshop.start_program("fd_rings", "reading")
     oracle.wait_asleep(original.pid)
     saved = workshop.save(original.pid)
-    assert "changed: fd 3: io_uring: what is in flight (READ) ends with ECANCELED in the restored program" in saved.fidelity
+    assert (
+        "changed: fd 3: io_uring: what is in flight (READ) "
+        "ends with ECANCELED in the restored program"
+    ) in saved.fidelity
     for _ in range(3):
         restart = workshop.restart(saved.image, "--ids", "virtual")
         restart.send("copy")
@@ -156,7 +166,11 @@ def test_forged_context(workshop: Workshop) -> None:
 
 def _ring_of(forgery: Forgery) -> dict[str, Any]:
     found: dict[str, Any]
-    (found,) = [each["details"] for each in forgery.record["files"]["descriptions"] if each["kind"] == "io_uring"]
+    (found,) = [
+        each["details"]
+        for each in forgery.record["files"]["descriptions"]
+        if each["kind"] == "io_uring"
+    ]
     return found
 
 
@@ -168,10 +182,14 @@ def test_other_layout(workshop: Workshop) -> None:
     restart = workshop.restart(forgery.write(workshop.new_image()))
     restart.send()
     (note,) = notes(restart.finish())
-    assert note.startswith("fd 3: anon_inode:[io_uring] cannot be made again: this kernel lays its memory out otherwise"), note
+    assert note.startswith(
+        "fd 3: anon_inode:[io_uring] cannot be made again: "
+        "this kernel lays its memory out otherwise"
+    ), note
 
 
-# Runs its arguments where io_uring_setup, and nothing else, fails with ENOSYS: as containers have it.
+# Runs its arguments where io_uring_setup, and nothing else,
+# fails with ENOSYS: as containers have it.
 REFUSED = """
 import ctypes, os, struct, sys
 steps = ((0x20, 0, 0, 0), (0x15, 0, 1, 425), (0x06, 0, 0, 0x50000 | 38), (0x06, 0, 0, 0x7FFF0000))
@@ -189,8 +207,13 @@ def test_where_there_is_none(workshop: Workshop) -> None:
     original = workshop.start_program("fd_rings", "idle")
     saved = workshop.save(original.pid)
     original.kill()
-    restart = workshop.start(["/usr/bin/python3", "-c", REFUSED, *workshop.restart_command(saved.image)])
+    restart = workshop.start(
+        ["/usr/bin/python3", "-c", REFUSED, *workshop.restart_command(saved.image)]
+    )
     restart.send()
     said = notes(restart.finish())
-    expected = "fd 3: anon_inode:[io_uring] cannot be made again: io_uring_setup: Function not implemented (ENOSYS)"
+    expected = (
+        "fd 3: anon_inode:[io_uring] cannot be made again: io_uring_setup: "
+        "Function not implemented (ENOSYS)"
+    )
     assert [note for note in said if "io_uring" in note] == [expected], said

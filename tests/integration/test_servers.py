@@ -1,5 +1,7 @@
-"""Servers that nobody here wrote: saved while they serve, killed, restored: they serve on, with what they had. Clients
-that were connected are cut off and connect again. What a server says after the restore holds a nonce drawn before."""
+"""Servers that nobody here wrote: saved while they serve, killed, restored: they serve on, with
+what they had. Clients that were connected are cut off and connect again. What a server says after
+the restore holds a nonce drawn before.
+"""
 
 from __future__ import annotations
 
@@ -53,12 +55,14 @@ public class Server {
         List<byte[]> garbage = new ArrayList<>();
         while (true) {
           garbage.add(new byte[1000]); work++;
-          if (garbage.size() > 5000) { garbage.clear(); try { Thread.sleep(5); } catch (Exception e) { } }
+          if (garbage.size() > 5000) { garbage.clear(); \
+try { Thread.sleep(5); } catch (Exception e) { } }
         }
       });
       thread.setDaemon(true); thread.start();
     }
-    ServerSocket server = new ServerSocket(Integer.parseInt(arguments[0]), 50, InetAddress.getLoopbackAddress());
+    ServerSocket server = new ServerSocket(Integer.parseInt(arguments[0]), 50, \
+InetAddress.getLoopbackAddress());
     for (int count = 1;; count++) {
       try (Socket client = server.accept()) {
         String line = new BufferedReader(new InputStreamReader(client.getInputStream())).readLine();
@@ -135,7 +139,11 @@ def rings(running: Running) -> list[str]:
 def restored(workshop: Workshop, image: Path, port: int, *options: str) -> Iterator[Running]:
     """The server again, killed in the end: it must not end by itself."""
     restart = workshop.restart(image, *options)
-    wait_until(lambda: reachable(port) or restart.poll() is not None, lambda: f"it serves again\n{restart.transcript()}", 60)
+    wait_until(
+        lambda: reachable(port) or restart.poll() is not None,
+        lambda: f"it serves again\n{restart.transcript()}",
+        60,
+    )
     assert restart.poll() is None, restart.finish()
     yield restart
     (pid,) = children_of(restart.pid)
@@ -185,7 +193,9 @@ def test_redis(workshop: Workshop) -> None:
     """With data, an append-only file and an idle client, who is cut off."""
     port, value = free_port(), secrets.token_hex(8)
     configuration = workshop.directory / "redis.conf"
-    configuration.write_text(f"port {port}\nbind 127.0.0.1\nappendonly yes\ndir {workshop.directory}\nsave \"\"\n")
+    configuration.write_text(
+        f'port {port}\nbind 127.0.0.1\nappendonly yes\ndir {workshop.directory}\nsave ""\n'
+    )
     original = start_server(workshop, ["/usr/bin/redis-server", configuration], port)
     client = Client(port)
     assert client.ask(f"SET key {value}") == "+OK"
@@ -220,19 +230,31 @@ def test_nginx(workshop: Workshop, workers: int) -> None:
     (workshop.directory / "index.html").write_text(nonce)
     configuration = workshop.directory / "nginx.conf"
     configuration.write_text(
-        f"{'user root; ' if as_root() else ''}master_process {'on' if workers else 'off'}; worker_processes {max(workers, 1)}; daemon off; pid {workshop.directory}/pid; error_log {workshop.directory}/errors;\n"
+        f"{'user root; ' if as_root() else ''}master_process {'on' if workers else 'off'}; "
+        f"worker_processes {max(workers, 1)}; daemon off; pid {workshop.directory}/pid; "
+        f"error_log {workshop.directory}/errors;\n"
         f"events {{ worker_connections 64; }}\n"
-        f"http {{ access_log {workshop.directory}/accesses; client_body_temp_path {workshop.directory}/t1;\n"
+        f"http {{ access_log {workshop.directory}/accesses; "
+        f"client_body_temp_path {workshop.directory}/t1;\n"
         f"proxy_temp_path {workshop.directory}/t2; fastcgi_temp_path {workshop.directory}/t3;\n"
         f"uwsgi_temp_path {workshop.directory}/t4; scgi_temp_path {workshop.directory}/t5;\n"
         f"server {{ listen 127.0.0.1:{port}; location / {{ root {workshop.directory}; }} }} }}\n"
     )
-    original = start_server(workshop, ["/usr/sbin/nginx", "-c", configuration, "-e", workshop.directory / "errors"], port)
+    original = start_server(
+        workshop,
+        ["/usr/sbin/nginx", "-c", configuration, "-e", workshop.directory / "errors"],
+        port,
+    )
     assert fetch(port) == nonce
-    wait_until(lambda: serving(original.pid) == workers, lambda: f"its workers run\n{original.transcript()}")
+    wait_until(
+        lambda: serving(original.pid) == workers,
+        lambda: f"its workers run\n{original.transcript()}",
+    )
     old = children_of(original.pid)
     saved = workshop.save(original.pid)
-    assert len([line for line in saved.fidelity if "comes back as killed" in line]) == workers, saved.result.output
+    assert (
+        len([line for line in saved.fidelity if "comes back as killed" in line]) == workers
+    ), saved.result.output
     original.kill()
     for worker in old:
         kill_now(worker)
@@ -241,7 +263,9 @@ def test_nginx(workshop: Workshop, workers: int) -> None:
         pid = restored_pid(restart)
         wait_until(
             lambda pid=pid: reachable(port) and serving(pid) == workers,  # type: ignore[misc]
-            lambda restart=restart: f"it serves again\n{restart.transcript()}",  # type: ignore[misc]
+            lambda restart=restart: (  # type: ignore[misc]
+                f"it serves again\n{restart.transcript()}"
+            ),
         )
         assert fetch(port) == nonce
         new = children_of(pid)
@@ -268,7 +292,9 @@ def fetch(port: int) -> str:
 
 
 def test_client_in_a_transfer(workshop: Workshop) -> None:
-    """A client whose server is another process: what had arrived can be read, then the connection is dead."""
+    """A client whose server is another process: what had arrived can be read,
+    then the connection is dead.
+    """
     script = (
         "import os, socket, sys\n"
         "nonce = os.urandom(8).hex()\n"
@@ -284,7 +310,9 @@ def test_client_in_a_transfer(workshop: Workshop) -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
-        original = workshop.start(["/usr/bin/python3", "-c", script, str(listening.getsockname()[1])])
+        original = workshop.start(
+            ["/usr/bin/python3", "-c", script, str(listening.getsockname()[1])]
+        )
         connection, _ = listening.accept()
         nonce = original.ready()
         connection.sendall(b"x" * 30000)

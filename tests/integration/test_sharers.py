@@ -14,7 +14,8 @@ PROGRAM = """
 import ctypes, mmap, os, signal, socket, sys, tempfile
 def listening(kind):
     made = socket.socket(kind)
-    made.listen() if kind == socket.AF_INET else (made.bind('\\0of-the-test-%d' % os.getpid()), made.listen())
+    made.listen() if kind == socket.AF_INET else \
+(made.bind('\\0of-the-test-%d' % os.getpid()), made.listen())
     return made
 def bound():
     made = socket.socket(type=socket.SOCK_DGRAM)
@@ -38,9 +39,14 @@ input()
 
 OWN = "the program's comes back as its own"
 SUBJECTS = {
-    "mmap.mmap(-1, 5 << 16)": "memory 0x[0-9a-f]+-0x[0-9a-f]+: shared memory: {} it, too: the program's 320 KiB come back as its own",
+    "mmap.mmap(-1, 5 << 16)": (
+        "memory 0x[0-9a-f]+-0x[0-9a-f]+: shared memory: {} it, too: "
+        "the program's 320 KiB come back as its own"
+    ),
     "os.memfd_create('x')": f"fd 3: file: {{}} it, too: {OWN}",
-    "file_of(os.memfd_create('x'))": "fd 3, 4: file: {} it, too: the program's 64 KiB come back as its own",
+    "file_of(os.memfd_create('x'))": (
+        "fd 3, 4: file: {} it, too: the program's 64 KiB come back as its own"
+    ),
     "tempfile.TemporaryFile()": f"fd 3: file: {{}} it, too: {OWN}",
     "os.pipe()": f"fd 3, 4: pipe: {{}} it, too: {OWN}",
     "[os.pipe(), os.dup(3)]": f"fd 3, 4, 5: pipe: {{}} it, too: {OWN}",
@@ -91,7 +97,9 @@ def test_shared_with_the_parent(workshop: Workshop) -> None:
     parent = _start(workshop, "[mmap.mmap(-1, 1 << 16), os.pipe()]", 1)
     (child,) = children_of(parent.pid)
     said = _named(workshop, child)
-    assert len(said) == 2 and all(f": process {parent.pid} (python3) has it, too: " in line for line in said), said
+    assert len(said) == 2 and all(
+        f": process {parent.pid} (python3) has it, too: " in line for line in said
+    ), said
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)

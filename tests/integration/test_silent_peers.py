@@ -1,4 +1,6 @@
-"""`--peers silent`: the other ends of pipes and connections to other processes stay open, and are silent."""
+"""`--peers silent`: the other ends of pipes and connections to other processes
+stay open, and are silent.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ EPOLL_WAIT = 232
 
 
 class Outside:
-    """The other process: it has made pipes and connections, and gives one end of each to the program."""
+    """The other process: it has made pipes and connections,
+    and gives one end of each to the program.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -184,14 +188,18 @@ def test_saved_again(workshop: Workshop, outside: Outside) -> None:
     _is_good(restart)
     pid = restored_pid(restart)
     again = workshop.save(pid)
-    assert len([line for line in again.fidelity if "leads out" in line]) == len([line for line in saved.fidelity if "leads out" in line])
+    assert len([line for line in again.fidelity if "leads out" in line]) == len(
+        [line for line in saved.fidelity if "leads out" in line]
+    )
     restart.kill()
     later = workshop.restart(again.image, "--peers", "silent")
     _is_good(later, first=False)
     assert len(_silent(_ends(later, original.nonce))) == 1
 
 
-@pytest.mark.parametrize("option", [["--files", "sandbox"], ["--clock", "keep"]], ids=["sandbox", "keep"])
+@pytest.mark.parametrize(
+    "option", [["--files", "sandbox"], ["--clock", "keep"]], ids=["sandbox", "keep"]
+)
 def test_in_namespaces(workshop: Workshop, outside: Outside, option: list[str]) -> None:
     if not (overlays() if "--files" in option else namespaces("--time")):
         pytest.skip("this user can have no such namespace here")
@@ -206,7 +214,9 @@ def _far_ends(holder: int) -> int:
     for entry in os.scandir(f"/proc/{holder}/fd"):
         with contextlib.suppress(FileNotFoundError):  # closed while we look
             links.append(os.readlink(entry))
-    return len([link for link in links if link.startswith(("pipe:", "socket:")) or "/fifo-" in link])
+    return len(
+        [link for link in links if link.startswith(("pipe:", "socket:")) or "/fifo-" in link]
+    )
 
 
 def _is_idle(holder: int) -> bool:
@@ -215,7 +225,9 @@ def _is_idle(holder: int) -> bool:
 
 
 def test_holder_waits_and_lets_go(workshop: Workshop, outside: Outside) -> None:
-    """It takes no time while nothing comes, not even of what has been closed in part, and closes what the program closes."""
+    """It takes no time while nothing comes, not even of what has been closed in part,
+    and closes what the program closes.
+    """
     original, saved = _saved_without_tcp(workshop, outside)
     restart = workshop.restart(saved.image, "--peers", "silent")
     _is_good(restart)
@@ -227,8 +239,12 @@ def test_holder_waits_and_lets_go(workshop: Workshop, outside: Outside) -> None:
     assert _is_idle(restart.pid) and read_text(f"/proc/{restart.pid}/schedstat").split()[0] == spent
     restart.send("close")
     restart.expect("CLOSED")
-    # All but its own three streams, the pipe in which a thread still waits, and datagrams, whose sockets are not told.
-    wait_until(lambda: _far_ends(restart.pid) == 5, lambda: f"the holder closes them: {_far_ends(restart.pid)} of {held}")
+    # All but its own three streams, the pipe in which a thread still waits, and datagrams,
+    # whose sockets are not told.
+    wait_until(
+        lambda: _far_ends(restart.pid) == 5,
+        lambda: f"the holder closes them: {_far_ends(restart.pid)} of {held}",
+    )
     assert len(_silent(_ends(restart, original.nonce))) == 1
 
 

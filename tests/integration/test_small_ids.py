@@ -1,4 +1,6 @@
-"""Thread ids of a container, which are as small as operations, flags and counts: only what is an id becomes a new one."""
+"""Thread ids of a container, which are as small as operations, flags and counts:
+only what is an id becomes a new one.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,10 @@ from support.checkpoint import Workshop
 from support.probes import namespaces
 from support.processes import as_root
 
-# In a PID namespace of its own, in which any id can be had: the program sleeps in a lock function, is saved, goes on,
-# and is restored with new ids. Expects BUILD, the program, its case, and ids; prints what was not well.
-SCRIPT = r"""
+# In a PID namespace of its own, in which any id can be had: the program sleeps in a lock function,
+# is saved, goes on, and is restored with new ids. Expects BUILD, the program, its case, and ids;
+# prints what was not well.
+SCRIPT = """
 build=$1 program=$2 name=$3
 shift 3
 mkfifo line
@@ -29,27 +32,39 @@ for id; do
     read -r line <&6
     wait $pid || echo "$id: status $? of the original"
     [ "$line" = "PASS $nonce" ] || echo "$id: the original says $line"
-    line=$(echo | "$build/bin/ckpt-restart" --ids virtual image 2>&1) || echo "$id: status $? of the restored"
+    line=$(echo | "$build/bin/ckpt-restart" --ids virtual image 2>&1) || \
+echo "$id: status $? of the restored"
     case $line in *"PASS $nonce"*) ;; *) echo "$id: the restored says $line" ;; esac
     exec 6<&-
 done
 echo over
 """
 
-# What the C library has in registers and on the stack beside the id: the states of locks, bits of counts, the numbers of
-# futex operations and of the call.
+# What the C library has in registers and on the stack beside the id: the states of locks, bits of
+# counts, the numbers of futex operations and of the call.
 NUMBERS = [2, 4, 5, 6, 8, 11, 16, 64, 128, 129, 137, 202, 256, 265, 389, 393]
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(
-    "name", ["mutex", "mutex_timedlock", "mutex_pi", "rwlock", "cond", "cond_timedwait", "sem", "barrier", "join"]
-)
+    "name",
+    [
+        "mutex", "mutex_timedlock", "mutex_pi", "rwlock", "cond", "cond_timedwait", "sem",
+        "barrier", "join",
+    ],
+)  # fmt: skip
 def test_ids_like_numbers(workshop: Workshop, name: str) -> None:
-    kinds = ["--pid", "--fork", "--mount-proc", *(["--mount"] if as_root() else ["--map-root-user", "--mount"])]
+    kinds = [
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        *(["--mount"] if as_root() else ["--map-root-user", "--mount"]),
+    ]
     if not namespaces(*kinds):
         pytest.skip("no PID namespace can be had")
     arguments = [str(workshop.build), str(workshop.program("blocked")), name, *map(str, NUMBERS)]
     user = [] if as_root() else ["--user"]
-    result = workshop.start(["unshare", *user, *kinds, "--kill-child", "bash", "-c", SCRIPT, "bash", *arguments]).finish()
+    result = workshop.start(
+        ["unshare", *user, *kinds, "--kill-child", "bash", "-c", SCRIPT, "bash", *arguments]
+    ).finish()
     assert (result.status, result.output) == (0, "over\n"), f"{result}"

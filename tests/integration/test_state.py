@@ -1,7 +1,8 @@
-"""Each kind of state, by one program each: set up, saved, gone on without noticing, restored without noticing.
+"""Each kind of state, by one program each: set up, saved, gone on without noticing, restored
+without noticing.
 
-The programs check themselves (tests/programs); from outside the oracle compares mappings, memory, registers, signal
-state and descriptors before the save, after it, and after each restore.
+The programs check themselves (tests/programs); from outside the oracle compares mappings, memory,
+registers, signal state and descriptors before the save, after it, and after each restore.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ from pathlib import Path
 
 import pytest
 from support import oracle
-from support.checkpoint import VARIANTS, Way, Workshop, full, pairwise, passed, restored_pid, round_trip
+from support.checkpoint import (
+    VARIANTS,
+    Way,
+    Workshop,
+    full,
+    pairwise,
+    passed,
+    restored_pid,
+    round_trip,
+)
 from support.processes import as_root
 
 # The two that touch everything in combinations of all choices; the rest in pairs.
@@ -133,7 +143,9 @@ def test_content_behind_a_guard(workshop: Workshop) -> None:
     original = workshop.start_program("guards", "behind")
     saved = workshop.save(original.pid)
     original.kill()
-    assert any("shared memory: what it holds behind guard pages" in line for line in saved.fidelity), saved.result.output
+    assert any(
+        "shared memory: what it holds behind guard pages" in line for line in saved.fidelity
+    ), saved.result.output
     restart = workshop.restart(saved.image)
     restart.send()
     passed(restart.finish(), original.nonce)
@@ -153,7 +165,9 @@ def test_advice(workshop: Workshop, way: Way) -> None:
 
 @each_way
 def test_droppable_memory(workshop: Workshop, way: Way) -> None:
-    """Comes back empty: no two restores go on with the same state of random numbers, and the image has none."""
+    """Comes back empty: no two restores go on with the same state of random
+    numbers, and the image has none.
+    """
     original = workshop.start_program("droppable", way=way)
     oracle.wait_asleep(original.pid)
     before = oracle.look(original.pid, workshop.register_dump)
@@ -161,8 +175,12 @@ def test_droppable_memory(workshop: Workshop, way: Way) -> None:
     original.send()
     results = [original.finish()]
     for _ in range(2):
-        restart = workshop.restart_as(way.ids, [thread.tid for thread in before.threads], saved.image)
-        changed = oracle.differences(before, oracle.look(restored_pid(restart, before), workshop.register_dump))
+        restart = workshop.restart_as(
+            way.ids, [thread.tid for thread in before.threads], saved.image
+        )
+        changed = oracle.differences(
+            before, oracle.look(restored_pid(restart, before), workshop.register_dump)
+        )
         assert not changed, "the restored program differs:\n" + "\n".join(changed)
         restart.send()
         results.append(restart.finish())
@@ -187,15 +205,21 @@ def test_shared_anonymous(workshop: Workshop, way: Way, how: str) -> None:
 
 
 def test_private_mapping_of_shared_memory(workshop: Workshop) -> None:
-    """Its pages that it has not written to are those of the shared memory, in a page table or not."""
+    """Its pages that it has not written to are those of the shared
+    memory, in a page table or not.
+    """
     saved = round_trip(workshop, "shared_anonymous", "private", ignore={"maps"})
-    assert sum("shared memory: is mapped privately: " in line for line in saved.fidelity) == 1, saved.fidelity
+    assert (
+        sum("shared memory: is mapped privately: " in line for line in saved.fidelity) == 1
+    ), saved.fidelity
 
 
 @pytest.mark.parametrize("how", ["once", "twice", "parts", "read_only", "kept", "keyed"])
 @each_way
 def test_system_v_shared_memory(workshop: Workshop, way: Way, how: str) -> None:
-    """Its id can be chosen by root, or in a namespace, where a key needs one: anybody else is told of another id."""
+    """Its id can be chosen by root, or in a namespace, where a key needs one: anybody else is told of
+    another id.
+    """
     noted = r"ckpt-restart: note: System V shared memory \d+ has another id now: \d+\n"
     if how == "keyed":
         noted = r"ckpt-restart: note: the program's System V objects are its own, .*\n"
@@ -210,7 +234,8 @@ def test_system_v_shared_memory(workshop: Workshop, way: Way, how: str) -> None:
     )
     said = [line for line in saved.fidelity if "System V" in line]
     if how in ("kept", "keyed"):
-        assert len(said) == 1 and "comes back as a segment of this program alone" in said[0], saved.result.output
+        assert len(said) == 1, saved.result.output
+        assert "comes back as a segment of this program alone" in said[0], saved.result.output
     else:
         assert said == [], saved.result.output
 
@@ -252,19 +277,28 @@ def test_cpp_runtime(workshop: Workshop, way: Way) -> None:
     round_trip(workshop, "cpp_runtime", way=way)
 
 
-@pytest.mark.parametrize("name", ["cwd", "umask", "comm", "personality", "membarrier", "core_filter", "numa", "lock_future", "lock_on_fault"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cwd", "umask", "comm", "personality", "membarrier", "core_filter", "numa", "lock_future",
+        "lock_on_fault",
+    ],
+)  # fmt: skip
 @each_way
 def test_attributes(workshop: Workshop, way: Way, name: str) -> None:
     directory = workshop.directory / "a directory"
     directory.mkdir()
-    round_trip(workshop, "attributes", name, way=way, environment={"CKPT_TEST_DIRECTORY": str(directory)})
+    round_trip(
+        workshop, "attributes", name, way=way, environment={"CKPT_TEST_DIRECTORY": str(directory)}
+    )
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "nice", "realtime_nice", "affinity", "timerslack", "pdeathsig", "no_new_privs", "keepcaps", "subreaper", "thp_disable",
-        "rlimit_nofile", "rlimit_stack", "rlimit_core", "oom_score_adj", "policy", "ioprio",
+        "nice", "realtime_nice", "affinity", "timerslack", "pdeathsig", "no_new_privs", "keepcaps",
+        "subreaper", "thp_disable", "rlimit_nofile", "rlimit_stack", "rlimit_core", "oom_score_adj",
+        "policy", "ioprio",
     ],
 )  # fmt: skip
 def test_other_attributes(workshop: Workshop, name: str) -> None:
@@ -277,12 +311,19 @@ def test_other_attributes(workshop: Workshop, name: str) -> None:
     restart.send()
     result = restart.finish()
     if result.status:
-        words = {"policy": "sched", "affinity": "cpu|affinity", "pdeathsig": "death", "subreaper": "reaper"}
-        said = re.search(words.get(name, name.replace("_", ".?")), "\n".join(saved.fidelity), re.IGNORECASE)
+        words = {
+            "policy": "sched",
+            "affinity": "cpu|affinity",
+            "pdeathsig": "death",
+            "subreaper": "reaper",
+        }
+        said = re.search(
+            words.get(name, name.replace("_", ".?")), "\n".join(saved.fidelity), re.IGNORECASE
+        )
         assert said, f"lost in silence: {result}\n{saved.result.output}"
 
 
-# --- size and time --------------------------------------------------------------------------------------------------
+# --- size and time --------------------------------------------------------------------------------
 
 
 @each_way
@@ -307,10 +348,12 @@ def test_small_program_makes_a_small_snapshot(workshop: Workshop) -> None:
     original = workshop.start_program("exit_status", "0")
     saved = workshop.save(original.pid)
     assert saved.image.stat().st_size < 2 << 20
-    assert re.fullmatch(r"Saved .*: [0-9.]+ [KMG]i?B in [0-9.]+ s, 1 thread", saved.first_line), saved.first_line
+    assert re.fullmatch(
+        r"Saved .*: [0-9.]+ [KMG]i?B in [0-9.]+ s, 1 thread", saved.first_line
+    ), saved.first_line
 
 
-# --- ids -------------------------------------------------------------------------------------------------------------
+# --- ids ------------------------------------------------------------------------------------------
 
 
 def test_while_the_original_runs_there_are_new_ids(workshop: Workshop) -> None:
@@ -347,7 +390,7 @@ def test_saved_ids_without_privilege_are_refused(workshop: Workshop) -> None:
     workshop.refused(saved.image, "--ids", "saved")
 
 
-# --- again and again ------------------------------------------------------------------------------------------------
+# --- again and again ------------------------------------------------------------------------------
 
 
 def test_a_hundred_restores(workshop: Workshop) -> None:
@@ -359,12 +402,18 @@ def test_a_hundred_restores(workshop: Workshop) -> None:
         restart = workshop.restart(saved.image)
         restart.send()
         result = restart.finish()
-        assert result.status == 0 and result.output == f"PASS {original.nonce}\n", f"restore {number}: {result}"
+        assert (
+            result.status == 0 and result.output == f"PASS {original.nonce}\n"
+        ), f"restore {number}: {result}"
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("name", "arguments"), [("compute", ["3"]), ("churn", []), ("cpp_runtime", [])])
-def test_a_hundred_saves_do_not_disturb(workshop: Workshop, name: str, arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("compute", ["3"]), ("churn", []), ("cpp_runtime", [])]
+)
+def test_a_hundred_saves_do_not_disturb(
+    workshop: Workshop, name: str, arguments: list[str]
+) -> None:
     original = workshop.start_program(name, *arguments)
     for _ in range(100):
         saved = workshop.save(original.pid)
@@ -392,7 +441,9 @@ def test_snapshots_of_a_restored_program(workshop: Workshop, tmp_path: Path) -> 
 
 
 def test_output_is_the_same_every_time(workshop: Workshop) -> None:
-    """Half a line in stdout's buffer at the save; what follows comes from another stdin each time."""
+    """Half a line in stdout's buffer at the save;
+    what follows comes from another stdin each time.
+    """
     original = workshop.start_program("standard_streams")
     oracle.wait_asleep(original.pid)
     saved = workshop.save(original.pid)
@@ -404,7 +455,10 @@ def test_output_is_the_same_every_time(workshop: Workshop) -> None:
         running.end_of_input()
         result = running.finish()
         output = result.output.removeprefix(f"READY {original.nonce}\n")
-        assert output == f"half a line {original.nonce}, the other half\necho one\necho two\nPASS {original.nonce}\n"
+        assert output == (
+            f"half a line {original.nonce}, the other half\necho one\necho two\n"
+            f"PASS {original.nonce}\n"
+        )
         assert result.errors == f"to stderr {original.nonce}\n", f"{result}"
         expected = expected or output
         assert output == expected and result.status == 0

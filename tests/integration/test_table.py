@@ -1,7 +1,8 @@
 """Kinds of state against the states that they can be in: a cell for which there is no test shows.
 
-A cell names what tests it: subjects of a self-checking program, which go on after a save and are then restored three times
-from one image, or a test that changes something in between. Where a kind cannot be in a state, the cell says why.
+A cell names what tests it: subjects of a self-checking program, which go on after a save and are
+then restored three times from one image, or a test that changes something in between. Where a kind
+cannot be in a state, the cell says why.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ import pytest
 
 TIMER = ("armed", "expired unread", "disarmed", "overrun", "absolute", "past")
 SOCKET = (
-    "unbound", "bound", "listening", "connecting", "connected", "shut for receiving", "shut for sending", "closed peer",
-    "silent peer", "not accepted yet", "with data", "with descriptors", "corked", "closed sender",
-    "error unread", "urgent",
+    "unbound", "bound", "listening", "connecting", "connected", "shut for receiving",
+    "shut for sending", "closed peer", "silent peer", "not accepted yet", "with data",
+    "with descriptors", "corked", "closed sender", "error unread", "urgent",
 )  # fmt: skip
 FILE = (
-    "unchanged", "grown", "truncated", "overwritten", "replaced", "unlinked", "linked elsewhere", "renamed", "huge", "sparse",
-    "leased", "locked", "without a name",
+    "unchanged", "grown", "truncated", "overwritten", "replaced", "unlinked", "linked elsewhere",
+    "renamed", "huge", "sparse", "leased", "locked", "without a name",
 )  # fmt: skip
-MEMORY = ("private", "shared", "guarded", "sealed", "droppable", "growing", "huge", "unlinked file", "shared with others")
+MEMORY = (
+    "private", "shared", "guarded", "sealed", "droppable", "growing", "huge", "unlinked file",
+    "shared with others",
+)  # fmt: skip
 CHILD = ("running", "ended", "killed", "core dumped", "stopped", "waited for")
 
 
@@ -52,7 +56,9 @@ def timer(name: str) -> Cell:
 
 
 def missing(name: str) -> Cell:
-    return Cell("test_descriptors_outside", "test_what_does_not_come_back_is_named", name, "MISSING")
+    return Cell(
+        "test_descriptors_outside", "test_what_does_not_come_back_is_named", name, "MISSING"
+    )
 
 
 def unread(name: str) -> Cell:
@@ -198,8 +204,8 @@ TABLE: dict[str, dict[str, Cell | Never]] = {
     },
 }
 STATES = {
-    "timerfd": TIMER, "timer_create": TIMER, "setitimer": TIMER, "TCP socket": SOCKET, "UDP socket": SOCKET,
-    "local socket": SOCKET, "file": FILE, "memory": MEMORY, "child": CHILD,
+    "timerfd": TIMER, "timer_create": TIMER, "setitimer": TIMER, "TCP socket": SOCKET,
+    "UDP socket": SOCKET, "local socket": SOCKET, "file": FILE, "memory": MEMORY, "child": CHILD,
 }  # fmt: skip
 
 
@@ -222,4 +228,6 @@ def test_every_cell_has_a_test(kind: str) -> None:
         test = getattr(module, cell.test, None)
         assert inspect.isfunction(test), f"{kind}, {state_}: no {cell.module}.{cell.test}"
         if cell.cases:
-            assert cell.case in map(_name, getattr(module, cell.cases)), f"{kind}, {state_}: no case {cell.case}"
+            assert cell.case in map(
+                _name, getattr(module, cell.cases)
+            ), f"{kind}, {state_}: no case {cell.case}"

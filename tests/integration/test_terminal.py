@@ -17,14 +17,25 @@ import pytest
 from support import oracle
 from support.checkpoint import Workshop, notes
 from support.probes import may_type
-from support.processes import DEADLINE_S, as_root, children_of, describe_family, kill_now, wait_until
+from support.processes import (
+    DEADLINE_S,
+    as_root,
+    children_of,
+    describe_family,
+    kill_now,
+    wait_until,
+)
 
 
 class Terminal:
     """A terminal with one command in its foreground, as a shell would run it."""
 
     def __init__(
-        self, workshop: Workshop, command: list[str | Path], size: tuple[int, int] = (24, 80), typed: bytes = b"",
+        self,
+        workshop: Workshop,
+        command: list[str | Path],
+        size: tuple[int, int] = (24, 80),
+        typed: bytes = b"",
     ) -> None:
         self.master, slave = pty.openpty()
         termios.tcsetwinsize(self.master, size)
@@ -103,7 +114,9 @@ def test_terminal(workshop: Workshop) -> None:
             another.type(b"\x03")
             assert another.expect("PASS ") == nonce
             assert another.finish() == 0
-            assert another.modes() == another.usual, "the terminal's own modes do not come back at the end"
+            assert (
+                another.modes() == another.usual
+            ), "the terminal's own modes do not come back at the end"
 
 
 def test_daemon_on_a_terminal(workshop: Workshop) -> None:
@@ -190,7 +203,9 @@ while True:
 
 
 def read_the_rest(terminal: Terminal, pid: int) -> None:
-    """The program `pid` reads what was typed ahead, an end of file and half a line included, and what is typed now."""
+    """The program `pid` reads what was typed ahead,
+    an end of file and half a line included, and what is typed now.
+    """
     os.kill(pid, signal.SIGUSR1)
     assert terminal.expect("READ ") == r"b'ahead\n'"
     assert terminal.expect("READ ") == r"b'no end'"
@@ -209,7 +224,9 @@ AHEAD = b"ahead\nno end\x04\x04" + "ä".encode() + b"\x16\x03\npar"
 
 
 def test_what_was_typed_ahead(workshop: Workshop) -> None:
-    """It is left to the program, and comes back where the kernel lets us type on a terminal of somebody else's."""
+    """It is left to the program, and comes back where the kernel lets us type on a
+    terminal of somebody else's.
+    """
     with Terminal(workshop, ["/usr/bin/python3", "-c", READS]) as terminal:
         terminal.expect("READY")
         wait_until(lambda: oracle.all_asleep(terminal.process.pid), "it waits")
@@ -237,7 +254,8 @@ def test_what_was_typed_ahead(workshop: Workshop) -> None:
     result = restart.finish()
     assert result.status == 0 and result.output == "READ b'end\\n'\n"
     assert notes(result) == [
-        'typed before the save and not read yet: "ahead\\nno end\\000\\000ä\\003\\npar"; type it again '
+        'typed before the save and not read yet: "ahead\\nno end\\000\\000ä\\003\\npar"; '
+        "type it again "
         "(there is no terminal to put it into)"
     ]
 
@@ -276,7 +294,9 @@ def test_typed_ahead_of_the_save_and_of_the_restore(workshop: Workshop, ahead: b
         terminal.expect("half", whole_line=False)
         saved = workshop.save(terminal.process.pid)
     for _ in range(2):
-        with Terminal(workshop, workshop.restart_command(saved.image), typed=b" a line\nen") as another:
+        with Terminal(
+            workshop, workshop.restart_command(saved.image), typed=b" a line\nen"
+        ) as another:
             os.kill(restored_child(another.process.pid, before), signal.SIGUSR1)
             for line in [*ahead.splitlines(keepends=True), b"half a line\n"]:
                 assert another.expect("READ ") == repr(line)
@@ -309,7 +329,9 @@ os.waitpid(child, 0)
 def test_typed_ahead_saved_from_the_background(workshop: Workshop) -> None:
     """Who is not in the terminal's foreground cannot read what is typed there, and says so."""
     save, image = workshop.build / "bin" / "ckpt-save", workshop.directory / "image"
-    with Terminal(workshop, ["/usr/bin/python3", "-c", SAVES_FROM_BEHIND, READS, save, image]) as terminal:
+    with Terminal(
+        workshop, ["/usr/bin/python3", "-c", SAVES_FROM_BEHIND, READS, save, image]
+    ) as terminal:
         child = int(terminal.expect("CHILD "))
         terminal.expect("READY")
         wait_until(lambda: oracle.all_asleep(child), "it waits")
@@ -318,7 +340,10 @@ def test_typed_ahead_saved_from_the_background(workshop: Workshop) -> None:
         os.kill(terminal.process.pid, signal.SIGUSR2)
         said = terminal.expect("SAVED ")
         assert said.startswith("0 ['Will not come back as it was:', '"), said
-        assert "terminal: input: 4 bytes that were typed and not read stay with it (cannot read what " in said, said
+        assert (
+            "terminal: input: 4 bytes that were typed and not read stay with it (cannot read what "
+            in said
+        ), said
         assert terminal.expect("READ ") == r"b'end\n'"
         assert terminal.finish() == 0
 

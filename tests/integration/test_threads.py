@@ -1,4 +1,6 @@
-"""Every pthread call goes on working after a restore, whatever ids the kernel gives. The programs check themselves."""
+"""Every pthread call goes on working after a restore, whatever ids the kernel gives.
+The programs check themselves.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +12,44 @@ from pathlib import Path
 
 import pytest
 from support import hand_over, oracle
-from support.checkpoint import IDS, VARIANTS, Way, Workshop, pairwise, passed, record_of, restored_pid, round_trip, wait_ids_free
+from support.checkpoint import (
+    IDS,
+    VARIANTS,
+    Way,
+    Workshop,
+    pairwise,
+    passed,
+    record_of,
+    restored_pid,
+    round_trip,
+    wait_ids_free,
+)
 from support.processes import Running, as_root, read_text, state_of, threads_of, wait_until
 
 EVERYWHERE = """
-    thr_calls thr_cancel thr_owners thr_lookalikes thr_family thr_sync thr_many thr_cxx thr_main_exits thr_handles thr_stdio thr_clocks
-    thr_waits thr_cleanup thr_odds thr_kept thr_interrupted thr_reach
+    thr_calls thr_cancel thr_owners thr_lookalikes thr_family thr_sync thr_many thr_cxx
+    thr_main_exits thr_handles thr_stdio thr_clocks thr_waits thr_cleanup thr_odds thr_kept
+    thr_interrupted thr_reach
 """.split()
 PROGRAMS = [*EVERYWHERE, "thr_openmp", "thr_setxid", "thr_remembered", "thr_loader", "thr_typed"]
-SHARED_ONLY = {"thr_openmp": "libgomp is a shared library", "thr_loader": "dlopen() needs the dynamic linker"}
+SHARED_ONLY = {
+    "thr_openmp": "libgomp is a shared library",
+    "thr_loader": "dlopen() needs the dynamic linker",
+}
 WAYS = [pytest.param(way, id=str(way)) for way in pairwise(threads=(1,))]
 VIRTUAL = [
-    pytest.param(Way(variant, 1, randomised, "virtual"), id=f"{variant.lstrip('.') or 'pie'}-{'aslr' if randomised else 'fixed'}")
+    pytest.param(
+        Way(variant, 1, randomised, "virtual"),
+        id=f"{variant.lstrip('.') or 'pie'}-{'aslr' if randomised else 'fixed'}",
+    )
     for variant in VARIANTS
     for randomised in (True, False)
 ]
-# These compute while they are saved, so there is no moment at which two looks must be the same; one waits in a call with an
-# id among its arguments.
+# These compute while they are saved, so there is no moment at which two looks must be the same; one
+# waits in a call with an id among its arguments.
 BUSY = {"thr_cancel", "thr_openmp", "thr_clocks"}
-# A thread in pthread_join(), or at a robust mutex, sleeps on another's id in memory, which has become another: it looks
-# again. That leaves traces in registers and on its stack.
+# A thread in pthread_join(), or at a robust mutex, sleeps on another's id in memory, which has
+# become another: it looks again. That leaves traces in registers and on its stack.
 LOOKING_AGAIN = {"thr_main_exits", "thr_waits", "thr_cleanup", "thr_kept"}
 
 
@@ -45,7 +65,8 @@ def decoys(workshop: Workshop, tids: list[int]) -> Iterator[None]:
             decoy.ready()
             break
         except AssertionError:
-            # Somebody has taken one of the ids since the program ended: try again, he may end as well.
+            # Somebody has taken one of the ids since the program ended:
+            # try again, he may end as well.
             if "SKIP" not in decoy.transcript():
                 raise
     else:
@@ -56,7 +77,9 @@ def decoys(workshop: Workshop, tids: list[int]) -> Iterator[None]:
 
 
 def _start(workshop: Workshop, name: str, way: Way) -> Running:
-    return workshop.start_program(name, way=way, environment={"OMP_NUM_THREADS": "4", "OMP_WAIT_POLICY": "passive"})
+    return workshop.start_program(
+        name, way=way, environment={"OMP_NUM_THREADS": "4", "OMP_WAIT_POLICY": "passive"}
+    )
 
 
 def _ends_well(running: Running, nonce: str) -> None:
@@ -120,7 +143,9 @@ def test_openmp(workshop: Workshop, ids: str) -> None:
     _round_trip(workshop, "thr_openmp", Way(ids=ids))
 
 
-@pytest.mark.parametrize("way", [pytest.param(way, id=str(way)) for way in pairwise(VARIANTS[:2], (1,))])
+@pytest.mark.parametrize(
+    "way", [pytest.param(way, id=str(way)) for way in pairwise(VARIANTS[:2], (1,))]
+)
 def test_inside_the_dynamic_linker(workshop: Workshop, way: Way) -> None:
     """The dynamic linker's own locks, held by a thread whose library is being loaded."""
     _round_trip(workshop, "thr_loader", way)
@@ -134,7 +159,9 @@ def test_setxid(workshop: Workshop, way: Way) -> None:
 @pytest.mark.parametrize("way", VIRTUAL)
 @pytest.mark.parametrize("name", ["thr_owners", "thr_remembered", "thr_many", "thr_sync"])
 def test_three_generations(workshop: Workshop, name: str, way: Way) -> None:
-    """A restored program is saved and restored, and that one again; each has new ids, and none sees any of it."""
+    """A restored program is saved and restored, and that one again;
+    each has new ids, and none sees any of it.
+    """
     original = _start(workshop, name, way)
     oracle.wait_asleep(original.pid)
     look = oracle.look(original.pid, workshop.register_dump)
@@ -148,19 +175,24 @@ def test_three_generations(workshop: Workshop, name: str, way: Way) -> None:
         images.append(image)
         lives.append(restart)
     last = workshop.restart(image, "--ids", "virtual")
-    changed = oracle.differences(look, oracle.look(restored_pid(last, look), workshop.register_dump))
+    changed = oracle.differences(
+        look, oracle.look(restored_pid(last, look), workshop.register_dump)
+    )
     assert not changed, "the last generation differs:\n" + "\n".join(changed)
     for running in [*lives, last]:
         _ends_well(running, original.nonce)
     if as_root():
-        # With the ids free, a late generation gets those of the first one, and needs no translation.
+        # With the ids free, a late generation gets those of the first one,
+        # and needs no translation.
         back = workshop.restart(image, "--ids", "auto")
         _ends_well(back, original.nonce)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_handles(workshop: Workshop, variant: str) -> None:
-    """libthread_db knows pthread_t of every thread, also where new ids have come into struct pthread."""
+    """libthread_db knows pthread_t of every thread,
+    also where new ids have come into struct pthread.
+    """
     way = Way(variant)
     original = _start(workshop, "thr_handles", way)
     wanted = dict(original.expect("THREAD ").split() for _ in range(5))
@@ -212,7 +244,9 @@ def test_no_thread_shows_an_id_that_another_is_remembered_by(workshop: Workshop)
 
 
 def test_stripped_static_program(workshop: Workshop) -> None:
-    """Without symbols there is no boundary to translate at: the save says so, and so does the restore."""
+    """Without symbols there is no boundary to translate at:
+    the save says so, and so does the restore.
+    """
     stripped = workshop.directory / "stripped"
     shutil.copy(workshop.program("thr_owners", ".static"), stripped)
     subprocess.run(["strip", stripped], check=True)
@@ -220,7 +254,10 @@ def test_stripped_static_program(workshop: Workshop) -> None:
     running.ready()
     oracle.wait_asleep(running.pid)
     saved = workshop.save(running.pid)
-    assert any("it is statically linked, and no C library with symbols was found" in line for line in saved.fidelity), saved.fidelity
+    assert any(
+        "it is statically linked, and no C library with symbols was found" in line
+        for line in saved.fidelity
+    ), saved.fidelity
     _ends_well(running, running.nonce)
     restart = workshop.restart(saved.image, "--ids", "virtual")
     restart.send()
@@ -241,7 +278,9 @@ def test_stress(workshop: Workshop) -> None:
 
 @pytest.mark.parametrize("round_", range(5))
 def test_saved_while_locking(workshop: Workshop, round_: int) -> None:
-    """Threads that take and give locks all the time are saved in the middle of it, wherever that is."""
+    """Threads that take and give locks all the time are saved in the
+    middle of it, wherever that is.
+    """
     running = workshop.start_program("thr_hammer")
     images = [workshop.save(running.pid).image for _ in range(10)]
     _ends_well(running, running.nonce)
@@ -251,7 +290,9 @@ def test_saved_while_locking(workshop: Workshop, round_: int) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_main_thread_that_has_ended(workshop: Workshop, way: Way) -> None:
-    """The main thread ended before the save: it has ended after the restore, and the others go on; three generations."""
+    """The main thread ended before the save: it has ended after the restore,
+    and the others go on; three generations.
+    """
     running = workshop.start_program("zombie_leader", way=way)
     tids = threads_of(running.pid)
     oracle.wait_asleep(running.pid)
@@ -276,12 +317,16 @@ def test_main_thread_that_has_ended(workshop: Workshop, way: Way) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_thread_that_the_debugger_has_not_heard_of(workshop: Workshop, native_module: Path, variant: str) -> None:
+def test_a_thread_that_the_debugger_has_not_heard_of(
+    workshop: Workshop, native_module: Path, variant: str
+) -> None:
     """It is stopped before its first instruction, and its maker inside clone."""
     original = workshop.start_program("thr_newborn", way=Way(variant))
     image = workshop.new_image()
     script = Path(hand_over.__file__).with_name("newborn.py")
-    debugger = workshop.start(["/usr/bin/python3", script, native_module, str(original.pid), image, workshop.store])
+    debugger = workshop.start(
+        ["/usr/bin/python3", script, native_module, str(original.pid), image, workshop.store]
+    )
     debugger.expect("ATTACHED")
     original.send()
     tids = [int(tid) for tid in debugger.expect("SAVED ").split()]
@@ -293,7 +338,9 @@ def test_a_thread_that_the_debugger_has_not_heard_of(workshop: Workshop, native_
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_place_of_its_own(workshop: Workshop, way: Way) -> None:
-    """A thread that does not share the working directory and the umask keeps them, and the others theirs."""
+    """A thread that does not share the working directory and the umask keeps
+    them, and the others theirs.
+    """
     saved = round_trip(workshop, "thr_place", "fs", way=way)
     assert not any("thread" in line for line in saved.fidelity), saved.result.output
 

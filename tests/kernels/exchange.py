@@ -1,12 +1,15 @@
-"""Snapshots that go from one kernel to another; run by scripts/test_kernels.sh, here and in its guests.
+"""Snapshots that go from one kernel to another; run by scripts/test_kernels.sh, here and in its
+guests.
 
     exchange.py BUILD DIRECTORY save NAME             make snapshots of each subject, as NAME
-    exchange.py BUILD DIRECTORY restore NAME...       restore those of these names, with both kinds of ids, and in GDB
-    exchange.py BUILD DIRECTORY again FROM... NAME    restore those, save what runs then as FROM+NAME
+    exchange.py BUILD DIRECTORY restore NAME...       restore those of these names, with both kinds
+                                                      of ids, and in GDB
+    exchange.py BUILD DIRECTORY again FROM... NAME    restore those, save what runs then as
+                                                      FROM+NAME
 
-Prints a line `ok ...` or `not ok ...` for each. qemu's processor has fewer instructions than this one. The programs are started
-such that their C library, the only one to ask for instructions, chooses none that qemu lacks, and what a processor lacks is taken out
-of the records.
+Prints a line `ok ...` or `not ok ...` for each. qemu's processor has fewer instructions than this
+one. The programs are started such that their C library, the only one to ask for instructions,
+chooses none that qemu lacks, and what a processor lacks is taken out of the records.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ from pathlib import Path
 from support.checkpoint import Workshop, restored_pid
 from support.forge import Forgery
 
-# Arguments of a test program each: threads with all that they have, the vdso, memory, handlers, timers, sockets.
+# Arguments of a test program each: threads with all that they have, the vdso, memory,
+# handlers, timers, sockets.
 SUBJECTS: dict[str, Sequence[str]] = {
     "threads": ("threads", "4"),
     "static": ("threads.static", "4"),
@@ -85,9 +89,16 @@ class Exchange:
         """Every subject."""
         for subject, (program, *arguments) in SUBJECTS.items():
 
-            def one(workshop: Workshop, subject: str = subject, program: str = program, arguments: list[str] = arguments) -> str:
+            def one(
+                workshop: Workshop,
+                subject: str = subject,
+                program: str = program,
+                arguments: list[str] = arguments,
+            ) -> str:
                 command: list[str | Path] = [workshop.programs / program, *arguments]
-                running = workshop.start(command, directory=Path("/"), environment={"GLIBC_TUNABLES": _TUNABLES})
+                running = workshop.start(
+                    command, directory=Path("/"), environment={"GLIBC_TUNABLES": _TUNABLES}
+                )
                 try:
                     if "interrupted" in arguments:
                         running.expect("AT ")
@@ -117,12 +128,22 @@ class Exchange:
             result = restart.finish()
             assert result.status == 0, f"{result}"
             self._passed(result.output, self.nonce(name, subject))
-            return "; " + result.errors.strip().replace("ckpt-restart: note: ", "").replace("\n", "; ") if result.errors else ""
+            return (
+                "; " + result.errors.strip().replace("ckpt-restart: note: ", "").replace("\n", "; ")
+                if result.errors
+                else ""
+            )
 
-        self.case(f"restore {subject} of {name}, {ids} ids" + (f", and save it as {again}" if again else ""), one)
+        self.case(
+            f"restore {subject} of {name}, {ids} ids"
+            + (f", and save it as {again}" if again else ""),
+            one,
+        )
 
     def usable(self, name: str, subject: str) -> Path:
-        """The snapshot, without the instructions in its record that this processor lacks: its program uses none of them."""
+        """The snapshot, without the instructions in its record that this processor lacks: its
+        program uses none of them.
+        """
         image = self.image(name, subject)
         forgery = Forgery(image)
         here = Path("/proc/cpuinfo").read_text().partition("\nflags")[2].partition("\n")[0].split()
@@ -133,17 +154,35 @@ class Exchange:
         return forgery.write(image.with_suffix(".fewer.ckpt"))
 
     def debug(self, name: str, subject: str) -> None:
-        """In GDB: a call through the vdso that the program knows, with its symbols, and a backtrace out of it."""
+        """In GDB: a call through the vdso that the program knows, with its symbols,
+        and a backtrace out of it.
+        """
 
         def one(_workshop: Workshop) -> str:
-            commands = ["set confirm off", f"ckpt restore {self.usable(name, subject)}", "break __vdso_clock_gettime"]
+            commands = [
+                "set confirm off",
+                f"ckpt restore {self.usable(name, subject)}",
+                "break __vdso_clock_gettime",
+            ]
             commands += ["continue", "backtrace", "delete", "finish", "continue"]
-            gdb = ["gdb", "-nx", "-batch", "-ex", f"source {Path(__file__).resolve().parents[2] / 'gdbext' / 'load.py'}"]
+            gdb = [
+                "gdb",
+                "-nx",
+                "-batch",
+                "-ex",
+                f"source {Path(__file__).resolve().parents[2] / 'gdbext' / 'load.py'}",
+            ]
             for command in commands:
                 gdb += ["-ex", command]
-            environment = {"CKPT_BUILD_DIR": str(self.build), "CKPT_DIR": str(self.directory / "store"), "HOME": "/root"}
+            environment = {
+                "CKPT_BUILD_DIR": str(self.build),
+                "CKPT_DIR": str(self.directory / "store"),
+                "HOME": "/root",
+            }
             environment |= {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
-            done = subprocess.run(gdb, input="\n", capture_output=True, text=True, timeout=100, env=environment)
+            done = subprocess.run(
+                gdb, input="\n", capture_output=True, text=True, timeout=100, env=environment
+            )
             said = done.stdout + done.stderr
             for part in ("in clock_gettime ()", " in main (", f"PASS {self.nonce(name, subject)}"):
                 assert part in said, f"no {part!r}:\n{said}"

@@ -1,4 +1,6 @@
-"""Fixtures of the tests of snapshots as data: the package under plain Python, and real snapshots."""
+"""Fixtures of the tests of snapshots as data:
+the package under plain Python, and real snapshots.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def build_under_test(build_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def workshop(build_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+def workshop(
+    build_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Workshop]:
     """The test's directory, store and processes; the store is the default one."""
     made = Workshop(build_dir, tmp_path)
     monkeypatch.setenv("CKPT_DIR", str(made.store))

@@ -39,7 +39,9 @@ def write(made: Scene, name: str = "one") -> Path:
 
 def tree(directory: Path) -> dict[str, bytes]:
     return {
-        str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file()
     }
 
 
@@ -98,7 +100,10 @@ def test_build_ids(tmp_path: Path) -> None:
     program = compile_c("int main(void) { return 0; }", tmp_path / "a", "-Wl,--build-id=0x1234abcd")
     content = memoryview(program.read_bytes())
     assert build_id(content) == "1234abcd"
-    assert build_id(memoryview(b"")) is None and build_id(memoryview(b"\x7fELF\2" + bytes(100))) is None
+    assert (
+        build_id(memoryview(b"")) is None
+        and build_id(memoryview(b"\x7fELF\2" + bytes(100))) is None
+    )
     assert debug_file(content, [tmp_path]) is None
     separate = tmp_path / ".build-id" / "12" / "34abcd.debug"
     separate.parent.mkdir(parents=True)
@@ -116,15 +121,15 @@ def test_build_ids_of_anything(content: bytes, cut: int) -> None:
     build_id(memoryview(bytes(whole[: cut * 100])))
 
 
-# --- restored where nothing of it is ------------------------------------------------------------------------------
-
+# --- restored where nothing of it is --------------------------------------------------------------
 
 
 @pytest.fixture
 def visitor() -> Iterator[tuple[str | None, Path]]:
     """Another user, if we may be one, and a directory of that user's.
 
-    Not in pytest's own: each run of pytest by root closes that to others when it begins, also to those of another run.
+    Not in pytest's own: each run of pytest by root closes that to others when it begins, also to
+    those of another run.
     """
     home = Path(tempfile.mkdtemp(prefix="ckpt-visitor-"))
     if as_root():
@@ -134,7 +139,10 @@ def visitor() -> Iterator[tuple[str | None, Path]]:
 
 
 def test_another_user_without_the_files(
-    workshop: Workshop, visitor: tuple[str | None, Path], tmp_path: Path, build_dir: Path,
+    workshop: Workshop,
+    visitor: tuple[str | None, Path],
+    tmp_path: Path,
+    build_dir: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Program, library and data file are gone, the store is somebody else's."""
@@ -143,15 +151,17 @@ def test_another_user_without_the_files(
     place.mkdir()
     compile_c("int answer(void) { return 42; }", place / "libanswer.so", "-shared", "-fPIC")
     source = (
-        '#include <stdio.h>\n#include <unistd.h>\nint answer(void);\nchar line[64];\n'
-        'int main(int argc, char** argv) { FILE* f = fopen(argv[1], "r"); printf("READY x\\n"); fflush(stdout);'
+        "#include <stdio.h>\n#include <unistd.h>\nint answer(void);\nchar line[64];\n"
+        'int main(int argc, char** argv) { FILE* f = fopen(argv[1], "r"); printf("READY x\\n"); '
+        "fflush(stdout);"
         " char byte; if (read(0, &byte, 1) != 1) return 3;"
         ' if (!fgets(line, sizeof line, f)) return 4; printf("%d %s", answer(), line); return 7; }'
     )
     program = compile_c(
         source, place / "program", f"-L{place}", "-lanswer", f"-Wl,-rpath,{place}", "-Wl,--build-id"
     )
-    # The program's lines are known from a file of their own only, which stands where a distribution would put it.
+    # The program's lines are known from a file of their own only,
+    # which stands where a distribution would put it.
     with memoryview(program.read_bytes()) as content:
         identity = build_id(content)
     assert identity
@@ -178,8 +188,9 @@ def test_another_user_without_the_files(
 
     def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(word) for word in words], capture_output=True, text=True, env=environment, cwd=home, check=False,
-            input="\n", user=user, group="nogroup" if user else None, extra_groups=[] if user else None,
+            [str(word) for word in words], capture_output=True, text=True, env=environment,
+            cwd=home, check=False, input="\n", user=user, group="nogroup" if user else None,
+            extra_groups=[] if user else None,
         )  # fmt: skip
 
     ckpt = build_dir / "bin" / "ckpt"
@@ -191,15 +202,15 @@ def test_another_user_without_the_files(
     done = run(
         "gdb", "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off",
         "-ex", f"source {native.PACKAGE / 'load.py'}",
-        "-ex", "ckpt restore carried", "-ex", "bt", "-ex", "break answer", "-ex", "continue", "-ex", "bt", "-ex", "kill",
-        "-ex", "show debug-file-directory",
+        "-ex", "ckpt restore carried", "-ex", "bt", "-ex", "break answer", "-ex", "continue",
+        "-ex", "bt", "-ex", "kill", "-ex", "show debug-file-directory",
     )  # fmt: skip
     assert "Restored" in done.stdout and "in main (argc=2" in done.stdout, done
     assert 'for is "/usr/lib/debug".' in done.stdout, done  # as it was before
     assert "Breakpoint 1, " in done.stdout and "answer ()" in done.stdout, done
 
 
-# --- what comes in is not trusted ---------------------------------------------------------------------------------
+# --- what comes in is not trusted -----------------------------------------------------------------
 
 
 class Forge:
@@ -248,7 +259,10 @@ def refused(store_directory: Path, path: Path, kind: type[CkptError] = DamagedEr
 
 def test_a_bundle_put_together_by_hand_is_good(forge: Callable[[], Forge], tmp_path: Path) -> None:
     """Or the refusals below would prove nothing."""
-    assert import_bundle(open_store(tmp_path / "other"), forge().write(tmp_path / "forged")).name == "one"
+    assert (
+        import_bundle(open_store(tmp_path / "other"), forge().write(tmp_path / "forged")).name
+        == "one"
+    )
 
 
 GOOD_HASH = "0" * 32
@@ -288,11 +302,16 @@ def test_a_manifest_that_makes_no_sense(
     objects = made.manifest.get("objects")
     if isinstance(objects, list) and isinstance(made.manifest.get("debug"), list):
         contents = [content for _, content in made.members]
-        names = ["snapshot.data", *(f"objects/{o['hash'][:2]}/{o['hash']}/{o['name']}" for o in objects)]
+        names = [
+            "snapshot.data",
+            *(f"objects/{o['hash'][:2]}/{o['hash']}/{o['name']}" for o in objects),
+        ]
         contents = (contents + [contents[-1]])[: len(names)]
         made.members = list(zip(names, contents))
         for each in made.manifest["debug"]:
-            made.members.append((f"debug/{each['build_id'][:2]}/{each['build_id'][2:]}.debug", b"debug"))
+            made.members.append(
+                (f"debug/{each['build_id'][:2]}/{each['build_id'][2:]}.debug", b"debug")
+            )
     refused(tmp_path / "other", made.write(tmp_path / "forged"), CkptError)
 
 
@@ -318,7 +337,9 @@ def test_objects_that_do_not_belong_to_it(forge: Callable[[], Forge], tmp_path: 
     made.manifest["objects"].append({"hash": digest, "size": 4, "path": "/bin/ls", "name": "ls"})
     made.members.append((f"objects/{digest[:2]}/{digest}/ls", b"evil"))
     debug = made.manifest["debug"]
-    made.manifest["debug"], made.members = [], [m for m in made.members if not m[0].startswith("debug/")]
+    made.manifest["debug"], made.members = [], [
+        m for m in made.members if not m[0].startswith("debug/")
+    ]
     assert debug == [] or debug
     assert "do not belong" in refused(tmp_path / "other", made.write(tmp_path / "forged"))
 
@@ -345,7 +366,9 @@ def test_headers_and_ends(forge: Callable[[], Forge], tmp_path: Path) -> None:
     assert "format version 2" in refused(tmp_path / "other", made.write(wrong), VersionError)
     # Nested more deeply than Python can follow.
     text = b"[" * 200_000
-    wrong.write_bytes(bundle._header("ckpt-bundle.json", len(text)) + text + bytes(-len(text) % BLOCK + 1024))
+    wrong.write_bytes(
+        bundle._header("ckpt-bundle.json", len(text)) + text + bytes(-len(text) % BLOCK + 1024)
+    )
     refused(tmp_path / "other", wrong)
     os.mkfifo(tmp_path / "fifo")
     assert "not a regular file" in refused(tmp_path / "other", tmp_path / "fifo")
@@ -376,7 +399,10 @@ def test_a_failed_import_leaves_the_old_one(forge: Callable[[], Forge], tmp_path
     made = forge()
     name, content = made.members[0]
     middle = len(content) // 2
-    made.members[0] = (name, content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    made.members[0] = (
+        name,
+        content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+    )
     with pytest.raises(DamagedError):
         import_bundle(store, made.write(tmp_path / "wrong"), force=True)
     assert tree(store.root) == before

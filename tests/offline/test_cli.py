@@ -35,7 +35,9 @@ class Ckpt:
             assert not result.errors, f"{words}: {result}"
             return result.output
         assert not result.output, f"{words}: {result}"
-        assert result.errors.count("\n") == 1 and result.errors.startswith("ckpt"), f"{words}: {result}"
+        assert result.errors.count("\n") == 1 and result.errors.startswith(
+            "ckpt"
+        ), f"{words}: {result}"
         return result.errors
 
     def result(self, *words: str | Path | int) -> Result:
@@ -63,7 +65,9 @@ def test_save_list_info_delete(scene: Callable[..., Scene], ckpt: Ckpt) -> None:
     assert [line.split()[0] for line in lines[:-1]] == ["Name", "offline-1", "mine"]
     assert lines[-1].startswith("2 snapshots, ") and "of files kept for them" in lines[-1]
     assert [each["name"] for each in ckpt.json("list")] == ["offline-1", "mine"]
-    assert [each["name"] for each in ckpt.json("list", "off*", "--program", "offline")] == ["offline-1"]
+    assert [each["name"] for each in ckpt.json("list", "off*", "--program", "offline")] == [
+        "offline-1"
+    ]
     assert [each["name"] for each in ckpt.json("list", "--newest", "1", "--tree")] == ["mine"]
     assert ckpt("list", "--program", "other") == f"No such snapshots in {ckpt.workshop.store}.\n"
     assert "a remark" in ckpt("info", "mine") and "keeper" in ckpt("info", "mine")
@@ -91,7 +95,9 @@ def test_notes_names_and_deletions(scene: Callable[..., Scene], ckpt: Ckpt) -> N
     assert ckpt("note", "a-1", "of", "several words") == 'Noted in "a-1".\n'
     assert ckpt.json("note", "a-1") == {"name": "a-1", "message": "of several words"}
     assert ckpt("rename", "a-1", "c") == 'Renamed "a-1" to "c".\n'
-    assert [(each["name"], each["message"]) for each in ckpt.json("list", "c")] == [("c", "of several words")]
+    assert [(each["name"], each["message"]) for each in ckpt.json("list", "c")] == [
+        ("c", "of several words")
+    ]
     assert ckpt("verify", "c") == "c: good\n"
     assert "already a snapshot" in ckpt("rename", "c", "b-1", status=125)
     assert "no snapshot" in ckpt("rename", "a-1", "d", status=125)
@@ -113,7 +119,10 @@ def test_a_process_that_cannot_be_saved(ckpt: Ckpt) -> None:
     gone = ckpt.workshop.start(["true"])
     gone.finish()
     result = ckpt.result("save", gone.pid, "none")
-    assert result.status == 125 and result.errors == f"ckpt-save: process {gone.pid}: no such process\n"
+    assert (
+        result.status == 125
+        and result.errors == f"ckpt-save: process {gone.pid}: no such process\n"
+    )
     assert ckpt.json("list") == []
 
 
@@ -131,7 +140,11 @@ def test_diff(scene: Callable[..., Scene], ckpt: Ckpt) -> None:
     assert "/dev/null at 0: new" in shown and "-> " in shown
     found = ckpt.json("diff", "a", "b", status=1)
     (counter,) = [each for each in found["bytes"] if each["address"] == made.queue + 8]
-    assert counter["old"].startswith("03") and counter["new"].startswith("04") and counter["place"] == "queue+8"
+    assert (
+        counter["old"].startswith("03")
+        and counter["new"].startswith("04")
+        and counter["place"] == "queue+8"
+    )
     assert found["ranges"] == len(found["bytes"])
     assert "more (--limit)" in ckpt("diff", "a", "b", "--limit", "1", status=1)
     assert len(ckpt.json("diff", "a", "b", "--limit", "1", status=1)["bytes"]) == 1
@@ -148,7 +161,10 @@ def test_export_bundle_import_restore(scene: Callable[..., Scene], ckpt: Ckpt) -
     assert ckpt.json("bundle", "one", directory / "two.bundle")["objects"] >= 3
     other = directory / "other"
     assert ckpt("import", "--store", other, directory / "one.bundle") == 'Imported "one"\n'
-    assert ckpt.json("import", "--store", other, directory / "one.bundle", "--name", "x")["name"] == "x"
+    assert (
+        ckpt.json("import", "--store", other, directory / "one.bundle", "--name", "x")["name"]
+        == "x"
+    )
     assert ckpt("verify", "--store", other) == "one: good\nx: good\n"
     assert "not a bundle" in ckpt("import", directory / "core.x", status=125)
     made.running.kill()
@@ -170,7 +186,9 @@ def test_each_name_in_a_list_is_of_one_snapshot(scene: Callable[..., Scene], ckp
         (workshop.directory / place).mkdir()
 
     def save(*words: str | Path) -> None:
-        done = workshop.start([workshop.build / "bin" / "ckpt-save", str(made.pid), *words]).finish()
+        done = workshop.start(
+            [workshop.build / "bin" / "ckpt-save", str(made.pid), *words]
+        ).finish()
         assert done.status == 0 and not done.errors, done
 
     def listed() -> dict[str, str]:
@@ -178,7 +196,9 @@ def test_each_name_in_a_list_is_of_one_snapshot(scene: Callable[..., Scene], ckp
         assert len(found) == len(ckpt.json("list"))
         for name, file in found.items():
             assert ckpt.json("info", name)["file"] == file
-        return {name: str(Path(file).relative_to(workshop.directory)) for name, file in found.items()}
+        return {
+            name: str(Path(file).relative_to(workshop.directory)) for name, file in found.items()
+        }
 
     save("x/offline-1.ckpt")
     save()  # this one's name shall not be one that is taken
@@ -194,18 +214,25 @@ def test_each_name_in_a_list_is_of_one_snapshot(scene: Callable[..., Scene], ckp
         "no_name": "x/no name.ckpt",
     }
     assert listed() == expected
-    # One that says that it is another, and one that was put into the store under a name of one elsewhere.
+    # One that says that it is another, and one that was put into the store under
+    # a name of one elsewhere.
     shutil.copy(workshop.directory / "y/offline-1.ckpt", workshop.directory / "z/copy.ckpt")
     (workshop.store / "external" / "copy").symlink_to(workshop.directory / "z/copy.ckpt")
     assert listed() == {**expected, "offline-1-2-2": "z/copy.ckpt"}
     shutil.copy(workshop.directory / "z/copy.ckpt", workshop.store / "snapshots/no_name.ckpt")
     assert listed() == {
-        **expected, "offline-1-2-2": "z/copy.ckpt", "no_name": "store/snapshots/no_name.ckpt", "no_name-2": "x/no name.ckpt"
-    }  # fmt: skip
+        **expected,
+        "offline-1-2-2": "z/copy.ckpt",
+        "no_name": "store/snapshots/no_name.ckpt",
+        "no_name-2": "x/no name.ckpt",
+    }
     # Replaced by one in the store: it is no longer the store's, and the user's file stays.
     ckpt("save", made.pid, "offline-1", "--force")
     assert listed()["offline-1"] == "store/snapshots/offline-1.ckpt"
-    assert "x/offline-1.ckpt" not in listed().values() and (workshop.directory / "x/offline-1.ckpt").exists()
+    assert (
+        "x/offline-1.ckpt" not in listed().values()
+        and (workshop.directory / "x/offline-1.ckpt").exists()
+    )
     made.running.kill()
     for name in ("offline-1-2", "no_name-2"):
         restored = workshop.start([ckpt.path, "restore", name])
@@ -216,7 +243,10 @@ def test_each_name_in_a_list_is_of_one_snapshot(scene: Callable[..., Scene], ckp
         assert (result.status, result.output.splitlines()[-1]) == (0, f"PASS {made.running.nonce}")
     ckpt("rename", "offline-1-2-2", "other")
     ckpt("delete", "-y", "offline-1-2")
-    assert listed()["other"] == "z/copy.ckpt" and not (workshop.directory / "y/offline-1.ckpt").exists()
+    assert (
+        listed()["other"] == "z/copy.ckpt"
+        and not (workshop.directory / "y/offline-1.ckpt").exists()
+    )
 
 
 def test_savers_at_once_choose_different_names(scene: Callable[..., Scene], ckpt: Ckpt) -> None:
@@ -235,7 +265,9 @@ def test_verify(scene: Callable[..., Scene], ckpt: Ckpt) -> None:
     made = scene()
     image = made.save("good")
     made.save("bad")
-    assert ckpt.json("verify") == [{"name": n, "good": True, "problem": ""} for n in ("bad", "good")]
+    assert ckpt.json("verify") == [
+        {"name": n, "good": True, "problem": ""} for n in ("bad", "good")
+    ]
     bad = image.with_name("bad.ckpt")
     data = bytearray(bad.read_bytes())
     at = data.find(b"the queue\0")
@@ -257,15 +289,19 @@ def test_keys_that_are_no_text(scene: Callable[..., Scene], ckpt: Ckpt) -> None:
     forgery.write(ckpt.workshop.store / "snapshots/forged.ckpt")
     assert {each["name"] for each in ckpt.json("list")} == {"mine", "forged"}
     assert "forged" in ckpt("list") and "\x1b" not in ckpt("list")
-    assert {each["name"]: each["good"] for each in ckpt.json("verify")} == {"mine": True, "forged": True}
+    assert {each["name"]: each["good"] for each in ckpt.json("verify")} == {
+        "mine": True,
+        "forged": True,
+    }
     assert "Snapshot:   forged" in ckpt("info", "forged")
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        [], ["nonsense"], ["list", "--nonsense"], ["info"], ["info", "a", "b"], ["diff", "a"], ["delete"],
-        ["save"], ["save", "x"], ["save", "-1"], ["diff", "a", "b", "--limit", "-1"], ["completion", "csh"],
+        [], ["nonsense"], ["list", "--nonsense"], ["info"], ["info", "a", "b"], ["diff", "a"],
+        ["delete"], ["save"], ["save", "x"], ["save", "-1"], ["diff", "a", "b", "--limit", "-1"],
+        ["completion", "csh"],
     ],
 )  # fmt: skip
 def test_wrong_usage(ckpt: Ckpt, words: list[str]) -> None:
@@ -275,19 +311,29 @@ def test_wrong_usage(ckpt: Ckpt, words: list[str]) -> None:
 def test_help(ckpt: Ckpt) -> None:
     assert "Exit status: 0 done" in " ".join(ckpt("--help").split())
     assert ckpt("--version").startswith("gdb-ckpt ")
-    for verb in ("list", "info", "note", "rename", "gc", "diff", "export", "bundle", "import", "verify", "delete", "save", "restore", "replay"):
+    for verb in (
+        "list", "info", "note", "rename", "gc", "diff", "export", "bundle", "import", "verify",
+        "delete", "save", "restore", "replay",
+    ):  # fmt: skip
         assert f"usage: ckpt {verb}" in ckpt(verb, "--help")
 
 
 def test_a_reader_that_has_seen_enough(ckpt: Ckpt) -> None:
     done = subprocess.run(
-        ["bash", "-c", 'set -o pipefail; "$0" completion bash | true; "$0" --help | head -1', ckpt.path],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            "bash",
+            "-c",
+            'set -o pipefail; "$0" completion bash | true; "$0" --help | head -1',
+            ckpt.path,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.stdout.startswith("usage: ckpt") and "Traceback" not in done.stderr, done
 
 
-# --- completion ---------------------------------------------------------------------------------------------------
+# --- completion -----------------------------------------------------------------------------------
 
 
 def put(store: Path, *names: str) -> None:
@@ -350,10 +396,20 @@ def test_tcsh(ckpt: Ckpt) -> None:
     put(ckpt.workshop.store, "alpha", "alpine", "beta")
     (ckpt.workshop.directory / "picture.bundle").write_text("")
     shell = pexpect.spawn(
-        "tcsh", ["-f"], encoding="utf-8", timeout=20, dimensions=(50, 200), cwd=str(ckpt.workshop.directory),
-        env={**os.environ, "CKPT_DIR": str(ckpt.workshop.store), "PATH": f"{ckpt.path.parent}:{os.environ['PATH']}",
-             "TERM": "xterm", "HOME": str(ckpt.workshop.directory)},
-    )  # fmt: skip
+        "tcsh",
+        ["-f"],
+        encoding="utf-8",
+        timeout=20,
+        dimensions=(50, 200),
+        cwd=str(ckpt.workshop.directory),
+        env={
+            **os.environ,
+            "CKPT_DIR": str(ckpt.workshop.store),
+            "PATH": f"{ckpt.path.parent}:{os.environ['PATH']}",
+            "TERM": "xterm",
+            "HOME": str(ckpt.workshop.directory),
+        },
+    )
     try:
         # What is typed is not the prompt that is waited for.
         shell.sendline("set prompt='READ''Y>'")
@@ -380,15 +436,27 @@ def test_other_shells_can_read_theirs(ckpt: Ckpt, shell: str) -> None:
     assert "--complete" in text
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
-    subprocess.run([shell, "-n", "-c" if shell == "fish" else "/dev/stdin", *([text] if shell == "fish" else [])],
-                   input=text, text=True, check=True)  # fmt: skip
+    subprocess.run(
+        [
+            shell,
+            "-n",
+            "-c" if shell == "fish" else "/dev/stdin",
+            *([text] if shell == "fish" else []),
+        ],
+        input=text,
+        text=True,
+        check=True,
+    )
 
 
 def test_fish(ckpt: Ckpt) -> None:
     if shutil.which("fish") is None:
         pytest.skip("fish is not installed")
     put(ckpt.workshop.store, "alpha", "alpine", "beta")
-    script = f'set -x PATH {ckpt.path.parent} $PATH; ckpt completion fish | source; complete -C "ckpt info alp"'
+    script = (
+        f"set -x PATH {ckpt.path.parent} $PATH; ckpt completion fish | source; "
+        'complete -C "ckpt info alp"'
+    )
     done = subprocess.run(
         ["fish", "--no-config", "-c", script], capture_output=True, text=True, check=True,
         env={**os.environ, "CKPT_DIR": str(ckpt.workshop.store)},

@@ -30,24 +30,34 @@ def test_what_the_program_has_done_in_between(scene: Callable[..., Scene]) -> No
         found = diff(a, b)
         assert not found.truncated and not found.unknown
         ranges = {each.address: each.length for each in found.ranges}
-        # A counter; a text, "the queue" and "changed" with its end; bytes of a page that was never written; two
-        # bytes that are close together.
+        # A counter; a text, "the queue" and "changed" with its end; bytes of a page that was never
+        # written; two bytes that are close together.
         assert ranges[made.queue + 8] in (1, 17) or ranges[made.queue + 8] <= 24
         assert ranges[made.big + PAGE] == 10
         assert ranges[made.big + 6 * PAGE + 100] == 5
         assert made.big + PAGE in found.pages and made.big + 6 * PAGE in found.pages
         assert made.big not in found.pages and made.big + 2 * PAGE not in found.pages
         # Every byte that differs is in a range, and at the ends of each range bytes do differ.
-        covered = {i for each in found.ranges for i in range(each.address, each.address + each.length)}
+        covered = {
+            i for each in found.ranges for i in range(each.address, each.address + each.length)
+        }
         for mapping in a.maps:
             other = b.memory.mapping_at(mapping.start)
-            if mapping.backing not in ("anonymous", "private-file") or other is None or other.end < mapping.end:
+            if (
+                mapping.backing not in ("anonymous", "private-file")
+                or other is None
+                or other.end < mapping.end
+            ):
                 continue
             size = min(mapping.size, 4 << 20)
             if mapping.file is not None:
                 size = min(size, max(mapping.file.size - mapping.offset, 0))
             left, right = a.read(mapping.start, size), b.read(mapping.start, size)
-            differing = {mapping.start + i for i in range(size) if left[i] != right[i]} if left != right else set()
+            differing = (
+                {mapping.start + i for i in range(size) if left[i] != right[i]}
+                if left != right
+                else set()
+            )
             assert differing <= covered
         for each in found.ranges:
             for at in (each.address, each.address + each.length - 1):
@@ -56,7 +66,9 @@ def test_what_the_program_has_done_in_between(scene: Callable[..., Scene]) -> No
 
         gone = [each.old for each in found.mappings if each.new is None]
         added = [each.new for each in found.mappings if each.old is None]
-        assert made.edge in {m.start for m in gone if m} or any(m.start <= made.edge < m.end for m in gone if m)
+        assert made.edge in {m.start for m in gone if m} or any(
+            m.start <= made.edge < m.end for m in gone if m
+        )
         assert any(m.prot == "r--s" and m.size == 5 * PAGE for m in added if m)
         (opened,) = [each for each in found.descriptors if each.old is None]
         assert opened.new is not None and opened.new.path == "/dev/null"

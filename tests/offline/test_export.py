@@ -20,7 +20,13 @@ VARIANTS = pytest.mark.parametrize("variant", ["", ".nopie", ".static"])
 
 
 def run(*words: str | Path) -> str:
-    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        [str(w) for w in words],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
     assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -70,7 +76,10 @@ def test_gdb_opens_it(scene: Callable[..., Scene], variant: str) -> None:
 
 def frames(text: str) -> list[str]:
     """The functions of all backtraces, in the order of the threads' numbers or as printed."""
-    return re.findall(r"(?:in |`| )(main|keeper|wait_line|read|pause|__libc_start_main[\w@]*|start_thread)\b", text)
+    return re.findall(
+        r"(?:in |`| )(main|keeper|wait_line|read|pause|__libc_start_main[\w@]*|start_thread)\b",
+        text,
+    )
 
 
 def test_elfutils_opens_it(scene: Callable[..., Scene]) -> None:
@@ -79,7 +88,9 @@ def test_elfutils_opens_it(scene: Callable[..., Scene]) -> None:
     core = exported(made)
     shown = run("eu-stack", f"--core={core}", f"--executable={made.workshop.program('offline')}")
     assert len(re.findall(r"^TID \d+:", shown, re.MULTILINE)) == 2, shown
-    assert re.search(r"#\d+ +0x[0-9a-f]+ main\b", shown) and re.search(r"#\d+ +0x[0-9a-f]+ keeper\b", shown), shown
+    assert re.search(r"#\d+ +0x[0-9a-f]+ main\b", shown) and re.search(
+        r"#\d+ +0x[0-9a-f]+ keeper\b", shown
+    ), shown
     notes = run("eu-readelf", "-n", core)
     assert notes.count("PRSTATUS") == 2 and "CKPT" not in notes and str(made.data) in notes
     run("eu-readelf", "-l", "-h", core)

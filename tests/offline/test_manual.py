@@ -1,4 +1,6 @@
-"""The manual pages: without a fault that groff sees, and with every option that the programs have."""
+"""The manual pages: without a fault that groff sees,
+and with every option that the programs have.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,19 @@ PAGES = sorted((ROOT / "man").glob("*.[1-8]"))
 
 
 def test_the_pages_are_formatted() -> None:
-    assert [page.name for page in PAGES] == ["ckpt-restart.1", "ckpt-save.1", "ckpt.1", "gdb-ckpt.7"]
+    assert [page.name for page in PAGES] == [
+        "ckpt-restart.1",
+        "ckpt-save.1",
+        "ckpt.1",
+        "gdb-ckpt.7",
+    ]
     for page in PAGES:
         shown = subprocess.run(
-            ["groff", "-man", "-ww", "-Tascii", "-P-bcou", page], capture_output=True, text=True, check=True, errors="replace"
+            ["groff", "-man", "-ww", "-Tascii", "-P-bcou", page],
+            capture_output=True,
+            text=True,
+            check=True,
+            errors="replace",
         )
         assert shown.stderr == ""
         assert "NAME" in shown.stdout and "SEE ALSO" in shown.stdout
@@ -33,10 +44,15 @@ def test_every_option_is_described(build_dir: Path, program: str) -> None:
 
     expected = words_of()
     if program == "ckpt":
-        shown = subprocess.run([build_dir / "bin" / program, "--help"], capture_output=True, text=True, check=True).stdout
+        shown = subprocess.run(
+            [build_dir / "bin" / program, "--help"], capture_output=True, text=True, check=True
+        ).stdout
         verbs = re.findall(r"^    ([a-z]+)(?:  |$)", shown, re.MULTILINE)
         assert "save" in verbs and "completion" in verbs
         for verb in verbs:
-            assert re.search(rf'^\.B[IR]* "?{verb}[" ]', page + " ", re.MULTILINE) or f"\n.B {verb}\n" in page, verb
+            assert (
+                re.search(rf'^\.B[IR]* "?{verb}[" ]', page + " ", re.MULTILINE)
+                or f"\n.B {verb}\n" in page
+            ), verb
             expected |= words_of(verb)
     assert {option for option in expected if not re.search(rf"{option}(?![\w-])", page)} == set()

@@ -46,7 +46,9 @@ def process_memory(pid: int, address: int, length: int) -> bytes | None:
 
 @VARIANTS
 def test_memory_is_that_of_the_process(scene: Callable[..., Scene], variant: str) -> None:
-    """Every page of every mapping, also those that stand in no image, such as code and libraries."""
+    """Every page of every mapping, also those that stand in no image,
+    such as code and libraries.
+    """
     made = scene(variant)
     oracle.wait_asleep(made.pid)
     image = made.save()
@@ -104,9 +106,17 @@ def test_what_it_says_of_itself(scene: Callable[..., Scene], variant: str) -> No
         assert len(main.xstate) >= 576
 
         action = snapshot.signals.actions[10]
-        assert (action.handler != 0, action.flags & 0x10000000, action.mask) == (True, 0x10000000, frozenset({12}))
+        assert (action.handler != 0, action.flags & 0x10000000, action.mask) == (
+            True,
+            0x10000000,
+            frozenset({12}),
+        )
         timer = snapshot.timers.interval[0]
-        assert timer.which == "real" and 3500e9 < timer.remaining_ns <= 3600e9 and timer.interval_ns == 0
+        assert (
+            timer.which == "real"
+            and 3500e9 < timer.remaining_ns <= 3600e9
+            and timer.interval_ns == 0
+        )
         assert snapshot.timers.posix == ()
 
         descriptors = {each.fd: each for each in snapshot.files}
@@ -136,7 +146,9 @@ def test_symbols(scene: Callable[..., Scene], variant: str) -> None:
         for name in ("getpid", "malloc"):
             found = snapshot.symbol(name)
             assert ("libc.so.6" in found.file) == (variant != ".static")
-            assert snapshot.maps and "x" in snapshot.memory.mapping_at(found.address).prot  # type: ignore[union-attr]
+            assert snapshot.maps and (
+                "x" in snapshot.memory.mapping_at(found.address).prot  # type: ignore[union-attr]
+            )
         with pytest.raises(SymbolError, match="thread-local"):
             snapshot.symbol("per_thread")
         with pytest.raises(SymbolError, match='no symbol "nonsense" in any file'):
@@ -185,7 +197,9 @@ def test_a_file_that_changed_is_read_as_it_was(scene: Callable[..., Scene]) -> N
         assert snapshot.read(made.file, 6000) == content
     shutil.rmtree(made.workshop.store / "objects")
     with Snapshot.open(image) as snapshot:
-        with pytest.raises(MissingContentError, match="not what it was at the save, and its copy is in no store"):
+        with pytest.raises(
+            MissingContentError, match="not what it was at the save, and its copy is in no store"
+        ):
             snapshot.read(made.file, 1)
         with pytest.raises(MissingContentError):
             snapshot.verify()
@@ -201,10 +215,16 @@ def test_searching(scene: Callable[..., Scene]) -> None:
         assert list(snapshot.search(b"the queue", made.queue, made.queue + 48)) == [label]
         assert list(snapshot.search(b"the queue", label + 1, label + 9)) == []
         # Over the border of a page that was written to one that never was.
-        assert list(snapshot.search(b"\xfe\xdc\xba\0\0", made.big, made.big + (1 << 20))) == [made.big + PAGE - 3]
+        assert list(snapshot.search(b"\xfe\xdc\xba\0\0", made.big, made.big + (1 << 20))) == [
+            made.big + PAGE - 3
+        ]
         # Overlapping matches, zeros that no file holds, and a match as long as what is searched.
         hole = made.big + PAGE
-        assert list(snapshot.search(bytes(6), hole + 8, hole + 16)) == [hole + 8, hole + 9, hole + 10]
+        assert list(snapshot.search(bytes(6), hole + 8, hole + 16)) == [
+            hole + 8,
+            hole + 9,
+            hole + 10,
+        ]
         assert list(snapshot.search(bytes(8), hole + 8, hole + 16)) == [hole + 8]
         # Every word of a page is found where it is.
         page = snapshot.read(made.big + 3 * PAGE, PAGE)
@@ -226,7 +246,9 @@ def test_searching_agrees_with_python(scene: Callable[..., Scene], length: int) 
     with Snapshot.open(image) as snapshot:
         size = 40 * PAGE
         whole = snapshot.read(made.big, size)
-        wanted = [whole[at : at + length] for at in (PAGE - length // 2 - 1, 3 * PAGE - 1, 4 * PAGE - 2)]
+        wanted = [
+            whole[at : at + length] for at in (PAGE - length // 2 - 1, 3 * PAGE - 1, 4 * PAGE - 2)
+        ]
         for each in wanted:
             expected, at = [], whole.find(each)
             while at >= 0:
@@ -283,7 +305,11 @@ def test_damage(scene: Callable[..., Scene], tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.ckpt"
     wrong.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
     with Snapshot.open(wrong) as snapshot:
-        asks: list[Callable[[], object]] = [lambda: snapshot.read(made.big, 8), lambda: snapshot.view(made.big, 1), snapshot.verify]
+        asks: list[Callable[[], object]] = [
+            lambda: snapshot.read(made.big, 8),
+            lambda: snapshot.view(made.big, 1),
+            snapshot.verify,
+        ]
         for ask in asks:
             with pytest.raises(DamagedError, match="damaged: memory at"):
                 ask()
@@ -295,7 +321,11 @@ def test_damage(scene: Callable[..., Scene], tmp_path: Path) -> None:
     wrong.write_bytes(b"")
     with pytest.raises(DamagedError, match="not a snapshot"):
         Snapshot.open(wrong)
-    (note,) = [i for i in range(len(data)) if data[i : i + 8] == b"CKPT\0\0\0\0" and data[i - 4 : i] == b"\1\0\0\0"][-1:]
+    (note,) = [
+        i
+        for i in range(len(data))
+        if data[i : i + 8] == b"CKPT\0\0\0\0" and data[i - 4 : i] == b"\1\0\0\0"
+    ][-1:]
     newer = bytearray(data)
     newer[note + 8] = 77
     wrong.write_bytes(newer)
@@ -346,23 +376,33 @@ def test_what_is_no_snapshot(workshop: object, tmp_path: Path) -> None:
 def test_importing_the_package_is_cheap() -> None:
     """Inside GDB, those who only load the commands must not pay for this."""
     script = (
-        "import sys, gdbext; assert not [m for m in sys.modules if m.startswith('gdbext.')], sys.modules\n"
+        "import sys, gdbext; assert not [m for m in sys.modules if m.startswith('gdbext.')], "
+        "sys.modules\n"
         "assert 'Snapshot' in dir(gdbext)\n"
-        "from gdbext import Snapshot; assert 'gdbext.offline.snapshot' in sys.modules; assert 'gdb' not in sys.modules\n"
+        "from gdbext import Snapshot; assert 'gdbext.offline.snapshot' in sys.modules; "
+        "assert 'gdb' not in sys.modules\n"
         "import gdbext.comparison.compare; from gdbext import diff; assert callable(diff)\n"
         "try: gdbext.nothing\nexcept AttributeError: print('good')\n"
     )
     root = Path(gdbext.__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True
+    )
     assert done.stdout == "good\n"
 
 
 # --- the dynamic linker's names of libraries
 
 
-@pytest.mark.parametrize(("variant", "by_linker"), [("", False), (".nopie", True), (".static", False)])
-def test_the_libraries_that_the_linker_loaded(workshop: Workshop, tmp_path: Path, variant: str, by_linker: bool) -> None:
-    """By the names that it has for them, with the files that are mapped, and none of a static program."""
+@pytest.mark.parametrize(
+    ("variant", "by_linker"), [("", False), (".nopie", True), (".static", False)]
+)
+def test_the_libraries_that_the_linker_loaded(
+    workshop: Workshop, tmp_path: Path, variant: str, by_linker: bool
+) -> None:
+    """By the names that it has for them, with the files that are mapped,
+    and none of a static program.
+    """
     program = workshop.program("offline", variant)
     listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
     expected = {(match, os.path.realpath(match)) for match in re.findall(r"(/\S+) \(0x", listed)}
@@ -380,7 +420,7 @@ def test_the_libraries_that_the_linker_loaded(workshop: Workshop, tmp_path: Path
         assert snapshot.auxv[6] == PAGE
 
 
-# --- What scripts ask for beside bytes ----------------------------------------------------------------------------
+# --- What scripts ask for beside bytes ------------------------------------------------------------
 
 
 def test_all_snapshots_of_a_store(scene: Callable[..., Scene], tmp_path: Path) -> None:
@@ -388,7 +428,10 @@ def test_all_snapshots_of_a_store(scene: Callable[..., Scene], tmp_path: Path) -
     made = scene()
     for name in ("one", "two"):
         made.save(name)
-    assert [(each.name, each.record and each.record.pid) for each in gdbext.snapshots()] == [("one", made.pid), ("two", made.pid)]
+    assert [(each.name, each.record and each.record.pid) for each in gdbext.snapshots()] == [
+        ("one", made.pid),
+        ("two", made.pid),
+    ]
     assert [each.name for each in gdbext.snapshots(made.workshop.store)] == ["one", "two"]
     assert gdbext.snapshots(tmp_path / "elsewhere") == ()
 
@@ -396,7 +439,9 @@ def test_all_snapshots_of_a_store(scene: Callable[..., Scene], tmp_path: Path) -
 def test_a_process_is_saved_by_its_id(scene: Callable[..., Scene]) -> None:
     made = scene()
     saved = gdbext.save_pid(made.pid, message="by a script")
-    assert saved.name == "offline-1" and saved.record.message == "by a script" and saved.path.exists()
+    assert (
+        saved.name == "offline-1" and saved.record.message == "by a script" and saved.path.exists()
+    )
     made.change()  # it goes on
     with Snapshot.open(saved.name) as snapshot:
         assert snapshot.pid == made.pid and snapshot.unpack("Q", made.queue + 8) == (3,)
@@ -417,7 +462,11 @@ def test_typed_reads(scene: Callable[..., Scene]) -> None:
         queue = snapshot.symbol("queue")
         magic, length, label = snapshot.unpack("QQ32s", "queue")
         assert (length, label.rstrip(b"\0")) == (3, b"the queue")
-        assert snapshot.unpack("QQ32s", queue) == snapshot.unpack("QQ32s", queue.address) == (magic, length, label)
+        assert (
+            snapshot.unpack("QQ32s", queue)
+            == snapshot.unpack("QQ32s", queue.address)
+            == (magic, length, label)
+        )
         assert snapshot.unpack(">Q", "hidden") == (0x8877665544332211,)
         assert list(snapshot.iter_unpack("Q", queue, 2)) == [(magic,), (3,)]
         assert set(snapshot.iter_unpack("I", "never_written", 2048)) == {(0,)}
@@ -435,13 +484,20 @@ def test_every_symbol_is_found_by_its_address(scene: Callable[..., Scene]) -> No
     oracle.wait_asleep(made.pid)
     made.save()
     with Snapshot.open("one") as snapshot:
-        assert snapshot.symbol_at(snapshot.symbol("malloc").address + 1).name == "malloc"  # type: ignore[union-attr]
+        assert (
+            snapshot.symbol_at(  # type: ignore[union-attr]
+                snapshot.symbol("malloc").address + 1
+            ).name
+            == "malloc"
+        )
         functions = [each for each in snapshot.symbols() if each.kind == "function" and each.size]
         assert len({each.file for each in functions}) >= 3
         for each in functions:
             for address in (each.address, each.address + each.size - 1):
                 found = snapshot.symbol_at(address)
-                assert found is not None and found.address <= address < found.address + max(found.size, 1)
+                assert found is not None and found.address <= address < found.address + max(
+                    found.size, 1
+                )
                 assert found.address >= each.address
         assert snapshot.symbol_at(made.edge) is None
 
@@ -469,7 +525,11 @@ def test_backtraces(scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch
         main = snapshot.backtrace()
         assert [each.function for each in main if not each.library][-1:] == ["main"]
         frame = next(each for each in main if each.function == "main")
-        assert frame.file == "offline.c" and frame.line > 0 and str(frame) == f"main at offline.c:{frame.line}"
+        assert (
+            frame.file == "offline.c"
+            and frame.line > 0
+            and str(frame) == f"main at offline.c:{frame.line}"
+        )
         assert main[0].address == snapshot.selected.registers["rip"]  # type: ignore[union-attr]
         keeper = next(each for each in snapshot.threads if each.name == "keeper")
         assert "keeper" in [each.function for each in snapshot.backtrace(keeper)]

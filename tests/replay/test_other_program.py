@@ -35,7 +35,8 @@ def test_a_fixed_program(died: Lab) -> None:
     printed = died.ckpt("replay", "one", "--program", fixed, status=1)
     assert re.fullmatch(
         r"\S+fixed: the recorded failure does not occur: exited with status 0\n"
-        r"recorded: signal SIGABRT; assertion: ledger: \S+: finish_up: Assertion `total < 0' failed.; "
+        r"recorded: signal SIGABRT; assertion: ledger: \S+: finish_up: "
+        r"Assertion `total < 0' failed.; "
         r"in finish_up at ledger.c:\d+\n",
         printed,
     ), printed
@@ -51,15 +52,25 @@ def test_another_failure(died: Lab) -> None:
     other = str(died.compiled("other", ("assert(total < 0)", "assert(total != 40)")))
     assert "another failure" in died.ckpt("replay", "one", "--program", other, status=1)
     hanging = str(died.compiled("hanging", ("assert(total < 0)", "for (;;) spinning++")))
-    printed = died.ckpt("replay", "one", "--program", hanging, "--gone", "--timeout", "10", status=1)
-    assert "another failure than the recorded one: still running after 10 s; in finish_up" in printed
+    printed = died.ckpt(
+        "replay", "one", "--program", hanging, "--gone", "--timeout", "10", status=1
+    )
+    assert (
+        "another failure than the recorded one: still running after 10 s; in finish_up" in printed
+    )
 
 
 def test_started_as_it_was(lab: Lab) -> None:
-    """Arguments, environment, directory, standard input and files; the files are the snapshot's, and private."""
+    """Arguments, environment, directory, standard input and files;
+    the files are the snapshot's, and private.
+    """
     numbers = lab.work / "numbers"
     arguments = f"numbers {lab.work}/log < input"
-    lab.save(at=None, arguments=arguments, environment={"LEDGER_END": "segv", "LEDGER_LIMIT": "7", "TABBED": "a\tb'\"$"})
+    lab.save(
+        at=None,
+        arguments=arguments,
+        environment={"LEDGER_END": "segv", "LEDGER_LIMIT": "7", "TABBED": "a\tb'\"$"},
+    )
     log = (lab.work / "log").read_text()
     assert log.endswith("40\n")
     numbers.write_text("100\n")
@@ -72,11 +83,16 @@ def test_started_as_it_was(lab: Lab) -> None:
         "python print('TABBED=a\\tb' in open(f'/proc/{p}/environ').read())\n"
         "python print(repr(open(f'/proc/{p}/fd/{int(gdb.parse_and_eval(\"log_fd\"))}').read()))\n"
     )
-    (lab.directory / "look.expect").write_text("transcript:\nstdout:\nstderr:\nend:\n    exited with status 0\n")
-    printed = lab.ckpt(
-        "replay", "one", "--program", str(lab.program()), "--script", str(look), "--at", "finish_up", "--json", status=1
+    (lab.directory / "look.expect").write_text(
+        "transcript:\nstdout:\nstderr:\nend:\n    exited with status 0\n"
     )
-    assert "$1 = 3" in printed and "$3 = 40" in printed and "$4 = 7" in printed and "$5 = 1" in printed, printed
+    printed = lab.ckpt(
+        "replay", "one", "--program", str(lab.program()), "--script", str(look),
+        "--at", "finish_up", "--json", status=1,
+    )  # fmt: skip
+    assert (
+        "$1 = 3" in printed and "$3 = 40" in printed and "$4 = 7" in printed and "$5 = 1" in printed
+    ), printed
     assert "True" in printed and "numbers" in printed
     # It had appended to what was in the log at the save.
     assert log.replace("\n", "\\\\n") * 2 in printed.replace("\\\\\\\\n", "\\\\n"), printed
@@ -90,7 +106,9 @@ def test_its_directory_is_private(lab: Lab) -> None:
     (lab.work / "below" / "state").write_text("old")
     (lab.work / "other").write_text("old")
     (lab.work / "link").symlink_to("other")
-    code = "".join(f'fputs("new", fopen("{name}", "w")); ' for name in ("below/state", "other", "link", "made"))
+    code = "".join(
+        f'fputs("new", fopen("{name}", "w")); ' for name in ("below/state", "other", "link", "made")
+    )
     writes = [('printf("%c\\n", *missing)', f'{{ {code} puts("wrote"); }}')]
     program = str(lab.compiled("writes", *writes))
     printed = lab.ckpt("replay", "one", "--program", program, "--json", "--gone")
@@ -112,7 +130,13 @@ def test_a_large_directory(lab: Lab) -> None:
 def test_an_expectation(lab: Lab) -> None:
     """Where the snapshot is of no failure, the recorded expectation is the question."""
     program = lab.program()
-    lab.gdb(f"file {program}", "break enter if entry->value == 3", "run numbers < input", "ckpt save one", "kill")
+    lab.gdb(
+        f"file {program}",
+        "break enter if entry->value == 3",
+        "run numbers < input",
+        "ckpt save one",
+        "kill",
+    )
     lab.ckpt("replay", "one", "--update")
     text = (lab.work / "one.expect").read_text()
     assert "file: 3, total 6" in text
@@ -142,11 +166,30 @@ def test_places(died: Lab) -> None:
     assert "there is no nowhere_at_all in " in printed
     printed = died.ckpt("replay", "one", "--program", program, "--at", "enter if total == 12345")
     assert "note: enter if total == 12345 was not reached" in printed
-    gone = str(died.compiled("gone", ("static void finish_up", "static void conclude"), ("  finish_up(", "  conclude(")))
+    gone = str(
+        died.compiled(
+            "gone",
+            ("static void finish_up", "static void conclude"),
+            ("  finish_up(", "  conclude("),
+        )
+    )
     printed = died.ckpt("replay", "one", "--program", gone, status=1)
-    assert "another failure" in printed and "note: there is no finish_up at ledger.c:" not in printed
-    elsewhere = str(died.compiled("elsewhere", ("static void finish_up(const char *how) {", "static void conclude(const char *how) {\n#line 1 \"other.c\"\n"), ("  finish_up(", "  conclude(")))
-    assert "note: there is no finish_up at ledger.c:" in died.ckpt("replay", "one", "--program", elsewhere, status=1)
+    assert (
+        "another failure" in printed and "note: there is no finish_up at ledger.c:" not in printed
+    )
+    elsewhere = str(
+        died.compiled(
+            "elsewhere",
+            (
+                "static void finish_up(const char *how) {",
+                'static void conclude(const char *how) {\n#line 1 "other.c"\n',
+            ),
+            ("  finish_up(", "  conclude("),
+        )
+    )
+    assert "note: there is no finish_up at ledger.c:" in died.ckpt(
+        "replay", "one", "--program", elsewhere, status=1
+    )
     printed = died.ckpt("replay", "one", "--program", str(died.work / "numbers"), status=2)
     assert "could not be replayed" in printed
 

@@ -21,7 +21,13 @@ from gdbext.errors import ReplayError, ReplayTimeout
 def one(lab: Lab) -> Lab:
     """A snapshot in the middle of the file, with output through pipes."""
     program = lab.program()
-    printed = lab.gdb(f"file {program}", "break enter if entry->value == 3", "run numbers < input", "ckpt save one", "kill")
+    printed = lab.gdb(
+        f"file {program}",
+        "break enter if entry->value == 3",
+        "run numbers < input",
+        "ckpt save one",
+        "kill",
+    )
     assert 'Saved "one"' in printed, printed
     return lab
 
@@ -86,9 +92,10 @@ def test_the_example_of_the_documentation(lab: Lab) -> None:
 def test_values(here: Lab) -> None:
     with open_replay("one") as r:
         for expression, value in (
-            ("total", 3), ("mood", 1), ("mood == BUSY", 1), ("mean", 0.0), ("name", "ledger"), ("missing", None),
-            ("entry->from", "file"), ("name[0]", ord("l")), ("entry->value * -2", -6), ("1.5", 1.5),
-            ("sizeof(struct entry)", 16), ("(unsigned char) 255", 255), ("exceeded", 0), ("(long long) 1 << 62", 1 << 62),
+            ("total", 3), ("mood", 1), ("mood == BUSY", 1), ("mean", 0.0), ("name", "ledger"),
+            ("missing", None), ("entry->from", "file"), ("name[0]", ord("l")),
+            ("entry->value * -2", -6), ("1.5", 1.5), ("sizeof(struct entry)", 16),
+            ("(unsigned char) 255", 255), ("exceeded", 0), ("(long long) 1 << 62", 1 << 62),
         ):  # fmt: skip
             found = r.eval(expression)
             assert found == value and type(found) is type(value), expression
@@ -136,9 +143,15 @@ def test_places(here: Lab) -> None:
             r.run_to("nowhere.c:1")
         r.run_to("enter if entry->value == 20")
         assert r.eval("entry->value") == 20
-        with pytest.raises(ReplayError, match="enter was not reached: the program exited with status 0"):
+        with pytest.raises(
+            ReplayError, match="enter was not reached: the program exited with status 0"
+        ):
             r.run_to("enter")
-    for snapshot, why in (("none", "no snapshot or file"), ("numbers", "not a snapshot"), ("./none.ckpt", "no file")):
+    for snapshot, why in (
+        ("none", "no snapshot or file"),
+        ("numbers", "not a snapshot"),
+        ("./none.ckpt", "no file"),
+    ):
         with pytest.raises(ReplayError, match=why):
             open_replay(snapshot)
 
@@ -182,7 +195,11 @@ def test_good(replay):
     )
     report = printed.partition("test_wrong")[2]
     assert "1 failed, 1 passed" in printed
-    assert "replay of one: GDB" in report and "(replay) finish\n" in report and "exited normally]" in report
+    assert (
+        "replay of one: GDB" in report
+        and "(replay) finish\n" in report
+        and "exited normally]" in report
+    )
     assert "replay of one: standard output" in report and "input: 20, total 40" in report
     assert "replay of one: standard error" in report and "done, mean 20.0" in report
 
@@ -193,7 +210,9 @@ def test_files_beside_the_test(one: Lab) -> None:
     deep = one.work / "tests" / "deep"
     deep.mkdir(parents=True)
     (one.work / "all.bundle").rename(deep / "all.bundle")
-    (one.work / "pytest.ini").write_text("[pytest]\nreplay_timeout = 33\nreplay_store = elsewhere\n")
+    (one.work / "pytest.ini").write_text(
+        "[pytest]\nreplay_timeout = 33\nreplay_store = elsewhere\n"
+    )
     (deep / "test_deep.py").write_text(
         "def test_it(replay):\n"
         "    r = replay('all.bundle')\n"
@@ -203,8 +222,9 @@ def test_files_beside_the_test(one: Lab) -> None:
     )
     one.ckpt("import", str(deep / "all.bundle"), "--name", "two", "--store", "elsewhere")
     done = subprocess.run(
-        [*one.pytest_command()[:-1], "tests"], cwd=one.work, env={**one.environment, "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=False,
+        [*one.pytest_command()[:-1], "tests"], cwd=one.work,
+        env={**one.environment, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
 
@@ -212,7 +232,10 @@ def test_files_beside_the_test(one: Lab) -> None:
 def test_timeout(here: Lab) -> None:
     here.save("hanging", environment={"LEDGER_END": "hang"})
     r = open_replay("hanging", timeout=6.5)
-    with pytest.raises(ReplayTimeout, match="finish: not done within 6.5 s; the program was in finish_up at ledger.c"):
+    with pytest.raises(
+        ReplayTimeout,
+        match="finish: not done within 6.5 s; the program was in finish_up at ledger.c",
+    ):
         r.finish()
     assert "thread apply all backtrace" in r.transcript and "watch (" in r.transcript
     # Of what had been printed nothing was flushed yet: the report has what there is.
@@ -247,7 +270,7 @@ def test_two_at_once(here: Lab) -> None:
         assert first.alive
 
 
-# --- nothing stays behind ------------------------------------------------------------------------------------------
+# --- nothing stays behind -------------------------------------------------------------------------
 
 
 def family(pid: int) -> list[int]:
@@ -269,13 +292,15 @@ def test_it(replay):
 
 
 def left_after(lab: Lab, end: Callable[[subprocess.Popen[str], list[int]], None]) -> None:
-    """Start a test whose program never ends, end something in some way, and see that all others end."""
+    """Start a test whose program never ends, end something in some way,
+    and see that all others end.
+    """
     lab.save("hanging", environment={"LEDGER_END": "hang"})
     (lab.work / "test_it.py").write_text(HANGS)
     os.mkfifo(lab.work / "ready")
     process = subprocess.Popen(
-        lab.pytest_command(), cwd=lab.work, env={**lab.environment, "PYTHONPATH": str(ROOT)}, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        lab.pytest_command(), cwd=lab.work, env={**lab.environment, "PYTHONPATH": str(ROOT)},
+        text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     pidfds = []
     try:

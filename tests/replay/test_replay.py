@@ -1,4 +1,6 @@
-"""`ckpt replay`: as recorded, different and where, could not run; and nothing of the user's touched."""
+"""`ckpt replay`: as recorded, different and where, could not run;
+and nothing of the user's touched.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def through_pipes(lab: Lab, name: str = "one", at: str = "enter if entry->value 
     """A snapshot whose standard output and error lead elsewhere."""
     lab.save(name, at=at)
     program = lab.program()
-    printed = lab.gdb(f"file {program}", f"break {at}", "run numbers < input", f"ckpt save {name} -force", "kill")
+    printed = lab.gdb(
+        f"file {program}", f"break {at}", "run numbers < input", f"ckpt save {name} -force", "kill"
+    )
     assert f'Saved "{name}"' in printed, printed
 
 
@@ -57,7 +61,10 @@ def test_output_is_compared_stream_by_stream(lab: Lab) -> None:
     path = recorded(lab)
     text = path.read_text()
     # What stdio had buffered is part of it.
-    assert "    file: 3, total 6\n    file: 4, total 10\n    input: 10, total 20\n    input: 20, total 40\n" in text
+    assert (
+        "    file: 3, total 6\n    file: 4, total 10\n    input: 10, total 20\n"
+        "    input: 20, total 40\n"
+    ) in text
     assert "stderr:\n    done, mean 20.0\n" in text
     assert "as recorded" in lab.ckpt("replay", "one")
     path.write_text(text.replace("mean 20.0", "mean 20.5"))
@@ -65,7 +72,8 @@ def test_output_is_compared_stream_by_stream(lab: Lab) -> None:
     line = text.split("\n").index("    done, mean 20.0") + 1
     assert printed == (
         "one: different from one.expect\n"
-        f"stderr (one.expect, line {line}): - recorded, + now\n- done, mean 20.5\n+ done, mean 20.0\n"
+        f"stderr (one.expect, line {line}): - recorded, + now\n- done, mean 20.5\n"
+        "+ done, mean 20.0\n"
     )
 
 
@@ -86,13 +94,15 @@ def test_a_script(one: Lab) -> None:
 
 
 def test_a_script_in_python(one: Lab) -> None:
-    (one.work / "look.py").write_text("import gdb\nprint('total is', int(gdb.parse_and_eval('total')))\n")
+    (one.work / "look.py").write_text(
+        "import gdb\nprint('total is', int(gdb.parse_and_eval('total')))\n"
+    )
     text = recorded(one, "--script", "look.py").read_text()
     assert "transcript:\n    total is 3\n" in text
     assert "as recorded" in one.ckpt("replay", "one", "--script", "look.py")
 
 
-# --- different, and where ----------------------------------------------------------------------------------------
+# --- different, and where -------------------------------------------------------------------------
 
 
 def test_changed_memory(one: Lab) -> None:
@@ -101,7 +111,9 @@ def test_changed_memory(one: Lab) -> None:
     one.gdb("ckpt restore one", "set variable total = 1000", "ckpt save changed", "kill")
     printed = one.ckpt("replay", "changed", "--script", "look.gdb", status=1)
     line = path.read_text().split("\n").index("    $1 = 3") + 1
-    assert printed.startswith(f"changed: different from look.expect\ntranscript (look.expect, line {line}): "), printed
+    assert printed.startswith(
+        f"changed: different from look.expect\ntranscript (look.expect, line {line}): "
+    ), printed
     assert "  (gdb) print total\n- $1 = 3\n+ $1 = 1000\n" in printed
     assert "- $3 = 40\n+ $3 = 1037\n" in printed
 
@@ -110,7 +122,10 @@ def test_changed_memory_shows_in_the_exit_status(one: Lab) -> None:
     recorded(one)
     one.gdb("ckpt restore one", "set variable limit = 5", "ckpt save changed", "kill")
     printed = one.ckpt("replay", "changed", "--expect", "one.expect", status=1)
-    assert "end (one.expect, line 9): - recorded, + now\n- exited with status 0\n+ exited with status 3\n" in printed
+    assert (
+        "end (one.expect, line 9): - recorded, + now\n- exited with status 0\n"
+        "+ exited with status 3\n"
+    ) in printed
 
 
 def test_changed_expectation(one: Lab) -> None:
@@ -121,7 +136,9 @@ def test_changed_expectation(one: Lab) -> None:
     lines[at] = "    $2 = 4"
     path.write_text("\n".join(lines))
     printed = one.ckpt("replay", "one", "--script", "look.gdb", status=1)
-    assert f"transcript (look.expect, line {at + 1})" in printed and "- $2 = 4\n+ $2 = 3\n" in printed
+    assert (
+        f"transcript (look.expect, line {at + 1})" in printed and "- $2 = 4\n+ $2 = 3\n" in printed
+    )
     lines[at] = "    $2 = <any>"
     path.write_text("\n".join(lines))
     one.ckpt("replay", "one", "--script", "look.gdb")
@@ -144,12 +161,20 @@ def test_changed_input(lab: Lab) -> None:
     printed = lab.ckpt("replay", "changed", "--expect", "one.expect", status=1)
     line = before.split("\n").index("    file: 4, total 10") + 1
     assert f"stdout (one.expect, line {line})" in printed, printed
-    assert "  file: 3, total 6\n- file: 4, total 10\n" in printed and "+ file: 44, total 50\n" in printed
+    assert (
+        "  file: 3, total 6\n- file: 4, total 10\n" in printed
+        and "+ file: 44, total 50\n" in printed
+    )
     # ... and as given to this replay.
-    assert lab.ckpt("replay", "one", "--file", replaced, status=1).partition("\n")[2] == printed.partition("\n")[2]
+    assert (
+        lab.ckpt("replay", "one", "--file", replaced, status=1).partition("\n")[2]
+        == printed.partition("\n")[2]
+    )
     (lab.work / "more").write_text("10\n21\n")
     printed = lab.ckpt("replay", "one", "--stdin", "more", status=1)
-    assert "- input: 20, total 40\n+ input: 10, total 20\n" not in printed and "total 41\n" in printed
+    assert (
+        "- input: 20, total 40\n+ input: 10, total 20\n" not in printed and "total 41\n" in printed
+    )
     assert path.read_text() == before
 
 
@@ -175,15 +200,22 @@ def test_on_the_way_to_a_fatal_signal(lab: Lab) -> None:
 def test_a_program_that_never_ends(lab: Lab) -> None:
     lab.save(environment={"LEDGER_END": "hang"})
     printed = lab.ckpt("replay", "one", "--timeout", "8", "--update", status=2)
-    assert "nothing was recorded: finish: not done within 8 s; the program was in finish_up at ledger.c:" in printed
+    assert (
+        "nothing was recorded: finish: not done within 8 s; "
+        "the program was in finish_up at ledger.c:"
+    ) in printed
     assert not (lab.work / "one.expect").exists()
-    (lab.work / "one.expect").write_text("transcript:\nstdout:\nstderr:\nend:\n    exited with status 0\n")
+    (lab.work / "one.expect").write_text(
+        "transcript:\nstdout:\nstderr:\nend:\n    exited with status 0\n"
+    )
     printed = lab.ckpt("replay", "one", "--timeout", "8", status=1)
-    assert "- exited with status 0\n+ still running after 8 s\n+ in finish_up at ledger.c:" in printed
+    assert (
+        "- exited with status 0\n+ still running after 8 s\n+ in finish_up at ledger.c:" in printed
+    )
     assert "where it is:\nThread 2 " in printed and " in main (" in printed
 
 
-# --- could not run --------------------------------------------------------------------------------------------------
+# --- could not run --------------------------------------------------------------------------------
 
 
 def test_what_cannot_be_run(one: Lab) -> None:
@@ -196,7 +228,10 @@ def test_what_cannot_be_run(one: Lab) -> None:
         (["one", "--program", "./none"], "was not made at a failure, and there is no one.expect"),
         (["one", "--gone"], "-gone is a question to another program"),
         (["one", "--update", "--stdin", "none"], "none: no such file"),
-        (["one", "--update", "--file", "a=b"], "b \\(in place of .*/a\\): No such file|no open file of that name"),
+        (
+            ["one", "--update", "--file", "a=b"],
+            "b \\(in place of .*/a\\): No such file|no open file of that name",
+        ),
         (["one", "--timeout", "soon"], 'not a number of seconds: "soon"'),
         (["numbers", "--update"], "numbers: not a snapshot"),
     ):
@@ -217,7 +252,8 @@ def test_a_damaged_snapshot(one: Lab) -> None:
 def test_a_damaged_expectation(one: Lab) -> None:
     path = one.work / "one.expect"
     for text, why in (
-        ("stdout: nothing\n", 'no "transcript:"'), ("transcript:\nx\n", "line 2 is not understood: x"),
+        ("stdout: nothing\n", 'no "transcript:"'),
+        ("transcript:\nx\n", "line 2 is not understood: x"),
         ("transcript:\ntranscript:\n", "line 2"), ("", 'no "transcript:"'),
     ):  # fmt: skip
         path.write_text(text)
@@ -235,7 +271,7 @@ def test_recorded_only_when_asked(one: Lab) -> None:
     assert "status 0" in path.read_text()
 
 
-# --- nothing of the user's ---------------------------------------------------------------------------------------
+# --- nothing of the user's ------------------------------------------------------------------------
 
 
 def contents(directory: Path) -> dict[str, tuple[bytes, int]]:
@@ -248,13 +284,15 @@ def contents(directory: Path) -> dict[str, tuple[bytes, int]]:
 
 
 def test_nothing_is_touched(lab: Lab) -> None:
-    """No file that the program has open for writing, no gdbinit, and nothing left in the store or elsewhere."""
+    """No file that the program has open for writing, no gdbinit,
+    and nothing left in the store or elsewhere.
+    """
     lab.save(arguments="numbers log < input")
     assert (lab.work / "log").read_text() == "1\n3\n"
     (lab.work / "look.gdb").write_text("print $from_gdbinit\nbreak finish_up\ncontinue\n")
     before = {name: contents(lab.directory / name) for name in ("work", "home", "store")}
     text = recorded(lab, "--script", "look.gdb").read_text()
-    assert "$1 = void" in text and "gdbinit\"" not in text
+    assert "$1 = void" in text and 'gdbinit"' not in text
     lab.ckpt("replay", "one", "--script", "look.gdb")
     (lab.work / "look.expect").unlink()
     assert {name: contents(lab.directory / name) for name in ("work", "home", "store")} == before
@@ -280,16 +318,21 @@ def test_inside_gdb_a_difference_is_an_error(one: Lab) -> None:
     path.write_text(path.read_text().replace("status 0", "status 1"))
     (one.work / "all.gdb").write_text("ckpt replay one\necho not reached\\n\n")
     printed = one.gdb("source all.gdb", "print $_ckpt_replay", status=0)
-    assert "ckpt replay: one: different from one.expect" in printed and "- exited with status 1" in printed
+    assert (
+        "ckpt replay: one: different from one.expect" in printed
+        and "- exited with status 1" in printed
+    )
     assert "not reached" not in printed and "$1 = 1" in printed
     printed = one.gdb("ckpt replay nothing", status=1)
-    assert 'ckpt replay: nothing: could not be replayed: there is no ' in printed
+    assert "ckpt replay: nothing: could not be replayed: there is no " in printed
     printed = one.gdb("ckpt replay one -timeout x", "ckpt replay", status=1)
-    assert 'ckpt replay: not a number of seconds: "x"' in printed and "SNAPSHOT is missing" in printed
+    assert (
+        'ckpt replay: not a number of seconds: "x"' in printed and "SNAPSHOT is missing" in printed
+    )
     assert "Usage: ckpt replay SNAPSHOT [" in one.gdb("help ckpt replay")
 
 
-# --- the results elsewhere -----------------------------------------------------------------------------------------
+# --- the results elsewhere ------------------------------------------------------------------------
 
 
 def test_junit(one: Lab) -> None:
@@ -299,7 +342,11 @@ def test_junit(one: Lab) -> None:
         one.ckpt("replay", "one", "--junit", "result.xml", status=status)
         suite = ElementTree.parse(one.work / "result.xml").getroot()
         assert suite.tag == "testsuite" and suite.get("tests") == "1"
-        assert (suite.get("failures"), suite.get("errors")) == {0: ("0", "0"), 1: ("1", "0"), 2: ("0", "1")}[status]
+        assert (suite.get("failures"), suite.get("errors")) == {
+            0: ("0", "0"),
+            1: ("1", "0"),
+            2: ("0", "1"),
+        }[status]
         case = suite.find("testcase")
         assert case is not None and case.get("name") == "one" and float(case.get("time") or "") >= 0
         return case
@@ -307,7 +354,11 @@ def test_junit(one: Lab) -> None:
     assert [each.tag for each in case(0)] == ["system-out"]
     path.write_text(path.read_text().replace("status 0", "<status> & \x01"))
     failure = case(1).find("failure")
-    assert failure is not None and "<status>" in (failure.text or "") and "different" in (failure.get("message") or "")
+    assert (
+        failure is not None
+        and "<status>" in (failure.text or "")
+        and "different" in (failure.get("message") or "")
+    )
     path.unlink()
     error = case(2).find("error")
     assert error is not None and "there is no" in (error.get("message") or "")
@@ -316,7 +367,11 @@ def test_junit(one: Lab) -> None:
 def test_json(one: Lab) -> None:
     recorded(one)
     result = json.loads(one.ckpt("replay", "one", "--json"))
-    assert result["status"] == 0 and "as recorded" in result["headline"] and "(gdb) continue" in result["transcript"]
+    assert (
+        result["status"] == 0
+        and "as recorded" in result["headline"]
+        and "(gdb) continue" in result["transcript"]
+    )
 
 
 def test_a_file_and_a_bundle(one: Lab) -> None:
@@ -358,14 +413,18 @@ def test_interrupted_inside_gdb(lab: Lab) -> None:
     """Ctrl-C ends the replay, and nothing else."""
     lab.save(environment={"LEDGER_END": "hang"})
     gdb = pexpect.spawn(
-        "gdb", ["-nx", "-q", "-ex", "set prompt <gdb>", "-x", str(ROOT / "gdbext/load.py")], env=lab.environment,
-        cwd=str(lab.work), encoding="utf-8", timeout=60,
+        "gdb", ["-nx", "-q", "-ex", "set prompt <gdb>", "-x", str(ROOT / "gdbext/load.py")],
+        env=lab.environment, cwd=str(lab.work), encoding="utf-8", timeout=60,
     )  # fmt: skip
     try:
         gdb.expect_exact("<gdb>")
         gdb.sendline("ckpt replay one -update")
         # The program is there, and spins.
-        wait_until(lambda: any(_name(pid) == "ledger" for pid in _below(gdb.pid)), "the program is restored", 60)
+        wait_until(
+            lambda: any(_name(pid) == "ledger" for pid in _below(gdb.pid)),
+            "the program is restored",
+            60,
+        )
         gdb.sendintr()
         gdb.expect_exact("ckpt replay: interrupted")
         gdb.expect_exact("<gdb>")

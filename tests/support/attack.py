@@ -1,7 +1,8 @@
 """Attacks: with small numbers among the other tests, with large ones by `./test.sh attack`.
 
     CKPT_ATTACK_TIMES=N     N times as many of each as among the other tests (1)
-    CKPT_ATTACK_SEED=N      what the random moments and mutants begin with (1): others with each number
+    CKPT_ATTACK_SEED=N      what the random moments and mutants begin with (1): others with each
+                            number
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ def _look(image: Path, verbs: Sequence[Sequence[str]]) -> None:
         assert status in (program.DONE, program.DIFFERENT, program.FAILED), (words, status)
         harmless(out.getvalue())
         harmless(err.getvalue())
-        assert len(err.getvalue().splitlines()) == (1 if status == program.FAILED else 0), err.getvalue()
+        assert len(err.getvalue().splitlines()) == (
+            1 if status == program.FAILED else 0
+        ), err.getvalue()
         if "--json" in words and status != program.FAILED:
             json.loads(out.getvalue())
     _as_data(image)
@@ -93,7 +96,9 @@ def _as_data(image: Path) -> None:
     except CkptError:
         return
     with snapshot:
-        for name in (name for name in dir(Snapshot) if isinstance(getattr(Snapshot, name), property)):
+        for name in (
+            name for name in dir(Snapshot) if isinstance(getattr(Snapshot, name), property)
+        ):
             with contextlib.suppress(CkptError):
                 getattr(snapshot, name)
         linkmap.libraries(snapshot)

@@ -14,7 +14,16 @@ from time import monotonic
 from typing import Any
 
 from . import oracle
-from .processes import Result, Running, as_root, children_of, describe_family, read_text, threads_of, wait_until
+from .processes import (
+    Result,
+    Running,
+    as_root,
+    children_of,
+    describe_family,
+    read_text,
+    threads_of,
+    wait_until,
+)
 from .system_v import remove_objects_last_used_by
 
 VARIANTS = ("", ".nopie", ".static")
@@ -39,14 +48,18 @@ IDS = ("virtual", "saved") if as_root() else ("virtual",)
 
 
 def full(
-    variants: Sequence[str] = VARIANTS, threads: Sequence[int] = (1, 4), ids: Sequence[str] = (*IDS, "auto")
+    variants: Sequence[str] = VARIANTS,
+    threads: Sequence[int] = (1, 4),
+    ids: Sequence[str] = (*IDS, "auto"),
 ) -> list[Way]:
     """Every combination."""
     return [Way(*point) for point in itertools.product(variants, threads, (True, False), ids)]
 
 
 def pairwise(variants: Sequence[str] = VARIANTS, threads: Sequence[int] = (1, 4)) -> list[Way]:
-    """Few combinations in which every pair of two choices occurs: most defects need no more than two."""
+    """Few combinations in which every pair of two choices occurs:
+    most defects need no more than two.
+    """
     points = list(itertools.product(variants, threads, (True, False), (*IDS, "auto")))
     positions = list(itertools.combinations(range(4), 2))
     missing = {(i, j, p[i], p[j]) for p in points for i, j in positions}
@@ -102,7 +115,9 @@ class Workshop:
         self._running.append(running)
         return running
 
-    def start(self, arguments: Sequence[str | Path], *, way: Way | None = None, **options: Any) -> Running:
+    def start(
+        self, arguments: Sequence[str | Path], *, way: Way | None = None, **options: Any
+    ) -> Running:
         """Start any program in the test's directory; it ends with the test."""
         environment = dict(self.environment)
         if way:
@@ -112,9 +127,15 @@ class Workshop:
         options.setdefault("directory", self.directory)
         return self.keep(Running(arguments, environment=environment, **options))
 
-    def start_program(self, name: str, *arguments: str | Path, way: Way | None = None, **options: Any) -> Running:
-        """Start a test program and wait for its READY; skips the test when the program says SKIP."""
-        running = self.start([self.program(name, way.variant if way else ""), *arguments], way=way, **options)
+    def start_program(
+        self, name: str, *arguments: str | Path, way: Way | None = None, **options: Any
+    ) -> Running:
+        """Start a test program and wait for its READY;
+        skips the test when the program says SKIP.
+        """
+        running = self.start(
+            [self.program(name, way.variant if way else ""), *arguments], way=way, **options
+        )
         try:
             running.ready()
         except AssertionError:
@@ -132,7 +153,9 @@ class Workshop:
         """The command line of a save."""
         return [self.build / "bin" / "ckpt-save", *options, str(pid), image]
 
-    def try_save(self, pid: int, image: Path | None = None, *options: str | Path, **more: Any) -> Saved:
+    def try_save(
+        self, pid: int, image: Path | None = None, *options: str | Path, **more: Any
+    ) -> Saved:
         """Save, whatever comes of it."""
         image = image or self.new_image()
         result = self.start(self.save_command(pid, image, *options), **more).finish(timeout_s=90)
@@ -156,9 +179,12 @@ class Workshop:
         """Start a restart."""
         return self.start(self.restart_command(image, *options), **more)
 
-    def restart_as(self, ids: str, tids: Sequence[int], image: Path, *options: str | Path) -> Running:
-        """Start a restart with the ids asked for. The saved ones, `tids`, may be taken by a process of somebody else between
-        our look and the restart's: then it says so, and is started again."""
+    def restart_as(
+        self, ids: str, tids: Sequence[int], image: Path, *options: str | Path
+    ) -> Running:
+        """Start a restart with the ids asked for. The saved ones, `tids`, may be taken by a process
+        of somebody else between our look and the restart's: then it says so, and is started again.
+        """
         if ids != "saved":
             return self.restart(image, "--ids", ids, *options)
         deadline = monotonic() + 100
@@ -173,18 +199,29 @@ class Workshop:
                     for pid in children_of(restart.pid)
                 )
 
-            wait_until(decided, lambda restart=restart: f"a restart\n{describe_family(restart.pid)}")  # type: ignore[misc]
+            wait_until(
+                decided,
+                lambda restart=restart: (  # type: ignore[misc]
+                    f"a restart\n{describe_family(restart.pid)}"
+                ),
+            )
             if restart.poll() != 125 or "another process has it" not in restart.finish().errors:
                 return restart
         raise AssertionError(f"the ids {list(tids)} were taken every time")
 
     def refused(self, image: Path, *options: str | Path, **more: Any) -> str:
-        """A restart that must fail before anything runs: status 125, one line on stderr, no process. The line."""
+        """A restart that must fail before anything runs:
+        status 125, one line on stderr, no process. The line.
+        """
         restart = self.restart(image, *options, **more)
         result = restart.finish()
         assert result.status == 125, f"{result}"
         assert not result.output, f"{result}"
-        lines = [line for line in result.errors.splitlines() if not line.startswith("ckpt-restart: note: ")]
+        lines = [
+            line
+            for line in result.errors.splitlines()
+            if not line.startswith("ckpt-restart: note: ")
+        ]
         assert len(lines) == 1 and lines[0].startswith("ckpt-restart: "), f"{result}"
         return lines[0]
 
@@ -204,7 +241,9 @@ class Workshop:
 
 
 def is_restart(pid: int) -> bool:
-    """Whether `pid` still is the restart itself, or a fork of it that has not executed the program yet."""
+    """Whether `pid` still is the restart itself,
+    or a fork of it that has not executed the program yet.
+    """
     try:
         return os.readlink(f"/proc/{pid}/exe").partition(" ")[0].endswith("ckpt-restart")
     except OSError:
@@ -212,10 +251,15 @@ def is_restart(pid: int) -> bool:
 
 
 def wait_ids_free(tids: Iterable[int]) -> None:
-    """Return when nobody has these ids. The kernel may have given them to somebody else on a busy machine: then the test
-    waits for that one to end."""
+    """Return when nobody has these ids. The kernel may have given them to somebody else on a busy
+    machine: then the test waits for that one to end.
+    """
     for tid in tids:
-        wait_until(lambda tid=tid: not Path(f"/proc/{tid}").exists(), f"the id {tid} is free", 100)  # type: ignore[misc]
+        wait_until(
+            lambda tid=tid: not Path(f"/proc/{tid}").exists(),  # type: ignore[misc]
+            f"the id {tid} is free",
+            100,
+        )
 
 
 def skip_if_said(running: Running) -> None:
@@ -229,7 +273,9 @@ def skip_if_said(running: Running) -> None:
 
 
 def restored_pid(restart: Running, like: oracle.Look | None = None) -> int:
-    """The pid of the program that `restart` runs, once it has been let go and sleeps where it slept when it was saved."""
+    """The pid of the program that `restart` runs,
+    once it has been let go and sleeps where it slept when it was saved.
+    """
     found: list[int] = []
 
     def there() -> bool:
@@ -240,13 +286,21 @@ def restored_pid(restart: Running, like: oracle.Look | None = None) -> int:
                 continue
             if like is not None:
                 # Where it slept at the save is where it sleeps now; parked threads sleep elsewhere.
-                if sorted(map(str, oracle.positions(child))) != sorted(str(t.call) for t in like.threads):
+                if sorted(map(str, oracle.positions(child))) != sorted(
+                    str(t.call) for t in like.threads
+                ):
                     continue
             found[:] = [child]
             return True
         return False
 
-    wait_until(there, lambda: f"the restored program is let go\n{restart.transcript()}\n{describe_family(restart.pid)}")
+    wait_until(
+        there,
+        lambda: (
+            f"the restored program is let go\n{restart.transcript()}\n"
+            f"{describe_family(restart.pid)}"
+        ),
+    )
     return found[0]
 
 
@@ -279,14 +333,18 @@ def round_trip(
     environment: Mapping[str, str] | None = None,
     noted: str = "",
 ) -> Saved:
-    """Save a program while it waits; it must not notice. Restore it several times; it must not notice either.
+    """Save a program while it waits; it must not notice. Restore it several times; it must not
+    notice either.
 
     `release`: "line", a line on stdin makes the program go on; "time", it goes on by itself.
-    `watch`: compare what the oracle sees before and after the save, and after each restore. Programs that do not sleep
-    cannot be watched. `registers`: let the oracle stop the threads to read registers.
-    `between` is called when the original has ended, before the first restore. `noted`: a pattern for what a restore says.
+    `watch`: compare what the oracle sees before and after the save, and after each restore.
+    Programs that do not sleep cannot be watched. `registers`: let the oracle stop the threads to
+    read registers. `between` is called when the original has ended, before the first restore.
+    `noted`: a pattern for what a restore says.
     """
-    original = workshop.start_program(name, *arguments, way=way, environment=dict(environment or {}))
+    original = workshop.start_program(
+        name, *arguments, way=way, environment=dict(environment or {})
+    )
     dump = workshop.register_dump if registers else None
     before: oracle.Look | None = None
     if watch:
@@ -323,7 +381,9 @@ def round_trip(
 
 
 def generations(workshop: Workshop, name: str, *arguments: str) -> None:
-    """Saved, restored with new ids, saved again, restored with new ids: a program that knows the first ones goes on well in each."""
+    """Saved, restored with new ids, saved again, restored with new ids: a program that knows the
+    first ones goes on well in each.
+    """
     running = [workshop.start_program(name, *arguments)]
     nonce = running[0].nonce
     pid = running[0].pid
@@ -341,15 +401,27 @@ def record_of(build: Path, image: Path) -> dict[str, Any]:
     """What a snapshot says of itself, as the native module for GDB's Python reads it."""
     (module,) = sorted((build / "gdbext").glob("_native*.so"))
     script = (
-        "import importlib.util as u, json, sys; s = u.spec_from_file_location('gdbext._native', sys.argv[1]); "
-        "n = u.module_from_spec(s); s.loader.exec_module(n); print(json.dumps(n.describe(sys.argv[2]), default=str))"
+        "import importlib.util as u, json, sys; "
+        "s = u.spec_from_file_location('gdbext._native', sys.argv[1]); "
+        "n = u.module_from_spec(s); s.loader.exec_module(n); "
+        "print(json.dumps(n.describe(sys.argv[2]), default=str))"
     )
-    done = subprocess.run(["/usr/bin/python3", "-c", script, module, image], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        ["/usr/bin/python3", "-c", script, module, image],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     record: dict[str, Any] = json.loads(done.stdout)
     return record
 
 
 def compile_c(source: str, output: Path, *options: str) -> Path:
     """Compile a C program that a test changes between save and restore."""
-    subprocess.run(["cc", "-x", "c", "-g", "-O0", "-", "-o", output, *options], input=source, text=True, check=True)
+    subprocess.run(
+        ["cc", "-x", "c", "-g", "-O0", "-", "-o", output, *options],
+        input=source,
+        text=True,
+        check=True,
+    )
     return output

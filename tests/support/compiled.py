@@ -1,9 +1,11 @@
-"""A compiler launcher, as ccache is one, for a second build of the same sources in another directory.
+"""A compiler launcher, as ccache is one, for a second build of the same sources in another
+directory.
 
     compiled.py BUILD COMPILER ARGUMENT...
 
-What has an object of the same name in the build directory BUILD is preprocessed, so that a file that is missing is an
-error and the compiler's list of dependencies is written, and is that object then. All else is compiled.
+What has an object of the same name in the build directory BUILD is preprocessed, so that a file
+that is missing is an error and the compiler's list of dependencies is written, and is that object
+then. All else is compiled.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ def main(build: str, *command: str) -> int:
     done = Path(build) / output
     if "-c" not in command or not done.is_file():
         return subprocess.run(command, check=False).returncode
-    preprocess = ["-E" if word == "-c" else os.devnull if word == output else word for word in command]
+    preprocess = [
+        "-E" if word == "-c" else os.devnull if word == output else word for word in command
+    ]
     status = subprocess.run(preprocess, check=False).returncode
     if status == 0:
         shutil.copyfile(done, output)

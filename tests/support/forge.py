@@ -1,5 +1,6 @@
-"""Snapshots as another machine would have written them: the record is taken apart, changed, and put together again with
-right digests."""
+"""Snapshots as another machine would have written them: the record is taken apart, changed, and put
+together again with right digests.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +16,12 @@ _EXTENT = struct.Struct("<4Q")
 
 
 def _head(major: int, value: int) -> bytes:
-    for code, form, limit in ((24, ">B", 1 << 8), (25, ">H", 1 << 16), (26, ">I", 1 << 32), (27, ">Q", 1 << 64)):
+    for code, form, limit in (
+        (24, ">B", 1 << 8),
+        (25, ">H", 1 << 16),
+        (26, ">I", 1 << 32),
+        (27, ">Q", 1 << 64),
+    ):
         if value < 24:
             return bytes([major << 5 | value])
         if value < limit:
@@ -38,7 +44,9 @@ class Encoded(bytes):
 
 
 def encode(value: Any) -> bytes:
-    """CBOR (RFC 8949), of what a record holds. Texts are bytes that need not be UTF-8: surrogates stand for those."""
+    """CBOR (RFC 8949), of what a record holds. Texts are bytes that need not be UTF-8:
+    surrogates stand for those.
+    """
     if isinstance(value, Encoded):
         return bytes(value)
     if value is None or isinstance(value, bool):
@@ -54,7 +62,9 @@ def encode(value: Any) -> bytes:
         return _head(3, len(text)) + text
     if isinstance(value, list):
         return _head(4, len(value)) + b"".join(map(encode, value))
-    return _head(5, len(value)) + b"".join(encode(key) + encode(item) for key, item in value.items())
+    return _head(5, len(value)) + b"".join(
+        encode(key) + encode(item) for key, item in value.items()
+    )
 
 
 def decode(data: bytes, at: int = 0) -> tuple[Any, int]:
@@ -89,10 +99,14 @@ class Forgery:
         self.content = bytearray(image.read_bytes())
         (self._table,) = struct.unpack_from("<Q", self.content, 32)
         # The first program header is that of the notes, of which ours is the last.
-        _, _, self._notes, _, _, size, _, _ = struct.unpack_from("<IIQQQQQQ", self.content, self._table)
+        _, _, self._notes, _, _, size, _, _ = struct.unpack_from(
+            "<IIQQQQQQ", self.content, self._table
+        )
         self._ours = self.content.rindex(_NOTE, self._notes, self._notes + size) - 12
         _, length, _ = struct.unpack_from("<III", self.content, self._ours)
-        self.record: dict[str, Any] = decode(bytes(self.content[self._ours + 44 : self._ours + 20 + length]))[0]
+        self.record: dict[str, Any] = decode(
+            bytes(self.content[self._ours + 44 : self._ours + 20 + length])
+        )[0]
 
     def mapping(self, path: str) -> dict[str, Any]:
         """The row of the record about the mapping of that path."""
@@ -120,7 +134,9 @@ class Forgery:
             yield address, bytes(self.content[offset : offset + size])
 
     def _place(self, start: int, end: int) -> tuple[int, int]:
-        for index, (address, offset, size, _) in enumerate(_EXTENT.iter_unpack(self.record["extents"])):
+        for index, (address, offset, size, _) in enumerate(
+            _EXTENT.iter_unpack(self.record["extents"])
+        ):
             if address <= start and end <= address + size:
                 return offset + start - address, index
         raise AssertionError(f"{start:#x}-{end:#x} is not stored")
@@ -135,7 +151,9 @@ class Forgery:
         struct.pack_into("<Q", front, self._table + 32, size)
         count = struct.unpack_from("<H", front, 56)[0]
         around = front[:64] + front[self._table : self._table + 56 * count] + before
-        head = struct.pack("<IIQQ", 1, 0, native.core.digest64(cbor), native.core.digest64(bytes(around)))
+        head = struct.pack(
+            "<IIQQ", 1, 0, native.core.digest64(cbor), native.core.digest64(bytes(around))
+        )
         note = struct.pack("<III", 5, 24 + len(cbor), 1) + _NOTE + head + padded
         path.write_bytes(bytes(front) + bytes(before) + note)
         return path

@@ -1,13 +1,15 @@
-"""A debugger reduced to what a restore needs of one: starts a parked restart, attaches, finishes, lets go.
+"""A debugger reduced to what a restore needs of one: starts a parked restart, attaches, finishes,
+lets go.
 
 usage: hand_over.py NATIVE_MODULE CKPT_RESTART HOW IMAGE [OPTION...]
 
-HOW: `go` hands over and detaches; `look` hands over and prints the registers of all threads first, one line each as
-register_dump does; `leave` goes away without a word instead of handing over; `die` finishes the program and ends
-without detaching: what is traced with PTRACE_O_EXITKILL ends too.
-The first line on stderr is the report of the parked restart, as it came.
+HOW: `go` hands over and detaches; `look` hands over and prints the registers of all threads first,
+one line each as register_dump does; `leave` goes away without a word instead of handing over; `die`
+finishes the program and ends without detaching: what is traced with PTRACE_O_EXITKILL ends too. The
+first line on stderr is the report of the parked restart, as it came.
 
-ptrace needs one thread that does it all, and a process of its own for `die`: hence a program, not a module.
+ptrace needs one thread that does it all, and a process of its own for `die`: hence a program, not a
+module.
 """
 
 from __future__ import annotations
@@ -65,10 +67,13 @@ def main() -> int:
     report_reader, report_writer = os.pipe()
     control_reader, control_writer = os.pipe()
     helper = subprocess.Popen(
-        [restart, "--park", "--report-fd", str(report_writer), "--control-fd", str(control_reader), *options, image],
+        [
+            restart, "--park", "--report-fd", str(report_writer),
+            "--control-fd", str(control_reader), *options, image,
+        ],
         pass_fds=(report_writer, control_reader),
         process_group=0,
-    )
+    )  # fmt: skip
     os.close(report_writer)
     os.close(control_reader)
     with os.fdopen(report_reader) as file:

@@ -1,9 +1,10 @@
-"""A debugger that stops a program in clone, and saves it before it has heard of the new thread: as GDB 15 and newer, which
-keep the event for later when they stop all threads because of another one.
+"""A debugger that stops a program in clone, and saves it before it has heard of the new thread: as
+GDB 15 and newer, which keep the event for later when they stop all threads because of another one.
 
 usage: newborn.py NATIVE_MODULE PID IMAGE STORE
 
-Prints ATTACHED when the program goes on, and SAVED with the ids of both threads when it lets go of it.
+Prints ATTACHED when the program goes on, and SAVED with the ids of both threads when it lets go of
+it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,16 @@ import signal
 import sys
 from pathlib import Path
 
-from hand_over import DEBUGGERS_OPTIONS, PTRACE_ATTACH, PTRACE_DETACH, PTRACE_SETOPTIONS, WALL, load, ptrace, registers
+from hand_over import (
+    DEBUGGERS_OPTIONS,
+    PTRACE_ATTACH,
+    PTRACE_DETACH,
+    PTRACE_SETOPTIONS,
+    WALL,
+    load,
+    ptrace,
+    registers,
+)
 
 PTRACE_CONT, PTRACE_EVENT_CLONE = 7, 3
 FS_BASE = 21  # of user_regs_struct
@@ -35,7 +45,8 @@ def main() -> int:
     fs_base = int.from_bytes(bytes.fromhex(registers(pid))[FS_BASE * 8 :][:8], "little")
     known = {"tid": pid, "number": 1, "pthread": fs_base}
     request = {
-        "pid": pid, "output": image, "store": store, "file_limit": 0, "strict": False, "attached": True, "threads": [known],
+        "pid": pid, "output": image, "store": store, "file_limit": 0, "strict": False,
+        "attached": True, "threads": [known],
     }  # fmt: skip
     done = native.capture(request, None, None)
     for each in (pid, tid):

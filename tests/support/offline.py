@@ -18,9 +18,13 @@ class Scene:
         if not self.data.exists():
             self.data.write_bytes(os.urandom(6000))
         program = workshop.program("offline", variant)
-        self.running: Running = workshop.start([program, self.data], environment={"OFFLINE_TEST": "a=b"})
+        self.running: Running = workshop.start(
+            [program, self.data], environment={"OFFLINE_TEST": "a=b"}
+        )
         words = self.running.expect("AT ").split()
-        self.queue, self.hidden, self.function, self.edge, self.big, self.file = (int(word, 16) for word in words)
+        self.queue, self.hidden, self.function, self.edge, self.big, self.file = (
+            int(word, 16) for word in words
+        )
         self.running.ready()
 
     @property
@@ -31,7 +35,9 @@ class Scene:
         """A snapshot in the store, while the program waits for a line."""
         (self.workshop.store / "snapshots").mkdir(mode=0o700, parents=True, exist_ok=True)
         self.workshop.store.chmod(0o700)
-        return self.workshop.save(self.pid, self.workshop.store / "snapshots" / f"{name}.ckpt", *options).image
+        return self.workshop.save(
+            self.pid, self.workshop.store / "snapshots" / f"{name}.ckpt", *options
+        ).image
 
     def change(self) -> None:
         """Have the program change what it changes."""

@@ -1,19 +1,21 @@
 """What a process looks like from outside, and how two such looks differ.
 
-The oracle never asks the code under test: it reads /proc/PID/{maps,smaps,status,fdinfo,mem} itself and gets registers
-from the small program `register_dump`. A process is looked at while all its threads sleep in system calls, so that
-nothing changes under the look.
+The oracle never asks the code under test: it reads /proc/PID/{maps,smaps,status,fdinfo,mem} itself
+and gets registers from the small program `register_dump`. A process is looked at while all its
+threads sleep in system calls, so that nothing changes under the look.
 
-Two looks at a program, before the save and after the restore, must be the same but for a short list:
+Two looks at a program, before the save and after the restore, must be the same but for a short
+list:
 
 - `[vvar]` and `[vsyscall]` belong to the kernel and cannot be read;
-- the first 32 bytes of a thread's rseq area (rseq(2)): the kernel writes the CPU's number there whenever it likes;
-- with new ids, the words that held the thread's id: in glibc's `struct pthread` and as owner of a held lock.
-  Such a word is excused only if it held an old id of this process and now holds the new id of the same thread
-  (the flag bits of a robust or PI lock word aside);
+- the first 32 bytes of a thread's rseq area (rseq(2)): the kernel writes the CPU's number there
+  whenever it likes;
+- with new ids, the words that held the thread's id: in glibc's `struct pthread` and as owner of a
+  held lock. Such a word is excused only if it held an old id of this process and now holds the new
+  id of the same thread (the flag bits of a robust or PI lock word aside);
 - inode and device of anonymous shared memory, which is another object;
-- with new ids, the mapping that translates the remembered ones, and jumps into it: five bytes of code each, that begin
-  a function of the C library. Nothing else in code is excused.
+- with new ids, the mapping that translates the remembered ones, and jumps into it: five bytes of
+  code each, that begin a function of the C library. Nothing else in code is excused.
 """
 
 from __future__ import annotations
@@ -32,9 +34,12 @@ PAGE = 4096
 # Larger mappings are reservations: read only where the page table has something.
 _LARGE_BYTES = 8 << 20
 _UNREADABLE = ("[vvar]", "[vvar_vclock]", "[vsyscall]")
-# Of VmFlags in smaps: protections a mapping may get, growing, locking, and advice. Not `ac`, `sd` and the like, which
-# say what the kernel has done so far.
-_VM_FLAGS = {"rd", "wr", "ex", "sh", "gd", "lo", "sr", "rr", "dc", "nr", "ht", "wf", "dd", "hg", "nh", "mg", "dp"}
+# Of VmFlags in smaps: protections a mapping may get, growing, locking, and advice. Not `ac`, `sd`
+# and the like, which say what the kernel has done so far.
+_VM_FLAGS = {
+    "rd", "wr", "ex", "sh", "gd", "lo", "sr", "rr", "dc", "nr", "ht", "wf", "dd", "hg", "nh", "mg",
+    "dp",
+}  # fmt: skip
 # owner word of a lock: waiters, owner died (futex(2)).
 _FUTEX_FLAGS = 0xC0000000
 
@@ -52,7 +57,10 @@ class Mapping:
 
     def __str__(self) -> str:
         flags = " ".join(sorted(self.flags))
-        return f"{self.start:x}-{self.end:x} {self.permissions} {self.offset:x} {self.name or '[anonymous]'} ({flags})"
+        return (
+            f"{self.start:x}-{self.end:x} {self.permissions} {self.offset:x} "
+            f"{self.name or '[anonymous]'} ({flags})"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +71,8 @@ class Thread:
     name: str
     blocked: str
     pending: str
-    call: tuple[int, int] | None  # sp and pc inside a system call; the call's number may become restart_syscall
+    # sp and pc inside a system call; the call's number may become restart_syscall
+    call: tuple[int, int] | None
     registers: str = ""
     extended: str = ""
     mask: str = ""
@@ -91,7 +100,13 @@ def _maps(pid: int) -> list[Mapping]:
         words = line.split(None, 5)
         if "-" in words[0] and len(words) >= 5 and not words[0].endswith(":"):
             start, _, end = words[0].partition("-")
-            header = (int(start, 16), int(end, 16), words[1], int(words[2], 16), words[5] if len(words) > 5 else "")
+            header = (
+                int(start, 16),
+                int(end, 16),
+                words[1],
+                int(words[2], 16),
+                words[5] if len(words) > 5 else "",
+            )
         elif words[0] == "VmFlags:" and header:
             start_, end_, permissions, offset, name = header
             if name.startswith(("/dev/zero", "/SYSV")):
@@ -104,7 +119,11 @@ def _maps(pid: int) -> list[Mapping]:
                 last
                 and last.end == start_
                 and (last.permissions, last.name, last.flags) == (permissions, name, flags)
-                and (not name or name == "[heap]" or (name[0] == "/" and last.offset + (last.end - last.start) == offset))
+                and (
+                    not name
+                    or name == "[heap]"
+                    or (name[0] == "/" and last.offset + (last.end - last.start) == offset)
+                )
             ):
                 found[-1] = dataclasses.replace(last, end=end_)
             else:
@@ -116,8 +135,8 @@ def _present(pid: int, mapping: Mapping) -> list[tuple[int, int]]:
     """The stretches of a large mapping that have pages."""
     stretches: list[tuple[int, int]] = []
     with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap:
-        # A step that finds nothing in the page table costs the kernel next to nothing, but 14 TiB are 3.5e9 entries:
-        # such mappings are left to the programs' own checks.
+        # A step that finds nothing in the page table costs the kernel next to nothing, but 14 TiB
+        # are 3.5e9 entries: such mappings are left to the programs' own checks.
         if mapping.end - mapping.start > 4 << 30:
             return []
         pagemap.seek(mapping.start // PAGE * 8)
@@ -153,8 +172,8 @@ def _memory(pid: int, mappings: list[Mapping]) -> dict[int, bytes]:
                         left -= len(piece)
                     content[start] = b"".join(pieces)
                 except OSError:
-                    # PROT_NONE can be read here; what cannot (guard markers, pages behind a file's end) must not be
-                    # readable afterwards either.
+                    # PROT_NONE can be read here; what cannot (guard markers, pages behind a file's
+                    # end) must not be readable afterwards either.
                     content[start] = b"unreadable"
     return content
 
@@ -166,16 +185,16 @@ def _registers(dump: Path, pid: int) -> dict[int, list[str]]:
 
 
 _PROCESS_FIELDS = (
-    "Umask", "Uid", "Gid", "Groups", "ShdPnd", "SigIgn", "SigCgt", "NoNewPrivs", "Seccomp", "CoreDumping",
-    "THP_enabled", "Cpus_allowed",
+    "Umask", "Uid", "Gid", "Groups", "ShdPnd", "SigIgn", "SigCgt", "NoNewPrivs", "Seccomp",
+    "CoreDumping", "THP_enabled", "Cpus_allowed",
 )  # fmt: skip
 
 
 def look(pid: int, register_dump: Path | None = None) -> Look:
     """Look at `pid`, all of whose threads must be asleep.
 
-    With `register_dump` (the program of that name) registers are read too, which stops the threads as a debugger does:
-    not for calls that the kernel does not restart after a stop.
+    With `register_dump` (the program of that name) registers are read too, which stops the threads
+    as a debugger does: not for calls that the kernel does not restart after a stop.
     """
     mappings = _maps(pid)
     registers = _registers(register_dump, pid) if register_dump else {}
@@ -184,7 +203,9 @@ def look(pid: int, register_dump: Path | None = None) -> Look:
     threads = []
     for tid in threads_of(pid):
         status = dict(
-            line.split(":", 1) for line in read_text(f"/proc/{pid}/task/{tid}/status").splitlines() if ":" in line
+            line.split(":", 1)
+            for line in read_text(f"/proc/{pid}/task/{tid}/status").splitlines()
+            if ":" in line
         )
         call = system_call_of(pid, tid)
         extra = registers.get(tid)
@@ -197,10 +218,17 @@ def look(pid: int, register_dump: Path | None = None) -> Look:
         )
         if extra:
             thread = dataclasses.replace(
-                thread, registers=extra[0], extended=extra[1], mask=extra[2], rseq=int(extra[3], 16), robust_list=int(extra[4], 16)
+                thread,
+                registers=extra[0],
+                extended=extra[1],
+                mask=extra[2],
+                rseq=int(extra[3], 16),
+                robust_list=int(extra[4], 16),
             )
         threads.append(thread)
-    status = dict(line.split(":", 1) for line in read_text(f"/proc/{pid}/status").splitlines() if ":" in line)
+    status = dict(
+        line.split(":", 1) for line in read_text(f"/proc/{pid}/status").splitlines() if ":" in line
+    )
     process = {field: status[field].strip() for field in _PROCESS_FIELDS if field in status}
     process["limits"] = read_text(f"/proc/{pid}/limits")
     process["timers"] = _timers(pid)
@@ -230,7 +258,9 @@ def look(pid: int, register_dump: Path | None = None) -> Look:
 
 
 # What is another object's after a restore, and what runs on.
-_NOT_KEPT = {"pos", "flags", "mnt_id", "ino", "eventfd-id", "Pid", "NSpid", "it_value", "ticks", "scm_fds"}
+_NOT_KEPT = {
+    "pos", "flags", "mnt_id", "ino", "eventfd-id", "Pid", "NSpid", "it_value", "ticks", "scm_fds",
+}  # fmt: skip
 
 
 def _more_of(fdinfo: str) -> str:
@@ -241,7 +271,9 @@ def _more_of(fdinfo: str) -> str:
         if name == "tfd":
             found.append("tfd " + " ".join(rest.split()[:5]))
         elif name.startswith("inotify wd"):
-            found.append(" ".join(word for word in line.split() if word.startswith(("wd:", "mask:"))))
+            found.append(
+                " ".join(word for word in line.split() if word.startswith(("wd:", "mask:")))
+            )
         elif name == "lock":
             found.append("lock " + " ".join(rest.split()[1:4]))
         elif name.strip().isdigit():  # what an io_uring has registered, by name: "pipe:[1234]"
@@ -276,7 +308,11 @@ def _jumps(before: Look, after: Look, hole: tuple[int, int]) -> set[int]:
     """The addresses of bytes that are part of a jump into the translation."""
     found: set[int] = set()
     for mapping in after.mappings:
-        if "x" not in mapping.permissions or mapping.start not in after.memory or mapping.start not in before.memory:
+        if (
+            "x" not in mapping.permissions
+            or mapping.start not in after.memory
+            or mapping.start not in before.memory
+        ):
             continue
         old, new = before.memory[mapping.start], after.memory[mapping.start]
         at = new.find(b"\xe9")
@@ -297,15 +333,23 @@ def _memory_differences(before: Look, after: Look) -> list[str]:
     hole = _translation(after)
     jumps = _jumps(before, after, hole) if hole[1] else set()
     was_hole = _translation(before)
-    new_ids = {old.tid: new.tid for old, new in zip(before.threads, after.threads) if old.tid != new.tid}
+    new_ids = {
+        old.tid: new.tid for old, new in zip(before.threads, after.threads) if old.tid != new.tid
+    }
     rseq_areas = [thread.rseq for thread in before.threads if thread.rseq]
     pages: list[str] = []
     for start in sorted(set(before.memory) | set(after.memory)):
         old, new = before.memory.get(start), after.memory.get(start)
-        if old == new or (old is None and hole[0] <= start < hole[1]) or (new is None and was_hole[0] <= start < was_hole[1]):
+        if (
+            old == new
+            or (old is None and hole[0] <= start < hole[1])
+            or (new is None and was_hole[0] <= start < was_hole[1])
+        ):
             continue
         if old is None or new is None or len(old) != len(new):
-            found.append(f"memory at {start:x}: {_size(old)} bytes readable before, {_size(new)} after")
+            found.append(
+                f"memory at {start:x}: {_size(old)} bytes readable before, {_size(new)} after"
+            )
             continue
         for page in range(0, len(old), PAGE):
             if old[page : page + PAGE] == new[page : page + PAGE]:
@@ -321,7 +365,10 @@ def _memory_differences(before: Look, after: Look) -> list[str]:
                 if all(a[i] == b[i] or address + i in jumps for i in range(4)):
                     continue
                 was, now = int.from_bytes(a, "little"), int.from_bytes(b, "little")
-                if new_ids.get(was & ~_FUTEX_FLAGS) == now & ~_FUTEX_FLAGS and was & _FUTEX_FLAGS == now & _FUTEX_FLAGS:
+                if (
+                    new_ids.get(was & ~_FUTEX_FLAGS) == now & ~_FUTEX_FLAGS
+                    and was & _FUTEX_FLAGS == now & _FUTEX_FLAGS
+                ):
                     continue
                 pages.append(f"memory at {address:x}: {a.hex()} before, {b.hex()} after")
     if len(pages) > 12:
@@ -332,7 +379,9 @@ def _memory_differences(before: Look, after: Look) -> list[str]:
 _Key = TypeVar("_Key", int, str)
 
 
-def _table_differences(what: str, before: dict[_Key, str], after: dict[_Key, str], ignore: frozenset[str]) -> list[str]:
+def _table_differences(
+    what: str, before: dict[_Key, str], after: dict[_Key, str], ignore: frozenset[str]
+) -> list[str]:
     return [
         f"{what} {key}: {before.get(key)!r} before, {after.get(key)!r} after"
         for key in sorted(set(before) | set(after), key=str)
@@ -341,7 +390,9 @@ def _table_differences(what: str, before: dict[_Key, str], after: dict[_Key, str
 
 
 def differences(before: Look, after: Look, *, ignore: frozenset[str] = frozenset()) -> list[str]:
-    """What is not the same, one line each; empty when all is. `ignore`: any of maps, memory, files, auxv, Cpus_allowed..."""
+    """What is not the same, one line each; empty when all is.
+    `ignore`: any of maps, memory, files, auxv, Cpus_allowed...
+    """
     found: list[str] = []
     if "maps" not in ignore:
         old = [str(m) for m in _without(before.mappings, _translation(before))]
@@ -359,9 +410,15 @@ def differences(before: Look, after: Look, *, ignore: frozenset[str] = frozenset
                 was, now = named_registers(was), named_registers(now)
             if was != now:
                 if field.name == "extended":
-                    spot = next((i for i in range(0, len(was), 2) if was[i : i + 2] != now[i : i + 2]), len(was))
+                    spot = next(
+                        (i for i in range(0, len(was), 2) if was[i : i + 2] != now[i : i + 2]),
+                        len(was),
+                    )
                     was, now = f"{was[spot:spot + 32]} at byte {spot // 2}", now[spot : spot + 32]
-                found.append(f"thread {index + 1} (was {a.tid}, now {b.tid}): {field.name} {was} before, {now} after")
+                found.append(
+                    f"thread {index + 1} (was {a.tid}, now {b.tid}): {field.name} {was} before, "
+                    f"{now} after"
+                )
     found += _table_differences("process", before.process, after.process, ignore)
     found += _table_differences("link", before.links, after.links, ignore)
     if "files" not in ignore:
@@ -372,14 +429,16 @@ def differences(before: Look, after: Look, *, ignore: frozenset[str] = frozenset
 
 
 _REGISTERS = (
-    "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss fs_base gs_base ds es fs gs"
+    "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss "
+    "fs_base gs_base ds es fs gs"
 ).split()
 
 
 def named_registers(dump: str) -> str:
-    """Registers by name. Only what the program can see: a thread stopped in a call has the call's number in orig_rax and
-    the kernel's private restart code in rax; whether it is about to make the call or has been stopped in it, it will
-    make the same call."""
+    """Registers by name. Only what the program can see: a thread stopped in a call has the call's
+    number in orig_rax and the kernel's private restart code in rax; whether it is about to make the
+    call or has been stopped in it, it will make the same call.
+    """
     if not dump:
         return ""
     values = dict(zip(_REGISTERS, struct.unpack(f"<{len(_REGISTERS)}Q", bytes.fromhex(dump))))
@@ -394,7 +453,9 @@ def named_registers(dump: str) -> str:
 
 
 def all_asleep(pid: int) -> bool:
-    """Whether every thread sleeps in a system call (a zombie leader counts as asleep) and no tracer holds it."""
+    """Whether every thread sleeps in a system call (a zombie leader counts as
+    asleep) and no tracer holds it.
+    """
     if "TracerPid:\t0\n" not in read_text(f"/proc/{pid}/status"):
         return False
     tids = threads_of(pid)
@@ -409,13 +470,18 @@ def all_asleep(pid: int) -> bool:
 
 
 def wait_asleep(pid: int) -> None:
-    """Return when all threads of `pid` sleep in system calls, which is when a look at it is steady."""
+    """Return when all threads of `pid` sleep in system calls,
+    which is when a look at it is steady.
+    """
     wait_until(lambda: all_asleep(pid), lambda: f"all threads of {pid} asleep\n{describe(pid)}")
 
 
 def positions(pid: int) -> list[tuple[int, int] | None]:
     """Where every thread sleeps: stack pointer and program counter, in the order of the ids."""
-    return [(c[1][-2], c[1][-1]) if c and c[1] else None for c in (system_call_of(pid, t) for t in threads_of(pid))]
+    return [
+        (c[1][-2], c[1][-1]) if c and c[1] else None
+        for c in (system_call_of(pid, t) for t in threads_of(pid))
+    ]
 
 
 Fingerprint = tuple[bytes, int, int, int] | None

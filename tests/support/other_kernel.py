@@ -47,7 +47,13 @@ def crowd(vdso: bytearray) -> None:
     """One function begins right behind the beginning of another."""
     for kind, _, offset, size in _sections(vdso):
         if kind == _SYMBOLS:
-            places = sorted({struct.unpack_from("<Q", vdso, at + 8)[0] for at in range(offset, offset + size, 24)} - {0})
+            places = sorted(
+                {
+                    struct.unpack_from("<Q", vdso, at + 8)[0]
+                    for at in range(offset, offset + size, 24)
+                }
+                - {0}
+            )
             for at in range(offset, offset + size, 24):
                 if struct.unpack_from("<Q", vdso, at + 8)[0] == places[1]:
                     struct.pack_into("<Q", vdso, at + 8, places[0] + 5)
@@ -56,7 +62,9 @@ def crowd(vdso: bytearray) -> None:
 class Foreign(Forgery):
     """A snapshot as another kernel would have it, and as it was."""
 
-    def __init__(self, image: Path, output: Path, change: Change = ruin, merged: bool = False) -> None:
+    def __init__(
+        self, image: Path, output: Path, change: Change = ruin, merged: bool = False
+    ) -> None:
         super().__init__(image)
         memory = self.record["memory"]
         self._before = [row for row in memory["mappings"] if row["path"] in _KERNELS_OWN]
@@ -68,20 +76,29 @@ class Foreign(Forgery):
         clock = [row for row in self._before if row["path"] == "[vvar_vclock]"]
         if merged and clock:  # as before Linux 6.13
             memory["mappings"] = [row for row in memory["mappings"] if row is not clock[0]]
-            (data,) = (index for index, row in enumerate(memory["mappings"]) if row["path"] == "[vvar]")
+            (data,) = (
+                index for index, row in enumerate(memory["mappings"]) if row["path"] == "[vvar]"
+            )
             memory["mappings"][data] = {**memory["mappings"][data], "end": clock[0]["end"]}
         self.image = self.write(output)
 
     def check_saved_again(self, again: Forgery) -> None:
         """A snapshot of the restored program is one of the other kernel once more."""
-        places = [[(row["path"], row["start"], row["end"]) for row in each.record["memory"]["mappings"]] for each in (self, again)]
+        places = [
+            [(row["path"], row["start"], row["end"]) for row in each.record["memory"]["mappings"]]
+            for each in (self, again)
+        ]
         assert places[0] == places[1]
         assert again.record["memory"]["vdso_kernel"] == KERNEL
         assert vdso_of(again) == vdso_of(self)
 
     def back_home(self, again: Forgery, path: Path) -> Path:
         """`again` as the kernel of the first save would have it, which is this one."""
-        rows = [row for row in again.record["memory"]["mappings"] if row["path"] not in _KERNELS_OWN]
-        again.record["memory"]["mappings"] = sorted(rows + self._before, key=lambda row: int(row["start"]))
+        rows = [
+            row for row in again.record["memory"]["mappings"] if row["path"] not in _KERNELS_OWN
+        ]
+        again.record["memory"]["mappings"] = sorted(
+            rows + self._before, key=lambda row: int(row["start"])
+        )
         again.write_memory(again.mapping("[vdso]")["start"], self._vdso)
         return again.write(path)

@@ -1,6 +1,7 @@
-"""What this machine, its kernel and its processor can do, each found out by trying and only once. A test that needs one of
-these asks here and, if it is not there, does without or skips itself with the reason. Test programs that need something
-only they can try print SKIP and the reason themselves.
+"""What this machine, its kernel and its processor can do, each found out by trying and only once. A
+test that needs one of these asks here and, if it is not there, does without or skips itself with
+the reason. Test programs that need something only they can try print SKIP and the reason
+themselves.
 """
 
 from __future__ import annotations
@@ -22,14 +23,25 @@ _WATCHED = "volatile long watched; int main(void) { watched = 1; watched = 2; re
 
 @functools.cache
 def hardware_watchpoints() -> bool:
-    """Whether a watchpoint that GDB gives to the processor stops the program. Under some hypervisors it never does."""
+    """Whether a watchpoint that GDB gives to the processor stops the program. Under some
+    hypervisors it never does.
+    """
     with tempfile.TemporaryDirectory() as directory:
         program = Path(directory, "program")
-        subprocess.run(["cc", "-x", "c", "-g", "-O0", "-", "-o", program], input=_WATCHED, text=True, check=True)
+        subprocess.run(
+            ["cc", "-x", "c", "-g", "-O0", "-", "-o", program],
+            input=_WATCHED,
+            text=True,
+            check=True,
+        )
         commands = ["break main", "run", "watch watched", "continue"]
         words = [word for command in commands for word in ("-ex", command)]
-        gdb: list[str | Path] = ["gdb", "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off", *words, program]
-        printed = subprocess.run(gdb, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout
+        gdb: list[str | Path] = [
+            "gdb", "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off", *words, program,
+        ]  # fmt: skip
+        printed = subprocess.run(
+            gdb, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+        ).stdout
     return "Hardware watchpoint 2" in printed and "New value = 1" in printed
 
 
@@ -58,14 +70,18 @@ def need_programs_of_32_bits() -> None:
 
 @functools.cache
 def namespaces(*kinds: str) -> bool:
-    """Whether this user may make namespaces of these kinds ("--time", say: options of unshare(1))."""
+    """Whether this user may make namespaces of these kinds ("--time",
+    say: options of unshare(1)).
+    """
     command = ["unshare", *([] if as_root() else ["--user"]), *kinds, "true"]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @functools.cache
 def may_type() -> bool:
-    """Whether the kernel lets processes of this user type on their own terminals (dev.tty.legacy_tiocsti)."""
+    """Whether the kernel lets processes of this user type on their own terminals
+    (dev.tty.legacy_tiocsti).
+    """
     master, terminal = os.openpty()
     try:
         pid = os.fork()
@@ -88,7 +104,8 @@ _OVERLAY = """
 set -e
 mount -t tmpfs tmpfs "$1/memory"
 mkdir "$1/memory/upper" "$1/memory/work"
-mount -t overlay overlay -o "lowerdir=$1/lower,upperdir=$1/memory/upper,workdir=$1/memory/work$2" "$1/lower"
+mount -t overlay overlay -o "lowerdir=$1/lower,upperdir=$1/memory/upper,\
+workdir=$1/memory/work$2" "$1/lower"
 rm "$1/lower/directory/file"
 rmdir "$1/lower/directory"
 mkdir "$1/lower/directory"
@@ -97,18 +114,27 @@ mkdir "$1/lower/directory"
 
 @functools.cache
 def overlays() -> bool:
-    """Whether this user can have a mount namespace with an overlay over a directory of the tests: a sandbox."""
+    """Whether this user can have a mount namespace with an overlay over a
+    directory of the tests: a sandbox.
+    """
     namespaces_too = [] if as_root() else ["-U", "-r"]
     option = "" if as_root() else ",userxattr"
     with tempfile.TemporaryDirectory() as directory:
         Path(directory, "memory").mkdir()
         Path(directory, "lower", "directory").mkdir(parents=True)
         Path(directory, "lower", "directory", "file").write_text("")
-        command = ["unshare", *namespaces_too, "-m", "--propagation", "slave", "sh", "-c", _OVERLAY, "sh", directory, option]
-        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
+        command = [
+            "unshare", *namespaces_too, "-m", "--propagation", "slave", "sh", "-c", _OVERLAY, "sh",
+            directory, option,
+        ]  # fmt: skip
+        return (
+            subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
+        )
 
 
 def need_overlays() -> None:
     """Skip the test where there are none."""
     if not overlays():
-        pytest.skip("this user cannot have a mount namespace with an overlay (overlayfs, user namespaces)")
+        pytest.skip(
+            "this user cannot have a mount namespace with an overlay (overlayfs, user namespaces)"
+        )

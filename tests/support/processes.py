@@ -1,7 +1,7 @@
 """Processes of the tests: started, spoken to, waited for and ended by pid, without ever sleeping.
 
-Waiting is for events: a line, an end of file, a pidfd. Where the kernel sends no event (a thread reaches a system call)
-`wait_until` asks again, yielding the processor in between.
+Waiting is for events: a line, an end of file, a pidfd. Where the kernel sends no event (a thread
+reaches a system call) `wait_until` asks again, yielding the processor in between.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 from time import monotonic
 from typing import IO
 
-# For what hangs. What a test waits for is there within a second or two on an idle machine; on one with ten times as much to do
-# as it has processors for it comes late, and must not fail.
+# For what hangs. What a test waits for is there within a second or two on an idle machine; on one
+# with ten times as much to do as it has processors for it comes late, and must not fail.
 DEADLINE_S = 90.0
 
 
@@ -30,22 +30,31 @@ def read_text(path: str | Path) -> str:
         return ""
 
 
-def wait_until(condition: Callable[[], bool], what: Callable[[], str] | str, timeout_s: float = DEADLINE_S) -> None:
-    """Return as soon as `condition` holds; AssertionError saying `what` did not come true after `timeout_s` seconds."""
+def wait_until(
+    condition: Callable[[], bool], what: Callable[[], str] | str, timeout_s: float = DEADLINE_S
+) -> None:
+    """Return as soon as `condition` holds; AssertionError saying `what` did not come true
+    after `timeout_s` seconds.
+    """
     deadline = monotonic() + timeout_s
     while not condition():
         if monotonic() > deadline:
-            raise AssertionError(f"after {timeout_s:g} s still not: {what if isinstance(what, str) else what()}")
+            raise AssertionError(
+                f"after {timeout_s:g} s still not: {what if isinstance(what, str) else what()}"
+            )
         os.sched_yield()
 
 
 def threads_of(pid: int) -> list[int]:
-    """The thread ids of `pid` in the order in which the threads were made; empty when it is gone. Without those that the
-    kernel has made itself, for an io_uring."""
+    """The thread ids of `pid` in the order in which the threads were made; empty when it is gone.
+    Without those that the kernel has made itself, for an io_uring.
+    """
     try:
         # Not by number: ids begin again at the low ones now and then.
         tids = [int(tid) for tid in os.listdir(f"/proc/{pid}/task")]
-        return [tid for tid in tids if not read_text(f"/proc/{pid}/task/{tid}/comm").startswith("iou-")]
+        return [
+            tid for tid in tids if not read_text(f"/proc/{pid}/task/{tid}/comm").startswith("iou-")
+        ]
     except OSError:
         return []
 
@@ -85,7 +94,9 @@ def wait_gone(pid: int, timeout_s: float = DEADLINE_S) -> None:
     try:
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
-        assert poller.poll(timeout_s * 1000), f"process {pid} is still there after {timeout_s:g} s\n{describe(pid)}"
+        assert poller.poll(
+            timeout_s * 1000
+        ), f"process {pid} is still there after {timeout_s:g} s\n{describe(pid)}"
     finally:
         os.close(pidfd)
 
@@ -110,11 +121,16 @@ def stopped_or_traced(pid: int) -> list[str]:
 
 def let_go(pid: int) -> None:
     """Wait until the kernel has let go of it; AssertionError if a thread stays stopped."""
-    wait_until(lambda: not stopped_or_traced(pid), lambda: f"no thread is stopped or traced\n{describe(pid)}")
+    wait_until(
+        lambda: not stopped_or_traced(pid),
+        lambda: f"no thread is stopped or traced\n{describe(pid)}",
+    )
 
 
 def system_call_of(pid: int, tid: int) -> tuple[int, list[int]] | None:
-    """Number and [arguments..., sp, pc] of the call a thread sleeps in; number -1 outside a call; None while it runs."""
+    """Number and [arguments..., sp, pc] of the call a thread sleeps in;
+    number -1 outside a call; None while it runs.
+    """
     words = read_text(f"/proc/{pid}/task/{tid}/syscall").split()
     if not words or words[0] == "running":
         return None
@@ -135,7 +151,9 @@ def describe(pid: int) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """How a process ended: exit status (negative: killed by that signal) and what it had written."""
+    """How a process ended: exit status (negative:
+    killed by that signal) and what it had written.
+    """
 
     status: int
     output: str
@@ -187,14 +205,18 @@ class Running:
     # --- talking
 
     def _pump(self, deadline: float, what: str) -> None:
-        """Take in whatever stdout and stderr have, waiting for something; AssertionError at the deadline."""
+        """Take in whatever stdout and stderr have, waiting for something;
+        AssertionError at the deadline.
+        """
         files = {f.fileno(): name for name, f in self._open.items() if f}
         poller = select.poll()
         for fd in files:
             poller.register(fd, select.POLLIN)
         ready = poller.poll(max(0.0, deadline - monotonic()) * 1000)
         if not ready:
-            raise AssertionError(f"{self}: no {what} in time\n{self.transcript()}\n{describe_family(self.pid)}")
+            raise AssertionError(
+                f"{self}: no {what} in time\n{self.transcript()}\n{describe_family(self.pid)}"
+            )
         for fd, _events in ready:
             data = os.read(fd, 65536)
             name = files[fd]
@@ -210,18 +232,26 @@ class Running:
         """The rest of the next line of stdout, which must begin with `prefix`."""
         deadline = monotonic() + timeout_s
         while b"\n" not in self._text["out"][self._taken :]:
-            assert self._open["out"], f"{self}: ended instead of printing {prefix}\n{self.transcript()}"
+            assert self._open[
+                "out"
+            ], f"{self}: ended instead of printing {prefix}\n{self.transcript()}"
             self._pump(deadline, prefix)
         line, _, _ = self._text["out"][self._taken :].partition(b"\n")
         self._taken += len(line) + 1
         text = line.decode(errors="surrogateescape")
-        assert text.startswith(prefix), f"{self}: expected {prefix}, got {text}\n{self.transcript()}"
+        assert text.startswith(
+            prefix
+        ), f"{self}: expected {prefix}, got {text}\n{self.transcript()}"
         return text[len(prefix) :].strip()
 
     def has_printed(self, line: str, wait_s: float = 1.0) -> bool:
-        """Whether that line is on stdout by now, with what comes within a while; AssertionError when it has ended without."""
+        """Whether that line is on stdout by now, with what comes within a while; AssertionError
+        when it has ended without.
+        """
         if line not in self._text["out"].decode(errors="replace").splitlines():
-            assert self._open["out"], f"{self}: ended instead of printing {line}\n{self.transcript()}"
+            assert self._open[
+                "out"
+            ], f"{self}: ended instead of printing {line}\n{self.transcript()}"
             try:
                 self._pump(monotonic() + wait_s, line)
             except AssertionError:
@@ -258,7 +288,9 @@ class Running:
 
     def transcript(self) -> str:
         """All it has written so far."""
-        return "\n".join(f"std{name}: {text.decode(errors='replace')}" for name, text in self._text.items())
+        return "\n".join(
+            f"std{name}: {text.decode(errors='replace')}" for name, text in self._text.items()
+        )
 
     def errors(self) -> str:
         """What stderr has brought so far."""
@@ -267,14 +299,18 @@ class Running:
     # --- ending
 
     def finish(self, timeout_s: float = DEADLINE_S) -> Result:
-        """Wait for its end and take in all output; AssertionError, and a look at it, when it does not end."""
+        """Wait for its end and take in all output; AssertionError,
+        and a look at it, when it does not end.
+        """
         deadline = monotonic() + timeout_s
         while any(self._open.values()):
             self._pump(deadline, "end")
         try:
             self._process.wait(max(0.1, deadline - monotonic()))
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self}: does not end\n{self.transcript()}\n{describe_family(self.pid)}") from None
+            raise AssertionError(
+                f"{self}: does not end\n{self.transcript()}\n{describe_family(self.pid)}"
+            ) from None
         return Result(
             self._process.returncode,
             self._text["out"].decode(errors="replace"),

@@ -1,4 +1,6 @@
-"""What the tests of replays share: a directory with snapshots made in GDB, the program `ckpt`, and pytest."""
+"""What the tests of replays share: a directory with snapshots made in GDB,
+the program `ckpt`, and pytest.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Lab:
-    """The test's directory with a store, the program `ledger` and its files, and snapshots of it."""
+    """The test's directory with a store, the program `ledger` and its
+    files, and snapshots of it.
+    """
 
     def __init__(self, build: Path, directory: Path) -> None:
         self.build = build
@@ -24,12 +28,12 @@ class Lab:
         self.work = directory / "work"
         self.work.mkdir()
         # Whoever reads it in a replay is found out.
-        (self.home / ".gdbinit").write_text("print \"the user's gdbinit\"\nset $from_gdbinit = 1\n")
+        (self.home / ".gdbinit").write_text('print "the user\'s gdbinit"\nset $from_gdbinit = 1\n')
         (self.work / "numbers").write_text("1\n2\n3\n4\n")
         (self.work / "input").write_text("10\n20\n")
         self.environment = {
-            **os.environ, "CKPT_DIR": str(self.store), "HOME": str(self.home), "CKPT_BUILD_DIR": str(build),
-            "TMPDIR": str(directory),
+            **os.environ, "CKPT_DIR": str(self.store), "HOME": str(self.home),
+            "CKPT_BUILD_DIR": str(build), "TMPDIR": str(directory),
         }  # fmt: skip
 
     def program(self, name: str = "ledger") -> Path:
@@ -47,17 +51,23 @@ class Lab:
         source.parent.mkdir()
         source.write_text(text)
         program = self.work / name
-        subprocess.run(["gcc", "-g", "-O0", "-w", "-D_GNU_SOURCE", "-pthread", "-o", program, source], check=True)
+        subprocess.run(
+            ["gcc", "-g", "-O0", "-w", "-D_GNU_SOURCE", "-pthread", "-o", program, source],
+            check=True,
+        )
         return program
 
-    def gdb(self, *commands: str, status: int | None = 0, environment: Mapping[str, str] | None = None) -> str:
+    def gdb(
+        self, *commands: str, status: int | None = 0, environment: Mapping[str, str] | None = None
+    ) -> str:
         """GDB with our commands, in batch mode; what it printed."""
         words = ["gdb", "-nx", "-q", "-batch", "-x", str(ROOT / "gdbext/load.py")]
         for command in commands:
             words += ["-ex", command]
         done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.work,
-            env={**self.environment, **(environment or {})}, timeout=90, check=False,
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, cwd=self.work, env={**self.environment, **(environment or {})}, timeout=90,
+            check=False,
         )  # fmt: skip
         assert status is None or done.returncode == status, done.stdout
         return done.stdout
@@ -76,17 +86,19 @@ class Lab:
         run = f"run {arguments} > /dev/null 2>&1"
         program = self.program()
         printed = self.gdb(
-            f"file {program}", *stop, "handle SIGUSR1 nostop noprint", run, f"ckpt save {name} -force", "kill",
-            environment=environment,
+            f"file {program}", *stop, "handle SIGUSR1 nostop noprint", run,
+            f"ckpt save {name} -force", "kill", environment=environment,
         )  # fmt: skip
         assert f'Saved "{name}"' in printed, printed
 
-    def ckpt(self, *words: str | Path, status: int = 0, environment: Mapping[str, str] | None = None) -> str:
+    def ckpt(
+        self, *words: str | Path, status: int = 0, environment: Mapping[str, str] | None = None
+    ) -> str:
         """`ckpt WORDS...`: what it prints on standard output and error."""
         done = subprocess.run(
-            [self.build / "bin" / "ckpt", *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, cwd=self.work, env={**self.environment, **(environment or {})},
-            timeout=110, check=False,
+            [self.build / "bin" / "ckpt", *map(str, words)], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.work,
+            env={**self.environment, **(environment or {})}, timeout=110, check=False,
         )  # fmt: skip
         assert done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}"
         return done.stdout
@@ -95,8 +107,9 @@ class Lab:
         """Run a test file with the plugin; what pytest printed."""
         (self.work / "test_it.py").write_text(text)
         done = subprocess.run(
-            self.pytest_command(*words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, cwd=self.work, env={**self.environment, "PYTHONPATH": str(ROOT)}, timeout=110, check=False,
+            self.pytest_command(*words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, cwd=self.work,
+            env={**self.environment, "PYTHONPATH": str(ROOT)}, timeout=110, check=False,
         )  # fmt: skip
         assert done.returncode == status, done.stdout
         return done.stdout

@@ -1,11 +1,13 @@
 """A pytest plugin: the ways of the matrix are taken in turn over the subjects, in full on demand.
 
-A test says in which ways it can run by parameters named as below; what else it is parametrized with is its subject. Every
-subject in every way is hundreds of cases that fail together or not at all. So of the ways of a subject `--ways` of them are
-run, the next subject of the file goes on where the last one ended, and over the file all ways are run. `--ways all` runs
-the whole cross. Where several users run the same tests (`--users N`), they share the ways of each subject.
+A test says in which ways it can run by parameters named as below; what else it is parametrized with
+is its subject. Every subject in every way is hundreds of cases that fail together or not at all. So
+of the ways of a subject `--ways` of them are run, the next subject of the file goes on where the
+last one ended, and over the file all ways are run. `--ways all` runs the whole cross. Where several
+users run the same tests (`--users N`), they share the ways of each subject.
 
-Which ways are run depends on the file alone, and not on what else is run or on chance: a failure is found again.
+Which ways are run depends on the file alone, and not on what else is run or on chance: a failure is
+found again.
 """
 
 from __future__ import annotations
@@ -24,15 +26,25 @@ ALL = "all"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--ways", default="2", metavar="N|all", help="in how many ways of the matrix each subject is tested (default: 2)"
+        "--ways",
+        default="2",
+        metavar="N|all",
+        help="in how many ways of the matrix each subject is tested (default: 2)",
     )
     parser.addoption(
-        "--users", default=1, type=int, metavar="N", help="how many users run these tests and share the ways (default: 1)"
+        "--users",
+        default=1,
+        type=int,
+        metavar="N",
+        help="how many users run these tests and share the ways (default: 1)",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "ways(N): a subject that touches everything: N ways at least, unless one is asked for")
+    config.addinivalue_line(
+        "markers",
+        "ways(N): a subject that touches everything: N ways at least, unless one is asked for",
+    )
     choice = config.getoption("ways")
     if choice != ALL and not (choice.isdecimal() and int(choice)):
         raise pytest.UsageError(f"--ways: {choice!r} is neither a number nor {ALL!r}")
@@ -44,13 +56,17 @@ def _split(item: pytest.Item) -> tuple[Hashable, Hashable] | None:
     way = tuple(str(parameters[name]) for name in WAY_PARAMETERS if name in parameters)
     if not way:
         return None
-    rest = tuple((name, str(value)) for name, value in parameters.items() if name not in WAY_PARAMETERS)
+    rest = tuple(
+        (name, str(value)) for name, value in parameters.items() if name not in WAY_PARAMETERS
+    )
     return (item.location[0], item.location[2].partition("[")[0], rest), way
 
 
 def _taken(count: int, wanted: int, turn: int) -> set[int]:
     """`wanted` of `count` ways, far from each other, since neighbours differ in one thing only."""
-    step = next(step for step in range(count // wanted + 1, 2 * count) if math.gcd(step, count) == 1)
+    step = next(
+        step for step in range(count // wanted + 1, 2 * count) if math.gcd(step, count) == 1
+    )
     return {(turn + i * step) % count for i in range(wanted)}
 
 

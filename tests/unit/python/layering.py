@@ -22,7 +22,9 @@ MAY_INCLUDE: dict[str, frozenset[str]] = {
     "libc": frozenset({"base", "arch", "proc", "image", "tracee"}),
     "ids": frozenset({"base", "arch", "proc", "image", "tracee", "libc"}),
     "state": frozenset({"base", "arch", "proc", "image", "store", "tracee"}),
-    "snapshot": frozenset({"base", "arch", "proc", "image", "store", "tracee", "libc", "ids", "state"}),
+    "snapshot": frozenset(
+        {"base", "arch", "proc", "image", "store", "tracee", "libc", "ids", "state"}
+    ),
     "bindings": frozenset(
         {"base", "arch", "proc", "image", "store", "tracee", "libc", "ids", "state", "snapshot"}
     ),
@@ -82,27 +84,29 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 # What any of them may have from the package itself.
 _OF_PACKAGE = frozenset({"__version__"})
 
-# The Python modules (and the folder) that may import gdb; everything else runs under a plain interpreter.
+# The Python modules (and the folder) that may import gdb;
+# everything else runs under a plain interpreter.
 MAY_IMPORT_GDB = frozenset({"gdbext/load.py", "gdbext/commands/_base.py"})
 GDB_ADAPTER = "gdbext/session/"
 
-# What only native/arch/ may name: registers, instructions in assembly or by their bytes, and what the
-# headers of the kernel, of the C library and of the compiler have for one architecture alone.
+# What only native/arch/ may name: registers, instructions in assembly or by their bytes, and what
+# the headers of the kernel, of the C library and of the compiler have for one architecture alone.
 _REGISTERS = r"orig_rax|[re][abcd]x|[re][sd]i|[re][sb]p|[re]ip|r[89]|r1[0-5]|[er]flags|[fg]s_base"
 _ARCHITECTURE = re.compile(
     rf"\b(?:{_REGISTERS}|asm|__asm__|__x86_64__|__aarch64__|user_(?:fp)?regs_struct|u_debugreg"
     r"|REG_[A-Z0-9]{2,}|gregs|gregset_t|greg_t|fpregset_t|_*get_cpuid\w*|_mm_\w+|__m\d+i?"
     r"|EM_(?:X86_64|AARCH64)|NT_(?:X86|ARM)_\w+|SYS_(?:arch_prctl|modify_ldt)|PTRACE_[GS]ETREGS"
     # int3, cs of 64-bit code, ret, call, jmp; syscall; the end of the address space
-    r"|0x(?:cc|33|c3|e8|e9)U?|0x7ffffffff000)\b"
-    r"|0x0f\W+(?:std::byte\W+)?0x05\b",
+    r"|0x(?:cc|33|c3|e8|e9)U?|0x7ffffffff000)\b" r"|0x0f\W+(?:std::byte\W+)?0x05\b",
     re.IGNORECASE,
 )
 _ARCHITECTURE_HEADER = re.compile(
-    r"^(cpuid\.h|[a-z]mmintrin\.h|immintrin\.h|asm/prctl\.h|sys/(user|reg|ucontext)\.h|ucontext\.h)$"
+    r"^(cpuid\.h|[a-z]mmintrin\.h|immintrin\.h"
+    r"|asm/prctl\.h|sys/(user|reg|ucontext)\.h|ucontext\.h)$"
 )
 _COMMENT_OR_TEXT = re.compile(
-    r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|(?<!\w)\'(?:\\.|[^\'\\\n])+\'', re.DOTALL
+    r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|(?<!\w)\'(?:\\.|[^\'\\\n])+\'',
+    re.DOTALL,
 )
 
 _INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
@@ -121,7 +125,9 @@ def _state_room(parts: tuple[str, ...]) -> str:
 
 
 def state_violations(root: Path) -> list[str]:
-    """One line for each include between the directories of `root`/native/state that breaks their order."""
+    """One line for each include between the directories of
+    `root`/native/state that breaks their order.
+    """
     found = []
     for path in _sources(root / "native" / "state"):
         where = path.relative_to(root)
@@ -159,7 +165,9 @@ def include_violations(root: Path) -> list[str]:
                 if known not in MAY_INCLUDE:
                     found.append(f'{where}: includes "{header}"; write it as "LAYER/FILE"')
                 elif known == "arch" and layer != "arch" and header.count("/") > 1:
-                    found.append(f"{where}: includes {header}; what one architecture has is for arch alone")
+                    found.append(
+                        f"{where}: includes {header}; what one architecture has is for arch alone"
+                    )
                 elif known != layer and known not in MAY_INCLUDE[layer]:
                     found.append(f"{where}: includes {header}; {layer} may not know {known}")
     return found
@@ -179,7 +187,9 @@ def _code_of(text: str) -> str:
 
 
 def architecture_violations(root: Path) -> list[str]:
-    """One line for each place outside `root`/native/arch that knows the processor's architecture."""
+    """One line for each place outside `root`/native/arch that knows the
+    processor's architecture.
+    """
     found = []
     for path in [*_sources(root / "native"), *_sources(root / "restart")]:
         where = path.relative_to(root)
@@ -242,7 +252,9 @@ def room_violations(root: Path) -> list[str]:
         if room not in MAY_IMPORT:
             found.append(f"{where}: {room} is no room that the order knows")
             continue
-        for name in _package_imports(where, ast.parse(path.read_text(encoding="utf-8"), str(where))):
+        for name in _package_imports(
+            where, ast.parse(path.read_text(encoding="utf-8"), str(where))
+        ):
             # What the native module gives is known to who knows the one that loads it.
             target = name[0].replace("_native", "native") if name else "all of gdbext"
             known = MAY_IMPORT[room] | _OF_PACKAGE | {room}
@@ -259,7 +271,9 @@ def sleep_violations(root: Path) -> list[str]:
         tree = ast.parse(path.read_text(encoding="utf-8"), where)
         for node in ast.walk(tree):
             direct = isinstance(node, ast.Attribute) and node.attr == "sleep"
-            from_time = isinstance(node, ast.ImportFrom) and any(a.name == "sleep" for a in node.names)
+            from_time = isinstance(node, ast.ImportFrom) and any(
+                a.name == "sleep" for a in node.names
+            )
             if direct or from_time:
                 found.append(f"{where}:{node.lineno}: sleeps")
     return found

@@ -66,7 +66,10 @@ def after(*events: Event) -> Machine:
         ((Event.RUN, Event.CALL), Event.RUN, State.WATCHED, ()),
         ((Event.RUN, Event.CALL), Event.OUR_SIGNAL, State.WATCHED, (Action.DROP,)),
         ((Event.RUN, Event.CALL, Event.OUR_SIGNAL), Event.RETURN, State.WATCHED, (Action.ARM,)),
-        ((*TO_OWN_STOP, Event.RESUME, Event.CALL, Event.OUR_SIGNAL), Event.RETURN, State.RESUMED, (Action.ARM,)),
+        (
+            (*TO_OWN_STOP, Event.RESUME, Event.CALL, Event.OUR_SIGNAL),
+            Event.RETURN, State.RESUMED, (Action.ARM,),
+        ),
         ((Event.RUN, Event.CALL), Event.RETURN, State.WATCHED, ()),
         ((Event.RUN, Event.CALL, Event.OUR_SIGNAL, Event.RETURN), Event.RETURN, State.WATCHED, ()),
         ((Event.RUN, Event.CALL, Event.OUR_SIGNAL, Event.STOP), Event.RETURN, State.QUIET, ()),
@@ -76,7 +79,10 @@ def after(*events: Event) -> Machine:
         ((Event.RUN, Event.FOREIGN_SIGNAL), Event.STOP, State.FOREIGN, END),
         ((Event.FOREIGN_SIGNAL, Event.STOP), Event.COMMANDS, State.FOREIGN, (Action.SHOW_FOREIGN,)),
         ((Event.FOREIGN_SIGNAL, Event.STOP, Event.COMMANDS), Event.PROMPT, State.FOREIGN, LEAVE),
-        ((Event.FOREIGN_SIGNAL, Event.STOP, Event.COMMANDS), Event.RUN, State.WATCHED, (Action.ARM,)),
+        (
+            (Event.FOREIGN_SIGNAL, Event.STOP, Event.COMMANDS),
+            Event.RUN, State.WATCHED, (Action.ARM,),
+        ),
         ((Event.FOREIGN_SIGNAL, Event.STOP), Event.SIGNAL, State.QUIET, ()),
         ((Event.STEP, Event.RUN), Event.FOREIGN_SIGNAL, State.FOREIGN, ()),
     ],

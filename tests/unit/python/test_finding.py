@@ -32,7 +32,9 @@ def answers(text: str) -> List[Optional[bool]]:
         ("x???.", (0, None), (0, 4)),
     ],
 )
-def test_find(row: str, first: Tuple[Optional[int], Optional[int]], last: Tuple[Optional[int], Optional[int]]) -> None:
+def test_find(
+    row: str, first: Tuple[Optional[int], Optional[int]], last: Tuple[Optional[int], Optional[int]]
+) -> None:
     values = answers(row)
     for expected, backwards in ((first, False), (last, True)):
         asked: List[int] = []

@@ -34,7 +34,7 @@ File descriptor flags = O_RDWR
 Process group = 7606
 c_iflag = 0x500, c_oflag = 0x5,
 c_cflag = 0xbf, c_lflag = 0x8a3b
-c_cc: 0x3 0x1c 0x7f 0x15 0x0 
+c_cc: 0x3 0x1c 0x7f 0x15 0x0\x20
 """
 
 
@@ -72,7 +72,13 @@ Num Enb Expression
     ("text", "language"),
     [
         ('The current source language is "auto; currently c++".\n', "c++"),
-        ('The current source language is "pascal".\nWarning: the current language does not match this frame.\n', "pascal"),
+        (
+            (
+                'The current source language is "pascal".\n'
+                "Warning: the current language does not match this frame.\n"
+            ),
+            "pascal",
+        ),
         ("", ""),
     ],
 )
@@ -117,7 +123,10 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def test_substitutions() -> None:
-    text = "List of all source path substitution rules:\n  `/build' -> `/home/me/src'.\n  `a b' -> `c'.\n"
+    text = (
+        "List of all source path substitution rules:\n  `/build' -> `/home/me/src'.\n"
+        "  `a b' -> `c'.\n"
+    )
     assert gdbtext.substitutions(text) == (("/build", "/home/me/src"), ("a b", "c"))
     assert gdbtext.substitutions("List of all source path substitution rules:\n") == ()
 
@@ -135,7 +144,10 @@ def test_substitutions() -> None:
             "/tmp",
         ),
         (
-            "You have not set the inferior's current working directory.\nThe inferior will inherit GDB's cwd.\n",
+            (
+                "You have not set the inferior's current working directory.\n"
+                "The inferior will inherit GDB's cwd.\n"
+            ),
             "",
         ),
     ],
@@ -146,7 +158,8 @@ def test_quoted_value(text: str, expected: str) -> None:
 
 def test_sections() -> None:
     text = """Exec file: `/tmp/t', file type elf64-x86-64.
- [0]      0x555555554350->0x55555555436c at 0x00000350: .interp ALLOC LOAD READONLY DATA HAS_CONTENTS
+ [0]      0x555555554350->0x55555555436c at 0x00000350: .interp ALLOC LOAD READONLY \
+DATA HAS_CONTENTS
  [27]     0x00000000->0x00000027 at 0x00003030: .comment READONLY HAS_CONTENTS
 Object file: `/tmp/a b.o', file type elf64-x86-64.
  [1]      0x10000->0x10010 at 0x00000040: .text ALLOC LOAD READONLY CODE HAS_CONTENTS
@@ -219,10 +232,10 @@ Num     Type           Disp Enb Address            What
 2       dprintf        keep n   0x00005555555551d0 in work at a dir/t.c:8
 \tignore next 3 hits
         printf "hi %d\\n", n
-3       breakpoint     keep y   <MULTIPLE>         
+3       breakpoint     keep y   <MULTIPLE>        \x20
 3.1                         y   0x0000555555555130 in f<int>(int) at u.cc:3
 3.2                         n   0x0000555555555140 in f<char>(char) at u.cc:3
-6       catchpoint     del  y                      syscall "write" 
+6       catchpoint     del  y                      syscall "write"\x20
 \tcatchpoint already hit 1 time
 7       dprintf        keep y   <PENDING>          nosuch.c:3,"hi %d\\n",1
 8       catchpoint     keep y                      exception throw

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import pytest
 from gdbext.debugger.debugstate import Breakpoint
-from gdbext.debugger.hardware import Dead, Point, Works, at_restore, at_save, before_restore, saved_points
+from gdbext.debugger.hardware import (
+    Dead,
+    Point,
+    Works,
+    at_restore,
+    at_save,
+    before_restore,
+    saved_points,
+)
 
 NOTHING_WORKS = Works(False, False)
-POINTS = [Point(2, "watch"), Point(3, "rwatch"), Point(4, "hbreak"), Point(5, "watch"), Point(6, "awatch"), Point(7, "thbreak")]
+POINTS = [
+    Point(2, "watch"), Point(3, "rwatch"), Point(4, "hbreak"), Point(5, "watch"),
+    Point(6, "awatch"), Point(7, "thbreak"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -34,18 +45,24 @@ def test_nothing_is_said_when_all_works() -> None:
     [
         (
             Dead([2], [], []),
-            "hardware watchpoints do not fire on this machine: watchpoint 2 never stops the program "
+            "hardware watchpoints do not fire on this machine: "
+            "watchpoint 2 never stops the program "
             '("set can-use-hw-watchpoints 0", then "enable 2", for a software watchpoint)',
         ),
         (
             Dead([], [], [4]),
-            'hardware breakpoints do not fire on this machine: breakpoint 4 never stops the program (use "break")',
+            (
+                "hardware breakpoints do not fire on this machine: "
+                'breakpoint 4 never stops the program (use "break")'
+            ),
         ),
         (
             Dead([2, 5, 8], [3], [4]),
-            "hardware watchpoints and breakpoints do not fire on this machine: watchpoints 2, 5 and 8 never stop the program "
+            "hardware watchpoints and breakpoints do not fire on this machine: watchpoints 2, "
+            "5 and 8 never stop the program "
             '("set can-use-hw-watchpoints 0", then "enable 2 5 8", for software watchpoints); '
-            "watchpoint 3 never stops the program (software watchpoints cannot see reads: delete it); "
+            "watchpoint 3 never stops the program (software watchpoints cannot see reads: "
+            "delete it); "
             'breakpoint 4 never stops the program (use "break")',
         ),
     ],

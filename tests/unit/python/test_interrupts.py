@@ -1,4 +1,6 @@
-"""Ctrl-C while GDB runs functions of the package: the native module's part, in a Python without GDB."""
+"""Ctrl-C while GDB runs functions of the package:
+the native module's part, in a Python without GDB.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def core_fixture() -> Iterator[Any]:
 
 
 def press() -> None:
-    """Ctrl-C. Not for the process: in GDB no other thread takes signals, in a worker of pytest's one may."""
+    """Ctrl-C. Not for the process: in GDB no other thread takes signals,
+    in a worker of pytest's one may.
+    """
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 

@@ -43,4 +43,6 @@ def test_the_breakpoint_that_gdb_names_comes_first() -> None:
 
 def test_other_stops() -> None:
     assert tell(stop_signal="SIGSEGV") == laststop.Told("", "SIGSEGV", ())
-    assert tell(details={"reason": "end-stepping-range"}) == laststop.Told("end-stepping-range", "", ())
+    assert tell(details={"reason": "end-stepping-range"}) == laststop.Told(
+        "end-stepping-range", "", ()
+    )

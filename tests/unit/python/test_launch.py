@@ -164,7 +164,8 @@ def test_a_report_without_an_end(helper: Helper, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(LaunchError, match="no end"):
         start(
             helper(
-                "signal.signal(signal.SIGPIPE, signal.SIG_DFL)\nwhile True: os.write(report, b'x' * 4096)"
+                "signal.signal(signal.SIGPIPE, signal.SIG_DFL)\n"
+                "while True: os.write(report, b'x' * 4096)"
             )
         )
 
@@ -203,7 +204,8 @@ os.waitpid(reader, 0)
 
 @pytest.mark.parametrize("how", ["refuse", "raise"])
 def test_an_interrupt_while_it_restores(helper: Helper, how: str) -> None:
-    """The helper is told by the end of the control pipe, which it reads in the middle of its work.
+    """The helper is told by the end of the control pipe,
+    which it reads in the middle of its work.
     """
 
     def progress(done: int, total: int) -> bool:
@@ -216,7 +218,8 @@ def test_an_interrupt_while_it_restores(helper: Helper, how: str) -> None:
 
 
 def test_what_the_helper_inherits(helper: Helper, tmp_path: Path) -> None:
-    """Its own process group, no signal blocked or ignored, and no descriptor of ours but the two.
+    """Its own process group, no signal blocked or ignored,
+    and no descriptor of ours but the two.
     """
     listing = tmp_path / "listing"
     stray = os.open("/dev/null", os.O_RDONLY)
@@ -224,9 +227,11 @@ def test_what_the_helper_inherits(helper: Helper, tmp_path: Path) -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     body = f"""
-status = dict(line.split(":\\t") for line in open("/proc/self/status").read().splitlines() if ":\\t" in line)
+status = dict(line.split(":\\t") for line in open("/proc/self/status").read().splitlines() \
+if ":\\t" in line)
 fds = sorted(int(fd) for fd in os.listdir("/proc/self/fd"))
-stray = [fd for fd in fds if fd > 2 and fd not in (report, control) and os.path.exists(f"/proc/self/fd/{{fd}}")]
+stray = [fd for fd in fds if fd > 2 and fd not in (report, control) \
+and os.path.exists(f"/proc/self/fd/{{fd}}")]
 found = (os.getpgid(0) == os.getpid(), status["SigBlk"], int(status["SigIgn"], 16) & 2, stray)
 with open({str(listing)!r}, "w") as file:
     file.write(repr(found))
@@ -265,7 +270,10 @@ def test_options_as_arguments_and_as_a_table() -> None:
         stderr="/err",
     )
     assert options.arguments() == (
-        "--store /s --ids virtual --clock keep --peers silent --files private --file /a=/b --file /c=/d --stdin /in --stderr /err".split()
+        (
+            "--store /s --ids virtual --clock keep --peers silent --files private --file /a=/b "
+            "--file /c=/d --stdin /in --stderr /err"
+        ).split()
     )
     assert options.table([])["file"] == [["/a", "/b"], ["/c", "/d"]]
     assert options.table([5])["stdout"] is None

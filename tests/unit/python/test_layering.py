@@ -1,4 +1,6 @@
-"""Knowledge points one way: in native/ from base up to bindings, in gdbext/ from errors up to commands and cli."""
+"""Knowledge points one way: in native/ from base up to bindings,
+in gdbext/ from errors up to commands and cli.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def test_rooms_of_the_package() -> None:
 
 def test_the_order_of_rooms_is_one() -> None:
     """Raises CycleError if two of them may know each other."""
-    assert {*graphlib.TopologicalSorter(layering.MAY_IMPORT).static_order()} == {*layering.MAY_IMPORT}
+    assert {*graphlib.TopologicalSorter(layering.MAY_IMPORT).static_order()} == {
+        *layering.MAY_IMPORT
+    }
 
 
 def test_rooms_say_what_they_are_for() -> None:
@@ -77,7 +81,11 @@ def test_the_tree_is_there() -> None:
         ("native/snapshot/x.cpp", '#include "bindings/x.hpp"', "snapshot may not know bindings"),
         ("restart/x.cpp", '#include "bindings/x.hpp"', "restart may not know bindings"),
         ("native/base/x.hpp", "#include <Python.h>", "Python is known to bindings/ only"),
-        ("native/image/x.hpp", "#include <pybind11/pytypes.h>", "Python is known to bindings/ only"),
+        (
+            "native/image/x.hpp",
+            "#include <pybind11/pytypes.h>",
+            "Python is known to bindings/ only",
+        ),
         ("native/state/x.cpp", '#include "memory.hpp"', 'write it as "LAYER/FILE"'),
         ("native/state/x.cpp", '#include "../base/error.hpp"', 'write it as "LAYER/FILE"'),
         ("native/extra/x.cpp", "", "a layer that the order does not know"),
@@ -95,7 +103,11 @@ def test_a_planted_include_is_found(tmp_path: Path, path: str, line: str, compla
 @pytest.mark.parametrize(
     ("path", "line", "complaint"),
     [
-        ("files/x.cpp", "state/descriptors/pipes.hpp", "state/files may not know state/descriptors"),
+        (
+            "files/x.cpp",
+            "state/descriptors/pipes.hpp",
+            "state/files may not know state/descriptors",
+        ),
         ("x.hpp", "state/memory/vdso.hpp", "state/ may not know state/memory"),
         ("extra/x.cpp", "base/error.hpp", "a directory that the order does not know"),
         ("memory/x.cpp", "state/files/kept_file.hpp", None),
@@ -133,12 +145,14 @@ def test_a_planted_include_within_state_is_found(
         ("// the result (rax)", None),
         ("/* rip,\nrsp */", None),
         ('fail("orig_rax is not -1");', None),
-        ("auto r = R\"(mov %rax, %rdi)\";", None),
+        ('auto r = R"(mov %rax, %rdi)";', None),
         ("const auto base = sp() & 0x0f;", None),
         ("namespace fs = std::filesystem;", None),
     ],
 )
-@pytest.mark.parametrize("place", ["native/state/x.cpp", "restart/preload/x.hpp", "native/arch/x86_64/x.cpp"])
+@pytest.mark.parametrize(
+    "place", ["native/state/x.cpp", "restart/preload/x.hpp", "native/arch/x86_64/x.cpp"]
+)
 def test_a_planted_name_of_the_architecture_is_found(
     tmp_path: Path, place: str, line: str, name: str | None
 ) -> None:
@@ -197,17 +211,45 @@ def test_a_planted_gdb_import_is_found(tmp_path: Path, path: str, text: str, bad
         ("gdbext/errors.py", "from . import native\n", "errors may not import native"),
         ("gdbext/store/store.py", "from ..text import report\n", "store may not import text"),
         ("gdbext/store/__init__.py", "from ..text import report\n", "store may not import text"),
-        ("gdbext/text/report.py", "from ..offline.snapshot import x\n", "text may not import offline"),
-        ("gdbext/debugger/mi.py", "import gdbext.session.auto\n", "debugger may not import session"),
-        ("gdbext/session/x.py", "def f():\n    from ..commands import params\n", "session may not import commands"),
-        ("gdbext/session/x.py", "if X:\n    from ..commands.restore import x\n", "session may not import commands"),
-        ("gdbext/session/x/y.py", "from ...commands import params\n", "session may not import commands"),
+        (
+            "gdbext/text/report.py",
+            "from ..offline.snapshot import x\n",
+            "text may not import offline",
+        ),
+        (
+            "gdbext/debugger/mi.py",
+            "import gdbext.session.auto\n",
+            "debugger may not import session",
+        ),
+        (
+            "gdbext/session/x.py",
+            "def f():\n    from ..commands import params\n",
+            "session may not import commands",
+        ),
+        (
+            "gdbext/session/x.py",
+            "if X:\n    from ..commands.restore import x\n",
+            "session may not import commands",
+        ),
+        (
+            "gdbext/session/x/y.py",
+            "from ...commands import params\n",
+            "session may not import commands",
+        ),
         ("gdbext/session/x.py", "from .. import commands\n", "session may not import commands"),
-        ("gdbext/regression/x.py", "from .. import errors, native\n", "regression may not import native"),
+        (
+            "gdbext/regression/x.py",
+            "from .. import errors, native\n",
+            "regression may not import native",
+        ),
         ("gdbext/cli/x.py", "from gdbext import session\n", "cli may not import session"),
         ("gdbext/cli/x.py", "from gdbext import Snapshot\n", "cli may not import Snapshot"),
         ("gdbext/cli/x.py", "import gdbext\n", "cli may not import all of gdbext"),
-        ("gdbext/load.py", "def f():\n    from gdbext.offline import snapshot\n", "load may not import offline"),
+        (
+            "gdbext/load.py",
+            "def f():\n    from gdbext.offline import snapshot\n",
+            "load may not import offline",
+        ),
         ("gdbext/__init__.py", "from .commands import save\n", "gdbext may not import commands"),
         ("gdbext/extra/x.py", "", "extra is no room that the order knows"),
         ("gdbext/extra.py", "", "extra is no room that the order knows"),
@@ -245,7 +287,9 @@ def test_a_planted_nap_is_found(tmp_path: Path, text: str) -> None:
 
 
 def test_module_shows_its_init_function_alone(native_module: Path) -> None:
-    """GDB exports a proc_service of its own, and other extensions may bring other versions of libraries."""
+    """GDB exports a proc_service of its own, and other extensions may bring
+    other versions of libraries.
+    """
     nm = subprocess.run(
         ["nm", "-D", "--defined-only", native_module], capture_output=True, text=True, check=True
     )
@@ -253,7 +297,9 @@ def test_module_shows_its_init_function_alone(native_module: Path) -> None:
 
 
 def test_module_leaves_libthread_db_to_gdb(native_module: Path) -> None:
-    """A second proc_service in GDB's process crashes GDB, so the module may not ask for libthread_db."""
+    """A second proc_service in GDB's process crashes GDB,
+    so the module may not ask for libthread_db.
+    """
     nm = subprocess.run(
         ["nm", "-D", "--undefined-only", native_module], capture_output=True, text=True, check=True
     )

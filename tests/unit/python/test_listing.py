@@ -17,7 +17,9 @@ PLACE = "SIGABRT in queue_audit at queue.c:290"
 WIDE = 500
 
 
-def entry(name: str, created: float = 1795218062.0, external: bool = False, **changes: Any) -> Entry:
+def entry(
+    name: str, created: float = 1795218062.0, external: bool = False, **changes: Any
+) -> Entry:
     path = Path("/elsewhere" if external else "/s/snapshots") / f"{name}.ckpt"
     record = Record.of({**table(), "created": created, "place": PLACE, **changes})
     return Entry(name, path, external, record, "")
@@ -26,12 +28,16 @@ def entry(name: str, created: float = 1795218062.0, external: bool = False, **ch
 BAD = Entry("bad", Path("/nowhere/bad.ckpt"), False, None, "not a snapshot")
 ENTRIES = (
     entry("before-crash", message="queue is already broken"),
-    entry("far", 1795218063.0, external=True, message="two\nlines", program={"path": "/usr/bin/ls"}),
+    entry(
+        "far", 1795218063.0, external=True, message="two\nlines", program={"path": "/usr/bin/ls"}
+    ),
     BAD,
 )
 
 
-def shown(entries: Sequence[Entry], width: Optional[int], current: Optional[float] = None) -> List[str]:
+def shown(
+    entries: Sequence[Entry], width: Optional[int], current: Optional[float] = None
+) -> List[str]:
     return listing.table(listing.rows(entries, current), width)
 
 
@@ -126,7 +132,9 @@ def test_newest_is_a_number(text: str) -> None:
 def test_as_json() -> None:
     parent = {"name": "before-crash", "created": 1795218062.0}
     rows = json.loads(
-        listing.as_json(listing.rows((*ENTRIES, entry("new", 1795218064.0, parent=parent)), 1795218062.0))
+        listing.as_json(
+            listing.rows((*ENTRIES, entry("new", 1795218064.0, parent=parent)), 1795218062.0)
+        )
     )
     assert [row["name"] for row in rows] == ["before-crash", "far", "bad", "new"]
     assert [row["current"] for row in rows] == [True, False, False, False]

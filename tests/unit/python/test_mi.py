@@ -65,12 +65,8 @@ def test_what_is_left_of_work_aside() -> None:
     assert mi.aside(first) == [first[0], first[2], first[3], first[4]]
 
 
-INFO = (
-    '^done,threads=[{{id="1",target-id="Thread 1",name="a",{frame}state="stopped"{core}}}]\n'
-)
-FRAME = (
-    'frame={level="0",addr="0x1",func="f",args=[{name="s",value="\\"}{core=\\\\"}],line="5"},'
-)
+INFO = '^done,threads=[{{id="1",target-id="Thread 1",name="a",{frame}state="stopped"{core}}}]\n'
+FRAME = 'frame={level="0",addr="0x1",func="f",args=[{name="s",value="\\"}{core=\\\\"}],line="5"},'
 
 
 @pytest.mark.parametrize(

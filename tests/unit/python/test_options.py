@@ -7,7 +7,17 @@ from typing import Optional, Tuple
 
 import pytest
 from gdbext.errors import UsageError
-from gdbext.text.options import Grammar, Parsed, Words, argument, arguments, flag, repeated, split, value
+from gdbext.text.options import (
+    Grammar,
+    Parsed,
+    Words,
+    argument,
+    arguments,
+    flag,
+    repeated,
+    split,
+    value,
+)
 from hypothesis import given
 from hypothesis.strategies import text
 

@@ -84,7 +84,8 @@ def test_named_through_a_link(world: World) -> None:
         "usr/gone/../lib/libold.so.1.0",
         "lib64/../lib/libold.so.1",
         "round/usr/lib/libold.so.1.0",
-        "usr/lib/../../../" + "../" * 20 + "ROOT/usr/lib/libold.so.1.0",  # the root has nothing above it
+        # The root has nothing above it.
+        "usr/lib/../../../" + "../" * 20 + "ROOT/usr/lib/libold.so.1.0",
     ],
 )
 def test_the_names_of_the_linker(world: World, name: str) -> None:
@@ -108,10 +109,18 @@ def test_the_names_of_the_linker(world: World, name: str) -> None:
 
 
 def test_what_is_found_by_itself_is_left_out(world: World) -> None:
-    kept, old, other = (str(world.libraries / name) for name in ("libkept.so", "libold.so.1.0", "libother.so"))
+    kept, old, other = (
+        str(world.libraries / name) for name in ("libkept.so", "libold.so.1.0", "libother.so")
+    )
     (world.root / "current").symlink_to("usr/lib")
     by_link = f"{world.root}/current/libkept.so"
-    names = {kept: kept, by_link: kept, f"{world.root}/lib/libold.so.1": old, "./libkept.so": kept, by_link + "2": kept}
+    names = {
+        kept: kept,
+        by_link: kept,
+        f"{world.root}/lib/libold.so.1": old,
+        "./libkept.so": kept,
+        by_link + "2": kept,
+    }
     replaced = {old: "copy", other: "copy of another"}
     assert overlay.files_for(names, replaced) == {
         **replaced,
@@ -125,7 +134,9 @@ def test_relative_names_are_found_in_a_working_directory(world: World) -> None:
     before = os.getcwd()
     names = ["./a.so", "sub/../sub/./b.so", "../../c.so", "d.so"]
     files = {name: str(world.copy) for name in names}
-    with overlay.working_directory(world.directory, {**files, str(world.root / "e.so"): "/nowhere"}):
+    with overlay.working_directory(
+        world.directory, {**files, str(world.root / "e.so"): "/nowhere"}
+    ):
         assert os.getcwd() != before
         assert [Path(name).read_text() for name in names] == ["the snapshot's"] * len(names)
     assert os.getcwd() == before

@@ -31,13 +31,19 @@ def noise() -> Noise:
         ("crc = 0xdeadbeef, flags = 0x10", "crc = 0xdeadbeef, flags = 0x10"),
         ("x0x401136", "x0x401136"),
         ("[Thread 0x7ffff7d8a6c0 (LWP 99) exited]", "[Thread <address> (LWP <id>) exited]"),
-        ("[Inferior 1 (process 12) exited normally]", "[Inferior 1 (process <id>) exited normally]"),
+        (
+            "[Inferior 1 (process 12) exited normally]",
+            "[Inferior 1 (process <id>) exited normally]",
+        ),
         ("Thread 3 hit Breakpoint 2", "Thread 3 hit Breakpoint 2"),
         ("pid 4711, tid=4712, pid: 17", "pid <id>, tid=<id>, pid: 17"),
         ("4711 jobs", "4711 jobs"),
         ("from /usr/lib/x86_64-linux-gnu/libc.so.6", "from /usr/lib/x86_64-linux-gnu/libc.so.6"),
         ("() from /usr/lib/x86_64-linux-gnu/libc.so.6", "() from libc.so.6"),
-        ("/tmp/ckpt-replay-abc/output.1 /tmp/ckpt-replay-abcd", "<scratch>/output.1 /tmp/ckpt-replay-abcd"),
+        (
+            "/tmp/ckpt-replay-abc/output.1 /tmp/ckpt-replay-abcd",
+            "<scratch>/output.1 /tmp/ckpt-replay-abcd",
+        ),
         ("/home/me/store/objects /home/me/stored", "<store>/objects /home/me/stored"),
         ("at 12:30:59 and 12:30:59.125", "at <time> and <time>"),
         ("2026-11-21 10:00:00 x", "<time> x"),
@@ -55,16 +61,21 @@ def test_normalising_what_gdb_says(noise: Noise, text: str, wanted: str) -> None
 
 def test_normalising_what_the_program_says(noise: Noise) -> None:
     text = "LWP 17 0x401000, LWP 4711 f () from /a/b\nx from /a/b"
-    assert noise.without(text, of_gdb=False) == "LWP 17 <address>, LWP <id> f () from /a/b\nx from /a/b"
-    assert noise.without(text, of_gdb=True) == "LWP <id> <address>, LWP <id> f () from b\nx from /a/b"
+    assert (
+        noise.without(text, of_gdb=False)
+        == "LWP 17 <address>, LWP <id> f () from /a/b\nx from /a/b"
+    )
+    assert (
+        noise.without(text, of_gdb=True) == "LWP <id> <address>, LWP <id> f () from b\nx from /a/b"
+    )
 
 
-# --- expectations --------------------------------------------------------------------------------------------------
+# --- expectations ---------------------------------------------------------------------------------
 
 TEXTS = [
-    "", "x", "x\n", "a\nb\n", "\n", "\n\n", "a\n\n", "a\n\nb", "  indented\n", "tail \n", "tab\t\n", "\\c\n", "\\n\n",
-    "back\\slash", "\x00\x1b[1mred\x1b[0m\r\n", "transcript:\n", "# no comment\n", "é ü 漢\n", "\u2028\n", "end:\n    x\n",
-    "    \n", "\x85\n", "a\x0cb\n",
+    "", "x", "x\n", "a\nb\n", "\n", "\n\n", "a\n\n", "a\n\nb", "  indented\n", "tail \n", "tab\t\n",
+    "\\c\n", "\\n\n", "back\\slash", "\x00\x1b[1mred\x1b[0m\r\n", "transcript:\n", "# no comment\n",
+    "é ü 漢\n", "\u2028\n", "end:\n    x\n", "    \n", "\x85\n", "a\x0cb\n",
 ]  # fmt: skip
 
 
@@ -89,7 +100,9 @@ def test_texts_are_told_apart() -> None:
 
 def test_the_place_of_a_difference(tmp_path: Path) -> None:
     path = tmp_path / "x.expect"
-    path.write_text("# a\ntranscript:\n    one\n    two\n\n    four\n\nstdout: nothing\nstderr:\nend:\n    x\n")
+    path.write_text(
+        "# a\ntranscript:\n    one\n    two\n\n    four\n\nstdout: nothing\nstderr:\nend:\n    x\n"
+    )
     recorded = expectation.read(path)
     assert recorded.transcript == ("one", "two", "", "four") and recorded.stdout == ()
     seen = Expectation(("one", "two", "", "FOUR"), ("new",), (), ("x",))
@@ -101,17 +114,25 @@ def test_the_place_of_a_difference(tmp_path: Path) -> None:
 
 def test_anything(tmp_path: Path) -> None:
     recorded = Expectation(("took <any> s", "x <any> y <any>", "(.*)", "<any>"), (), (), ())
-    assert not expectation.compare(recorded, recorded._replace(transcript=("took 3 s", "x 1 y 2", "(.*)", "q")))
-    assert expectation.compare(recorded, recorded._replace(transcript=("took 3 m", "x 1 y 2", "(.*)", "q")))
-    assert expectation.compare(recorded, recorded._replace(transcript=("took 3 s", "x 1 z 2", "(.*)")))
-    assert expectation.compare(Expectation(("(.*)",), (), (), ()), Expectation(("abc",), (), (), ()))
+    assert not expectation.compare(
+        recorded, recorded._replace(transcript=("took 3 s", "x 1 y 2", "(.*)", "q"))
+    )
+    assert expectation.compare(
+        recorded, recorded._replace(transcript=("took 3 m", "x 1 y 2", "(.*)", "q"))
+    )
+    assert expectation.compare(
+        recorded, recorded._replace(transcript=("took 3 s", "x 1 z 2", "(.*)"))
+    )
+    assert expectation.compare(
+        Expectation(("(.*)",), (), (), ()), Expectation(("abc",), (), (), ())
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "no \"transcript:\""),
-        ("transcript:\nstdout:\nend:\n", "no \"stderr:\""),
+        ("", 'no "transcript:"'),
+        ("transcript:\nstdout:\nend:\n", 'no "stderr:"'),
         ("what:\n", "line 1 is not understood: what:"),
         ("transcript:\nnot indented\n", "line 2"),
         ("transcript:\nstdout:\nstdout:\n", "line 3"),
@@ -131,7 +152,7 @@ def test_long_differences_are_cut() -> None:
     assert len(found.shown) < 70 and "lines more" in found.shown[-1]
 
 
-# --- scripts -------------------------------------------------------------------------------------------------------
+# --- scripts --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -139,10 +160,22 @@ def test_long_differences_are_cut() -> None:
     [
         ("", []),
         ("\n# a\n  print x  \n\nnext\n", ["print x", "next"]),
-        ("break f\ncommands\nsilent\nprint x\nend\nrun\n", ["break f", "commands\nsilent\nprint x\nend", "run"]),
-        ("python print(1)\npython\nif x:\n  print('end')\nend\nnext", ["python print(1)", "python\nif x:\n  print('end')\nend", "next"]),
-        ("if x\nwhile y\nnext\nend\nelse\nstep\nend\nup", ["if x\nwhile y\nnext\nend\nelse\nstep\nend", "up"]),
-        ("define foo\nif 1\npython\nwhile True: pass\nend\nend\nend\nfoo", ["define foo\nif 1\npython\nwhile True: pass\nend\nend\nend", "foo"]),
+        (
+            "break f\ncommands\nsilent\nprint x\nend\nrun\n",
+            ["break f", "commands\nsilent\nprint x\nend", "run"],
+        ),
+        (
+            "python print(1)\npython\nif x:\n  print('end')\nend\nnext",
+            ["python print(1)", "python\nif x:\n  print('end')\nend", "next"],
+        ),
+        (
+            "if x\nwhile y\nnext\nend\nelse\nstep\nend\nup",
+            ["if x\nwhile y\nnext\nend\nelse\nstep\nend", "up"],
+        ),
+        (
+            "define foo\nif 1\npython\nwhile True: pass\nend\nend\nend\nfoo",
+            ["define foo\nif 1\npython\nwhile True: pass\nend\nend\nend", "foo"],
+        ),
         ("document foo\nif you like\nend\nup", ["document foo\nif you like\nend", "up"]),
         ("print a + \\\n b\nup", ["print a +  b", "up"]),
         ("python\nx", ["python\nx"]),

@@ -145,10 +145,16 @@ def test_info_says_which_ids() -> None:
     plain = table()
     lines = report.info("first", "/s/x.ckpt", Record.of(plain))
     assert not any("remember" in line or line.startswith("Restored:") for line in lines)
-    again = {**plain, "threads": [{**each, "remembered": each["tid"] + 700} for each in plain["threads"]]}
+    again = {
+        **plain,
+        "threads": [{**each, "remembered": each["tid"] + 700} for each in plain["threads"]],
+    }
     here = (report.RestoredHere(1, 91, "virtual"), report.RestoredHere(2, 42, "saved"))
     lines = report.info("again", "/s/y.ckpt", Record.of(again), here)
-    assert any(line.endswith("inferior 1, process 91 (new ids); inferior 2, process 42 (ids kept)") for line in lines)
+    assert any(
+        line.endswith("inferior 1, process 91 (new ids); inferior 2, process 42 (ids kept)")
+        for line in lines
+    )
     assert any(line.startswith("Ids:") and "restored with new ids" in line for line in lines)
     assert "* 3    LWP 43 (remembered as 743) worker" in lines
     found = json.loads(report.info_json("again", "/s/y.ckpt", Record.of(again), here))

@@ -31,13 +31,20 @@ Cases = list[tuple[str, str]]
 
 @pytest.fixture
 def collect(tmp_path: Path) -> Callable[..., Cases]:
-    """What pytest would run with these options: names and parameters. AssertionError with what it says when it refuses."""
+    """What pytest would run with these options: names and parameters.
+    AssertionError with what it says when it refuses.
+    """
     (tmp_path / "test_it.py").write_text(TESTS)
     environment = {"PYTHONPATH": str(SUPPORT), "PYTHONDONTWRITEBYTECODE": "1"}
 
     def collect(*options: str) -> Cases:
-        command = ["/usr/bin/python3", "-m", "pytest", "-q", "--collect-only", "-p", "support.rotation", *options]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False)
+        command = [
+            "/usr/bin/python3", "-m", "pytest", "-q", "--collect-only", "-p", "support.rotation",
+            *options,
+        ]  # fmt: skip
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         names = [line.partition("::")[2] for line in done.stdout.splitlines() if "::" in line]
         return [(name.partition("[")[0], name.partition("[")[2].rstrip("]")) for name in names]

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from pathlib import Path
 
 FILE = {
-    "path": "/x", "deleted": False, "device": 1, "inode": 2, "size": 3, "mtime_ns": 4, "ctime_ns": 5, "object": None,
+    "path": "/x", "deleted": False, "device": 1, "inode": 2, "size": 3, "mtime_ns": 4,
+    "ctime_ns": 5, "object": None,
 }  # fmt: skip
 
 
@@ -33,8 +34,8 @@ def file(**changes: object) -> Dict[str, object]:
 
 def mapping(**changes: Any) -> Dict[str, Any]:
     return {
-        "start": 0x1000, "end": 0x3000, "prot": "r--p", "offset": 0, "path": "/x", "backing": "private-file",
-        "flags": ["rd"], "file": FILE, "guards": [], **changes,
+        "start": 0x1000, "end": 0x3000, "prot": "r--p", "offset": 0, "path": "/x",
+        "backing": "private-file", "flags": ["rd"], "file": FILE, "guards": [], **changes,
     }  # fmt: skip
 
 
@@ -47,10 +48,11 @@ def test_a_mapping() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"start": 0x1001}, {"end": 0x1000}, {"end": 0x2fff}, {"start": -4096}, {"end": (1 << 64) + 4096},
-        {"start": True}, {"start": "0"}, {"backing": "magic"}, {"file": None}, {"file": 3}, {"offset": -1},
-        {"guards": [[0x1000]]}, {"guards": [0x1000]}, {"guards": [[0x2000, 0x1000]]}, {"guards": [[0, 0x2000]]},
-        {"guards": [[0x1000, True]]}, {"flags": [1]}, {"path": None}, {"file": file(object=1)},
+        {"start": 0x1001}, {"end": 0x1000}, {"end": 0x2fff}, {"start": -4096},
+        {"end": (1 << 64) + 4096}, {"start": True}, {"start": "0"}, {"backing": "magic"},
+        {"file": None}, {"file": 3}, {"offset": -1}, {"guards": [[0x1000]]}, {"guards": [0x1000]},
+        {"guards": [[0x2000, 0x1000]]}, {"guards": [[0, 0x2000]]}, {"guards": [[0x1000, True]]},
+        {"flags": [1]}, {"path": None}, {"file": file(object=1)},
         {"file": file(object={"hash": 1, "name": "x"})}, {"file": file(size="3")},
     ],
 )  # fmt: skip
@@ -103,16 +105,25 @@ def test_the_stop_of_a_tracer_is_no_signal() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"tid": "1"}, {"registers": {"rax": "1"}}, {"registers": []}, {"queued": [b"x"]}, {"ended": 1}]
-)
+    "changes",
+    [
+        {"tid": "1"}, {"registers": {"rax": "1"}}, {"registers": []}, {"queued": [b"x"]},
+        {"ended": 1},
+    ],
+)  # fmt: skip
 def test_a_thread_that_makes_no_sense(changes: Dict[str, Any]) -> None:
     with pytest.raises(RecordError):
         SavedThread.of({"tid": 1, **changes})
 
 
 def test_descriptors() -> None:
-    description = {"kind": "file", "path": "/x", "flags": 2, "offset": 7, "file": FILE, "details": None}
-    table = {"descriptions": [description], "descriptors": [{"fd": 3, "description": 0}, {"fd": 4, "description": 0}]}
+    description = {
+        "kind": "file", "path": "/x", "flags": 2, "offset": 7, "file": FILE, "details": None,
+    }  # fmt: skip
+    table = {
+        "descriptions": [description],
+        "descriptors": [{"fd": 3, "description": 0}, {"fd": 4, "description": 0}],
+    }
     first, second = descriptors_of(table)
     assert first.description == second.description and first.file == second.file
     for index in (-1, 1, True, "0"):
@@ -126,7 +137,9 @@ def test_signals_and_timers() -> None:
     assert found.actions[10].mask == {12}
     nothing = [[0, 0], [0, 0]]
     timers = TimerState.of({"interval": [nothing, [[1, 5], [0, 2]], nothing], "posix": []})
-    assert [(t.which, t.remaining_ns, t.interval_ns) for t in timers.interval] == [("virtual", 1_000_005_000, 2000)]
+    assert [(t.which, t.remaining_ns, t.interval_ns) for t in timers.interval] == [
+        ("virtual", 1_000_005_000, 2000)
+    ]
     for wrong in ([[[0]]], [[[0, 0]]], [[["0", 0], [0, 0]]]):
         with pytest.raises(RecordError):
             TimerState.of({"interval": wrong})
@@ -144,8 +157,8 @@ GOOD = "0123456789abcdef" * 2
 @pytest.mark.parametrize(
     "stored",
     [
-        ("../" + GOOD[3:], "x"), (GOOD[:31], "x"), (GOOD.upper(), "x"), (GOOD, "../x"), (GOOD, ".."), (GOOD, "."),
-        (GOOD, ""), (GOOD, "a\0b"), (GOOD + "\n", "x"), ("", "x"),
+        ("../" + GOOD[3:], "x"), (GOOD[:31], "x"), (GOOD.upper(), "x"), (GOOD, "../x"),
+        (GOOD, ".."), (GOOD, "."), (GOOD, ""), (GOOD, "a\0b"), (GOOD + "\n", "x"), ("", "x"),
     ],
 )  # fmt: skip
 def test_an_object_outside_the_store(stored: "tuple[str, str]", tmp_path: Path) -> None:

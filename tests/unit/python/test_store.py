@@ -247,7 +247,9 @@ def test_a_name_that_is_none(store: Store, tmp_path: Path, name: str) -> None:
 
 
 def test_what_a_file_elsewhere_says_does_not_win(store: Store, tmp_path: Path) -> None:
-    """It has been registered once, and is another one now: with a name of the store's, and a date to come."""
+    """It has been registered once, and is another one now:
+    with a name of the store's, and a date to come.
+    """
     image = put(store, "far", path=tmp_path / "image")
     store.register("far", image)
     (link,) = (store.root / "external").iterdir()
@@ -256,7 +258,10 @@ def test_what_a_file_elsewhere_says_does_not_win(store: Store, tmp_path: Path) -
     put(store, "own", path=image, created=4e9)
     assert store.resolve("own") == ("own", store.path_of("own"))
     assert store.resolve(None) == ("own", store.path_of("own"))
-    assert [(entry.external, entry.created) for entry in store.entries()] == [(True, noted), (False, noted + 1)]
+    assert [(entry.external, entry.created) for entry in store.entries()] == [
+        (True, noted),
+        (False, noted + 1),
+    ]
 
 
 def test_a_new_snapshot_of_the_name_hides_none(store: Store, tmp_path: Path) -> None:
@@ -476,7 +481,12 @@ def test_collecting_tells_what_it_did(store: Store) -> None:
 def test_what_a_dead_process_has_left_is_collected(store: Store, tmp_path: Path) -> None:
     """Not what is new, nor what is of a living process, nor what is of nobody."""
     long_ago = time.time() - 30 * 86400
-    for name in ("live-999999999-1.ckpt", "live-999999998-1.ckpt", f"live-{os.getpid()}-1.ckpt", "mine"):
+    for name in (
+        "live-999999999-1.ckpt",
+        "live-999999998-1.ckpt",
+        f"live-{os.getpid()}-1.ckpt",
+        "mine",
+    ):
         (store.scratch_directory / name).write_text("")
         if name != "live-999999998-1.ckpt":
             os.utime(store.scratch_directory / name, (long_ago, long_ago))

@@ -1,4 +1,6 @@
-"""_native.pyi says of the native module what is so: mypy believes it, and nothing else compares them."""
+"""_native.pyi says of the native module what is so:
+mypy believes it, and nothing else compares them.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ def parameters(function: ast.FunctionDef) -> list[tuple[str, bool]]:
 def told_by(value: Any) -> list[tuple[str, bool]]:
     """The same of a function of the module: pybind11 writes its signature above its text."""
     signature = (value.__doc__ or "").split("\n")[0]
-    text = re.sub(r"\[[^\]]*\]", "", re.sub(r"\[[^\[\]]*\]", "", signature))  # List[Tuple[int, int]]
+    # List[Tuple[int, int]]
+    text = re.sub(r"\[[^\]]*\]", "", re.sub(r"\[[^\[\]]*\]", "", signature))
     inside = text[text.index("(") + 1 : text.rindex(")")]
     found = []
     for each in filter(None, (part.strip() for part in inside.split(","))):
@@ -48,12 +51,17 @@ def classes_and_functions(body: list[ast.stmt]) -> dict[str, ast.stmt]:
 def is_table(node: ast.stmt) -> bool:
     """Whether it is a TypedDict, or derived from one: there is nothing of it in the module."""
     return isinstance(node, ast.ClassDef) and any(
-        isinstance(base, ast.Name) and (base.id == "TypedDict" or base.id.startswith("_")) for base in node.bases
+        isinstance(base, ast.Name) and (base.id == "TypedDict" or base.id.startswith("_"))
+        for base in node.bases
     )
 
 
 def constants(body: list[ast.stmt]) -> set[str]:
-    return {node.target.id for node in body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)}
+    return {
+        node.target.id
+        for node in body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
 
 
 def test_names(module: Any) -> None:

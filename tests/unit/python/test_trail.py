@@ -28,8 +28,11 @@ def test_a_change_of_the_schedule(words: str, expected: Schedule) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ["every", "every x", "every -1", "every 0", "every 0.01", "every 1e3", "every 0 stops", "every 1.5 stops",
-     "every 5 days", "on", "off now", "on-signal SIGSEGV", "sometimes", "every 5 stops now"],
+    [
+        "every", "every x", "every -1", "every 0", "every 0.01", "every 1e3", "every 0 stops",
+        "every 1.5 stops", "every 5 days", "on", "off now", "on-signal SIGSEGV", "sometimes",
+        "every 5 stops now",
+    ],
 )  # fmt: skip
 def test_what_is_no_schedule(words: str) -> None:
     with pytest.raises(UsageError):
@@ -37,7 +40,10 @@ def test_what_is_no_schedule(words: str) -> None:
 
 
 def test_a_schedule_in_words() -> None:
-    assert Schedule(2.5, 1, True).describe() == "every 2.5 s while the program runs, every stop, at fatal signals"
+    assert (
+        Schedule(2.5, 1, True).describe()
+        == "every 2.5 s while the program runs, every stop, at fatal signals"
+    )
     assert Schedule(every_stops=4).describe() == "every 4 stops"
     assert not Schedule().active and Schedule(on_signal=True).active
 

@@ -55,7 +55,7 @@ def _state() -> DebugState:
         substitutions=(("/a", "/b"),),
         breakpoints=(
             Breakpoint(1, "break", "main"),
-            Breakpoint(2, "tbreak", "work", condition="$_shell(\"date\")", ignore_count=3),
+            Breakpoint(2, "tbreak", "work", condition='$_shell("date")', ignore_count=3),
             Breakpoint(3, "break", "work", commands="silent\nshell date\n"),
             Breakpoint(4, "watch", "evil()"),
             Breakpoint(5, "dprintf", 'main,"%d",evil()'),
@@ -87,27 +87,48 @@ def test_what_is_kept() -> None:
 def test_what_is_told() -> None:
     _, left = trust.without_code(_state())
     assert list(trust.left_out_lines(left, "-trust takes it")) == [
-        "the session was not saved here: what GDB would evaluate or run of it is left out (-trust takes it)",
-        'left out: 4 breakpoints: 4 (watch evil()); 5 (dprintf main,"%d",evil()); 7 (hbreak *evil()); and 1 more',
+        (
+            "the session was not saved here: "
+            "what GDB would evaluate or run of it is left out (-trust takes it)"
+        ),
+        (
+            'left out: 4 breakpoints: 4 (watch evil()); 5 (dprintf main,"%d",evil()); '
+            "7 (hbreak *evil()); and 1 more"
+        ),
         'left out: 1 breakpoint\'s condition: 2 (tbreak work): $_shell("date")',
         "left out: 1 breakpoint's commands: 3 (break work): silent; shell date",
         "left out: 2 displays: evil(); total",
         "left out: 2 symbol files: /tmp/symbols; /tmp/more",
     ]
-    assert not list(trust.left_out_lines(trust.without_code(DebugState(breakpoints=_state().breakpoints[:1]))[1], ""))
+    assert not list(
+        trust.left_out_lines(
+            trust.without_code(DebugState(breakpoints=_state().breakpoints[:1]))[1], ""
+        )
+    )
 
 
 def test_long_texts_are_cut() -> None:
     state = DebugState(displays=tuple(Display(True, "", "x" * 1000) for _ in range(1000)))
     lines = list(trust.left_out_lines(trust.without_code(state)[1], "-trust"))
-    assert len(lines) == 2 and all(len(line) < 300 for line in lines) and lines[1].endswith("and 997 more")
+    assert (
+        len(lines) == 2
+        and all(len(line) < 300 for line in lines)
+        and lines[1].endswith("and 997 more")
+    )
 
 
 # -- who has saved it ------------------------------------------------------------------------------
 
 
 def _record(session: dict[str, Any], objects: list[dict[str, Any]] | None = None) -> Record:
-    return Record.of({"name": "one", "threads": [{"tid": 1, "number": 1}], "session": session, "objects": objects or []})
+    return Record.of(
+        {
+            "name": "one",
+            "threads": [{"tid": 1, "number": 1}],
+            "session": session,
+            "objects": objects or [],
+        }
+    )
 
 
 class Place:
@@ -169,7 +190,9 @@ def test_an_imported_one_is_a_strangers_whatever_it_says(place: Place) -> None:
     assert place.is_own("two")
 
 
-def test_a_file_of_another_owner_is_a_strangers(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_another_owner_is_a_strangers(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = place.put("one", SESSION)
     place.store.marks.note_session(SESSION)
     monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
