@@ -123,12 +123,16 @@ step_types() {
     types_of_tests
 }
 
-# No faults: names that gdbext/__init__.py only hands on, and one that load.py deletes when it is done.
+# Lines are as long as .editorconfig lets them be. No faults: names that gdbext/__init__.py only hands on, and one
+# that load.py deletes when it is done.
 step_lint() {
-  local told
+  local told files
   shellcheck -x -S warning .ci/run demo.sh test.sh scripts/*.sh || return 1
-  told=$(find gdbext tests bench docs scripts setup.py -name '*.py' -print0 |
-    xargs -0 pyflakes3 bench/run docs/examples/regenerate | grep -vE '^gdbext/(__init__\.py:.* imported but unused|load\.py:.* undefined name ._load.)$')
+  mapfile -t files < <(find gdbext tests bench docs scripts setup.py -name '*.py')
+  files+=(bench/run docs/examples/regenerate)
+  pycodestyle --select=E501,W291,W293,W391 --max-line-length=100 "${files[@]}" || return 1
+  told=$(pyflakes3 "${files[@]}" |
+    grep -vE '^gdbext/(__init__\.py:.* imported but unused|load\.py:.* undefined name ._load.)$')
   [[ -z $told ]] || { echo "$told"; return 1; }
 }
 

@@ -10,8 +10,9 @@ packages_demo=(python3-pexpect)
 packages_test=(
   bc btrfs-progs clang clang-format clang-tidy clang-tools elfutils fish gawk groff-base less libc6-dbg libclang-rt-dev
   libgtest-dev libjemalloc2 lldb make mariadb-client-core mariadb-server-core musl-tools mypy nginx-light nscd patch
-  postgresql procps pyflakes3 python3-hypothesis python3-pexpect python3-pip python3-pytest python3-pytest-xdist
-  python3-setuptools python3-venv python3-wheel redis-server shellcheck sqlite3 strace tcsh util-linux vim-tiny zsh
+  postgresql procps pycodestyle pyflakes3 python3-hypothesis python3-pexpect python3-pip python3-pytest
+  python3-pytest-xdist python3-setuptools python3-venv python3-wheel redis-server shellcheck sqlite3 strace tcsh
+  util-linux vim-tiny zsh
 )
 packages_seam=(g++-aarch64-linux-gnu)
 packages_kernels=(busybox-static cpio dpkg-dev e2fsprogs kmod qemu-system-x86 xz-utils)

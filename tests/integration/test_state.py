@@ -217,8 +217,8 @@ def test_private_mapping_of_shared_memory(workshop: Workshop) -> None:
 @pytest.mark.parametrize("how", ["once", "twice", "parts", "read_only", "kept", "keyed"])
 @each_way
 def test_system_v_shared_memory(workshop: Workshop, way: Way, how: str) -> None:
-    """Its id can be chosen by root, or in a namespace, where a key needs one: anybody else is told of
-    another id.
+    """Its id can be chosen by root, or in a namespace, where a key needs one: anybody else is told
+    of another id.
     """
     noted = r"ckpt-restart: note: System V shared memory \d+ has another id now: \d+\n"
     if how == "keyed":

@@ -1,4 +1,4 @@
-"""What a snapshot or a file system says may be any bytes: the native module takes and tells them."""
+"""Names in a snapshot or a file system may be any bytes: the native module takes and tells them."""
 
 from __future__ import annotations
 
