@@ -98,30 +98,37 @@ ThreadAttributes look_at_attributes(Tid lwp) {
 
 void ask_attributes(tracee::Inferior& inferior, ThreadAttributes& attributes) {
   const auto signal = inferior.reserve<int>();
-  tracee::Batch known(inferior);
-  known.add(SYS_prctl, {PR_GET_TIMERSLACK});
-  known.add(SYS_prctl, {PR_GET_PDEATHSIG, signal});
-  known.add(SYS_prctl, {PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0});
-  known.add(SYS_prctl, {PR_GET_SECUREBITS});
-  known.run_all("prctl");
-  attributes.timer_slack_ns = static_cast<std::uint64_t>(known.result(0));
-  attributes.parent_death_signal = signal.read();
-  attributes.no_new_privs = known.result(2) != 0;
-  attributes.securebits = static_cast<std::uint64_t>(known.result(3));
-  // Not known to every kernel.
   const auto counter = inferior.reserve<int>();
-  tracee::Batch more(inferior);
-  more.add(SYS_prctl, {PR_GET_TSC, counter});
-  more.add(SYS_prctl, {PR_MCE_KILL_GET, 0, 0, 0, 0});
+  // All at once: it is asked of each thread.
+  tracee::Batch batch(inferior);
+  batch.add(SYS_prctl, {PR_GET_TIMERSLACK});
+  batch.add(SYS_prctl, {PR_GET_PDEATHSIG, signal});
+  batch.add(SYS_prctl, {PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0});
+  batch.add(SYS_prctl, {PR_GET_SECUREBITS});
+  batch.add(SYS_personality, {kAskPersonality});
+  const std::size_t always_known = batch.size();
+  batch.add(SYS_prctl, {PR_GET_TSC, counter});
+  batch.add(SYS_prctl, {PR_MCE_KILL_GET, 0, 0, 0, 0});
+  const std::size_t speculation = batch.size();
   for (std::size_t i = 0; i < attributes.speculation.size(); ++i)
-    more.add(SYS_prctl, {PR_GET_SPECULATION_CTRL, i, 0, 0, 0});
-  more.run();
-  if (more.result(0) == 0) attributes.timestamp_counter = counter.read();
-  attributes.machine_check = more.result(1) > 0 ? static_cast<int>(more.result(1)) : 0;
+    batch.add(SYS_prctl, {PR_GET_SPECULATION_CTRL, i, 0, 0, 0});
+  batch.run();
+  for (std::size_t i = 0; i < always_known; ++i)
+    if (const int error = tracee::error_of(batch.result(i)))
+      throw_errno(fmt::format("thread {}: ask for its attributes", inferior.tid()), error);
+  attributes.timer_slack_ns = static_cast<std::uint64_t>(batch.result(0));
+  attributes.parent_death_signal = signal.read();
+  attributes.no_new_privs = batch.result(2) != 0;
+  attributes.securebits = static_cast<std::uint64_t>(batch.result(3));
+  attributes.personality = static_cast<std::uint64_t>(batch.result(4));
+  const auto answer = [&](std::size_t index) {
+    return batch.result(index) > 0 ? static_cast<int>(batch.result(index)) : 0;
+  };
+  if (batch.result(always_known) == 0) attributes.timestamp_counter = counter.read();
+  attributes.machine_check = answer(always_known + 1);
   for (std::size_t i = 0; i < attributes.speculation.size(); ++i)
-    if (more.result(2 + i) > 0) attributes.speculation.at(i) = static_cast<int>(more.result(2 + i));
+    attributes.speculation.at(i) = answer(speculation + i);
   attributes.memory_policy = ask_memory_policy(inferior);
-  attributes.personality = inferior.call("personality", SYS_personality, {kAskPersonality});
 }
 
 namespace {

@@ -90,14 +90,17 @@ ThreadState ended_main_thread(const CaptureContext& context, const ThreadState& 
 
 void ask(CaptureContext& context, ThreadState& state) {
   const auto stack = context.reserve<stack_t>();
-  if (const int error = tracee::error_of(context.attempt(SYS_sigaltstack, {0, stack})))
+  const auto tid_address = context.reserve<std::uint64_t>();
+  tracee::Batch batch(context);
+  batch.add(SYS_sigaltstack, {0, stack});
+  batch.add(SYS_prctl, {PR_GET_TID_ADDRESS, tid_address});
+  batch.run();
+  if (const int error = tracee::error_of(batch.result(0)))
     throw_errno(fmt::format("thread {}: sigaltstack", state.lwp), error);
   state.alternate_stack = stack.read();
   // "On the alternate stack" follows from the stack pointer; it is an answer, not a setting.
   state.alternate_stack.ss_flags &= ~SS_ONSTACK;
-  const auto tid_address = context.reserve<std::uint64_t>();
-  if (context.attempt(SYS_prctl, {PR_GET_TID_ADDRESS, tid_address}) == 0)
-    state.tid_address = Addr{tid_address.read()};
+  if (batch.result(1) == 0) state.tid_address = Addr{tid_address.read()};
   ask_attributes(context, state.attributes);
   state.place = look_at_place(context, state.lwp);
   // A clone call that had just ended was let go on to its end: these are the true registers.
