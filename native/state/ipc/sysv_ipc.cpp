@@ -240,7 +240,7 @@ bool is_missing(const SysvObjects& objects) {
 }
 
 IpcNamespace enter_ipc_namespace(const SysvObjects& objects) {
-  const IpcNamespace done = {
+  IpcNamespace done = {
       true,
       "the program's System V objects are its own, under their old ids: others do not see them"};
   static bool entered = false;
