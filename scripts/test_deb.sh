@@ -70,6 +70,8 @@ in_clean_root installed visitor bash -ec '
   exec 3<>fifo
   sh -c "echo >ready; read -r line; echo \"\$line\"" <fifo &
   read -r <ready
+  # Its standard output is the FIFO until it has gone on from there.
+  until grep -q "^0 0x0 " "/proc/$!/syscall"; do :; done
   ckpt-save $! reading.ckpt
   kill $!
   ckpt info ./reading.ckpt >/dev/null
