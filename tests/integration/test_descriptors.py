@@ -26,7 +26,7 @@ SUBJECTS: dict[str, list[str]] = {
     "fd_unix": """
         stream large_stream datagrams packets large_packets half_closed other_end_closed duplicate
         passed_pipe passed_own passed_socket listening_path listening_abstract backlog accepted
-        waiting named_datagrams closed_sender options credentials peek_offset blocked_reader
+        waiting named_datagrams closed_sender peer_closed named_peer_closed options credentials peek_offset blocked_reader
         blocked_accept own_name unconnected
     """.split(),
     "fd_passed": """

@@ -8,6 +8,7 @@
 // Restore: SocketMaker makes them in the process itself, so that credentials and ids are its own.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -173,6 +174,8 @@ class SocketMaker {
   void note_moved(const Made& made);
   void make_waiting(Made& made);
   void make_plain(Made& made);
+  std::array<int, 2> make_ends(const Socket& socket);
+  void make_dead_local(Made& made);
   void make_dead(Made& made);
   std::string seen_from(const Made& made, const std::string& address);
   void await_error(int fd);
@@ -199,6 +202,7 @@ class SocketMaker {
   int option_value(int fd, int name);
   [[nodiscard]] const Made* find_sender(const Made& receiver, const SocketMessage& message) const;
   int make_sender(const Made& receiver, const std::string& name);
+  void name_lost_senders(const Made& made);
   std::int64_t bind_sender(int fd, const std::string& name);
   void empty_queue(int fd);
   void fill_datagrams(Made& made, const std::function<int(std::size_t)>& number_of);

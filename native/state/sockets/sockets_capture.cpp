@@ -35,6 +35,13 @@ std::string address_of(int own, int (*ask)(int, sockaddr*, socklen_t*)) {
   return {reinterpret_cast<const char*>(&storage), std::min<std::size_t>(length, sizeof storage)};
 }
 
+// Also one that is closed, of which sock_diag(7) knows nothing any more.
+bool has_peer(int own) {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  return ::getpeername(own, reinterpret_cast<sockaddr*>(&storage), &length) == 0;
+}
+
 bool in_our_network(const CaptureContext& context) {
   struct stat ours {};
   struct stat theirs {};
@@ -68,7 +75,7 @@ void read_unix(const CaptureContext& context, Socket& socket, const LocalSocketI
   } else if (socket.type != SOCK_DGRAM) {
     const bool was_connected = !socket.peer_name.empty() || diag.state == TCP_ESTABLISHED;
     socket.role = was_connected ? SocketRole::connected : SocketRole::plain;
-  } else if (diag.peer != 0) {
+  } else if (has_peer(own)) {
     socket.role = SocketRole::connected;
   }
   socket.peer = diag.peer;

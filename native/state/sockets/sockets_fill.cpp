@@ -246,6 +246,18 @@ void SocketMaker::leave_far_end(Made& made) {
   inferior_.attempt(SYS_getsockopt, {made.fd, SOL_SOCKET, SO_ERROR, value, length});
 }
 
+// A socket that is connected takes nothing from others than its peer.
+void SocketMaker::name_lost_senders(const Made& made) {
+  const Socket& socket = *made.socket;
+  if (socket.domain != AF_UNIX || socket.type != SOCK_DGRAM) return;
+  std::set<std::string> named;
+  for (const SocketMessage& message : socket.queue) {
+    const std::string from = address_text(message.from);
+    if (!from.empty() && message.from != socket.peer_name && named.insert(from).second)
+      note(made, fmt::format("what waits in it from {} has no sender's name", from));
+  }
+}
+
 // What has come before its filter was there.
 void SocketMaker::empty_queue(int fd) {
   constexpr int kMost = 10'000;
@@ -261,6 +273,7 @@ void SocketMaker::fill(const std::function<int(std::size_t)>& number_of) {
     if (socket.queue.empty()) continue;
     const Made* peer = socket.role == SocketRole::connected ? find(socket.peer) : nullptr;
     if (made.far_end >= 0 || (peer != nullptr && socket.type != SOCK_DGRAM)) {
+      name_lost_senders(made);
       for (const SocketMessage& message : socket.queue)
         send(made.far_end >= 0 ? made.far_end : peer->fd, message, "", number_of, made);
     } else {

@@ -164,12 +164,9 @@ void SocketMaker::make_pair(Made& one, Made& other) {
   } else if (!make_pair_by_listener(one, other) && !make_pair_by_listener(other, one) &&
              !make_pair_by_closed_listener(one, other) &&
              !make_pair_by_closed_listener(other, one)) {
-    const auto ends_at = inferior_.reserve<std::array<int, 2>>();
-    inferior_.call("socketpair", SYS_socketpair,
-                   {socket.domain, socket.type, socket.protocol, ends_at});
-    const auto [first, second] = ends_at.read();
-    one.fd = inferior_.move_away(first);
-    other.fd = inferior_.move_away(second);
+    const std::array<int, 2> ends = make_ends(socket);
+    one.fd = ends[0];
+    other.fd = ends[1];
     if (socket.type == SOCK_DGRAM) {
       bind(one, one.fd, one.socket->name, false);
       bind(other, other.fd, other.socket->name, false);
@@ -316,18 +313,31 @@ void SocketMaker::make_plain(Made& made) {
   bind(made, made.fd, socket.name, socket.domain != AF_UNIX || !socket.queue.empty());
 }
 
+// The two ends of a connection between local sockets.
+std::array<int, 2> SocketMaker::make_ends(const Socket& socket) {
+  const auto ends_at = inferior_.reserve<std::array<int, 2>>();
+  inferior_.call("socketpair", SYS_socketpair,
+                 {socket.domain, socket.type, socket.protocol, ends_at});
+  const auto [first, second] = ends_at.read();
+  return {inferior_.move_away(first), inferior_.move_away(second)};
+}
+
+void SocketMaker::make_dead_local(Made& made) {
+  const Socket& socket = *made.socket;
+  const std::array<int, 2> ends = make_ends(socket);
+  made.fd = ends[0];
+  made.far_end = ends[1];
+  if (socket.type == SOCK_DGRAM) {
+    bind(made, made.fd, socket.name, false);
+    // Only getpeername(2) tells of it.
+    if (!address_text(socket.peer_name).empty()) bind_sender(made.far_end, socket.peer_name);
+  }
+  set_options_of(made, made.fd, false);
+}
+
 void SocketMaker::make_dead(Made& made) {
   const Socket& socket = *made.socket;
-  if (socket.domain == AF_UNIX) {
-    const auto ends_at = inferior_.reserve<std::array<int, 2>>();
-    inferior_.call("socketpair", SYS_socketpair,
-                   {socket.domain, socket.type, socket.protocol, ends_at});
-    const auto [first, second] = ends_at.read();
-    made.fd = inferior_.move_away(first);
-    made.far_end = inferior_.move_away(second);
-    set_options_of(made, made.fd, false);
-    return;
-  }
+  if (socket.domain == AF_UNIX) return make_dead_local(made);
   const int listening = inferior_.open("socket", SYS_socket, {AF_INET, SOCK_STREAM, IPPROTO_TCP});
   const std::string here = loopback(AF_INET);
   const auto at = inferior_.put(std::string_view(here));

@@ -142,10 +142,16 @@ class Settler {
     told_.insert(socket.id);
   }
 
+  // A local peer that is closed, or has no name, is not.
+  static bool is_found_by_name(const Socket& socket) {
+    if (socket.type != SOCK_DGRAM || socket.peer_name.empty()) return false;
+    return socket.domain != AF_UNIX ||
+           (socket.peer != 0 && !address_text(socket.peer_name).empty());
+  }
+
   static void cut(const NamedSocket& named) {
     Socket& socket = *named.socket;
-    socket.role = socket.type == SOCK_DGRAM && !socket.peer_name.empty() ? SocketRole::plain
-                                                                         : SocketRole::dead;
+    socket.role = is_found_by_name(socket) ? SocketRole::plain : SocketRole::dead;
     // A local socket whose other end was closed before has no peer, one cut off by us has, or it
     // waits to be accepted by another process.
     if (socket.domain == AF_UNIX && socket.peer == 0)
@@ -158,9 +164,16 @@ class Settler {
     std::set<std::string> looked_at;
     for (const SocketMessage& message : named.socket->queue) {
       const std::string name = address_text(message.from);
-      if (name.empty() || !looked_at.insert(name).second ||
-          comes_from_inside(*named.socket, message.from) || !name_is_taken(name))
+      if (name.empty() || !looked_at.insert(name).second) continue;
+      if (named.socket->role == SocketRole::dead) {
+        // Its new peer sends all of it.
+        if (message.from != named.socket->peer_name)
+          context_.report.add(
+              Severity::changed, named.object, "local socket",
+              fmt::format("what waits in it from {} comes back without a sender's name", name));
         continue;
+      }
+      if (comes_from_inside(*named.socket, message.from) || !name_is_taken(name)) continue;
       context_.report.add(
           Severity::changed, named.object, "local socket",
           fmt::format("what waits in it from {} comes back without a sender's name, "

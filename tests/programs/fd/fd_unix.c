@@ -362,6 +362,52 @@ static void check_closed_sender(void) {
   CHECK(access(address.sun_path, F_OK) == -1, "the sender's path is there again");
 }
 
+// Their peer is closed: what it has sent is there, and its name; to send fails, and ends that.
+static void expect_closed_peer(int fd) {
+  CHECK(send(fd, "x", 1, MSG_NOSIGNAL) == -1 && errno == ECONNREFUSED, "send: %s", strerror(errno));
+  CHECK(send(fd, "x", 1, MSG_NOSIGNAL) == -1 && errno == ENOTCONN, "again: %s", strerror(errno));
+}
+static void peer_closed(void) {
+  pair(SOCK_DGRAM);
+  put_bytes(ends[0], "one");
+  put_bytes(ends[0], "two");
+  MUST(close(ends[0]));
+}
+static void check_peer_closed(void) {
+  expect_datagram(ends[1], "one");
+  expect_datagram(ends[1], "two");
+  expect_nothing(ends[1]);
+  expect_closed_peer(ends[1]);
+}
+static void named_peer_closed(void) {
+  seed();
+  struct sockaddr_un to;
+  MUST(server = socket(AF_UNIX, SOCK_DGRAM, 0));
+  name("-stays", 1);
+  MUST(bind(server, (struct sockaddr*)&address, address_bytes));
+  to = address;
+  const socklen_t to_bytes = address_bytes;
+  MUST(client = socket(AF_UNIX, SOCK_DGRAM, 0));
+  name("-closes", 1);
+  MUST(bind(client, (struct sockaddr*)&address, address_bytes));
+  MUST(connect(server, (struct sockaddr*)&address, address_bytes));
+  MUST(sendto(client, "last", 4, 0, (struct sockaddr*)&to, to_bytes));
+  MUST(close(client));
+}
+static void check_named_peer_closed(void) {
+  struct sockaddr_un from = {0}, peer = {0};
+  socklen_t bytes = sizeof from, peer_bytes = sizeof peer;
+  CHECK(recvfrom(server, now, 9, MSG_DONTWAIT, (struct sockaddr*)&from, &bytes) == 4,
+        "recvfrom: %s", strerror(errno));
+  MUST(getpeername(server, (struct sockaddr*)&peer, &peer_bytes));
+  name("-closes", 1);
+  CHECK(bytes == address_bytes && !memcmp(&from, &address, bytes), "the sender's name");
+  CHECK(peer_bytes == address_bytes && !memcmp(&peer, &address, bytes), "the peer's name");
+  name("-stays", 1);
+  expect_name(server);
+  expect_closed_peer(server);
+}
+
 // Connected with itself.
 static void own_name(void) {
   seed();
@@ -476,6 +522,8 @@ int main(int argc, char** argv) {
       {"waiting", waiting, check_waiting},
       {"named_datagrams", named_datagrams, check_named_datagrams},
       {"closed_sender", closed_sender, check_closed_sender},
+      {"peer_closed", peer_closed, check_peer_closed},
+      {"named_peer_closed", named_peer_closed, check_named_peer_closed},
       {"options", options, check_options},
       {"credentials", credentials, check_credentials},
       {"peek_offset", peek_offset, check_peek_offset},
