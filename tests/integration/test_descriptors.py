@@ -61,7 +61,7 @@ SUBJECTS: dict[str, list[str]] = {
         fanotify fanotify_mount
     """.split(),
     "fd_pty": """
-        input lines output both_ways begun ends lines_later long_lines stopped stopped_by_key
+        input permissions lines output both_ways begun ends lines_later long_lines stopped stopped_by_key
         stopped_master settings exclusive packets told told_of_flush blocked_reader closed_slave
         last_words unopened closed_master controlling
     """.split(),

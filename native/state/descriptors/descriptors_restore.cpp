@@ -138,7 +138,8 @@ OpenedDescriptions open_descriptions(const DescriptorTable& table,
   for (const Description& description : table.descriptions)
     if (description.kind == &kinds::kPtyMaster) {
       const auto& pty = description.get<Pty>();
-      fill_pty(masters.at(pty.index).get(), pty);
+      const std::string why_not = fill_pty(masters.at(pty.index).get(), pty);
+      if (!why_not.empty()) files.note(fmt::format("/dev/pts/{}: {}", pty.index, why_not));
     }
   split_streams(table, opened);
   for (const auto& [stream, fd] : files.open_streams()) {

@@ -124,6 +124,31 @@ UniqueFd open_slave(int master, int flags) {
   return UniqueFd(::ioctl(master, TIOCGPTPEER, flags | O_NOCTTY | O_CLOEXEC));
 }
 
+namespace {
+
+// Which the file system is mounted with.
+std::optional<gid_t> group_of_new_pty() {
+  const UniqueFd master(::open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC));
+  if (!master) return std::nullopt;
+  lock(master.get(), false);
+  const UniqueFd slave = open_slave(master.get(), O_RDWR);
+  struct stat status {};
+  if (!slave || ::fstat(slave.get(), &status) != 0) return std::nullopt;
+  return status.st_gid;
+}
+
+void read_permissions(const CaptureContext& context, int slave, Pty& pty) {
+  struct stat status {};
+  if (::fstat(slave, &status) != 0) return;
+  pty.mode = status.st_mode & ALLPERMS;
+  const auto uids = context.process.status().uids;
+  const bool is_usual = std::find(uids.begin(), uids.end(), status.st_uid) != uids.end() &&
+                        status.st_gid == group_of_new_pty();
+  if (!is_usual) pty.owner = {status.st_uid, status.st_gid};
+}
+
+}  // namespace
+
 Pty read_pty(CaptureContext& context, int master, int index) {
   Pty pty;
   pty.index = index;
@@ -148,6 +173,7 @@ Pty read_pty(CaptureContext& context, int master, int index) {
     tell(Severity::lost, "what waits in it to be read does not come back");
     return pty;
   }
+  read_permissions(context, slave.get(), pty);
   pty.content = take_and_put_back(master, slave.get(), pty.settings);
   if (pty.content.status != 0 && pty.content.stop != PtyContent::Stop::none &&
       (pty.content.status & TIOCPKT_STOP) == 0)
@@ -164,6 +190,8 @@ Json pty_to_json(const Pty& pty) {
           {"slave", static_cast<int>(pty.slave)},
           {"exclusive", pty.exclusive},
           {"hung_up", pty.hung_up},
+          {"owner", pty.owner ? Json{pty.owner->uid, pty.owner->gid} : Json()},
+          {"mode", pty.mode},
           {"content", pty_content_to_json(pty.content)}};
 }
 
@@ -177,6 +205,9 @@ Pty pty_from_json(const Json& json) {
   pty.settings.packets = json.at("packets");
   pty.exclusive = json.value("exclusive", false);
   pty.hung_up = json.value("hung_up", false);
+  if (const auto owner = json.value("owner", Json()); !owner.is_null())
+    pty.owner = {owner.at(0), owner.at(1)};
+  pty.mode = json.value("mode", Pty::kUsualMode) & ALLPERMS;
   // Earlier versions have the content in the record itself, and do not know of never_open.
   pty.content = pty_content_from_json(json.value("content", json), pty.settings.modes);
   const int slave = json.value("slave", static_cast<int>(Pty::Slave::closed));
@@ -200,7 +231,22 @@ UniqueFd make_hung_up(int flags) {
   return slave;
 }
 
-void fill_pty(int master, const Pty& pty) {
+namespace {
+
+std::string give_permissions(int slave, const Pty& pty) {
+  std::string why_not;
+  if (pty.owner && ::fchown(slave, pty.owner->uid, pty.owner->gid) != 0)
+    why_not = fmt::format("its owner cannot be {}:{} again ({})", pty.owner->uid, pty.owner->gid,
+                          describe_errno(errno));
+  struct stat now {};
+  if (::fstat(slave, &now) == 0 && (now.st_mode & ALLPERMS) != pty.mode) ::fchmod(slave, pty.mode);
+  return why_not;
+}
+
+}  // namespace
+
+std::string fill_pty(int master, const Pty& pty) {
+  std::string why_not;
   if (pty.slave == Pty::Slave::never_open) {
     if (::tcsetattr(master, TCSANOW, &pty.settings.modes) != 0)
       throw_errno("set a pseudoterminal's modes", errno);
@@ -209,9 +255,11 @@ void fill_pty(int master, const Pty& pty) {
   } else {
     const UniqueFd slave = open_slave(master, O_RDWR | O_NONBLOCK);
     if (!slave) throw_errno("open the other end of a pseudoterminal", errno);
+    why_not = give_permissions(slave.get(), pty);
     put_without_waiting(master, slave.get(), pty.settings, pty.content);
   }
   if (pty.locked) lock(master, true);
+  return why_not;
 }
 
 }  // namespace ckpt::state

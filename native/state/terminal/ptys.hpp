@@ -20,7 +20,15 @@ struct Pty {
   Slave slave = Slave::open;  // in any process
   bool exclusive = false;     // of a slave: TIOCEXCL
   bool hung_up = false;       // likewise: its master is closed
+  struct Owner {
+    std::uint32_t uid = 0;
+    std::uint32_t gid = 0;
+  };
+  std::optional<Owner> owner;  // of its name, if it was given to another user or group
+  std::uint32_t mode = kUsualMode;
   PtyContent content;
+
+  static constexpr std::uint32_t kUsualMode = 0620;
 };
 
 /// `master`: our duplicate of the descriptor. What waits in the pair is taken out and put back; the
@@ -38,6 +46,7 @@ UniqueFd make_hung_up(int flags);
 /// A descriptor for the other end.
 UniqueFd open_slave(int master, int flags);
 /// Gives the pair modes, size and content. The slave is opened for it, and closed again.
-void fill_pty(int master, const Pty& pty);
+/// Returns why the other end has not the owner or the permissions that it had; else "".
+[[nodiscard]] std::string fill_pty(int master, const Pty& pty);
 
 }  // namespace ckpt::state

@@ -39,6 +39,19 @@ static void lines(void) {
   put_bytes(master, "first\nsecond\nbegun");
   arrives(slave);
 }
+// Others may write to it (mesg(1)); the privileged have given it away.
+static void permissions(void) {
+  make(1);
+  MUST(fchmod(slave, 0622));
+  if (geteuid() == 0) MUST(fchown(slave, 1234, 5678));
+}
+static void check_permissions(void) {
+  struct stat is;
+  MUST(fstat(slave, &is));
+  CHECK(is.st_mode == (S_IFCHR | 0622), "mode %o", is.st_mode);
+  CHECK(geteuid() != 0 || (is.st_uid == 1234 && is.st_gid == 5678), "it belongs to %d:%d",
+        (int)is.st_uid, (int)is.st_gid);
+}
 static void check_lines(void) {
   expect_bytes(slave, "first\n");
   expect_bytes(slave, "second\n");
@@ -365,6 +378,7 @@ static void check_controlling(void) {
 int main(int argc, char** argv) {
   static const struct subject subjects[] = {
       {"input", input, check_input},
+      {"permissions", permissions, check_permissions},
       {"lines", lines, check_lines},
       {"output", output, check_output},
       {"both_ways", both_ways, check_both_ways},
