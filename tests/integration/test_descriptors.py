@@ -15,7 +15,7 @@ SUBJECTS: dict[str, list[str]] = {
         eventfd_blocked_reader timerfd_relative timerfd_interval timerfd_short timerfd_expired
         timerfd_expired_interval timerfd_past timerfd_disarmed timerfd_absolute
         timerfd_absolute_monotonic timerfd_blocked_reader signalfd_mask signalfd_pending pidfd_self
-        pidfd_zombie pidfd_ended
+        pidfd_zombie pidfd_ended pidfd_same
     """.split(),
     "fd_epoll": """
         level level_ready edge_reported edge_pending oneshot_armed oneshot_spent nested

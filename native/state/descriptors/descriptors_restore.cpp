@@ -17,6 +17,7 @@
 #include "state/descriptors/descriptors.hpp"
 #include "state/descriptors/file_kinds.hpp"
 #include "state/descriptors/kinds.hpp"
+#include "state/descriptors/other_process.hpp"
 #include "state/descriptors/pipes.hpp"
 #include "state/ipc/message_queues.hpp"
 #include "state/sockets/sockets.hpp"
@@ -168,6 +169,7 @@ void make_descriptions(RestoreContext& inferior, const DescriptorTable& table,
                        SilentPeers* peers, std::vector<int>& inherited) {
   SocketMaker sockets(inferior, directory, apart, peers);
   bool has_sockets = false;
+  StandIns stand_ins;
   for (std::size_t i = 0; i < table.descriptions.size(); ++i) {
     const Description& description = table.descriptions[i];
     const std::string name = description_name(table, i);
@@ -178,7 +180,7 @@ void make_descriptions(RestoreContext& inferior, const DescriptorTable& table,
     }
     if (description.kind->make == nullptr) continue;
     try {
-      inherited[i] = description.kind->make(description, {inferior, name, ids});
+      inherited[i] = description.kind->make(description, {inferior, name, ids, stand_ins});
       // Nothing leads to what is in a message only when the program goes on.
       if (description.kind->start != nullptr && !number_of(table, i))
         description.kind->start(description, inferior, inherited[i]);

@@ -107,7 +107,9 @@ std::optional<SignalFd> read_signalfd(const std::string& info) {
 std::optional<PidFd> read_pidfd(const std::string& info, std::uint32_t flags) {
   const auto id = proc::number_field<Tid>(info, "Pid");
   if (!id) return std::nullopt;
-  return PidFd{std::max(*id, 0), (flags & kPidfdThread) != 0};
+  // Each process has its own since Linux 6.9; before, all have the same.
+  const auto inode = proc::number_field<std::uint64_t>(info, "ino");
+  return PidFd{std::max(*id, 0), (flags & kPidfdThread) != 0, inode.value_or(0)};
 }
 
 Json eventfd_to_json(const EventFd& event) {
@@ -125,7 +127,9 @@ Json timerfd_to_json(const TimerFd& timer) {
 
 Json signalfd_to_json(const SignalFd& signals) { return {{"mask", signals.mask}}; }
 
-Json pidfd_to_json(const PidFd& pidfd) { return {{"id", pidfd.id}, {"thread", pidfd.thread}}; }
+Json pidfd_to_json(const PidFd& pidfd) {
+  return {{"id", pidfd.id}, {"thread", pidfd.thread}, {"inode", pidfd.inode}};
+}
 
 EventFd eventfd_from_json(const Json& json) { return {json.at("count"), json.at("semaphore")}; }
 
@@ -142,7 +146,9 @@ TimerFd timerfd_from_json(const Json& json) {
 
 SignalFd signalfd_from_json(const Json& json) { return {json.at("mask")}; }
 
-PidFd pidfd_from_json(const Json& json) { return {json.at("id"), json.at("thread")}; }
+PidFd pidfd_from_json(const Json& json) {
+  return {json.at("id"), json.at("thread"), json.value("inode", std::uint64_t{0})};
+}
 
 int make_event_file(RestoreContext& inferior, const EventFd& event) {
   const int fd = inferior.open("eventfd", SYS_eventfd2, {0, event.semaphore ? EFD_SEMAPHORE : 0});
@@ -217,8 +223,8 @@ int make_pidfd(const Description& description, const Making& making) {
   for (const auto* known : {&making.ids.threads, &making.ids.children})
     if (const auto found = known->find(pidfd.id); found != known->end())
       return make_event_file(making.inferior, pidfd, found->second);
-  const BriefProcess ended;
-  return make_event_file(making.inferior, {ended.pid(), false}, ended.pid());
+  const Tid ended = making.stand_ins.pid({pidfd.id, pidfd.inode});
+  return make_event_file(making.inferior, {ended, false, 0}, ended);
 }
 
 bool describe_pidfd(const Describing& describing, Description& description) {

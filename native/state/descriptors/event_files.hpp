@@ -33,6 +33,7 @@ struct SignalFd {
 struct PidFd {
   Tid id = 0;  // 0 if it has ended and was waited for, or is in another pid namespace
   bool thread = false;
+  std::uint64_t inode = 0;  // names the process among others
 };
 
 /// Each is told the fdinfo text. Nothing if the kernel does not show what is needed.

@@ -18,7 +18,8 @@ namespace ckpt::state {
 
 class MessageQueues;
 class PipeMaker;
-class RemovedDirectories;
+class RemovedEntries;
+class StandIns;
 
 /// What can be learned of one that the kernel shows as anon_inode:NAME.
 struct Describing {
@@ -43,6 +44,7 @@ struct Making {
   RestoreContext& inferior;
   std::string object;
   const IdChange& ids;
+  StandIns& stand_ins;
 };
 
 /// The same, when every descriptor has its number; `number` is that of the description. One that is

@@ -4,8 +4,11 @@
 
 #include <sys/stat.h>
 
+#include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/types.hpp"
 #include "base/unique_fd.hpp"
@@ -34,6 +37,19 @@ class BriefProcess {
 
  private:
   Tid pid_ = 0;
+};
+
+/// Processes that stand for ones which are no part of the snapshot: the same for each that leads to
+/// the same one (pidfds can be compared, fstat(2)).
+class StandIns {
+ public:
+  /// Of the process that had this key. Throws Error (system).
+  Tid pid(const std::pair<Tid, std::uint64_t>& key) {
+    return made_.try_emplace(key).first->second.pid();
+  }
+
+ private:
+  std::map<std::pair<Tid, std::uint64_t>, BriefProcess> made_;
 };
 
 /// The file at `target`, of the process if that still runs, else of one that has ended, which

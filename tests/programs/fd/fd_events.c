@@ -247,6 +247,33 @@ static void check_pidfd_ended(void) {
   CHECK(syscall(SYS_pidfd_send_signal, fd, 0, NULL, 0) == -1 && errno == ESRCH,
         "pidfd_send_signal: %s", strerror(errno));
 }
+// Two of one process, and one of another: since Linux 6.9 their inodes tell.
+static int same[3], inodes_before;
+static int inodes(void) {
+  struct stat one, two, other;
+  MUST(fstat(same[0], &one));
+  MUST(fstat(same[1], &two));
+  MUST(fstat(same[2], &other));
+  return (one.st_ino == two.st_ino) + 2 * (one.st_ino == other.st_ino);
+}
+static void pidfd_same(void) {
+  for (int i = 0; i < 2; i++) {
+    const pid_t child = fork();
+    MUST(child);
+    if (child == 0) {
+      pause();
+      _exit(0);
+    }
+    MUST(same[2 * i] = (int)syscall(SYS_pidfd_open, child, 0));
+    if (i == 0) MUST(same[1] = (int)syscall(SYS_pidfd_open, child, 0));
+    MUST(kill(child, SIGKILL));
+    MUST(waitpid(child, NULL, 0));
+  }
+  inodes_before = inodes();
+}
+static void check_pidfd_same(void) {
+  CHECK(inodes() == inodes_before, "%d, and were %d", inodes(), inodes_before);
+}
 
 int main(int argc, char** argv) {
   static const struct subject subjects[] = {
@@ -271,6 +298,7 @@ int main(int argc, char** argv) {
       {"pidfd_self", pidfd, check_pidfd},
       {"pidfd_zombie", pidfd_zombie, check_pidfd_zombie},
       {"pidfd_ended", pidfd_ended, check_pidfd_ended},
+      {"pidfd_same", pidfd_same, check_pidfd_same},
       {NULL, NULL, NULL}};
   return run_subject(argc, argv, subjects);
 }
