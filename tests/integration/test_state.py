@@ -298,6 +298,7 @@ def test_attributes(workshop: Workshop, way: Way, name: str) -> None:
     [
         "nice", "realtime_nice", "affinity", "timerslack", "pdeathsig", "no_new_privs", "keepcaps",
         "subreaper", "thp_disable", "rlimit_nofile", "rlimit_stack", "rlimit_core", "oom_score_adj",
+        "loginuid",
         "policy", "ioprio",
     ],
 )  # fmt: skip

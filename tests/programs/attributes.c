@@ -2,6 +2,7 @@
 // an unusual value before the save and must read the same after the restore.
 #include "selfcheck.h"
 
+#include <fcntl.h>
 #include <linux/mempolicy.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -115,6 +116,12 @@ static void set_core(void) { set_limit(RLIMIT_CORE, 4096); }
 static void get_core(char* text) { limit_text(RLIMIT_CORE, text); }
 static void set_oom(void) { write_file("/proc/self/oom_score_adj", "321"); }
 static void get_oom(char* text) { file_text("/proc/self/oom_score_adj", text); }
+static void set_login(void) {
+  const int fd = open("/proc/self/loginuid", O_WRONLY);
+  if (fd < 0 || write(fd, "4711", 4) != 4) SKIP("loginuid: %s", strerror(errno));
+  close(fd);
+}
+static void get_login(char* text) { file_text("/proc/self/loginuid", text); }
 static void set_policy(void) {
   struct sched_param parameter = {0};
   MUST(sched_setscheduler(0, SCHED_BATCH, &parameter));
@@ -189,6 +196,7 @@ static const struct {
     {"rlimit_stack", set_stack, get_stack},
     {"rlimit_core", set_core, get_core},
     {"oom_score_adj", set_oom, get_oom},
+    {"loginuid", set_login, get_login},
     {"policy", set_policy, get_policy},
     {"ioprio", set_ioprio, get_ioprio},
     {"core_filter", set_core_filter, get_core_filter},

@@ -81,6 +81,34 @@ std::string setting_failed(Tid lwp, std::string_view what) {
 
 }  // namespace
 
+namespace {
+
+std::optional<std::uint32_t> login_user_of(Tid lwp) {
+  const auto text = try_read_file(fmt::format("/proc/{}/loginuid", lwp));
+  return text ? proc::parse_number<std::uint32_t>(*text) : std::nullopt;
+}
+
+// Only the thread itself may set it. That of a program which had none is the restore's own, where
+// it may not be taken away.
+void restore_login_user(RestoreContext& inferior, std::uint32_t user) {
+  constexpr std::uint32_t kNone = ~0U;
+  const std::int64_t file = inferior.attempt(
+      SYS_openat, {AT_FDCWD, inferior.put_string("/proc/thread-self/loginuid"), O_WRONLY, 0});
+  std::int64_t result = file;
+  if (file >= 0) {
+    const std::string text = fmt::format("{}", user);
+    result = inferior.attempt(SYS_write, {file, inferior.put_string(text), text.size()});
+    inferior.attempt(SYS_close, {file});
+  }
+  if (const int error = tracee::error_of(result); error != 0 && user != kNone)
+    inferior.notes.push_back(
+        fmt::format("thread {}: its login user ({}, for audits) cannot be set "
+                    "again: {}",
+                    inferior.tid(), user, describe_errno(error)));
+}
+
+}  // namespace
+
 ThreadAttributes look_at_attributes(Tid lwp) {
   ThreadAttributes attributes;
   const SchedulingAttributes scheduling = scheduling_of(lwp);
@@ -93,6 +121,7 @@ ThreadAttributes look_at_attributes(Tid lwp) {
   attributes.period_ns = scheduling.period_ns;
   attributes.processors = processors_of(lwp);
   attributes.io_priority = static_cast<int>(::syscall(SYS_ioprio_get, kIoPriorityOfThread, lwp));
+  attributes.login_user = login_user_of(lwp);
   return attributes;
 }
 
@@ -204,7 +233,8 @@ Json attributes_to_json(const ThreadAttributes& attributes) {
           {"mce_kill", attributes.machine_check},
           {"speculation", attributes.speculation},
           {"memory_policy", memory_policy_to_json(attributes.memory_policy)},
-          {"personality", attributes.personality ? Json(*attributes.personality) : Json()}};
+          {"personality", attributes.personality ? Json(*attributes.personality) : Json()},
+          {"login_user", attributes.login_user ? Json(*attributes.login_user) : Json()}};
 }
 
 ThreadAttributes thread_attributes_from_json(const Json& json) {
@@ -231,6 +261,8 @@ ThreadAttributes thread_attributes_from_json(const Json& json) {
     attributes.memory_policy = memory_policy_from_json(json.at("memory_policy"));
   if (json.contains("personality") && !json.at("personality").is_null())
     attributes.personality = json.at("personality").get<std::uint64_t>();
+  if (json.contains("login_user") && !json.at("login_user").is_null())
+    attributes.login_user = json.at("login_user").get<std::uint32_t>();
   return attributes;
 }
 
@@ -294,6 +326,8 @@ void restore_own_attributes(RestoreContext& inferior, const ThreadAttributes& at
       inferior.notes.push_back(
           fmt::format("thread {}: its memory policy (NUMA) cannot be set again: {}", inferior.tid(),
                       describe_errno(error)));
+  if (attributes.login_user && attributes.login_user != login_user_of(inferior.tid()))
+    restore_login_user(inferior, *attributes.login_user);
   if (attributes.personality && attributes.personality != now.personality)
     inferior.attempt(SYS_personality, {*attributes.personality});
   if (attributes.timestamp_counter != 0 && attributes.timestamp_counter != now.timestamp_counter)

@@ -36,6 +36,7 @@ struct ThreadAttributes {
   // PR_GET_SPECULATION_CTRL, by kind; 0 where the kernel does not know it
   std::array<int, 3> speculation{};
   MemoryPolicy memory_policy;
+  std::optional<std::uint32_t> login_user;  // /proc/PID/loginuid, if the kernel has it
   std::optional<std::uint64_t>
       personality;  // personality(2); older snapshots have the main thread's
 };
