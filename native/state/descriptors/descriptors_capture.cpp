@@ -418,6 +418,7 @@ class Capturer {
     description.kind = &kinds::kFile;
     const auto [path, deleted] = name_of(open.status, open.target);
     const bool in_memory = path.starts_with(kMemoryFile);
+    file.on_tmpfs = magic == TMPFS_MAGIC;
     description.file = describe_file(open.status, path, deleted || in_memory);
     KeptFile& file = *description.file;
     file.in_memory = in_memory;

@@ -355,7 +355,8 @@ int FileSource::scratch_copy(const KeptFile& file) {
     if (slot) return slot.get();
   }
   const UniqueFd from = open_file(source, O_RDONLY);
-  if (file.in_memory) slot.reset(::memfd_create(memfd_name(file).c_str(), flags));
+  // A program may ask in what file system its shared memory is (fstatfs(2)).
+  if (file.in_memory || file.on_tmpfs) slot.reset(::memfd_create(memfd_name(file).c_str(), flags));
   for (const auto& store : stores_) {
     if (slot) break;
     const std::string directory = store::Layout{store.directory()}.scratch();

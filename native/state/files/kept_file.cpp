@@ -48,6 +48,7 @@ image::Json kept_file_to_json(const KeptFile& file) {
                       {"mtime_ns", file.mtime_ns},
                       {"ctime_ns", file.ctime_ns},
                       {"object", file.object ? object_to_json(*file.object) : image::Json()}};
+  if (file.on_tmpfs) json["tmpfs"] = true;
   if (file.huge_page_bytes != 0) json["huge_page_size"] = file.huge_page_bytes;
   if (file.mode) {
     json["mode"] = *file.mode;
@@ -64,6 +65,7 @@ KeptFile kept_file_from_json(const image::Json& json) {
   file.deleted = json.at("deleted");
   file.in_memory = json.at("in_memory");
   file.seals = json.at("seals");
+  file.on_tmpfs = json.value("tmpfs", false);
   file.device = json.at("device");
   file.inode = json.at("inode");
   file.size_bytes = json.at("size");

@@ -19,6 +19,7 @@ struct KeptFile {
   bool deleted = false;    // had no name (any more) at the save
   bool in_memory = false;  // a memfd; `path` is "/memfd:NAME"
   std::uint32_t seals = 0;
+  bool on_tmpfs = false;              // shared memory, or in such a file system
   std::uint64_t huge_page_bytes = 0;  // in a hugetlbfs: its page size
   std::uint64_t device = 0;
   std::uint64_t inode = 0;
