@@ -85,8 +85,10 @@ Opened open_everything(const Snapshot& snapshot, state::FileSource& files,
                        InheritedBuilder& builder) {
   using Use = state::FileSource::Use;
   Opened opened;
-  opened.table = state::open_descriptions(snapshot.saved.descriptors,
-                                          snapshot.saved.process.removed_directory, files);
+  std::optional<state::WorkingDirectory> directory;
+  if (const auto& process = snapshot.saved.process; process.removed_directory)
+    directory = state::WorkingDirectory{*process.removed_directory, process.directory};
+  opened.table = state::open_descriptions(snapshot.saved.descriptors, directory, files);
   for (auto& fd : opened.table.fds)
     opened.descriptions.push_back(fd ? builder.add(std::move(fd)) : -1);
   std::map<std::string, int> by_file;

@@ -55,7 +55,8 @@ SUBJECTS: dict[str, list[str]] = {
     "fd_files": """
         memfd memfd_mapped memfd_two_mappings memfd_sealed memfd_read_only nameless removed
         removed_links two_names executed nameless_place sparse enormous appending directory own_proc
-        proc_of_thread proc_of_ended namespace place ended_pipes removed_device removed_directory
+        proc_of_thread proc_of_ended namespace place ended_pipes removed_device removed_link
+        removed_shared removed_directory
         fifo fifo_nameless fifo_removed message_queue shared_queue blocked_queue posix_lock
         open_file_lock whole_lock lease write_lease linked marked owner inotify inotify_removed
         fanotify fanotify_mount
@@ -78,8 +79,7 @@ NAMED_TIMES = {"unopened": 2, "closed_master": 0}
 OTHER_NAMES = {
     "nameless", "fifo_nameless", "inotify_removed", "fanotify_mount", "removed", "removed_links",
     "linked", "appending", "own_proc", "message_queue", "shared_queue", "blocked_queue",
-    "removed_directory", "two_names", "nameless_place", "executed", "proc_of_thread",
-    "proc_of_ended", "removed_device",
+    "two_names", "nameless_place", "executed", "proc_of_thread", "proc_of_ended", "removed_shared",
 }  # fmt: skip
 # What only root finds the end of.
 LOST_FILES = {
@@ -115,8 +115,6 @@ def test_restored(workshop: Workshop, program: str, subject: str, way: Way) -> N
     ignore = {"memory"} if dump is None else set()
     if program in MAY_BE_NAMED or subject in OTHER_NAMES:
         ignore |= {"files", "maps"}
-    if subject == "removed_directory":
-        ignore |= {"cwd"}  # without a name the one as the other
     before = oracle.look(original.pid, dump)
     saved = workshop.save(original.pid)
     oracle.wait_asleep(original.pid)

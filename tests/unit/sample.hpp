@@ -150,7 +150,7 @@ inline state::DescriptorTable sample_descriptors() {
   state::Description removed;
   removed.kind = &state::kinds::kRemovedDirectory;
   removed.path = "/srv (deleted)";
-  removed.details = state::RemovedDirectory{2049, 11, 0750};
+  removed.details = state::RemovedEntry{2049, 11, S_IFDIR | 0750, 0, 0, 0, ""};
   state::Description group;
   group.kind = &state::kinds::kFanotify;
   group.details = state::Fanotify{16, 32770, {{16, 64, 32, 2, {"/srv", 0, 0}}}};
@@ -168,7 +168,7 @@ inline image::Json sample_record() {
   state::ProcessState process;
   process.pid = 4242;
   process.directory = "/srv (deleted)";
-  process.removed_directory = state::RemovedDirectory{2049, 11, 0750};
+  process.removed_directory = state::RemovedEntry{2049, 11, S_IFDIR | 0750, 0, 0, 0, ""};
   process.root = "/";
   process.limits.assign(16, {1024, 4096});
   const std::vector<state::EndedChild> children = {{77, 78, 77, CLD_EXITED, 3, SIGCHLD, 0},

@@ -21,7 +21,7 @@
 #include "state/context.hpp"
 #include "state/files/file_locks.hpp"
 #include "state/files/file_source.hpp"
-#include "state/files/removed_directories.hpp"
+#include "state/files/removed_entries.hpp"
 #include "state/sockets/silent_peers.hpp"
 #include "tracee/remote.hpp"
 
@@ -98,8 +98,12 @@ struct OpenedDescriptions {
   SilentPeers peers;                             // if it was asked for them
 };
 /// `working_directory`: if it is a removed one.
+struct WorkingDirectory {
+  RemovedEntry entry;
+  std::string path;  // as /proc shows it
+};
 OpenedDescriptions open_descriptions(const DescriptorTable& table,
-                                     const std::optional<RemovedDirectory>& working_directory,
+                                     const std::optional<WorkingDirectory>& working_directory,
                                      FileSource& files);
 
 /// The ids that the process has now.

@@ -28,6 +28,7 @@
 #include "state/descriptors/other_process.hpp"
 #include "state/descriptors/pipes.hpp"
 #include "state/descriptors/same_descriptions.hpp"
+#include "state/files/stateless_devices.hpp"
 #include "state/ipc/message_queues.hpp"
 #include "state/rings/io_uring.hpp"
 #include "state/sockets/sockets.hpp"
@@ -44,23 +45,6 @@ constexpr std::string_view kMemoryFile = "/memfd:";
 constexpr long kMessageQueueMagic = 0x19800202;  // <linux/magic.h> does not have it
 
 std::string fd_text(int fd) { return fmt::format("fd {}", fd); }
-
-// They have no state (Documentation/admin-guide/devices.txt).
-constexpr auto kSafeDevices = std::to_array<std::pair<unsigned, const char*>>({
-    {3, "/dev/null"},
-    {5, "/dev/zero"},
-    {7, "/dev/full"},
-    {8, "/dev/random"},
-    {9, "/dev/urandom"},
-});
-const char* usual_name(dev_t device) {
-  if (gnu_dev_major(device) != 1) return nullptr;
-  const auto* const known =
-      std::find_if(kSafeDevices.begin(), kSafeDevices.end(),
-                   [&](const auto& one) { return one.first == gnu_dev_minor(device); });
-  return known == kSafeDevices.end() ? nullptr : known->second;
-}
-bool is_safe_device(dev_t device) { return usual_name(device) != nullptr; }
 
 bool is_pty_slave(dev_t device) {
   constexpr unsigned kFirst = 136;
@@ -357,11 +341,24 @@ class Capturer {
     const bool is_copied = deleted || path.starts_with(kMemoryFile);
     if (S_ISREG(open.status.st_mode) && is_copied) return describe_regular(open, description);
     description.kind = &kinds::kPath;
-    if (S_ISDIR(open.status.st_mode)) description.details = describe_removed_directory(open.status);
-    if (!deleted) return;
-    if (!S_ISDIR(open.status.st_mode))
-      return lose(open, description, "name", fmt::format("{}, which is removed,", path));
-    description.kind = &kinds::kRemovedDirectory;
+    if (S_ISDIR(open.status.st_mode)) description.details = describe_removed_entry(open.status);
+    if (deleted) describe_removed(open, path, description);
+  }
+
+  void describe_removed(const Open& open, const std::string& path, Description& description) {
+    if (S_ISDIR(open.status.st_mode)) {
+      description.kind = &kinds::kRemovedDirectory;
+      return;
+    }
+    std::optional<RemovedEntry> entry;
+    const auto type = open.status.st_mode & S_IFMT;
+    if (type == S_IFIFO || type == S_IFSOCK || stateless_device(open.status.st_rdev) != nullptr)
+      entry = describe_removed_entry(open.status);  // by its name alone (O_PATH)
+    else if (S_ISLNK(open.status.st_mode) && open.own)
+      entry = describe_removed_link(open.status, open.own.get());
+    if (!entry) return lose(open, description, "name", fmt::format("{}, which is removed,", path));
+    description.kind = &kinds::kRemovedEntry;
+    description.details = *entry;
   }
 
   bool is_own_proc(const Open& open) const {
@@ -418,10 +415,10 @@ class Capturer {
     description.kind = &kinds::kFile;
     const auto [path, deleted] = name_of(open.status, open.target);
     const bool in_memory = path.starts_with(kMemoryFile);
-    file.on_tmpfs = magic == TMPFS_MAGIC;
     description.file = describe_file(open.status, path, deleted || in_memory);
     KeptFile& file = *description.file;
     file.in_memory = in_memory;
+    file.on_tmpfs = magic == TMPFS_MAGIC;
     if (file.deleted) describe_copied(open, file);
     if (magic == HUGETLBFS_MAGIC) file.huge_page_bytes = static_cast<std::uint64_t>(system.f_bsize);
     keep_content(open, file);
@@ -476,9 +473,11 @@ class Capturer {
   void describe_device(const Open& open, Description& description) {
     const bool stands_for_own = open.target == "/dev/tty" && tty_ != 0;
     const dev_t device = stands_for_own ? tty_ : open.status.st_rdev;
-    if (is_safe_device(device)) {
+    if (stateless_device(device) != nullptr) {
       description.kind = &kinds::kPath;
-      if (name_of(open.status, open.target).deleted) description.path = usual_name(device);
+      if (!name_of(open.status, open.target).deleted) return;
+      description.kind = &kinds::kRemovedEntry;
+      description.details = describe_removed_entry(open.status);
     } else if (is_pty_master(open.target)) {
       describe_pty_master(open, description);
     } else if (is_pty_slave(device) && has_master(gnu_dev_minor(device))) {

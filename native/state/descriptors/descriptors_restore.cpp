@@ -122,11 +122,11 @@ void check_descriptors(const DescriptorTable& table, FileSource& files) {
 }
 
 OpenedDescriptions open_descriptions(const DescriptorTable& table,
-                                     const std::optional<RemovedDirectory>& working_directory,
+                                     const std::optional<WorkingDirectory>& working_directory,
                                      FileSource& files) {
   files.begin_descriptions();
   OpenedDescriptions opened;
-  RemovedDirectories removed;
+  RemovedEntries removed;
   PipeMaker pipes = make_pipes(table, files);
   const std::map<int, UniqueFd> masters = make_ptys(table);
   MessageQueues queues;
@@ -149,7 +149,8 @@ OpenedDescriptions open_descriptions(const DescriptorTable& table,
   }
   if (working_directory) {
     opened.working_directory = opened.fds.size();
-    opened.fds.push_back(removed.open(*working_directory, O_PATH | O_DIRECTORY));
+    opened.fds.push_back(
+        removed.open(working_directory->entry, working_directory->path, O_PATH | O_DIRECTORY));
   }
   if (files.options().peers == PeersMode::silent) hold_far_ends(table, pipes, opened.peers, files);
   return opened;
@@ -168,8 +169,8 @@ void make_descriptions(RestoreContext& inferior, const DescriptorTable& table,
                        const std::string& directory, const IdChange& ids, bool apart,
                        SilentPeers* peers, std::vector<int>& inherited) {
   SocketMaker sockets(inferior, directory, apart, peers);
-  bool has_sockets = false;
   StandIns stand_ins;
+  bool has_sockets = false;
   for (std::size_t i = 0; i < table.descriptions.size(); ++i) {
     const Description& description = table.descriptions[i];
     const std::string name = description_name(table, i);

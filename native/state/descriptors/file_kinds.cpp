@@ -14,6 +14,7 @@
 #include "base/io.hpp"
 #include "state/descriptors/kinds.hpp"
 #include "state/descriptors/other_process.hpp"
+#include "state/files/stateless_devices.hpp"
 
 namespace ckpt::state {
 
@@ -57,7 +58,7 @@ UniqueFd open_again(const Description& description) {
   UniqueFd fd = open_file(description.path, flags | O_NOCTTY | O_NONBLOCK);
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) throw_errno(fmt::format("stat {}", description.path), errno);
-  if ((description.as<RemovedDirectory>() != nullptr) && !S_ISDIR(status.st_mode))
+  if ((description.as<RemovedEntry>() != nullptr) && !S_ISDIR(status.st_mode))
     throw_errno(fmt::format("open {}", description.path), ENOTDIR);
   if (S_ISFIFO(status.st_mode) && (flags & O_PATH) == 0)
     fail(ErrorKind::files, "{}: it is a FIFO by now, and was none at the save", description.path);
@@ -89,13 +90,14 @@ UniqueFd open_path(const Description& description, const Opening& opening) {
     return open_again(description);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::system) throw;
-    const auto* directory = description.as<RemovedDirectory>();
+    const auto* directory = description.as<RemovedEntry>();
     files.note(fmt::format("{}: {}: {}", object, error.what(),
                            directory != nullptr
                                ? "an empty directory without a name is in its place"
                                : "every use of the descriptor fails with EBADF"));
-    return directory != nullptr ? opening.removed.open(*directory, flags | O_DIRECTORY)
-                                : open_nothing();
+    return directory != nullptr
+               ? opening.removed.open(*directory, description.path, flags | O_DIRECTORY)
+               : open_nothing();
   }
 }
 
@@ -103,6 +105,20 @@ UniqueFd open_path(const Description& description, const Opening& opening) {
 UniqueFd at_offset(UniqueFd fd, const Description& description) {
   ::lseek(fd.get(), static_cast<off_t>(description.offset_bytes), SEEK_SET);
   return fd;
+}
+
+// Only the privileged may make devices.
+UniqueFd open_removed_entry(const Description& description, const Opening& opening) {
+  const auto& entry = description.get<RemovedEntry>();
+  const int flags = static_cast<int>(description.flags) & ~kOnlyOnce;
+  try {
+    return opening.removed.open(entry, description.path, flags);
+  } catch (const Error& error) {
+    const char* usual = stateless_device(entry.number);
+    if (error.kind() != ErrorKind::system || !S_ISCHR(entry.mode) || usual == nullptr) throw;
+    opening.files.note(fmt::format("{}: {}: it is {}", description.path, error.what(), usual));
+    return open_file(usual, flags);
+  }
 }
 
 UniqueFd open_stream(const Description& description, const Opening& /*opening*/) {
@@ -132,13 +148,13 @@ int open_own_proc(const Description& description, const Making& making) {
 
 image::Json path_to_json(const std::any& details) {
   if (const auto* process = std::any_cast<Identity>(&details)) return identity_to_json(*process);
-  return removed_directory_to_json(std::any_cast<const RemovedDirectory&>(details));
+  return removed_entry_to_json(std::any_cast<const RemovedEntry&>(details));
 }
 
 std::any path_from_json(const image::Json& json) {
   if (json.is_null()) return {};
   if (json.contains("pid")) return identity_from_json(json);
-  return removed_directory_from_json(json);
+  return removed_entry_from_json(json);
 }
 
 }  // namespace
@@ -173,14 +189,21 @@ const DescriptorKind kinds::kPath = {
 
 const DescriptorKind kinds::kRemovedDirectory = {
     .name = "removed_directory",
-    .to_json = written_by<RemovedDirectory, removed_directory_to_json>,
-    .from_json = parsed_by<removed_directory_from_json>,
+    .to_json = written_by<RemovedEntry, removed_entry_to_json>,
+    .from_json = parsed_by<removed_entry_from_json>,
     .open =
         [](const Description& description, const Opening& opening) {
-          return at_offset(opening.removed.open(description.get<RemovedDirectory>(),
+          return at_offset(opening.removed.open(description.get<RemovedEntry>(), description.path,
                                                 static_cast<int>(description.flags) | O_DIRECTORY),
                            description);
         },
+    .is_file = true};
+
+const DescriptorKind kinds::kRemovedEntry = {
+    .name = "removed_entry",
+    .to_json = written_by<RemovedEntry, removed_entry_to_json>,
+    .from_json = parsed_by<removed_entry_from_json>,
+    .open = open_removed_entry,
     .is_file = true};
 
 const DescriptorKind kinds::kOwnProc = {.name = "own_proc", .make = open_own_proc};

@@ -8,13 +8,12 @@ namespace ckpt::state {
 namespace {
 
 constexpr std::array kKinds = {
-    &kinds::kFile,      &kinds::kPath,     &kinds::kRemovedDirectory,
-    &kinds::kOwnProc,   &kinds::kTerminal, &kinds::kStream,
-    &kinds::kPipe,      &kinds::kEventfd,  &kinds::kTimerfd,
-    &kinds::kSignalfd,  &kinds::kPidfd,    &kinds::kEpoll,
-    &kinds::kInotify,   &kinds::kFanotify, &kinds::kSocket,
-    &kinds::kPtyMaster, &kinds::kPtySlave, &kinds::kMessageQueue,
-    &kinds::kIoUring,   &kinds::kLost,
+    &kinds::kFile,      &kinds::kPath,     &kinds::kRemovedDirectory, &kinds::kRemovedEntry,
+    &kinds::kOwnProc,   &kinds::kTerminal, &kinds::kStream,           &kinds::kPipe,
+    &kinds::kEventfd,   &kinds::kTimerfd,  &kinds::kSignalfd,         &kinds::kPidfd,
+    &kinds::kEpoll,     &kinds::kInotify,  &kinds::kFanotify,         &kinds::kSocket,
+    &kinds::kPtyMaster, &kinds::kPtySlave, &kinds::kMessageQueue,     &kinds::kIoUring,
+    &kinds::kLost,
 };
 
 }  // namespace

@@ -33,7 +33,7 @@ struct Describing {
 struct Opening {
   const DescriptorTable& table;
   FileSource& files;
-  RemovedDirectories& removed;
+  RemovedEntries& removed;
   PipeMaker& pipes;
   MessageQueues& queues;
   const std::map<int, UniqueFd>& pty_masters;  // by the numbers that they had
@@ -114,8 +114,9 @@ extern const DescriptorKind kFile;  // regular, with or without a name
 // for it if it is gone by then, a file of another process in /proc has that one.
 extern const DescriptorKind kPath;
 extern const DescriptorKind kRemovedDirectory;
-extern const DescriptorKind kOwnProc;   // /proc/PID file of the process itself
-extern const DescriptorKind kTerminal;  // comes back as the restoring program's terminal
+extern const DescriptorKind kRemovedEntry;  // a symbolic link or a stateless device
+extern const DescriptorKind kOwnProc;       // /proc/PID file of the process itself
+extern const DescriptorKind kTerminal;      // comes back as the restoring program's terminal
 // 0, 1 or 2 with a far end outside: the restoring program's own.
 extern const DescriptorKind kStream;
 extern const DescriptorKind kPipe;  // at least one end inside

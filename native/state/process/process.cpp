@@ -23,6 +23,8 @@ namespace ckpt::state {
 
 namespace {
 
+constexpr std::string_view kDeleted = " (deleted)";
+
 bool shares_memory(Tid a, Tid b) { return ::syscall(SYS_kcmp, a, b, KCMP_VM, 0UL, 0UL) == 0; }
 
 // The kernel does not give the id of a session that has members to a new process. 0: a leader that
@@ -31,12 +33,12 @@ bool is_left_alone(const proc::Stat& stat) {
   return stat.session > 0 && ::kill(stat.session, 0) != 0 && errno == ESRCH;
 }
 
-std::optional<RemovedDirectory> removed_directory_of(const proc::ProcessDir& process) {
+std::optional<RemovedEntry> removed_directory_of(const proc::ProcessDir& process) {
   struct stat status {};
-  if (!process.link("cwd").value_or("").ends_with(" (deleted)") ||
+  if (!process.link("cwd").value_or("").ends_with(kDeleted) ||
       ::stat(process.path("cwd").c_str(), &status) != 0 || status.st_nlink != 0)
     return std::nullopt;
-  return describe_removed_directory(status);
+  return describe_removed_entry(status);
 }
 
 }  // namespace
@@ -198,6 +200,17 @@ void report_landlock(CaptureContext& context) {
                      "these restrictions");
 }
 
+// A directory without a name that cannot be made again: that of a process which has ended, in
+// /proc.
+void report_directory(CaptureContext& context) {
+  const std::string directory = context.process.link("cwd").value_or("");
+  if (!directory.ends_with(kDeleted) || removed_directory_of(context.process)) return;
+  context.report.add(Severity::changed, "process", "working directory",
+                     fmt::format("{} cannot be entered again: the program comes back in the "
+                                 "directory of the restore",
+                                 directory));
+}
+
 void report_session(CaptureContext& context) {
   const proc::Stat stat = context.process.stat();
   if (stat.tty_device == 0 && is_left_alone(stat))
@@ -247,33 +260,33 @@ void report_process(CaptureContext& context) {
   report_segments(context);
   report_keyrings(context);
   report_landlock(context);
+  report_directory(context);
   report_session(context);
   report_surroundings(context);
 }
 
 image::Json process_to_json(const ProcessState& state) {
-  return {
-      {"pid", state.pid},
-      {"ppid", state.parent},
-      {"pgrp", state.group},
-      {"session", state.session},
-      {"own_session", state.own_session},
-      {"own_terminal", state.own_terminal},
-      {"remembered",
-       {state.remembered.pid, state.remembered.parent, state.remembered.group,
-        state.remembered.session}},
-      {"start_ticks", state.start_ticks},
-      {"uid", state.uid},
-      {"gid", state.gid},
-      {"umask", state.umask},
-      {"cwd", state.directory},
-      {"removed_cwd", state.removed_directory ? removed_directory_to_json(*state.removed_directory)
-                                              : image::Json()},
-      {"root", state.root},
-      {"personality", state.personality},
-      {"rlimits", state.limits},
-      {"extended_features", state.extended_features},
-      {"attributes", attributes_to_json(state.attributes)}};
+  return {{"pid", state.pid},
+          {"ppid", state.parent},
+          {"pgrp", state.group},
+          {"session", state.session},
+          {"own_session", state.own_session},
+          {"own_terminal", state.own_terminal},
+          {"remembered",
+           {state.remembered.pid, state.remembered.parent, state.remembered.group,
+            state.remembered.session}},
+          {"start_ticks", state.start_ticks},
+          {"uid", state.uid},
+          {"gid", state.gid},
+          {"umask", state.umask},
+          {"cwd", state.directory},
+          {"removed_cwd", state.removed_directory ? removed_entry_to_json(*state.removed_directory)
+                                                  : image::Json()},
+          {"root", state.root},
+          {"personality", state.personality},
+          {"rlimits", state.limits},
+          {"extended_features", state.extended_features},
+          {"attributes", attributes_to_json(state.attributes)}};
 }
 
 ProcessState process_from_json(const image::Json& json) {
@@ -293,7 +306,7 @@ ProcessState process_from_json(const image::Json& json) {
   state.umask = json.at("umask");
   state.directory = json.at("cwd");
   if (const auto removed = json.value("removed_cwd", image::Json()); !removed.is_null())
-    state.removed_directory = removed_directory_from_json(removed);
+    state.removed_directory = removed_entry_from_json(removed);
   state.root = json.at("root");
   state.personality = json.at("personality");
   state.limits = json.at("rlimits").get<decltype(state.limits)>();

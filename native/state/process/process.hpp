@@ -11,7 +11,7 @@
 
 #include "image/format.hpp"
 #include "state/context.hpp"
-#include "state/files/removed_directories.hpp"
+#include "state/files/removed_entries.hpp"
 #include "state/process/attributes.hpp"
 #include "tracee/remote.hpp"
 
@@ -43,7 +43,7 @@ struct ProcessState {
   std::uint32_t gid = 0;
   std::uint32_t umask = 022;
   std::string directory;
-  std::optional<RemovedDirectory> removed_directory;  // if it has no name any more
+  std::optional<RemovedEntry> removed_directory;  // if it has no name any more
   std::string root;
   std::uint64_t personality = 0;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> limits;  // soft, hard; by RLIMIT_ number

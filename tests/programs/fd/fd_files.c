@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <linux/memfd.h>
 #include <mqueue.h>
 #include <sys/fanotify.h>
@@ -12,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 
 static int fd = -1, other = -1, ends[2];
@@ -414,6 +416,8 @@ static void check_ended_pipes(void) {
 static void removed_device(void) {
   const dev_t zero = makedev(1, 5);
   if (mknod(in_directory("zero"), S_IFCHR | 0600, zero)) SKIP("mknod: %s", strerror(errno));
+  MUST(chmod(path, 0640));
+  MUST(chown(path, 0, 6));
   MUST(fd = open(path, O_RDONLY));
   MUST(unlink(path));
 }
@@ -423,6 +427,44 @@ static void check_removed_device(void) {
   CHECK(read(fd, bytes, 1) == 1 && bytes[0] == 0, "read: %s", strerror(errno));
   MUST(fstat(fd, &is));
   CHECK(is.st_rdev == makedev(1, 5), "device %lx", (unsigned long)is.st_rdev);
+  CHECK(is.st_mode == (S_IFCHR | 0640) && is.st_gid == 6 && is.st_nlink == 0, "mode %o of %d",
+        is.st_mode, (int)is.st_gid);
+}
+static void removed_link(void) {
+  MUST(symlink("to/somewhere", in_directory("link")));
+  MUST(fd = open(path, O_PATH | O_NOFOLLOW));
+  MUST(unlink(path));
+  MUST(mkfifo(in_directory("fifo"), 0610));
+  MUST(other = open(path, O_PATH));
+  MUST(unlink(path));
+}
+static void check_removed_link(void) {
+  char target[30] = "";
+  struct stat is;
+  MUST(fstat(fd, &is));
+  CHECK(S_ISLNK(is.st_mode) && is.st_nlink == 0, "mode %o", is.st_mode);
+  MUST(readlinkat(fd, "", target, sizeof target - 1));
+  CHECK(!strcmp(target, "to/somewhere"), "it leads to %s", target);
+  MUST(fstat(other, &is));
+  CHECK(is.st_mode == (S_IFIFO | 0610) && is.st_nlink == 0, "FIFO: mode %o", is.st_mode);
+}
+// In a file system that is memory.
+static void removed_shared(void) {
+  struct statfs system;
+  char name[60];
+  snprintf(name, sizeof name, "/ckpt-test-%d", (int)getpid());
+  MUST(fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600));
+  MUST(shm_unlink(name));
+  put_bytes(fd, "in memory");
+  MUST(fstatfs(fd, &system));
+  if (system.f_type != TMPFS_MAGIC) SKIP("/dev/shm is no tmpfs");
+}
+static void check_removed_shared(void) {
+  struct statfs system;
+  char now[20] = "";
+  MUST(fstatfs(fd, &system));
+  CHECK(system.f_type == TMPFS_MAGIC, "file system %lx", (unsigned long)system.f_type);
+  CHECK(pread(fd, now, 19, 0) == 9 && !strcmp(now, "in memory"), "content %s", now);
 }
 
 // ---- FIFOs
@@ -793,6 +835,8 @@ int main(int argc, char** argv) {
       {"place", place, check_place},
       {"ended_pipes", ended_pipes, check_ended_pipes},
       {"removed_device", removed_device, check_removed_device},
+      {"removed_link", removed_link, check_removed_link},
+      {"removed_shared", removed_shared, check_removed_shared},
       {"removed_directory", removed_directory, check_removed_directory},
       {"fifo", fifo, check_fifo},
       {"fifo_nameless", fifo_nameless, check_fifo_nameless},
