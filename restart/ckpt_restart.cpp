@@ -242,7 +242,7 @@ int run_alone(const Options& options) {
     ckpt::snapshot::finish(made.snapshot, made.program.tids);
     print_notes(made, options.verbose);
     // As long as we are the foreground: no other process can read what is there.
-    if (!options.restore.streams.contains(0)) modes->type(made.snapshot.saved.terminal_input);
+    if (!options.restore.streams.contains(0)) modes->type(made.snapshot.shared.terminal_input);
     foreground.emplace(!own_session && ::getpgid(pid) == pid ? pid : 0);
     ckpt::snapshot::release(made.program);
   } catch (...) {

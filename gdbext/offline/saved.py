@@ -235,11 +235,15 @@ class SavedDescriptor(NamedTuple):
     details: Mapping[str, Any]
 
 
-def descriptors_of(source: Mapping[str, Any]) -> Tuple[SavedDescriptor, ...]:
-    """The descriptors of a record's `files`, in ascending order. Raises RecordError."""
-    descriptions = read_list(source, "descriptions", dict)
+def descriptors_of(
+    process: Mapping[str, Any], shared: Mapping[str, Any]
+) -> Tuple[SavedDescriptor, ...]:
+    """The descriptors of a process, which lead to what a record has as `shared`, in ascending
+    order. Raises RecordError.
+    """
+    descriptions = read_list(shared, "descriptions", dict)
     found = []
-    for each in read_list(source, "descriptors", dict):
+    for each in read_list(process, "descriptors", dict):
         index = read(each, "description", int)
         if not 0 <= index < len(descriptions):
             raise RecordError("damaged record: a descriptor of a description that is not there")

@@ -124,6 +124,7 @@ class Snapshot:
         "_name",
         "_path",
         "_record",
+        "_process",
         "_store",
         "_fd",
         "_memory",
@@ -148,12 +149,13 @@ class Snapshot:
             self._record: Mapping[str, Any] = record
             self._disk_bytes: int = disk_bytes
             try:
-                mappings = mappings_of(read_dict(record, "memory"))
+                (self._process,) = read_list(record, "processes", dict)  # the reader refuses others
+                mappings = mappings_of(read_dict(self._process, "memory"))
                 stores = [store]
                 saved_with = read(record, "store", str, "")
                 if os.path.isabs(saved_with) and Path(saved_with) != store:
                     stores.append(Path(saved_with))
-                program = read(read_dict(record, "program"), "path", str)
+                program = read(read_dict(self._process, "program"), "path", str)
             except RecordError as error:
                 raise SnapshotError(f"{path}: {error}") from None
             self._contents = Contents(stores)
@@ -235,9 +237,18 @@ class Snapshot:
 
     def _parsed(self, key: str, parse: Callable[[Mapping[str, Any]], Any]) -> Any:
         """A part of the record, checked when it is first asked for. Raises SnapshotError."""
+        return self._cached(key, parse, self._record)
+
+    def _parsed_of_process(self, key: str, parse: Callable[[Mapping[str, Any]], Any]) -> Any:
+        """The same of the image of the process."""
+        return self._cached(key, parse, self._process)
+
+    def _cached(
+        self, key: str, parse: Callable[[Mapping[str, Any]], Any], source: Mapping[str, Any]
+    ) -> Any:
         if key not in self._cache:
             try:
-                self._cache[key] = parse(self._record)
+                self._cache[key] = parse(source)
             except RecordError as error:
                 raise SnapshotError(f"{self._path}: {error}") from None
         return self._cache[key]
@@ -273,7 +284,7 @@ class Snapshot:
     @property
     def argv(self) -> Tuple[str, ...]:
         """The program's arguments, its own name first."""
-        words: Tuple[str, ...] = self._parsed(
+        words: Tuple[str, ...] = self._parsed_of_process(
             "argv", lambda record: read_list(read_dict(record, "program"), "argv", str)
         )
         return words
@@ -290,7 +301,7 @@ class Snapshot:
                     found.setdefault(variable, value)  # as getenv(3) finds them
             return MappingProxyType(found)
 
-        variables: Mapping[str, str] = self._parsed("environ", parse)
+        variables: Mapping[str, str] = self._parsed_of_process("environ", parse)
         return variables
 
     @property
@@ -302,7 +313,7 @@ class Snapshot:
             words = struct.unpack(f"<{len(source) // 8}Q", source[: len(source) // 8 * 8])
             return MappingProxyType(dict(zip(words[0::2], words[1::2])))
 
-        values: Mapping[int, int] = self._parsed("auxv", parse)
+        values: Mapping[int, int] = self._parsed_of_process("auxv", parse)
         return values
 
     @property
@@ -313,7 +324,9 @@ class Snapshot:
     @property
     def pid(self) -> int:
         """The process id at the save."""
-        number: int = self._parsed("pid", lambda r: read(read_dict(r, "process"), "pid", int))
+        number: int = self._parsed_of_process(
+            "pid", lambda image: read(read_dict(image, "process"), "pid", int)
+        )
         return number
 
     @property
@@ -343,7 +356,7 @@ class Snapshot:
 
     def _text(self, table: Optional[str], key: str) -> str:
         def parse(record: Mapping[str, Any]) -> str:
-            source = record if table is None else read_dict(record, table)
+            source = record if table is None else read_dict(self._process, table)
             return read(source, key, str, "")
 
         text: str = self._parsed(f"{table}.{key}", parse)
@@ -361,7 +374,7 @@ class Snapshot:
     @property
     def threads(self) -> Tuple[SavedThread, ...]:
         """The threads, the main thread first."""
-        found: Tuple[SavedThread, ...] = self._parsed(
+        found: Tuple[SavedThread, ...] = self._parsed_of_process(
             "threads",
             lambda record: tuple(SavedThread.of(e) for e in read_list(record, "threads", dict)),
         )
@@ -377,14 +390,14 @@ class Snapshot:
     def files(self) -> Tuple[SavedDescriptor, ...]:
         """The file descriptors, in ascending order."""
         found: Tuple[SavedDescriptor, ...] = self._parsed(
-            "files", lambda record: descriptors_of(read_dict(record, "files"))
+            "files", lambda record: descriptors_of(self._process, read_dict(record, "shared"))
         )
         return found
 
     @property
     def signals(self) -> SignalState:
         """What the program does with signals, and those queued for it."""
-        found: SignalState = self._parsed(
+        found: SignalState = self._parsed_of_process(
             "signals", lambda record: SignalState.of(read_dict(record, "signals"))
         )
         return found
@@ -392,7 +405,7 @@ class Snapshot:
     @property
     def timers(self) -> TimerState:
         """The timers of setitimer(2) and timer_create(2)."""
-        found: TimerState = self._parsed(
+        found: TimerState = self._parsed_of_process(
             "timers", lambda record: TimerState.of(read_dict(record, "timers"))
         )
         return found

@@ -17,7 +17,7 @@ namespace ckpt::image {
 
 using Json = nlohmann::json;
 
-inline constexpr std::uint32_t kFormatVersion = 1;
+inline constexpr std::uint32_t kFormatVersion = 2;
 inline constexpr std::string_view kCreator = "gdb-ckpt " CKPT_VERSION;
 inline constexpr std::string_view kNoteOwner = "CKPT";
 inline constexpr std::uint32_t kRecordNoteType = 1;

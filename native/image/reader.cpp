@@ -22,6 +22,7 @@
 #include "base/io.hpp"
 #include "base/threads.hpp"
 #include "image/cbor.hpp"
+#include "image/versions.hpp"
 
 namespace ckpt::image {
 
@@ -140,10 +141,10 @@ Reader::Reader(UniqueFd fd, std::string path, Json record)
   const auto found = find_record(notes);
   if (!found)
     fail(ErrorKind::damaged, "{}: not a snapshot of ckpt (a core file of another tool?)", path_);
-  if (found->head.version != kFormatVersion)
+  if (!is_known_version(found->head.version))
     fail(ErrorKind::unsupported,
-         "{}: format version {}, this gdb-ckpt reads version {}: use a newer gdb-ckpt", path_,
-         found->head.version, kFormatVersion);
+         "{}: format version {}, this gdb-ckpt reads versions up to {}: use a newer gdb-ckpt",
+         path_, found->head.version, kFormatVersion);
   front_bytes_ = front_bytes;
   notes_offset_ = first.p_offset;
   other_notes_bytes_ = found->before.size();
@@ -159,9 +160,16 @@ Reader::Reader(UniqueFd fd, std::string path, Json record)
     if (!is_plain_cbor(found->cbor, limits_for(stored)))
       fail(ErrorKind::damaged, "{}: the snapshot is damaged: its record is malformed", path_);
     const auto* cbor = reinterpret_cast<const std::uint8_t*>(found->cbor.data());
-    if (record_.is_null()) record_ = Json::from_cbor(cbor, cbor + found->cbor.size());
-    const auto& packed = record_.at("extents").get_binary();
-    extents_ = unpack_extents(packed);
+    if (record_.is_null()) {
+      record_ = Json::from_cbor(cbor, cbor + found->cbor.size());
+      upgrade_record(record_, found->head.version);
+    }
+    const auto& packed = record_.at("extents");
+    if (packed.is_array() && packed.size() > 1)
+      fail(ErrorKind::unsupported,
+           "{}: a snapshot of {} processes, this gdb-ckpt reads those of one: use a newer gdb-ckpt",
+           path_, packed.size());
+    extents_ = unpack_extents(packed.at(0).get_binary());
     record_.erase("extents");
   } catch (const Json::exception& error) {
     fail(ErrorKind::damaged, "{}: the snapshot is damaged: {}", path_, error.what());

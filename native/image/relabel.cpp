@@ -55,7 +55,8 @@ void relabel(const std::string& path, const Label& label) {
   auto front = bytes_at(reader, 0, reader.front_bytes());
   const auto others = bytes_at(reader, reader.notes_offset(), reader.other_notes_bytes());
   Json record = reader.record();
-  record["extents"] = Json::binary(pack_extents(reader.extents()));
+  record["format"] = kFormatVersion;
+  record["extents"] = Json::array({Json::binary(pack_extents(reader.extents()))});
   if (label.name) record["name"] = *label.name;
   if (label.message) record["message"] = *label.message;
   auto ours = make_record_note(record, path);

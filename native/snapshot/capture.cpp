@@ -166,6 +166,7 @@ struct Answers {
   SharedContent shared;
   Addr brk;
   state::ClockState clocks_ahead;
+  state::SysvObjects sysv;
 };
 
 Answers interrogate(CaptureContext& context, ProcessImage& captured,
@@ -228,7 +229,7 @@ Answers interrogate(CaptureContext& context, ProcessImage& captured,
     captured.signals = state::capture_signals(context);
     captured.process = state::capture_process(context);
     captured.children = state::capture_children(context, captured.signals);
-    captured.sysv = state::capture_sysv_objects(context);
+    answers.sysv = state::capture_sysv_objects(context);
     answers.clocks_ahead = state::ask_clocks_ahead(context);
     captured.had_own_clocks = state::has_own_clocks(context.process);
     capture_timers_and_queues(context, captured);
@@ -328,7 +329,7 @@ std::vector<image::Note> make_notes(const CaptureContext& context, const Process
   return notes;
 }
 
-Json list_objects(const ProcessImage& captured) {
+Json list_objects(const ProcessImage& captured, const SharedObjects& shared) {
   Json list = Json::array();
   std::set<std::string> seen;
   const auto add = [&](const state::KeptFile& file) {
@@ -340,19 +341,19 @@ Json list_objects(const ProcessImage& captured) {
   add(captured.program);
   for (const auto& region : captured.space.regions)
     if (region.file) add(*region.file);
-  for (const auto& description : captured.descriptors.descriptions)
+  for (const auto& description : shared.descriptions)
     if (description.file) add(*description.file);
   return list;
 }
 
 Json make_record(const CaptureRequest& request, const CaptureContext& context,
-                 const ProcessImage& captured, const std::vector<image::Extent>& extents) {
+                 const SharedObjects& shared, const ProcessImage& captured,
+                 const std::vector<image::Extent>& extents) {
   Tid selected = captured.threads.front().tid;
   for (const auto& thread : captured.threads)
     if (thread.lwp == request.selected_lwp) selected = thread.tid;
   const auto now = std::chrono::system_clock::now().time_since_epoch();
-  Json record = process_image_to_json(captured);
-  record.update({{"format", image::kFormatVersion},
+  Json record = {{"format", image::kFormatVersion},
                  {"creator", image::kCreator},
                  {"created", std::chrono::duration<double>(now).count()},
                  {"name", request.name},
@@ -367,8 +368,10 @@ Json make_record(const CaptureRequest& request, const CaptureContext& context,
                  {"terminal_size", state::read_terminal_size(context.process)},
                  {"fidelity", state::findings_to_json(context.report.sorted())},
                  {"session", request.session},
-                 {"objects", list_objects(captured)},
-                 {"extents", Json::binary(image::pack_extents(extents))}});
+                 {"objects", list_objects(captured, shared)},
+                 {"shared", shared_objects_to_json(shared)},
+                 {"processes", Json::array({process_image_to_json(captured)})},
+                 {"extents", Json::array({Json::binary(image::pack_extents(extents))})}};
   return record;
 }
 
@@ -397,10 +400,12 @@ std::string replaced_elsewhere(const CaptureContext& context, const CaptureReque
 CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request) {
   const auto begin = std::chrono::steady_clock::now();
   ProcessImage captured;
+  SharedObjects shared;
   const auto boundary = hide_boundary(context);
   const auto proxy = hide_vdso_proxy(context, context.mappings);
   captured.threads = look_at_threads(context, request);
   const Answers answers = interrogate(context, captured, request.tracer_options);
+  shared.sysv = answers.sysv;
   look_beyond_vdso(context, context.mappings, proxy, captured.signals, captured.threads);
   return_to_library(context, boundary, captured.signals, captured.threads);
   for (const auto& thread : captured.threads)
@@ -413,14 +418,17 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
                          "it waits in a system call that was stopped before, and which one that "
                          "was is not known: it fails with EINTR");
   fault_point("save-files");
-  captured.descriptors = state::capture_descriptors(context);
-  state::settle_ring_numbers(context, captured.descriptors, captured.ring_numbers);
-  const auto own_terminal = state::own_terminal(context.process, captured.descriptors);
+  auto open = state::capture_descriptors(context);
+  captured.descriptors = std::move(open.descriptors);
+  shared.descriptions = std::move(open.descriptions);
+  const state::DescriptorTable table{captured.descriptors, shared.descriptions};
+  state::settle_ring_numbers(context, table, captured.ring_numbers);
+  const auto own_terminal = state::own_terminal(context.process, table);
   if (own_terminal) {
     captured.process.own_session = true;
     captured.process.own_terminal = *own_terminal;
   } else {
-    captured.terminal_input =
+    shared.terminal_input =
         state::capture_input(context, state::open_terminal(context.process), request.input);
   }
   captured.clocks = state::clocks_by_now(answers.clocks_ahead);
@@ -436,13 +444,13 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
                    ? std::vector<proc::PageRun>{{mapping.start, mapping.end}}
                    : found->second;
       },
-      answers.brk);
+      answers.brk, shared.memory);
   state::note_memory_policies(context, captured.space,
                               captured.threads.front().attributes.memory_policy);
   captured.space.vdso_kernel = proxy ? proxy->kernel : kernel_release();
   if (proxy) state::return_kernel_pages(captured.space, *proxy);
-  state::note_huge_pages(context.report, captured.descriptors, captured.space);
-  state::report_sharers(context, captured.descriptors, captured.space);
+  state::note_huge_pages(context.report, table, captured.space);
+  state::report_sharers(context, table, captured.space);
   note_ids(context, captured.program, captured.space, boundary, captured.signals, captured.threads,
            captured.process, captured.children);
   state::queue_ends(captured.signals, captured.children, captured.threads.front().signal_mask);
@@ -455,7 +463,7 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
   fault_point("save-record");
   const auto notes = make_notes(context, captured, request.selected_lwp);
   const auto finish = [&] {
-    Json record = make_record(request, context, captured, extents);
+    Json record = make_record(request, context, shared, captured, extents);
     writer.finish(notes, record);
     return record;
   };

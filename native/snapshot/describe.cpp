@@ -35,11 +35,10 @@ Json describe_mapping(const Json& mapping) {
   return out;
 }
 
-Json describe_files(const Json& files) {
+Json describe_files(const Json& descriptors, const Json& descriptions) {
   Json list = Json::array();
-  for (const Json& descriptor : files.at("descriptors")) {
-    const Json& description =
-        files.at("descriptions").at(descriptor.at("description").get<std::size_t>());
+  for (const Json& descriptor : descriptors) {
+    const Json& description = descriptions.at(descriptor.at("description").get<std::size_t>());
     Json item = {{"fd", descriptor.at("fd")},
                  {"close_on_exec", descriptor.at("close_on_exec")},
                  {"shared_with", descriptor.at("description")},
@@ -65,18 +64,20 @@ Json describe(const image::Reader& reader) {
   try {
     const Json& record = reader.record();
     Json out = Json::object();
-    for (const char* key :
-         {"format", "creator", "created", "name", "message", "stop", "store", "host", "program",
-          "process", "selected", "terminal", "fidelity", "session", "objects"})
+    for (const char* key : {"format", "creator", "created", "name", "message", "stop", "store",
+                            "host", "selected", "terminal", "fidelity", "session", "objects"})
       out[key] = without_bytes(record.at(key));
-    if (const Json& object = record.at("program").at("object"); !object.is_null())
+    const Json& process = record.at("processes").at(0);
+    const Json& shared = record.at("shared");
+    for (const char* key : {"program", "process"}) out[key] = without_bytes(process.at(key));
+    if (const Json& object = process.at("program").at("object"); !object.is_null())
       out["program"]["object"] = object.at("hash");
     // Not in older files.
-    out["terminal_input"] = record.value("terminal_input", Json::array());
+    out["terminal_input"] = shared.value("terminal_input", Json::array());
     out["place"] = record.value("place", "");
     out["parent"] = without_bytes(record.value("parent", Json()));
     Json threads = Json::array();
-    for (const Json& thread : record.at("threads")) {
+    for (const Json& thread : process.at("threads")) {
       Json item = without_bytes(thread);
       item["queued_signals"] = thread.at("queued").size();
       item.erase("queued");
@@ -85,12 +86,12 @@ Json describe(const image::Reader& reader) {
     }
     out["threads"] = std::move(threads);
     Json mappings = Json::array();
-    for (const Json& mapping : record.at("memory").at("mappings"))
+    for (const Json& mapping : process.at("memory").at("mappings"))
       mappings.push_back(describe_mapping(mapping));
     out["mappings"] = std::move(mappings);
-    out["files"] = describe_files(record.at("files"));
-    Json signals = without_bytes(record.at("signals"));
-    signals["queued"] = record.at("signals").at("queued").size();
+    out["files"] = describe_files(process.at("descriptors"), shared.at("descriptions"));
+    Json signals = without_bytes(process.at("signals"));
+    signals["queued"] = process.at("signals").at("queued").size();
     out["signals"] = std::move(signals);
     std::uint64_t stored = 0;
     for (const auto& extent : reader.extents()) stored += extent.size_bytes;

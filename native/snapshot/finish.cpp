@@ -111,7 +111,7 @@ std::vector<Held> finish(const Snapshot& snapshot, const std::vector<Tid>& tids)
                       options_for_filters(snapshot.saved.threads.front()));
     const tracee::Turn turn(inferior, main, scratch);
     state::start_timers(inferior, snapshot.saved.timers, all_queued(snapshot));
-    state::start_descriptions(inferior, snapshot.saved.descriptors);
+    state::start_descriptions(inferior, snapshot.descriptors());
     fault_point("restore-timers");
     if (boundary) answers = answer_waits(snapshot, *boundary, inferior);
     finish_privileges(snapshot.saved.threads.front(), inferior);

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "state/rings/io_uring.hpp"
-#include "state/terminal/terminal_input.hpp"
 
 namespace ckpt::snapshot {
 
@@ -25,7 +24,7 @@ Json threads_to_json(const std::vector<state::ThreadState>& threads) {
 }
 
 // What the kernel maps itself goes where memory is reserved for it, and nowhere else.
-void check_reserved(const ProcessImage& image) {
+void check_reserved(const ProcessImage& image, const SharedObjects& shared) {
   const auto check = [&](Addr start, std::uint64_t size_bytes) {
     const auto& regions = image.space.regions;
     const bool reserved = std::any_of(regions.begin(), regions.end(), [&](const auto& region) {
@@ -35,7 +34,7 @@ void check_reserved(const ProcessImage& image) {
     if (!reserved) image::damaged("the place of a ring");
   };
   for (const auto& context : image.aio) check(context.id, context.size_bytes);
-  for (const auto& description : image.descriptors.descriptions)
+  for (const auto& description : shared.descriptions)
     if (const auto* ring = description.as<state::IoUring>())
       for (const auto& map : ring->mappings) check(map.start, map.size_bytes);
 }
@@ -47,47 +46,43 @@ Json process_image_to_json(const ProcessImage& image) {
           {"process", state::process_to_json(image.process)},
           {"threads", threads_to_json(image.threads)},
           {"memory", state::address_space_to_json(image.space)},
-          {"files", state::descriptors_to_json(image.descriptors)},
+          {"descriptors", state::descriptors_to_json(image.descriptors)},
           {"signals", state::signals_to_json(image.signals)},
           {"timers", state::timers_to_json(image.timers)},
           {"children", state::children_to_json(image.children)},
-          {"sysv", state::sysv_objects_to_json(image.sysv)},
           {"clocks", image.clocks ? state::clocks_to_json(*image.clocks) : Json()},
           {"own_clocks", image.had_own_clocks},
           {"aio", state::aio_to_json(image.aio)},
-          {"ring_numbers", state::ring_numbers_to_json(image.ring_numbers)},
-          {"terminal_input", state::input_to_json(image.terminal_input)}};
+          {"ring_numbers", state::ring_numbers_to_json(image.ring_numbers)}};
 }
 
-ProcessImage process_image_from_json(const Json& record) {
+ProcessImage process_image_from_json(const Json& json, const SharedObjects& shared) {
   // Absent in the snapshots of earlier versions, which named what they did not hold.
   const auto has = [&](const char* name) {
-    return record.contains(name) && !record.at(name).is_null();
+    return json.contains(name) && !json.at(name).is_null();
   };
   ProcessImage image;
-  const Json& program = record.at("program");
+  const Json& program = json.at("program");
   image.program = state::kept_file_from_json(program);
   image.arguments = program.value("argv", image.arguments);
   image.environment = program.value("environ", image.environment);
-  image.process = state::process_from_json(record.at("process"));
-  for (const auto& item : record.at("threads"))
+  image.process = state::process_from_json(json.at("process"));
+  for (const auto& item : json.at("threads"))
     image.threads.push_back(state::thread_from_json(item));
   if (image.threads.empty()) image::damaged("the list of threads");
-  image.space = state::address_space_from_json(record.at("memory"));
-  image.descriptors = state::descriptors_from_json(record.at("files"));
-  image.signals = state::signals_from_json(record.at("signals"));
-  if (has("timers")) image.timers = state::timers_from_json(record.at("timers"));
-  if (has("children")) image.children = state::children_from_json(record.at("children"));
-  if (has("sysv")) image.sysv = state::sysv_objects_from_json(record.at("sysv"));
-  if (has("clocks")) image.clocks = state::clocks_from_json(record.at("clocks"));
-  image.had_own_clocks = record.value("own_clocks", false);
-  if (has("aio")) image.aio = state::aio_from_json(record.at("aio"));
+  image.space = state::address_space_from_json(json.at("memory"), shared.memory.size());
+  image.descriptors =
+      state::descriptors_from_json(json.at("descriptors"), shared.descriptions.size());
+  image.signals = state::signals_from_json(json.at("signals"));
+  if (has("timers")) image.timers = state::timers_from_json(json.at("timers"));
+  if (has("children")) image.children = state::children_from_json(json.at("children"));
+  if (has("clocks")) image.clocks = state::clocks_from_json(json.at("clocks"));
+  image.had_own_clocks = json.value("own_clocks", false);
+  if (has("aio")) image.aio = state::aio_from_json(json.at("aio"));
   if (has("ring_numbers"))
     image.ring_numbers =
-        state::ring_numbers_from_json(record.at("ring_numbers"), image.descriptors);
-  if (has("terminal_input"))
-    image.terminal_input = state::input_from_json(record.at("terminal_input"));
-  check_reserved(image);
+        state::ring_numbers_from_json(json.at("ring_numbers"), shared.descriptions);
+  check_reserved(image, shared);
   return image;
 }
 

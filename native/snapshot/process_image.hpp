@@ -1,5 +1,5 @@
 // Everything that a snapshot holds of one process: what a capture fills in, the record holds, and a
-// restore brings back.
+// restore brings back. What other processes may have, too, is in shared_objects.hpp.
 #pragma once
 
 #include <optional>
@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "image/format.hpp"
+#include "snapshot/shared_objects.hpp"
 #include "state/descriptors/descriptors.hpp"
 #include "state/descriptors/ring_numbers.hpp"
 #include "state/files/kept_file.hpp"
-#include "state/ipc/sysv_ipc.hpp"
 #include "state/memory/address_space.hpp"
 #include "state/process/children.hpp"
 #include "state/process/process.hpp"
@@ -29,21 +29,18 @@ struct ProcessImage {
   state::ProcessState process;
   std::vector<state::ThreadState> threads;  // the main one first
   state::AddressSpace space;
-  state::DescriptorTable descriptors;
+  std::vector<state::Descriptor> descriptors;
   state::SignalState signals;
   state::TimerState timers;
   std::vector<state::EndedChild> children;
-  state::SysvObjects sysv;
   std::vector<state::AioContext> aio;
   std::vector<state::RingNumber> ring_numbers;
   std::optional<state::ClockState> clocks;
   bool had_own_clocks = false;  // it was in a time namespace other than the saver's
-  std::string terminal_input;   // typed and not read
 };
 
-/// The members of a record that are the process's.
 image::Json process_image_to_json(const ProcessImage& image);
-/// From a record. Throws Error (damaged), Json::exception.
-ProcessImage process_image_from_json(const image::Json& record);
+/// Throws Error (damaged), Json::exception.
+ProcessImage process_image_from_json(const image::Json& json, const SharedObjects& shared);
 
 }  // namespace ckpt::snapshot

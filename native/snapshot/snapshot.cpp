@@ -54,14 +54,14 @@ Written written_files(const Snapshot& snapshot, const state::RestoreOptions& opt
                           (region.mapping.write || ::access(region.file->path.c_str(), W_OK) == 0);
     if (writable || all) written.files.push_back({&*region.file, writable});
   }
-  for (const auto* description : state::files_in_use(snapshot.saved.descriptors, options))
+  for (const auto* description : state::files_in_use(snapshot.descriptors(), options))
     if ((description->flags & O_ACCMODE) != O_RDONLY || all)
       written.files.push_back({&*description->file, false});
   const auto add_directory = [&](const std::string& directory) {
     if (directory.size() > 1 && ::access(directory.c_str(), W_OK) == 0)
       written.directories.insert(directory);
   };
-  for (const auto& description : snapshot.saved.descriptors.descriptions)
+  for (const auto& description : snapshot.shared.descriptions)
     if (const auto* pipe = description.as<state::Pipe>(); pipe && pipe->named)
       add_directory(description.path.substr(0, description.path.rfind('/')));
   if (all) add_directory(snapshot.saved.process.directory);
@@ -94,7 +94,8 @@ Snapshot::Snapshot(const std::string& path) : Snapshot(image::Reader::open(path)
 Snapshot::Snapshot(image::Reader opened) : reader(std::move(opened)) {
   reading(reader.path(), [&] {
     const Json& record = reader.record();
-    saved = process_image_from_json(record);
+    shared = shared_objects_from_json(record.at("shared"));
+    saved = process_image_from_json(record.at("processes").at(0), shared);
     const Json& host = record.at("host");
     xstate_layout = host.contains("xstate")
                         ? state::xstate_layout_from_json(host.at("xstate"))
@@ -160,7 +161,7 @@ Checked check_beside(FindNeighbours neighbours, const Snapshot& snapshot, state:
                                           region.file->path,
                                           state::found_text(state::look_for(*region.file))));
     }
-    state::check_descriptors(snapshot.saved.descriptors, files);
+    state::check_descriptors(snapshot.descriptors(), files);
     files.check_replacements();
     check_environment(snapshot, files);
     const auto& first = snapshot.saved.threads.front().credentials;

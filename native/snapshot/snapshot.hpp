@@ -19,8 +19,14 @@ struct Snapshot {
   /// Of a file that is open: whatever its name leads to by now.
   explicit Snapshot(image::Reader opened);
 
+  /// What the process has open.
+  [[nodiscard]] state::DescriptorTable descriptors() const {
+    return {saved.descriptors, shared.descriptions};
+  }
+
   image::Reader reader;
-  ProcessImage saved;
+  SharedObjects shared;
+  ProcessImage saved;                // of the only process: the reader refuses others
   arch::XstateLayout xstate_layout;  // of the threads' extended state
 };
 

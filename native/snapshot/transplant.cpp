@@ -88,7 +88,7 @@ Opened open_everything(const Snapshot& snapshot, state::FileSource& files,
   std::optional<state::WorkingDirectory> directory;
   if (const auto& process = snapshot.saved.process; process.removed_directory)
     directory = state::WorkingDirectory{*process.removed_directory, process.directory};
-  opened.table = state::open_descriptions(snapshot.saved.descriptors, directory, files);
+  opened.table = state::open_descriptions(snapshot.descriptors(), directory, files);
   for (auto& fd : opened.table.fds)
     opened.descriptions.push_back(fd ? builder.add(std::move(fd)) : -1);
   std::map<std::string, int> by_file;
@@ -161,11 +161,12 @@ bool needs_own_ipc(const Snapshot& snapshot, bool original_runs) {
                               state::is_taken(*region.segment));
   };
   return std::any_of(regions.begin(), regions.end(), is_in_the_way) ||
-         (original_runs && !snapshot.saved.sysv.empty()) || state::is_missing(snapshot.saved.sysv);
+         (original_runs && !snapshot.shared.sysv.empty()) ||
+         state::is_missing(snapshot.shared.sysv);
 }
 
 int highest_descriptor(const Snapshot& snapshot) {
-  const auto& descriptors = snapshot.saved.descriptors.descriptors;
+  const auto& descriptors = snapshot.saved.descriptors;
   return descriptors.empty() ? 0 : descriptors.back().fd;
 }
 
@@ -192,7 +193,7 @@ class Transplant {
   }
   void enter_ipc_namespace() {
     if (!needs_own_ipc(snapshot_, files_.original_runs())) return;
-    const auto [entered, note] = state::enter_ipc_namespace(snapshot_.saved.sysv);
+    const auto [entered, note] = state::enter_ipc_namespace(snapshot_.shared.sysv);
     own_ipc_ = entered;
     files_.note(note);
   }
@@ -272,14 +273,14 @@ class Transplant {
   }
   void make_descriptions() {
     state::make_descriptions(
-        *inferior_, snapshot_.saved.descriptors, snapshot_.saved.process.directory, id_change(),
+        *inferior_, snapshot_.descriptors(), snapshot_.saved.process.directory, id_change(),
         files_.original_runs(),
         files_.options().peers == state::PeersMode::silent ? &opened_.table.peers : nullptr,
         opened_.descriptions);
     result_.peers = std::move(opened_.table.peers);
   }
   void place_descriptors() {
-    state::place_descriptors(*inferior_, snapshot_.saved.descriptors, opened_.table,
+    state::place_descriptors(*inferior_, snapshot_.descriptors(), opened_.table,
                              opened_.descriptions);
   }
   void let_files_go() {
@@ -287,12 +288,12 @@ class Transplant {
     files_.let_go();
   }
   void link_descriptors() {
-    state::link_descriptors(*inferior_, snapshot_.saved.descriptors, opened_.descriptions,
-                            id_change(), files_.original_runs());
+    state::link_descriptors(*inferior_, snapshot_.descriptors(), opened_.descriptions, id_change(),
+                            files_.original_runs());
   }
   void take_terminal() {
     if (snapshot_.saved.process.own_session && snapshot_.saved.process.own_terminal >= 0)
-      state::take_terminal(*inferior_, snapshot_.saved.descriptors,
+      state::take_terminal(*inferior_, snapshot_.descriptors(),
                            snapshot_.saved.process.own_terminal);
   }
   void restore_aio() { state::restore_aio(*inferior_, snapshot_.saved.aio); }
@@ -366,7 +367,7 @@ class Transplant {
   void set_up(const ThreadState& saved) {
     const Tid tid = inferior_->tid();
     state::set_up_thread(*inferior_, saved);
-    state::restore_ring_numbers(*inferior_, saved.tid, snapshot_.saved.descriptors,
+    state::restore_ring_numbers(*inferior_, saved.tid, snapshot_.descriptors(),
                                 snapshot_.saved.ring_numbers);
     if (options_.queue_held_signals && saved.held_signal != 0 && saved.stop_info)
       state::queue_signals(*inferior_, {*saved.stop_info}, tid);

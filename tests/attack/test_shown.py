@@ -65,7 +65,7 @@ def test_what_had_been_typed(workshop: Workshop) -> None:
     running = workshop.start_program("exit_status", "0")
     forged = Forgery(workshop.save(running.pid).image)
     running.kill()
-    forged.record["terminal_input"] = list(NASTY.encode("utf-8", "surrogateescape"))
+    forged.shared["terminal_input"] = list(NASTY.encode("utf-8", "surrogateescape"))
     restart = workshop.restart(forged.write(workshop.directory / "typed.ckpt"))
     restart.send(may_have_ended=True)
     result = restart.finish()

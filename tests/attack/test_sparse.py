@@ -76,7 +76,7 @@ def zeros_for(forged: Forgery, where: str) -> dict[str, Any]:
     if where == "record":
         return forged.record
     table: dict[str, Any] = (
-        forged.record["threads"][0] if where == "thread" else forged.record["session"]
+        forged.process["threads"][0] if where == "thread" else forged.record["session"]
     )
     return table
 
@@ -134,7 +134,7 @@ def test_a_list_of_the_store_costs_no_more(workshop: Workshop, image: Path) -> N
 def test_memory_in_a_hole(workshop: Workshop, image: Path) -> None:
     """Extents that lie in a hole of a terabyte, or all in the same place."""
     forged = Forgery(image)
-    extents = forged.record["extents"]
+    extents = forged.extents
     last = struct.unpack("<4Q", extents[-32:])
     size = 1 << 20
     for same in (False, True):
@@ -142,7 +142,7 @@ def test_memory_in_a_hole(workshop: Workshop, image: Path) -> None:
             (last[0] + (n << 30), (1 << 40) if same else (1 << 30) + n * size, size, 0)
             for n in range(1, 4000)
         ]
-        forged.record["extents"] = extents + b"".join(struct.pack("<4Q", *row) for row in more)
+        forged.extents = extents + b"".join(struct.pack("<4Q", *row) for row in more)
         path = forged.write(workshop.directory / f"hole-{same}.ckpt")
         os.truncate(path, 1 << 41)
         line = workshop.refused(path)
@@ -196,7 +196,7 @@ def test_an_executable_that_never_ends(workshop: Workshop, image: Path) -> None:
     from gdbext.offline import linkmap
 
     forged = Forgery(image)
-    memory = forged.record["memory"]
+    memory = forged.process["memory"]
     start = 0x600000000000
     last = {
         **memory["mappings"][0],
@@ -246,7 +246,7 @@ def test_what_is_large_is_read(workshop: Workshop, image: Path) -> None:
     """
     count = 1_000_000 if TIMES > 1 else 100_000
     forged = Forgery(image)
-    memory, files = forged.record["memory"], forged.record["files"]
+    memory = forged.process["memory"]
     start, end, fd = 0x1112131415161718, 0x2122232425262728, 0x31323334
     row = encode(
         {
@@ -264,11 +264,11 @@ def test_what_is_large_is_read(workshop: Workshop, image: Path) -> None:
         for at in range(1, 65_531)
     ]  # fmt: skip
     memory["mappings"] = Encoded.of(rows)
-    row = encode({**files["descriptors"][0], "fd": fd})
-    files["descriptors"] = Encoded.of(
+    row = encode({**forged.process["descriptors"][0], "fd": fd})
+    forged.process["descriptors"] = Encoded.of(
         [row.replace(struct.pack(">I", fd), struct.pack(">I", n)) for n in range(count)]
     )
-    forged.record["extents"] = b""
+    forged.extents = b""
     path = forged.write(workshop.directory / "large.ckpt")
     described = native.core.describe(str(path))
     assert len(described["mappings"]) == 65_530 and len(described["files"]) == count

@@ -105,15 +105,13 @@ def test_a_place_within_a_jump(scene: Scene) -> None:
     gdb.quit()
     snapshots: Path = scene.store / "snapshots"
     forged = Foreign(snapshots / "one.ckpt", snapshots / "other.ckpt", mark)
-    for thread in forged.record["threads"]:
+    for thread in forged.process["threads"]:
         thread.pop("beyond_vdso", None)
     forged.write(snapshots / "other.ckpt")
     again = scene.gdb()
     restore(again, "other")
     assert int(again.value("/x $pc"), 16) < forged.mapping("[vdso]")["start"]
     save(again, "second")
-    record = Forgery(snapshots / "second.ckpt").record
-    assert (
-        record["threads"][0]["registers"]["rip"] == forged.record["threads"][0]["registers"]["rip"]
-    )
+    now = Forgery(snapshots / "second.ckpt").process["threads"][0]["registers"]
+    assert now["rip"] == forged.process["threads"][0]["registers"]["rip"]
     _to_the_end(again)

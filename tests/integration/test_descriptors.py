@@ -26,7 +26,8 @@ SUBJECTS: dict[str, list[str]] = {
     "fd_unix": """
         stream large_stream datagrams packets large_packets half_closed other_end_closed duplicate
         passed_pipe passed_own passed_socket listening_path listening_abstract backlog accepted
-        waiting named_datagrams closed_sender peer_closed named_peer_closed options credentials peek_offset blocked_reader
+        waiting named_datagrams closed_sender peer_closed named_peer_closed options credentials
+        peek_offset blocked_reader
         blocked_accept own_name unconnected
     """.split(),
     "fd_passed": """
@@ -56,15 +57,14 @@ SUBJECTS: dict[str, list[str]] = {
         memfd memfd_mapped memfd_two_mappings memfd_sealed memfd_read_only nameless removed
         removed_links two_names executed nameless_place sparse enormous appending directory own_proc
         proc_of_thread proc_of_ended namespace place ended_pipes removed_device removed_link
-        removed_shared removed_directory
-        fifo fifo_nameless fifo_removed message_queue shared_queue blocked_queue posix_lock
-        open_file_lock whole_lock lease write_lease linked marked owner inotify inotify_removed
-        fanotify fanotify_mount
+        removed_shared removed_directory fifo fifo_nameless fifo_removed message_queue shared_queue
+        blocked_queue posix_lock open_file_lock whole_lock lease write_lease linked marked owner
+        inotify inotify_removed fanotify fanotify_mount
     """.split(),
     "fd_pty": """
-        input permissions lines output both_ways begun ends lines_later long_lines stopped stopped_by_key
-        stopped_master settings exclusive packets told told_of_flush blocked_reader closed_slave
-        last_words unopened closed_master controlling
+        input permissions lines output both_ways begun ends lines_later long_lines stopped
+        stopped_by_key stopped_master settings exclusive packets told told_of_flush blocked_reader
+        closed_slave last_words unopened closed_master controlling
     """.split(),
 }
 ALL = [(program, subject) for program, subjects in SUBJECTS.items() for subject in subjects]

@@ -521,7 +521,7 @@ def test_a_fifo_has_the_name_now(workshop: Workshop) -> None:
     original.kill()
     fifo = workshop.directory / "fifo"
     os.mkfifo(fifo)
-    described = forgery.record["files"]["descriptions"]
+    described = forgery.shared["descriptions"]
     only_read = [
         each
         for each in described

@@ -65,7 +65,7 @@ def test_a_thread_inside_the_vdso(workshop: Workshop) -> None:
     found = 0
     for _ in range(200):
         images.append(workshop.save(original.pid).image)
-        found += any("beyond_vdso" in thread for thread in Forgery(images[-1]).record["threads"])
+        found += any("beyond_vdso" in thread for thread in Forgery(images[-1]).process["threads"])
         if found >= 3:
             break
     assert found >= 3, "no save met the thread inside the vdso"
@@ -117,6 +117,6 @@ def test_a_vdso_that_cannot_be_redirected_is_named(workshop: Workshop) -> None:
     for wrong in changes:
         forgery = Foreign(saved.image, workshop.new_image())
         forgery.mapping("[vvar]").update(wrong)
-        forgery.record["memory"]["mappings"].sort(key=lambda row: row["start"])
+        forgery.process["memory"]["mappings"].sort(key=lambda row: row["start"])
         line = workshop.refused(forgery.write(workshop.new_image()))
         assert "no known kernel" in line and KERNEL in line, line

@@ -37,10 +37,10 @@ def test_only_what_programs_can_use_is_missed(workshop: Workshop) -> None:
     flags += ["3dnowprefetch", "cldemote", "erms", "fsrm", "ospke", "pku", "xsaves", "user_shstk"]
     _passes(workshop, forgery, nonce)
     # The kernel lets a program use AMX once it has asked for it.
-    forgery.record["process"]["extended_features"] = 0
+    forgery.process["process"]["extended_features"] = 0
     flags += ["amx_unheard_of"]
     _passes(workshop, forgery, nonce)
-    forgery.record["process"]["extended_features"] = 1 << 18
+    forgery.process["process"]["extended_features"] = 1 << 18
     line = workshop.refused(forgery.write(workshop.new_image()))
     assert "lacks amx_unheard_of, which" in line, line
     flags += ["avx_unheard_of"]
@@ -54,7 +54,7 @@ def _with_components(forgery: Forgery, layout: list[list[int]]) -> None:
         row[0]: (row[1], row[2]) for row in forgery.record["host"]["xstate"]
     }
     forgery.record["host"]["xstate"] = layout
-    for thread in forgery.record["threads"]:
+    for thread in forgery.process["threads"]:
         old = thread["xstate"]
         area = bytearray(max([_LEGACY_BYTES, *(offset + size for _, offset, size in layout)]))
         area[:_LEGACY_BYTES] = old[:_LEGACY_BYTES]
@@ -104,7 +104,7 @@ def test_registers_that_a_signal_handler_returns_to(workshop: Workshop) -> None:
 def test_less_state_than_here(workshop: Workshop) -> None:
     forgery, nonce = _saved(workshop, "registers", "sse", "spin")
     _with_components(forgery, [])
-    for thread in forgery.record["threads"]:
+    for thread in forgery.process["threads"]:
         (live,) = struct.unpack_from("<Q", thread["xstate"], _LIVE_AT)
         area = bytearray(thread["xstate"])
         struct.pack_into("<Q", area, _LIVE_AT, live & 3)
@@ -120,7 +120,7 @@ def test_more_state_than_here(workshop: Workshop) -> None:
         pytest.skip("this processor has APX")
     end = max([_LEGACY_BYTES, *(offset + size for _, offset, size in own)])
     _with_components(forgery, [*own, [19, (end + 63) & ~63, 128]])
-    first: dict[str, Any] = forgery.record["threads"][0]
+    first: dict[str, Any] = forgery.process["threads"][0]
     area = bytearray(first["xstate"])
     area[_LIVE_AT + 2] |= 1 << 3
     first["xstate"] = bytes(area)
@@ -135,7 +135,7 @@ def _state_size_at(forgery: Forgery) -> int:
     """Where the dynamic linker keeps how much it reserves for the processor's state when it looks
     up a function: the only thing that it takes off the stack pointer by a variable.
     """
-    for row in forgery.record["memory"]["mappings"]:
+    for row in forgery.process["memory"]["mappings"]:
         if "x" in row["prot"] and row["path"].rpartition("/")[2].startswith("ld"):
             code = Path(row["path"]).read_bytes()[
                 row["offset"] : row["offset"] + row["end"] - row["start"]

@@ -160,7 +160,7 @@ def test_forged(workshop: Workshop, change: Callable[[dict[str, Any]], None]) ->
 
 def test_forged_context(workshop: Workshop) -> None:
     forgery = Forgery(workshop.save(workshop.start_program("fd_rings", "aio_idle").pid).image)
-    forgery.record["aio"][0]["id"] += 1 << 24
+    forgery.process["aio"][0]["id"] += 1 << 24
     assert "damaged" in workshop.refused(forgery.write(workshop.new_image()))
 
 
@@ -168,7 +168,7 @@ def _ring_of(forgery: Forgery) -> dict[str, Any]:
     found: dict[str, Any]
     (found,) = [
         each["details"]
-        for each in forgery.record["files"]["descriptions"]
+        for each in forgery.shared["descriptions"]
         if each["kind"] == "io_uring"
     ]
     return found

@@ -284,7 +284,7 @@ def test_keys_that_are_no_text(scene: Callable[..., Scene], ckpt: Ckpt) -> None:
     """A forged snapshot is one among others: nothing that is done to all of them fails for it."""
     made = scene()
     forgery = Forgery(Path(ckpt.json("save", made.pid, "mine")["file"]))
-    for table in (forgery.record, forgery.record["program"], forgery.record["process"]):
+    for table in (forgery.record, forgery.process["program"], forgery.process["process"]):
         table["\udcff\x1b[2J"] = {"\udcfe": 1}
     forgery.write(ckpt.workshop.store / "snapshots/forged.ckpt")
     assert {each["name"] for each in ckpt.json("list")} == {"mine", "forged"}

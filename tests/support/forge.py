@@ -91,8 +91,46 @@ def decode(data: bytes, at: int = 0) -> tuple[Any, int]:
     return (items if major == 4 else dict(zip(items[::2], items[1::2]))), at
 
 
+_OF_PROCESS = (
+    "program",
+    "process",
+    "threads",
+    "memory",
+    "signals",
+    "timers",
+    "children",
+    "clocks",
+    "own_clocks",
+    "aio",
+    "ring_numbers",
+)
+
+
+def _as_version_1(record: dict[str, Any]) -> dict[str, Any]:
+    """The record as the first version of the format had it: that of one process."""
+    record = dict(record)
+    shared = record.pop("shared")
+    (process,) = record.pop("processes")
+    mappings = [dict(row) for row in process["memory"]["mappings"]]
+    for row in mappings:
+        index = row.pop("shared")
+        row["sharing"] = "" if index is None else shared["memory"][index]["name"]
+    old = {key: process[key] for key in _OF_PROCESS if key in process}
+    old["memory"] = {**process["memory"], "mappings": mappings}
+    old["files"] = {
+        "descriptors": process["descriptors"],
+        "descriptions": shared["descriptions"],
+    }
+    for key in ("sysv", "terminal_input"):
+        old[key] = shared[key]
+    (extents,) = record.pop("extents")
+    return {**record, **old, "extents": extents, "format": 1}
+
+
 class Forgery:
-    """A snapshot that can be changed. `record` is the whole record."""
+    """A snapshot that can be changed. `record` is the whole record, `process` the image of its
+    process in it, `shared` what other processes could share.
+    """
 
     def __init__(self, image: Path) -> None:
         self.path = image
@@ -108,9 +146,23 @@ class Forgery:
             bytes(self.content[self._ours + 44 : self._ours + 20 + length])
         )[0]
 
+        (self.process,) = self.record["processes"]
+        self.shared = self.record["shared"]
+
+    @property
+    def extents(self) -> bytes:
+        """Where memory stands in the file."""
+        (packed,) = self.record["extents"]
+        assert isinstance(packed, bytes)
+        return packed
+
+    @extents.setter
+    def extents(self, packed: bytes) -> None:
+        self.record["extents"] = [packed]
+
     def mapping(self, path: str) -> dict[str, Any]:
         """The row of the record about the mapping of that path."""
-        (found,) = (row for row in self.record["memory"]["mappings"] if row["path"] == path)
+        (found,) = (row for row in self.process["memory"]["mappings"] if row["path"] == path)
         row: dict[str, Any] = found
         return row
 
@@ -123,27 +175,27 @@ class Forgery:
         """Change stored bytes."""
         at, index = self._place(start, start + len(data))
         self.content[at : at + len(data)] = data
-        rows = [list(row) for row in _EXTENT.iter_unpack(self.record["extents"])]
+        rows = [list(row) for row in _EXTENT.iter_unpack(self.extents)]
         _, offset, size, _ = rows[index]
         rows[index][3] = native.core.digest64(bytes(self.content[offset : offset + size]))
-        self.record["extents"] = b"".join(_EXTENT.pack(*row) for row in rows)
+        self.extents = b"".join(_EXTENT.pack(*row) for row in rows)
 
     def pieces(self) -> Iterator[tuple[int, bytes]]:
         """All of the stored memory: addresses and bytes."""
-        for address, offset, size, _ in _EXTENT.iter_unpack(self.record["extents"]):
+        for address, offset, size, _ in _EXTENT.iter_unpack(self.extents):
             yield address, bytes(self.content[offset : offset + size])
 
     def _place(self, start: int, end: int) -> tuple[int, int]:
         for index, (address, offset, size, _) in enumerate(
-            _EXTENT.iter_unpack(self.record["extents"])
+            _EXTENT.iter_unpack(self.extents)
         ):
             if address <= start and end <= address + size:
                 return offset + start - address, index
         raise AssertionError(f"{start:#x}-{end:#x} is not stored")
 
-    def write(self, path: Path) -> Path:
-        """The changed snapshot."""
-        cbor = encode(self.record)
+    def write(self, path: Path, *, version: int = 2) -> Path:
+        """The changed snapshot, in that version of the format."""
+        cbor = encode(_as_version_1(self.record) if version == 1 else self.record)
         front = self.content[: self._notes]
         before = self.content[self._notes : self._ours]
         padded = cbor + bytes(-len(cbor) % 4)
@@ -152,7 +204,7 @@ class Forgery:
         count = struct.unpack_from("<H", front, 56)[0]
         around = front[:64] + front[self._table : self._table + 56 * count] + before
         head = struct.pack(
-            "<IIQQ", 1, 0, native.core.digest64(cbor), native.core.digest64(bytes(around))
+            "<IIQQ", version, 0, native.core.digest64(cbor), native.core.digest64(bytes(around))
         )
         note = struct.pack("<III", 5, 24 + len(cbor), 1) + _NOTE + head + padded
         path.write_bytes(bytes(front) + bytes(before) + note)

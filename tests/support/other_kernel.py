@@ -66,7 +66,7 @@ class Foreign(Forgery):
         self, image: Path, output: Path, change: Change = ruin, merged: bool = False
     ) -> None:
         super().__init__(image)
-        memory = self.record["memory"]
+        memory = self.process["memory"]
         self._before = [row for row in memory["mappings"] if row["path"] in _KERNELS_OWN]
         self.record["host"]["kernel"] = memory["vdso_kernel"] = KERNEL
         self._vdso = vdso_of(self)
@@ -85,19 +85,19 @@ class Foreign(Forgery):
     def check_saved_again(self, again: Forgery) -> None:
         """A snapshot of the restored program is one of the other kernel once more."""
         places = [
-            [(row["path"], row["start"], row["end"]) for row in each.record["memory"]["mappings"]]
+            [(row["path"], row["start"], row["end"]) for row in each.process["memory"]["mappings"]]
             for each in (self, again)
         ]
         assert places[0] == places[1]
-        assert again.record["memory"]["vdso_kernel"] == KERNEL
+        assert again.process["memory"]["vdso_kernel"] == KERNEL
         assert vdso_of(again) == vdso_of(self)
 
     def back_home(self, again: Forgery, path: Path) -> Path:
         """`again` as the kernel of the first save would have it, which is this one."""
         rows = [
-            row for row in again.record["memory"]["mappings"] if row["path"] not in _KERNELS_OWN
+            row for row in again.process["memory"]["mappings"] if row["path"] not in _KERNELS_OWN
         ]
-        again.record["memory"]["mappings"] = sorted(
+        again.process["memory"]["mappings"] = sorted(
             rows + self._before, key=lambda row: int(row["start"])
         )
         again.write_memory(again.mapping("[vdso]")["start"], self._vdso)

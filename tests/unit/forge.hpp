@@ -23,7 +23,8 @@ void append_struct(std::string& out, const T& value) {
 }
 
 /// `cbor`: the bytes of the record, which need not be CBOR.
-inline std::string forge_image(std::string_view cbor) {
+inline std::string forge_image(std::string_view cbor,
+                               std::uint32_t version = image::kFormatVersion) {
   std::string note;
   Elf64_Nhdr note_head{};
   note_head.n_namesz = 5;
@@ -53,6 +54,7 @@ inline std::string forge_image(std::string_view cbor) {
   append_struct(front, notes);
 
   image::RecordHead record_head;
+  record_head.version = version;
   record_head.record_digest = digest64(std::as_bytes(std::span(cbor)));
   record_head.surround_digest = digest64(std::as_bytes(std::span(front)));
   append_struct(note, record_head);
@@ -62,9 +64,11 @@ inline std::string forge_image(std::string_view cbor) {
   return file;
 }
 
-inline std::string forge_image(const nlohmann::json& record) {
+inline std::string forge_image(const nlohmann::json& record,
+                               std::uint32_t version = image::kFormatVersion) {
   const auto cbor = nlohmann::json::to_cbor(record);
-  return forge_image(std::string_view(reinterpret_cast<const char*>(cbor.data()), cbor.size()));
+  return forge_image(std::string_view(reinterpret_cast<const char*>(cbor.data()), cbor.size()),
+                     version);
 }
 
 }  // namespace ckpt::test

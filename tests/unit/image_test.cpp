@@ -65,7 +65,8 @@ std::uint64_t write_small(const std::string& path, Json record = Json::object(),
     writer.write_memory(bytes, extent.file_offset);
     extents.push_back(extent);
   }
-  if (!record.contains("extents")) record["extents"] = Json::binary(pack_extents(extents));
+  if (!record.contains("extents"))
+    record["extents"] = Json::array({Json::binary(pack_extents(extents))});
   writer.finish({text_note("CORE", NT_PRSTATUS, "registers"), text_note("GNU", 7, "")}, record);
   return writer.publish();
 }
@@ -194,7 +195,7 @@ TEST(Image, MayHaveMoreMappingsThanAHeaderCounts) {
       segments[i].memory_bytes = kPageSize;
     }
     Writer writer(path, true, segments);
-    writer.finish({}, Json{{"extents", Json::binary({})}, {"count", count}});
+    writer.finish({}, Json{{"extents", Json::array({Json::binary({})})}, {"count", count}});
     writer.publish();
     EXPECT_EQ(Reader::open(path).record().at("count"), count);
   }
@@ -215,7 +216,7 @@ TEST(Image, ManyExtentsAreCheckedOnManyThreads) {
                        segments[0].file_offset + i * kChunkBytes, kChunkBytes, digest64(bytes)});
     writer.write_memory(bytes, extents.back().file_offset);
   }
-  writer.finish({}, Json{{"extents", Json::binary(pack_extents(extents))}});
+  writer.finish({}, Json{{"extents", Json::array({Json::binary(pack_extents(extents))})}});
   writer.publish();
   EXPECT_NO_THROW(
       Reader::open(path).verify_memory([](std::uint64_t, std::uint64_t) { return true; }));
@@ -319,8 +320,8 @@ TEST(Reader, AFutureVersionIsRefusedByNumber) {
   write_small(dir / "a.ckpt");
   std::string file = slurp(dir / "a.ckpt");
   const std::size_t at = file.rfind(std::string_view("CKPT\0", 5)) + 8;
-  file[at] = 2;
-  expect_error([&] { read_text(file); }, ErrorKind::unsupported, "format version 2");
+  file[at] = kFormatVersion + 1;
+  expect_error([&] { read_text(file); }, ErrorKind::unsupported, "format version 3");
 }
 
 // --- Damage
@@ -383,15 +384,19 @@ TEST(Reader, EveryFlippedByteOfMemoryIsFound) {
 // -------------------------------------------
 
 TEST(Forged, TheForgerWorks) {
-  EXPECT_EQ(read_text(forge_record(Json{{"extents", Json::binary({})}, {"x", 5}})).record().at("x"),
+  EXPECT_EQ(read_text(forge_record(Json{{"extents", Json::array({Json::binary({})})}, {"x", 5}}))
+                .record()
+                .at("x"),
             5);
 }
 
 TEST(Forged, RecordsThatAreNotWhatTheyShouldBe) {
   const std::vector<std::uint8_t> uneven(33);
-  for (const Json& record : {Json(), Json(5), Json("text"), Json::array(), Json::object(),
-                             Json{{"extents", 5}}, Json{{"extents", Json::array()}},
-                             Json{{"extents", "text"}}, Json{{"extents", Json::binary(uneven)}}}) {
+  for (const Json& record :
+       {Json(), Json(5), Json("text"), Json::array(), Json::object(), Json{{"extents", 5}},
+        Json{{"extents", Json::array()}}, Json{{"extents", "text"}},
+        Json{{"extents", Json::binary({})}}, Json{{"extents", Json::array({5})}},
+        Json{{"extents", Json::array({Json::binary(uneven)})}}}) {
     expect_error([&] { read_text(forge_record(record)); }, ErrorKind::damaged, "damaged");
   }
 }
@@ -425,7 +430,7 @@ TEST(Forged, DeepNestingOverflowsNoStack) {
 }
 
 TEST(Forged, ExtentsThatCannotBe) {
-  const std::string whole = forge_record(Json{{"extents", Json::binary({})}});
+  const std::string whole = forge_record(Json{{"extents", Json::array({Json::binary({})})}});
   constexpr std::uint64_t kLast = UINT64_MAX - kPageSize + 1;
   for (const std::vector<Extent>& extents : std::vector<std::vector<Extent>>{
            {{Addr{0x1000}, 0, 0, 0}},                         // empty
@@ -440,7 +445,8 @@ TEST(Forged, ExtentsThatCannotBe) {
        }) {
     expect_error(
         [&] {
-          read_text(forge_record(Json{{"extents", Json::binary(pack_extents(extents))}}));
+          read_text(
+              forge_record(Json{{"extents", Json::array({Json::binary(pack_extents(extents))})}}));
         },
         ErrorKind::damaged, "memory at");
   }
@@ -478,7 +484,7 @@ class LargeImage : public ::testing::Test {
       extents.push_back({Addr{0x10000000} + i * kChunkBytes,
                          segments[0].file_offset + i * kChunkBytes, kChunkBytes,
                          i == 0 ? digest64(bytes) : zeros});
-    writer.finish({}, Json{{"extents", Json::binary(pack_extents(extents))}});
+    writer.finish({}, Json{{"extents", Json::array({Json::binary(pack_extents(extents))})}});
     writer.publish();
   }
 

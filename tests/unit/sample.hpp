@@ -93,7 +93,7 @@ inline state::AddressSpace sample_space() {
   auto& heap = add(0x500000, 33, state::Backing::anonymous, "[heap]");
   heap.guards = {{heap.mapping.start, heap.mapping.start + kPageSize}};
   add(0x7ffff7000000, 1, state::Backing::shared_file, "/var/data").file = sample_file("/var/data");
-  add(0x7ffff7100000, 1, state::Backing::shared_anonymous, "/dev/zero").sharing = "shm 1";
+  add(0x7ffff7100000, 1, state::Backing::shared_anonymous, "/dev/zero").shared = 0;
   add(0x7ffff7fc9000, 4, state::Backing::kernel, "[vvar]");
   add(0x7ffff7fcd000, 2, state::Backing::kernel, "[vdso]");
   space.bounds.start_code = Addr{0x400000};
@@ -102,8 +102,8 @@ inline state::AddressSpace sample_space() {
   return space;
 }
 
-inline state::DescriptorTable sample_descriptors() {
-  state::DescriptorTable table;
+inline state::CapturedDescriptors sample_descriptors() {
+  state::CapturedDescriptors table;
   state::Description terminal;
   terminal.kind = &state::kinds::kTerminal;
   terminal.path = "/dev/pts/1";
@@ -190,8 +190,24 @@ inline image::Json sample_record() {
   Json program = state::kept_file_to_json(sample_file("/usr/bin/server"));
   program["argv"] = {"server", "-x"};
   program["environ"] = {"HOME=/root"};
+  const auto open = sample_descriptors();
+  const Json image = {{"program", program},
+                      {"process", process_json},
+                      {"threads",
+                       {state::thread_to_json(sample_thread(4242, 1)),
+                        state::thread_to_json(sample_thread(4245, 3))}},
+                      {"memory", state::address_space_to_json(sample_space())},
+                      {"descriptors", state::descriptors_to_json(open.descriptors)},
+                      {"signals", state::signals_to_json(signals)},
+                      {"timers", state::timers_to_json(timers)},
+                      {"children", state::children_to_json(children)},
+                      {"clocks", state::clocks_to_json({{5, 6}, {7, 999'999'999}})}};
+  const Json shared = {{"descriptions", state::descriptions_to_json(open.descriptions)},
+                       {"memory", state::shared_memory_to_json({{"0:1:77"}})},
+                       {"sysv", state::sysv_objects_to_json(sysv)},
+                       {"terminal_input", {104, 105, 0}}};
   return {
-      {"format", 1},
+      {"format", 2},
       {"creator", "gdb-ckpt test"},
       {"created", 1.5e9},
       {"name", "before-crash"},
@@ -199,25 +215,14 @@ inline image::Json sample_record() {
       {"stop", "main () at server.c:88"},
       {"store", "/nonexistent/store"},
       {"host", {{"kernel", "6.1"}, {"hostname", "h"}, {"boot_id", "b"}, {"cpu_flags", {"fpu"}}}},
-      {"program", program},
-      {"process", process_json},
-      {"threads",
-       {state::thread_to_json(sample_thread(4242, 1)),
-        state::thread_to_json(sample_thread(4245, 3))}},
+      {"shared", shared},
+      {"processes", Json::array({image})},
       {"selected", {{"tid", 4242}, {"frame", 2}}},
-      {"memory", state::address_space_to_json(sample_space())},
-      {"files", state::descriptors_to_json(sample_descriptors())},
-      {"signals", state::signals_to_json(signals)},
-      {"timers", state::timers_to_json(timers)},
-      {"children", state::children_to_json(children)},
-      {"sysv", state::sysv_objects_to_json(sysv)},
-      {"clocks", state::clocks_to_json({{5, 6}, {7, 999'999'999}})},
       {"terminal", nullptr},
-      {"terminal_input", {104, 105, 0}},
       {"fidelity", state::findings_to_json(report.sorted())},
       {"session", Json::object()},
       {"objects", Json::array()},
-      {"extents", Json::binary({})}};
+      {"extents", Json::array({Json::binary({})})}};
 }
 
 }  // namespace ckpt::test

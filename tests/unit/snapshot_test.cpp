@@ -23,8 +23,9 @@ using test::sample_record;
 /// A forged image in memory, as a path.
 class Forged {
  public:
-  explicit Forged(const Json& record) : fd_(::memfd_create("forged", MFD_CLOEXEC)) {
-    write_all(fd_.get(), test::forge_image(record), "memfd");
+  explicit Forged(const Json& record, std::uint32_t version = image::kFormatVersion)
+      : fd_(::memfd_create("forged", MFD_CLOEXEC)) {
+    write_all(fd_.get(), test::forge_image(record, version), "memfd");
   }
   [[nodiscard]] std::string path() const { return fmt::format("/proc/self/fd/{}", fd_.get()); }
 
@@ -47,20 +48,71 @@ TEST(Record, ComesBackAsItWas) {
   const Snapshot snapshot(file.path());
   // What is written from what was read is the same again.
   const Json& record = snapshot.reader.record();
+  const Json& image = record.at("processes").at(0);
+  const Json& shared = record.at("shared");
   Json program = state::kept_file_to_json(snapshot.saved.program);
-  for (const auto& [key, value] : program.items()) EXPECT_EQ(record.at("program").at(key), value);
-  EXPECT_EQ(record.at("memory"), state::address_space_to_json(snapshot.saved.space));
-  EXPECT_EQ(record.at("files"), state::descriptors_to_json(snapshot.saved.descriptors));
-  EXPECT_EQ(record.at("signals"), state::signals_to_json(snapshot.saved.signals));
-  EXPECT_EQ(record.at("children"), state::children_to_json(snapshot.saved.children));
-  EXPECT_EQ(record.at("sysv"), state::sysv_objects_to_json(snapshot.saved.sysv));
-  EXPECT_EQ(record.at("clocks"), state::clocks_to_json(snapshot.saved.clocks.value()));
-  EXPECT_EQ(record.at("timers"), state::timers_to_json(snapshot.saved.timers));
-  EXPECT_EQ(record.at("terminal_input"), state::input_to_json(snapshot.saved.terminal_input));
-  EXPECT_EQ(record.at("process"), state::process_to_json(snapshot.saved.process));
+  for (const auto& [key, value] : program.items()) EXPECT_EQ(image.at("program").at(key), value);
+  EXPECT_EQ(shared, shared_objects_to_json(snapshot.shared));
+  EXPECT_EQ(image.at("memory"), state::address_space_to_json(snapshot.saved.space));
+  EXPECT_EQ(image.at("descriptors"), state::descriptors_to_json(snapshot.saved.descriptors));
+  EXPECT_EQ(image.at("signals"), state::signals_to_json(snapshot.saved.signals));
+  EXPECT_EQ(image.at("children"), state::children_to_json(snapshot.saved.children));
+  EXPECT_EQ(image.at("clocks"), state::clocks_to_json(snapshot.saved.clocks.value()));
+  EXPECT_EQ(image.at("timers"), state::timers_to_json(snapshot.saved.timers));
+  EXPECT_EQ(image.at("process"), state::process_to_json(snapshot.saved.process));
   ASSERT_EQ(snapshot.saved.threads.size(), 2U);
   for (std::size_t i = 0; i < 2; ++i)
-    EXPECT_EQ(record.at("threads").at(i), state::thread_to_json(snapshot.saved.threads[i]));
+    EXPECT_EQ(image.at("threads").at(i), state::thread_to_json(snapshot.saved.threads[i]));
+}
+
+// As version 1 had it: the image of the one process was the record, and shared memory was known by
+// its name.
+Json version_1_of(Json record) {
+  Json image = record.at("processes").at(0);
+  Json shared = record.at("shared");
+  for (auto& mapping : image.at("memory").at("mappings")) {
+    const bool is_shared = !mapping.at("shared").is_null();
+    mapping["sharing"] =
+        is_shared ? shared.at("memory").at(mapping.at("shared").get<std::size_t>()).at("name")
+                  : Json("");
+    mapping.erase("shared");
+  }
+  record["files"] = {{"descriptors", image.at("descriptors")},
+                     {"descriptions", shared.at("descriptions")}};
+  image.erase("descriptors");
+  record.update(image);
+  record["sysv"] = shared.at("sysv");
+  record["terminal_input"] = shared.at("terminal_input");
+  record["extents"] = Json(record.at("extents").at(0));
+  record["format"] = 1;
+  record.erase("shared");
+  record.erase("processes");
+  return record;
+}
+
+TEST(Record, OfVersion1IsRead) {
+  const Json now = sample_record();
+  const Forged file(version_1_of(now), 1);
+  const Snapshot snapshot(file.path());
+  EXPECT_EQ(snapshot.reader.record().at("shared"), now.at("shared"));
+  EXPECT_EQ(snapshot.reader.record().at("processes"), now.at("processes"));
+  EXPECT_EQ(snapshot.reader.record().at("format"), 1);
+  EXPECT_EQ(snapshot.shared.memory.size(), 1U);
+  EXPECT_EQ(snapshot.shared.terminal_input.size(), 3U);
+}
+
+TEST(Record, OfSeveralProcessesIsRefused) {
+  Json record = sample_record();
+  record["processes"].push_back(record["processes"][0]);
+  record["extents"].push_back(Json::binary({}));
+  const Forged file(record);
+  try {
+    const Snapshot snapshot(file.path());
+    ADD_FAILURE() << "it was read";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::unsupported) << error.what();
+    EXPECT_NE(std::string(error.what()).find("2 processes"), std::string::npos) << error.what();
+  }
 }
 
 TEST(Record, IsDescribedWithoutBytes) {
@@ -145,82 +197,82 @@ TEST(Record, WhatCannotBeIsDamage) {
     Json value;
   };
   for (const Row& row : std::vector<Row>{
-           {"/threads", Json::array()},
-           {"/threads/0/tid", 0},
-           {"/threads/0/tid", -5},
-           {"/threads/0/held_signal", 65},
-           {"/threads/0/held_signal", -1},
-           {"/threads/0/xstate", Json::binary({1, 2, 3})},
-           {"/threads/0/stop_info", Json::binary({1, 2, 3})},
-           {"/memory/mappings/0/start", 1},
-           {"/memory/mappings/0/end", 0x400000},
-           {"/memory/mappings/0/end", 0x600000},
-           {"/memory/mappings/1/start", 0x400000},
-           {"/memory/mappings/0/offset", 5},
-           {"/memory/mappings/0/page_size", 3},
-           {"/memory/mappings/0/page_size", 1U << 20U},
-           {"/memory/mappings/0/page_size", 1ULL << 50U},
-           {"/memory/mappings/0/file/huge_page_size", 3},
-           {"/memory/mappings/0/file/huge_page_size", 4096},
-           {"/memory/mappings/0/file/huge_page_size", 2U << 20U},
-           {"/memory/mappings/0/prot", "rw"},
-           {"/memory/mappings/0/backing", "unheard of"},
-           {"/memory/mappings/0/file", nullptr},
-           {"/memory/mappings/1/guards", {{0x500000, 0x500000}}},
-           {"/memory/mappings/1/guards", {{0x400000, 0x501000}}},
-           {"/memory/bounds/brk", UINT64_MAX},
-           {"/memory/auxv", Json::binary({1})},
-           {"/files/descriptors/0/fd", -1},
-           {"/files/descriptors/1/fd", 0},
-           {"/files/descriptors/0/description", 99},
-           {"/files/descriptions/4/details/entries/0/description", 99},
-           {"/files/descriptions/4/details/entries/0/fd", -1},
-           {"/files/descriptions/5/details/watches/0/number", 0},
-           {"/files/descriptions/6/details/role", "unheard of"},
-           {"/files/descriptions/6/details/queue/0/descriptors", {99}},
-           {"/files/descriptions/6/details/options/0/value",
+           {"/processes/0/threads", Json::array()},
+           {"/processes/0/threads/0/tid", 0},
+           {"/processes/0/threads/0/tid", -5},
+           {"/processes/0/threads/0/held_signal", 65},
+           {"/processes/0/threads/0/held_signal", -1},
+           {"/processes/0/threads/0/xstate", Json::binary({1, 2, 3})},
+           {"/processes/0/threads/0/stop_info", Json::binary({1, 2, 3})},
+           {"/processes/0/memory/mappings/0/start", 1},
+           {"/processes/0/memory/mappings/0/end", 0x400000},
+           {"/processes/0/memory/mappings/0/end", 0x600000},
+           {"/processes/0/memory/mappings/1/start", 0x400000},
+           {"/processes/0/memory/mappings/0/offset", 5},
+           {"/processes/0/memory/mappings/0/page_size", 3},
+           {"/processes/0/memory/mappings/0/page_size", 1U << 20U},
+           {"/processes/0/memory/mappings/0/page_size", 1ULL << 50U},
+           {"/processes/0/memory/mappings/0/file/huge_page_size", 3},
+           {"/processes/0/memory/mappings/0/file/huge_page_size", 4096},
+           {"/processes/0/memory/mappings/0/file/huge_page_size", 2U << 20U},
+           {"/processes/0/memory/mappings/0/prot", "rw"},
+           {"/processes/0/memory/mappings/0/backing", "unheard of"},
+           {"/processes/0/memory/mappings/0/file", nullptr},
+           {"/processes/0/memory/mappings/1/guards", {{0x500000, 0x500000}}},
+           {"/processes/0/memory/mappings/1/guards", {{0x400000, 0x501000}}},
+           {"/processes/0/memory/bounds/brk", UINT64_MAX},
+           {"/processes/0/memory/auxv", Json::binary({1})},
+           {"/processes/0/descriptors/0/fd", -1},
+           {"/processes/0/descriptors/1/fd", 0},
+           {"/processes/0/descriptors/0/description", 99},
+           {"/shared/descriptions/4/details/entries/0/description", 99},
+           {"/shared/descriptions/4/details/entries/0/fd", -1},
+           {"/shared/descriptions/5/details/watches/0/number", 0},
+           {"/shared/descriptions/6/details/role", "unheard of"},
+           {"/shared/descriptions/6/details/queue/0/descriptors", {99}},
+           {"/shared/descriptions/6/details/options/0/value",
             Json::binary(std::vector<std::uint8_t>(70000))},
-           {"/files/descriptions/6/details/name", Json::binary(std::vector<std::uint8_t>(200))},
-           {"/files/descriptions/7/details/remaining", {1, 1000000000}},
-           {"/files/descriptions/9/details/marks/0/type", 1},
-           {"/files/descriptions/9/details/marks/0/mask", 0x10000},
-           {"/files/descriptions/1/locks/0/kind", "unheard of"},
-           {"/files/descriptions/1/locks/0/start", -1},
-           {"/files/descriptions/3/owner/signal", 65},
-           {"/files/descriptions/0/kind", "unheard of"},
-           {"/files/descriptions/0/stream", 3},
-           {"/files/descriptions/1/file", nullptr},
-           {"/signals/actions/0/signal", 0},
-           {"/clocks/monotonic/0", -1},
-           {"/clocks/monotonic/0", INT64_MAX},
-           {"/clocks/boottime/1", 1'000'000'000},
-           {"/children/0/pid", 0},
-           {"/children/0/remembered", -3},
-           {"/children/0/group", -1},
-           {"/children/0/code", CLD_STOPPED},
-           {"/children/0/status", 256},
-           {"/children/0/exit_signal", 65},
-           {"/children/1/status", SIGCONT},
-           {"/program/mode", 04755},
-           {"/sysv/semaphores/0/id", -1},
-           {"/sysv/semaphores/0/mode", 01777},
-           {"/sysv/semaphores/0/values", Json::array()},
-           {"/sysv/queues/0/messages/0/type", 0},
-           {"/sysv/queues/0/id", -1},
-           {"/timers/interval/2/0/0", -1},
-           {"/timers/interval/0/0/1", 1'000'000},
-           {"/timers/posix/0/id", -1},
-           {"/timers/posix/0/signal", 65},
-           {"/timers/posix/0/notify", 3},
-           {"/timers/posix/0/remaining/1", 1'000'000'000},
-           {"/timers/posix/0/interval/0", INT64_MAX},
-           {"/timers/posix/1/id", 0},
-           {"/timers/posix/1/target", -1},
-           {"/signals/actions/0/signal", 65},
-           {"/terminal_input", "text"},
-           {"/terminal_input", {104, 256}},
-           {"/terminal_input", {-1}},
-           {"/terminal_input", std::vector<int>(4097)},
+           {"/shared/descriptions/6/details/name", Json::binary(std::vector<std::uint8_t>(200))},
+           {"/shared/descriptions/7/details/remaining", {1, 1000000000}},
+           {"/shared/descriptions/9/details/marks/0/type", 1},
+           {"/shared/descriptions/9/details/marks/0/mask", 0x10000},
+           {"/shared/descriptions/1/locks/0/kind", "unheard of"},
+           {"/shared/descriptions/1/locks/0/start", -1},
+           {"/shared/descriptions/3/owner/signal", 65},
+           {"/shared/descriptions/0/kind", "unheard of"},
+           {"/shared/descriptions/0/stream", 3},
+           {"/shared/descriptions/1/file", nullptr},
+           {"/processes/0/signals/actions/0/signal", 0},
+           {"/processes/0/clocks/monotonic/0", -1},
+           {"/processes/0/clocks/monotonic/0", INT64_MAX},
+           {"/processes/0/clocks/boottime/1", 1'000'000'000},
+           {"/processes/0/children/0/pid", 0},
+           {"/processes/0/children/0/remembered", -3},
+           {"/processes/0/children/0/group", -1},
+           {"/processes/0/children/0/code", CLD_STOPPED},
+           {"/processes/0/children/0/status", 256},
+           {"/processes/0/children/0/exit_signal", 65},
+           {"/processes/0/children/1/status", SIGCONT},
+           {"/processes/0/program/mode", 04755},
+           {"/shared/sysv/semaphores/0/id", -1},
+           {"/shared/sysv/semaphores/0/mode", 01777},
+           {"/shared/sysv/semaphores/0/values", Json::array()},
+           {"/shared/sysv/queues/0/messages/0/type", 0},
+           {"/shared/sysv/queues/0/id", -1},
+           {"/processes/0/timers/interval/2/0/0", -1},
+           {"/processes/0/timers/interval/0/0/1", 1'000'000},
+           {"/processes/0/timers/posix/0/id", -1},
+           {"/processes/0/timers/posix/0/signal", 65},
+           {"/processes/0/timers/posix/0/notify", 3},
+           {"/processes/0/timers/posix/0/remaining/1", 1'000'000'000},
+           {"/processes/0/timers/posix/0/interval/0", INT64_MAX},
+           {"/processes/0/timers/posix/1/id", 0},
+           {"/processes/0/timers/posix/1/target", -1},
+           {"/processes/0/signals/actions/0/signal", 65},
+           {"/shared/terminal_input", "text"},
+           {"/shared/terminal_input", {104, 256}},
+           {"/shared/terminal_input", {-1}},
+           {"/shared/terminal_input", std::vector<int>(4097)},
        }) {
     Json bad = sample_record();
     bad[Json::json_pointer(row.place)] = row.value;

@@ -52,7 +52,7 @@ void expect_refused(std::string_view content, std::string_view why, std::uint64_
 
 /// A record whose key `x` is an array of `count` zeros, a byte each.
 std::string record_of_zeros(std::uint32_t count) {
-  const auto cbor = Json::to_cbor(Json{{"extents", Json::binary({})}});
+  const auto cbor = Json::to_cbor(Json{{"extents", Json::array({Json::binary({})})}});
   std::string text(cbor.begin(), cbor.end());
   text[0] = '\xa2';
   text += "\x61x\x9a";
@@ -86,7 +86,7 @@ TEST(Sparse, ARecordInAHoleIsNotRead) {
 }
 
 TEST(Sparse, HeadersInAHoleAreNotRead) {
-  std::string file = test::forge_image(Json{{"extents", Json::binary({})}});
+  std::string file = test::forge_image(Json{{"extents", Json::array({Json::binary({})})}});
   Elf64_Ehdr header{};
   std::memcpy(&header, file.data(), sizeof header);
   header.e_phnum = PN_XNUM;
@@ -112,14 +112,16 @@ TEST(Sparse, ExtentsInAHoleAreNotRead) {
   std::vector<Extent> extents;
   for (std::uint64_t i = 0; i < 1000; ++i)
     extents.push_back({Addr{0x10000000 + i * kEach}, (1 + i) * kEach, kEach, 0});
-  expect_refused(test::forge_image(Json{{"extents", Json::binary(pack_extents(extents))}}), kHole,
-                 1ULL << 40U);
+  expect_refused(
+      test::forge_image(Json{{"extents", Json::array({Json::binary(pack_extents(extents))})}}),
+      kHole, 1ULL << 40U);
 }
 
 TEST(Sparse, NoBytesAreTheMemoryOfTwoPlaces) {
   const std::vector<Extent> extents = {{Addr{0x10000000}, kPageSize, 2 * kPageSize, 0},
                                        {Addr{0x20000000}, 2 * kPageSize, kPageSize, 0}};
-  std::string file = test::forge_image(Json{{"extents", Json::binary(pack_extents(extents))}});
+  std::string file =
+      test::forge_image(Json{{"extents", Json::array({Json::binary(pack_extents(extents))})}});
   file.resize(10 * kPageSize, 'x');
   expect_refused(file, "memory at 0x20000000");
 }
@@ -132,7 +134,8 @@ TEST(Sparse, ACopyWithHolesIsRead) {
     std::fill_n(state.begin(), 600, static_cast<std::uint8_t>(i + 1));
     threads.push_back({{"tid", i}, {"xstate", Json::binary(state)}});
   }
-  const auto file = test::forge_image(Json{{"extents", Json::binary({})}, {"threads", threads}});
+  const auto file =
+      test::forge_image(Json{{"extents", Json::array({Json::binary({})})}, {"threads", threads}});
   const Reader reader = read_sparse(file);
   EXPECT_LT(reader.disk_bytes(), file.size());
   EXPECT_EQ(reader.record().at("threads").size(), 100U);

@@ -36,11 +36,11 @@ Description description_from_json(const Json& json) {
 }
 
 // Numbers in one description that name others.
-void check_references(const DescriptorTable& table) {
+void check_references(const std::vector<Description>& descriptions) {
   const auto check = [&](std::size_t description) {
-    if (description >= table.descriptions.size()) image::damaged("a reference to a descriptor");
+    if (description >= descriptions.size()) image::damaged("a reference to a descriptor");
   };
-  for (const Description& description : table.descriptions) {
+  for (const Description& description : descriptions) {
     if (const auto* epoll = description.as<Epoll>())
       for (const auto& entry : epoll->entries) check(entry.description);
     if (const auto* socket = description.as<Socket>())
@@ -56,51 +56,58 @@ void check_references(const DescriptorTable& table) {
 
 }  // namespace
 
-Json descriptors_to_json(const DescriptorTable& table) {
-  Json descriptions = Json::array();
-  for (const Description& description : table.descriptions) {
+Json descriptions_to_json(const std::vector<Description>& descriptions) {
+  Json list = Json::array();
+  for (const Description& description : descriptions) {
     Json details;
     if (description.kind->to_json != nullptr && description.details.has_value())
       details = description.kind->to_json(description.details);
     Json locks = Json::array();
     for (const FileLock& lock : description.locks) locks.push_back(lock_to_json(lock));
-    descriptions.push_back(
-        {{"kind", description.kind->name},
-         {"path", description.path},
-         {"flags", description.flags},
-         {"offset", description.offset_bytes},
-         {"file", description.file ? kept_file_to_json(*description.file) : Json()},
-         {"stream", description.stream},
-         {"owner", owner_to_json(description.owner)},
-         {"locks", std::move(locks)},
-         {"details", std::move(details)}});
+    list.push_back({{"kind", description.kind->name},
+                    {"path", description.path},
+                    {"flags", description.flags},
+                    {"offset", description.offset_bytes},
+                    {"file", description.file ? kept_file_to_json(*description.file) : Json()},
+                    {"stream", description.stream},
+                    {"owner", owner_to_json(description.owner)},
+                    {"locks", std::move(locks)},
+                    {"details", std::move(details)}});
   }
-  Json descriptors = Json::array();
-  for (const Descriptor& descriptor : table.descriptors)
-    descriptors.push_back({{"fd", descriptor.fd},
-                           {"close_on_exec", descriptor.close_on_exec},
-                           {"description", descriptor.description}});
-  return {{"descriptors", std::move(descriptors)}, {"descriptions", std::move(descriptions)}};
+  return list;
 }
 
-DescriptorTable descriptors_from_json(const Json& json) {
-  DescriptorTable table;
-  for (const Json& item : json.at("descriptions"))
-    table.descriptions.push_back(description_from_json(item));
+Json descriptors_to_json(const std::vector<Descriptor>& descriptors) {
+  Json list = Json::array();
+  for (const Descriptor& descriptor : descriptors)
+    list.push_back({{"fd", descriptor.fd},
+                    {"close_on_exec", descriptor.close_on_exec},
+                    {"description", descriptor.description}});
+  return list;
+}
+
+std::vector<Description> descriptions_from_json(const Json& json) {
+  std::vector<Description> descriptions;
+  for (const Json& item : json) descriptions.push_back(description_from_json(item));
+  check_references(descriptions);
+  return descriptions;
+}
+
+std::vector<Descriptor> descriptors_from_json(const Json& json, std::size_t descriptions) {
+  std::vector<Descriptor> descriptors;
   int last = -1;
-  for (const Json& item : json.at("descriptors")) {
+  for (const Json& item : json) {
     Descriptor descriptor;
     descriptor.fd = item.at("fd");
     descriptor.close_on_exec = item.at("close_on_exec");
     descriptor.description = item.at("description");
     if (descriptor.fd <= last || descriptor.fd > kHighestFd ||
-        descriptor.description >= table.descriptions.size())
+        descriptor.description >= descriptions)
       image::damaged("the table of descriptors");
     last = descriptor.fd;
-    table.descriptors.push_back(descriptor);
+    descriptors.push_back(descriptor);
   }
-  check_references(table);
-  return table;
+  return descriptors;
 }
 
 std::string description_name(const DescriptorTable& table, std::size_t description) {

@@ -70,16 +70,27 @@ struct Descriptor {
   std::size_t description = 0;
 };
 
+/// What a process has open, where it is looked at: the numbers are its own, and the descriptions
+/// that these lead to may be other processes', too.
 struct DescriptorTable {
-  std::vector<Descriptor> descriptors;  // ascending
-  std::vector<Description> descriptions;
+  const std::vector<Descriptor>& descriptors;  // ascending
+  const std::vector<Description>& descriptions;
 };
 
-DescriptorTable capture_descriptors(CaptureContext& context);
+struct CapturedDescriptors {
+  std::vector<Descriptor> descriptors;
+  std::vector<Description> descriptions;
 
-image::Json descriptors_to_json(const DescriptorTable& table);
+  [[nodiscard]] DescriptorTable table() const { return {descriptors, descriptions}; }
+};
+CapturedDescriptors capture_descriptors(CaptureContext& context);
+
+image::Json descriptors_to_json(const std::vector<Descriptor>& descriptors);
+image::Json descriptions_to_json(const std::vector<Description>& descriptions);
 /// Throws Error (damaged).
-DescriptorTable descriptors_from_json(const image::Json& json);
+std::vector<Description> descriptions_from_json(const image::Json& json);
+/// `descriptions`: how many there are. Throws Error (damaged).
+std::vector<Descriptor> descriptors_from_json(const image::Json& json, std::size_t descriptions);
 
 /// Decides for every file how it comes back; throws where one cannot. Opens nothing for good.
 void check_descriptors(const DescriptorTable& table, FileSource& files);

@@ -75,7 +75,7 @@ class Capturer {
         process_(static_cast<int>(::syscall(SYS_pidfd_open, context.process.pid(), 0))),
         same_(context.process) {}
 
-  DescriptorTable run() {
+  CapturedDescriptors run() {
     collect();
     for (const Open& open : numbered_) {
       Descriptor descriptor;
@@ -306,7 +306,7 @@ class Capturer {
           *std::next(found.begin(), static_cast<std::ptrdiff_t>(seen[name]++ % found.size()));
       if (found.size() > 1)
         tell(Severity::changed, fmt::format("its registered file {} is taken to be {}", i,
-                                            description_name(table_, *ring.files.back())));
+                                            description_name(table_.table(), *ring.files.back())));
     }
     if (!ring.has_eventfd) return;
     for (std::size_t i = 0; i < table_.descriptions.size(); ++i) {
@@ -666,7 +666,7 @@ class Capturer {
   std::map<Inode, store::ObjectRef> contents_;
   SameDescriptions same_;
   std::map<Inode, std::vector<const Descriptor*>> by_inode_;  // of what has a number; ascending
-  DescriptorTable table_;
+  CapturedDescriptors table_;
 };
 
 }  // namespace
@@ -683,6 +683,6 @@ std::optional<int> own_terminal(const proc::ProcessDir& process, const Descripto
   return is_inside ? std::optional(index) : std::nullopt;
 }
 
-DescriptorTable capture_descriptors(CaptureContext& context) { return Capturer(context).run(); }
+CapturedDescriptors capture_descriptors(CaptureContext& context) { return Capturer(context).run(); }
 
 }  // namespace ckpt::state

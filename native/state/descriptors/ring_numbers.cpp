@@ -71,12 +71,13 @@ Json ring_numbers_to_json(const std::vector<RingNumber>& numbers) {
   return list;
 }
 
-std::vector<RingNumber> ring_numbers_from_json(const Json& json, const DescriptorTable& table) {
+std::vector<RingNumber> ring_numbers_from_json(const Json& json,
+                                               const std::vector<Description>& descriptions) {
   std::vector<RingNumber> numbers;
   for (const Json& item : json) {
     const RingNumber each{item.at("tid"), item.at("number"), item.at("description")};
-    if (each.number >= kMostRings || each.description >= table.descriptions.size() ||
-        table.descriptions[each.description].kind != &kinds::kIoUring)
+    if (each.number >= kMostRings || each.description >= descriptions.size() ||
+        descriptions[each.description].kind != &kinds::kIoUring)
       image::damaged("a registered number of an io_uring");
     numbers.push_back(each);
   }

@@ -33,7 +33,7 @@ void settle_ring_numbers(CaptureContext& context, const DescriptorTable& table,
 image::Json ring_numbers_to_json(const std::vector<RingNumber>& numbers);
 /// Throws Error (damaged).
 std::vector<RingNumber> ring_numbers_from_json(const image::Json& json,
-                                               const DescriptorTable& table);
+                                               const std::vector<Description>& descriptions);
 
 /// In the thread that was `tid`, when the descriptors have their numbers.
 void restore_ring_numbers(RestoreContext& inferior, Tid tid, const DescriptorTable& table,

@@ -38,13 +38,18 @@ enum class Backing {
   lost,              // devices and the like: comes back inaccessible
 };
 
+/// Memory that several mappings show, also of several processes.
+struct SharedMemory {
+  std::string name;  // as the kernel tells it from others
+};
+
 struct Region {
   proc::Mapping mapping;
   Backing backing = Backing::anonymous;
   std::optional<KeptFile> file;
   std::optional<SysvSegment> segment;
-  std::string sharing;               // names the shared object; regions with one name share it
-  bool first_page_is_extra = false;  // stored for tools only: the restore takes it from the file
+  std::optional<std::size_t> shared;  // of shared_anonymous: which of all shared memory
+  bool first_page_is_extra = false;   // stored for tools only: the restore takes it from the file
   std::vector<proc::PageRun> stored;
   std::vector<proc::PageRun> guards;
   MemoryPolicy policy;
@@ -64,14 +69,16 @@ struct AddressSpace {
 };
 
 /// The regions of one shared object, in ascending order.
-std::vector<const Region*> regions_sharing(const AddressSpace& space, const std::string& sharing);
+std::vector<const Region*> regions_sharing(const AddressSpace& space, std::size_t shared);
 /// Whether they lie side by side as in the object, from its beginning: one mmap() makes them all.
 bool is_in_one_piece(const std::vector<const Region*>& group);
 
 /// Classifies all mappings of a stopped process and keeps the files' contents in the store.
 /// `resident`: tells which pages of a shared mapping have content (see shared_pages()).
 using ResidentPages = std::function<std::vector<proc::PageRun>(const proc::Mapping&)>;
-AddressSpace examine(CaptureContext& context, const ResidentPages& resident, Addr brk);
+/// Adds to `shared` what memory the process may share.
+AddressSpace examine(CaptureContext& context, const ResidentPages& resident, Addr brk,
+                     std::vector<SharedMemory>& shared);
 
 /// Adds the memory policies (NUMA) of the regions. `main`: the main thread's.
 void note_memory_policies(const CaptureContext& context, AddressSpace& space,
@@ -89,8 +96,12 @@ std::vector<image::Extent> write_pages(const AddressSpace& space, CaptureContext
                                        const std::vector<image::Segment>& segments);
 
 image::Json address_space_to_json(const AddressSpace& space);
-/// Throws Error (damaged) for regions that overlap, are misaligned or out of range.
-AddressSpace address_space_from_json(const image::Json& json);
+/// Throws Error (damaged) for regions that overlap, are misaligned or out of range. `shared`: how
+/// much shared memory there is.
+AddressSpace address_space_from_json(const image::Json& json, std::size_t shared);
+
+image::Json shared_memory_to_json(const std::vector<SharedMemory>& shared);
+std::vector<SharedMemory> shared_memory_from_json(const image::Json& json);
 
 /// Where a scratch area of `size_bytes` is not in the way, neither before nor after.
 Addr find_free_place(const std::vector<proc::Mapping>& now, const AddressSpace& space,

@@ -94,12 +94,16 @@ std::string range_text(const proc::Mapping& mapping) {
 class Examiner {
  public:
   // `everything`: where all the mappings are. Guard pages are rare, and looked for once.
-  Examiner(CaptureContext& context, const ResidentPages& resident, proc::PageRun everything)
+  Examiner(CaptureContext& context, const ResidentPages& resident, proc::PageRun everything,
+           std::vector<SharedMemory>& shared)
       : context_(context),
         resident_(resident),
+        shared_(shared),
         pagemap_fd_(context.process.open("pagemap", O_RDONLY)),
         pagemap_(pagemap_fd_.get()),
-        guards_(pagemap_.guard_runs(everything.start, everything.end)) {}
+        guards_(pagemap_.guard_runs(everything.start, everything.end)) {
+    for (std::size_t i = 0; i < shared.size(); ++i) numbers_.emplace(shared[i].name, i);
+  }
 
   Region examine(proc::Mapping mapping) {
     Region region;
@@ -131,6 +135,13 @@ class Examiner {
   }
 
  private:
+  // Of the memory that a mapping shows.
+  std::size_t number_of(const std::string& name) {
+    const auto [known, is_new] = numbers_.try_emplace(name, shared_.size());
+    if (is_new) shared_.push_back({name});
+    return known->second;
+  }
+
   void lose(Region& region, std::string_view what, std::string_view effect) {
     region.backing = Backing::lost;
     context_.report.add(Severity::lost, range_text(region.mapping), "mapping",
@@ -199,7 +210,7 @@ class Examiner {
       return;
     }
     region.backing = Backing::shared_anonymous;
-    region.sharing = object_name(map);
+    region.shared = number_of(object_name(map));
     region.stored = map.has_flag("ht") ? all_content(map) : resident_(map);
     region.segment = look_at_segment(context_, map);
     examine_shared_guards(region);
@@ -284,10 +295,11 @@ class Examiner {
       lose(region, "secret memory (memfd_secret)", "the memory comes back inaccessible");
       return;
     }
-    keep_shared_pages(region);
-    if (!map.shared) {
+    if (map.shared) {
+      keep_shared_pages(region);
+    } else {
       region.backing = Backing::anonymous;
-      region.sharing.clear();
+      region.stored = readable_runs(map);
     }
     context_.report.add(
         Severity::changed, range_text(map), "mapped file",
@@ -299,7 +311,7 @@ class Examiner {
   void keep_shared_pages(Region& region) {
     const proc::Mapping& map = region.mapping;
     region.backing = Backing::shared_anonymous;
-    region.sharing = object_name(map);
+    region.shared = number_of(object_name(map));
     region.stored = readable_runs(map);
   }
 
@@ -328,6 +340,8 @@ class Examiner {
 
   CaptureContext& context_;
   const ResidentPages& resident_;
+  std::vector<SharedMemory>& shared_;
+  std::map<std::string, std::size_t> numbers_;  // in shared_, by name
   UniqueFd pagemap_fd_;
   proc::Pagemap pagemap_;
   std::vector<proc::PageRun> guards_;
@@ -391,10 +405,10 @@ std::vector<proc::Mapping> visible_parts(const CaptureContext& context, proc::Ma
 
 }  // namespace
 
-std::vector<const Region*> regions_sharing(const AddressSpace& space, const std::string& sharing) {
+std::vector<const Region*> regions_sharing(const AddressSpace& space, std::size_t shared) {
   std::vector<const Region*> group;
   for (const Region& region : space.regions)
-    if (region.backing == Backing::shared_anonymous && region.sharing == sharing)
+    if (region.backing == Backing::shared_anonymous && region.shared == shared)
       group.push_back(&region);
   return group;
 }
@@ -410,13 +424,14 @@ bool is_in_one_piece(const std::vector<const Region*>& group) {
   });
 }
 
-AddressSpace examine(CaptureContext& context, const ResidentPages& resident, Addr brk) {
+AddressSpace examine(CaptureContext& context, const ResidentPages& resident, Addr brk,
+                     std::vector<SharedMemory>& shared) {
   AddressSpace space;
   auto mappings = context.process.detailed_mappings();
   std::erase_if(mappings, [](const auto& mapping) { return mapping.path == "[vsyscall]"; });
   proc::PageRun everything;
   if (!mappings.empty()) everything = {mappings.front().start, mappings.back().end};
-  Examiner examiner(context, resident, everything);
+  Examiner examiner(context, resident, everything, shared);
   for (auto& mapping : mappings) {
     for (auto& part : visible_parts(context, std::move(mapping)))
       space.regions.push_back(examiner.examine(std::move(part)));

@@ -66,7 +66,7 @@ std::string protection_text(const proc::Mapping& map) {
   return text;
 }
 
-Region region_from_json(const image::Json& json) {
+Region region_from_json(const image::Json& json, std::size_t shared) {
   Region region;
   proc::Mapping& map = region.mapping;
   map.start = address(json.at("start"));
@@ -89,7 +89,10 @@ Region region_from_json(const image::Json& json) {
   if (map.start.value % map.page_bytes != 0 || map.end.value % map.page_bytes != 0)
     image::damaged("a mapping of huge pages");
   region.backing = backing_from(json.at("backing"));
-  region.sharing = json.at("sharing");
+  if (!json.at("shared").is_null()) region.shared = json.at("shared").get<std::size_t>();
+  if (region.shared.has_value() != (region.backing == Backing::shared_anonymous) ||
+      (region.shared && *region.shared >= shared))
+    image::damaged("which memory a mapping shares");
   region.first_page_is_extra = json.at("first_page_is_extra");
   region.guards = runs_from_json(json.at("guards"), map);
   if (json.contains("segment")) region.segment = sysv_segment_from_json(json.at("segment"));
@@ -115,7 +118,7 @@ image::Json address_space_to_json(const AddressSpace& space) {
                        {"path", map.path},
                        {"flags", map.flags},
                        {"backing", backing_name(region.backing)},
-                       {"sharing", region.sharing},
+                       {"shared", region.shared ? image::Json(*region.shared) : image::Json()},
                        {"first_page_is_extra", region.first_page_is_extra},
                        {"guards", runs_to_json(region.guards)},
                        {"file", region.file ? kept_file_to_json(*region.file) : image::Json()}});
@@ -142,10 +145,22 @@ image::Json address_space_to_json(const AddressSpace& space) {
           {"auxv", image::pack_bytes(space.auxv.data(), space.auxv.size())}};
 }
 
-AddressSpace address_space_from_json(const image::Json& json) {
+image::Json shared_memory_to_json(const std::vector<SharedMemory>& shared) {
+  auto list = image::Json::array();
+  for (const SharedMemory& memory : shared) list.push_back({{"name", memory.name}});
+  return list;
+}
+
+std::vector<SharedMemory> shared_memory_from_json(const image::Json& json) {
+  std::vector<SharedMemory> shared;
+  for (const auto& item : json) shared.push_back({item.at("name")});
+  return shared;
+}
+
+AddressSpace address_space_from_json(const image::Json& json, std::size_t shared) {
   AddressSpace space;
   for (const auto& item : json.at("mappings")) {
-    space.regions.push_back(region_from_json(item));
+    space.regions.push_back(region_from_json(item, shared));
     if (space.regions.size() > 1 &&
         space.regions[space.regions.size() - 2].mapping.end > space.regions.back().mapping.start)
       image::damaged("the order of the mappings");

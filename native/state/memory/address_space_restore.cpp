@@ -320,9 +320,9 @@ void clear_and_move_kernel_pages(tracee::Inferior& inferior, const std::vector<p
 
 void map_regions(RestoreContext& inferior, const AddressSpace& space, const MappedFiles& files,
                  const std::vector<image::Extent>& extents) {
-  std::map<std::string, std::vector<const Region*>> shared;
+  std::map<std::size_t, std::vector<const Region*>> shared;
   for (const Region& region : space.regions)
-    if (region.backing == Backing::shared_anonymous) shared[region.sharing].push_back(&region);
+    if (region.backing == Backing::shared_anonymous) shared[*region.shared].push_back(&region);
 
   tracee::Batch batch(inferior);
   std::vector<const Region*> made;
@@ -330,7 +330,7 @@ void map_regions(RestoreContext& inferior, const AddressSpace& space, const Mapp
     const Region& region = space.regions[i];
     if (region.backing == Backing::kernel) continue;
     if (region.backing == Backing::shared_anonymous) {
-      const auto& group = shared[region.sharing];
+      const auto& group = shared[*region.shared];
       if (is_group(group)) continue;
     }
     const proc::Mapping& map = region.mapping;

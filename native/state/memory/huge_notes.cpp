@@ -31,7 +31,7 @@ void note_huge_pages(Report& report, const DescriptorTable& table, const Address
                                 ? std::string("a descriptor in a message")
                                 : fmt::format("fd {}", known->fd));
   }
-  std::set<std::string> shared;
+  std::set<std::size_t> shared;
   for (const Region& region : space.regions) {
     const proc::Mapping& map = region.mapping;
     if (!map.has_flag("ht")) continue;
@@ -41,8 +41,8 @@ void note_huge_pages(Report& report, const DescriptorTable& table, const Address
     } else if (region.backing == Backing::anonymous) {
       report.add(Severity::note, object, "huge pages", std::string(kEffect));
     } else if (region.backing == Backing::shared_anonymous && !region.segment &&
-               shared.insert(region.sharing).second) {
-      if (is_in_one_piece(regions_sharing(space, region.sharing)))
+               shared.insert(*region.shared).second) {
+      if (is_in_one_piece(regions_sharing(space, *region.shared)))
         report.add(Severity::note, object, "huge pages", std::string(kEffect));
       else
         report.add(Severity::changed, object, "huge pages", "comes back without huge pages");

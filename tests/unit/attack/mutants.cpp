@@ -245,9 +245,10 @@ void change(Random& random, Json& record) {
 }
 
 void change_extents(Random& random, Json& record) {
-  const auto packed = record.find("extents");
-  if (packed == record.end() || !packed->is_binary() || packed->get_binary().size() % 32 != 0)
-    return;
+  const auto lists = record.find("extents");
+  if (lists == record.end() || !lists->is_array() || lists->empty()) return;
+  Json* packed = &lists->front();
+  if (!packed->is_binary() || packed->get_binary().size() % 32 != 0) return;
   auto extents = ckpt::image::unpack_extents(packed->get_binary());
   if (extents.empty()) return;
   auto& extent = extents[below(random, extents.size())];
@@ -278,7 +279,7 @@ class Mutants {
  public:
   explicit Mutants(const std::string& path)
       : reader_(ckpt::image::Reader::open(path)), record_(reader_.record()) {
-    record_["extents"] = Json::binary(ckpt::image::pack_extents(reader_.extents()));
+    record_["extents"] = Json::array({Json::binary(ckpt::image::pack_extents(reader_.extents()))});
     front_.resize(reader_.front_bytes());
     others_.resize(reader_.other_notes_bytes());
     read(front_, 0);

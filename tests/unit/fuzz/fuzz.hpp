@@ -12,6 +12,7 @@
 
 #include "base/error.hpp"
 #include "base/io.hpp"
+#include "image/format.hpp"
 
 // libFuzzer calls it; no header of libFuzzer declares it.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
@@ -26,6 +27,15 @@ int expect_result_or_error(Function function) {
   } catch (const Error& error) {
     if (std::string_view(error.what()).find('\n') != std::string_view::npos) std::abort();
   }
+  return 0;
+}
+
+/// The same for each version of the format: the record of another one is damaged, or has its shape
+/// by chance.
+template <typename Function>
+int in_each_version(Function function) {
+  for (std::uint32_t version = 1; version <= image::kFormatVersion; ++version)
+    expect_result_or_error([&] { function(version); });
   return 0;
 }
 

@@ -120,15 +120,13 @@ def test_descriptors() -> None:
     description = {
         "kind": "file", "path": "/x", "flags": 2, "offset": 7, "file": FILE, "details": None,
     }  # fmt: skip
-    table = {
-        "descriptions": [description],
-        "descriptors": [{"fd": 3, "description": 0}, {"fd": 4, "description": 0}],
-    }
-    first, second = descriptors_of(table)
+    shared = {"descriptions": [description]}
+    numbers = [{"fd": 3, "description": 0}, {"fd": 4, "description": 0}]
+    first, second = descriptors_of({"descriptors": numbers}, shared)
     assert first.description == second.description and first.file == second.file
     for index in (-1, 1, True, "0"):
         with pytest.raises(RecordError):
-            descriptors_of({**table, "descriptors": [{"fd": 3, "description": index}]})
+            descriptors_of({"descriptors": [{"fd": 3, "description": index}]}, shared)
 
 
 def test_signals_and_timers() -> None:
