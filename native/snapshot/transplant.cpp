@@ -86,8 +86,9 @@ Opened open_everything(const Snapshot& snapshot, state::FileSource& files,
   using Use = state::FileSource::Use;
   Opened opened;
   std::optional<state::WorkingDirectory> directory;
-  if (const auto& process = snapshot.saved.process; process.removed_directory)
-    directory = state::WorkingDirectory{*process.removed_directory, process.directory};
+  const auto& process = snapshot.saved.process;
+  if (process.removed_directory || process.directory_process)
+    directory = {process.directory, process.removed_directory, process.directory_process};
   opened.table = state::open_descriptions(snapshot.descriptors(), directory, files);
   for (auto& fd : opened.table.fds)
     opened.descriptions.push_back(fd ? builder.add(std::move(fd)) : -1);

@@ -12,6 +12,7 @@
 #include <any>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,10 +20,12 @@
 #include "base/unique_fd.hpp"
 #include "image/format.hpp"
 #include "state/context.hpp"
+#include "state/descriptors/other_process.hpp"
 #include "state/files/file_locks.hpp"
 #include "state/files/file_source.hpp"
 #include "state/files/removed_entries.hpp"
 #include "state/sockets/silent_peers.hpp"
+#include "state/surroundings/neighbours.hpp"
 #include "tracee/remote.hpp"
 
 namespace ckpt::state {
@@ -105,13 +108,15 @@ std::vector<const Description*> files_in_use(const DescriptorTable& table,
 struct OpenedDescriptions {
   std::vector<UniqueFd> fds;
   std::map<int, std::size_t> streams;
-  std::optional<std::size_t> working_directory;  // if it is a removed one
-  SilentPeers peers;                             // if it was asked for them
+  std::optional<std::size_t> working_directory;
+  std::unique_ptr<BriefProcess> stand_in;  // whose directory is the working one
+  SilentPeers peers;                       // if it was asked for them
 };
-/// `working_directory`: if it is a removed one.
+/// One that its name does not lead to, or not for sure.
 struct WorkingDirectory {
-  RemovedEntry entry;
-  std::string path;  // as /proc shows it
+  std::string path;                   // as /proc shows it
+  std::optional<RemovedEntry> entry;  // a removed one
+  std::optional<Identity> process;    // one of another process, in /proc
 };
 OpenedDescriptions open_descriptions(const DescriptorTable& table,
                                      const std::optional<WorkingDirectory>& working_directory,

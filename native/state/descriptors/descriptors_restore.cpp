@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <functional>
 #include <map>
+#include <memory>
 #include <set>
 
 #include "base/error.hpp"
@@ -121,6 +122,26 @@ void check_descriptors(const DescriptorTable& table, FileSource& files) {
   }
 }
 
+namespace {
+
+// That of a process which has ended can be entered only while there is one.
+UniqueFd open_directory(const WorkingDirectory& directory, RemovedEntries& removed,
+                        FileSource& files, OpenedDescriptions& opened) {
+  constexpr int kFlags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+  if (directory.entry) return removed.open(*directory.entry, directory.path, kFlags);
+  if (still_runs(*directory.process))
+    if (UniqueFd fd{::open(directory.path.c_str(), kFlags)}) return fd;
+  if (directory.process->start_ticks != 0)
+    files.note(
+        fmt::format("the working directory {} is that of a process which has ended since "
+                    "the save: there is nothing in it any more",
+                    directory.path));
+  opened.stand_in = std::make_unique<BriefProcess>();
+  return open_file(fmt::format("/proc/{}", opened.stand_in->pid()), kFlags);
+}
+
+}  // namespace
+
 OpenedDescriptions open_descriptions(const DescriptorTable& table,
                                      const std::optional<WorkingDirectory>& working_directory,
                                      FileSource& files) {
@@ -149,8 +170,7 @@ OpenedDescriptions open_descriptions(const DescriptorTable& table,
   }
   if (working_directory) {
     opened.working_directory = opened.fds.size();
-    opened.fds.push_back(
-        removed.open(working_directory->entry, working_directory->path, O_PATH | O_DIRECTORY));
+    opened.fds.push_back(open_directory(*working_directory, removed, files, opened));
   }
   if (files.options().peers == PeersMode::silent) hold_far_ends(table, pipes, opened.peers, files);
   return opened;

@@ -16,6 +16,7 @@
 
 #include "base/error.hpp"
 #include "base/io.hpp"
+#include "state/descriptors/other_process.hpp"
 #include "state/files/sandbox.hpp"
 #include "state/surroundings/namespaces.hpp"
 
@@ -39,6 +40,23 @@ std::optional<RemovedEntry> removed_directory_of(const proc::ProcessDir& process
       ::stat(process.path("cwd").c_str(), &status) != 0 || status.st_nlink != 0)
     return std::nullopt;
   return describe_removed_entry(status);
+}
+
+// In /proc a name leads to whichever process has the number.
+void note_directory(const proc::ProcessDir& process, ProcessState& state) {
+  constexpr std::string_view kProc = "/proc/";
+  state.directory = process.link("cwd").value_or("/");
+  state.removed_directory = removed_directory_of(process);
+  struct stat status {};
+  if (::stat(process.path("cwd").c_str(), &status) != 0) return;
+  const auto owner = process_of_file(state.directory, status);
+  if (owner && owner->pid == process.pid() && !state.directory.ends_with(kDeleted)) {
+    const auto rest = state.directory.find('/', kProc.size());
+    state.directory =
+        "/proc/self" + (rest == std::string::npos ? "" : state.directory.substr(rest));
+  } else {
+    state.directory_process = owner;
+  }
 }
 
 }  // namespace
@@ -117,8 +135,7 @@ ProcessState capture_process(CaptureContext& context) {
   state.uid = status.uids[0];
   state.gid = status.gids[0];
   state.umask = status.umask;
-  state.directory = process.link("cwd").value_or("/");
-  state.removed_directory = removed_directory_of(process);
+  note_directory(process, state);
   state.root = process.link("root").value_or("/");
   constexpr std::uint64_t kAskOnly = 0xffffffff;  // personality(2)
   state.personality = context.call("personality", SYS_personality, {kAskOnly});
@@ -200,17 +217,6 @@ void report_landlock(CaptureContext& context) {
                      "these restrictions");
 }
 
-// A directory without a name that cannot be made again: that of a process which has ended, in
-// /proc.
-void report_directory(CaptureContext& context) {
-  const std::string directory = context.process.link("cwd").value_or("");
-  if (!directory.ends_with(kDeleted) || removed_directory_of(context.process)) return;
-  context.report.add(Severity::changed, "process", "working directory",
-                     fmt::format("{} cannot be entered again: the program comes back in the "
-                                 "directory of the restore",
-                                 directory));
-}
-
 void report_session(CaptureContext& context) {
   const proc::Stat stat = context.process.stat();
   if (stat.tty_device == 0 && is_left_alone(stat))
@@ -260,7 +266,6 @@ void report_process(CaptureContext& context) {
   report_segments(context);
   report_keyrings(context);
   report_landlock(context);
-  report_directory(context);
   report_session(context);
   report_surroundings(context);
 }
@@ -282,6 +287,8 @@ image::Json process_to_json(const ProcessState& state) {
           {"cwd", state.directory},
           {"removed_cwd", state.removed_directory ? removed_entry_to_json(*state.removed_directory)
                                                   : image::Json()},
+          {"cwd_process",
+           state.directory_process ? identity_to_json(*state.directory_process) : image::Json()},
           {"root", state.root},
           {"personality", state.personality},
           {"rlimits", state.limits},
@@ -307,6 +314,8 @@ ProcessState process_from_json(const image::Json& json) {
   state.directory = json.at("cwd");
   if (const auto removed = json.value("removed_cwd", image::Json()); !removed.is_null())
     state.removed_directory = removed_entry_from_json(removed);
+  if (const auto owner = json.value("cwd_process", image::Json()); !owner.is_null())
+    state.directory_process = identity_from_json(owner);
   state.root = json.at("root");
   state.personality = json.at("personality");
   state.limits = json.at("rlimits").get<decltype(state.limits)>();
@@ -326,10 +335,10 @@ void restore_feature_permissions(tracee::Inferior& inferior, const ProcessState&
                 {arch::kRequestFeaturePermission, arch::kTileDataFeature});
 }
 
-void restore_process(RestoreContext& inferior, const ProcessState& state, int removed_directory) {
+void restore_process(RestoreContext& inferior, const ProcessState& state, int directory) {
   const std::int64_t entered =
-      state.removed_directory ? inferior.attempt(SYS_fchdir, {removed_directory})
-                              : inferior.attempt(SYS_chdir, {inferior.put_string(state.directory)});
+      directory >= 0 ? inferior.attempt(SYS_fchdir, {directory})
+                     : inferior.attempt(SYS_chdir, {inferior.put_string(state.directory)});
   inferior.attempt(SYS_umask, {state.umask});
   inferior.attempt(SYS_personality, {state.personality});
   if (const int error = tracee::error_of(entered))

@@ -13,6 +13,7 @@
 #include "state/context.hpp"
 #include "state/files/removed_entries.hpp"
 #include "state/process/attributes.hpp"
+#include "state/surroundings/neighbours.hpp"
 #include "tracee/remote.hpp"
 
 namespace ckpt::state {
@@ -44,6 +45,7 @@ struct ProcessState {
   std::uint32_t umask = 022;
   std::string directory;
   std::optional<RemovedEntry> removed_directory;  // if it has no name any more
+  std::optional<Identity> directory_process;      // if it is that of another process, in /proc
   std::string root;
   std::uint64_t personality = 0;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> limits;  // soft, hard; by RLIMIT_ number
@@ -71,9 +73,9 @@ bool may_use_tiles(const ProcessState& state);
 /// Asks again for the processor features that a program must ask for. Before any other thread.
 void restore_feature_permissions(tracee::Inferior& inferior, const ProcessState& state);
 
-/// Directory, umask, personality. `removed_directory`: a descriptor of the directory, if it has no
-/// name any more.
-void restore_process(RestoreContext& inferior, const ProcessState& state, int removed_directory);
+/// Directory, umask, personality. `directory`: a descriptor of the directory, if its name does not
+/// lead to it; else -1.
+void restore_process(RestoreContext& inferior, const ProcessState& state, int directory);
 /// Limits, set from outside at the very end.
 void restore_limits(RestoreContext& inferior, const ProcessState& state);
 

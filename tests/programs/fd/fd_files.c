@@ -372,6 +372,33 @@ static void check_proc_of_ended(void) {
   CHECK(read(fd, &byte, 1) == -1 && errno == ESRCH, "read: %s", strerror(errno));
   CHECK(openat(other, "stat", O_RDONLY) == -1 && errno == ESRCH, "openat: %s", strerror(errno));
 }
+static void place_of_ended(void) {
+  char name[50];
+  const pid_t child = fork();
+  MUST(child);
+  if (child == 0) {
+    pause();
+    _exit(0);
+  }
+  snprintf(name, sizeof name, "/proc/%d", (int)child);
+  MUST(chdir(name));
+  MUST(kill(child, SIGKILL));
+  MUST(waitpid(child, NULL, 0));
+}
+static void check_place_of_ended(void) {
+  char text[300];
+  CHECK(!getcwd(text, sizeof text) && errno == ENOENT, "getcwd: %s", strerror(errno));
+  CHECK(open("stat", O_RDONLY) == -1 && errno == ESRCH, "open: %s", strerror(errno));
+}
+// Of the process itself, whatever its number is then.
+static void place_of_itself(void) { MUST(chdir("/proc/self/task")); }
+static void check_place_of_itself(void) {
+  char text[50] = "", link[50] = "";
+  MUST(fd = open("../stat", O_RDONLY));
+  CHECK(pread(fd, text, 49, 0) > 0, "read: %s", strerror(errno));
+  MUST(readlink("/proc/self", link, 49));
+  CHECK(atoi(text) == atoi(link), "it is that of process %d, not of %s", atoi(text), link);
+}
 static void namespace(void) {
   MUST(fd = open("/proc/self/ns/net", O_RDONLY));
   MUST(other = open("/proc/self/ns/mnt", O_RDONLY));
@@ -831,6 +858,8 @@ int main(int argc, char** argv) {
       {"own_proc", own_proc, check_own_proc},
       {"proc_of_thread", proc_of_thread, check_proc_of_thread},
       {"proc_of_ended", proc_of_ended, check_proc_of_ended},
+      {"place_of_ended", place_of_ended, check_place_of_ended},
+      {"place_of_itself", place_of_itself, check_place_of_itself},
       {"namespace", namespace, check_namespace},
       {"place", place, check_place},
       {"ended_pipes", ended_pipes, check_ended_pipes},
