@@ -183,17 +183,6 @@ def shared_libraries(text: str) -> Tuple[SharedLibrary, ...]:
     return tuple(found)
 
 
-def breakpoint_kinds(text: str) -> Dict[int, str]:
-    """`info breakpoints`: the Type column by number."""
-    found = {}
-    kinds = r"(\w[\w ]*?)"
-    for match in re.finditer(
-        rf"^(\d+)\s+{kinds}\s+(?:keep|del|dis|dstp)\s+[yn]", text, re.MULTILINE
-    ):
-        found[int(match[1])] = match[2]
-    return found
-
-
 def watchpoint_frames(text: str) -> Dict[int, int]:
     """`maint info breakpoints`: for each watchpoint on locals, the address of the frame it returns
     to.

@@ -131,11 +131,6 @@ class Store:
         return marks.Marks(self._part("sessions"), self._part("imported"))
 
     @property
-    def snapshots_directory(self) -> Path:
-        """Where the images are."""
-        return self._part("snapshots")
-
-    @property
     def scratch_directory(self) -> Path:
         """Where a running restore may put what it needs."""
         return self._part("scratch")
