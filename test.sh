@@ -9,6 +9,8 @@
 #                         large numbers
 #   ./test.sh attack      those alone: CKPT_ATTACK_TIMES times as many as among the other tests, with
 #                         the random numbers of CKPT_ATTACK_SEED
+#   ./test.sh coverage    which lines and branches the tests run, in C++ and in Python: a build of its own,
+#                         and all tests in it; part of nothing else, and slow
 #   ./test.sh STEP...     some of it: see the lists of steps below (`packages` and `build` are quick
 #                         when there is nothing to do)
 #
@@ -19,6 +21,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$root" || exit 1
 source scripts/common.sh
 source scripts/clean_root.sh
+source scripts/coverage.sh
 
 # The unit tests are those of the step sanitized.
 all_steps=(packages build format lint types pytest pytest-user tidy sanitized fuzz seam)
@@ -119,7 +122,7 @@ step_types() {
   mypy --config-file pyproject.toml &&
     mypy --strict --ignore-missing-imports --scripts-are-modules \
       bench/run docs/examples/regenerate scripts/demo.py scripts/demo_program.py &&
-    mypy --strict scripts/list_packages_files.py &&
+    mypy --strict scripts/list_packages_files.py scripts/coverage/report.py scripts/coverage/sitecustomize.py &&
     types_of_tests
 }
 
@@ -169,6 +172,8 @@ step_fuzz() {
 }
 
 read -ra tests <<<"${CKPT_TESTS:-tests}" # which of them, e.g. tests/e2e
+measured=() # variables that have them measured
+pytest_seconds=1800
 # GDB's Python, never the first python3 on PATH. Half of what a test does is waiting.
 pytest=(/usr/bin/python3 -m pytest -q --durations=5 -n $((2 * $(nproc))))
 
@@ -190,7 +195,8 @@ for_root=(tests/bughunt)
 step_pytest() {
   local left=()
   user_follows && left=("${for_the_ordinary_user[@]/#/--ignore=}")
-  timeout -k 30 1800 "${pytest[@]}" --ways "$ways" --users "$(users)" "${left[@]}" "${tests[@]}"
+  env "${measured[@]}" timeout -k 30 "$pytest_seconds" "${pytest[@]}" --ways "$ways" --users "$(users)" "${left[@]}" \
+    "${tests[@]}"
 }
 
 # A thousand kills, a thousand restores and a million mutants, or as many as one likes.
@@ -213,14 +219,27 @@ step_pytest-user() {
   mkdir -p "$place"/{home,tmp}
   local as_user=(
     runuser -u "$ordinary_user" -- env -i PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8
-    TERM="${TERM:-xterm}" HOME="$place/home" TMPDIR="$place/tmp" PYTHONDONTWRITEBYTECODE=1
+    TERM="${TERM:-xterm}" HOME="$place/home" TMPDIR="$place/tmp" PYTHONDONTWRITEBYTECODE=1 "${measured[@]}"
   )
   chown -R "$ordinary_user:" "$place"
-  timeout -k 30 1800 "${as_user[@]}" "${pytest[@]}" --ways "$ways" --users "$(users)" "${left[@]}" \
+  timeout -k 30 "$pytest_seconds" "${as_user[@]}" "${pytest[@]}" --ways "$ways" --users "$(users)" "${left[@]}" \
     "${tests[@]}"
   status=$?
   rm -rf "$place"
   return $status
+}
+
+# The figures are of what has run, whether it has passed or not. tests/attack kills and limits what is measured at
+# random, and spoils the counters.
+step_coverage() {
+  need_packages "${packages_coverage[@]}" && build coverage && begin_coverage || return 1
+  local measured=("${coverage_variables[@]}") pytest_seconds=5400 steps=(pytest pytest-user) step status=0
+  local pytest=("${pytest[@]}" --ignore tests/attack)
+  env "${measured[@]}" GCOV_PREFIX="$coverage_data/native/unit" build-coverage/bin/ckpt-unit-tests --gtest_brief=1 || status=1
+  for step in "${steps[@]}"; do
+    "step_$step" || status=1
+  done
+  report_coverage && return $status
 }
 
 # skippable SCRIPT : what cannot be had is said by the script, which ends with 77 then, and is no failure.
@@ -262,7 +281,7 @@ esac
 
 # Debug information and build files hold paths, so that another user's tests need the sources and the
 # build where that user can read them. If it is not here, everything is done on a copy.
-if user_follows; then
+if user_follows || [[ $(id -u) == 0 && " ${steps[*]} " == *" coverage "* ]]; then
   id -u "$ordinary_user" >/dev/null 2>&1 || useradd --system --no-create-home "$ordinary_user"
   if ! runuser -u "$ordinary_user" -- test -r "$root/tests/conftest.py"; then
     copy=$(mktemp -d /tmp/ckpt-source.XXXXXX)

@@ -21,6 +21,7 @@
 #include <CLI/CLI.hpp>
 
 #include "arguments.hpp"
+#include "base/coverage.hpp"
 #include "base/error.hpp"
 #include "base/io.hpp"
 #include "base/option.hpp"
@@ -147,6 +148,7 @@ class Foreground {
 
 /// Waits for the program; when it stops (Ctrl-Z), we stop, too.
 int wait_for_end(Tid pid, ckpt::state::SilentPeers& peers, const Foreground& foreground) {
+  ckpt::write_coverage();  // many tests kill us while we wait
   for (;;) {
     int status = 0;
     // Any of its threads: one that was let go first may have ended the program while we still
@@ -176,6 +178,7 @@ int end_like(int status) {
   sigemptyset(&only);
   sigaddset(&only, signal);
   ::sigprocmask(SIG_UNBLOCK, &only, nullptr);
+  ckpt::write_coverage();
   ::raise(signal);
   return 128 + signal;
 }
@@ -309,6 +312,7 @@ int run_parked(const Options& options) {
   // Nothing of the terminal's may end us before the program: it would lose its parent.
   for (const int signal : {SIGINT, SIGQUIT, SIGHUP, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU})
     set_handler(signal, SIG_IGN);
+  ckpt::write_coverage();
   for (;;) {
     int status = 0;
     const pid_t got = peers.wait_child(pid, &status, 0);

@@ -15,6 +15,7 @@ packages_test=(
   util-linux vim-tiny zsh
 )
 packages_seam=(g++-aarch64-linux-gnu)
+packages_coverage=(gcovr python3-coverage)
 packages_kernels=(busybox-static cpio dpkg-dev e2fsprogs kmod qemu-system-x86 xz-utils)
 # These are as good from elsewhere, if it is where all users find it.
 for_all() { PATH=/usr/local/bin:/usr/bin:/bin command -v "$1" >/dev/null; }

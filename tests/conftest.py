@@ -14,6 +14,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from support.measured import begin_counters
 from support.processes import everybody
 
 pytest_plugins = ["support.rotation"]
@@ -80,6 +81,12 @@ def native_module(build_dir: Path) -> Path:
     found = sorted((build_dir / "gdbext").glob("_native*.so"))
     assert found, f"{build_dir}/gdbext: no native module; build the project first"
     return found[0]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def counters_of_the_module() -> None:
+    """What `./test.sh coverage` counts is counted for each file of tests by itself."""
+    begin_counters()
 
 
 # --- A test that hangs is a failed test -----------------------------------------------------------

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 
+#include "base/coverage.hpp"
 #include "base/error.hpp"
 #include "base/fault.hpp"
 #include "base/io.hpp"
@@ -348,4 +349,7 @@ PYBIND11_MODULE(_native, module) {
   module.def(
       "version", [] { return std::string(ckpt::image::kCreator); },
       "Name and version of what writes snapshots.");
+#ifdef CKPT_COVERAGE
+  module.def("_write_coverage", &ckpt::write_coverage, "For scripts/coverage.");
+#endif
 }

@@ -267,7 +267,7 @@ class GdbSession:
         """End GDB by its pid if it is still there. Never raises for one that is gone."""
         if not self.child.closed:
             if self.child.isalive():
-                processes.kill_now(self.child.pid)
+                processes.end_gdb(self.child.pid)
                 self.child.wait()
             self.child.close()
 

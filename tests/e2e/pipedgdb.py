@@ -64,7 +64,7 @@ class PipedGdb:
     def close(self) -> None:
         """End GDB by its pid if it is still there."""
         if self._process.poll() is None:
-            processes.kill_now(self._process.pid)
+            processes.end_gdb(self._process.pid)
             self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Set
 from pathlib import Path
 from time import monotonic
 
+from support.measured import is_measured
 from support.processes import DEADLINE_S, everybody
 
 TAG_VARIABLE = "CKPT_E2E_TAG"
@@ -98,6 +99,19 @@ def kill_now(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
+
+
+def end_gdb(pid: int) -> None:
+    """End a GDB at once. One that is measured is first asked to end by itself,
+    since it writes its counters then.
+    """
+    if is_measured():
+        try:
+            os.kill(pid, signal.SIGTERM)
+            wait_gone(pid, 5)
+        except (ProcessLookupError, AssertionError):
+            pass
+    kill_now(pid)
 
 
 def wait_in_syscall(pid: int, *numbers: int, timeout_s: float = DEADLINE_S) -> None:

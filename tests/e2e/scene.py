@@ -20,6 +20,7 @@ from gdbsession import REPOSITORY, TIMEOUT_S, GdbSession, plain, user_switch
 from dapclient import DapSession
 from miclient import MiSession
 from pipedgdb import PipedGdb
+from support import measured
 from support.processes import everybody
 
 BUILD = Path(os.environ.get("CKPT_BUILD", REPOSITORY / "build"))
@@ -237,6 +238,7 @@ class Scene:
         for name in ("CKPT_TEST_RUN", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
             if name in os.environ:
                 self.environment[name] = os.environ[name]
+        self.environment.update(measured.variables())
         if "CKPT_BUILD" in os.environ:
             # The package finds a build other than its checkout's by this.
             self.environment["CKPT_BUILD_DIR"] = str(BUILD)

@@ -21,7 +21,7 @@ from gdbext.offline.bundle import import_bundle
 from gdbext.offline.snapshot import open_store
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import oracle
+from support import measured, oracle
 from support.checkpoint import Workshop, compile_c
 from support.offline import Scene
 from support.processes import as_root
@@ -185,6 +185,7 @@ def test_another_user_without_the_files(
     output.chmod(0o644)
     environment = {"PATH": "/usr/bin:/bin", "CKPT_DIR": str(home / "store"), "HOME": str(home)}
     environment["CKPT_TEST_RUN"] = os.environ["CKPT_TEST_RUN"]
+    environment.update(CKPT_BUILD_DIR=str(build_dir), **measured.variables())
 
     def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
