@@ -105,8 +105,10 @@ bool probe(int fd, std::uint64_t categories) {
 
 }  // namespace
 
-Pagemap::Pagemap(int fd)
-    : fd_(fd), has_scan_(probe(fd, kPageIsPresent)), has_guard_(probe(fd, kPageIsGuard)) {}
+Pagemap::Pagemap(int fd, bool may_scan)
+    : fd_(fd),
+      has_scan_(may_scan && probe(fd, kPageIsPresent)),
+      has_guard_(may_scan && probe(fd, kPageIsGuard)) {}
 
 std::vector<PageRun> Pagemap::private_runs(Addr start, Addr end) const {
   if (has_scan_) {

@@ -22,8 +22,9 @@ struct PageRun {
 
 class Pagemap {
  public:
-  /// `fd` is an open /proc/PID/pagemap, borrowed.
-  explicit Pagemap(int fd);
+  /// `fd` is an open /proc/PID/pagemap, borrowed. `may_scan`: false asks as a kernel without
+  /// PAGEMAP_SCAN is asked.
+  explicit Pagemap(int fd, bool may_scan = true);
 
   /// Runs of pages in [start, end) that are private to the process: present or swapped, not the
   /// kernel's zero page, not a clean page of a file, not a guard page. Ascending, not adjacent.

@@ -85,6 +85,7 @@ class OwnPages : public ::testing::Test {
   std::byte sink_{};
   UniqueFd fd_ = open_file("/proc/self/pagemap", O_RDONLY);
   Pagemap pagemap_{fd_.get()};
+  Pagemap without_scan_{fd_.get(), false};
 };
 
 TEST_F(OwnPages, NeverTouchedIsNothing) {
@@ -170,6 +171,50 @@ TEST_F(OwnPages, AMappingLargerThanMemoryIsQuick) {
   ::munmap(memory, kSize);
 }
 
+TEST_F(OwnPages, WithoutScanTheSamePagesAreFound) {
+  for (const std::size_t index : {2UL, 3UL, 4UL, 7UL, 15UL}) touch(index);
+  const Runs expected = {{page(2), page(5)}, {page(7), page(8)}, {page(15), page(16)}};
+  EXPECT_EQ(without_scan_.private_runs(page(0), page(kPages)), expected);
+  EXPECT_EQ(without_scan_.present_runs(page(0), page(kPages)), expected);
+  const Runs part = {{page(3), page(5)}};
+  EXPECT_EQ(without_scan_.private_runs(page(3), page(7)), part);
+  EXPECT_EQ(without_scan_.swapped_runs(page(0), page(kPages)),
+            pagemap_.swapped_runs(page(0), page(kPages)));
+  EXPECT_EQ(without_scan_.private_runs(page(3), page(3)), Runs{});
+}
+
+TEST_F(OwnPages, WithoutScanGuardPagesAreNoContent) {
+  touch(1);
+  if (::madvise(memory_ + 2 * kPageSize, 2 * kPageSize, kGuardInstall) != 0)
+    GTEST_SKIP() << "this kernel has no guard pages";
+  if (!pagemap_.tells_guards()) GTEST_SKIP() << "this kernel does not tell guard pages";
+  EXPECT_FALSE(without_scan_.tells_guards());
+  EXPECT_EQ(without_scan_.guard_runs(page(0), page(kPages)), Runs{});
+  const Runs content = {{page(1), page(2)}};
+  EXPECT_EQ(without_scan_.private_runs(page(0), page(kPages)), content);
+  EXPECT_EQ(without_scan_.present_runs(page(0), page(kPages)), content);
+  const Runs guards = {{page(2), page(4)}};
+  EXPECT_EQ(without_scan_.swapped_runs(page(0), page(kPages)), guards);
+  EXPECT_EQ(pagemap_.swapped_runs(page(0), page(kPages)), guards);
+}
+
+TEST_F(OwnPages, WithoutScanARunGoesOnInTheNextAnswer) {
+  constexpr std::size_t kAnswer = 65536;  // pages that are asked for at a time
+  constexpr std::size_t kMany = 2 * kAnswer + 2;
+  auto* memory =
+      static_cast<std::byte*>(::mmap(nullptr, kMany * kPageSize, PROT_READ | PROT_WRITE,
+                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  ASSERT_NE(memory, MAP_FAILED);
+  ::madvise(memory, kMany * kPageSize, MADV_NOHUGEPAGE);
+  for (const std::size_t index : {kAnswer - 1, kAnswer, kMany - 1})
+    memory[index * kPageSize] = std::byte{1};
+  const Addr start{reinterpret_cast<std::uint64_t>(memory)};
+  const auto at = [start](std::size_t index) { return start + index * kPageSize; };
+  const Runs expected = {{at(kAnswer - 1), at(kAnswer + 1)}, {at(kMany - 1), at(kMany)}};
+  EXPECT_EQ(without_scan_.private_runs(start, at(kMany)), expected);
+  ::munmap(memory, kMany * kPageSize);
+}
+
 TEST(Pagemap, AFileMappingHoldsOnlyWhatWasWritten) {
   const UniqueFd exe = open_file("/proc/self/exe", O_RDONLY);
   constexpr std::size_t kSize = 4 * kPageSize;
@@ -184,6 +229,9 @@ TEST(Pagemap, AFileMappingHoldsOnlyWhatWasWritten) {
   const Addr start{reinterpret_cast<std::uint64_t>(memory)};
   const Runs expected = {{start + 2 * kPageSize, start + 3 * kPageSize}};
   EXPECT_EQ(Pagemap(fd.get()).private_runs(start, start + kSize), expected);
+  EXPECT_EQ(Pagemap(fd.get(), false).private_runs(start, start + kSize), expected);
+  const Runs all = {{start, start + kSize}};
+  EXPECT_EQ(Pagemap(fd.get(), false).present_runs(start, start + kSize), all);
   ::munmap(memory, kSize);
 }
 
