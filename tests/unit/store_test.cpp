@@ -198,6 +198,26 @@ TEST_F(StoreDirectory, WhatIsNoNameIsNotTakenForOne) {
   EXPECT_EQ(found[2].name.size(), 32U);
 }
 
+TEST_F(StoreDirectory, WhatIsNoSnapshotIsCalledLikeItsFile) {
+  put_outside("fine.ckpt", "");
+  const std::string odd = put_outside("two words.ckpt", "");
+  EXPECT_EQ(said_name(odd), "");
+  std::vector<std::string> names;
+  for (const Listed& each : list(root_)) names.push_back(each.name);
+  const auto all = links(root_);
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(names, (std::vector<std::string>{"fine", fs::path(all[1].path).filename()}));
+}
+
+TEST_F(StoreDirectory, NothingIsFoundByWhatIsNoFileName) {
+  put_inside("one");
+  EXPECT_TRUE(find(root_, "one", said()));
+  for (const std::string& name :
+       {std::string(), std::string("../snapshots/one"), std::string("one.ckpt\0", 9)})
+    EXPECT_FALSE(find(root_, name, said()));
+  EXPECT_FALSE(find(dir_ / "no store", "one", said()));
+}
+
 TEST_F(StoreDirectory, DefaultNamesCountUp) {
   const auto next = [&](const std::string& program, const std::string& kind = "") {
     return default_name(root_, program, kind, said());
