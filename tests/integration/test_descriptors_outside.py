@@ -97,9 +97,6 @@ MISSING = {
     "secret": (
         "mapping: secret memory (memfd_secret) (/secretmem): the memory comes back inaccessible"
     ),
-    "removed_place": (
-        "which is removed, does not come back: every use of the descriptor fails with EBADF"
-    ),
 }
 
 

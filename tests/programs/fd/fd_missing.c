@@ -30,16 +30,6 @@ static void check_corked(void) {
   expect_bytes(server, "all of it");
 }
 
-// A path to something else than a directory.
-static void removed_place(void) {
-  char path[300];
-  seed();
-  snprintf(path, sizeof path, "%s/d-%.8s", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp",
-           selfcheck_nonce);
-  MUST(symlink("/", path));
-  MUST(client = open(path, O_PATH | O_NOFOLLOW));
-  MUST(unlink(path));
-}
 // Nothing can be done with what stands in for it.
 static void check_removed(void) {
   char byte, link[64];
@@ -164,7 +154,6 @@ int main(int argc, char** argv) {
       {"corked", corked, check_corked},
       {"secret", secret, check_removed},
       {"urgent_local", urgent_local, check_urgent_local},
-      {"removed_place", removed_place, check_removed},
       {"unaccepted_tcp", unaccepted_tcp, check_unaccepted},
       {"closed_peer", closed_peer, check_closed_peer},
       {"connecting", connecting, check_connecting},
