@@ -3,8 +3,8 @@
 # The caller has set `root` to the top of the source tree.
 
 packages_build=(
-  build-essential ccache cmake gdb libcli11-dev libelf-dev libfmt-dev libxxhash-dev ninja-build
-  nlohmann-json3-dev pybind11-dev python3-dev
+  build-essential ccache cmake gdb libcli11-dev libelf-dev libfmt-dev libxxhash-dev libzstd-dev
+  libzydis-dev ninja-build nlohmann-json3-dev pybind11-dev python3-dev
 )
 packages_demo=(python3-pexpect)
 packages_test=(

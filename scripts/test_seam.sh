@@ -15,7 +15,7 @@ place=build-seam
 rm -rf "$place"
 mkdir -p "$place/include"
 # Not all of /usr/include: the other architecture has a C library of its own.
-for library in fmt nlohmann xxhash.h xxh3.h libelf.h gelf.h elfutils nlist.h; do
+for library in fmt nlohmann xxhash.h xxh3.h zstd.h zstd_errors.h libelf.h gelf.h elfutils nlist.h; do
   [[ ! -e /usr/include/$library ]] || ln -s "/usr/include/$library" "$place/include/"
 done
 
