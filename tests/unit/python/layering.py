@@ -25,11 +25,16 @@ MAY_INCLUDE: dict[str, frozenset[str]] = {
     "snapshot": frozenset(
         {"base", "arch", "proc", "image", "store", "tracee", "libc", "ids", "state"}
     ),
+    # Recordings know nothing of snapshots, nor these of recordings.
+    "recording": frozenset({"base", "arch", "proc", "tracee"}),
+    "recorder": frozenset({"base", "arch", "proc", "tracee", "recording"}),
+    "replayer": frozenset({"base", "arch", "proc", "tracee", "recording"}),
     "bindings": frozenset(
         {"base", "arch", "proc", "image", "store", "tracee", "libc", "ids", "state", "snapshot"}
     ),
     "restart": frozenset(
         {"base", "arch", "proc", "image", "store", "tracee", "libc", "ids", "state", "snapshot"}
+        | {"recording", "recorder", "replayer"}
     ),
 }
 
