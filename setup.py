@@ -1,8 +1,8 @@
 """Builds the native parts with CMake for `pip install`.
 
-setuptools takes care of the Python package; the commands below hand it four more files that CMake
-has built: the native module, libckpt.so, and the programs ckpt-save and ckpt-restart, which are
-installed as scripts. All else stands in pyproject.toml.
+setuptools takes care of the Python package; the commands below hand it what CMake has built: the
+native module, libckpt.so, and the programs (PROGRAMS), which are installed as scripts.
+All else stands in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from setuptools.command.build_py import build_py
 from distutils.command.build_scripts import build_scripts  # isort: skip
 
 ROOT = Path(__file__).resolve().parent
-PROGRAMS = ("ckpt-save", "ckpt-restart")
+PROGRAMS = ("ckpt-save", "ckpt-restart", "ckpt-record", "ckpt-replay")
 
 
 def cmake_build(build_temp: str) -> Path:

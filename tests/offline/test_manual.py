@@ -16,6 +16,8 @@ PAGES = sorted((ROOT / "man").glob("*.[1-8]"))
 
 def test_the_pages_are_formatted() -> None:
     assert [page.name for page in PAGES] == [
+        "ckpt-record.1",
+        "ckpt-replay.1",
         "ckpt-restart.1",
         "ckpt-save.1",
         "ckpt.1",
@@ -33,7 +35,9 @@ def test_the_pages_are_formatted() -> None:
         assert "NAME" in shown.stdout and "SEE ALSO" in shown.stdout
 
 
-@pytest.mark.parametrize("program", ["ckpt", "ckpt-save", "ckpt-restart"])
+@pytest.mark.parametrize(
+    "program", ["ckpt", "ckpt-save", "ckpt-restart", "ckpt-record", "ckpt-replay"]
+)
 def test_every_option_is_described(build_dir: Path, program: str) -> None:
     page = (ROOT / "man" / f"{program}.1").read_text().replace("\\-", "-")
 
