@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from support import hand_over, oracle
@@ -59,7 +60,8 @@ def decoys(workshop: Workshop, tids: list[int]) -> Iterator[None]:
     if not as_root():
         yield
         return
-    for _ in range(20):
+    deadline = monotonic() + 60
+    while monotonic() < deadline:
         decoy = workshop.start([workshop.program("thr_decoy"), *map(str, tids)])
         try:
             decoy.ready()
