@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "base/error.hpp"
+#include "base/signal_name.hpp"
 #include "recording/memory_digest.hpp"
 
 namespace ckpt::replayer {
@@ -137,7 +138,7 @@ Replay::Thread& Replay::thread(std::uint32_t index) {
 void Replay::run_to_call() {
   const Stop stop = task_.run();
   if (stop.kind != Stop::Kind::call)
-    diverged(fmt::format("SIG{} comes instead", sigabbrev_np(stop.signal)));
+    diverged(fmt::format("{} comes instead", signal_name(stop.signal)));
   compare_registers(true);
 }
 
@@ -147,8 +148,7 @@ void Replay::run_to_signal(int signal) {
     const auto* rule = arch::syscall_rule(task_.registers().syscall_number());
     diverged(fmt::format("it calls {} instead", rule == nullptr ? "the kernel" : rule->name));
   }
-  if (stop.signal != signal)
-    diverged(fmt::format("SIG{} comes instead", sigabbrev_np(stop.signal)));
+  if (stop.signal != signal) diverged(fmt::format("{} comes instead", signal_name(stop.signal)));
   compare_registers(false);
 }
 
@@ -186,9 +186,7 @@ void Replay::diverged(const std::string& how) const {
 std::string Replay::where() const {
   std::string what;
   switch (event_.kind) {
-    case recording::EventKind::signal:
-      what = fmt::format("SIG{}", sigabbrev_np(static_cast<int>(event_.number)));
-      break;
+    case recording::EventKind::signal: what = signal_name(static_cast<int>(event_.number)); break;
     case recording::EventKind::instruction: what = "an instruction"; break;
     case recording::EventKind::preemption: what = "a change of threads"; break;
     default: {

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/error.hpp"
+#include "base/signal_name.hpp"
 
 #ifndef PTRACE_GET_RSEQ_CONFIGURATION
 #define PTRACE_GET_RSEQ_CONFIGURATION 0x420f  // Linux 5.13
@@ -186,16 +187,11 @@ bool has_untaken_stop(Tid tid) {
 }
 
 std::string describe_status(int status) {
-  // Realtime signals have no name.
-  const auto named = [](int signal) {
-    const char* name = sigabbrev_np(signal);
-    return name == nullptr ? fmt::format("signal {}", signal) : fmt::format("SIG{}", name);
-  };
   if (WIFEXITED(status)) return fmt::format("exited with status {}", WEXITSTATUS(status));
-  if (WIFSIGNALED(status)) return fmt::format("was killed by {}", named(WTERMSIG(status)));
+  if (WIFSIGNALED(status)) return fmt::format("was killed by {}", signal_name(WTERMSIG(status)));
   if (WIFSTOPPED(status)) {
     const int event = status >> 16;  // NOLINT(hicpp-signed-bitwise): ptrace(2)
-    return event == 0 ? fmt::format("stopped by {}", named(WSTOPSIG(status) & 0x7f))
+    return event == 0 ? fmt::format("stopped by {}", signal_name(WSTOPSIG(status) & 0x7f))
                       : fmt::format("stopped at ptrace event {}", event);
   }
   return fmt::format("has wait status {:#x}", status);

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
+#include "base/signal_name.hpp"
 #include "state/process/creation.hpp"
 #include "state/report.hpp"
 #include "support.hpp"
@@ -16,6 +17,12 @@
 
 namespace ckpt {
 namespace {
+
+TEST(SignalName, OfAnyNumber) {
+  EXPECT_EQ(signal_name(SIGSEGV), "SIGSEGV");
+  for (const int unnamed : {-1, 0, SIGRTMIN + 6, 200})
+    EXPECT_EQ(signal_name(unnamed), "signal " + std::to_string(unnamed));
+}
 
 TEST(DescribeStatus, SaysWhatHasBecomeOfAThread) {
   struct Row {
