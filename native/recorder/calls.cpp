@@ -84,7 +84,7 @@ void Session::put_before_call(Thread& thread) {
   tracee::wait_stop(thread.tid);
   thread.in_call = false;
   thread.before_call = true;
-  thread.known = arch::before_call(thread.entry);
+  thread.leave_at(arch::before_call(thread.entry));
   arch::set_registers(thread.tid, thread.known);
   send_held(thread);
 }
@@ -155,7 +155,7 @@ void Session::complete_call(Thread& thread, const arch::Registers& after) {
     note_memory_call(thread, rule.special, event);
   if (rule.special == arch::Special::set_tid_address) thread.clear_tid = Addr{thread.entry.arg(0)};
   log(std::move(event));
-  thread.known = after;
+  thread.leave_at(after);
   if (thread.blocked) queue_.push_back(&thread);
   thread.blocked = false;
   const bool yields = rule.special == arch::Special::yield;

@@ -111,11 +111,11 @@ void Session::create(Thread& thread) {
   if (result >= kFirstRestart && result <= kLastRestart) {
     // A signal comes first, and nothing was made.
     thread.before_call = true;
-    thread.known = arch::before_call(thread.entry);
+    thread.leave_at(arch::before_call(thread.entry));
     arch::set_registers(thread.tid, thread.known);
     return;
   }
-  thread.known = arch::after_call(thread.entry, result);
+  thread.leave_at(arch::after_call(thread.entry, result));
   arch::set_registers(thread.tid, thread.known);
   event.number = static_cast<std::int64_t>(thread.entry.syscall_number());
   event.result = result;
@@ -131,7 +131,7 @@ void Session::create(Thread& thread) {
 std::uint32_t Session::adopt_thread(Tid tid, std::uint64_t flags, Addr clear_tid) {
   if (strangers_.erase(tid) == 0) tracee::wait_stop(tid);
   Thread& made = add_thread(tid);
-  made.known = arch::get_registers(tid);
+  made.leave_at(arch::get_registers(tid));
   if ((flags & CLONE_CHILD_CLEARTID) != 0) made.clear_tid = clear_tid;
   return made.index;
 }

@@ -127,7 +127,7 @@ void Session::note_position(Thread& thread) {
   event.memory = recording::digest_memory(process_.pid(), memory_);
   log(std::move(event));
   ++outcome_.preemptions;
-  thread.known = registers;
+  thread.leave_at(registers, true);
 }
 
 }  // namespace ckpt::recorder

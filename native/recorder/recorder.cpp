@@ -60,7 +60,7 @@ void Session::start() {
   sites_.insert(memory_, start.sites);
   writer_.begin(start);
   Thread& thread = add_thread(process_.pid());
-  thread.known = start.registers;
+  thread.leave_at(start.registers);
   // Behind the program's start, which has these as they are.
   for (const int signal : {SIGINT, SIGQUIT}) std::signal(signal, SIG_IGN);
   struct sigaction action {};
@@ -204,9 +204,7 @@ void Session::on_end(Thread& thread, int status) {
 void Session::on_event_stop(Thread& thread) {
   interrupted_ = false;
   if (thread.in_call || thread.restarting) return go_on_in_call(thread);
-  const auto registers = arch::get_registers(thread.tid);
-  const bool at_boundary = !arch::first_difference(thread.known, registers, false);
-  if (!at_boundary && !reach_position(thread)) return;
+  if (!thread.has_not_moved(arch::get_registers(thread.tid)) && !reach_position(thread)) return;
   if (can_deliver_held(thread)) return send_held(thread);
   give_turn(thread);
 }

@@ -37,12 +37,24 @@ struct Thread {
   bool before_call = false;  // it was put back in front of a call, for a signal to come first
   arch::Registers entry{};   // at the call's entry
   arch::Registers known{};   // where its last event has left it
-  Addr clear_tid;            // where the kernel writes 0 when it ends
+  // There it was stopped by force. It may come by the same place again, with the same registers and
+  // without an event: a loop that waits does. Everywhere else another event comes first.
+  bool by_force = false;
+  Addr clear_tid;  // where the kernel writes 0 when it ends
   std::uint64_t cpu_begin_ns = 0;
   std::deque<siginfo_t> held;  // signals to be delivered where a replay finds the place
   Clock::time_point held_since;
   std::map<int, siginfo_t> sent;  // sent again by us, with what they said at first
   std::optional<int> status;      // of a stop while another thread ran
+
+  void leave_at(const arch::Registers& registers, bool forced = false) {
+    known = registers;
+    by_force = forced;
+  }
+  /// Whether it has done nothing since its last event. False if that is not known for sure.
+  [[nodiscard]] bool has_not_moved(const arch::Registers& now) const {
+    return !by_force && !arch::first_difference(known, now, false);
+  }
 };
 
 class Session {

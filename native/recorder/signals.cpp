@@ -59,18 +59,20 @@ bool is_fault(const siginfo_t& info) {
 void Session::on_signal_stop(Thread& thread, int signal) {
   auto registers = arch::get_registers(thread.tid);
   auto info = tracee::get_siginfo(thread.tid).value_or(siginfo_t{});
+  bool sent_by_us = false;
   if (const auto sent = thread.sent.find(signal);
       sent != thread.sent.end() && info.si_code == SI_TKILL && info.si_pid == ::getpid()) {
     info = sent->second;
     tracee::set_siginfo(thread.tid, info);
     thread.sent.erase(sent);
+    sent_by_us = true;  // while it was stopped: it has come before anything else
   }
   if (signal == SIGTRAP && !thread.restarting && on_instruction(thread, registers)) return;
   const Action action = action_of(process_.pid(), signal);
   if (action == Action::stop) notes_.insert("the program was not stopped by a stop signal");
   if (action == Action::nothing || action == Action::stop) return drop_signal(thread);
   if (is_fault(info)) return deliver(thread, info, recording::SignalPlace::fault);
-  if (thread.restarting || !arch::first_difference(thread.known, registers, false))
+  if (thread.restarting || sent_by_us || thread.has_not_moved(registers))
     return deliver(
         thread, info,
         thread.before_call ? recording::SignalPlace::at_call : recording::SignalPlace::boundary);
@@ -94,7 +96,7 @@ bool Session::on_instruction(Thread& thread, const arch::Registers& registers) {
   arch::set_registers(thread.tid, after);
   event.after = after;
   log(std::move(event));
-  thread.known = after;
+  thread.leave_at(after);
   if (turn_ == &thread && slice_over() && others_wait(thread)) give_turn(thread);
   return true;
 }
@@ -135,7 +137,7 @@ void Session::enter_handler(Thread& thread, recording::Event event) {
   event.after = after;
   event.xstate = tracee::get_xstate(thread.tid);
   log(std::move(event));
-  thread.known = after;
+  thread.leave_at(after);
 }
 
 void Session::end_by_signal(Thread& thread, recording::Event event) {

@@ -89,8 +89,9 @@ def test_signals(recorder: Recorder) -> None:
     assert int(alarms) >= 5 and own == "1" and int(interrupted) > 0
 
 
-def test_threads_that_spin_are_stopped_by_force(recorder: Recorder) -> None:
-    printed = recorder.replays(recorder.programs / "spinning")
+@pytest.mark.parametrize("name", ["spinning", "waiting"])
+def test_threads_that_spin_are_stopped_by_force(recorder: Recorder, name: str) -> None:
+    printed = recorder.replays(recorder.programs / name)
     expected = 0
     for turn in range(12):
         expected = expected * 3 + turn % 3
