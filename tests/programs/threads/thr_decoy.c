@@ -10,8 +10,10 @@
 enum { MOST = 256 };
 static struct { int id, signals, nice, policy, affinity; } * decoys;
 
-static void occupy(int index) {
+static void occupy(int index, pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // It may have ended before that, for want of another id.
+  if (getppid() != parent) _exit(0);
   sigset_t all;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, NULL);
@@ -29,6 +31,7 @@ static void occupy(int index) {
 }
 
 int main(int argc, char** argv) {
+  const pid_t parent = getpid();
   int count = argc - 1, nice = getpriority(PRIO_PROCESS, 0), policy = sched_getscheduler(0);
   CHECK(count > 0 && count <= MOST, "1 to 256 ids");
   decoys =
@@ -40,7 +43,7 @@ int main(int argc, char** argv) {
     arguments.set_tid = (uintptr_t)&id;
     arguments.set_tid_size = 1;
     long got = syscall(SYS_clone3, &arguments, sizeof arguments);
-    if (got == 0) occupy(i);
+    if (got == 0) occupy(i, parent);
     if (got < 0) SKIP("the id %d: %s", id, strerror(errno));
   }
   ready();
