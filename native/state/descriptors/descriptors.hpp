@@ -20,12 +20,12 @@
 #include "base/unique_fd.hpp"
 #include "image/format.hpp"
 #include "state/context.hpp"
-#include "state/descriptors/other_process.hpp"
 #include "state/files/file_locks.hpp"
 #include "state/files/file_source.hpp"
 #include "state/files/removed_entries.hpp"
 #include "state/sockets/silent_peers.hpp"
 #include "state/surroundings/neighbours.hpp"
+#include "state/surroundings/other_process.hpp"
 #include "tracee/remote.hpp"
 
 namespace ckpt::state {

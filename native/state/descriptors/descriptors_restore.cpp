@@ -18,10 +18,10 @@
 #include "state/descriptors/descriptors.hpp"
 #include "state/descriptors/file_kinds.hpp"
 #include "state/descriptors/kinds.hpp"
-#include "state/descriptors/other_process.hpp"
 #include "state/descriptors/pipes.hpp"
 #include "state/ipc/message_queues.hpp"
 #include "state/sockets/sockets.hpp"
+#include "state/surroundings/other_process.hpp"
 #include "state/terminal/ptys.hpp"
 
 namespace ckpt::state {

@@ -13,7 +13,7 @@
 #include "base/error.hpp"
 #include "proc/text.hpp"
 #include "state/descriptors/kinds.hpp"
-#include "state/descriptors/other_process.hpp"
+#include "state/surroundings/other_process.hpp"
 
 namespace ckpt::state {
 

@@ -13,8 +13,8 @@
 #include "base/error.hpp"
 #include "base/io.hpp"
 #include "state/descriptors/kinds.hpp"
-#include "state/descriptors/other_process.hpp"
 #include "state/files/stateless_devices.hpp"
+#include "state/surroundings/other_process.hpp"
 
 namespace ckpt::state {
 

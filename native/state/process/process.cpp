@@ -16,9 +16,9 @@
 
 #include "base/error.hpp"
 #include "base/io.hpp"
-#include "state/descriptors/other_process.hpp"
 #include "state/files/sandbox.hpp"
 #include "state/surroundings/namespaces.hpp"
+#include "state/surroundings/other_process.hpp"
 
 namespace ckpt::state {
 

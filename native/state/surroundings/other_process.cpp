@@ -1,4 +1,4 @@
-#include "state/descriptors/other_process.hpp"
+#include "state/surroundings/other_process.hpp"
 
 #include <fcntl.h>
 #include <sys/prctl.h>
