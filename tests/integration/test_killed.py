@@ -167,11 +167,20 @@ def test_a_restore_is_killed(workshop: Workshop, thorough: bool) -> None:
     whole = workshop.start(["strace", "-qq", "-o", log, "-e", "trace=ptrace", *restart])
     whole.send()
     passed(whole.finish(), running.nonce)
-    count = len(re.findall(r"^ptrace\(", log.read_text(), re.MULTILINE))
+
+    def calls() -> int:
+        return len(re.findall(r"^ptrace\(", log.read_text(), re.MULTILINE))
+
+    count = calls()
     assert count > 100
     for number in range(1, count + 1, 1 if thorough else max(1, count // MOMENTS)):
         kill = f"inject=ptrace:signal=KILL:when={number}"
         killed = workshop.start(
             ["strace", "-qq", "-o", log, "-e", "trace=ptrace", "-e", kill, *restart]
         )
-        assert killed.finish().status == -signal.SIGKILL, f"at call {number} of {count}"
+        killed.send(may_have_ended=True)
+        result = killed.finish()
+        if calls() < number:  # it waits for its threads more or less often
+            passed(result, running.nonce)
+        else:
+            assert result.status == -signal.SIGKILL, f"at call {number} of {count}: {result}"
