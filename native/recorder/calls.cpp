@@ -61,14 +61,19 @@ void Session::on_call_entry(Thread& thread) {
   go_on_in_call(thread);
 }
 
-// The kernel does not see the call: it fails with that error.
-void Session::answer(Thread& thread, int error_number) {
+// The kernel does not see the call that the thread has entered.
+void Session::skip_call(Thread& thread) {
   auto skipped = thread.entry;
   skipped.leave_syscall();
   arch::set_registers(thread.tid, skipped);
   tracee::resume(thread.tid, tracee::Resume::to_syscall);
   tracee::wait_stop(thread.tid);
   thread.in_call = false;
+}
+
+// The call is not made: it fails with that error.
+void Session::answer(Thread& thread, int error_number) {
+  skip_call(thread);
   const auto after = arch::after_call(thread.entry, -error_number);
   arch::set_registers(thread.tid, after);
   complete_call(thread, after);
@@ -77,12 +82,7 @@ void Session::answer(Thread& thread, int error_number) {
 // A signal that came while the thread ran its own code is delivered in front of the call, where a
 // replay finds the place. The call is made anew when the handler is done.
 void Session::put_before_call(Thread& thread) {
-  auto skipped = thread.entry;
-  skipped.leave_syscall();
-  arch::set_registers(thread.tid, skipped);
-  tracee::resume(thread.tid, tracee::Resume::to_syscall);
-  tracee::wait_stop(thread.tid);
-  thread.in_call = false;
+  skip_call(thread);
   thread.before_call = true;
   thread.leave_at(arch::before_call(thread.entry));
   arch::set_registers(thread.tid, thread.known);

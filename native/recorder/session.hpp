@@ -94,6 +94,7 @@ class Session {
   void go_on_in_call(Thread& thread);
   void mark_blocked(Thread& thread);
   void complete_call(Thread& thread, const arch::Registers& after);
+  void skip_call(Thread& thread);
   void answer(Thread& thread, int error_number);
   void put_before_call(Thread& thread);
   bool is_asleep(const Thread& thread) const;
