@@ -105,13 +105,14 @@ py::object capture(const py::dict& request_dict, py::object progress, py::object
       out.selected_frame = json.at("selected").value("frame", 0);
     }
     out.tracer_options = ckpt::snapshot::debugger_options(json.value("attached", false));
-    out.findings = ckpt::state::findings_from_json(json.value("findings", Json::array()));
+    out.findings = ckpt::image::decode<std::vector<ckpt::state::Finding>>(
+        json.value("findings", Json::array()));
     out.session = json.value("session", Json());
     out.terminal = json.value("terminal", Json());
     const Json input = json.value("input", Json::object());
     out.input.ours_is_the_programs = input.value("ours_is_the_programs", false);
     out.input.look_only = input.value("look_only", false);
-    out.input.owed = ckpt::state::input_from_json(input.value("owed", Json::array()));
+    out.input.owed = ckpt::state::TypedInput::read(input.value("owed", Json::array()));
     return out;
   });
   auto full = request;
@@ -130,7 +131,7 @@ py::object capture(const py::dict& request_dict, py::object progress, py::object
                     {"file_bytes", result.file_bytes},
                     {"seconds", result.seconds},
                     {"threads", result.threads},
-                    {"fidelity", ckpt::state::findings_to_json(result.fidelity)}});
+                    {"fidelity", ckpt::image::encode(result.fidelity)}});
 }
 
 std::string proxied_vdso_kernel(const Text& path) {

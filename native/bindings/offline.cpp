@@ -16,6 +16,8 @@
 #include "image/reader.hpp"
 #include "image/relabel.hpp"
 #include "libc/elf_symbols.hpp"
+#include "snapshot/describe.hpp"
+#include "snapshot/record.hpp"
 
 namespace ckpt::bindings {
 
@@ -34,7 +36,7 @@ Bytes bytes_of(const py::buffer_info& info) {
 py::tuple read_record(int fd, const Text& path) {
   const auto reader = image::Reader::from_fd(duplicate(fd, path), path);
   const auto packed = image::pack_extents(reader.extents());
-  return py::make_tuple(to_python(reader.record()),
+  return py::make_tuple(to_python(snapshot::checked_record(reader)),
                         py::bytes(reinterpret_cast<const char*>(packed.data()), packed.size()),
                         py::int_(reader.file_bytes()), py::int_(reader.disk_bytes()));
 }
@@ -122,6 +124,9 @@ void define_offline(py::module_& module) {
       py::arg("lines"),
       "Lines (bytes), where three or more that differ in nothing but numbers, addresses and paths "
       "are one, in the place of the first.");
+  module.def(
+      "record_schema", [] { return to_python(snapshot::record_schema()); },
+      "The maps of a record by name, as lists of their fields: key, type, text, presence");
   module.def(
       "read_record", &read_record, py::arg("fd"), py::arg("path"),
       "A snapshot's record as it is in the file, bytes included, its extents (rows of 32 "

@@ -36,6 +36,19 @@ Json shared_memory_of(Json& memory) {
   return list;
 }
 
+// The content of a pseudoterminal was not in a map of its own, nor its lines apart, at first.
+void upgrade_terminals(Json& descriptions) {
+  for (Json& description : descriptions) {
+    const std::string kind = description.at("kind");
+    if (kind != "pty_master" && kind != "pty_slave") continue;
+    Json& details = description.at("details");
+    if (details.contains("content")) continue;
+    Json content = {{"lines", nullptr}};
+    for (const char* name : {"input", "output"}) move_member(details, content, name);
+    details["content"] = std::move(content);
+  }
+}
+
 // Version 1 was of one process, whose image and all that it could share were in the record itself.
 void upgrade_from_1(Json& record) {
   constexpr std::array kOfProcess = {"program",    "process", "threads",     "memory",
@@ -48,6 +61,7 @@ void upgrade_from_1(Json& record) {
   shared["memory"] = shared_memory_of(process.at("memory"));
   Json& files = record.at("files");
   shared["descriptions"] = std::move(files.at("descriptions"));
+  upgrade_terminals(shared["descriptions"]);
   process["descriptors"] = std::move(files.at("descriptors"));
   record.erase("files");
   record["shared"] = std::move(shared);

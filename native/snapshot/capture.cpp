@@ -26,6 +26,7 @@
 #include "snapshot/kernel_pages.hpp"
 #include "snapshot/machine.hpp"
 #include "snapshot/process_image.hpp"
+#include "snapshot/record.hpp"
 #include "state/memory/huge_notes.hpp"
 #include "state/memory/sharers.hpp"
 #include "state/rings/io_uring.hpp"
@@ -299,7 +300,8 @@ image::Note process_note(const CaptureContext& context, const ProcessImage& capt
   info.pr_gid = captured.process.gid;
   context.process.stat().comm.copy(info.pr_fname, sizeof info.pr_fname - 1);
   std::string line;
-  for (const auto& argument : captured.arguments) line += (line.empty() ? "" : " ") + argument;
+  for (const auto& argument : captured.program.arguments)
+    line += (line.empty() ? "" : " ") + argument;
   line.copy(info.pr_psargs, sizeof info.pr_psargs - 1);
   image::Note note{"CORE", NT_PRPSINFO, {}};
   append(note.content, info);
@@ -329,14 +331,12 @@ std::vector<image::Note> make_notes(const CaptureContext& context, const Process
   return notes;
 }
 
-Json list_objects(const ProcessImage& captured, const SharedObjects& shared) {
-  Json list = Json::array();
+std::vector<StoredObject> list_objects(const ProcessImage& captured, const SharedObjects& shared) {
+  std::vector<StoredObject> list;
   std::set<std::string> seen;
   const auto add = [&](const state::KeptFile& file) {
-    if (!file.object || !seen.insert(file.object->hash + file.object->name).second) return;
-    Json item = state::object_to_json(*file.object);
-    item["path"] = file.path;
-    list.push_back(std::move(item));
+    if (file.object && seen.insert(file.object->hash + file.object->name).second)
+      list.push_back({*file.object, file.path});
   };
   add(captured.program);
   for (const auto& region : captured.space.regions)
@@ -346,33 +346,35 @@ Json list_objects(const ProcessImage& captured, const SharedObjects& shared) {
   return list;
 }
 
-Json make_record(const CaptureRequest& request, const CaptureContext& context,
-                 const SharedObjects& shared, const ProcessImage& captured,
-                 const std::vector<image::Extent>& extents) {
-  Tid selected = captured.threads.front().tid;
-  for (const auto& thread : captured.threads)
-    if (thread.lwp == request.selected_lwp) selected = thread.tid;
+Record make_record(const CaptureRequest& request, const CaptureContext& context,
+                   SharedObjects shared, ProcessImage captured) {
+  Record record;
+  record.creator = image::kCreator;
   const auto now = std::chrono::system_clock::now().time_since_epoch();
-  Json record = {{"format", image::kFormatVersion},
-                 {"creator", image::kCreator},
-                 {"created", std::chrono::duration<double>(now).count()},
-                 {"name", request.name},
-                 {"message", request.message},
-                 {"stop", request.stop},
-                 {"place", request.place},
-                 {"parent", request.parent},
-                 {"store", context.objects.directory()},
-                 {"host", describe_machine()},
-                 {"selected", {{"tid", selected}, {"frame", request.selected_frame}}},
-                 {"terminal", request.terminal},
-                 {"terminal_size", state::read_terminal_size(context.process)},
-                 {"fidelity", state::findings_to_json(context.report.sorted())},
-                 {"session", request.session},
-                 {"objects", list_objects(captured, shared)},
-                 {"shared", shared_objects_to_json(shared)},
-                 {"processes", Json::array({process_image_to_json(captured)})},
-                 {"extents", Json::array({Json::binary(image::pack_extents(extents))})}};
+  record.created = std::chrono::duration<double>(now).count();
+  record.name = request.name;
+  record.message = request.message;
+  record.stop = request.stop;
+  record.place = request.place;
+  record.parent = request.parent;
+  record.store = context.objects.directory();
+  record.host = this_machine();
+  record.selected = {captured.threads.front().tid, request.selected_frame};
+  for (const auto& thread : captured.threads)
+    if (thread.lwp == request.selected_lwp) record.selected.tid = thread.tid;
+  record.terminal = request.terminal;
+  record.terminal_size = state::read_terminal_size(context.process);
+  record.fidelity = context.report.sorted();
+  record.session = request.session;
+  record.objects = list_objects(captured, shared);
+  record.shared = std::move(shared);
+  record.processes.push_back(std::move(captured));
   return record;
+}
+
+std::vector<std::byte> bytes_of(const std::vector<image::Extent>& extents) {
+  const auto bytes = std::as_bytes(std::span(extents));
+  return {bytes.begin(), bytes.end()};
 }
 
 void refuse_losses(std::vector<state::Finding> findings) {
@@ -433,9 +435,9 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
   }
   captured.clocks = state::clocks_by_now(answers.clocks_ahead);
   captured.aio = state::capture_aio(context);
-  captured.program = keep_program(context);
-  captured.arguments = context.process.strings("cmdline");
-  captured.environment = context.process.strings("environ");
+  static_cast<state::KeptFile&>(captured.program) = keep_program(context);
+  captured.program.arguments = context.process.strings("cmdline");
+  captured.program.environment = context.process.strings("environ");
   captured.space = state::examine(
       context,
       [&](const proc::Mapping& mapping) {
@@ -462,20 +464,23 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
   const auto extents = state::write_pages(captured.space, context, writer, segments);
   fault_point("save-record");
   const auto notes = make_notes(context, captured, request.selected_lwp);
+  CaptureResult result;
+  result.path = request.output;
+  result.threads = captured.threads.size();
+  Record record = make_record(request, context, std::move(shared), std::move(captured));
+  record.extents = {bytes_of(extents)};
   const auto finish = [&] {
-    Json record = make_record(request, context, shared, captured, extents);
-    writer.finish(notes, record);
-    return record;
+    Json written = image::encode(record);
+    writer.finish(notes, written);
+    return written;
   };
   if (const auto reason = why_not_restorable(writer.read_back(finish()))) {
     context.report.add(state::Severity::lost, "snapshot", "restore",
                        fmt::format("it cannot be restored: {}", *reason));
     if (request.strict) refuse_losses(context.report.sorted());
+    record.fidelity = context.report.sorted();
     finish();
   }
-  CaptureResult result;
-  result.path = request.output;
-  result.threads = captured.threads.size();
   result.fidelity = context.report.sorted();
   // Before there is the file: what fails now leaves a link that leads nowhere, which is not listed.
   if (!store::Layout{context.objects.directory()}.holds(request.output))

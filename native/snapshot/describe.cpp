@@ -1,6 +1,8 @@
 #include "snapshot/describe.hpp"
 
 #include "base/error.hpp"
+#include "snapshot/record.hpp"
+#include "snapshot/snapshot.hpp"
 
 namespace ckpt::snapshot {
 
@@ -60,47 +62,51 @@ Json describe_files(const Json& descriptors, const Json& descriptions) {
 
 }  // namespace
 
+Json checked_record(const image::Reader& reader) {
+  return in_file(reader.path(), [&] {
+    const auto record = image::decode<Record>(reader.record());
+    check_references(record.processes.at(0), record.shared);
+    Json json = image::encode(record);
+    json.erase("extents");
+    return json;
+  });
+}
+
 Json describe(const image::Reader& reader) {
-  try {
-    const Json& record = reader.record();
-    Json out = Json::object();
-    for (const char* key : {"format", "creator", "created", "name", "message", "stop", "store",
-                            "host", "selected", "terminal", "fidelity", "session", "objects"})
-      out[key] = without_bytes(record.at(key));
-    const Json& process = record.at("processes").at(0);
-    const Json& shared = record.at("shared");
-    for (const char* key : {"program", "process"}) out[key] = without_bytes(process.at(key));
-    if (const Json& object = process.at("program").at("object"); !object.is_null())
-      out["program"]["object"] = object.at("hash");
-    // Not in older files.
-    out["terminal_input"] = shared.value("terminal_input", Json::array());
-    out["place"] = record.value("place", "");
-    out["parent"] = without_bytes(record.value("parent", Json()));
-    Json threads = Json::array();
-    for (const Json& thread : process.at("threads")) {
-      Json item = without_bytes(thread);
-      item["queued_signals"] = thread.at("queued").size();
-      item.erase("queued");
-      item.erase("stop_info");
-      threads.push_back(std::move(item));
-    }
-    out["threads"] = std::move(threads);
-    Json mappings = Json::array();
-    for (const Json& mapping : process.at("memory").at("mappings"))
-      mappings.push_back(describe_mapping(mapping));
-    out["mappings"] = std::move(mappings);
-    out["files"] = describe_files(process.at("descriptors"), shared.at("descriptions"));
-    Json signals = without_bytes(process.at("signals"));
-    signals["queued"] = process.at("signals").at("queued").size();
-    out["signals"] = std::move(signals);
-    std::uint64_t stored = 0;
-    for (const auto& extent : reader.extents()) stored += extent.size_bytes;
-    out["stored_bytes"] = stored;
-    out["file_bytes"] = reader.disk_bytes();
-    return out;
-  } catch (const Json::exception& error) {
-    fail(ErrorKind::damaged, "{}: the snapshot is damaged: {}", reader.path(), error.what());
+  const Json record = checked_record(reader);
+  Json out = Json::object();
+  for (const char* key :
+       {"format", "creator", "created", "name", "message", "stop", "place", "parent", "store",
+        "host", "selected", "terminal", "fidelity", "session", "objects"})
+    out[key] = without_bytes(record.at(key));
+  const Json& process = record.at("processes").at(0);
+  const Json& shared = record.at("shared");
+  for (const char* key : {"program", "process"}) out[key] = without_bytes(process.at(key));
+  if (const Json& object = process.at("program").at("object"); !object.is_null())
+    out["program"]["object"] = object.at("hash");
+  out["terminal_input"] = shared.at("terminal_input");
+  Json threads = Json::array();
+  for (const Json& thread : process.at("threads")) {
+    Json item = without_bytes(thread);
+    item["queued_signals"] = thread.at("queued").size();
+    item.erase("queued");
+    item.erase("stop_info");
+    threads.push_back(std::move(item));
   }
+  out["threads"] = std::move(threads);
+  Json mappings = Json::array();
+  for (const Json& mapping : process.at("memory").at("mappings"))
+    mappings.push_back(describe_mapping(mapping));
+  out["mappings"] = std::move(mappings);
+  out["files"] = describe_files(process.at("descriptors"), shared.at("descriptions"));
+  Json signals = without_bytes(process.at("signals"));
+  signals["queued"] = process.at("signals").at("queued").size();
+  out["signals"] = std::move(signals);
+  std::uint64_t stored = 0;
+  for (const auto& extent : reader.extents()) stored += extent.size_bytes;
+  out["stored_bytes"] = stored;
+  out["file_bytes"] = reader.disk_bytes();
+  return out;
 }
 
 }  // namespace ckpt::snapshot

@@ -49,7 +49,7 @@ void tell_of_terminal_size(const Snapshot& snapshot, Tid pid) {
   const auto& actions = snapshot.saved.signals.actions;
   constexpr std::uint64_t kIgnored = 1;
   if (actions.at(SIGWINCH - 1).handler <= kIgnored) return;
-  const auto saved = snapshot.reader.record().value("terminal_size", image::Json());
+  const auto& saved = snapshot.terminal_size;
   const auto now = state::read_terminal_size(proc::ProcessDir(pid));
   if (!saved.is_null() && !now.is_null() && saved != now) ::kill(pid, SIGWINCH);
 }

@@ -437,7 +437,7 @@ std::vector<libc::MovedLock> renew_ids(const Snapshot& snapshot, state::FileSour
     changed.add(thread.tid, fresh.tids[i]);
     if (!thread.ended)
       go_threads.push_back({thread.registers.thread_pointer(), thread.tid, fresh.tids[i]});
-    robust_lists.push_back({thread.tid, thread.robust_list, thread.robust_list_bytes});
+    robust_lists.push_back({thread.tid, thread.robust_list.head, thread.robust_list.head_bytes});
     if (!thread.lock_pointers.empty()) inside.push_back({thread.tid, thread.lock_pointers});
   }
   auto locks = libc::move_owners(

@@ -202,7 +202,7 @@ void look_beyond_vdso(state::CaptureContext& context, const std::vector<proc::Ma
 
 std::string vdso_kernel(const Snapshot& snapshot) {
   if (!snapshot.saved.space.vdso_kernel.empty()) return snapshot.saved.space.vdso_kernel;
-  return snapshot.reader.record().at("host").at("kernel").get<std::string>();
+  return snapshot.host.kernel;
 }
 
 bool needs_vdso_proxy(const Snapshot& snapshot) {

@@ -17,8 +17,6 @@ namespace ckpt::snapshot {
 
 namespace {
 
-using image::Json;
-
 std::vector<std::string> processor_features() {
   std::vector<std::string> features;
   const auto text = try_read_file("/proc/cpuinfo");
@@ -44,26 +42,21 @@ std::string kernel_release() {
   return names.release;
 }
 
-Json describe_machine() {
+Host this_machine() {
   utsname names{};
   ::uname(&names);
-  return {{"kernel", names.release},
-          {"hostname", names.nodename},
-          {"boot_id", state::boot_id()},
-          {"cpu_flags", processor_features()},
-          {"xstate", state::xstate_layout_to_json(arch::own_xstate_layout())}};
+  return {names.release, names.nodename, state::boot_id(), processor_features(),
+          arch::own_xstate_layout()};
 }
 
 void check_machine(const Snapshot& snapshot) {
-  const Json& saved = snapshot.reader.record().at("host");
   const bool uses_tiles = state::may_use_tiles(snapshot.saved.process);
   const auto features = processor_features();
   const std::set<std::string> have(features.begin(), features.end());
   std::string missing;
-  for (const auto& flag : saved.at("cpu_flags"))
-    if (const auto name = flag.get<std::string>(); arch::is_instruction_set(name) &&
-                                                   (uses_tiles || !name.starts_with("amx_")) &&
-                                                   !have.contains(name))
+  for (const auto& name : snapshot.host.cpu_flags)
+    if (arch::is_instruction_set(name) && (uses_tiles || !name.starts_with("amx_")) &&
+        !have.contains(name))
       missing += (missing.empty() ? "" : " ") + name;
   if (!missing.empty())
     fail(ErrorKind::unsupported,

@@ -15,7 +15,7 @@ namespace ckpt::snapshot {
 std::string kernel_release();
 
 /// Kernel, host name, boot id, processor features of this machine.
-image::Json describe_machine();
+Host this_machine();
 
 /// Throws Error (unsupported) naming what this machine lacks or has different.
 void check_machine(const Snapshot& snapshot);

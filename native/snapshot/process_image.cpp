@@ -10,18 +10,10 @@ namespace {
 
 using image::Json;
 
-Json program_to_json(const ProcessImage& image) {
-  Json program = state::kept_file_to_json(image.program);
-  program["argv"] = image.arguments;
-  program["environ"] = image.environment;
-  return program;
-}
-
-Json threads_to_json(const std::vector<state::ThreadState>& threads) {
-  Json list = Json::array();
-  for (const auto& thread : threads) list.push_back(state::thread_to_json(thread));
-  return list;
-}
+struct AsFile {
+  state::KeptFile& operator()(Program& program) const { return program; }
+  const state::KeptFile& operator()(const Program& program) const { return program; }
+};
 
 // What the kernel maps itself goes where memory is reserved for it, and nowhere else.
 void check_reserved(const ProcessImage& image, const SharedObjects& shared) {
@@ -41,49 +33,51 @@ void check_reserved(const ProcessImage& image, const SharedObjects& shared) {
 
 }  // namespace
 
-Json process_image_to_json(const ProcessImage& image) {
-  return {{"program", program_to_json(image)},
-          {"process", state::process_to_json(image.process)},
-          {"threads", threads_to_json(image.threads)},
-          {"memory", state::address_space_to_json(image.space)},
-          {"descriptors", state::descriptors_to_json(image.descriptors)},
-          {"signals", state::signals_to_json(image.signals)},
-          {"timers", state::timers_to_json(image.timers)},
-          {"children", state::children_to_json(image.children)},
-          {"clocks", image.clocks ? state::clocks_to_json(*image.clocks) : Json()},
-          {"own_clocks", image.had_own_clocks},
-          {"aio", state::aio_to_json(image.aio)},
-          {"ring_numbers", state::ring_numbers_to_json(image.ring_numbers)}};
+const image::Fields<Program>& fields_of(const Program* /*type*/) {
+  using enum image::Presence;
+  using Field = image::Field<Program>;
+  static const image::Fields<Program> fields = {
+      "program",
+      {Field::all_of(AsFile()),
+       {"argv", &Program::arguments, "/proc/PID/cmdline at the save", later},
+       {"environ", &Program::environment, "/proc/PID/environ at the save", later}}};
+  return fields;
 }
 
-ProcessImage process_image_from_json(const Json& json, const SharedObjects& shared) {
-  // Absent in the snapshots of earlier versions, which named what they did not hold.
-  const auto has = [&](const char* name) {
-    return json.contains(name) && !json.at(name).is_null();
-  };
-  ProcessImage image;
-  const Json& program = json.at("program");
-  image.program = state::kept_file_from_json(program);
-  image.arguments = program.value("argv", image.arguments);
-  image.environment = program.value("environ", image.environment);
-  image.process = state::process_from_json(json.at("process"));
-  for (const auto& item : json.at("threads"))
-    image.threads.push_back(state::thread_from_json(item));
-  if (image.threads.empty()) image::damaged("the list of threads");
-  image.space = state::address_space_from_json(json.at("memory"), shared.memory.size());
-  image.descriptors =
-      state::descriptors_from_json(json.at("descriptors"), shared.descriptions.size());
-  image.signals = state::signals_from_json(json.at("signals"));
-  if (has("timers")) image.timers = state::timers_from_json(json.at("timers"));
-  if (has("children")) image.children = state::children_from_json(json.at("children"));
-  if (has("clocks")) image.clocks = state::clocks_from_json(json.at("clocks"));
-  image.had_own_clocks = json.value("own_clocks", false);
-  if (has("aio")) image.aio = state::aio_from_json(json.at("aio"));
-  if (has("ring_numbers"))
-    image.ring_numbers =
-        state::ring_numbers_from_json(json.at("ring_numbers"), shared.descriptions);
+const image::Fields<ProcessImage>& fields_of(const ProcessImage* /*type*/) {
+  using enum image::Presence;
+  using P = ProcessImage;
+  static const image::Fields<P> fields = {
+      "image",
+      {{"program", &P::program, "the executable"},
+       {"process", &P::process, ""},
+       {"threads", &P::threads, "the main thread first, then in the debugger's order"},
+       {"memory", &P::space, ""},
+       {"descriptors", &P::descriptors, "in ascending order of `fd`"},
+       {"signals", &P::signals, ""},
+       {"timers", &P::timers, "", later},
+       {"children", &P::children,
+        "those that a wait would find after a restore: they had ended, or come back as killed",
+        later},
+       {"clocks", &P::clocks, "null: they are not known", later},
+       {"own_clocks", &P::had_own_clocks,
+        "whether the process was in a time namespace other than the saver's", later},
+       {"ring_numbers", &P::ring_numbers, "numbers of IORING_REGISTER_RING_FDS", later},
+       {"aio", &P::aio, "contexts of io_setup(2). Their memory is `lost` in [memory](#memory)",
+        later}},
+      [](P& image) {
+        if (image.threads.empty()) image::damaged("the list of threads");
+      }};
+  return fields;
+}
+
+void check_references(const ProcessImage& image, const SharedObjects& shared) {
+  for (const auto& region : image.space.regions)
+    if (region.shared && *region.shared >= shared.memory.size())
+      image::damaged("which memory a mapping shares");
+  state::check_descriptor_numbers(image.descriptors, shared.descriptions.size());
+  state::check_ring_numbers(image.ring_numbers, shared.descriptions);
   check_reserved(image, shared);
-  return image;
 }
 
 }  // namespace ckpt::snapshot

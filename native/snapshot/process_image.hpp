@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "snapshot/shared_objects.hpp"
 #include "state/descriptors/descriptors.hpp"
 #include "state/descriptors/ring_numbers.hpp"
@@ -22,10 +22,13 @@
 
 namespace ckpt::snapshot {
 
-struct ProcessImage {
-  state::KeptFile program;
+struct Program : state::KeptFile {
   std::vector<std::string> arguments;    // that it was started with
   std::vector<std::string> environment;  // likewise: it may have another by now
+};
+
+struct ProcessImage {
+  Program program;
   state::ProcessState process;
   std::vector<state::ThreadState> threads;  // the main one first
   state::AddressSpace space;
@@ -39,8 +42,10 @@ struct ProcessImage {
   bool had_own_clocks = false;  // it was in a time namespace other than the saver's
 };
 
-image::Json process_image_to_json(const ProcessImage& image);
-/// Throws Error (damaged), Json::exception.
-ProcessImage process_image_from_json(const image::Json& json, const SharedObjects& shared);
+const image::Fields<Program>& fields_of(const Program* /*type*/);
+const image::Fields<ProcessImage>& fields_of(const ProcessImage* /*type*/);
+
+/// Throws Error (damaged) for what refers to shared objects that are not there.
+void check_references(const ProcessImage& image, const SharedObjects& shared);
 
 }  // namespace ckpt::snapshot

@@ -4,25 +4,22 @@
 
 namespace ckpt::snapshot {
 
-image::Json shared_objects_to_json(const SharedObjects& shared) {
-  return {{"descriptions", state::descriptions_to_json(shared.descriptions)},
-          {"memory", state::shared_memory_to_json(shared.memory)},
-          {"sysv", state::sysv_objects_to_json(shared.sysv)},
-          {"terminal_input", state::input_to_json(shared.terminal_input)}};
-}
-
-SharedObjects shared_objects_from_json(const image::Json& json) {
-  SharedObjects shared;
-  shared.descriptions = state::descriptions_from_json(json.at("descriptions"));
-  shared.memory = state::shared_memory_from_json(json.at("memory"));
-  // Absent in the snapshots of earlier versions, which named what they did not hold.
-  const auto has = [&](const char* name) {
-    return json.contains(name) && !json.at(name).is_null();
-  };
-  if (has("sysv")) shared.sysv = state::sysv_objects_from_json(json.at("sysv"));
-  if (has("terminal_input"))
-    shared.terminal_input = state::input_from_json(json.at("terminal_input"));
-  return shared;
+const image::Fields<SharedObjects>& fields_of(const SharedObjects* /*type*/) {
+  using enum image::Presence;
+  using S = SharedObjects;
+  using Field = image::Field<S>;
+  static const image::Fields<S> fields = {
+      "shared",
+      {{"descriptions", &S::descriptions, "open file descriptions"},
+       {"memory", &S::memory, "memory that several mappings may show"},
+       {"sysv", &S::sysv, "System V objects that the process was the last to use", later},
+       Field::as<state::TypedInput>(
+           "terminal_input", &S::terminal_input,
+           "the bytes that were typed there for the program and not read; 0 is an end of file "
+           "where the terminal hands over lines",
+           later)},
+      [](S& shared) { state::check_references(shared.descriptions); }};
+  return fields;
 }
 
 }  // namespace ckpt::snapshot

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/descriptors/descriptors.hpp"
 #include "state/ipc/sysv_ipc.hpp"
 #include "state/memory/address_space.hpp"
@@ -19,8 +19,6 @@ struct SharedObjects {
   std::string terminal_input;  // typed and not read
 };
 
-image::Json shared_objects_to_json(const SharedObjects& shared);
-/// Throws Error (damaged), Json::exception.
-SharedObjects shared_objects_from_json(const image::Json& json);
+const image::Fields<SharedObjects>& fields_of(const SharedObjects* /*type*/);
 
 }  // namespace ckpt::snapshot

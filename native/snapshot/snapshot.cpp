@@ -25,22 +25,6 @@ namespace {
 
 using image::Json;
 
-// A record that has the right digest may still have been made by another program: a missing or
-// wrongly typed member is damage like any other.
-template <typename Function>
-auto reading(const std::string& path, Function function) {
-  try {
-    return function();
-  } catch (const Json::exception& error) {
-    fail(ErrorKind::damaged, "{}: the snapshot is damaged: {}", path, error.what());
-  } catch (Error& error) {
-    // Damage is the snapshot's; what is wrong with a file is told of that file.
-    if (error.kind() == ErrorKind::damaged && !std::string_view(error.what()).starts_with(path))
-      error.add_context(path);
-    throw;
-  }
-}
-
 using Written = state::FileSource::Written;
 
 // In a sandbox that was asked for, all that the program has open is as it was, written to or not.
@@ -72,9 +56,8 @@ state::Neighbours find_neighbours(const Snapshot& snapshot, const Written& writt
                                   const state::RestoreOptions& options) {
   state::Neighbours found;
   const Tid pid = snapshot.saved.threads.front().lwp;
-  const std::string boot = snapshot.reader.record().at("host").value("boot_id", "");
   if (!options.ending.contains(pid) &&
-      state::still_runs({pid, snapshot.saved.process.start_ticks, boot}))
+      state::still_runs({pid, snapshot.saved.process.start_ticks, snapshot.host.boot_id}))
     found.original = pid;
   // With these modes it makes no difference who writes to the files.
   if (found.original || options.files == state::FilesMode::real ||
@@ -92,14 +75,16 @@ state::Neighbours find_neighbours(const Snapshot& snapshot, const Written& writt
 Snapshot::Snapshot(const std::string& path) : Snapshot(image::Reader::open(path)) {}
 
 Snapshot::Snapshot(image::Reader opened) : reader(std::move(opened)) {
-  reading(reader.path(), [&] {
-    const Json& record = reader.record();
-    shared = shared_objects_from_json(record.at("shared"));
-    saved = process_image_from_json(record.at("processes").at(0), shared);
-    const Json& host = record.at("host");
-    xstate_layout = host.contains("xstate")
-                        ? state::xstate_layout_from_json(host.at("xstate"))
-                        : arch::presumed_xstate_layout(saved.threads.front().xstate);
+  in_file(reader.path(), [&] {
+    auto record = image::decode<Record>(reader.record());
+    store = std::move(record.store);
+    host = std::move(record.host);
+    terminal_size = std::move(record.terminal_size);
+    shared = std::move(record.shared);
+    saved = std::move(record.processes.at(0));
+    check_references(saved, shared);
+    xstate_layout =
+        host.xstate.value_or(arch::presumed_xstate_layout(saved.threads.front().xstate));
     return 0;
   });
 }
@@ -109,16 +94,13 @@ std::vector<store::Objects> stores_of(const Snapshot& snapshot,
   std::vector<store::Objects> stores;
   stores.push_back(
       store::Objects::at(options.store.empty() ? store::default_directory() : options.store));
-  const auto saved = reading(snapshot.reader.path(), [&] {
-    return snapshot.reader.record().at("store").get<std::string>();
-  });
-  if (saved != stores.front().directory()) stores.push_back(store::Objects::at(saved));
+  if (snapshot.store != stores.front().directory())
+    stores.push_back(store::Objects::at(snapshot.store));
   return stores;
 }
 
 void claim_contents(const Snapshot& snapshot, const store::Objects& store) {
-  store::claim(store.directory(), snapshot.reader.path(),
-               snapshot.reader.record().value("store", ""));
+  store::claim(store.directory(), snapshot.reader.path(), snapshot.store);
 }
 
 namespace {
@@ -129,7 +111,7 @@ using FindNeighbours = state::Neighbours (*)(const Snapshot&, const Written&,
 Checked check_beside(FindNeighbours neighbours, const Snapshot& snapshot, state::FileSource& files,
                      bool verify_memory, const state::Progress& progress) {
   using Use = state::FileSource::Use;
-  return reading(snapshot.reader.path(), [&] {
+  return in_file(snapshot.reader.path(), [&] {
     Checked checked;
     check_machine(snapshot);
     if (needs_vdso_proxy(snapshot))
@@ -203,7 +185,7 @@ std::optional<std::string> why_not_restorable(image::Reader written) {
   try {
     const Snapshot snapshot(std::move(written));
     state::RestoreOptions options;
-    options.store = snapshot.reader.record().at("store").get<std::string>();
+    options.store = snapshot.store;
     state::FileSource files(stores_of(snapshot, options), options);
     check_beside(nobody, snapshot, files, false, {});
     fault_point("save-check");

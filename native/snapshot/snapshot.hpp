@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "image/reader.hpp"
-#include "snapshot/process_image.hpp"
+#include "snapshot/record.hpp"
 #include "state/context.hpp"
 #include "state/files/file_source.hpp"
 #include "store/objects.hpp"
@@ -25,6 +25,9 @@ struct Snapshot {
   }
 
   image::Reader reader;
+  std::string store;  // that it was saved with
+  Host host;
+  image::Json terminal_size;  // as in the record
   SharedObjects shared;
   ProcessImage saved;                // of the only process: the reader refuses others
   arch::XstateLayout xstate_layout;  // of the threads' extended state

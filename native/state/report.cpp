@@ -1,15 +1,24 @@
 #include "state/report.hpp"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 namespace ckpt::state {
 
+namespace {
+
+constexpr std::array<std::pair<Severity, std::string_view>, 3> kSeverities = {{
+    {Severity::lost, "lost"},
+    {Severity::changed, "changed"},
+    {Severity::note, "note"},
+}};
+
+}  // namespace
+
 std::string_view severity_name(Severity severity) noexcept {
-  switch (severity) {
-    case Severity::lost: return "lost";
-    case Severity::changed: return "changed";
-    case Severity::note: return "note";
-  }
+  for (const auto& [known, name] : kSeverities)
+    if (known == severity) return name;
   return "note";
 }
 
@@ -24,26 +33,14 @@ std::vector<Finding> Report::sorted() const {
   return list;
 }
 
-image::Json findings_to_json(const std::vector<Finding>& findings) {
-  auto list = image::Json::array();
-  for (const Finding& finding : findings)
-    list.push_back({{"severity", severity_name(finding.severity)},
-                    {"object", finding.object},
-                    {"kind", finding.kind},
-                    {"text", finding.text}});
-  return list;
-}
-
-std::vector<Finding> findings_from_json(const image::Json& list) {
-  std::vector<Finding> findings;
-  for (const auto& item : list) {
-    const auto severity = item.at("severity").get<std::string>();
-    findings.push_back({severity == "lost"      ? Severity::lost
-                        : severity == "changed" ? Severity::changed
-                                                : Severity::note,
-                        item.at("object"), item.at("kind"), item.at("text")});
-  }
-  return findings;
+const image::Fields<Finding>& fields_of(const Finding* /*type*/) {
+  static const image::Fields<Finding> fields = {
+      "finding",
+      {image::Field<Finding>::as<image::Named<kSeverities>>("severity", &Finding::severity, ""),
+       {"object", &Finding::object, "`fd 5`, `process`, ..."},
+       {"kind", &Finding::kind, ""},
+       {"text", &Finding::text, ""}}};
+  return fields;
 }
 
 }  // namespace ckpt::state

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 
 namespace ckpt::state {
 
@@ -31,8 +31,7 @@ class Report {
   std::vector<Finding> findings_;
 };
 
-image::Json findings_to_json(const std::vector<Finding>& findings);
-std::vector<Finding> findings_from_json(const image::Json& list);
+const image::Fields<Finding>& fields_of(const Finding* /*type*/);
 std::string_view severity_name(Severity severity) noexcept;
 
 }  // namespace ckpt::state

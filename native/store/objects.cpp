@@ -30,6 +30,15 @@ std::string object_name(const std::string& path) {
   return name;
 }
 
+const image::Fields<ObjectRef>& fields_of(const ObjectRef* /*type*/) {
+  static const image::Fields<ObjectRef> fields = {
+      "object",
+      {{"hash", &ObjectRef::hash, "XXH3-128 of its content, in hex digits"},
+       {"size", &ObjectRef::size_bytes, "in bytes"},
+       {"name", &ObjectRef::name, "last component of the path it was taken from"}}};
+  return fields;
+}
+
 Objects Objects::open_or_create(const std::string& directory) {
   create_directory(directory);
   return Objects(directory);

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/unique_fd.hpp"
+#include "image/fields.hpp"
 
 namespace ckpt::store {
 
@@ -18,6 +19,7 @@ struct ObjectRef {
   std::uint64_t size_bytes = 0;
   std::string name;  // last component of the path it was taken from
 };
+const image::Fields<ObjectRef>& fields_of(const ObjectRef* /*type*/);
 
 class Objects {
  public:

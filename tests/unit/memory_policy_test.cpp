@@ -35,10 +35,10 @@ TEST(MemoryPolicy, IsReadAsTheKernelWritesIt) {
 
 TEST(MemoryPolicy, OfARecordIsChecked) {
   const MemoryPolicy policy{2, {0, 7}};
-  EXPECT_EQ(memory_policy_from_json(memory_policy_to_json(policy)), policy);
-  EXPECT_ANY_THROW(memory_policy_from_json({{"mode", 2}, {"nodes", {-1}}}));
-  EXPECT_ANY_THROW(memory_policy_from_json({{"mode", 2}, {"nodes", {1024}}}));
-  EXPECT_ANY_THROW(memory_policy_from_json({{"mode", 1 << 20}, {"nodes", {0}}}));
+  EXPECT_EQ(image::decode<MemoryPolicy>(image::encode(policy)), policy);
+  EXPECT_ANY_THROW(image::decode<MemoryPolicy>({{"mode", 2}, {"nodes", {-1}}}));
+  EXPECT_ANY_THROW(image::decode<MemoryPolicy>({{"mode", 2}, {"nodes", {1024}}}));
+  EXPECT_ANY_THROW(image::decode<MemoryPolicy>({{"mode", 1 << 20}, {"nodes", {0}}}));
 }
 
 }  // namespace

@@ -92,7 +92,7 @@ TEST(Report, WorstFirstAndTheSameFromJson) {
   report.add(Severity::changed, "fd 2", "socket", "first");
   report.add(Severity::lost, "fd 3", "timer", "gone");
   report.add(Severity::changed, "fd 4", "socket", "second");
-  const auto read = state::findings_from_json(state::findings_to_json(report.sorted()));
+  const auto read = image::decode<std::vector<state::Finding>>(image::encode(report.sorted()));
   ASSERT_EQ(read.size(), 4U);
   EXPECT_EQ(read[0].severity, Severity::lost);
   EXPECT_EQ(read[0].object, "fd 3");

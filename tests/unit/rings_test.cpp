@@ -68,8 +68,8 @@ bool is_refused(const std::function<void()>& read) {
 }
 
 TEST(Rings, ComeBackFromTheRecord) {
-  const Json once = io_uring_to_json(some_ring());
-  EXPECT_EQ(once, io_uring_to_json(io_uring_from_json(once)));
+  const Json once = image::encode(some_ring());
+  EXPECT_EQ(once, image::encode(image::decode<IoUring>(once)));
 }
 
 TEST(Rings, DamageIsSaid) {
@@ -99,15 +99,15 @@ TEST(Rings, DamageIsSaid) {
       {"a buffer", [](Json& json) { json["buffers"][0] = 1; }},
   };
   for (const Damage& damage : cases) {
-    Json json = io_uring_to_json(some_ring());
+    Json json = image::encode(some_ring());
     damage.make(json);
-    EXPECT_TRUE(is_refused([&] { io_uring_from_json(json); })) << damage.what;
+    EXPECT_TRUE(is_refused([&] { image::decode<IoUring>(json); })) << damage.what;
   }
 }
 
 TEST(Rings, ContextsComeBackFromTheRecord) {
-  const Json once = aio_to_json({some_context()});
-  EXPECT_EQ(once, aio_to_json(aio_from_json(once)));
+  const Json once = image::encode(std::vector{some_context()});
+  EXPECT_EQ(once, image::encode(image::decode<std::vector<AioContext>>(once)));
 }
 
 TEST(Rings, DamageOfContextsIsSaid) {
@@ -121,9 +121,9 @@ TEST(Rings, DamageOfContextsIsSaid) {
       {"short memory", [](Json& json) { json["events"] = image::pack_bytes("ab", 2); }},
   };
   for (const Damage& damage : cases) {
-    Json json = aio_to_json({some_context()});
+    Json json = image::encode(std::vector{some_context()});
     damage.make(json.at(0));
-    EXPECT_TRUE(is_refused([&] { aio_from_json(json); })) << damage.what;
+    EXPECT_TRUE(is_refused([&] { image::decode<std::vector<AioContext>>(json); })) << damage.what;
   }
 }
 

@@ -67,10 +67,9 @@ inline state::ThreadState sample_thread(Tid tid, int number) {
   info.si_signo = SIGUSR1;
   thread.queued.push_back(info);
   thread.alternate_stack.ss_size = 8192;
-  thread.rseq = tracee::RseqRegistration{Addr{0x7ffff7d8ad60}, 32, 0x53053053, 0};
+  thread.rseq = state::Rseq{{Addr{0x7ffff7d8ad60}, 32, 0x53053053, 0}, 0};
   thread.tid_address = Addr{0x7ffff7d8aa10};
-  thread.robust_list = Addr{0x7ffff7d8aa20};
-  thread.robust_list_bytes = 24;
+  thread.robust_list = {Addr{0x7ffff7d8aa20}, 24};
   return thread;
 }
 
@@ -186,25 +185,24 @@ inline image::Json sample_record() {
   signals.queued.push_back(info);
   state::Report report;
   report.add(state::Severity::lost, "fd 5", "socket", "It comes back closed.");
-  Json process_json = state::process_to_json(process);
-  Json program = state::kept_file_to_json(sample_file("/usr/bin/server"));
+  Json process_json = image::encode(process);
+  Json program = image::encode(sample_file("/usr/bin/server"));
   program["argv"] = {"server", "-x"};
   program["environ"] = {"HOME=/root"};
   const auto open = sample_descriptors();
-  const Json image = {{"program", program},
-                      {"process", process_json},
-                      {"threads",
-                       {state::thread_to_json(sample_thread(4242, 1)),
-                        state::thread_to_json(sample_thread(4245, 3))}},
-                      {"memory", state::address_space_to_json(sample_space())},
-                      {"descriptors", state::descriptors_to_json(open.descriptors)},
-                      {"signals", state::signals_to_json(signals)},
-                      {"timers", state::timers_to_json(timers)},
-                      {"children", state::children_to_json(children)},
-                      {"clocks", state::clocks_to_json({{5, 6}, {7, 999'999'999}})}};
-  const Json shared = {{"descriptions", state::descriptions_to_json(open.descriptions)},
-                       {"memory", state::shared_memory_to_json({{"0:1:77"}})},
-                       {"sysv", state::sysv_objects_to_json(sysv)},
+  const Json image = {
+      {"program", program},
+      {"process", process_json},
+      {"threads", {image::encode(sample_thread(4242, 1)), image::encode(sample_thread(4245, 3))}},
+      {"memory", image::encode(sample_space())},
+      {"descriptors", image::encode(open.descriptors)},
+      {"signals", image::encode(signals)},
+      {"timers", image::encode(timers)},
+      {"children", image::encode(children)},
+      {"clocks", image::encode(state::ClockState{{5, 6}, {7, 999'999'999}})}};
+  const Json shared = {{"descriptions", image::encode(open.descriptions)},
+                       {"memory", image::encode(std::vector<state::SharedMemory>{{"0:1:77"}})},
+                       {"sysv", image::encode(sysv)},
                        {"terminal_input", {104, 105, 0}}};
   return {
       {"format", 2},
@@ -219,7 +217,7 @@ inline image::Json sample_record() {
       {"processes", Json::array({image})},
       {"selected", {{"tid", 4242}, {"frame", 2}}},
       {"terminal", nullptr},
-      {"fidelity", state::findings_to_json(report.sorted())},
+      {"fidelity", image::encode(report.sorted())},
       {"session", Json::object()},
       {"objects", Json::array()},
       {"extents", Json::array({Json::binary({})})}};

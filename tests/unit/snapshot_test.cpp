@@ -50,19 +50,19 @@ TEST(Record, ComesBackAsItWas) {
   const Json& record = snapshot.reader.record();
   const Json& image = record.at("processes").at(0);
   const Json& shared = record.at("shared");
-  Json program = state::kept_file_to_json(snapshot.saved.program);
+  Json program = image::encode(snapshot.saved.program);
   for (const auto& [key, value] : program.items()) EXPECT_EQ(image.at("program").at(key), value);
-  EXPECT_EQ(shared, shared_objects_to_json(snapshot.shared));
-  EXPECT_EQ(image.at("memory"), state::address_space_to_json(snapshot.saved.space));
-  EXPECT_EQ(image.at("descriptors"), state::descriptors_to_json(snapshot.saved.descriptors));
-  EXPECT_EQ(image.at("signals"), state::signals_to_json(snapshot.saved.signals));
-  EXPECT_EQ(image.at("children"), state::children_to_json(snapshot.saved.children));
-  EXPECT_EQ(image.at("clocks"), state::clocks_to_json(snapshot.saved.clocks.value()));
-  EXPECT_EQ(image.at("timers"), state::timers_to_json(snapshot.saved.timers));
-  EXPECT_EQ(image.at("process"), state::process_to_json(snapshot.saved.process));
+  EXPECT_EQ(shared, image::encode(snapshot.shared));
+  EXPECT_EQ(image.at("memory"), image::encode(snapshot.saved.space));
+  EXPECT_EQ(image.at("descriptors"), image::encode(snapshot.saved.descriptors));
+  EXPECT_EQ(image.at("signals"), image::encode(snapshot.saved.signals));
+  EXPECT_EQ(image.at("children"), image::encode(snapshot.saved.children));
+  EXPECT_EQ(image.at("clocks"), image::encode(snapshot.saved.clocks.value()));
+  EXPECT_EQ(image.at("timers"), image::encode(snapshot.saved.timers));
+  EXPECT_EQ(image.at("process"), image::encode(snapshot.saved.process));
   ASSERT_EQ(snapshot.saved.threads.size(), 2U);
   for (std::size_t i = 0; i < 2; ++i)
-    EXPECT_EQ(image.at("threads").at(i), state::thread_to_json(snapshot.saved.threads[i]));
+    EXPECT_EQ(image.at("threads").at(i), image::encode(snapshot.saved.threads[i]));
 }
 
 // As version 1 had it: the image of the one process was the record, and shared memory was known by

@@ -119,12 +119,12 @@ TEST(Xstate, WhatAHandlerReturnsToIsLaidOutAsHere) {
 }
 
 TEST(Xstate, TheLayoutIsReadBackOrIsDamage) {
-  EXPECT_EQ(xstate_layout_from_json(xstate_layout_to_json(kIntel)), kIntel);
+  EXPECT_EQ(Xstate::read(Xstate::write(kIntel)), kIntel);
   using image::Json;
   for (const Json& bad :
        {Json{{0, 576, 8}}, Json{{63, 576, 8}}, Json{{2, 10, 8}}, Json{{2, 1U << 30U, 8}},
         Json{{2, 576, 1U << 30U}}, Json{{2, 576, 256}, {2, 900, 8}}})
-    test::expect_error([&] { xstate_layout_from_json(bad); }, ErrorKind::damaged, "layout");
+    test::expect_error([&] { Xstate::read(bad); }, ErrorKind::damaged, "layout");
 }
 
 TEST(Xstate, ThisProcessorsLayoutHasRoomForEachComponent) {

@@ -17,25 +17,76 @@ using image::Json;
 
 constexpr int kHighestFd = 1 << 20;
 
-Description description_from_json(const Json& json) {
-  Description description;
-  description.kind = find_kind(json.at("kind").get<std::string>());
-  if (description.kind == nullptr) image::damaged("the kind of a descriptor");
-  description.path = json.at("path");
-  description.flags = json.at("flags");
-  description.offset_bytes = json.at("offset");
-  if (!json.at("file").is_null()) description.file = kept_file_from_json(json.at("file"));
+struct KindName {
+  static Json write(const DescriptorKind* kind) { return kind->name; }
+  static const DescriptorKind* read(const Json& json) {
+    const auto* kind = find_kind(image::decode<std::string>(json));
+    if (kind == nullptr) image::damaged("the kind of a descriptor");
+    return kind;
+  }
+  static Json type(image::Catalog& /*catalog*/) {
+    Json names = Json::array();
+    for (const DescriptorKind* kind : all_kinds()) names.push_back(kind->name);
+    return {{"names", std::move(names)}};
+  }
+};
+
+// Read when the kind is known.
+struct Details {
+  static Json write(const Description& description) {
+    const auto* form = description.kind->details;
+    return form != nullptr && description.details.has_value() ? form->write(description.details)
+                                                              : Json();
+  }
+  static void read(const Json& json, Description& description) {
+    if (description.kind->details != nullptr)
+      description.details = description.kind->details->read(json);
+  }
+  static Json type(image::Catalog& catalog) {
+    Json kinds = Json::object();
+    for (const DescriptorKind* kind : all_kinds())
+      if (kind->details != nullptr) kinds[std::string(kind->name)] = kind->details->type(catalog);
+    return {{"kinds", std::move(kinds)}};
+  }
+};
+
+void check_description(Description& description) {
   if (description.kind == &kinds::kFile && !description.file) image::damaged("a descriptor's file");
-  description.stream = json.at("stream");
   if (description.stream < -1 || description.stream > 2) image::damaged("a stream");
-  description.owner = owner_from_json(json.at("owner"));
-  for (const Json& item : json.at("locks")) description.locks.push_back(lock_from_json(item));
-  if (description.kind->from_json != nullptr)
-    description.details = description.kind->from_json(json.at("details"));
-  return description;
 }
 
-// Numbers in one description that name others.
+}  // namespace
+
+const image::Fields<Description>& fields_of(const Description* /*type*/) {
+  using D = Description;
+  using Field = image::Field<D>;
+  static const image::Fields<D> fields = {
+      "description",
+      {Field::as<KindName>("kind", &D::kind,
+                           "`path`: opened again by name; `removed_entry`: a symbolic link, a FIFO "
+                           "or local socket by its name alone, or a stateless device; `stream`: 0, "
+                           "1 or 2 with its other end outside"),
+       {"path", &D::path, "the link in `/proc/PID/fd`"},
+       {"flags", &D::flags, "open(2), without `O_CLOEXEC`"},
+       {"offset", &D::offset_bytes, "in bytes"},
+       {"file", &D::file, "not null for `file`"},
+       {"stream", &D::stream, "0, 1 or 2, else -1"},
+       {"owner", &D::owner, "fcntl(2), F_SETOWN"},
+       {"locks", &D::locks, ""},
+       Field::by<Details>("details", "what only this kind has, else null")},
+      check_description};
+  return fields;
+}
+
+const image::Fields<Descriptor>& fields_of(const Descriptor* /*type*/) {
+  static const image::Fields<Descriptor> fields = {
+      "descriptor",
+      {{"fd", &Descriptor::fd, ""},
+       {"close_on_exec", &Descriptor::close_on_exec, ""},
+       {"description", &Descriptor::description, "index"}}};
+  return fields;
+}
+
 void check_references(const std::vector<Description>& descriptions) {
   const auto check = [&](std::size_t description) {
     if (description >= descriptions.size()) image::damaged("a reference to a descriptor");
@@ -54,60 +105,15 @@ void check_references(const std::vector<Description>& descriptions) {
   }
 }
 
-}  // namespace
-
-Json descriptions_to_json(const std::vector<Description>& descriptions) {
-  Json list = Json::array();
-  for (const Description& description : descriptions) {
-    Json details;
-    if (description.kind->to_json != nullptr && description.details.has_value())
-      details = description.kind->to_json(description.details);
-    Json locks = Json::array();
-    for (const FileLock& lock : description.locks) locks.push_back(lock_to_json(lock));
-    list.push_back({{"kind", description.kind->name},
-                    {"path", description.path},
-                    {"flags", description.flags},
-                    {"offset", description.offset_bytes},
-                    {"file", description.file ? kept_file_to_json(*description.file) : Json()},
-                    {"stream", description.stream},
-                    {"owner", owner_to_json(description.owner)},
-                    {"locks", std::move(locks)},
-                    {"details", std::move(details)}});
-  }
-  return list;
-}
-
-Json descriptors_to_json(const std::vector<Descriptor>& descriptors) {
-  Json list = Json::array();
-  for (const Descriptor& descriptor : descriptors)
-    list.push_back({{"fd", descriptor.fd},
-                    {"close_on_exec", descriptor.close_on_exec},
-                    {"description", descriptor.description}});
-  return list;
-}
-
-std::vector<Description> descriptions_from_json(const Json& json) {
-  std::vector<Description> descriptions;
-  for (const Json& item : json) descriptions.push_back(description_from_json(item));
-  check_references(descriptions);
-  return descriptions;
-}
-
-std::vector<Descriptor> descriptors_from_json(const Json& json, std::size_t descriptions) {
-  std::vector<Descriptor> descriptors;
+void check_descriptor_numbers(const std::vector<Descriptor>& descriptors,
+                              std::size_t descriptions) {
   int last = -1;
-  for (const Json& item : json) {
-    Descriptor descriptor;
-    descriptor.fd = item.at("fd");
-    descriptor.close_on_exec = item.at("close_on_exec");
-    descriptor.description = item.at("description");
+  for (const Descriptor& descriptor : descriptors) {
     if (descriptor.fd <= last || descriptor.fd > kHighestFd ||
         descriptor.description >= descriptions)
       image::damaged("the table of descriptors");
     last = descriptor.fd;
-    descriptors.push_back(descriptor);
   }
-  return descriptors;
 }
 
 std::string description_name(const DescriptorTable& table, std::size_t description) {

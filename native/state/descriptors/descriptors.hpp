@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "base/unique_fd.hpp"
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 #include "state/files/file_locks.hpp"
 #include "state/files/file_source.hpp"
@@ -88,12 +88,12 @@ struct CapturedDescriptors {
 };
 CapturedDescriptors capture_descriptors(CaptureContext& context);
 
-image::Json descriptors_to_json(const std::vector<Descriptor>& descriptors);
-image::Json descriptions_to_json(const std::vector<Description>& descriptions);
-/// Throws Error (damaged).
-std::vector<Description> descriptions_from_json(const image::Json& json);
-/// `descriptions`: how many there are. Throws Error (damaged).
-std::vector<Descriptor> descriptors_from_json(const image::Json& json, std::size_t descriptions);
+const image::Fields<Description>& fields_of(const Description* /*type*/);
+const image::Fields<Descriptor>& fields_of(const Descriptor* /*type*/);
+/// What descriptions say of others. Throws Error (damaged) for one that is not there.
+void check_references(const std::vector<Description>& descriptions);
+/// Ascending numbers of descriptions that are there. Throws Error (damaged).
+void check_descriptor_numbers(const std::vector<Descriptor>& descriptors, std::size_t descriptions);
 
 /// Decides for every file how it comes back; throws where one cannot. Opens nothing for good.
 void check_descriptors(const DescriptorTable& table, FileSource& files);

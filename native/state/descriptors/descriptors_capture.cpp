@@ -483,6 +483,7 @@ class Capturer {
     } else if (is_pty_slave(device) && has_master(gnu_dev_minor(device))) {
       Pty pty;
       pty.index = static_cast<int>(gnu_dev_minor(device));
+      pty.slave = Pty::Slave::open;
       int exclusive = 0;
       pty.exclusive =
           open.own && ::ioctl(open.own.get(), TIOCGEXCL, &exclusive) == 0 && exclusive != 0;
@@ -497,6 +498,7 @@ class Capturer {
       if (!is_pty_slave(device) || !is_hung_up(open)) return lose(open, description, "device");
       Pty pty;
       pty.index = static_cast<int>(gnu_dev_minor(device));
+      pty.slave = Pty::Slave::open;
       pty.hung_up = true;
       description.kind = &kinds::kPtySlave;
       description.details = pty;

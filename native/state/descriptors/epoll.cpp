@@ -117,32 +117,27 @@ Epoll read_epoll(CaptureContext& context, const std::string& object, const std::
   return epoll;
 }
 
-Json epoll_to_json(const Epoll& epoll) {
-  Json entries = Json::array();
-  for (const EpollEntry& entry : epoll.entries)
-    entries.push_back({{"fd", entry.fd},
-                       {"events", entry.events},
-                       {"data", entry.data},
-                       {"description", entry.description}});
-  return {{"entries", std::move(entries)},
-          {"ready", epoll.ready},
-          {"busy_polling", epoll.busy_polling}};
+const image::Fields<EpollEntry>& fields_of(const EpollEntry* /*type*/) {
+  static const image::Fields<EpollEntry> fields = {
+      "epoll_entry",
+      {{"fd", &EpollEntry::fd, "the number when it was added"},
+       {"events", &EpollEntry::events, ""},
+       {"data", &EpollEntry::data, ""},
+       {"description", &EpollEntry::description, "index"}},
+      [](EpollEntry& entry) {
+        if (entry.fd < 0) image::damaged("a descriptor in an epoll set");
+      }};
+  return fields;
 }
 
-Epoll epoll_from_json(const Json& json) {
-  Epoll epoll;
-  for (const Json& item : json.at("entries")) {
-    EpollEntry entry;
-    entry.fd = item.at("fd");
-    if (entry.fd < 0) image::damaged("a descriptor in an epoll set");
-    entry.events = item.at("events");
-    entry.data = item.at("data");
-    entry.description = item.at("description");
-    epoll.entries.push_back(entry);
-  }
-  epoll.ready = json.at("ready");
-  epoll.busy_polling = json.value("busy_polling", std::uint64_t{0});
-  return epoll;
+const image::Fields<Epoll>& fields_of(const Epoll* /*type*/) {
+  using enum image::Presence;
+  static const image::Fields<Epoll> fields = {
+      "epoll",
+      {{"entries", &Epoll::entries, ""},
+       {"ready", &Epoll::ready, "whether something was reported at the save"},
+       {"busy_polling", &Epoll::busy_polling, "struct epoll_params as a number", later}}};
+  return fields;
 }
 
 int make_epoll(RestoreContext& inferior, const Epoll& epoll, const std::string& object) {
@@ -224,8 +219,7 @@ void link_epoll(const Description& description, const Linking& linking) {
 // Its entries are read when all others are known (Capturer).
 const DescriptorKind kinds::kEpoll = {
     .name = "epoll",
-    .to_json = written_by<Epoll, epoll_to_json>,
-    .from_json = parsed_by<epoll_from_json>,
+    .details = &kDetails<Epoll>,
     .make =
         [](const Description& description, const Making& making) {
           return make_epoll(making.inferior, description.get<Epoll>(), making.object);

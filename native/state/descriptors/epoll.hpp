@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 
 namespace ckpt::state {
@@ -38,8 +38,8 @@ using FindDescription = std::function<std::optional<std::size_t>(
 Epoll read_epoll(CaptureContext& context, const std::string& object, const std::string& info,
                  int own, const FindDescription& find);
 
-image::Json epoll_to_json(const Epoll& epoll);
-Epoll epoll_from_json(const image::Json& json);
+const image::Fields<EpollEntry>& fields_of(const EpollEntry* /*type*/);
+const image::Fields<Epoll>& fields_of(const Epoll* /*type*/);
 
 /// What cannot be set again is said, after `object`.
 int make_epoll(RestoreContext& inferior, const Epoll& epoll, const std::string& object);

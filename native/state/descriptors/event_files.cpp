@@ -39,17 +39,6 @@ timespec parse_time(std::string_view text) {
 
 bool is_zero(const timespec& time) { return time.tv_sec == 0 && time.tv_nsec == 0; }
 
-Json time_to_json(const timespec& time) { return {time.tv_sec, time.tv_nsec}; }
-
-timespec time_from_json(const Json& json) {
-  timespec time{};
-  time.tv_sec = json.at(0);
-  time.tv_nsec = json.at(1);
-  if (time.tv_sec < 0 || time.tv_nsec < 0 || time.tv_nsec >= kNanosecondsPerSecond)
-    image::damaged("a timer's time");
-  return time;
-}
-
 // The kernel knows no time that is further away.
 timespec sum_of(const timespec& one, const timespec& other) {
   constexpr time_t kMostSeconds = 9'223'372'036;
@@ -112,42 +101,39 @@ std::optional<PidFd> read_pidfd(const std::string& info, std::uint32_t flags) {
   return PidFd{std::max(*id, 0), (flags & kPidfdThread) != 0, inode.value_or(0)};
 }
 
-Json eventfd_to_json(const EventFd& event) {
-  return {{"count", event.count}, {"semaphore", event.semaphore}};
+const image::Fields<EventFd>& fields_of(const EventFd* /*type*/) {
+  static const image::Fields<EventFd> fields = {
+      "eventfd", {{"count", &EventFd::count, ""}, {"semaphore", &EventFd::semaphore, ""}}};
+  return fields;
 }
 
-Json timerfd_to_json(const TimerFd& timer) {
-  return {{"clock", timer.clock},
-          {"set_flags", timer.set_flags},
-          {"expired", timer.expired},
-          {"remaining", time_to_json(timer.remaining)},
-          {"interval", time_to_json(timer.interval)},
-          {"deadline", time_to_json(timer.deadline)}};
+const image::Fields<TimerFd>& fields_of(const TimerFd* /*type*/) {
+  using Field = image::Field<TimerFd>;
+  using Moment = image::Time<timespec>;
+  static const image::Fields<TimerFd> fields = {
+      "timerfd",
+      {{"clock", &TimerFd::clock, ""},
+       {"set_flags", &TimerFd::set_flags, "TFD_TIMER_*"},
+       {"expired", &TimerFd::expired, "expirations not read"},
+       Field::as<Moment>("remaining", &TimerFd::remaining, "seconds and nanoseconds"),
+       Field::as<Moment>("interval", &TimerFd::interval, "likewise"),
+       Field::as<Moment>("deadline", &TimerFd::deadline, "of the real-time clock, if absolute")}};
+  return fields;
 }
 
-Json signalfd_to_json(const SignalFd& signals) { return {{"mask", signals.mask}}; }
-
-Json pidfd_to_json(const PidFd& pidfd) {
-  return {{"id", pidfd.id}, {"thread", pidfd.thread}, {"inode", pidfd.inode}};
+const image::Fields<SignalFd>& fields_of(const SignalFd* /*type*/) {
+  static const image::Fields<SignalFd> fields = {"signalfd", {{"mask", &SignalFd::mask, ""}}};
+  return fields;
 }
 
-EventFd eventfd_from_json(const Json& json) { return {json.at("count"), json.at("semaphore")}; }
-
-TimerFd timerfd_from_json(const Json& json) {
-  TimerFd timer;
-  timer.clock = json.at("clock");
-  timer.set_flags = json.at("set_flags");
-  timer.expired = json.at("expired");
-  timer.remaining = time_from_json(json.at("remaining"));
-  timer.interval = time_from_json(json.at("interval"));
-  timer.deadline = time_from_json(json.at("deadline"));
-  return timer;
-}
-
-SignalFd signalfd_from_json(const Json& json) { return {json.at("mask")}; }
-
-PidFd pidfd_from_json(const Json& json) {
-  return {json.at("id"), json.at("thread"), json.value("inode", std::uint64_t{0})};
+const image::Fields<PidFd>& fields_of(const PidFd* /*type*/) {
+  using enum image::Presence;
+  static const image::Fields<PidFd> fields = {
+      "pidfd",
+      {{"id", &PidFd::id, "of the process itself, a thread, a child or another; 0: waited for"},
+       {"thread", &PidFd::thread, ""},
+       {"inode", &PidFd::inode, "which two of one process share since Linux 6.9", later}}};
+  return fields;
 }
 
 int make_event_file(RestoreContext& inferior, const EventFd& event) {
@@ -249,16 +235,14 @@ bool describe_pidfd(const Describing& describing, Description& description) {
 const DescriptorKind kinds::kEventfd = {.name = "eventfd",
                                         .anonymous = "eventfd",
                                         .describe = described_by<read_eventfd>,
-                                        .to_json = written_by<EventFd, eventfd_to_json>,
-                                        .from_json = parsed_by<eventfd_from_json>,
+                                        .details = &kDetails<EventFd>,
                                         .make = make_from<EventFd>};
 
 const DescriptorKind kinds::kTimerfd = {
     .name = "timerfd",
     .anonymous = "timerfd",
     .describe = described_by<read_timerfd>,
-    .to_json = written_by<TimerFd, timerfd_to_json>,
-    .from_json = parsed_by<timerfd_from_json>,
+    .details = &kDetails<TimerFd>,
     .make = make_from<TimerFd>,
     .start = [](const Description& description, RestoreContext& inferior, int number) {
       start_timerfd(inferior, number, description.get<TimerFd>());
@@ -267,15 +251,13 @@ const DescriptorKind kinds::kTimerfd = {
 const DescriptorKind kinds::kSignalfd = {.name = "signalfd",
                                          .anonymous = "signalfd",
                                          .describe = described_by<read_signalfd>,
-                                         .to_json = written_by<SignalFd, signalfd_to_json>,
-                                         .from_json = parsed_by<signalfd_from_json>,
+                                         .details = &kDetails<SignalFd>,
                                          .make = make_from<SignalFd>};
 
 const DescriptorKind kinds::kPidfd = {.name = "pidfd",
                                       .anonymous = "pidfd",
                                       .describe = describe_pidfd,
-                                      .to_json = written_by<PidFd, pidfd_to_json>,
-                                      .from_json = parsed_by<pidfd_from_json>,
+                                      .details = &kDetails<PidFd>,
                                       .make = make_pidfd};
 
 }  // namespace ckpt::state

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 
 namespace ckpt::state {
@@ -42,14 +42,10 @@ std::optional<TimerFd> read_timerfd(const std::string& info);
 std::optional<SignalFd> read_signalfd(const std::string& info);
 std::optional<PidFd> read_pidfd(const std::string& info, std::uint32_t flags);
 
-image::Json eventfd_to_json(const EventFd& event);
-image::Json timerfd_to_json(const TimerFd& timer);
-image::Json signalfd_to_json(const SignalFd& signals);
-image::Json pidfd_to_json(const PidFd& pidfd);
-EventFd eventfd_from_json(const image::Json& json);
-TimerFd timerfd_from_json(const image::Json& json);
-SignalFd signalfd_from_json(const image::Json& json);
-PidFd pidfd_from_json(const image::Json& json);
+const image::Fields<EventFd>& fields_of(const EventFd* /*type*/);
+const image::Fields<TimerFd>& fields_of(const TimerFd* /*type*/);
+const image::Fields<SignalFd>& fields_of(const SignalFd* /*type*/);
+const image::Fields<PidFd>& fields_of(const PidFd* /*type*/);
 
 /// Makes the descriptor in the process; returns its (temporary) number. Timers do not run yet.
 int make_event_file(RestoreContext& inferior, const EventFd& event);

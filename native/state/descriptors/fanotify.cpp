@@ -189,37 +189,35 @@ void link_fanotify(const Description& description, const Linking& linking) {
 
 }  // namespace
 
-Json fanotify_to_json(const Fanotify& group) {
-  Json marks = Json::array();
-  for (const FanotifyMark& mark : group.marks) {
-    Json item = {{"type", mark.type},
-                 {"flags", mark.flags},
-                 {"mask", mark.mask},
-                 {"ignored_mask", mark.ignored_mask}};
-    add_watched_file(item, mark.file);
-    marks.push_back(std::move(item));
-  }
-  return {{"flags", group.flags}, {"event_flags", group.event_flags}, {"marks", std::move(marks)}};
+const image::Fields<FanotifyMark>& fields_of(const FanotifyMark* /*type*/) {
+  static const image::Fields<FanotifyMark> fields = {
+      "fanotify_mark",
+      {{"type", &FanotifyMark::type, "FAN_MARK_MOUNT, FAN_MARK_FILESYSTEM or 0"},
+       {"flags", &FanotifyMark::flags, ""},
+       {"mask", &FanotifyMark::mask, ""},
+       {"ignored_mask", &FanotifyMark::ignored_mask, ""},
+       image::Field<FanotifyMark>::all_of(&FanotifyMark::file)},
+      [](FanotifyMark& mark) {
+        const std::uint64_t all = mark.mask | mark.ignored_mask;
+        if ((mark.type & ~kTypes) != 0 || (all & kAsksPermission) != 0)
+          image::damaged("a mark of fanotify");
+      }};
+  return fields;
 }
 
-Fanotify fanotify_from_json(const Json& json) {
-  Fanotify group{json.at("flags"), json.at("event_flags"), {}};
-  for (const Json& item : json.at("marks")) {
-    FanotifyMark mark{item.at("type"), item.at("flags"), item.at("mask"), item.at("ignored_mask"),
-                      watched_file_from_json(item)};
-    const std::uint64_t all = mark.mask | mark.ignored_mask;
-    if ((mark.type & ~kTypes) != 0 || (all & kAsksPermission) != 0)
-      image::damaged("a mark of fanotify");
-    group.marks.push_back(std::move(mark));
-  }
-  return group;
+const image::Fields<Fanotify>& fields_of(const Fanotify* /*type*/) {
+  static const image::Fields<Fanotify> fields = {
+      "fanotify",
+      {{"flags", &Fanotify::flags, "of fanotify_init(2)"},
+       {"event_flags", &Fanotify::event_flags, "likewise"},
+       {"marks", &Fanotify::marks, ""}}};
+  return fields;
 }
 
 const DescriptorKind kinds::kFanotify = {.name = "fanotify",
                                          .anonymous = "fanotify",
                                          .describe = describe_fanotify,
-                                         .to_json = written_by<Fanotify, fanotify_to_json>,
-                                         .from_json = parsed_by<fanotify_from_json>,
+                                         .details = &kDetails<Fanotify>,
                                          .make = make_fanotify,
                                          .link = link_fanotify};
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/descriptors/watched_file.hpp"
 
 namespace ckpt::state {
@@ -24,8 +24,7 @@ struct Fanotify {
   std::vector<FanotifyMark> marks;
 };
 
-image::Json fanotify_to_json(const Fanotify& group);
-/// Throws Error (damaged).
-Fanotify fanotify_from_json(const image::Json& json);
+const image::Fields<FanotifyMark>& fields_of(const FanotifyMark* /*type*/);
+const image::Fields<Fanotify>& fields_of(const Fanotify* /*type*/);
 
 }  // namespace ckpt::state

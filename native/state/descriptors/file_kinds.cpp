@@ -146,16 +146,21 @@ int open_own_proc(const Description& description, const Making& making) {
   return fd;
 }
 
-image::Json path_to_json(const std::any& details) {
-  if (const auto* process = std::any_cast<Identity>(&details)) return identity_to_json(*process);
-  return removed_entry_to_json(std::any_cast<const RemovedEntry&>(details));
-}
-
-std::any path_from_json(const image::Json& json) {
-  if (json.is_null()) return {};
-  if (json.contains("pid")) return identity_from_json(json);
-  return removed_entry_from_json(json);
-}
+// What a path is of, if it is not only a name.
+constexpr DetailsForm kPathDetails = {
+    [](const std::any& details) {
+      if (const auto* process = std::any_cast<Identity>(&details)) return image::encode(*process);
+      return image::encode(std::any_cast<const RemovedEntry&>(details));
+    },
+    [](const image::Json& json) -> std::any {
+      if (json.is_null()) return {};
+      if (json.contains("pid")) return image::decode<Identity>(json);
+      return image::decode<RemovedEntry>(json);
+    },
+    [](image::Catalog& catalog) -> image::Json {
+      return {{"either", image::Json::array({image::Codec<Identity>::type(catalog),
+                                             image::Codec<RemovedEntry>::type(catalog)})}};
+    }};
 
 }  // namespace
 
@@ -179,8 +184,7 @@ const DescriptorKind kinds::kFile = {
 
 const DescriptorKind kinds::kPath = {
     .name = "path",
-    .to_json = path_to_json,
-    .from_json = path_from_json,
+    .details = &kPathDetails,
     .open =
         [](const Description& description, const Opening& opening) {
           return at_offset(open_path(description, opening), description);
@@ -189,8 +193,7 @@ const DescriptorKind kinds::kPath = {
 
 const DescriptorKind kinds::kRemovedDirectory = {
     .name = "removed_directory",
-    .to_json = written_by<RemovedEntry, removed_entry_to_json>,
-    .from_json = parsed_by<removed_entry_from_json>,
+    .details = &kDetails<RemovedEntry>,
     .open =
         [](const Description& description, const Opening& opening) {
           return at_offset(opening.removed.open(description.get<RemovedEntry>(), description.path,
@@ -199,12 +202,10 @@ const DescriptorKind kinds::kRemovedDirectory = {
         },
     .is_file = true};
 
-const DescriptorKind kinds::kRemovedEntry = {
-    .name = "removed_entry",
-    .to_json = written_by<RemovedEntry, removed_entry_to_json>,
-    .from_json = parsed_by<removed_entry_from_json>,
-    .open = open_removed_entry,
-    .is_file = true};
+const DescriptorKind kinds::kRemovedEntry = {.name = "removed_entry",
+                                             .details = &kDetails<RemovedEntry>,
+                                             .open = open_removed_entry,
+                                             .is_file = true};
 
 const DescriptorKind kinds::kOwnProc = {.name = "own_proc", .make = open_own_proc};
 

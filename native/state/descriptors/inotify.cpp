@@ -73,29 +73,25 @@ Inotify read_inotify(CaptureContext& context, const std::string& object, const s
   return inotify;
 }
 
-Json inotify_to_json(const Inotify& inotify) {
-  Json watches = Json::array();
-  for (const InotifyWatch& watch : inotify.watches) {
-    Json item = {{"number", watch.number}, {"mask", watch.mask}};
-    add_watched_file(item, watch.file);
-    watches.push_back(std::move(item));
-  }
-  return {{"watches", std::move(watches)}};
+const image::Fields<InotifyWatch>& fields_of(const InotifyWatch* /*type*/) {
+  static const image::Fields<InotifyWatch> fields = {
+      "inotify_watch",
+      {{"number", &InotifyWatch::number, "positive"},
+       {"mask", &InotifyWatch::mask, ""},
+       image::Field<InotifyWatch>::all_of(&InotifyWatch::file)}};
+  return fields;
 }
 
-Inotify inotify_from_json(const Json& json) {
-  Inotify inotify;
-  int last = 0;
-  for (const Json& item : json.at("watches")) {
-    InotifyWatch watch;
-    watch.number = item.at("number");
-    if (watch.number <= last) image::damaged("the number of an inotify watch");
-    last = watch.number;
-    watch.mask = item.at("mask");
-    watch.file = watched_file_from_json(item);
-    inotify.watches.push_back(std::move(watch));
-  }
-  return inotify;
+const image::Fields<Inotify>& fields_of(const Inotify* /*type*/) {
+  static const image::Fields<Inotify> fields = {
+      "inotify", {{"watches", &Inotify::watches, "by ascending `number`"}}, [](Inotify& inotify) {
+        int last = 0;
+        for (const InotifyWatch& watch : inotify.watches) {
+          if (watch.number <= last) image::damaged("the number of an inotify watch");
+          last = watch.number;
+        }
+      }};
+  return fields;
 }
 
 int make_inotify(RestoreContext& inferior) {
@@ -169,8 +165,7 @@ const DescriptorKind kinds::kInotify = {
     .name = "inotify",
     .anonymous = "inotify",
     .describe = describe_inotify,
-    .to_json = written_by<Inotify, inotify_to_json>,
-    .from_json = parsed_by<inotify_from_json>,
+    .details = &kDetails<Inotify>,
     .make = [](const Description&, const Making& making) { return make_inotify(making.inferior); },
     .link = link_inotify};
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 #include "state/descriptors/watched_file.hpp"
 
@@ -26,8 +26,8 @@ struct Inotify {
 Inotify read_inotify(CaptureContext& context, const std::string& object, const std::string& info,
                      int own);
 
-image::Json inotify_to_json(const Inotify& inotify);
-Inotify inotify_from_json(const image::Json& json);
+const image::Fields<InotifyWatch>& fields_of(const InotifyWatch* /*type*/);
+const image::Fields<Inotify>& fields_of(const Inotify* /*type*/);
 
 /// Makes an instance without watches in the process.
 int make_inotify(RestoreContext& inferior);

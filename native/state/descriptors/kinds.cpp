@@ -18,6 +18,8 @@ constexpr std::array kKinds = {
 
 }  // namespace
 
+std::span<const DescriptorKind* const> all_kinds() { return kKinds; }
+
 const DescriptorKind* find_kind(std::string_view name) {
   const auto* found = std::find_if(kKinds.begin(), kKinds.end(),
                                    [&](const DescriptorKind* kind) { return kind->name == name; });

@@ -5,12 +5,13 @@
 
 #include <any>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/unique_fd.hpp"
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 #include "state/descriptors/descriptors.hpp"
 
@@ -57,14 +58,27 @@ struct Linking {
   std::string object;
 };
 
+/// How the details of a kind stand in a record.
+struct DetailsForm {
+  image::Json (*write)(const std::any& details);
+  /// Throws Error (damaged).
+  std::any (*read)(const image::Json& json);
+  image::Json (*type)(image::Catalog& catalog);
+};
+
+/// Of a kind that has a struct with fields.
+template <typename Details>
+inline constexpr DetailsForm kDetails = {
+    [](const std::any& details) { return image::encode(std::any_cast<const Details&>(details)); },
+    [](const image::Json& json) -> std::any { return image::decode<Details>(json); },
+    [](image::Catalog& catalog) { return image::Codec<Details>::type(catalog); }};
+
 struct DescriptorKind {
   std::string_view name;         // in the record
   std::string_view anonymous{};  // NAME in anon_inode:NAME
   /// Sets the description's details. False if the kernel does not show what is needed.
   bool (*describe)(const Describing& describing, Description& description) = nullptr;
-  image::Json (*to_json)(const std::any& details) = nullptr;
-  /// Throws Error (damaged).
-  std::any (*from_json)(const image::Json& json) = nullptr;
+  const DetailsForm* details = nullptr;
   /// In the restoring process, whose descriptor the program inherits; or
   UniqueFd (*open)(const Description& description, const Opening& opening) = nullptr;
   /// in the program: returns a number that is none of the program's.
@@ -76,6 +90,8 @@ struct DescriptorKind {
   bool is_file = false;  // has a place in a file system
 };
 
+/// All of them.
+std::span<const DescriptorKind* const> all_kinds();
 /// The kind of that name in a record; nullptr if there is none.
 const DescriptorKind* find_kind(std::string_view name);
 /// The kind of anon_inode:NAME; nullptr if it is not known.
@@ -88,15 +104,6 @@ std::optional<int> number_of(const DescriptorTable& table, std::size_t descripti
 int number_until_linked(const DescriptorTable& table, const std::vector<int>& made,
                         std::size_t description);
 
-// Between a record and the details of a kind, by functions that know their type.
-template <typename Details, auto Function>
-image::Json written_by(const std::any& details) {
-  return Function(std::any_cast<const Details&>(details));
-}
-template <auto Function>
-std::any parsed_by(const image::Json& json) {
-  return Function(json);
-}
 template <auto Function>
 bool described_by(const Describing& describing, Description& description) {
   auto details = Function(describing.fdinfo);

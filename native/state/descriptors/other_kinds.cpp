@@ -58,39 +58,26 @@ void link_ring(const Description& description, const Linking& linking) {
 
 const DescriptorKind kinds::kPipe = {
     .name = "pipe",
-    .to_json = written_by<Pipe, pipe_to_json>,
-    .from_json = parsed_by<pipe_from_json>,
+    .details = &kDetails<Pipe>,
     .open = [](const Description& description, const Opening& opening) {
       return opening.pipes.open(description.get<Pipe>(), description.flags);
     }};
 
 // They are made together (SocketMaker).
-const DescriptorKind kinds::kSocket = {.name = "socket",
-                                       .to_json = written_by<Socket, socket_to_json>,
-                                       .from_json = parsed_by<socket_from_json>};
+const DescriptorKind kinds::kSocket = {.name = "socket", .details = &kDetails<Socket>};
 
-const DescriptorKind kinds::kPtyMaster = {.name = "pty_master",
-                                          .to_json = written_by<Pty, pty_to_json>,
-                                          .from_json = parsed_by<pty_from_json>,
-                                          .open = open_master,
-                                          .link = make_exclusive};
+const DescriptorKind kinds::kPtyMaster = {
+    .name = "pty_master", .details = &kDetails<Pty>, .open = open_master, .link = make_exclusive};
 
-const DescriptorKind kinds::kPtySlave = {.name = "pty_slave",
-                                         .to_json = written_by<Pty, pty_to_json>,
-                                         .from_json = parsed_by<pty_from_json>,
-                                         .open = open_other_end,
-                                         .link = make_exclusive};
+const DescriptorKind kinds::kPtySlave = {
+    .name = "pty_slave", .details = &kDetails<Pty>, .open = open_other_end, .link = make_exclusive};
 
 const DescriptorKind kinds::kMessageQueue = {
-    .name = "message_queue",
-    .to_json = written_by<MessageQueue, message_queue_to_json>,
-    .from_json = parsed_by<message_queue_from_json>,
-    .open = open_queue};
+    .name = "message_queue", .details = &kDetails<MessageQueue>, .open = open_queue};
 
 const DescriptorKind kinds::kIoUring = {
     .name = "io_uring",
-    .to_json = written_by<IoUring, io_uring_to_json>,
-    .from_json = parsed_by<io_uring_from_json>,
+    .details = &kDetails<IoUring>,
     .make =
         [](const Description& description, const Making& making) {
           return make_io_uring(making.inferior, description.get<IoUring>());

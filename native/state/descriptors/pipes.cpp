@@ -87,27 +87,23 @@ bool has_ended(int end) {
   return ::poll(&state, 1, 0) == 1 && (state.revents & (POLLHUP | POLLERR)) != 0;
 }
 
-Json pipe_to_json(const Pipe& pipe) {
-  Json content = Json::array();
-  for (const auto& piece : pipe.content)
-    content.push_back(image::pack_bytes(piece.data(), piece.size()));
-  return {{"id", pipe.id},       {"capacity", pipe.capacity_bytes},
-          {"named", pipe.named}, {"device", pipe.device},
-          {"mode", pipe.mode},   {"removed", pipe.removed},
-          {"ended", pipe.ended}, {"content", std::move(content)}};
-}
-
-Pipe pipe_from_json(const Json& json) {
-  Pipe pipe;
-  pipe.id = json.at("id");
-  pipe.capacity_bytes = json.at("capacity");
-  pipe.named = json.at("named");
-  pipe.device = json.at("device");
-  pipe.mode = json.value("mode", 0600U) & kPermissions;
-  pipe.removed = json.value("removed", false);
-  pipe.ended = json.value("ended", false);
-  for (const Json& piece : json.at("content")) pipe.content.push_back(image::unpack_string(piece));
-  return pipe;
+const image::Fields<Pipe>& fields_of(const Pipe* /*type*/) {
+  using enum image::Presence;
+  static const image::Fields<Pipe> fields = {
+      "pipe",
+      {{"id", &Pipe::id, "names the pipe: descriptions with the same number are ends of one"},
+       {"capacity", &Pipe::capacity_bytes, "in bytes, 0 when unknown"},
+       {"named", &Pipe::named, "a FIFO"},
+       {"device", &Pipe::device, "of a FIFO"},
+       {"mode", &Pipe::mode, "likewise: permissions", later},
+       {"removed", &Pipe::removed, "likewise: its name", later},
+       {"ended", &Pipe::ended, "no process had the other end; if it is missing, that is not known",
+        later},
+       image::Field<Pipe>::as<image::List<std::string, image::Bytes>>(
+           "content", &Pipe::content,
+           "what is in it, in its order, a packet (`O_DIRECT`) an item of its own")},
+      [](Pipe& pipe) { pipe.mode &= kPermissions; }};
+  return fields;
 }
 
 std::string PipeMaker::open_named(const std::string& path, const Pipe& pipe, Ends& ends) {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/unique_fd.hpp"
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/files/file_source.hpp"
 
 namespace ckpt::state {
@@ -29,8 +29,7 @@ Pipe read_pipe(int reader, std::uint64_t id);
 /// Whether no process has the other end any more; `end`: the program's own description.
 bool has_ended(int end);
 
-image::Json pipe_to_json(const Pipe& pipe);
-Pipe pipe_from_json(const image::Json& json);
+const image::Fields<Pipe>& fields_of(const Pipe* /*type*/);
 
 /// All pipes of a program, made again in the restoring one.
 class PipeMaker {

@@ -63,25 +63,21 @@ void settle_ring_numbers(CaptureContext& context, const DescriptorTable& table,
   if (!known) numbers.clear();
 }
 
-Json ring_numbers_to_json(const std::vector<RingNumber>& numbers) {
-  Json list = Json::array();
-  for (const RingNumber& each : numbers)
-    list.push_back(
-        {{"tid", each.thread}, {"number", each.number}, {"description", each.description}});
-  return list;
+const image::Fields<RingNumber>& fields_of(const RingNumber* /*type*/) {
+  static const image::Fields<RingNumber> fields = {
+      "ring_number",
+      {{"tid", &RingNumber::thread, "as the program remembers it"},
+       {"number", &RingNumber::number, "at most 15"},
+       {"description", &RingNumber::description, "of an io_uring"}}};
+  return fields;
 }
 
-std::vector<RingNumber> ring_numbers_from_json(const Json& json,
-                                               const std::vector<Description>& descriptions) {
-  std::vector<RingNumber> numbers;
-  for (const Json& item : json) {
-    const RingNumber each{item.at("tid"), item.at("number"), item.at("description")};
+void check_ring_numbers(const std::vector<RingNumber>& numbers,
+                        const std::vector<Description>& descriptions) {
+  for (const RingNumber& each : numbers)
     if (each.number >= kMostRings || each.description >= descriptions.size() ||
         descriptions[each.description].kind != &kinds::kIoUring)
       image::damaged("a registered number of an io_uring");
-    numbers.push_back(each);
-  }
-  return numbers;
 }
 
 void restore_ring_numbers(RestoreContext& inferior, Tid tid, const DescriptorTable& table,

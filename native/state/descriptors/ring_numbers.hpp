@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "proc/maps.hpp"
 #include "state/context.hpp"
 #include "state/descriptors/descriptors.hpp"
@@ -30,10 +30,10 @@ void ask_ring_numbers(tracee::Inferior& inferior, Tid tid, std::vector<RingNumbe
 void settle_ring_numbers(CaptureContext& context, const DescriptorTable& table,
                          std::vector<RingNumber>& numbers);
 
-image::Json ring_numbers_to_json(const std::vector<RingNumber>& numbers);
-/// Throws Error (damaged).
-std::vector<RingNumber> ring_numbers_from_json(const image::Json& json,
-                                               const std::vector<Description>& descriptions);
+const image::Fields<RingNumber>& fields_of(const RingNumber* /*type*/);
+/// Throws Error (damaged) for what is not a number of one of these descriptions.
+void check_ring_numbers(const std::vector<RingNumber>& numbers,
+                        const std::vector<Description>& descriptions);
 
 /// In the thread that was `tid`, when the descriptors have their numbers.
 void restore_ring_numbers(RestoreContext& inferior, Tid tid, const DescriptorTable& table,

@@ -167,15 +167,16 @@ std::string inode_text(const WatchedInode& target) {
                      gnu_dev_minor(target.device));
 }
 
-void add_watched_file(image::Json& json, const WatchedFile& file) {
-  json["path"] = file.path;
-  json["inode"] = file.inode;
-  json["device"] = file.device;
-  if (file.fd >= 0) json["fd"] = file.fd;
-}
-
-WatchedFile watched_file_from_json(const image::Json& json) {
-  return {json.at("path"), json.at("inode"), json.at("device"), json.value("fd", -1)};
+const image::Fields<WatchedFile>& fields_of(const WatchedFile* /*type*/) {
+  using enum image::Presence;
+  static const image::Fields<WatchedFile> fields = {
+      "watched_file",
+      {{"path", &WatchedFile::path, ""},
+       {"inode", &WatchedFile::inode, ""},
+       {"device", &WatchedFile::device, ""},
+       {"fd", &WatchedFile::fd,
+        "if the file has no name: the descriptor that the program has of it", unusual}}};
+  return fields;
 }
 
 IsFile files_among(const DescriptorTable& table) {

@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 #include "state/descriptors/kinds.hpp"
 
@@ -69,8 +69,7 @@ class WatchedFiles {
 /// "inode 5 of device 8:1"
 std::string inode_text(const WatchedInode& target);
 
-void add_watched_file(image::Json& json, const WatchedFile& file);
-WatchedFile watched_file_from_json(const image::Json& json);
+const image::Fields<WatchedFile>& fields_of(const WatchedFile* /*type*/);
 
 /// Whether a descriptor of the program's is that of a file that has come back.
 using IsFile = std::function<bool(int fd)>;

@@ -65,7 +65,7 @@ FileAttributes read_file_attributes(CaptureContext& context, const std::string& 
     attributes.flags = static_cast<std::uint32_t>(flags) & kSettableFlags;
   for (const auto& name : fd >= 0 ? extended_names(fd) : std::vector<std::string>()) {
     if (name.starts_with(kUser))
-      attributes.extended.emplace_back(name, value_of(fd, name));
+      attributes.extended.push_back({name, value_of(fd, name)});
     else if (name != kPolicy)
       add_word(left_out, name);
   }
@@ -75,28 +75,29 @@ FileAttributes read_file_attributes(CaptureContext& context, const std::string& 
   return attributes;
 }
 
-Json file_attributes_to_json(const FileAttributes& attributes) {
-  Json extended = Json::array();
-  for (const auto& [name, value] : attributes.extended)
-    extended.push_back({{"name", name}, {"value", image::pack_bytes(value.data(), value.size())}});
-  return {{"atime_ns", attributes.atime_ns},
-          {"write_hint", attributes.write_hint},
-          {"flags", attributes.flags},
-          {"extended", std::move(extended)}};
+const image::Fields<ExtendedAttribute>& fields_of(const ExtendedAttribute* /*type*/) {
+  static const image::Fields<ExtendedAttribute> fields = {
+      "extended_attribute",
+      {{"name", &ExtendedAttribute::name, "begins with `user.`"},
+       image::Field<ExtendedAttribute>::as<image::Bytes>("value", &ExtendedAttribute::value, "")},
+      [](ExtendedAttribute& attribute) {
+        if (!attribute.name.starts_with(kUser)) image::damaged("an attribute of a file");
+      }};
+  return fields;
 }
 
-FileAttributes file_attributes_from_json(const Json& json) {
-  FileAttributes attributes;
-  attributes.atime_ns = json.at("atime_ns");
-  attributes.write_hint = json.at("write_hint");
-  attributes.flags = json.at("flags");
-  for (const Json& item : json.at("extended")) {
-    std::string name = item.at("name");
-    if (!name.starts_with(kUser)) image::damaged("an attribute of a file");
-    attributes.extended.emplace_back(std::move(name), image::unpack_string(item.at("value")));
-  }
-  if ((attributes.flags & ~kSettableFlags) != 0) image::damaged("the flags of a file");
-  return attributes;
+const image::Fields<FileAttributes>& fields_of(const FileAttributes* /*type*/) {
+  static const image::Fields<FileAttributes> fields = {
+      "file_attributes",
+      {{"atime_ns", &FileAttributes::atime_ns, "nanoseconds since 1970"},
+       {"write_hint", &FileAttributes::write_hint, "F_SET_RW_HINT, 0 if not set"},
+       {"flags", &FileAttributes::flags,
+        "FS_IOC_SETFLAGS: sync, immutable, append, nodump, noatime"},
+       {"extended", &FileAttributes::extended, ""}},
+      [](FileAttributes& attributes) {
+        if ((attributes.flags & ~kSettableFlags) != 0) image::damaged("the flags of a file");
+      }};
+  return fields;
 }
 
 std::string set_file_attributes(int fd, const FileAttributes& attributes) {

@@ -9,25 +9,29 @@
 #include <utility>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 
 namespace ckpt::state {
+
+struct ExtendedAttribute {
+  std::string name;  // "user.NAME"
+  std::string value;
+};
 
 struct FileAttributes {
   std::int64_t atime_ns = 0;
   std::uint64_t write_hint = 0;  // F_SET_RW_HINT; 0: not set
   std::uint32_t flags = 0;       // FS_IOC_SETFLAGS: those that a copy gets
-  std::vector<std::pair<std::string, std::string>> extended;  // "user.NAME" and value
+  std::vector<ExtendedAttribute> extended;
 };
 
 /// `fd`: any that reads the file, or -1. What does not come back is reported.
 FileAttributes read_file_attributes(CaptureContext& context, const std::string& object,
                                     const std::string& path, int fd, const struct stat& status);
 
-image::Json file_attributes_to_json(const FileAttributes& attributes);
-/// Throws Error (damaged).
-FileAttributes file_attributes_from_json(const image::Json& json);
+const image::Fields<ExtendedAttribute>& fields_of(const ExtendedAttribute* /*type*/);
+const image::Fields<FileAttributes>& fields_of(const FileAttributes* /*type*/);
 
 /// Those that permissions may forbid to change. What could not be set is named in the result, which
 /// is empty otherwise.

@@ -114,39 +114,31 @@ FileOwner read_owner(int own) {
   return owner;
 }
 
-Json lock_to_json(const FileLock& lock) {
-  std::string_view kind;
-  for (const auto& [value, name] : kLockKinds)
-    if (value == lock.kind) kind = name;
-  return {
-      {"kind", kind}, {"write", lock.write}, {"start", lock.start}, {"length", lock.length_bytes}};
+const image::Fields<FileLock>& fields_of(const FileLock* /*type*/) {
+  static const image::Fields<FileLock> fields = {
+      "lock",
+      {image::Field<FileLock>::as<image::Named<kLockKinds>>("kind", &FileLock::kind, ""),
+       {"write", &FileLock::write, ""},
+       {"start", &FileLock::start, ""},
+       {"length", &FileLock::length_bytes, "in bytes; 0: to the end"}},
+      [](FileLock& lock) {
+        if (lock.start < 0 || lock.length_bytes < 0) image::damaged("a lock");
+      }};
+  return fields;
 }
 
-FileLock lock_from_json(const Json& json) {
-  FileLock lock;
-  const auto kind = kind_of(json.at("kind").get<std::string>());
-  if (!kind) image::damaged("the kind of a lock");
-  lock.kind = *kind;
-  lock.write = json.at("write");
-  lock.start = json.at("start");
-  lock.length_bytes = json.at("length");
-  if (lock.start < 0 || lock.length_bytes < 0) image::damaged("a lock");
-  return lock;
-}
-
-Json owner_to_json(const FileOwner& owner) {
-  return {{"type", owner.type}, {"id", owner.id}, {"signal", owner.signal}};
-}
-
-FileOwner owner_from_json(const Json& json) {
-  FileOwner owner;
-  owner.type = json.at("type");
-  owner.id = json.at("id");
-  owner.signal = json.at("signal");
-  if (owner.type < F_OWNER_TID || owner.type > F_OWNER_PGRP || owner.id < 0 || owner.signal < 0 ||
-      owner.signal > 64)
-    image::damaged("the owner of a file");
-  return owner;
+const image::Fields<FileOwner>& fields_of(const FileOwner* /*type*/) {
+  static const image::Fields<FileOwner> fields = {"owner",
+                                                  {{"type", &FileOwner::type, "F_OWNER_*"},
+                                                   {"id", &FileOwner::id, "0: none"},
+                                                   {"signal", &FileOwner::signal, "0: SIGIO"}},
+                                                  [](FileOwner& owner) {
+                                                    if (owner.type < F_OWNER_TID ||
+                                                        owner.type > F_OWNER_PGRP || owner.id < 0 ||
+                                                        owner.signal < 0 || owner.signal > 64)
+                                                      image::damaged("the owner of a file");
+                                                  }};
+  return fields;
 }
 
 void take_locks(RestoreContext& inferior, int fd, const std::vector<FileLock>& locks,

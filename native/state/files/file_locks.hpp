@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 
 namespace ckpt::state {
@@ -33,10 +33,8 @@ std::vector<FileLock> read_locks(CaptureContext& context, const std::string& obj
 /// `own`: our duplicate of the descriptor.
 FileOwner read_owner(int own);
 
-image::Json lock_to_json(const FileLock& lock);
-FileLock lock_from_json(const image::Json& json);
-image::Json owner_to_json(const FileOwner& owner);
-FileOwner owner_from_json(const image::Json& json);
+const image::Fields<FileLock>& fields_of(const FileLock* /*type*/);
+const image::Fields<FileOwner>& fields_of(const FileOwner* /*type*/);
 
 /// Takes the locks again in the process. `path` is for the notes, which say what others hold now,
 /// and `holder` for what is known of them ("another process has").

@@ -86,12 +86,10 @@ std::uint64_t huge_page_bytes_of(int fd) {
   return huge ? static_cast<std::uint64_t>(system.f_bsize) : 0;
 }
 
-std::uint64_t huge_page_from_json(const image::Json& json, const char* key) {
+void check_huge_page(std::uint64_t bytes) {
   constexpr std::uint64_t kLargest = 1ULL << 40U;
-  const auto bytes = json.value(key, std::uint64_t{0});
   if (bytes != 0 && (!std::has_single_bit(bytes) || bytes <= kPageSize || bytes > kLargest))
     image::damaged("the size of a huge page");
-  return bytes;
 }
 
 std::uint64_t huge_page_flags(std::uint64_t page_bytes) noexcept {

@@ -22,8 +22,8 @@ struct KeptFile;
 /// The page size of an open file that is in a hugetlbfs; 0 for any other.
 std::uint64_t huge_page_bytes_of(int fd);
 
-/// A page size in a record: 0 if there is none. Throws Error (damaged) for what no kernel has.
-std::uint64_t huge_page_from_json(const image::Json& json, const char* key);
+/// Throws Error (damaged) for a size that no kernel has; 0 is none.
+void check_huge_page(std::uint64_t bytes);
 
 /// The size as mmap(2) and memfd_create(2) take it in their flags; 0 leaves it to the kernel.
 std::uint64_t huge_page_flags(std::uint64_t page_bytes) noexcept;

@@ -25,68 +25,46 @@ std::int64_t nanoseconds(const timespec& time) {
 
 }  // namespace
 
-image::Json object_to_json(const store::ObjectRef& object) {
-  return {{"hash", object.hash}, {"size", object.size_bytes}, {"name", object.name}};
-}
+namespace {
 
-store::ObjectRef object_from_json(const image::Json& json) {
-  store::ObjectRef object;
-  object.hash = json.at("hash");
-  object.size_bytes = json.at("size");
-  object.name = json.at("name");
-  return object;
-}
-
-image::Json kept_file_to_json(const KeptFile& file) {
-  image::Json json = {{"path", file.path},
-                      {"deleted", file.deleted},
-                      {"in_memory", file.in_memory},
-                      {"seals", file.seals},
-                      {"device", file.device},
-                      {"inode", file.inode},
-                      {"size", file.size_bytes},
-                      {"mtime_ns", file.mtime_ns},
-                      {"ctime_ns", file.ctime_ns},
-                      {"object", file.object ? object_to_json(*file.object) : image::Json()}};
-  if (file.on_tmpfs) json["tmpfs"] = true;
-  if (file.huge_page_bytes != 0) json["huge_page_size"] = file.huge_page_bytes;
-  if (file.mode) {
-    json["mode"] = *file.mode;
-    json["uid"] = file.uid;
-    json["gid"] = file.gid;
-  }
-  if (file.attributes) json["attributes"] = file_attributes_to_json(*file.attributes);
-  return json;
-}
-
-KeptFile kept_file_from_json(const image::Json& json) {
-  KeptFile file;
-  file.path = json.at("path");
-  file.deleted = json.at("deleted");
-  file.in_memory = json.at("in_memory");
-  file.seals = json.at("seals");
-  file.on_tmpfs = json.value("tmpfs", false);
-  file.device = json.at("device");
-  file.inode = json.at("inode");
-  file.size_bytes = json.at("size");
-  file.mtime_ns = json.at("mtime_ns");
-  file.ctime_ns = json.at("ctime_ns");
-  if (!json.at("object").is_null()) file.object = object_from_json(json.at("object"));
-  if (json.contains("mode")) {
-    file.mode = json.at("mode").get<std::uint32_t>();
-    file.uid = json.at("uid");
-    file.gid = json.at("gid");
-    // Another user's snapshot must not make set-user-id files here.
-    if ((*file.mode & ~0777U) != 0) image::damaged("the permissions of a file");
-  }
-  if (json.contains("attributes"))
-    file.attributes = file_attributes_from_json(json.at("attributes"));
-  file.huge_page_bytes = huge_page_from_json(json, "huge_page_size");
+void check_file(KeptFile& file) {
+  // Another user's snapshot must not make set-user-id files here.
+  if ((file.mode.value_or(0) & ~0777U) != 0) image::damaged("the permissions of a file");
+  check_huge_page(file.huge_page_bytes);
   if (file.huge_page_bytes != 0 &&
       (file.size_bytes % file.huge_page_bytes != 0 ||
        (file.object && file.object->size_bytes % file.huge_page_bytes != 0)))
     image::damaged("a file of huge pages");
-  return file;
+}
+
+}  // namespace
+
+const image::Fields<KeptFile>& fields_of(const KeptFile* /*type*/) {
+  using enum image::Presence;
+  using F = KeptFile;
+  static const image::Fields<F> fields = {
+      "file",
+      {{"path", &F::path, ""},
+       {"deleted", &F::deleted, "it had no name any more"},
+       {"in_memory", &F::in_memory, "a memfd; `path` is `/memfd:NAME`"},
+       {"seals", &F::seals, "of a memfd: F_GET_SEALS"},
+       {"device", &F::device, "of stat(2)"},
+       {"inode", &F::inode, "likewise"},
+       {"size", &F::size_bytes, "in bytes"},
+       {"mtime_ns", &F::mtime_ns, "nanoseconds since 1970"},
+       {"ctime_ns", &F::ctime_ns, "likewise"},
+       {"mode", &F::mode, "permissions, at most 0777", unusual},
+       {"uid", &F::uid, "owner", later},
+       {"gid", &F::gid, "likewise", later},
+       {"attributes", &F::attributes, "of what comes back as a copy", unusual},
+       {"object", &F::object, "its content in the store; null if it was not kept"},
+       {"tmpfs", &F::on_tmpfs, "it was in a tmpfs, or is shared memory; missing: no", unusual},
+       {"huge_page_size", &F::huge_page_bytes,
+        "only for files in a hugetlbfs, memfds among them: in bytes, a power of two of which "
+        "`size` is a multiple",
+        unusual}},
+      check_file};
+  return fields;
 }
 
 KeptFile describe_file(const struct stat& status, const std::string& path, bool deleted) {

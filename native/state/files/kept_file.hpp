@@ -8,7 +8,7 @@
 #include <optional>
 #include <string>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/files/file_attributes.hpp"
 #include "store/objects.hpp"
 
@@ -34,10 +34,7 @@ struct KeptFile {
   std::optional<store::ObjectRef> object;    // the content, if it was kept
 };
 
-image::Json kept_file_to_json(const KeptFile& file);
-KeptFile kept_file_from_json(const image::Json& json);
-image::Json object_to_json(const store::ObjectRef& object);
-store::ObjectRef object_from_json(const image::Json& json);
+const image::Fields<KeptFile>& fields_of(const KeptFile* /*type*/);
 
 /// Describes an open file; no content is kept.
 KeptFile describe_file(const struct stat& status, const std::string& path, bool deleted);

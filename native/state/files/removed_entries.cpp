@@ -94,29 +94,34 @@ std::optional<RemovedEntry> describe_removed_link(const struct stat& status, int
   return entry;
 }
 
-image::Json removed_entry_to_json(const RemovedEntry& entry) {
-  return {{"device", entry.device}, {"inode", entry.inode}, {"mode", entry.mode},
-          {"uid", entry.uid},       {"gid", entry.gid},     {"number", entry.number},
-          {"target", entry.target}};
-}
+namespace {
 
-RemovedEntry removed_entry_from_json(const image::Json& json) {
-  RemovedEntry entry;
-  entry.device = json.at("device");
-  entry.inode = json.at("inode");
-  entry.mode = json.at("mode");
+void check_entry(RemovedEntry& entry) {
   // Earlier versions know directories only, and leave their type out.
   if ((entry.mode & S_IFMT) == 0) entry.mode |= S_IFDIR;
-  entry.uid = json.value("uid", std::int64_t{-1});
-  entry.gid = json.value("gid", std::int64_t{-1});
-  entry.number = json.value("number", std::uint64_t{0});
-  entry.target = json.value("target", "");
   // A privileged restore makes no way to other devices for a program that may have less rights.
   const bool other_device =
       S_ISBLK(entry.mode) || (S_ISCHR(entry.mode) && stateless_device(entry.number) == nullptr);
   if (S_ISREG(entry.mode) || other_device || entry.target.size() >= PATH_MAX)
     image::damaged("what has been removed");
-  return entry;
+}
+
+}  // namespace
+
+const image::Fields<RemovedEntry>& fields_of(const RemovedEntry* /*type*/) {
+  using enum image::Presence;
+  using E = RemovedEntry;
+  static const image::Fields<E> fields = {
+      "removed_entry",
+      {{"device", &E::device, "with `inode`: which of several"},
+       {"inode", &E::inode, ""},
+       {"mode", &E::mode, "with the type; in older files without, of a directory"},
+       {"uid", &E::uid, "-1: not known", later},
+       {"gid", &E::gid, "-1: not known", later},
+       {"number", &E::number, "of a device", later},
+       {"target", &E::target, "of a symbolic link", later}},
+      check_entry};
+  return fields;
 }
 
 UniqueFd RemovedEntries::open(const RemovedEntry& entry, const std::string& path, int flags) {

@@ -11,7 +11,7 @@
 #include <string>
 
 #include "base/unique_fd.hpp"
-#include "image/format.hpp"
+#include "image/fields.hpp"
 
 namespace ckpt::state {
 
@@ -30,9 +30,7 @@ struct RemovedEntry {
 RemovedEntry describe_removed_entry(const struct stat& status);
 /// `own`: a descriptor of the symbolic link itself. Nothing if it cannot be read.
 std::optional<RemovedEntry> describe_removed_link(const struct stat& status, int own);
-image::Json removed_entry_to_json(const RemovedEntry& entry);
-/// Throws Error (damaged).
-RemovedEntry removed_entry_from_json(const image::Json& json);
+const image::Fields<RemovedEntry>& fields_of(const RemovedEntry* /*type*/);
 
 /// All of a program, made again in the restoring one.
 class RemovedEntries {

@@ -144,32 +144,30 @@ MessageQueue read_message_queue(CaptureContext& context, const std::string& obje
   return queue;
 }
 
-Json message_queue_to_json(const MessageQueue& queue) {
-  Json messages = Json::array();
-  for (const Message& message : queue.messages)
-    messages.push_back({{"priority", message.priority},
-                        {"bytes", image::pack_bytes(message.bytes.data(), message.bytes.size())}});
-  return {{"name", queue.name},
-          {"inode", queue.inode},
-          {"mode", queue.mode},
-          {"most_messages", queue.most_messages},
-          {"most_bytes", queue.most_bytes},
-          {"messages", std::move(messages)}};
+const image::Fields<Message>& fields_of(const Message* /*type*/) {
+  static const image::Fields<Message> fields = {
+      "message",
+      {{"priority", &Message::priority, ""},
+       image::Field<Message>::as<image::Bytes>("bytes", &Message::bytes, "")}};
+  return fields;
 }
 
-MessageQueue message_queue_from_json(const Json& json) {
-  MessageQueue queue;
-  queue.name = json.at("name");
-  queue.inode = json.at("inode");
-  queue.mode = json.at("mode");
-  queue.most_messages = json.at("most_messages");
-  queue.most_bytes = json.at("most_bytes");
-  for (const Json& item : json.at("messages"))
-    queue.messages.push_back({item.at("priority"), image::unpack_string(item.at("bytes"))});
-  if (queue.most_messages <= 0 || queue.most_bytes <= 0 ||
-      queue.messages.size() > static_cast<std::size_t>(queue.most_messages))
-    image::damaged("a message queue");
-  return queue;
+const image::Fields<MessageQueue>& fields_of(const MessageQueue* /*type*/) {
+  using Q = MessageQueue;
+  static const image::Fields<Q> fields = {
+      "message_queue",
+      {{"name", &Q::name, "empty: removed"},
+       {"inode", &Q::inode, ""},
+       {"mode", &Q::mode, "permissions"},
+       {"most_messages", &Q::most_messages, ""},
+       {"most_bytes", &Q::most_bytes, "of a message"},
+       {"messages", &Q::messages, "in the order in which they will be received"}},
+      [](Q& queue) {
+        if (queue.most_messages <= 0 || queue.most_bytes <= 0 ||
+            queue.messages.size() > static_cast<std::size_t>(queue.most_messages))
+          image::damaged("a message queue");
+      }};
+  return fields;
 }
 
 MessageQueues::~MessageQueues() {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/unique_fd.hpp"
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 
 namespace ckpt::state {
@@ -30,8 +30,8 @@ struct MessageQueue {
 MessageQueue read_message_queue(CaptureContext& context, const std::string& object, int own,
                                 const std::string& target);
 
-image::Json message_queue_to_json(const MessageQueue& queue);
-MessageQueue message_queue_from_json(const image::Json& json);
+const image::Fields<MessageQueue::Message>& fields_of(const MessageQueue::Message* /*type*/);
+const image::Fields<MessageQueue>& fields_of(const MessageQueue* /*type*/);
 
 /// The queues of a program, each found or made once.
 class MessageQueues {

@@ -184,48 +184,52 @@ SysvObjects capture_sysv_objects(CaptureContext& context) {
   return objects;
 }
 
-Json sysv_objects_to_json(const SysvObjects& objects) {
-  Json semaphores = Json::array();
-  for (const auto& set : objects.semaphores)
-    semaphores.push_back(
-        {{"id", set.id}, {"key", set.key}, {"mode", set.mode}, {"values", set.values}});
-  Json queues = Json::array();
-  for (const auto& queue : objects.queues) {
-    Json messages = Json::array();
-    for (const auto& message : queue.messages)
-      messages.push_back(
-          {{"type", message.type},
-           {"bytes", image::pack_bytes(message.bytes.data(), message.bytes.size())}});
-    queues.push_back({{"id", queue.id},
-                      {"key", queue.key},
-                      {"mode", queue.mode},
-                      {"most_bytes", queue.most_bytes},
-                      {"messages", std::move(messages)}});
-  }
-  return {{"semaphores", std::move(semaphores)}, {"queues", std::move(queues)}};
+const image::Fields<SysvSemaphores>& fields_of(const SysvSemaphores* /*type*/) {
+  static const image::Fields<SysvSemaphores> fields = {
+      "sysv_semaphores",
+      {{"id", &SysvSemaphores::id, ""},
+       {"key", &SysvSemaphores::key, ""},
+       {"mode", &SysvSemaphores::mode, "permissions"},
+       {"values", &SysvSemaphores::values, ""}},
+      [](SysvSemaphores& set) {
+        if (set.id < 0 || set.values.empty() || (set.mode & ~0777U) != 0)
+          image::damaged("System V semaphores");
+      }};
+  return fields;
 }
 
-SysvObjects sysv_objects_from_json(const Json& json) {
-  SysvObjects objects;
-  for (const Json& item : json.at("semaphores")) {
-    SysvSemaphores set{item.at("id"), item.at("key"), item.at("mode"),
-                       item.at("values").get<std::vector<std::uint16_t>>()};
-    if (set.id < 0 || set.values.empty() || (set.mode & ~0777U) != 0)
-      image::damaged("System V semaphores");
-    objects.semaphores.push_back(std::move(set));
-  }
-  for (const Json& item : json.at("queues")) {
-    SysvQueue queue{item.at("id"), item.at("key"), item.at("mode"), item.at("most_bytes"), {}};
-    for (const Json& each : item.at("messages"))
-      queue.messages.push_back({each.at("type"), image::unpack_string(each.at("bytes"))});
-    const bool is_wrong =
-        std::any_of(queue.messages.begin(), queue.messages.end(),
-                    [](const SysvQueue::Message& message) { return message.type <= 0; });
-    if (queue.id < 0 || (queue.mode & ~0777U) != 0 || is_wrong)
-      image::damaged("a System V message queue");
-    objects.queues.push_back(std::move(queue));
-  }
-  return objects;
+const image::Fields<SysvQueue::Message>& fields_of(const SysvQueue::Message* /*type*/) {
+  using Message = SysvQueue::Message;
+  static const image::Fields<Message> fields = {
+      "sysv_message",
+      {{"type", &Message::type, "positive"},
+       image::Field<Message>::as<image::Bytes>("bytes", &Message::bytes, "")},
+      [](Message& message) {
+        if (message.type <= 0) image::damaged("a System V message queue");
+      }};
+  return fields;
+}
+
+const image::Fields<SysvQueue>& fields_of(const SysvQueue* /*type*/) {
+  static const image::Fields<SysvQueue> fields = {
+      "sysv_queue",
+      {{"id", &SysvQueue::id, ""},
+       {"key", &SysvQueue::key, ""},
+       {"mode", &SysvQueue::mode, "permissions"},
+       {"most_bytes", &SysvQueue::most_bytes, "`msg_qbytes`"},
+       {"messages", &SysvQueue::messages, "in the order in which they were sent"}},
+      [](SysvQueue& queue) {
+        if (queue.id < 0 || (queue.mode & ~0777U) != 0) image::damaged("a System V message queue");
+      }};
+  return fields;
+}
+
+const image::Fields<SysvObjects>& fields_of(const SysvObjects* /*type*/) {
+  static const image::Fields<SysvObjects> fields = {
+      "sysv",
+      {{"semaphores", &SysvObjects::semaphores, "sets of semaphores"},
+       {"queues", &SysvObjects::queues, "message queues"}}};
+  return fields;
 }
 
 bool is_missing(const SysvObjects& objects) {

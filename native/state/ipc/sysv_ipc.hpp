@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 
 namespace ckpt::state {
@@ -44,8 +44,10 @@ struct SysvObjects {
 /// kernel remembers it.
 SysvObjects capture_sysv_objects(CaptureContext& context);
 
-image::Json sysv_objects_to_json(const SysvObjects& objects);
-SysvObjects sysv_objects_from_json(const image::Json& json);
+const image::Fields<SysvSemaphores>& fields_of(const SysvSemaphores* /*type*/);
+const image::Fields<SysvQueue::Message>& fields_of(const SysvQueue::Message* /*type*/);
+const image::Fields<SysvQueue>& fields_of(const SysvQueue* /*type*/);
+const image::Fields<SysvObjects>& fields_of(const SysvObjects* /*type*/);
 
 /// Whether one of them is gone.
 bool is_missing(const SysvObjects& objects);

@@ -63,20 +63,21 @@ std::optional<SysvSegment> look_at_segment(CaptureContext& context, const proc::
   return segment;
 }
 
-Json sysv_segment_to_json(const SysvSegment& segment) {
-  return {{"id", segment.id},
-          {"size_bytes", segment.size_bytes},
-          {"mode", segment.mode},
-          {"key", segment.key},
-          {"removed", segment.removed}};
-}
-
-SysvSegment sysv_segment_from_json(const Json& json) {
-  SysvSegment segment{json.at("id"), json.at("size_bytes"), json.at("mode"),
-                      json.value("key", int{IPC_PRIVATE}), json.value("removed", true)};
-  if (segment.id < 0 || segment.size_bytes == 0 || (segment.mode & ~0777U) != 0)
-    image::damaged("a System V shared memory segment");
-  return segment;
+const image::Fields<SysvSegment>& fields_of(const SysvSegment* /*type*/) {
+  using enum image::Presence;
+  static const image::Fields<SysvSegment> fields = {
+      "sysv_segment",
+      {{"id", &SysvSegment::id, ""},
+       {"size_bytes", &SysvSegment::size_bytes, ""},
+       {"mode", &SysvSegment::mode, "permissions"},
+       {"key", &SysvSegment::key, "0 if it is missing", later},
+       {"removed", &SysvSegment::removed,
+        "whether it goes away when nobody has it attached; true if it is missing", later}},
+      [](SysvSegment& segment) {
+        if (segment.id < 0 || segment.size_bytes == 0 || (segment.mode & ~0777U) != 0)
+          image::damaged("a System V shared memory segment");
+      }};
+  return fields;
 }
 
 bool is_found_by_key(const SysvSegment& segment) {

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "proc/maps.hpp"
 #include "state/context.hpp"
 #include "tracee/remote.hpp"
@@ -30,8 +30,7 @@ struct SysvSegment {
 /// Reports what of it does not come back, once for each segment.
 std::optional<SysvSegment> look_at_segment(CaptureContext& context, const proc::Mapping& mapping);
 
-image::Json sysv_segment_to_json(const SysvSegment& segment);
-SysvSegment sysv_segment_from_json(const image::Json& json);
+const image::Fields<SysvSegment>& fields_of(const SysvSegment* /*type*/);
 
 /// Whether any process may ask for it by its key.
 bool is_found_by_key(const SysvSegment& segment);

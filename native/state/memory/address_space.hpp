@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "image/writer.hpp"
 #include "proc/maps.hpp"
 #include "proc/pagemap.hpp"
@@ -95,13 +95,10 @@ std::vector<image::Extent> write_pages(const AddressSpace& space, CaptureContext
                                        image::Writer& writer,
                                        const std::vector<image::Segment>& segments);
 
-image::Json address_space_to_json(const AddressSpace& space);
-/// Throws Error (damaged) for regions that overlap, are misaligned or out of range. `shared`: how
-/// much shared memory there is.
-AddressSpace address_space_from_json(const image::Json& json, std::size_t shared);
-
-image::Json shared_memory_to_json(const std::vector<SharedMemory>& shared);
-std::vector<SharedMemory> shared_memory_from_json(const image::Json& json);
+const image::Fields<Region>& fields_of(const Region* /*type*/);
+const image::Fields<MemoryBounds>& fields_of(const MemoryBounds* /*type*/);
+const image::Fields<AddressSpace>& fields_of(const AddressSpace* /*type*/);
+const image::Fields<SharedMemory>& fields_of(const SharedMemory* /*type*/);
 
 /// Where a scratch area of `size_bytes` is not in the way, neither before nor after.
 Addr find_free_place(const std::vector<proc::Mapping>& now, const AddressSpace& space,

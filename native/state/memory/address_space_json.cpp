@@ -21,160 +21,169 @@ constexpr std::array<std::pair<Backing, std::string_view>, 6> kBackings = {{
 
 constexpr std::uint64_t kTopOfUserSpace = 0x00fffffffffff000ULL;  // five-level page tables
 
-std::string_view backing_name(Backing backing) {
-  for (const auto& [value, name] : kBackings)
-    if (value == backing) return name;
-  return "";
+void check_address(Addr address) {
+  if (address.value > kTopOfUserSpace) image::damaged("an address");
 }
 
-Backing backing_from(const std::string& text) {
-  for (const auto& [value, name] : kBackings)
-    if (name == text) return value;
-  image::damaged("the kind of a mapping");
-}
+using Run = image::Row<proc::PageRun, &proc::PageRun::start, &proc::PageRun::end>;
 
-image::Json runs_to_json(const std::vector<proc::PageRun>& runs) {
-  auto list = image::Json::array();
-  for (const auto& run : runs) list.push_back({run.start.value, run.end.value});
-  return list;
-}
-
-Addr address(const image::Json& json) {
-  const Addr value{json.get<std::uint64_t>()};
-  if (value.value > kTopOfUserSpace) image::damaged("an address");
-  return value;
-}
-
-std::vector<proc::PageRun> runs_from_json(const image::Json& json, const proc::Mapping& inside) {
-  std::vector<proc::PageRun> runs;
-  for (const auto& item : json) {
-    const proc::PageRun run{address(item.at(0)), address(item.at(1))};
-    if (run.start >= run.end || run.start < inside.start || run.end > inside.end ||
-        run.start.value % kPageSize != 0 || run.end.value % kPageSize != 0)
-      image::damaged("a run of pages");
-    runs.push_back(run);
+struct Protection {
+  static image::Json write(const Region& region) {
+    const proc::Mapping& map = region.mapping;
+    std::string text = "---p";
+    if (map.read) text[0] = 'r';
+    if (map.write) text[1] = 'w';
+    if (map.exec) text[2] = 'x';
+    if (map.shared) text[3] = 's';
+    return text;
   }
-  return runs;
-}
+  static void read(const image::Json& json, Region& region) {
+    const auto text = image::decode<std::string>(json);
+    if (text.size() != 4) image::damaged("a mapping's protection");
+    proc::Mapping& map = region.mapping;
+    map.read = text[0] == 'r';
+    map.write = text[1] == 'w';
+    map.exec = text[2] == 'x';
+    map.shared = text[3] == 's';
+  }
+  static image::Json type(image::Catalog& /*catalog*/) { return "text"; }
+};
 
-std::string protection_text(const proc::Mapping& map) {
-  std::string text = "---p";
-  if (map.read) text[0] = 'r';
-  if (map.write) text[1] = 'w';
-  if (map.exec) text[2] = 'x';
-  if (map.shared) text[3] = 's';
-  return text;
-}
-
-Region region_from_json(const image::Json& json, std::size_t shared) {
-  Region region;
-  proc::Mapping& map = region.mapping;
-  map.start = address(json.at("start"));
-  map.end = address(json.at("end"));
+void check_pages(proc::Mapping& map) {
+  check_address(map.start);
+  check_address(map.end);
   if (map.start >= map.end || map.start.value % kPageSize != 0 || map.end.value % kPageSize != 0)
     image::damaged("a mapping");
-  const auto prot = json.at("prot").get<std::string>();
-  if (prot.size() != 4) image::damaged("a mapping's protection");
-  map.read = prot[0] == 'r';
-  map.write = prot[1] == 'w';
-  map.exec = prot[2] == 'x';
-  map.shared = prot[3] == 's';
-  map.offset_bytes = json.at("offset");
   if (map.offset_bytes % kPageSize != 0 || map.offset_bytes > kTopOfUserSpace)
     image::damaged("a mapping's offset");
-  map.path = json.at("path");
-  map.flags = json.at("flags").get<std::vector<std::string>>();
-  map.page_bytes = huge_page_from_json(json, "page_size");
   if (map.page_bytes == 0) map.page_bytes = kPageSize;
+  if (map.page_bytes != kPageSize) check_huge_page(map.page_bytes);
   if (map.start.value % map.page_bytes != 0 || map.end.value % map.page_bytes != 0)
     image::damaged("a mapping of huge pages");
-  region.backing = backing_from(json.at("backing"));
-  if (!json.at("shared").is_null()) region.shared = json.at("shared").get<std::size_t>();
-  if (region.shared.has_value() != (region.backing == Backing::shared_anonymous) ||
-      (region.shared && *region.shared >= shared))
+}
+
+void check_region(Region& region) {
+  const proc::Mapping& map = region.mapping;
+  check_pages(region.mapping);
+  for (const proc::PageRun& run : region.guards)
+    if (run.start >= run.end || run.start < map.start || run.end > map.end ||
+        run.start.value % kPageSize != 0 || run.end.value % kPageSize != 0)
+      image::damaged("a run of pages");
+  if (region.shared.has_value() != (region.backing == Backing::shared_anonymous))
     image::damaged("which memory a mapping shares");
-  region.first_page_is_extra = json.at("first_page_is_extra");
-  region.guards = runs_from_json(json.at("guards"), map);
-  if (json.contains("segment")) region.segment = sysv_segment_from_json(json.at("segment"));
-  if (json.contains("memory_policy"))
-    region.policy = memory_policy_from_json(json.at("memory_policy"));
-  if (!json.at("file").is_null()) region.file = kept_file_from_json(json.at("file"));
   const bool needs_file =
       region.backing == Backing::private_file || region.backing == Backing::shared_file;
   if (needs_file != region.file.has_value()) image::damaged("a mapping's file");
-  return region;
+}
+
+void check_space(AddressSpace& space) {
+  const auto overlap = std::adjacent_find(
+      space.regions.begin(), space.regions.end(),
+      [](const Region& one, const Region& next) { return one.mapping.end > next.mapping.start; });
+  if (overlap != space.regions.end()) image::damaged("the order of the mappings");
+  if (space.auxv.size() > kPageSize || space.auxv.size() % 16 != 0)
+    image::damaged("the auxiliary vector");
 }
 
 }  // namespace
 
-image::Json address_space_to_json(const AddressSpace& space) {
-  auto regions = image::Json::array();
-  for (const Region& region : space.regions) {
-    const proc::Mapping& map = region.mapping;
-    regions.push_back({{"start", map.start.value},
-                       {"end", map.end.value},
-                       {"prot", protection_text(map)},
-                       {"offset", map.offset_bytes},
-                       {"path", map.path},
-                       {"flags", map.flags},
-                       {"backing", backing_name(region.backing)},
-                       {"shared", region.shared ? image::Json(*region.shared) : image::Json()},
-                       {"first_page_is_extra", region.first_page_is_extra},
-                       {"guards", runs_to_json(region.guards)},
-                       {"file", region.file ? kept_file_to_json(*region.file) : image::Json()}});
-    if (map.has_flag("ht")) regions.back()["page_size"] = map.page_bytes;
-    if (region.policy.mode != 0)
-      regions.back()["memory_policy"] = memory_policy_to_json(region.policy);
-    if (region.segment) regions.back()["segment"] = sysv_segment_to_json(*region.segment);
-  }
-  const MemoryBounds& bounds = space.bounds;
-  return {{"mappings", std::move(regions)},
-          {"bounds",
-           {{"start_code", bounds.start_code.value},
-            {"end_code", bounds.end_code.value},
-            {"start_data", bounds.start_data.value},
-            {"end_data", bounds.end_data.value},
-            {"start_brk", bounds.start_brk.value},
-            {"brk", bounds.brk.value},
-            {"start_stack", bounds.start_stack.value},
-            {"arg_start", bounds.arg_start.value},
-            {"arg_end", bounds.arg_end.value},
-            {"env_start", bounds.env_start.value},
-            {"env_end", bounds.env_end.value}}},
-          {"vdso_kernel", space.vdso_kernel},
-          {"auxv", image::pack_bytes(space.auxv.data(), space.auxv.size())}};
+const image::Fields<Region>& fields_of(const Region* /*type*/) {
+  using enum image::Presence;
+  using R = Region;
+  using Field = image::Field<R>;
+  static const image::Fields<R> fields = {
+      "mapping", {{"start", [](auto& region) -> auto& {return region.mapping.start;
+}
+, "a multiple of 4096"
+}  // namespace ckpt::state
+, {"end", [](auto& region) -> auto& {return region.mapping.end;
+}
+, "likewise"
+}
+, Field::by<Protection>("prot", "`r` or `-`, `w` or `-`, `x` or `-`, `p` or `s`"),
+    {"offset", [](auto& region) -> auto& {return region.mapping.offset_bytes;
+}
+, "in the file or object, in bytes"
+}
+, {"path", [](auto& region) -> auto& {return region.mapping.path;
+}
+, "as `/proc/PID/maps` shows it, without ` (deleted)`"
+}
+, {"flags", [](auto& region) -> auto& {return region.mapping.flags;
+}
+, "`VmFlags` of `/proc/PID/smaps`, two letters each"
+}
+, Field::as<image::Named<kBackings>>("backing", &R::backing, "`kernel`: vdso, vvar"),
+    {"shared", &R::shared,
+     "for `shared-anonymous`: which of `memory` among the [shared objects](#shared-objects) it "
+     "shows"},
+    {"segment", &R::segment, "only for System V shared memory", unusual},
+    {"first_page_is_extra", &R::first_page_is_extra,
+     "the first page is stored for tools only; the restore takes it from the file"},
+    {"page_size", [](auto& region) -> auto& {return region.mapping.page_bytes;
+}
+,
+    "only for huge pages (`ht` in `flags`): in bytes, a power of two of which `start` and "
+    "`end` are multiples",
+    unusual
+}
+, {"memory_policy", &R::policy, "only where there is one: mbind(2)", unusual},
+    Field::as<image::List<proc::PageRun, Run>>(
+        "guards", &R::guards, "start and end of guard pages (`MADV_GUARD_INSTALL`)"),
+{
+  "file", &R::file, "for the two kinds that have one"
+}
+}
+, check_region
+}
+;
+return fields;
 }
 
-image::Json shared_memory_to_json(const std::vector<SharedMemory>& shared) {
-  auto list = image::Json::array();
-  for (const SharedMemory& memory : shared) list.push_back({{"name", memory.name}});
-  return list;
+const image::Fields<MemoryBounds>& fields_of(const MemoryBounds* /*type*/) {
+  using B = MemoryBounds;
+  static const image::Fields<B> fields = {
+      "bounds",
+      {{"start_code", &B::start_code, "addresses, as in `struct prctl_mm_map`"},
+       {"end_code", &B::end_code, ""},
+       {"start_data", &B::start_data, ""},
+       {"end_data", &B::end_data, ""},
+       {"start_brk", &B::start_brk, ""},
+       {"brk", &B::brk, ""},
+       {"start_stack", &B::start_stack, ""},
+       {"arg_start", &B::arg_start, ""},
+       {"arg_end", &B::arg_end, ""},
+       {"env_start", &B::env_start, ""},
+       {"env_end", &B::env_end, ""}},
+      [](B& bounds) {
+        for (const Addr each : {bounds.start_code, bounds.end_code, bounds.start_data,
+                                bounds.end_data, bounds.start_brk, bounds.brk, bounds.start_stack,
+                                bounds.arg_start, bounds.arg_end, bounds.env_start, bounds.env_end})
+          check_address(each);
+      }};
+  return fields;
 }
 
-std::vector<SharedMemory> shared_memory_from_json(const image::Json& json) {
-  std::vector<SharedMemory> shared;
-  for (const auto& item : json) shared.push_back({item.at("name")});
-  return shared;
+const image::Fields<AddressSpace>& fields_of(const AddressSpace* /*type*/) {
+  using enum image::Presence;
+  static const image::Fields<AddressSpace> fields = {
+      "memory",
+      {{"mappings", &AddressSpace::regions,
+        "in ascending order of addresses, without overlap, without `[vsyscall]`"},
+       {"bounds", &AddressSpace::bounds, ""},
+       {"auxv", &AddressSpace::auxv, "the auxiliary vector, at most 4096 bytes"},
+       {"vdso_kernel", &AddressSpace::vdso_kernel,
+        "the release of the kernel that the vdso is of: not the `host`'s if the program had been "
+        "restored under another kernel; empty: the host's",
+        later}},
+      check_space};
+  return fields;
 }
 
-AddressSpace address_space_from_json(const image::Json& json, std::size_t shared) {
-  AddressSpace space;
-  for (const auto& item : json.at("mappings")) {
-    space.regions.push_back(region_from_json(item, shared));
-    if (space.regions.size() > 1 &&
-        space.regions[space.regions.size() - 2].mapping.end > space.regions.back().mapping.start)
-      image::damaged("the order of the mappings");
-  }
-  const auto& bounds = json.at("bounds");
-  const auto bound = [&](const char* name) { return address(bounds.at(name)); };
-  space.bounds = {bound("start_code"), bound("end_code"),  bound("start_data"),  bound("end_data"),
-                  bound("start_brk"),  bound("brk"),       bound("start_stack"), bound("arg_start"),
-                  bound("arg_end"),    bound("env_start"), bound("env_end")};
-  space.vdso_kernel = json.value("vdso_kernel", "");
-  space.auxv = image::unpack_bytes(json.at("auxv"));
-  if (space.auxv.size() > kPageSize || space.auxv.size() % 16 != 0)
-    image::damaged("the auxiliary vector");
-  return space;
+const image::Fields<SharedMemory>& fields_of(const SharedMemory* /*type*/) {
+  static const image::Fields<SharedMemory> fields = {
+      "shared_memory", {{"name", &SharedMemory::name, "tells it from others"}}};
+  return fields;
 }
 
 }  // namespace ckpt::state

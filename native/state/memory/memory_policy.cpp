@@ -123,16 +123,16 @@ int set_memory_policy(tracee::Inferior& inferior, const MemoryPolicy& policy, Ad
       SYS_mbind, {start, bytes, policy.mode, inferior.put_value(mask_of(policy)), kMaskBits, 0}));
 }
 
-image::Json memory_policy_to_json(const MemoryPolicy& policy) {
-  return {{"mode", policy.mode}, {"nodes", policy.nodes}};
-}
-
-MemoryPolicy memory_policy_from_json(const image::Json& json) {
-  MemoryPolicy policy{json.at("mode"), json.at("nodes").get<std::vector<int>>()};
-  const bool is_wrong = std::any_of(policy.nodes.begin(), policy.nodes.end(),
-                                    [](int node) { return node < 0 || node >= kMostNodes; });
-  if ((policy.mode & ~kAllModes) != 0 || is_wrong) image::damaged("a memory policy");
-  return policy;
+const image::Fields<MemoryPolicy>& fields_of(const MemoryPolicy* /*type*/) {
+  static const image::Fields<MemoryPolicy> fields = {
+      "memory_policy",
+      {{"mode", &MemoryPolicy::mode, "MPOL_*, with flags"}, {"nodes", &MemoryPolicy::nodes, ""}},
+      [](MemoryPolicy& policy) {
+        const bool is_wrong = std::any_of(policy.nodes.begin(), policy.nodes.end(),
+                                          [](int node) { return node < 0 || node >= kMostNodes; });
+        if ((policy.mode & ~kAllModes) != 0 || is_wrong) image::damaged("a memory policy");
+      }};
+  return fields;
 }
 
 }  // namespace ckpt::state

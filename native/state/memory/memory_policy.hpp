@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/types.hpp"
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "proc/process_dir.hpp"
 #include "tracee/inferior.hpp"
 
@@ -39,7 +39,6 @@ int set_memory_policy(tracee::Inferior& inferior, const MemoryPolicy& policy);
 int set_memory_policy(tracee::Inferior& inferior, const MemoryPolicy& policy, Addr start,
                       std::uint64_t bytes);
 
-image::Json memory_policy_to_json(const MemoryPolicy& policy);
-MemoryPolicy memory_policy_from_json(const image::Json& json);
+const image::Fields<MemoryPolicy>& fields_of(const MemoryPolicy* /*type*/);
 
 }  // namespace ckpt::state

@@ -215,86 +215,73 @@ ProcessAttributes ask_process_attributes(CaptureContext& context) {
   return attributes;
 }
 
-Json attributes_to_json(const ThreadAttributes& attributes) {
-  return {{"policy", attributes.policy},
-          {"sched_flags", attributes.sched_flags},
-          {"nice", attributes.nice},
-          {"priority", attributes.priority},
-          {"runtime_ns", attributes.runtime_ns},
-          {"deadline_ns", attributes.deadline_ns},
-          {"period_ns", attributes.period_ns},
-          {"processors", attributes.processors},
-          {"io_priority", attributes.io_priority},
-          {"timer_slack_ns", attributes.timer_slack_ns},
-          {"parent_death_signal", attributes.parent_death_signal},
-          {"no_new_privs", attributes.no_new_privs},
-          {"securebits", attributes.securebits},
-          {"tsc", attributes.timestamp_counter},
-          {"mce_kill", attributes.machine_check},
-          {"speculation", attributes.speculation},
-          {"memory_policy", memory_policy_to_json(attributes.memory_policy)},
-          {"personality", attributes.personality ? Json(*attributes.personality) : Json()},
-          {"login_user", attributes.login_user ? Json(*attributes.login_user) : Json()}};
+namespace {
+
+// Older files have a bool in its place.
+struct NumberOrBool {
+  static Json write(int value) { return value; }
+  static int read(const Json& json) {
+    return json.is_boolean() ? static_cast<int>(json.get<bool>()) : image::decode<int>(json);
+  }
+  static Json type(image::Catalog& /*catalog*/) { return "int"; }
+};
+
+}  // namespace
+
+const image::Fields<ThreadAttributes>& fields_of(const ThreadAttributes* /*type*/) {
+  using enum image::Presence;
+  using A = ThreadAttributes;
+  static const image::Fields<A> fields = {
+      "thread_attributes",
+      {{"policy", &A::policy, "this and the next six: sched_getattr(2)"},
+       {"sched_flags", &A::sched_flags, ""},
+       {"nice", &A::nice, ""},
+       {"priority", &A::priority, ""},
+       {"runtime_ns", &A::runtime_ns, ""},
+       {"deadline_ns", &A::deadline_ns, ""},
+       {"period_ns", &A::period_ns, ""},
+       {"processors", &A::processors, "sched_getaffinity(2)"},
+       {"io_priority", &A::io_priority, "ioprio_get(2)"},
+       {"timer_slack_ns", &A::timer_slack_ns, ""},
+       {"parent_death_signal", &A::parent_death_signal, "0 for none"},
+       {"no_new_privs", &A::no_new_privs, ""},
+       {"securebits", &A::securebits, ""},
+       {"tsc", &A::timestamp_counter, "PR_GET_TSC", later},
+       {"mce_kill", &A::machine_check, "PR_MCE_KILL_GET", later},
+       {"speculation", &A::speculation,
+        "PR_GET_SPECULATION_CTRL, by kind; 0 where the kernel did not know it", later},
+       {"memory_policy", &A::memory_policy, "set_mempolicy(2)", later},
+       {"personality", &A::personality, "personality(2); null: that of the process", later},
+       {"login_user", &A::login_user, "`/proc/PID/loginuid`; null if the kernel has none", later}},
+      [](A& attributes) {
+        for (const int processor : attributes.processors)
+          if (processor < 0 || processor >= kMostProcessors) image::damaged("a thread's affinity");
+      }};
+  return fields;
 }
 
-ThreadAttributes thread_attributes_from_json(const Json& json) {
-  ThreadAttributes attributes;
-  attributes.policy = json.at("policy");
-  attributes.sched_flags = json.at("sched_flags");
-  attributes.nice = json.at("nice");
-  attributes.priority = json.at("priority");
-  attributes.runtime_ns = json.at("runtime_ns");
-  attributes.deadline_ns = json.at("deadline_ns");
-  attributes.period_ns = json.at("period_ns");
-  attributes.processors = json.at("processors").get<std::vector<int>>();
-  for (const int processor : attributes.processors)
-    if (processor < 0 || processor >= kMostProcessors) image::damaged("a thread's affinity");
-  attributes.io_priority = json.at("io_priority");
-  attributes.timer_slack_ns = json.at("timer_slack_ns");
-  attributes.parent_death_signal = json.at("parent_death_signal");
-  attributes.no_new_privs = json.at("no_new_privs");
-  attributes.securebits = json.at("securebits");
-  attributes.timestamp_counter = json.value("tsc", 0);
-  attributes.machine_check = json.value("mce_kill", 0);
-  attributes.speculation = json.value("speculation", attributes.speculation);
-  if (json.contains("memory_policy"))
-    attributes.memory_policy = memory_policy_from_json(json.at("memory_policy"));
-  if (json.contains("personality") && !json.at("personality").is_null())
-    attributes.personality = json.at("personality").get<std::uint64_t>();
-  if (json.contains("login_user") && !json.at("login_user").is_null())
-    attributes.login_user = json.at("login_user").get<std::uint32_t>();
-  return attributes;
-}
-
-Json attributes_to_json(const ProcessAttributes& attributes) {
-  Json filter;
-  if (attributes.core_filter) filter = *attributes.core_filter;
-  return {{"child_subreaper", attributes.child_subreaper},
-          {"huge_pages_disabled", attributes.huge_pages_disabled},
-          {"oom_score_adj", attributes.oom_score_adj},
-          {"dumpable", attributes.dumpable},
-          {"mdwe", attributes.deny_write_exec},
-          {"memory_merge", attributes.merge_memory},
-          {"io_flusher", attributes.io_flusher},
-          {"memory_barriers", attributes.memory_barriers},
-          {"core_filter", std::move(filter)},
-          {"lock_future", attributes.lock_future}};
-}
-
-ProcessAttributes process_attributes_from_json(const Json& json) {
-  ProcessAttributes attributes;
-  attributes.child_subreaper = json.at("child_subreaper");
-  attributes.huge_pages_disabled = json.at("huge_pages_disabled").get<int>();
-  attributes.oom_score_adj = json.at("oom_score_adj");
-  attributes.dumpable = json.value("dumpable", 1);
-  attributes.deny_write_exec = json.value("mdwe", 0);
-  attributes.merge_memory = json.value("memory_merge", false);
-  attributes.io_flusher = json.value("io_flusher", false);
-  attributes.memory_barriers = json.value("memory_barriers", 0U) & kAllRegistrations;
-  if (json.contains("core_filter") && !json.at("core_filter").is_null())
-    attributes.core_filter = json.at("core_filter").get<std::uint32_t>();
-  attributes.lock_future = json.value("lock_future", 0) & (MCL_FUTURE | MCL_ONFAULT);
-  return attributes;
+const image::Fields<ProcessAttributes>& fields_of(const ProcessAttributes* /*type*/) {
+  using enum image::Presence;
+  using A = ProcessAttributes;
+  static const image::Fields<A> fields = {
+      "process_attributes",
+      {{"child_subreaper", &A::child_subreaper, ""},
+       image::Field<A>::as<NumberOrBool>("huge_pages_disabled", &A::huge_pages_disabled,
+                                         "PR_GET_THP_DISABLE"),
+       {"oom_score_adj", &A::oom_score_adj, ""},
+       {"dumpable", &A::dumpable, "PR_GET_DUMPABLE; 1 if it is missing", later},
+       {"mdwe", &A::deny_write_exec, "PR_GET_MDWE", later},
+       {"memory_merge", &A::merge_memory, "PR_GET_MEMORY_MERGE", later},
+       {"io_flusher", &A::io_flusher, "PR_GET_IO_FLUSHER", later},
+       {"memory_barriers", &A::memory_barriers,
+        "membarrier(2): the commands for which it is registered", later},
+       {"core_filter", &A::core_filter, "`/proc/PID/coredump_filter`", later},
+       {"lock_future", &A::lock_future, "mlockall(2): MCL_FUTURE, maybe with MCL_ONFAULT", later}},
+      [](A& attributes) {
+        attributes.memory_barriers &= kAllRegistrations;
+        attributes.lock_future &= MCL_FUTURE | MCL_ONFAULT;
+      }};
+  return fields;
 }
 
 void restore_own_attributes(RestoreContext& inferior, const ThreadAttributes& attributes) {

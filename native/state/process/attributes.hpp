@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 #include "state/memory/memory_policy.hpp"
 #include "tracee/remote.hpp"
@@ -60,10 +60,8 @@ ThreadAttributes look_at_attributes(Tid lwp);
 void ask_attributes(tracee::Inferior& inferior, ThreadAttributes& attributes);
 ProcessAttributes ask_process_attributes(CaptureContext& context);
 
-image::Json attributes_to_json(const ThreadAttributes& attributes);
-ThreadAttributes thread_attributes_from_json(const image::Json& json);
-image::Json attributes_to_json(const ProcessAttributes& attributes);
-ProcessAttributes process_attributes_from_json(const image::Json& json);
+const image::Fields<ThreadAttributes>& fields_of(const ThreadAttributes* /*type*/);
+const image::Fields<ProcessAttributes>& fields_of(const ProcessAttributes* /*type*/);
 
 /// Sets in the thread what it can only set for itself, all but the parent-death signal, which the
 /// restore uses meanwhile.

@@ -178,44 +178,35 @@ void queue_ends(SignalState& signals, const std::vector<EndedChild>& children,
   }
 }
 
-Json children_to_json(const std::vector<EndedChild>& children) {
-  Json list = Json::array();
-  for (const EndedChild& child : children)
-    list.push_back({{"pid", child.pid},
-                    {"remembered", child.remembered},
-                    {"group", child.group},
-                    {"code", child.code},
-                    {"status", child.status},
-                    {"exit_signal", child.exit_signal},
-                    {"uid", child.uid},
-                    {"lived", child.lived},
-                    {"own_session", child.own_session}});
-  return list;
+namespace {
+
+void check_child(EndedChild& child) {
+  const bool exited = child.code == CLD_EXITED && child.status >= 0 && child.status <= 255;
+  const bool killed =
+      (child.code == CLD_KILLED || child.code == CLD_DUMPED) && is_deadly(child.status);
+  if (child.pid <= 0 || child.remembered <= 0 || child.group < 0 || !(exited || killed) ||
+      child.exit_signal < 0 || child.exit_signal > kSignals ||
+      (child.own_session && child.group != child.pid))
+    image::damaged("a child process");
 }
 
-std::vector<EndedChild> children_from_json(const Json& json) {
-  std::vector<EndedChild> children;
-  for (const auto& item : json) {
-    EndedChild child;
-    child.pid = item.at("pid");
-    child.remembered = item.at("remembered");
-    child.group = item.at("group");
-    child.code = item.at("code");
-    child.status = item.at("status");
-    child.exit_signal = item.at("exit_signal");
-    child.uid = item.at("uid");
-    child.lived = item.value("lived", false);
-    child.own_session = item.value("own_session", false);
-    const bool exited = child.code == CLD_EXITED && child.status >= 0 && child.status <= 255;
-    const bool killed =
-        (child.code == CLD_KILLED || child.code == CLD_DUMPED) && is_deadly(child.status);
-    if (child.pid <= 0 || child.remembered <= 0 || child.group < 0 || !(exited || killed) ||
-        child.exit_signal < 0 || child.exit_signal > kSignals ||
-        (child.own_session && child.group != child.pid))
-      image::damaged("a child process");
-    children.push_back(child);
-  }
-  return children;
+}  // namespace
+
+const image::Fields<EndedChild>& fields_of(const EndedChild* /*type*/) {
+  using enum image::Presence;
+  static const image::Fields<EndedChild> fields = {
+      "child",
+      {{"pid", &EndedChild::pid, "as the kernel knew it"},
+       {"remembered", &EndedChild::remembered, "as the program knows it"},
+       {"group", &EndedChild::group, "its process group, 0 for the program's own"},
+       {"code", &EndedChild::code, "CLD_EXITED, CLD_KILLED or CLD_DUMPED"},
+       {"status", &EndedChild::status, "its exit status, or the signal"},
+       {"exit_signal", &EndedChild::exit_signal, "what the program got for it"},
+       {"uid", &EndedChild::uid, ""},
+       {"lived", &EndedChild::lived, "whether it did at the save", later},
+       {"own_session", &EndedChild::own_session, "whether it led a session", later}},
+      check_child};
+  return fields;
 }
 
 namespace {

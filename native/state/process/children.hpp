@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 #include "state/process/signals.hpp"
 #include "tracee/remote.hpp"
@@ -36,8 +36,7 @@ std::vector<EndedChild> capture_children(CaptureContext& context, const SignalSt
 void queue_ends(SignalState& signals, const std::vector<EndedChild>& children,
                 std::uint64_t blocked);
 
-image::Json children_to_json(const std::vector<EndedChild>& children);
-std::vector<EndedChild> children_from_json(const image::Json& json);
+const image::Fields<EndedChild>& fields_of(const EndedChild* /*type*/);
 
 /// Makes children that have ended, and takes the signals of their ends out of the queue. Returns
 /// their ids in the order of the record. The process was just executed, its thread has the ptrace

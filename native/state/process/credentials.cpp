@@ -40,25 +40,21 @@ Credentials credentials_of(const proc::Status& status) {
           status.ambient_capabilities};
 }
 
-Json credentials_to_json(const Credentials& credentials) {
-  return {{"uids", credentials.uids},           {"gids", credentials.gids},
-          {"groups", credentials.groups},       {"inheritable", credentials.inheritable},
-          {"permitted", credentials.permitted}, {"effective", credentials.effective},
-          {"bounding", credentials.bounding},   {"ambient", credentials.ambient}};
-}
-
-Credentials credentials_from_json(const Json& json) {
-  Credentials credentials;
-  credentials.uids = json.at("uids").get<decltype(credentials.uids)>();
-  credentials.gids = json.at("gids").get<decltype(credentials.gids)>();
-  credentials.groups = json.at("groups").get<decltype(credentials.groups)>();
-  if (credentials.groups.size() > kMostGroups) image::damaged("a thread's groups");
-  credentials.inheritable = json.at("inheritable");
-  credentials.permitted = json.at("permitted");
-  credentials.effective = json.at("effective");
-  credentials.bounding = json.at("bounding");
-  credentials.ambient = json.at("ambient");
-  return credentials;
+const image::Fields<Credentials>& fields_of(const Credentials* /*type*/) {
+  static const image::Fields<Credentials> fields = {
+      "credentials",
+      {{"uids", &Credentials::uids, "real, effective, saved, file system"},
+       {"gids", &Credentials::gids, "likewise"},
+       {"groups", &Credentials::groups, ""},
+       {"inheritable", &Credentials::inheritable, "a set of capabilities: bit N is capability N"},
+       {"permitted", &Credentials::permitted, "likewise"},
+       {"effective", &Credentials::effective, "likewise"},
+       {"bounding", &Credentials::bounding, "likewise"},
+       {"ambient", &Credentials::ambient, "likewise"}},
+      [](Credentials& credentials) {
+        if (credentials.groups.size() > kMostGroups) image::damaged("a thread's groups");
+      }};
+  return fields;
 }
 
 namespace {

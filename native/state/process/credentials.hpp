@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "proc/status.hpp"
 #include "state/context.hpp"
 #include "tracee/remote.hpp"
@@ -32,8 +32,7 @@ struct Credentials {
 
 Credentials credentials_of(const proc::Status& status);
 
-image::Json credentials_to_json(const Credentials& credentials);
-Credentials credentials_from_json(const image::Json& json);
+const image::Fields<Credentials>& fields_of(const Credentials* /*type*/);
 
 /// Whether this process may make a thread who it was.
 bool may_restore_credentials(const Credentials& credentials);

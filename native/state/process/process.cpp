@@ -270,59 +270,56 @@ void report_process(CaptureContext& context) {
   report_surroundings(context);
 }
 
-image::Json process_to_json(const ProcessState& state) {
-  return {{"pid", state.pid},
-          {"ppid", state.parent},
-          {"pgrp", state.group},
-          {"session", state.session},
-          {"own_session", state.own_session},
-          {"own_terminal", state.own_terminal},
-          {"remembered",
-           {state.remembered.pid, state.remembered.parent, state.remembered.group,
-            state.remembered.session}},
-          {"start_ticks", state.start_ticks},
-          {"uid", state.uid},
-          {"gid", state.gid},
-          {"umask", state.umask},
-          {"cwd", state.directory},
-          {"removed_cwd", state.removed_directory ? removed_entry_to_json(*state.removed_directory)
-                                                  : image::Json()},
-          {"cwd_process",
-           state.directory_process ? identity_to_json(*state.directory_process) : image::Json()},
-          {"root", state.root},
-          {"personality", state.personality},
-          {"rlimits", state.limits},
-          {"extended_features", state.extended_features},
-          {"attributes", attributes_to_json(state.attributes)}};
-}
+namespace {
 
-ProcessState process_from_json(const image::Json& json) {
-  ProcessState state;
-  state.pid = json.at("pid");
-  if (state.pid <= 0) image::damaged("the process id");
-  state.parent = json.at("ppid");
-  state.group = json.at("pgrp");
-  state.session = json.at("session");
-  state.own_session = json.value("own_session", false);
-  state.own_terminal = json.value("own_terminal", -1);
-  const auto& remembered = json.at("remembered");
-  state.remembered = {remembered.at(0), remembered.at(1), remembered.at(2), remembered.at(3)};
-  state.start_ticks = json.value("start_ticks", std::uint64_t{0});
-  state.uid = json.at("uid");
-  state.gid = json.at("gid");
-  state.umask = json.at("umask");
-  state.directory = json.at("cwd");
-  if (const auto removed = json.value("removed_cwd", image::Json()); !removed.is_null())
-    state.removed_directory = removed_entry_from_json(removed);
-  if (const auto owner = json.value("cwd_process", image::Json()); !owner.is_null())
-    state.directory_process = identity_from_json(owner);
-  state.root = json.at("root");
-  state.personality = json.at("personality");
-  state.limits = json.at("rlimits").get<decltype(state.limits)>();
-  state.extended_features = json.at("extended_features");
-  state.attributes = process_attributes_from_json(json.at("attributes"));
-  if (state.directory.size() >= PATH_MAX) image::damaged("the working directory");
-  return state;
+using Remembered = image::Row<ProcessIds, &ProcessIds::pid, &ProcessIds::parent, &ProcessIds::group,
+                              &ProcessIds::session>;
+
+}  // namespace
+
+const image::Fields<ProcessState>& fields_of(const ProcessState* /*type*/) {
+  using enum image::Presence;
+  using P = ProcessState;
+  static const image::Fields<P> fields = {
+      "process",
+      {{"pid", &P::pid, "process id as the program sees it"},
+       {"ppid", &P::parent, "its parent's, as the saver saw it"},
+       {"pgrp", &P::group, "its process group's, likewise"},
+       {"session", &P::session, "its session's, likewise"},
+       {"own_session", &P::own_session,
+        "it led a session without a terminal, or was in one without a leader and a terminal: it "
+        "comes back as the leader of one",
+        later},
+       {"own_terminal", &P::own_terminal,
+        "the number of the pseudoterminal that controls this session, if its master is among the "
+        "descriptors, else -1",
+        later},
+       image::Field<P>::as<Remembered>(
+           "remembered", &P::remembered,
+           "process, parent, group and session as the program remembers them; other than the "
+           "above if it had been restored with new ids"),
+       {"start_ticks", &P::start_ticks,
+        "when the process was started, in clock ticks since boot (field 22 of /proc/PID/stat)",
+        later},
+       {"uid", &P::uid, "real user id"},
+       {"gid", &P::gid, "real group id"},
+       {"umask", &P::umask, ""},
+       {"cwd", &P::directory, "working directory"},
+       {"removed_cwd", &P::removed_directory, "the working directory, if it has no name any more",
+        later},
+       {"cwd_process", &P::directory_process,
+        "of a working directory in /proc that is another process's", later},
+       {"root", &P::root, "root directory"},
+       {"personality", &P::personality, "personality(2)"},
+       {"rlimits", &P::limits, "soft and hard limit by number (getrlimit(2)); 2^64-1 is unlimited"},
+       {"extended_features", &P::extended_features,
+        "what `arch_prctl(ARCH_GET_XCOMP_PERM)` answered: bit 18 is AMX tile data"},
+       {"attributes", &P::attributes, ""}},
+      [](P& state) {
+        if (state.pid <= 0) image::damaged("the process id");
+        if (state.directory.size() >= PATH_MAX) image::damaged("the working directory");
+      }};
+  return fields;
 }
 
 bool may_use_tiles(const ProcessState& state) {

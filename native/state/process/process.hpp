@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 #include "state/files/removed_entries.hpp"
 #include "state/process/attributes.hpp"
@@ -64,8 +64,7 @@ ProcessState capture_process(CaptureContext& context);
 /// Names what is there and will not come back.
 void report_process(CaptureContext& context);
 
-image::Json process_to_json(const ProcessState& state);
-ProcessState process_from_json(const image::Json& json);
+const image::Fields<ProcessState>& fields_of(const ProcessState* /*type*/);
 
 /// Whether the program had asked for AMX's tiles: without that the kernel lets no program use them.
 bool may_use_tiles(const ProcessState& state);

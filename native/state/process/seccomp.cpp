@@ -51,29 +51,35 @@ std::optional<std::vector<SeccompFilter>> read_filters(Tid lwp) {
   return std::nullopt;
 }
 
-Json filters_to_json(const std::vector<SeccompFilter>& filters) {
-  Json list = Json::array();
-  for (const auto& filter : filters)
-    list.push_back({{"flags", filter.flags},
-                    {"code", image::pack_bytes(filter.code.data(),
-                                               filter.code.size() * sizeof(sock_filter))}});
-  return list;
-}
+namespace {
 
-std::vector<SeccompFilter> filters_from_json(const Json& json) {
-  std::vector<SeccompFilter> filters;
-  for (const auto& item : json) {
-    SeccompFilter filter;
-    filter.flags = item.at("flags");
-    const auto bytes = image::unpack_bytes(item.at("code"));
+struct FilterCode {
+  using Code = std::vector<sock_filter>;
+
+  static Json write(const Code& code) {
+    return image::pack_bytes(code.data(), code.size() * sizeof(sock_filter));
+  }
+  static Code read(const Json& json) {
+    const auto bytes = image::unpack_bytes(json);
     if (bytes.empty() || bytes.size() % sizeof(sock_filter) != 0 ||
         bytes.size() > BPF_MAXINSNS * sizeof(sock_filter))
       image::damaged("a seccomp filter");
-    filter.code.resize(bytes.size() / sizeof(sock_filter));
-    std::copy(bytes.begin(), bytes.end(), reinterpret_cast<std::byte*>(filter.code.data()));
-    filters.push_back(std::move(filter));
+    Code code(bytes.size() / sizeof(sock_filter));
+    std::copy(bytes.begin(), bytes.end(), reinterpret_cast<std::byte*>(code.data()));
+    return code;
   }
-  return filters;
+  static Json type(image::Catalog& /*catalog*/) { return "bytes"; }
+};
+
+}  // namespace
+
+const image::Fields<SeccompFilter>& fields_of(const SeccompFilter* /*type*/) {
+  using Field = image::Field<SeccompFilter>;
+  static const image::Fields<SeccompFilter> fields = {
+      "seccomp_filter",
+      {{"flags", &SeccompFilter::flags, "SECCOMP_FILTER_FLAG_LOG or 0"},
+       Field::as<FilterCode>("code", &SeccompFilter::code, "`struct sock_filter`, 8 bytes each")}};
+  return fields;
 }
 
 void set_filters(tracee::Inferior& inferior, const std::vector<SeccompFilter>& filters) {

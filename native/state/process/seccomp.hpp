@@ -8,7 +8,7 @@
 #include <optional>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "tracee/remote.hpp"
 
 namespace ckpt::state {
@@ -24,8 +24,7 @@ inline constexpr std::uint64_t kSeccompBytes = BPF_MAXINSNS * sizeof(sock_filter
 /// The filters of a stopped thread, the first that was set first. Nothing if they cannot be read.
 std::optional<std::vector<SeccompFilter>> read_filters(Tid lwp);
 
-image::Json filters_to_json(const std::vector<SeccompFilter>& filters);
-std::vector<SeccompFilter> filters_from_json(const image::Json& json);
+const image::Fields<SeccompFilter>& fields_of(const SeccompFilter* /*type*/);
 
 /// Sets the filters in the thread, which must be suspended for it (see RemoteThread).
 void set_filters(tracee::Inferior& inferior, const std::vector<SeccompFilter>& filters);

@@ -56,39 +56,83 @@ std::vector<siginfo_t> queued_signals(const CaptureContext& context, Tid lwp, bo
   return queued;
 }
 
-image::Json signals_to_json(const SignalState& state) {
-  auto actions = image::Json::array();
-  for (std::size_t i = 0; i < state.actions.size(); ++i) {
-    const auto& action = state.actions[i];
-    if (action.handler == 0 && action.flags == 0 && action.mask == 0) continue;
-    actions.push_back({{"signal", i + 1},
-                       {"handler", action.handler},
-                       {"flags", action.flags},
-                       {"restorer", action.restorer},
-                       {"mask", action.mask}});
-  }
-  auto queued = image::Json::array();
-  for (const auto& info : state.queued) queued.push_back(image::pack_bytes(&info, sizeof info));
-  return {{"actions", std::move(actions)}, {"queued", std::move(queued)}};
-}
+image::Json Siginfo::write(const siginfo_t& info) { return image::pack_bytes(&info, sizeof info); }
 
-siginfo_t unpack_siginfo(const image::Json& json) {
+siginfo_t Siginfo::read(const image::Json& json) {
   const auto info = image::unpack_struct<siginfo_t>(json, "a signal's siginfo");
   if (info.si_signo < 1 || info.si_signo > kSignals) image::damaged("a signal's number");
   return info;
 }
 
-SignalState signals_from_json(const image::Json& json) {
-  SignalState state;
-  state.actions.resize(kSignals);
-  for (const auto& item : json.at("actions")) {
-    const int number = item.at("signal");
-    if (number < 1 || number > kSignals) image::damaged("a signal number");
-    state.actions[static_cast<std::size_t>(number - 1)] = {item.at("handler"), item.at("flags"),
-                                                           item.at("restorer"), item.at("mask")};
+namespace {
+
+struct NumberedAction {
+  int signal = 0;
+  SignalAction action;
+};
+
+const image::Fields<NumberedAction>& fields_of(const NumberedAction* /*type*/) {
+  static const image::Fields<NumberedAction> fields = {
+      "action", {{"signal", &NumberedAction::signal, ""},
+                 {"handler", [](auto& each) -> auto& {return each.action.handler;
+}
+, "0 default, 1 ignored"
+}  // namespace
+, {"flags", [](auto& each) -> auto& {return each.action.flags;
+}  // namespace ckpt::state
+, ""
+}
+, {"restorer", [](auto& each) -> auto& {return each.action.restorer;
+}
+, ""
+}
+, {
+  "mask", [](auto& each) -> auto& { return each.action.mask; }
+  , ""
+}
+}
+, [](NumberedAction& each) {
+  if (each.signal < 1 || each.signal > kSignals) image::damaged("a signal number");
+}
+}
+;
+return fields;
+}
+
+// Those that are not as by default.
+struct Actions {
+  static image::Json write(const std::vector<SignalAction>& actions) {
+    auto list = image::Json::array();
+    int signal = 0;
+    for (const SignalAction& action : actions) {
+      ++signal;
+      if (action.handler != 0 || action.flags != 0 || action.mask != 0)
+        list.push_back(image::encode(NumberedAction{signal, action}));
+    }
+    return list;
   }
-  for (const auto& item : json.at("queued")) state.queued.push_back(unpack_siginfo(item));
-  return state;
+  static std::vector<SignalAction> read(const image::Json& json) {
+    std::vector<SignalAction> actions(kSignals);
+    for (const auto& each : image::decode<std::vector<NumberedAction>>(json))
+      actions[static_cast<std::size_t>(each.signal - 1)] = each.action;
+    return actions;
+  }
+  static image::Json type(image::Catalog& catalog) {
+    return image::Codec<std::vector<NumberedAction>>::type(catalog);
+  }
+};
+
+}  // namespace
+
+const image::Fields<SignalState>& fields_of(const SignalState* /*type*/) {
+  using Field = image::Field<SignalState>;
+  static const image::Fields<SignalState> fields = {
+      "signals",
+      {Field::as<Actions>("actions", &SignalState::actions,
+                          "a signal that is not there has the default action"),
+       Field::as<Siginfos>("queued", &SignalState::queued,
+                           "siginfos (128 bytes each) queued for the process")}};
+  return fields;
 }
 
 void restore_actions(tracee::Inferior& inferior, const SignalState& state) {

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 #include "tracee/remote.hpp"
 
@@ -34,11 +34,15 @@ SignalState capture_signals(CaptureContext& context);
 /// with which debuggers stop threads. `lwp` is stopped and traced by the caller.
 std::vector<siginfo_t> queued_signals(const CaptureContext& context, Tid lwp, bool shared);
 
-/// A siginfo from a record. Throws Error (damaged) for a signal that does not exist.
-siginfo_t unpack_siginfo(const image::Json& json);
+/// A siginfo in a record; one that no signal has is damage.
+struct Siginfo {
+  static image::Json write(const siginfo_t& info);
+  static siginfo_t read(const image::Json& json);
+  static image::Json type(image::Catalog& /*catalog*/) { return "bytes"; }
+};
+using Siginfos = image::List<siginfo_t, Siginfo>;
 
-image::Json signals_to_json(const SignalState& state);
-SignalState signals_from_json(const image::Json& json);
+const image::Fields<SignalState>& fields_of(const SignalState* /*type*/);
 
 void restore_actions(tracee::Inferior& inferior, const SignalState& state);
 

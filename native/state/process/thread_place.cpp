@@ -50,14 +50,15 @@ std::optional<ThreadPlace> look_at_place(CaptureContext& context, Tid lwp) {
                      context.process.status(lwp).umask};
 }
 
-image::Json place_to_json(const ThreadPlace& place) {
-  return {{"cwd", place.directory}, {"umask", place.umask}};
-}
-
-ThreadPlace place_from_json(const image::Json& json) {
-  ThreadPlace place{json.at("cwd"), json.at("umask")};
-  if (place.directory.size() >= PATH_MAX) image::damaged("the working directory of a thread");
-  return place;
+const image::Fields<ThreadPlace>& fields_of(const ThreadPlace* /*type*/) {
+  static const image::Fields<ThreadPlace> fields = {
+      "place",
+      {{"cwd", &ThreadPlace::directory, "its working directory"},
+       {"umask", &ThreadPlace::umask, ""}},
+      [](ThreadPlace& place) {
+        if (place.directory.size() >= PATH_MAX) image::damaged("the working directory of a thread");
+      }};
+  return fields;
 }
 
 void restore_place(RestoreContext& inferior, const ThreadPlace& place) {

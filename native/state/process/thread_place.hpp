@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 #include "tracee/remote.hpp"
 
@@ -22,8 +22,7 @@ struct ThreadPlace {
 /// What does not come back is reported.
 std::optional<ThreadPlace> look_at_place(CaptureContext& context, Tid lwp);
 
-image::Json place_to_json(const ThreadPlace& place);
-ThreadPlace place_from_json(const image::Json& json);
+const image::Fields<ThreadPlace>& fields_of(const ThreadPlace* /*type*/);
 
 void restore_place(RestoreContext& inferior, const ThreadPlace& place);
 

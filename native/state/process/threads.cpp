@@ -49,21 +49,16 @@ ThreadState look(const CaptureContext& context, Tid lwp) {
   state.xstate = tracee::get_xstate(lwp);
   state.signal_mask = tracee::get_signal_mask(lwp);
   state.stop_info = tracee::get_siginfo(lwp);
-  state.rseq = tracee::get_rseq(lwp);
-  if (state.rseq && !state.rseq->area) state.rseq.reset();
-  if (state.rseq)
-    state.rseq_critical_section =
-        context.memory.read_value<std::uint64_t>(state.rseq->area + kRseqCsOffset);
+  if (const auto rseq = tracee::get_rseq(lwp); rseq && rseq->area)
+    state.rseq = {*rseq, context.memory.read_value<std::uint64_t>(rseq->area + kRseqCsOffset)};
   state.attributes = look_at_attributes(lwp);
   state.credentials = credentials_of(status);
   if (status.seccomp == 2)
     if (auto filters = read_filters(lwp)) state.filters = std::move(*filters);
   std::uint64_t head = 0;
   std::size_t length = 0;
-  if (::syscall(SYS_get_robust_list, lwp, &head, &length) == 0) {
-    state.robust_list = Addr{head};
-    state.robust_list_bytes = length;
-  }
+  if (::syscall(SYS_get_robust_list, lwp, &head, &length) == 0)
+    state.robust_list = {Addr{head}, length};
   return state;
 }
 
@@ -221,122 +216,139 @@ std::vector<Addr> pointers_of(const tracee::Registers& registers) {
 
 namespace {
 
-Json addresses_to_json(const std::vector<Addr>& addresses) {
-  Json list = Json::array();
-  for (const Addr address : addresses) list.push_back(address.value);
-  return list;
+struct RegisterMap {
+  static Json write(const tracee::Registers& registers) {
+    Json json = Json::object();
+    const auto names = arch::register_names();
+    for (std::size_t i = 0; i < names.size(); ++i)
+      json[std::string(names[i])] = arch::get_register(registers, i);
+    return json;
+  }
+  static tracee::Registers read(const Json& json) {
+    tracee::Registers registers{};
+    if (!json.is_object()) image::mistyped("map");
+    const auto names = arch::register_names();
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      const auto found = json.find(names[i]);
+      if (found == json.end()) image::missing(names[i]);
+      arch::set_register(registers, i, image::decode<std::uint64_t>(*found));
+    }
+    return registers;
+  }
+  static Json type(image::Catalog& /*catalog*/) { return {{"texts", "int"}}; }
+};
+
+struct AlternateStack {
+  Addr sp;
+  int flags = 0;
+  std::uint64_t size_bytes = 0;
+};
+
+const image::Fields<AlternateStack>& fields_of(const AlternateStack* /*type*/) {
+  static const image::Fields<AlternateStack> fields = {
+      "altstack",
+      {{"sp", &AlternateStack::sp, ""},
+       {"flags", &AlternateStack::flags, "SS_DISABLE, SS_AUTODISARM"},
+       {"size", &AlternateStack::size_bytes, "in bytes"}}};
+  return fields;
 }
 
-Json registers_to_json(const tracee::Registers& registers) {
-  Json json = Json::object();
-  const auto names = arch::register_names();
-  for (std::size_t i = 0; i < names.size(); ++i)
-    json[std::string(names[i])] = arch::get_register(registers, i);
-  return json;
-}
+struct StackForm {
+  static Json write(const stack_t& stack) {
+    return image::encode(AlternateStack{Addr{reinterpret_cast<std::uint64_t>(stack.ss_sp)},
+                                        stack.ss_flags, stack.ss_size});
+  }
+  static stack_t read(const Json& json) {
+    const auto read = image::decode<AlternateStack>(json);
+    stack_t stack{};
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of the other process
+    stack.ss_sp = reinterpret_cast<void*>(read.sp.value);
+    stack.ss_flags = read.flags;
+    stack.ss_size = read.size_bytes;
+    return stack;
+  }
+  static Json type(image::Catalog& catalog) { return image::Codec<AlternateStack>::type(catalog); }
+};
 
-tracee::Registers registers_from_json(const Json& json) {
-  tracee::Registers registers{};
-  const auto names = arch::register_names();
-  for (std::size_t i = 0; i < names.size(); ++i)
-    arch::set_register(registers, i, json.at(std::string(names[i])).get<std::uint64_t>());
-  return registers;
-}
+using RobustListForm = image::Row<RobustList, &RobustList::head, &RobustList::head_bytes>;
 
-std::vector<Addr> addresses_from_json(const Json& list) {
-  std::vector<Addr> addresses;
-  for (const auto& address : list) addresses.emplace_back(address.get<std::uint64_t>());
-  return addresses;
+void check_thread(ThreadState& state) {
+  if (state.tid <= 0 || state.lwp <= 0 || state.remembered <= 0) image::damaged("a thread's id");
+  if (state.xstate.size() < arch::kLeastXstateBytes || state.xstate.size() > (1U << 20U))
+    image::damaged("a thread's extended state");
+  if (state.held_signal < 0 || state.held_signal > 64) image::damaged("a held signal");
 }
 
 }  // namespace
 
-Json thread_to_json(const ThreadState& state) {
-  Json queued = Json::array();
-  for (const auto& info : state.queued) queued.push_back(image::pack_bytes(&info, sizeof info));
-  Json rseq;
-  if (state.rseq)
-    rseq = {{"area", state.rseq->area.value},
-            {"size", state.rseq->size_bytes},
-            {"signature", state.rseq->signature},
-            {"flags", state.rseq->flags},
-            {"critical_section", state.rseq_critical_section}};
-  Json json = {{"tid", state.tid},
-               {"lwp", state.lwp},
-               {"remembered", state.remembered},
-               {"ended", state.ended},
-               {"id_registers", state.id_registers},
-               {"id_words", addresses_to_json(state.id_words)},
-               {"lock_pointers", addresses_to_json(state.lock_pointers)},
-               {"number", state.number},
-               {"pthread", state.pthread},
-               {"name", state.name},
-               {"registers", registers_to_json(state.registers)},
-               {"xstate", image::pack_bytes(state.xstate.data(), state.xstate.size())},
-               {"sigmask", state.signal_mask},
-               {"stop_info",
-                state.stop_info ? image::pack_bytes(&*state.stop_info, sizeof(siginfo_t)) : Json()},
-               {"held_signal", state.held_signal},
-               {"queued", std::move(queued)},
-               {"altstack",
-                {{"sp", reinterpret_cast<std::uint64_t>(state.alternate_stack.ss_sp)},
-                 {"flags", state.alternate_stack.ss_flags},
-                 {"size", state.alternate_stack.ss_size}}},
-               {"rseq", std::move(rseq)},
-               {"attributes", attributes_to_json(state.attributes)},
-               {"tid_address", state.tid_address.value},
-               {"id_field", state.id_field.value},
-               {"robust_list", {state.robust_list.value, state.robust_list_bytes}}};
-  if (state.place) json["place"] = place_to_json(*state.place);
-  if (state.credentials) json["credentials"] = credentials_to_json(*state.credentials);
-  if (!state.filters.empty()) json["seccomp"] = filters_to_json(state.filters);
-  if (state.beyond_vdso) json["beyond_vdso"] = registers_to_json(*state.beyond_vdso);
-  return json;
+const image::Fields<Rseq>& fields_of(const Rseq* /*type*/) {
+  static const image::Fields<Rseq> fields = {
+      "rseq",
+      {{"area", &Rseq::area, "its address"},
+       {"size", &Rseq::size_bytes, "in bytes"},
+       {"signature", &Rseq::signature, ""},
+       {"flags", &Rseq::flags, ""},
+       {"critical_section", &Rseq::critical_section, "the word `rseq_cs`"}}};
+  return fields;
 }
 
-ThreadState thread_from_json(const Json& json) {
-  ThreadState state;
-  state.tid = json.at("tid");
-  state.lwp = json.at("lwp");
-  state.remembered = json.at("remembered");
-  if (state.tid <= 0 || state.lwp <= 0 || state.remembered <= 0) image::damaged("a thread's id");
-  state.ended = json.at("ended");
-  state.id_registers = json.at("id_registers").get<std::vector<std::string>>();
-  state.id_words = addresses_from_json(json.at("id_words"));
-  state.lock_pointers = addresses_from_json(json.at("lock_pointers"));
-  state.number = json.at("number");
-  state.pthread = json.at("pthread");
-  state.name = json.at("name");
-  state.registers = registers_from_json(json.at("registers"));
-  if (json.contains("beyond_vdso")) state.beyond_vdso = registers_from_json(json.at("beyond_vdso"));
-  state.xstate = image::unpack_bytes(json.at("xstate"));
-  if (state.xstate.size() < arch::kLeastXstateBytes || state.xstate.size() > (1U << 20U))
-    image::damaged("a thread's extended state");
-  state.signal_mask = json.at("sigmask");
-  if (!json.at("stop_info").is_null()) state.stop_info = unpack_siginfo(json.at("stop_info"));
-  state.held_signal = json.at("held_signal");
-  if (state.held_signal < 0 || state.held_signal > 64) image::damaged("a held signal");
-  for (const auto& item : json.at("queued")) state.queued.push_back(unpack_siginfo(item));
-  const auto& stack = json.at("altstack");
-  // NOLINTNEXTLINE(performance-no-int-to-ptr): an address of the other process
-  state.alternate_stack.ss_sp = reinterpret_cast<void*>(stack.at("sp").get<std::uint64_t>());
-  state.alternate_stack.ss_flags = stack.at("flags");
-  state.alternate_stack.ss_size = stack.at("size");
-  if (const auto& rseq = json.at("rseq"); !rseq.is_null()) {
-    state.rseq = tracee::RseqRegistration{Addr{rseq.at("area").get<std::uint64_t>()},
-                                          rseq.at("size"), rseq.at("signature"), rseq.at("flags")};
-    state.rseq_critical_section = rseq.at("critical_section");
-  }
-  state.attributes = thread_attributes_from_json(json.at("attributes"));
-  if (json.contains("place")) state.place = place_from_json(json.at("place"));
-  if (json.contains("credentials"))
-    state.credentials = credentials_from_json(json.at("credentials"));
-  if (json.contains("seccomp")) state.filters = filters_from_json(json.at("seccomp"));
-  state.tid_address = Addr{json.at("tid_address").get<std::uint64_t>()};
-  state.id_field = Addr{json.at("id_field").get<std::uint64_t>()};
-  state.robust_list = Addr{json.at("robust_list").at(0).get<std::uint64_t>()};
-  state.robust_list_bytes = json.at("robust_list").at(1);
-  return state;
+const image::Fields<ThreadState>& fields_of(const ThreadState* /*type*/) {
+  using enum image::Presence;
+  using T = ThreadState;
+  using Field = image::Field<T>;
+  static const image::Fields<T> fields = {
+      "thread",
+      {{"tid", &T::tid, "thread id as the program sees it"},
+       {"lwp", &T::lwp, "the same as the saver saw it: it differs in another PID namespace"},
+       {"remembered", &T::remembered,
+        "the same as the program remembers it: other than `tid` if the process had been restored "
+        "with new ids"},
+       {"attributes", &T::attributes, ""},
+       {"place", &T::place, "only of a thread that does not share it with the main one", unusual},
+       {"ended", &T::ended, "the main thread, which has ended while others go on"},
+       {"number", &T::number, "GDB's global thread number; 0 without GDB"},
+       {"pthread", &T::pthread, "`pthread_t`; 0 when unknown"},
+       {"name", &T::name, "`/proc/PID/task/TID/comm`"},
+       Field::as<RegisterMap>("registers", &T::registers,
+                              "the 27 members of `struct user_regs_struct`, `orig_rax`, `fs_base` "
+                              "and `gs_base` among them"),
+       {"xstate", &T::xstate,
+        "the XSAVE area in the standard format, as `PTRACE_GETREGSET` with `NT_X86_XSTATE` gives "
+        "it; XCR0 at byte 464"},
+       {"sigmask", &T::signal_mask, "blocked signals; bit N-1 is signal N"},
+       Field::as<image::Optional<siginfo_t, Siginfo>>(
+           "stop_info", &T::stop_info,
+           "the 128 bytes of the siginfo that the thread was stopped with"),
+       {"held_signal", &T::held_signal,
+        "the signal that the debugger would have delivered, 0 for none; its siginfo is "
+        "`stop_info`"},
+       Field::as<Siginfos>("queued", &T::queued,
+                           "signals queued for the thread, 128 bytes of siginfo each"),
+       Field::as<StackForm>("altstack", &T::alternate_stack, "sigaltstack(2)"),
+       {"rseq", &T::rseq, "the registration of rseq(2)"},
+       {"tid_address", &T::tid_address, "what `set_tid_address` was called with"},
+       {"id_field", &T::id_field,
+        "address at which the C library keeps the thread's id; 0 when unknown"},
+       {"id_registers", &T::id_registers,
+        "names of registers in which functions of the C library, inside which it is, have ids: "
+        "those for locks its own, those that ask for ids for the library itself any thread's, "
+        "those for clocks the CPU clock of any"},
+       {"id_words", &T::id_words,
+        "addresses of words on the stack in which such functions have them"},
+       {"lock_pointers", &T::lock_pointers,
+        "the values of the registers in functions for locks, one of which points to the lock"},
+       Field::as<RobustListForm>("robust_list", &T::robust_list,
+                                 "address of the head, and its length"),
+       {"credentials", &T::credentials, "if it is missing, they are not known", unusual},
+       Field::as<image::Optional<tracee::Registers, RegisterMap>>(
+           "beyond_vdso", &T::beyond_vdso,
+           "as `registers`: for a thread inside the vdso, the registers with which it comes out of "
+           "it. Memory is right for both: what the thread is about to write for its caller has "
+           "been written. May be missing: not inside, or not known",
+           unusual),
+       {"seccomp", &T::filters, "filters, the one that was set first first", unusual}},
+      check_thread};
+  return fields;
 }
 
 std::vector<image::Note> thread_notes(const ThreadState& state, Tid process) {
@@ -406,8 +418,8 @@ void set_up_thread(RestoreContext& inferior, const ThreadState& state) {
   const auto name = inferior.put_string(state.name.substr(0, kLongestName));
   tracee::Batch batch(inferior);
   batch.add(SYS_set_tid_address, {state.tid_address});
-  if (state.robust_list)
-    batch.add(SYS_set_robust_list, {state.robust_list, state.robust_list_bytes});
+  if (const RobustList& list = state.robust_list; list.head)
+    batch.add(SYS_set_robust_list, {list.head, list.head_bytes});
   if (state.rseq) {
     // Registering wants an area that no critical section is using.
     inferior.memory.write_value(state.rseq->area + kRseqCsOffset, std::uint64_t{0});
@@ -459,7 +471,8 @@ void finish_thread(Tid lwp, const tracee::Memory& memory, const ThreadState& sta
   tracee::set_xstate(lwp, arch::convert_xstate(state.xstate, layout, tracee::get_xstate(lwp),
                                                arch::own_xstate_layout()));
   tracee::set_signal_mask(lwp, state.signal_mask);
-  if (state.rseq) memory.write_value(state.rseq->area + kRseqCsOffset, state.rseq_critical_section);
+  if (state.rseq)
+    memory.write_value(state.rseq->area + kRseqCsOffset, state.rseq->critical_section);
 }
 
 }  // namespace ckpt::state

@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 #include "state/process/attributes.hpp"
 #include "state/process/credentials.hpp"
@@ -26,6 +26,15 @@
 #include "tracee/remote.hpp"
 
 namespace ckpt::state {
+
+struct Rseq : tracee::RseqRegistration {
+  std::uint64_t critical_section = 0;
+};
+
+struct RobustList {
+  Addr head;
+  std::uint64_t head_bytes = 0;
+};
 
 struct ThreadState {
   Tid tid = 0;  // as the program sees it
@@ -42,16 +51,14 @@ struct ThreadState {
   int held_signal = 0;  // a signal the debugger holds and will deliver, with stop_info
   std::vector<siginfo_t> queued;
   stack_t alternate_stack{};
-  std::optional<tracee::RseqRegistration> rseq;
-  std::uint64_t rseq_critical_section = 0;
+  std::optional<Rseq> rseq;
   ThreadAttributes attributes;
   std::optional<ThreadPlace> place;
   std::optional<Credentials> credentials;  // unknown in snapshots of earlier versions
   std::vector<SeccompFilter> filters;
   Addr tid_address;
   Addr id_field;  // where the C library keeps the id (struct pthread); 0: unknown
-  Addr robust_list;
-  std::uint64_t robust_list_bytes = 0;
+  RobustList robust_list;
   // A main thread that has ended while others go on: the process keeps its id. It has no state but
   // that it ends again.
   bool ended = false;
@@ -95,9 +102,8 @@ std::vector<Addr> pointers_of(const tracee::Registers& registers);
 /// made the call or from its arguments, and notes the call itself. False if it stays unknown.
 bool find_restarted_call(const tracee::Memory& memory, ThreadState& state);
 
-image::Json thread_to_json(const ThreadState& state);
-/// Throws Error (damaged).
-ThreadState thread_from_json(const image::Json& json);
+const image::Fields<Rseq>& fields_of(const Rseq* /*type*/);
+const image::Fields<ThreadState>& fields_of(const ThreadState* /*type*/);
 
 /// The core file's notes of one thread.
 std::vector<image::Note> thread_notes(const ThreadState& state, Tid process);

@@ -4,17 +4,19 @@
 
 namespace ckpt::state {
 
-image::Json xstate_layout_to_json(const arch::XstateLayout& layout) {
-  auto list = image::Json::array();
-  for (const auto& component : layout)
-    list.push_back({component.number, component.offset, component.size_bytes});
-  return list;
-}
+namespace {
 
-arch::XstateLayout xstate_layout_from_json(const image::Json& json) {
+using Component = arch::XstateComponent;
+using Components = image::List<Component, image::Row<Component, &Component::number,
+                                                     &Component::offset, &Component::size_bytes>>;
+
+}  // namespace
+
+image::Json Xstate::write(const arch::XstateLayout& layout) { return Components::write(layout); }
+
+arch::XstateLayout Xstate::read(const image::Json& json) {
   arch::XstateLayout layout;
-  for (const auto& item : json) {
-    const arch::XstateComponent component{item.at(0), item.at(1), item.at(2)};
+  for (const Component& component : Components::read(json)) {
     const bool known = std::any_of(layout.begin(), layout.end(), [&](const auto& other) {
       return other.number == component.number;
     });
@@ -23,5 +25,7 @@ arch::XstateLayout xstate_layout_from_json(const image::Json& json) {
   }
   return layout;
 }
+
+image::Json Xstate::type(image::Catalog& catalog) { return Components::type(catalog); }
 
 }  // namespace ckpt::state

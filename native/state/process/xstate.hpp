@@ -2,12 +2,15 @@
 #pragma once
 
 #include "arch/xstate.hpp"
-#include "image/format.hpp"
+#include "image/codecs.hpp"
 
 namespace ckpt::state {
 
-image::Json xstate_layout_to_json(const arch::XstateLayout& layout);
-/// Throws Error (damaged).
-arch::XstateLayout xstate_layout_from_json(const image::Json& json);
+/// Components that no processor has are damage.
+struct Xstate {
+  static image::Json write(const arch::XstateLayout& layout);
+  static arch::XstateLayout read(const image::Json& json);
+  static image::Json type(image::Catalog& catalog);
+};
 
 }  // namespace ckpt::state

@@ -103,33 +103,22 @@ std::vector<AioContext> capture_aio(CaptureContext& context) {
   return contexts;
 }
 
-Json aio_to_json(const std::vector<AioContext>& contexts) {
-  Json list = Json::array();
-  for (const AioContext& each : contexts)
-    list.push_back({{"id", each.id.value},
-                    {"size", each.size_bytes},
-                    {"head", each.head},
-                    {"tail", each.tail},
-                    {"events", image::pack_bytes(each.events.data(), each.events.size())}});
-  return list;
-}
-
-std::vector<AioContext> aio_from_json(const Json& json) {
-  std::vector<AioContext> contexts;
-  for (const Json& item : json) {
-    AioContext each;
-    each.id = Addr{item.at("id").get<std::uint64_t>()};
-    each.size_bytes = item.at("size");
-    each.head = item.at("head");
-    each.tail = item.at("tail");
-    each.events = image::unpack_bytes(item.at("events"));
-    if (each.size_bytes == 0 || each.size_bytes > kMostBytes || each.size_bytes % kPageSize != 0 ||
-        each.id.value % kPageSize != 0 || each.head >= each.places() ||
-        each.tail >= each.places() || each.events.size() != each.places() * sizeof(io_event))
-      image::damaged("a context of io_setup()");
-    contexts.push_back(std::move(each));
-  }
-  return contexts;
+const image::Fields<AioContext>& fields_of(const AioContext* /*type*/) {
+  static const image::Fields<AioContext> fields = {
+      "aio_context",
+      {{"id", &AioContext::id, "the address"},
+       {"size", &AioContext::size_bytes, "of the ring, in bytes"},
+       {"head", &AioContext::head, ""},
+       {"tail", &AioContext::tail, ""},
+       {"events", &AioContext::events, "all places, 32 bytes each"}},
+      [](AioContext& each) {
+        if (each.size_bytes == 0 || each.size_bytes > kMostBytes ||
+            each.size_bytes % kPageSize != 0 || each.id.value % kPageSize != 0 ||
+            each.head >= each.places() || each.tail >= each.places() ||
+            each.events.size() != each.places() * sizeof(io_event))
+          image::damaged("a context of io_setup()");
+      }};
+  return fields;
 }
 
 namespace {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 
 namespace ckpt::state {
@@ -25,9 +25,7 @@ struct AioContext {
 
 std::vector<AioContext> capture_aio(CaptureContext& context);
 
-image::Json aio_to_json(const std::vector<AioContext>& contexts);
-/// Throws Error (damaged).
-std::vector<AioContext> aio_from_json(const image::Json& json);
+const image::Fields<AioContext>& fields_of(const AioContext* /*type*/);
 
 /// Makes the contexts in the process, each at its place, which is reserved. What fails is a note.
 void restore_aio(RestoreContext& inferior, const std::vector<AioContext>& contexts);

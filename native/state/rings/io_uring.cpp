@@ -470,58 +470,38 @@ void wait_for_rings(CaptureContext& context, const std::vector<int>& rings, bool
 
 namespace {
 
-Json layout_to_json(const RingLayout& at) {
-  return {at.sq_head, at.sq_tail,     at.sq_dropped, at.sq_array, at.cq_head,
-          at.cq_tail, at.cq_overflow, at.cq_flags,   at.cqes};
-}
+using Layout =
+    image::Row<RingLayout, &RingLayout::sq_head, &RingLayout::sq_tail, &RingLayout::sq_dropped,
+               &RingLayout::sq_array, &RingLayout::cq_head, &RingLayout::cq_tail,
+               &RingLayout::cq_overflow, &RingLayout::cq_flags, &RingLayout::cqes>;
 
-RingLayout layout_from_json(const Json& json, std::uint32_t cq_entries) {
+void check_layout(const RingLayout& at, std::uint32_t cq_entries) {
   constexpr std::uint32_t kHeadBytes = 4096;
-  RingLayout at;
-  std::size_t next = 0;
-  for (std::uint32_t* word : {&at.sq_head, &at.sq_tail, &at.sq_dropped, &at.sq_array, &at.cq_head,
-                              &at.cq_tail, &at.cq_overflow, &at.cq_flags, &at.cqes}) {
-    *word = json.at(next++);
+  for (const std::uint32_t* word :
+       {&at.sq_head, &at.sq_tail, &at.sq_dropped, &at.sq_array, &at.cq_head, &at.cq_tail,
+        &at.cq_overflow, &at.cq_flags, &at.cqes}) {
     const bool is_array = word == &at.sq_array;
     if (*word % sizeof(std::uint32_t) != 0 || (!is_array && *word >= kHeadBytes))
       image::damaged("the layout of an io_uring");
   }
   if (at.sq_array != array_offset(at.cqes, cq_entries)) image::damaged("the layout of an io_uring");
-  return at;
 }
 
-std::uint32_t entries_from_json(const Json& json, std::uint32_t most) {
-  const auto entries = json.get<std::uint32_t>();
-  if (!std::has_single_bit(entries) || entries > most) image::damaged("the size of an io_uring");
-  return entries;
+void check_size(const IoUring& ring) {
+  const auto is_possible = [](std::uint32_t entries, std::uint32_t most) {
+    return std::has_single_bit(entries) && entries <= most;
+  };
+  if (!is_possible(ring.sq_entries, kMostSqEntries) ||
+      !is_possible(ring.cq_entries, kMostCqEntries) || ring.cq_entries < ring.sq_entries)
+    image::damaged("the size of an io_uring");
+  const bool array = (ring.setup_flags & IORING_SETUP_NO_SQARRAY) == 0;
+  if (ring.array.size() != (array ? ring.sq_entries * sizeof(std::uint32_t) : 0) ||
+      ring.cqes.size() != ring.cq_entries * sizeof(io_uring_cqe) ||
+      ring.sqes.size() != ring.sq_entries * sizeof(io_uring_sqe))
+    image::damaged("the memory of an io_uring");
 }
 
-std::vector<std::byte> bytes_from_json(const Json& json, std::size_t size_bytes) {
-  auto bytes = image::unpack_bytes(json);
-  if (bytes.size() != size_bytes) image::damaged("the memory of an io_uring");
-  return bytes;
-}
-
-Json mappings_to_json(const std::vector<RingMapping>& mappings) {
-  Json list = Json::array();
-  for (const RingMapping& map : mappings)
-    list.push_back({{"start", map.start.value},
-                    {"size", map.size_bytes},
-                    {"offset", map.offset_bytes},
-                    {"read", map.read},
-                    {"write", map.write},
-                    {"not_for_children", map.not_for_children}});
-  return list;
-}
-
-RingMapping mapping_from_json(const Json& json, const IoUring& ring) {
-  RingMapping map;
-  map.start = Addr{json.at("start").get<std::uint64_t>()};
-  map.size_bytes = json.at("size");
-  map.offset_bytes = json.at("offset");
-  map.read = json.at("read");
-  map.write = json.at("write");
-  map.not_for_children = json.at("not_for_children");
+void check_mapping(const RingMapping& map, const IoUring& ring) {
   const bool sqes = map.offset_bytes == IORING_OFF_SQES;
   const bool rings =
       map.offset_bytes == IORING_OFF_SQ_RING || map.offset_bytes == IORING_OFF_CQ_RING;
@@ -530,85 +510,70 @@ RingMapping mapping_from_json(const Json& json, const IoUring& ring) {
   if ((!sqes && !rings) || map.size_bytes == 0 || map.size_bytes > most ||
       map.size_bytes % kPageSize != 0 || map.start.value % kPageSize != 0)
     image::damaged("a mapping of an io_uring");
-  return map;
 }
 
-void registered_from_json(const Json& json, IoUring& ring) {
-  const Json& files = json.at("files");
-  const Json& buffers = json.at("buffers");
-  if (files.size() > kMostFiles || buffers.size() > kMostBuffers)
+void check_registered(const IoUring& ring) {
+  if (ring.files.size() > kMostFiles || ring.buffers.size() > kMostBuffers)
     image::damaged("what an io_uring has registered");
-  for (const Json& item : files) {
-    ring.files.emplace_back();
-    if (!item.is_null()) ring.files.back() = item.get<std::size_t>();
-  }
-  for (const Json& item : buffers) {
-    ring.buffers.emplace_back(Addr{item.at(0).get<std::uint64_t>()},
-                              item.at(1).get<std::uint64_t>());
-    if (ring.buffers.back().second > kMostBufferBytes) image::damaged("a buffer of an io_uring");
-  }
-  if (!json.at("eventfd").is_null()) ring.eventfd = json.at("eventfd").get<std::size_t>();
+  for (const auto& [at, size_bytes] : ring.buffers)
+    if (size_bytes > kMostBufferBytes) image::damaged("a buffer of an io_uring");
+}
+
+void check_ring(IoUring& ring) {
+  if ((ring.setup_flags & ~kKnownFlags) != 0) image::damaged("the flags of an io_uring");
+  check_size(ring);
+  check_layout(ring.layout, ring.cq_entries);
+  for (const RingMapping& map : ring.mappings) check_mapping(map, ring);
+  check_registered(ring);
+  if (why_not_whole(ring) ||
+      ring.cancelled.size() > ring.cq_entries - (ring.cq_tail - ring.cq_head))
+    image::damaged("the counters of an io_uring");
 }
 
 }  // namespace
 
-Json io_uring_to_json(const IoUring& ring) {
-  const auto pack = [](const std::vector<std::byte>& bytes) {
-    return image::pack_bytes(bytes.data(), bytes.size());
-  };
-  Json files = Json::array();
-  for (const auto& file : ring.files) files.push_back(file ? Json(*file) : Json());
-  Json buffers = Json::array();
-  for (const auto& [at, size] : ring.buffers) buffers.push_back({at.value, size});
-  return {{"setup_flags", ring.setup_flags},
-          {"sq_entries", ring.sq_entries},
-          {"cq_entries", ring.cq_entries},
-          {"layout", layout_to_json(ring.layout)},
-          {"sq_head", ring.sq_head},
-          {"sq_tail", ring.sq_tail},
-          {"sq_dropped", ring.sq_dropped},
-          {"cq_head", ring.cq_head},
-          {"cq_tail", ring.cq_tail},
-          {"cq_overflow", ring.cq_overflow},
-          {"cq_flags", ring.cq_flags},
-          {"array", pack(ring.array)},
-          {"cqes", pack(ring.cqes)},
-          {"sqes", pack(ring.sqes)},
-          {"files", std::move(files)},
-          {"buffers", std::move(buffers)},
-          {"eventfd", ring.eventfd ? Json(*ring.eventfd) : Json()},
-          {"mappings", mappings_to_json(ring.mappings)},
-          {"cancelled", ring.cancelled}};
+const image::Fields<RingMapping>& fields_of(const RingMapping* /*type*/) {
+  using M = RingMapping;
+  static const image::Fields<M> fields = {
+      "ring_mapping",
+      {{"start", &M::start, ""},
+       {"size", &M::size_bytes, "in bytes"},
+       {"offset", &M::offset_bytes, "IORING_OFF_*"},
+       {"read", &M::read, ""},
+       {"write", &M::write, ""},
+       {"not_for_children", &M::not_for_children, "MADV_DONTFORK"}}};
+  return fields;
 }
 
-IoUring io_uring_from_json(const Json& json) {
-  IoUring ring;
-  ring.setup_flags = json.at("setup_flags");
-  if ((ring.setup_flags & ~kKnownFlags) != 0) image::damaged("the flags of an io_uring");
-  ring.sq_entries = entries_from_json(json.at("sq_entries"), kMostSqEntries);
-  ring.cq_entries = entries_from_json(json.at("cq_entries"), kMostCqEntries);
-  if (ring.cq_entries < ring.sq_entries) image::damaged("the size of an io_uring");
-  ring.layout = layout_from_json(json.at("layout"), ring.cq_entries);
-  ring.sq_head = json.at("sq_head");
-  ring.sq_tail = json.at("sq_tail");
-  ring.sq_dropped = json.at("sq_dropped");
-  ring.cq_head = json.at("cq_head");
-  ring.cq_tail = json.at("cq_tail");
-  ring.cq_overflow = json.at("cq_overflow");
-  ring.cq_flags = json.at("cq_flags");
-  const bool array = (ring.setup_flags & IORING_SETUP_NO_SQARRAY) == 0;
-  ring.array =
-      bytes_from_json(json.at("array"), array ? ring.sq_entries * sizeof(std::uint32_t) : 0);
-  ring.cqes = bytes_from_json(json.at("cqes"), ring.cq_entries * sizeof(io_uring_cqe));
-  ring.sqes = bytes_from_json(json.at("sqes"), ring.sq_entries * sizeof(io_uring_sqe));
-  for (const Json& item : json.at("mappings"))
-    ring.mappings.push_back(mapping_from_json(item, ring));
-  ring.cancelled = json.at("cancelled").get<std::vector<std::uint64_t>>();
-  registered_from_json(json, ring);
-  if (why_not_whole(ring) ||
-      ring.cancelled.size() > ring.cq_entries - (ring.cq_tail - ring.cq_head))
-    image::damaged("the counters of an io_uring");
-  return ring;
+const image::Fields<IoUring>& fields_of(const IoUring* /*type*/) {
+  using R = IoUring;
+  using Field = image::Field<R>;
+  static const image::Fields<R> fields = {
+      "io_uring",
+      {{"setup_flags", &R::setup_flags, "IORING_SETUP_SQPOLL, _R_DISABLED, _NO_SQARRAY"},
+       {"sq_entries", &R::sq_entries, ""},
+       {"cq_entries", &R::cq_entries, ""},
+       Field::as<Layout>("layout", &R::layout,
+                         "offsets in the rings, in bytes: of head, tail, dropped and array of the "
+                         "submission queue, and of head, tail, overflow, flags and entries of the "
+                         "other"),
+       {"sq_head", &R::sq_head, ""},
+       {"sq_tail", &R::sq_tail, ""},
+       {"sq_dropped", &R::sq_dropped, ""},
+       {"cq_head", &R::cq_head, ""},
+       {"cq_tail", &R::cq_tail, ""},
+       {"cq_overflow", &R::cq_overflow, ""},
+       {"cq_flags", &R::cq_flags, ""},
+       {"array", &R::array, "empty with NO_SQARRAY"},
+       {"cqes", &R::cqes, ""},
+       {"sqes", &R::sqes, ""},
+       {"files", &R::files, "registered: descriptions, null for an empty place"},
+       {"buffers", &R::buffers, "registered: address and size, 0 for an empty place"},
+       {"eventfd", &R::eventfd, "registered: a description"},
+       {"mappings", &R::mappings, "they are `lost` in [memory](#memory)"},
+       {"cancelled", &R::cancelled, "`user_data` of what was in flight"}},
+      check_ring};
+  return fields;
 }
 
 }  // namespace ckpt::state

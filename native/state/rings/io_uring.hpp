@@ -20,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 
 namespace ckpt::state {
@@ -72,9 +72,8 @@ std::vector<int> find_rings(const proc::ProcessDir& process);
 /// calls for us anyway (`late`: those have been made, and this one makes more).
 void wait_for_rings(CaptureContext& context, const std::vector<int>& rings, bool late);
 
-image::Json io_uring_to_json(const IoUring& ring);
-/// Throws Error (damaged).
-IoUring io_uring_from_json(const image::Json& json);
+const image::Fields<RingMapping>& fields_of(const RingMapping* /*type*/);
+const image::Fields<IoUring>& fields_of(const IoUring* /*type*/);
 
 /// Makes the ring in the process, with its counters and its memory; returns its (temporary) number.
 int make_io_uring(RestoreContext& inferior, const IoUring& ring);

@@ -98,7 +98,8 @@ class Peeker {
     }
     char byte = 0;
     if (urgent && ::recv(own_, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) < 0) return queue;
-    queue.messages.push_back({std::string(1, byte), "", {}, true, !urgent});
+    queue.messages.push_back(
+        {std::string(1, byte), "", {}, urgent ? Urgency::unread : Urgency::taken});
     if (!more) return queue;
     // The kernel counts what it has passed over for no offset.
     const int behind = static_cast<int>(seen) + 1;
@@ -118,7 +119,7 @@ class Peeker {
     if (place >= bytes.size()) return;
     queue.clear();
     if (place != 0) queue.push_back({bytes.substr(0, place), "", {}});
-    queue.push_back({bytes.substr(place, 1), "", {}, true, false});
+    queue.push_back({bytes.substr(place, 1), "", {}, Urgency::unread});
     if (place + 1 < bytes.size()) queue.push_back({bytes.substr(place + 1), "", {}});
   }
 

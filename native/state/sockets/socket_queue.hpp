@@ -9,13 +9,16 @@
 
 namespace ckpt::state {
 
+/// Of one byte in TCP that was sent with MSG_OOB: whether it was received with it, so that only the
+/// mark is still to come.
+enum class Urgency { none, unread, taken };
+
 /// What waits to be received.
 struct SocketMessage {
   std::string bytes;
   std::string from;                      // address of the sender, if it has one
   std::vector<std::size_t> descriptors;  // passed along (SCM_RIGHTS): descriptions
-  bool urgent = false;                   // TCP: one byte, sent with MSG_OOB
-  bool taken = false;                    // and received with it; the mark is still to come
+  Urgency urgency = Urgency::none;
 };
 
 /// Describes a descriptor that was passed along with a message; takes it over.

@@ -38,15 +38,29 @@ T as_address(const std::string& address) {
   return typed;
 }
 
-Json bytes_to_json(const std::string& bytes) {
-  return image::pack_bytes(bytes.data(), bytes.size());
-}
+struct Address {
+  static Json write(const std::string& address) { return image::Bytes::write(address); }
+  static std::string read(const Json& json) {
+    std::string address = image::Bytes::read(json);
+    if (address.size() > kLongestAddress) image::damaged("the address of a socket");
+    return address;
+  }
+  static Json type(image::Catalog& /*catalog*/) { return "bytes"; }
+};
 
-std::string address_from_json(const Json& json) {
-  std::string address = image::unpack_string(json);
-  if (address.size() > kLongestAddress) image::damaged("the address of a socket");
-  return address;
-}
+// For readers of the record; nothing is read back from it.
+template <auto Member>
+struct AddressText {
+  static Json write(const Socket& socket) { return address_text(socket.*Member); }
+  static void read(const Json& /*json*/, Socket& /*socket*/) {}
+  static Json type(image::Catalog& /*catalog*/) { return "text"; }
+};
+
+constexpr std::array<std::pair<Urgency, std::string_view>, 3> kUrgencies = {{
+    {Urgency::none, "none"},
+    {Urgency::unread, "unread"},
+    {Urgency::taken, "taken"},
+}};
 
 std::string path_text(const std::string& address) {
   constexpr std::size_t kPathAt = offsetof(sockaddr_un, sun_path);
@@ -219,94 +233,78 @@ std::string kind_for_people(int domain, int type, int protocol) {
   return fmt::format("IP socket, protocol {}", protocol);
 }
 
-Json socket_to_json(const Socket& socket) {
-  std::string_view role;
-  for (const auto& [value, name] : kRoles)
-    if (value == socket.role) role = name;
-  Json options = Json::array();
-  for (const auto& option : socket.options)
-    options.push_back(
-        {{"level", option.level}, {"name", option.name}, {"value", bytes_to_json(option.value)}});
-  Json queue = Json::array();
-  for (const auto& message : socket.queue) {
-    queue.push_back({{"bytes", bytes_to_json(message.bytes)},
-                     {"from", bytes_to_json(message.from)},
-                     {"descriptors", message.descriptors}});
-    if (message.urgent) queue.back()["urgent"] = message.taken ? "taken" : "unread";
-  }
-  return {{"id", socket.id},
-          {"domain", socket.domain},
-          {"type", socket.type},
-          {"protocol", socket.protocol},
-          {"role", role},
-          {"interface", image::pack_bytes(socket.interface.data(), socket.interface.size())},
-          {"name", bytes_to_json(socket.name)},
-          {"peer_name", bytes_to_json(socket.peer_name)},
-          {"address", address_text(socket.name)},
-          {"peer_address", address_text(socket.peer_name)},
-          {"peer", socket.peer},
-          {"backlog", socket.backlog},
-          {"no_receiving", socket.no_receiving},
-          {"no_sending", socket.no_sending},
-          {"ended", socket.ended},
-          {"broken", socket.broken},
-          {"over", socket.over},
-          {"error", socket.error},
-          {"path_mode", socket.path_mode},
-          {"path_owner", socket.path_owner},
-          {"path_group", socket.path_group},
-          {"free_name", socket.free_name},
-          {"place", bytes_to_json(socket.place)},
-          {"no_file", socket.no_file},
-          {"options", std::move(options)},
-          {"queue", std::move(queue)}};
+const image::Fields<SocketOption>& fields_of(const SocketOption* /*type*/) {
+  static const image::Fields<SocketOption> fields = {
+      "socket_option",
+      {{"level", &SocketOption::level, ""},
+       {"name", &SocketOption::name, ""},
+       image::Field<SocketOption>::as<image::Bytes>("value", &SocketOption::value, "")},
+      [](SocketOption& option) {
+        if (option.value.size() > kLongestOption) image::damaged("an option of a socket");
+      }};
+  return fields;
 }
 
-Socket socket_from_json(const Json& json) {
-  Socket socket;
-  socket.id = json.at("id");
-  socket.domain = json.at("domain");
-  socket.type = json.at("type");
-  socket.protocol = json.at("protocol");
-  const auto role = json.at("role").get<std::string>();
-  const auto* known = std::find_if(kRoles.begin(), kRoles.end(),
-                                   [&](const auto& entry) { return entry.second == role; });
-  if (known == kRoles.end()) image::damaged("the role of a socket");
-  socket.role = known->first;
-  if (json.contains("interface")) socket.interface = image::unpack_string(json.at("interface"));
-  socket.name = address_from_json(json.at("name"));
-  socket.peer_name = address_from_json(json.at("peer_name"));
-  socket.peer = json.at("peer");
-  socket.backlog = json.at("backlog");
-  socket.no_receiving = json.at("no_receiving");
-  socket.no_sending = json.at("no_sending");
-  socket.ended = json.at("ended");
-  socket.broken = json.value("broken", false);
-  socket.over = json.value("over", false);
-  socket.error = json.value("error", 0);
-  socket.path_mode = json.at("path_mode");
-  socket.path_owner = json.value("path_owner", std::int64_t{-1});
-  socket.path_group = json.value("path_group", std::int64_t{-1});
-  if (json.contains("place")) socket.place = image::unpack_string(json.at("place"));
-  if (!socket.place.empty() && !socket.place.starts_with('/'))
-    image::damaged("the place of a socket's file");
-  socket.free_name = json.value("free_name", false);
-  socket.no_file = json.value("no_file", false);
-  for (const Json& item : json.at("options")) {
-    SocketOption option{item.at("level"), item.at("name"), image::unpack_string(item.at("value"))};
-    if (option.value.size() > kLongestOption) image::damaged("an option of a socket");
-    socket.options.push_back(std::move(option));
-  }
-  for (const Json& item : json.at("queue")) {
-    SocketMessage message{image::unpack_string(item.at("bytes")),
-                          address_from_json(item.at("from")),
-                          item.at("descriptors").get<std::vector<std::size_t>>()};
-    message.urgent = item.contains("urgent");
-    message.taken = item.value("urgent", "") == "taken";
-    if (message.urgent && message.bytes.size() != 1) image::damaged("what waits in a socket");
-    socket.queue.push_back(std::move(message));
-  }
-  return socket;
+const image::Fields<SocketMessage>& fields_of(const SocketMessage* /*type*/) {
+  using enum image::Presence;
+  using M = SocketMessage;
+  using Field = image::Field<M>;
+  static const image::Fields<M> fields = {
+      "socket_message",
+      {Field::as<image::Bytes>("bytes", &M::bytes, ""),
+       Field::as<Address>("from", &M::from, "the sender's address"),
+       {"descriptors", &M::descriptors, "descriptions"},
+       Field::as<image::Named<kUrgencies>>(
+           "urgent", &M::urgency,
+           "of a byte that was sent with MSG_OOB: `taken` when only its mark is left", unusual)},
+      [](M& message) {
+        if (message.urgency != Urgency::none && message.bytes.size() != 1)
+          image::damaged("what waits in a socket");
+      }};
+  return fields;
+}
+
+const image::Fields<Socket>& fields_of(const Socket* /*type*/) {
+  using enum image::Presence;
+  using S = Socket;
+  using Field = image::Field<S>;
+  static const image::Fields<S> fields = {
+      "socket",
+      {{"id", &S::id, "inode"},
+       {"domain", &S::domain, ""},
+       {"type", &S::type, ""},
+       {"protocol", &S::protocol, ""},
+       Field::as<image::Named<kRoles>>(
+           "role", &S::role,
+           "`connected` with another socket here, `waiting` to be accepted by one"),
+       Field::as<image::Bytes>("interface", &S::interface, "the name of a packet socket's", later),
+       Field::as<Address>("name", &S::name, "struct sockaddr"),
+       Field::as<Address>("peer_name", &S::peer_name, "likewise"),
+       Field::by<AddressText<&S::name>>("address", "the same in words"),
+       Field::by<AddressText<&S::peer_name>>("peer_address", "likewise"),
+       {"free_name", &S::free_name, "no address of the machine", later},
+       {"peer", &S::peer, "an `id`"},
+       {"backlog", &S::backlog, ""},
+       {"no_receiving", &S::no_receiving, "shutdown(2)"},
+       {"no_sending", &S::no_sending, "likewise"},
+       {"ended", &S::ended, "the far end had closed"},
+       {"broken", &S::broken, "the far end was inside, but what was on its way could not be read",
+        later},
+       {"over", &S::over, "closed both ways, or ended by an error", later},
+       {"error", &S::error, "which the program had not read, an errno value", later},
+       {"path_mode", &S::path_mode, "of a local socket's file"},
+       {"path_owner", &S::path_owner, "likewise; -1: not known", later},
+       {"path_group", &S::path_group, "likewise", later},
+       Field::as<image::Bytes>("place", &S::place,
+                               "of that file, if it is not at the socket's name", later),
+       {"no_file", &S::no_file, "it is removed", later},
+       {"options", &S::options, ""},
+       {"queue", &S::queue, "what waits to be received"}},
+      [](S& socket) {
+        if (!socket.place.empty() && !socket.place.starts_with('/'))
+          image::damaged("the place of a socket's file");
+      }};
+  return fields;
 }
 
 }  // namespace ckpt::state

@@ -18,7 +18,7 @@
 #include <string_view>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 #include "state/sockets/silent_peers.hpp"
 #include "state/sockets/sock_diag.hpp"
@@ -100,8 +100,9 @@ struct NamedSocket {
 /// Finds out which connections are inside, and reports what will be different.
 void settle_sockets(CaptureContext& context, const std::vector<NamedSocket>& sockets);
 
-image::Json socket_to_json(const Socket& socket);
-Socket socket_from_json(const image::Json& json);
+const image::Fields<SocketOption>& fields_of(const SocketOption* /*type*/);
+const image::Fields<SocketMessage>& fields_of(const SocketMessage* /*type*/);
+const image::Fields<Socket>& fields_of(const Socket* /*type*/);
 
 /// "127.0.0.1:80", "/run/x", "@name"; empty for no address.
 std::string address_text(const std::string& address);

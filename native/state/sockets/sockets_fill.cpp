@@ -102,7 +102,7 @@ int SocketMaker::send_all(int from, const SocketMessage& message, const std::str
   for (;;) {
     const std::string_view rest = std::string_view(message.bytes).substr(done);
     const std::int64_t sent = send_piece(from, rest.substr(0, in_pieces ? kPiece : rest.npos), to,
-                                         control, message.urgent);
+                                         control, message.urgency != Urgency::none);
     if (is_full(sent) && !before) {
       before = make_room(from);
       continue;
@@ -129,7 +129,7 @@ void SocketMaker::send(int from, const SocketMessage& message, const std::string
                                message.bytes.size() - done, describe_errno(error)));
     return;
   }
-  if (!message.taken) return;
+  if (message.urgency != Urgency::taken) return;
   const auto at = inferior_.reserve(1);
   inferior_.attempt(SYS_recvfrom, {receiver.fd, at, 1, MSG_OOB | MSG_DONTWAIT, 0, 0});
 }

@@ -51,13 +51,13 @@ std::optional<Identity> process_of_file(const std::string& target, const struct 
   return identity;
 }
 
-image::Json identity_to_json(const Identity& identity) {
-  return {
-      {"pid", identity.pid}, {"start_ticks", identity.start_ticks}, {"boot_id", identity.boot_id}};
-}
-
-Identity identity_from_json(const image::Json& json) {
-  return {json.at("pid"), json.at("start_ticks"), json.at("boot_id")};
+const image::Fields<Identity>& fields_of(const Identity* /*type*/) {
+  static const image::Fields<Identity> fields = {
+      "other_process",
+      {{"pid", &Identity::pid, ""},
+       {"start_ticks", &Identity::start_ticks, "as of a [process](#process); 0: it had ended"},
+       {"boot_id", &Identity::boot_id, ""}}};
+  return fields;
 }
 
 BriefProcess::BriefProcess() {

@@ -12,7 +12,7 @@
 
 #include "base/types.hpp"
 #include "base/unique_fd.hpp"
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/surroundings/neighbours.hpp"
 
 namespace ckpt::state {
@@ -21,8 +21,7 @@ namespace ckpt::state {
 /// Nothing for a file elsewhere. `status`: of the open file.
 std::optional<Identity> process_of_file(const std::string& target, const struct stat& status);
 
-image::Json identity_to_json(const Identity& identity);
-Identity identity_from_json(const image::Json& json);
+const image::Fields<Identity>& fields_of(const Identity* /*type*/);
 
 /// A process that lives while this does, and whose end is not reported: what is opened of it leads
 /// to one that has ended then.

@@ -357,7 +357,16 @@ std::vector<Line> lines_in(std::string& input) {
   return lines;
 }
 
-Json packed(const std::string& bytes) { return image::pack_bytes(bytes.data(), bytes.size()); }
+struct Lines {
+  static Json write(const PtyContent& content) { return image::encode(content.lines); }
+  static void read(const Json& json, PtyContent& content) {
+    content.lines_are_in_input = json.is_null();
+    if (!json.is_null()) content.lines = image::decode<std::vector<Line>>(json);
+  }
+  static Json type(image::Catalog& catalog) {
+    return image::Codec<std::optional<std::vector<Line>>>::type(catalog);
+  }
+};
 
 }  // namespace
 
@@ -399,40 +408,37 @@ void put_content(int master, int slave, const PtySettings& settings, const PtyCo
   set_packets(master, settings.packets);
 }
 
-Json pty_content_to_json(const PtyContent& content) {
-  Json lines = Json::array();
-  for (const Line& line : content.lines)
-    lines.push_back({{"bytes", packed(line.bytes)}, {"marked", line.marked}});
-  return {{"lines", std::move(lines)},
-          {"input", packed(content.input)},
-          {"output", packed(content.output)},
-          {"echo", packed(content.echo)},
-          {"stop", static_cast<int>(content.stop)},
-          {"master_stopped", content.master_stopped},
-          {"status", content.status}};
-}
-
-PtyContent pty_content_from_json(const Json& json, const termios& modes) {
-  PtyContent content;
-  content.input = image::unpack_string(json.at("input"));
-  content.output = image::unpack_string(json.at("output"));
-  if (!json.contains("lines")) {
-    if (hands_over_lines(modes)) content.lines = lines_in(content.input);
-    return content;
-  }
-  for (const Json& item : json.at("lines"))
-    content.lines.push_back({image::unpack_string(item.at("bytes")), item.at("marked")});
+void check_content(PtyContent& content, const termios& modes) {
+  if (content.lines_are_in_input && hands_over_lines(modes))
+    content.lines = lines_in(content.input);
   for (const Line& line : content.lines)
     if ((line.bytes.empty() && !line.marked) || !hands_over_lines(modes))
       image::damaged("a line in a pseudoterminal");
-  content.echo = image::unpack_string(json.at("echo"));
-  const int stop = json.at("stop");
-  if (stop < 0 || stop > static_cast<int>(Stop::flow))
-    image::damaged("the state of a pseudoterminal");
-  content.stop = static_cast<Stop>(stop);
-  content.master_stopped = json.at("master_stopped");
-  content.status = json.at("status");
-  return content;
+}
+
+const image::Fields<Line>& fields_of(const Line* /*type*/) {
+  static const image::Fields<Line> fields = {
+      "pty_line",
+      {image::Field<Line>::as<image::Bytes>("bytes", &Line::bytes, ""),
+       {"marked", &Line::marked, "an end of file ends it, and not its last byte"}}};
+  return fields;
+}
+
+const image::Fields<PtyContent>& fields_of(const PtyContent* /*type*/) {
+  using enum image::Presence;
+  using C = PtyContent;
+  using Field = image::Field<C>;
+  static const image::Fields<C> fields = {
+      "pty_content",
+      {Field::by<Lines>("lines", "what one read of the slave takes; null: `input` has them, too"),
+       Field::as<image::Bytes>("input", &C::input, "behind them: written to the master"),
+       Field::as<image::Bytes>("output", &C::output, "the other way"),
+       Field::as<image::Bytes>("echo", &C::echo, "waits for output that is stopped", later),
+       Field::as<image::Numbered<Stop::flow>>(
+           "stop", &C::stop, "of the slave: 0 not stopped, 1 by a key, 2 by tcflow(3)", later),
+       {"master_stopped", &C::master_stopped, "tcflow(3)", later},
+       {"status", &C::status, "TIOCPKT bits not told yet", later}}};
+  return fields;
 }
 
 }  // namespace ckpt::state

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 
 namespace ckpt::state {
 
@@ -23,10 +23,11 @@ struct PtyContent {
   };
   /// What has stopped the output of the slave.
   enum class Stop { none, typed, flow };  // Ctrl-S; tcflow(3)
-  std::vector<Line> lines;  // of a slave that hands over lines: those that are complete
-  std::string input;        // behind them: written to the master, not read from the slave
-  std::string output;       // the other way
-  std::string echo;         // waits for the output to go on, which is stopped
+  std::vector<Line> lines;          // of a slave that hands over lines: those that are complete
+  bool lines_are_in_input = false;  // of older files, whose lines are not told apart
+  std::string input;                // behind them: written to the master, not read from the slave
+  std::string output;               // the other way
+  std::string echo;                 // waits for the output to go on, which is stopped
   Stop stop = Stop::none;
   bool master_stopped = false;  // tcflow(3)
   unsigned status = 0;          // TIOCPKT_..., which the next read of the master tells
@@ -51,8 +52,10 @@ void take_content(int master, int slave, const PtySettings& settings, PtyContent
 /// Puts it into the pair, which is empty, and sets that. Throws Error (system).
 void put_content(int master, int slave, const PtySettings& settings, const PtyContent& content);
 
-image::Json pty_content_to_json(const PtyContent& content);
-/// `modes`: earlier versions did not keep the lines apart. Throws Error (damaged).
-PtyContent pty_content_from_json(const image::Json& json, const termios& modes);
+const image::Fields<PtyContent::Line>& fields_of(const PtyContent::Line* /*type*/);
+const image::Fields<PtyContent>& fields_of(const PtyContent* /*type*/);
+/// Tells the lines of older files apart. Throws Error (damaged) for lines that a terminal in these
+/// modes does not hand over.
+void check_content(PtyContent& content, const termios& modes);
 
 }  // namespace ckpt::state

@@ -181,40 +181,39 @@ Pty read_pty(CaptureContext& context, int master, int index) {
   return pty;
 }
 
-Json pty_to_json(const Pty& pty) {
-  return {{"index", pty.index},
-          {"modes", image::pack_bytes(&pty.settings.modes, sizeof pty.settings.modes)},
-          {"size", image::pack_bytes(&pty.size, sizeof pty.size)},
-          {"locked", pty.locked},
-          {"packets", pty.settings.packets},
-          {"slave", static_cast<int>(pty.slave)},
-          {"exclusive", pty.exclusive},
-          {"hung_up", pty.hung_up},
-          {"owner", pty.owner ? Json{pty.owner->uid, pty.owner->gid} : Json()},
-          {"mode", pty.mode},
-          {"content", pty_content_to_json(pty.content)}};
+const image::Fields<Pty>& fields_of(const Pty* /*type*/) {
+  using enum image::Presence;
+  using Field = image::Field<Pty>;
+  using Owner = image::Row<Pty::Owner, &Pty::Owner::uid, &Pty::Owner::gid>;
+  static const image::Fields<Pty> fields = {
+      "pseudoterminal",
+      {{"index", &Pty::index, "of /dev/pts"},
+       Field::as<image::Struct<termios>>(
+           "modes", [](auto& pty) -> auto& { return pty.settings.modes; }, "struct termios"),
+       Field::as<image::Struct<winsize>>("size", &Pty::size, "struct winsize"),
+       {"locked", &Pty::locked, ""},
+       {"packets", [](auto& pty) -> auto& {return pty.settings.packets;
 }
-
-Pty pty_from_json(const Json& json) {
-  Pty pty;
-  pty.index = json.at("index");
-  pty.settings.modes =
-      image::unpack_struct<termios>(json.at("modes"), "the modes of a pseudoterminal");
-  pty.size = image::unpack_struct<winsize>(json.at("size"), "the size of a pseudoterminal");
-  pty.locked = json.at("locked");
-  pty.settings.packets = json.at("packets");
-  pty.exclusive = json.value("exclusive", false);
-  pty.hung_up = json.value("hung_up", false);
-  if (const auto owner = json.value("owner", Json()); !owner.is_null())
-    pty.owner = {owner.at(0), owner.at(1)};
-  pty.mode = json.value("mode", Pty::kUsualMode) & ALLPERMS;
-  // Earlier versions have the content in the record itself, and do not know of never_open.
-  pty.content = pty_content_from_json(json.value("content", json), pty.settings.modes);
-  const int slave = json.value("slave", static_cast<int>(Pty::Slave::closed));
-  if (slave < 0 || slave > static_cast<int>(Pty::Slave::never_open))
-    image::damaged("a pseudoterminal");
-  pty.slave = static_cast<Pty::Slave>(slave);
-  return pty;
+, "TIOCPKT"
+}  // namespace ckpt::state
+,
+    Field::as<image::Numbered<Pty::Slave::never_open>>(
+        "slave", &Pty::slave, "0 open in some process, 1 closed, 2 never opened", later),
+    {"exclusive", &Pty::exclusive, "of a slave: TIOCEXCL", later},
+    {"hung_up", &Pty::hung_up, "of a slave: its master is closed", later},
+    Field::as<image::Optional<Pty::Owner, Owner>>(
+        "owner", &Pty::owner, "user and group, if they are not those of a new one", later),
+    {"mode", &Pty::mode, "permissions", later}, {
+  "content", &Pty::content, ""
+}
+}
+, [](Pty& pty) {
+  pty.mode &= ALLPERMS;
+  check_content(pty.content, pty.settings.modes);
+}
+}
+;
+return fields;
 }
 
 UniqueFd make_pty(const Pty& pty, int flags) {

@@ -5,7 +5,7 @@
 #include <sys/ioctl.h>
 
 #include "base/unique_fd.hpp"
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 #include "state/terminal/pty_content.hpp"
 
@@ -17,9 +17,9 @@ struct Pty {
   PtySettings settings;
   winsize size{};
   bool locked = false;
-  Slave slave = Slave::open;  // in any process
-  bool exclusive = false;     // of a slave: TIOCEXCL
-  bool hung_up = false;       // likewise: its master is closed
+  Slave slave = Slave::closed;  // in any process
+  bool exclusive = false;       // of a slave: TIOCEXCL
+  bool hung_up = false;         // likewise: its master is closed
   struct Owner {
     std::uint32_t uid = 0;
     std::uint32_t gid = 0;
@@ -36,8 +36,7 @@ struct Pty {
 /// Throws Error (system) when it could not all be put back.
 Pty read_pty(CaptureContext& context, int master, int index);
 
-image::Json pty_to_json(const Pty& pty);
-Pty pty_from_json(const image::Json& json);
+const image::Fields<Pty>& fields_of(const Pty* /*type*/);
 
 /// Makes a new pair; returns its master. `flags` as in open(2).
 UniqueFd make_pty(const Pty& pty, int flags);

@@ -116,22 +116,19 @@ std::string capture_input(CaptureContext& context, const UniqueFd& terminal,
   return {};
 }
 
-image::Json input_to_json(const std::string& input) {
+image::Json TypedInput::write(const std::string& input) {
   auto bytes = image::Json::array();
   for (const char byte : input) bytes.push_back(static_cast<unsigned char>(byte));
   return bytes;
 }
 
-std::string input_from_json(const image::Json& json) {
-  std::string input;
-  if (!json.is_array() || json.size() > kMostInputBytes) image::damaged("the terminal's input");
-  for (const auto& byte : json) {
-    if (!byte.is_number_unsigned() || byte.get<std::uint64_t>() > 255)
-      image::damaged("the terminal's input");
-    input.push_back(static_cast<char>(byte.get<unsigned>()));
-  }
-  return input;
+std::string TypedInput::read(const image::Json& json) {
+  const auto bytes = image::decode<std::vector<std::uint8_t>>(json);
+  if (bytes.size() > kMostInputBytes) image::damaged("the terminal's input");
+  return {bytes.begin(), bytes.end()};
 }
+
+image::Json TypedInput::type(image::Catalog& /*catalog*/) { return {{"list", "int"}}; }
 
 bool may_type(int terminal) {
   // The kernel looks at the permission first.

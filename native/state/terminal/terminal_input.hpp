@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/unique_fd.hpp"
-#include "image/format.hpp"
+#include "image/codecs.hpp"
 #include "state/context.hpp"
 
 namespace ckpt::state {
@@ -27,9 +27,12 @@ struct InputRequest {
 std::string capture_input(CaptureContext& context, const UniqueFd& terminal,
                           const InputRequest& request);
 
-image::Json input_to_json(const std::string& input);
-/// Throws Error (damaged).
-std::string input_from_json(const image::Json& json);
+/// What was typed, as a list of bytes.
+struct TypedInput {
+  static image::Json write(const std::string& input);
+  static std::string read(const image::Json& json);
+  static image::Json type(image::Catalog& catalog);
+};
 
 /// Whether the kernel lets us type on that terminal (dev.tty.legacy_tiocsti, CAP_SYS_ADMIN). Asked
 /// without typing anything.

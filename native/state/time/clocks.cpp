@@ -125,22 +125,21 @@ ClockState clocks_by_now(const ClockState& ahead) {
   return {sum(now(CLOCK_MONOTONIC), ahead.monotonic), sum(now(CLOCK_BOOTTIME), ahead.boottime)};
 }
 
-image::Json clocks_to_json(const ClockState& state) {
-  return {{"monotonic", {state.monotonic.tv_sec, state.monotonic.tv_nsec}},
-          {"boottime", {state.boottime.tv_sec, state.boottime.tv_nsec}}};
-}
+namespace {
 
-ClockState clocks_from_json(const image::Json& json) {
-  // As far as the kernel lets an offset reach (KTIME_SEC_MAX / 2).
-  constexpr std::int64_t kMostSeconds = INT64_MAX / kNanosecondsPerSecond / 2;
-  const auto time = [&](const char* name) {
-    const timespec value{json.at(name).at(0), json.at(name).at(1)};
-    if (value.tv_sec < 0 || value.tv_sec > kMostSeconds || value.tv_nsec < 0 ||
-        value.tv_nsec >= kNanosecondsPerSecond)
-      image::damaged("a clock");
-    return value;
-  };
-  return {time("monotonic"), time("boottime")};
+// As far as the kernel lets an offset reach (KTIME_SEC_MAX / 2).
+using ClockTime = image::Time<timespec, INT64_MAX / kNanosecondsPerSecond / 2>;
+
+}  // namespace
+
+const image::Fields<ClockState>& fields_of(const ClockState* /*type*/) {
+  using Field = image::Field<ClockState>;
+  static const image::Fields<ClockState> fields = {
+      "clocks",
+      {Field::as<ClockTime>("monotonic", &ClockState::monotonic,
+                            "CLOCK_MONOTONIC as the program saw it: seconds and nanoseconds"),
+       Field::as<ClockTime>("boottime", &ClockState::boottime, "CLOCK_BOOTTIME, likewise")}};
+  return fields;
 }
 
 void check_clocks(ClockMode mode) {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 #include "tracee/remote.hpp"
 
@@ -32,8 +32,7 @@ ClockState ask_clocks_ahead(CaptureContext& context);
 /// is left of a timer must not be more than what is left of the time.
 ClockState clocks_by_now(const ClockState& ahead);
 
-image::Json clocks_to_json(const ClockState& state);
-ClockState clocks_from_json(const image::Json& json);
+const image::Fields<ClockState>& fields_of(const ClockState* /*type*/);
 
 /// Throws Error (unsupported, refused) when this user cannot have a time namespace but asks for
 /// one. Tells from settings alone; starts nothing.

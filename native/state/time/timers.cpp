@@ -21,7 +21,6 @@ namespace {
 
 using image::Json;
 
-constexpr long kMicroseconds = 1'000'000;
 constexpr int kSetRestoreIds = 77;  // PR_TIMER_CREATE_RESTORE_IDS, Linux 6.15
 
 // include/linux/posix-timers.h: a CPU-time clock is the id inverted, over what and whose it counts.
@@ -168,65 +167,75 @@ void report_timers(CaptureContext& context, const TimerState& state,
 
 namespace {
 
-Json timespec_to_json(const timespec& time) { return {time.tv_sec, time.tv_nsec}; }
-Json timespec_to_json(const timeval& time) { return {time.tv_sec, time.tv_usec}; }
-
 // KTIME_SEC_MAX of the kernel.
 constexpr std::int64_t kMostSeconds = INT64_MAX / kNanosecondsPerSecond;
 
 template <typename Time>
-Time time_from_json(const Json& json, std::int64_t most_parts) {
-  const auto seconds = json.at(0).get<std::int64_t>();
-  const auto parts = json.at(1).get<std::int64_t>();
-  if (seconds < 0 || seconds > kMostSeconds || parts < 0 || parts >= most_parts)
-    image::damaged("a timer's time");
-  return {seconds, parts};
+using TimerTime = image::Time<Time, kMostSeconds>;
+
+// What remains, and the interval.
+struct Interval {
+  using Form = TimerTime<timeval>;
+
+  static Json write(const itimerval& timer) {
+    return Json::array({Form::write(timer.it_value), Form::write(timer.it_interval)});
+  }
+  static itimerval read(const Json& json) {
+    image::expect_list(json, 2);
+    return {Form::read(json.at(1)), Form::read(json.at(0))};
+  }
+  static Json type(image::Catalog& catalog) {
+    return {{"pair", Json::array({Form::type(catalog), Form::type(catalog)})}};
+  }
+};
+
+void check_timer(PosixTimer& timer) {
+  const bool known_way = timer.notify == SIGEV_SIGNAL || timer.notify == SIGEV_NONE ||
+                         timer.notify == SIGEV_THREAD || timer.notify == SIGEV_THREAD_ID;
+  if (!known_way || timer.id < 0 || timer.target < 0 ||
+      (timer.notify != SIGEV_NONE && (timer.signal < 1 || timer.signal > 64)))
+    image::damaged("a timer");
 }
 
 }  // namespace
 
-Json timers_to_json(const TimerState& state) {
-  Json interval = Json::array();
-  for (const auto& timer : state.interval)
-    interval.push_back({timespec_to_json(timer.it_value), timespec_to_json(timer.it_interval)});
-  Json posix = Json::array();
-  for (const auto& timer : state.posix)
-    posix.push_back({{"id", timer.id},
-                     {"clock", timer.clock},
-                     {"notify", timer.notify},
-                     {"signal", timer.signal},
-                     {"value", timer.value},
-                     {"target", timer.target},
-                     {"remaining", timespec_to_json(timer.setting.it_value)},
-                     {"interval", timespec_to_json(timer.setting.it_interval)}});
-  return {{"interval", std::move(interval)}, {"posix", std::move(posix)}};
+const image::Fields<PosixTimer>& fields_of(const PosixTimer* /*type*/) {
+  using Field = image::Field<PosixTimer>;
+  static const image::Fields<PosixTimer> fields = {
+      "timer",
+      {{"id", &PosixTimer::id, ""},
+       {"clock", &PosixTimer::clock,
+        "as `/proc/PID/timers` shows it; that of CPU time has the id of its thread or process in "
+        "it"},
+       {"notify", &PosixTimer::notify, "SIGEV_ number"},
+       {"signal", &PosixTimer::signal, ""},
+       {"value", &PosixTimer::value, "`sigev_value`"},
+       {"target", &PosixTimer::target,
+        "the `tid` of a thread for SIGEV_THREAD_ID; 0 when it has ended"},
+       Field::as<TimerTime<timespec>>(
+           "remaining", [](auto& timer) -> auto& { return timer.setting.it_value; },
+           "seconds and nanoseconds; zeros: it does not run"),
+       Field::as<TimerTime<timespec>>(
+           "interval", [](auto& timer) -> auto& { return timer.setting.it_interval; }, "likewise")},
+      check_timer};
+  return fields;
 }
 
-TimerState timers_from_json(const Json& json) {
-  TimerState state;
-  const auto& interval = json.at("interval");
-  for (std::size_t i = 0; i < state.interval.size(); ++i)
-    state.interval.at(i) = {time_from_json<timeval>(interval.at(i).at(1), kMicroseconds),
-                            time_from_json<timeval>(interval.at(i).at(0), kMicroseconds)};
-  for (const auto& item : json.at("posix")) {
-    PosixTimer timer;
-    timer.id = item.at("id");
-    timer.clock = item.at("clock");
-    timer.notify = item.at("notify");
-    timer.signal = item.at("signal");
-    timer.value = item.at("value");
-    timer.target = item.at("target");
-    timer.setting = {time_from_json<timespec>(item.at("interval"), kNanosecondsPerSecond),
-                     time_from_json<timespec>(item.at("remaining"), kNanosecondsPerSecond)};
-    const bool known_way = timer.notify == SIGEV_SIGNAL || timer.notify == SIGEV_NONE ||
-                           timer.notify == SIGEV_THREAD || timer.notify == SIGEV_THREAD_ID;
-    if (!known_way || timer.id < 0 || timer.target < 0 ||
-        (timer.notify != SIGEV_NONE && (timer.signal < 1 || timer.signal > 64)) ||
-        (!state.posix.empty() && state.posix.back().id >= timer.id))
-      image::damaged("a timer");
-    state.posix.push_back(timer);
-  }
-  return state;
+const image::Fields<TimerState>& fields_of(const TimerState* /*type*/) {
+  static const image::Fields<TimerState> fields = {
+      "timers",
+      {image::Field<TimerState>::as<image::Array<itimerval, 3, Interval>>(
+           "interval", &TimerState::interval,
+           "the timers of setitimer(2), ITIMER_REAL, ITIMER_VIRTUAL and ITIMER_PROF: of each what "
+           "remains (zeros: it does not run) and the interval, in seconds and microseconds"),
+       {"posix", &TimerState::posix, "the timers of timer_create(2), in ascending order of `id`"}},
+      [](TimerState& state) {
+        const auto disorder = std::adjacent_find(
+            state.posix.begin(), state.posix.end(),
+            [](const PosixTimer& one, const PosixTimer& next) { return one.id >= next.id; });
+        if (disorder != state.posix.end()) image::damaged("a timer");
+      }};
+  return fields;
 }
 
 namespace {

@@ -18,7 +18,7 @@
 #include <string>
 #include <vector>
 
-#include "image/format.hpp"
+#include "image/fields.hpp"
 #include "state/context.hpp"
 #include "tracee/remote.hpp"
 
@@ -48,8 +48,8 @@ bool expired_between(const TimerState& before, const TimerState& after);
 void report_timers(CaptureContext& context, const TimerState& state,
                    const std::map<Tid, Tid>& threads, const std::vector<siginfo_t>& queued);
 
-image::Json timers_to_json(const TimerState& state);
-TimerState timers_from_json(const image::Json& json);
+const image::Fields<PosixTimer>& fields_of(const PosixTimer* /*type*/);
+const image::Fields<TimerState>& fields_of(const TimerState* /*type*/);
 
 /// Makes the timers of timer_create, which do not run yet. `ids`: ids of threads at the save ->
 /// now. All threads exist.

@@ -19,7 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       std::memcpy(place, row + 1, sizeof place);
       rows.push_back({row[0], place[0], place[1]});
     }
-    const auto layout = xstate_layout_from_json(rows);
+    const auto layout = Xstate::read(rows);
     const auto area = std::as_bytes(std::span(data, size)).subspan(1 + data[0] * kRowBytes);
     const ckpt::arch::XstateLayout own = {
         {2, 576, 256}, {5, 832, 64}, {6, 896, 512}, {7, 1408, 1024}};
