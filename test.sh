@@ -121,7 +121,7 @@ types_of_tests() {
 step_types() {
   mypy --config-file pyproject.toml &&
     mypy --strict --ignore-missing-imports --scripts-are-modules \
-      bench/run docs/examples/regenerate scripts/demo.py scripts/demo_program.py &&
+      bench/run docs/examples/regenerate scripts/demo.py scripts/demo_program.py scripts/record_schema.py &&
     mypy --strict scripts/list_packages_files.py scripts/coverage/report.py scripts/coverage/sitecustomize.py &&
     types_of_tests
 }

@@ -9,6 +9,8 @@ from typing import (
     Any, Callable, Dict, List, Literal, Optional, Sequence, Tuple, TypedDict, TypeVar, Union
 )
 
+from . import record_types
+
 # Bytes done and bytes in all; False cancels.
 Progress = Callable[[int, int], bool]
 Buffer = Union[bytes, bytearray, memoryview]
@@ -65,7 +67,7 @@ class CaptureRequest(_CaptureRequest, total=False):
     message: str
     stop: str
     place: str
-    parent: Optional[Dict[str, Any]]
+    parent: Optional[record_types.Parent]
     selected: Optional[Selected]
     attached: bool
     findings: List[Finding]
@@ -136,9 +138,52 @@ class InterruptsHeld:
     def __enter__(self) -> None: ...
     def __exit__(self, *args: object) -> None: ...
 
-# A snapshot's record (docs/format.md) has other members in every version: records.py reads it.
-def describe(path: str, fd: Optional[int] = None) -> Dict[str, Any]: ...
-def read_record(fd: int, path: str) -> Tuple[Dict[str, Any], bytes, int, int]: ...
+class DescribedThread(record_types.Thread):
+    queued_signals: int
+
+class DescribedMapping(TypedDict):
+    start: int
+    end: int
+    prot: str
+    offset: int
+    path: str
+    kind: str
+    flags: List[str]
+    object: Optional[str]
+
+class DescribedFile(TypedDict):
+    fd: int
+    kind: str
+    path: str
+
+class Described(TypedDict):
+    """What docs/format.md has under "As `ckpt info -json` shows it"; this is what is used of it."""
+
+    creator: str
+    created: float
+    name: str
+    message: str
+    stop: str
+    place: str
+    parent: Optional[record_types.Parent]
+    store: str
+    host: record_types.Host
+    program: record_types.Program  # its `object` is a digest
+    process: record_types.Process
+    threads: List[DescribedThread]
+    mappings: List[DescribedMapping]
+    selected: record_types.Selection
+    files: List[DescribedFile]
+    terminal: Optional[TerminalModes]
+    terminal_input: List[int]
+    fidelity: List[record_types.Finding]
+    session: Any
+    objects: List[record_types.StoredObject]
+    file_bytes: int
+
+def describe(path: str, fd: Optional[int] = None) -> Described: ...
+def record_schema() -> Dict[str, List[Dict[str, Any]]]: ...
+def read_record(fd: int, path: str) -> Tuple[record_types.Record, bytes, int, int]: ...
 def capture(
     request: CaptureRequest,
     progress: Optional[Progress] = None,

@@ -1,12 +1,13 @@
-"""The maps of a snapshot's record, as `native.core.read_record` gives them: what can be missing in
-older files is there, too. Written by scripts/record_schema.py; docs/format.md says what they mean.
+"""The maps of a snapshot's record, as `native.core.read_record` gives them: what can be
+missing in older files is there, too. Written by scripts/record_schema.py; docs/format.md says what
+they mean.
 
 For the type checker alone: import it below `if TYPE_CHECKING`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, TypedDict, Union
+from typing import Any, Dict, List, Optional, TypedDict
 
 
 class Action(TypedDict):
@@ -302,6 +303,11 @@ class Owner(TypedDict):
     signal: int
 
 
+class Parent(TypedDict):
+    name: str
+    created: float
+
+
 class Pidfd(TypedDict):
     id: int
     thread: bool
@@ -420,7 +426,7 @@ class Record(TypedDict):
     message: str
     stop: str
     place: str
-    parent: Any
+    parent: Optional[Parent]
     store: str
     host: Host
     shared: Shared

@@ -1,7 +1,7 @@
 """The record of a snapshot as typed, frozen values.
 
-An image may come from anywhere, so nothing about the dictionary the native module hands over is
-taken for granted: `Record.of` checks the type of every field it reads and raises RecordError.
+The native module has checked every field of a record by the time it hands it over. What other
+processes and files say is checked as it is read, with `read` and its like, which raise RecordError.
 Fields the GDB side does not need stay in `Record.raw` (for `ckpt info -json`).
 
 These and other values are named tuples: a frozen dataclass compiles its methods when it is defined
@@ -11,9 +11,23 @@ and takes four times as long, which the first command of a session would have to
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Type, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Dict,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Tuple,
+    Type,
+    TypeVar,
+)
 
 from .errors import RecordError
+
+if TYPE_CHECKING:
+    from . import _native, record_types
 
 T = TypeVar("T")
 
@@ -47,26 +61,10 @@ def read_list(source: Mapping[str, Any], key: str, kind: Type[T]) -> Tuple[T, ..
     return tuple(checked)
 
 
-def read_octets(source: Mapping[str, Any], key: str) -> bytes:
-    """`source[key]`, a list of numbers, as bytes; empty when missing. Raises RecordError."""
-    try:
-        return bytes(read_list(source, key, int))
-    except ValueError:
-        raise RecordError(f'damaged record: "{key}" is not made of bytes') from None
-
-
 def read_dict(source: Mapping[str, Any], key: str) -> Dict[str, Any]:
     """`source[key]` as a dictionary; empty when missing. Raises RecordError."""
     found: Dict[str, Any] = read(source, key, dict, {})
     return found
-
-
-def read_seconds(source: Mapping[str, Any], key: str) -> float:
-    """`source[key]`, a number of seconds; 0 when missing. Raises RecordError."""
-    found = source.get(key, 0)
-    if isinstance(found, bool) or not isinstance(found, (int, float)):
-        raise RecordError(f'damaged record: "{key}" is of type {type(found).__name__}')
-    return float(found)
 
 
 _SEVERITIES = ("lost", "changed", "note")
@@ -83,14 +81,9 @@ class Fidelity(NamedTuple):
     text: str
 
     @classmethod
-    def of(cls, source: Mapping[str, Any]) -> "Fidelity":
-        """From the native module's dictionary. Raises RecordError."""
-        return cls(
-            read(source, "severity", str),
-            read(source, "object", str),
-            read(source, "kind", str),
-            read(source, "text", str),
-        )
+    def of(cls, source: record_types.Finding) -> "Fidelity":
+        """From a record."""
+        return cls(source["severity"], source["object"], source["kind"], source["text"])
 
     @property
     def rank(self) -> int:
@@ -116,18 +109,17 @@ class Thread(NamedTuple):
     remembered: int = 0
 
     @classmethod
-    def of(cls, source: Mapping[str, Any]) -> "Thread":
-        """From the native module's dictionary. Raises RecordError."""
-        tid = read(source, "tid", int)
+    def of(cls, source: record_types.Thread) -> "Thread":
+        """From a record."""
         return cls(
-            tid,
-            read(source, "number", int),
-            read(source, "name", str, ""),
-            read(source, "pthread", int, 0),
-            read(source, "held_signal", int, 0),
-            read(read_dict(source, "registers"), "rip", int, 0),
-            read(source, "ended", bool, False),
-            read(source, "remembered", int, tid),
+            source["tid"],
+            source["number"],
+            source["name"],
+            source["pthread"],
+            source["held_signal"],
+            source["registers"]["rip"],
+            source["ended"],
+            source["remembered"],
         )
 
 
@@ -142,14 +134,9 @@ class StoredObject(NamedTuple):
     name: str = ""
 
     @classmethod
-    def of(cls, source: Mapping[str, Any]) -> "StoredObject":
-        """From the native module's dictionary. Raises RecordError."""
-        return cls(
-            read(source, "hash", str),
-            read(source, "size", int, 0),
-            read(source, "path", str, ""),
-            read(source, "name", str, ""),
-        )
+    def of(cls, source: record_types.StoredObject) -> "StoredObject":
+        """From a record."""
+        return cls(source["hash"], source["size"], source["path"], source["name"])
 
 
 class OpenFile(NamedTuple):
@@ -158,13 +145,6 @@ class OpenFile(NamedTuple):
     fd: int
     kind: str
     path: str
-
-    @classmethod
-    def of(cls, source: Mapping[str, Any]) -> "OpenFile":
-        """From the native module's dictionary. Raises RecordError."""
-        return cls(
-            read(source, "fd", int), read(source, "kind", str, ""), read(source, "path", str, "")
-        )
 
 
 class Origin(NamedTuple):
@@ -176,21 +156,25 @@ class Origin(NamedTuple):
     created: float
 
     @classmethod
-    def of(cls, source: Mapping[str, Any]) -> Optional["Origin"]:
-        """From a record's `parent`; None when there is none. Raises RecordError."""
-        if source.get("parent") is None:
-            return None
-        parent = read_dict(source, "parent")
-        return cls(read(parent, "name", str), read_seconds(parent, "created"))
+    def of(cls, source: Optional[record_types.Parent]) -> Optional["Origin"]:
+        """From a record's `parent`; None when there is none."""
+        return None if source is None else cls(source["name"], source["created"])
 
-    def table(self) -> Dict[str, Any]:
+    def table(self) -> record_types.Parent:
         """As the record has it."""
-        return dict(self._asdict())
+        return {"name": self.name, "created": self.created}
 
 
 def run_id(boot_id: str, pid: int, start_ticks: int) -> str:
     """What names a process for good; "" when it is not known."""
     return f"{boot_id}:{pid}:{start_ticks}" if boot_id and start_ticks else ""
+
+
+def _table(found: Any, key: str) -> Optional[Dict[str, Any]]:
+    """What the debugger has put into a record, and the native module has not looked at."""
+    if found is not None and not isinstance(found, dict):
+        raise RecordError(f'damaged record: "{key}" is not a table')
+    return found
 
 
 class Record(NamedTuple):
@@ -226,51 +210,42 @@ class Record(NamedTuple):
     run: str
 
     @classmethod
-    def of(cls, source: Mapping[str, Any]) -> "Record":
-        """From `_native.describe()`. Raises RecordError."""
-        program = read_dict(source, "program")
-        process = read_dict(source, "process")
-        host = read_dict(source, "host")
-        selected = read_dict(source, "selected")
-        terminal = source.get("terminal")
-        if terminal is not None and not isinstance(terminal, dict):
-            raise RecordError('damaged record: "terminal" is not a table')
-        threads = tuple(Thread.of(each) for each in read_list(source, "threads", dict))
-        if not threads:
-            raise RecordError("damaged record: it has no threads")
+    def of(cls, source: _native.Described) -> "Record":
+        """From `native.core.describe()`. Raises RecordError for a session that is no table."""
+        process = source["process"]
+        host = source["host"]
+        threads = source["threads"]
         return cls(
-            name=read(source, "name", str, ""),
-            message=read(source, "message", str, ""),
-            stop=read(source, "stop", str, ""),
-            created=read_seconds(source, "created"),
-            creator=read(source, "creator", str, ""),
-            store=read(source, "store", str, ""),
-            file_bytes=read(source, "file_bytes", int, 0),
-            program=read(program, "path", str, ""),
-            argv=read_list(program, "argv", str),
-            pid=read(process, "pid", int, 0),
-            cwd=read(process, "cwd", str, ""),
-            hostname=read(host, "hostname", str, ""),
-            kernel=read(host, "kernel", str, ""),
-            threads=threads,
-            selected_tid=read(selected, "tid", int, threads[0].tid),
-            selected_frame=read(selected, "frame", int, 0),
-            files=tuple(OpenFile.of(each) for each in read_list(source, "files", dict)),
-            objects=tuple(StoredObject.of(each) for each in read_list(source, "objects", dict)),
-            fidelity=tuple(Fidelity.of(each) for each in read_list(source, "fidelity", dict)),
-            terminal=terminal,
-            terminal_input=read_octets(source, "terminal_input"),
+            name=source["name"],
+            message=source["message"],
+            stop=source["stop"],
+            created=source["created"],
+            creator=source["creator"],
+            store=source["store"],
+            file_bytes=source["file_bytes"],
+            program=source["program"]["path"],
+            argv=tuple(source["program"]["argv"]),
+            pid=process["pid"],
+            cwd=process["cwd"],
+            hostname=host["hostname"],
+            kernel=host["kernel"],
+            threads=tuple(map(Thread.of, threads)),
+            selected_tid=source["selected"]["tid"],
+            selected_frame=source["selected"]["frame"],
+            files=tuple(
+                OpenFile(each["fd"], each["kind"], each["path"]) for each in source["files"]
+            ),
+            objects=tuple(map(StoredObject.of, source["objects"])),
+            fidelity=tuple(map(Fidelity.of, source["fidelity"])),
+            terminal=_table(source["terminal"], "terminal"),
+            terminal_input=bytes(source["terminal_input"]),
             # `ckpt-save` has no session to keep, and says null.
-            session=read_dict(source, "session") if source.get("session") is not None else {},
+            session=_table(source["session"], "session") or {},
             raw=source,
             # Older snapshots say where they stopped at length only.
-            place=read(source, "place", str, "") or read(source, "stop", str, ""),
-            parent=Origin.of(source),
-            run=run_id(
-                read(host, "boot_id", str, ""),
-                read(read_list(source, "threads", dict)[0], "lwp", int, threads[0].tid),
-                read(process, "start_ticks", int, 0),
-            ),
+            place=source["place"] or source["stop"],
+            parent=Origin.of(source["parent"]),
+            run=run_id(host["boot_id"], threads[0]["lwp"], process["start_ticks"]),
         )
 
     @property

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Writes what follows from the fields of a snapshot's record (native/image/fields.hpp): the tables in
-docs/format.md and the types in gdbext/record_types.py.
+"""Writes what follows from the fields of a snapshot's record (native/image/fields.hpp): the tables
+in docs/format.md and the types in gdbext/record_types.py.
 
     scripts/record_schema.py            both
     scripts/record_schema.py --check    changes nothing; fails if one of them is out of date
@@ -31,15 +31,16 @@ HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 Schema = Mapping[str, List[Dict[str, Any]]]
 
 PLAIN = {"int": "int", "bool": "bool", "float": "float", "text": "str", "bytes": "bytes"}
-HEAD = '''"""The maps of a snapshot's record, as `native.core.read_record` gives them: what can be missing in
-older files is there, too. Written by scripts/record_schema.py; docs/format.md says what they mean.
+HEAD = '''"""The maps of a snapshot's record, as `native.core.read_record` gives them: what can be
+missing in older files is there, too. Written by scripts/record_schema.py; docs/format.md says what
+they mean.
 
 For the type checker alone: import it below `if TYPE_CHECKING`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, TypedDict, Union
+from typing import Any, Dict, List, Optional, TypedDict
 '''
 
 
@@ -78,11 +79,11 @@ def python_class(name: str, fields: List[Dict[str, Any]]) -> str:
         return "".join(f"    {each['key']}: {hint(each['type'])}\n" for each in found)
 
     if any(not each["key"].isidentifier() or each["key"] == "from" for each in fields):
-        pairs = "".join(f"        {each['key']!r}: {hint(each['type'])},\n" for each in fields)
+        pairs = "".join(f"        \"{each['key']}\": {hint(each['type'])},\n" for each in fields)
         optional = any(each["presence"] == "unusual" for each in fields)
         total = ",\n    total=False" if optional else ""
-        pairs = pairs.replace("'", '"')
-        return f'{class_name(name)} = TypedDict(\n    "{class_name(name)}",\n    {{\n{pairs}    }}{total},\n)\n'
+        made = class_name(name)
+        return f'{made} = TypedDict(\n    "{made}",\n    {{\n{pairs}    }}{total},\n)\n'
     always, unusual = members(True), members(False)
     if not unusual:
         return f"class {class_name(name)}(TypedDict):\n{always}"
@@ -164,6 +165,7 @@ def document_text(document: str, schema: Schema) -> str:
 
 def main(arguments: List[str]) -> int:
     """Exit status 1: with --check something is out of date."""
+    check = "--check" in arguments
     schema = native.core.record_schema()
     wanted = {
         DOCUMENT: document_text(DOCUMENT.read_text(encoding="utf-8"), schema),
@@ -175,10 +177,10 @@ def main(arguments: List[str]) -> int:
         if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
     for path in stale:
-        print(f"{path.relative_to(ROOT)}: {'is out of date' if '--check' in arguments else 'written'}")
-        if "--check" not in arguments:
+        print(f"{path.relative_to(ROOT)}: {'is out of date' if check else 'written'}")
+        if not check:
             path.write_text(wanted[path], encoding="utf-8")
-    return 1 if stale and "--check" in arguments else 0
+    return 1 if stale and check else 0
 
 
 if __name__ == "__main__":

@@ -368,7 +368,12 @@ def _range(pair: Sequence[Any]) -> Tuple[int, int]:
 
 
 def _stored(table: Dict[str, Any]) -> StoredObject:
-    stored = StoredObject.of(table)
+    stored = StoredObject(
+        read(table, "hash", str),
+        read(table, "size", int),
+        read(table, "path", str),
+        read(table, "name", str),
+    )
     if stored.size < 0 or object_path(Path("/"), (stored.hash, stored.name)) is None:
         raise ValueError("the name of a content")
     if len(os.fsencode(stored.name)) > 255:

@@ -2,20 +2,19 @@
 signals, timers.
 
 `records.py` has what a restore under GDB needs; this is what a script asks that looks into a
-snapshot without a process. Both trust nothing: every field is checked as it is read.
+snapshot without a process. The native module has checked what they are made from.
 """
 
 from __future__ import annotations
 
 import struct
 from types import MappingProxyType
-from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 
-from ..errors import RecordError
-from ..records import read, read_dict, read_list
+if TYPE_CHECKING:
+    from .. import record_types
 
 PAGE_BYTES = 4096
-_SIGINFO_BYTES = 128
 
 
 class Siginfo(NamedTuple):
@@ -31,10 +30,8 @@ class Siginfo(NamedTuple):
     raw: bytes
 
     @classmethod
-    def of(cls, raw: Any) -> "Siginfo":
-        """From the kernel's structure. Raises RecordError."""
-        if not isinstance(raw, bytes) or len(raw) != _SIGINFO_BYTES:
-            raise RecordError("damaged record: a siginfo is not 128 bytes")
+    def of(cls, raw: bytes) -> "Siginfo":
+        """From the kernel's structure."""
         signal, _, code = struct.unpack_from("<iii", raw)
         # SIGILL, SIGBUS, SIGFPE, SIGSEGV and SIGTRAP of the kernel's have an address; what a
         # process sends (code <= 0) and SIGCHLD have a sender.
@@ -76,26 +73,22 @@ class SavedThread(NamedTuple):
         return f"<SavedThread {self.tid} {self.name!r} at {pc:#x}>"
 
     @classmethod
-    def of(cls, source: Mapping[str, Any]) -> "SavedThread":
-        """From a thread of the record. Raises RecordError."""
-        tid = read(source, "tid", int)
-        registers = read_dict(source, "registers")
-        for name in registers:
-            read(registers, name, int)
-        stop = source.get("stop_info")
+    def of(cls, source: record_types.Thread) -> "SavedThread":
+        """From a thread of the record."""
+        stop = source["stop_info"]
         return cls(
-            tid=tid,
-            remembered=read(source, "remembered", int, tid),
-            number=read(source, "number", int, 0),
-            pthread=read(source, "pthread", int, 0),
-            name=read(source, "name", str, ""),
-            registers=MappingProxyType(dict(registers)),
-            xstate=read(source, "xstate", bytes, b""),
-            signal_mask=signals_in(read(source, "sigmask", int, 0)),
+            tid=source["tid"],
+            remembered=source["remembered"],
+            number=source["number"],
+            pthread=source["pthread"],
+            name=source["name"],
+            registers=MappingProxyType(source["registers"]),
+            xstate=source["xstate"],
+            signal_mask=signals_in(source["sigmask"]),
             stop=_own_stop(None if stop is None else Siginfo.of(stop)),
-            held_signal=read(source, "held_signal", int, 0),
-            queued=tuple(Siginfo.of(each) for each in read(source, "queued", list, [])),
-            ended=read(source, "ended", bool, False),
+            held_signal=source["held_signal"],
+            queued=tuple(Siginfo.of(each) for each in source["queued"]),
+            ended=source["ended"],
         )
 
 
@@ -128,27 +121,23 @@ class KeptFile(NamedTuple):
     object: Optional[Tuple[str, str]]
 
     @classmethod
-    def of(cls, source: Mapping[str, Any]) -> "KeptFile":
-        """From a file of the record. Raises RecordError."""
-        found = source.get("object")
-        stored = None
-        if found is not None:
-            if not isinstance(found, dict):
-                raise RecordError('damaged record: "object" is not a table')
-            stored = (read(found, "hash", str), read(found, "name", str))
+    def of(cls, source: record_types.File) -> "KeptFile":
+        """From a file of the record."""
+        stored = source["object"]
         return cls(
-            read(source, "path", str),
-            read(source, "deleted", bool, False),
-            read(source, "device", int),
-            read(source, "inode", int),
-            read(source, "size", int),
-            read(source, "mtime_ns", int),
-            read(source, "ctime_ns", int),
-            stored,
+            source["path"],
+            source["deleted"],
+            source["device"],
+            source["inode"],
+            source["size"],
+            source["mtime_ns"],
+            source["ctime_ns"],
+            None if stored is None else (stored["hash"], stored["name"]),
         )
 
 
-_BACKINGS = ("anonymous", "private-file", "shared-file", "shared-anonymous", "kernel", "lost")
+def _kept(source: Optional[record_types.File]) -> Optional[KeptFile]:
+    return None if source is None else KeptFile.of(source)
 
 
 class SavedMapping(NamedTuple):
@@ -168,54 +157,24 @@ class SavedMapping(NamedTuple):
     guards: Tuple[Tuple[int, int], ...]
 
     @classmethod
-    def of(cls, source: Mapping[str, Any]) -> "SavedMapping":
-        """From a mapping of the record. Raises RecordError."""
-        file = source.get("file")
-        guards: List[Tuple[int, int]] = []
-        for pair in read(source, "guards", list, []):
-            if (
-                not isinstance(pair, list)
-                or len(pair) != 2
-                or not all(type(n) is int for n in pair)
-            ):
-                raise RecordError("damaged record: a guard is not a pair of addresses")
-            guards.append((pair[0], pair[1]))
-        found = cls(
-            read(source, "start", int),
-            read(source, "end", int),
-            read(source, "prot", str),
-            read(source, "offset", int),
-            read(source, "path", str),
-            read(source, "backing", str),
-            read_list(source, "flags", str),
-            None if file is None else KeptFile.of(read(source, "file", dict)),
-            tuple(guards),
+    def of(cls, source: record_types.Mapping) -> "SavedMapping":
+        """From a mapping of the record."""
+        return cls(
+            source["start"],
+            source["end"],
+            source["prot"],
+            source["offset"],
+            source["path"],
+            source["backing"],
+            tuple(source["flags"]),
+            _kept(source["file"]),
+            tuple((start, end) for start, end in source["guards"]),
         )
-        whole = found.start % PAGE_BYTES == 0 == found.end % PAGE_BYTES
-        with_file = found.backing in ("private-file", "shared-file")
-        if (
-            not 0 <= found.start < found.end <= 1 << 64
-            or not whole
-            or found.backing not in _BACKINGS
-            or (with_file and found.file is None)
-            or found.offset < 0
-            or any(not found.start <= start < end <= found.end for start, end in found.guards)
-        ):
-            raise RecordError(f"damaged record: the mapping at {found.start:#x}")
-        return found
 
     @property
     def size(self) -> int:
         """Its length in bytes."""
         return self.end - self.start
-
-
-def mappings_of(source: Mapping[str, Any]) -> Tuple[SavedMapping, ...]:
-    """The mappings of a record's `memory`, in ascending order. Raises RecordError."""
-    found = tuple(SavedMapping.of(each) for each in read_list(source, "mappings", dict))
-    if any(after.start < before.end for before, after in zip(found, found[1:])):
-        raise RecordError("damaged record: mappings overlap or are out of order")
-    return found
 
 
 class SavedDescriptor(NamedTuple):
@@ -236,34 +195,27 @@ class SavedDescriptor(NamedTuple):
 
 
 def descriptors_of(
-    process: Mapping[str, Any], shared: Mapping[str, Any]
+    process: record_types.Image, shared: record_types.Shared
 ) -> Tuple[SavedDescriptor, ...]:
     """The descriptors of a process, which lead to what a record has as `shared`, in ascending
-    order. Raises RecordError.
+    order.
     """
-    descriptions = read_list(shared, "descriptions", dict)
-    found = []
-    for each in read_list(process, "descriptors", dict):
-        index = read(each, "description", int)
-        if not 0 <= index < len(descriptions):
-            raise RecordError("damaged record: a descriptor of a description that is not there")
-        description = descriptions[index]
-        file = description.get("file")
-        details = description.get("details")
-        found.append(
-            SavedDescriptor(
-                read(each, "fd", int),
-                read(each, "close_on_exec", bool, False),
-                index,
-                read(description, "kind", str),
-                read(description, "path", str),
-                read(description, "flags", int, 0),
-                read(description, "offset", int, 0),
-                None if file is None else KeptFile.of(read(description, "file", dict)),
-                MappingProxyType({} if details is None else read_dict(description, "details")),
-            )
+
+    def descriptor(source: record_types.Descriptor) -> SavedDescriptor:
+        description = shared["descriptions"][source["description"]]
+        return SavedDescriptor(
+            source["fd"],
+            source["close_on_exec"],
+            source["description"],
+            description["kind"],
+            description["path"],
+            description["flags"],
+            description["offset"],
+            _kept(description["file"]),
+            MappingProxyType(description["details"] or {}),
         )
-    return tuple(found)
+
+    return tuple(descriptor(each) for each in process["descriptors"])
 
 
 class SignalAction(NamedTuple):
@@ -286,17 +238,15 @@ class SignalState(NamedTuple):
     queued: Tuple[Siginfo, ...]
 
     @classmethod
-    def of(cls, source: Mapping[str, Any]) -> "SignalState":
-        """From a record's `signals`. Raises RecordError."""
-        actions: Dict[int, SignalAction] = {}
-        for each in read_list(source, "actions", dict):
-            actions[read(each, "signal", int)] = SignalAction(
-                read(each, "handler", int),
-                read(each, "flags", int),
-                read(each, "restorer", int),
-                signals_in(read(each, "mask", int)),
+    def of(cls, source: record_types.Signals) -> "SignalState":
+        """From a record's `signals`."""
+        actions: Dict[int, SignalAction] = {
+            each["signal"]: SignalAction(
+                each["handler"], each["flags"], each["restorer"], signals_in(each["mask"])
             )
-        queued = tuple(Siginfo.of(each) for each in read(source, "queued", list, []))
+            for each in source["actions"]
+        }
+        queued = tuple(Siginfo.of(each) for each in source["queued"])
         return cls(MappingProxyType(actions), queued)
 
 
@@ -331,32 +281,29 @@ class TimerState(NamedTuple):
     posix: Tuple[PosixTimer, ...]
 
     @classmethod
-    def of(cls, source: Mapping[str, Any]) -> "TimerState":
-        """From a record's `timers`, which may be empty. Raises RecordError."""
+    def of(cls, source: record_types.Timers) -> "TimerState":
+        """From a record's `timers`."""
         interval = []
-        for which, each in zip(("real", "virtual", "prof"), read_list(source, "interval", list)):
-            if len(each) != 2:
-                raise RecordError("damaged record: a timer")
+        for which, each in zip(("real", "virtual", "prof"), source["interval"]):
             remaining, period = (_nanoseconds(time, 1000) for time in each)
             if remaining:
                 interval.append(IntervalTimer(which, remaining, period))
         posix = [
             PosixTimer(
-                read(each, "id", int),
-                read(each, "clock", int),
-                read(each, "notify", int),
-                read(each, "signal", int),
-                read(each, "value", int),
-                read(each, "target", int),
-                _nanoseconds(each.get("remaining"), 1),
-                _nanoseconds(each.get("interval"), 1),
+                each["id"],
+                each["clock"],
+                each["notify"],
+                each["signal"],
+                each["value"],
+                each["target"],
+                _nanoseconds(each["remaining"], 1),
+                _nanoseconds(each["interval"], 1),
             )
-            for each in read_list(source, "posix", dict)
+            for each in source["posix"]
         ]
         return cls(tuple(interval), tuple(posix))
 
 
-def _nanoseconds(time: Any, unit_ns: int) -> int:
-    if not isinstance(time, list) or len(time) != 2 or not all(type(part) is int for part in time):
-        raise RecordError("damaged record: a time")
-    return int(time[0] * 1_000_000_000 + time[1] * unit_ns)
+def _nanoseconds(time: List[int], unit_ns: int) -> int:
+    seconds, units = time
+    return seconds * 1_000_000_000 + units * unit_ns

@@ -13,27 +13,28 @@ import os
 import struct
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Tuple, Type, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Iterator,
+    Mapping,
+    Optional,
+    Tuple,
+    Type,
+    TypeVar,
+    Union,
+)
 
 from .. import native
 from ..errors import (
     ClosedError,
     DamagedError,
     MissingContentError,
-    RecordError,
     SnapshotError,
     one_line,
 )
-from ..records import (
-    Fidelity,
-    Origin,
-    Record,
-    StoredObject,
-    read,
-    read_dict,
-    read_list,
-    read_seconds,
-)
+from ..records import Fidelity, Record, StoredObject
 from ..store.store import Entry, Store, default_directory
 from ..text.report import Verified
 from . import opening
@@ -48,12 +49,13 @@ from .saved import (
     SignalState,
     TimerState,
     descriptors_of,
-    mappings_of,
 )
 from .symbols import Symbol, Symbols
 
 if TYPE_CHECKING:
     from .stacks import Frame
+
+T = TypeVar("T")
 
 # Called with (done, total) bytes now and then; False cancels.
 Progress = Callable[[int, int], bool]
@@ -146,18 +148,14 @@ class Snapshot:
                 record, extents, file_bytes, disk_bytes = native.core.read_record(fd, str(path))
             except native.core.NativeError as error:
                 raise translated(error) from None
-            self._record: Mapping[str, Any] = record
-            self._disk_bytes: int = disk_bytes
-            try:
-                (self._process,) = read_list(record, "processes", dict)  # the reader refuses others
-                mappings = mappings_of(read_dict(self._process, "memory"))
-                stores = [store]
-                saved_with = read(record, "store", str, "")
-                if os.path.isabs(saved_with) and Path(saved_with) != store:
-                    stores.append(Path(saved_with))
-                program = read(read_dict(self._process, "program"), "path", str)
-            except RecordError as error:
-                raise SnapshotError(f"{path}: {error}") from None
+            self._record = record
+            self._disk_bytes = disk_bytes
+            (self._process,) = record["processes"]  # the reader refuses others
+            mappings = tuple(map(SavedMapping.of, self._process["memory"]["mappings"]))
+            stores = [store]
+            if os.path.isabs(record["store"]) and Path(record["store"]) != store:
+                stores.append(Path(record["store"]))
+            program = self._process["program"]["path"]
             self._contents = Contents(stores)
             self._memory: Optional[Memory] = Memory(
                 fd, str(path), file_bytes, extents, mappings, self._contents
@@ -235,23 +233,12 @@ class Snapshot:
     def __repr__(self) -> str:
         return f"<Snapshot {self._name!r} of {self.program} in {self._path}>"
 
-    def _parsed(self, key: str, parse: Callable[[Mapping[str, Any]], Any]) -> Any:
-        """A part of the record, checked when it is first asked for. Raises SnapshotError."""
-        return self._cached(key, parse, self._record)
-
-    def _parsed_of_process(self, key: str, parse: Callable[[Mapping[str, Any]], Any]) -> Any:
-        """The same of the image of the process."""
-        return self._cached(key, parse, self._process)
-
-    def _cached(
-        self, key: str, parse: Callable[[Mapping[str, Any]], Any], source: Mapping[str, Any]
-    ) -> Any:
+    def _once(self, key: str, make: Callable[[], T]) -> T:
+        """What `make` returns, which is called when it is first asked for."""
         if key not in self._cache:
-            try:
-                self._cache[key] = parse(source)
-            except RecordError as error:
-                raise SnapshotError(f"{self._path}: {error}") from None
-        return self._cache[key]
+            self._cache[key] = make()
+        found: T = self._cache[key]
+        return found
 
     # -- what it says of itself --------------------------------------------------------------------
 
@@ -273,159 +260,118 @@ class Snapshot:
     @property
     def created(self) -> float:
         """When it was written, in seconds since 1970."""
-        seconds: float = self._parsed("created", lambda record: read_seconds(record, "created"))
-        return seconds
+        return self._record["created"]
 
     @property
     def program(self) -> str:
         """The path of the executable at the save."""
-        return self._text("program", "path")
+        return self._process["program"]["path"]
 
     @property
     def argv(self) -> Tuple[str, ...]:
         """The program's arguments, its own name first."""
-        words: Tuple[str, ...] = self._parsed_of_process(
-            "argv", lambda record: read_list(read_dict(record, "program"), "argv", str)
-        )
-        return words
+        return tuple(self._process["program"]["argv"])
 
     @property
     def environ(self) -> Mapping[str, str]:
         """The environment that the program was started with (not what it has made of it since)."""
 
-        def parse(record: Mapping[str, Any]) -> Mapping[str, str]:
+        def parse() -> Mapping[str, str]:
             found: "dict[str, str]" = {}
-            for each in read_list(read_dict(record, "program"), "environ", str):
+            for each in self._process["program"]["environ"]:
                 variable, equals, value = each.partition("=")
                 if equals:
                     found.setdefault(variable, value)  # as getenv(3) finds them
             return MappingProxyType(found)
 
-        variables: Mapping[str, str] = self._parsed_of_process("environ", parse)
-        return variables
+        return self._once("environ", parse)
 
     @property
     def auxv(self) -> Mapping[int, int]:
         """The auxiliary vector that the kernel gave to the program: values by AT_* keys."""
 
-        def parse(record: Mapping[str, Any]) -> Mapping[int, int]:
-            source = read(read_dict(record, "memory"), "auxv", bytes)
+        def parse() -> Mapping[int, int]:
+            source = self._process["memory"]["auxv"]
             words = struct.unpack(f"<{len(source) // 8}Q", source[: len(source) // 8 * 8])
             return MappingProxyType(dict(zip(words[0::2], words[1::2])))
 
-        values: Mapping[int, int] = self._parsed_of_process("auxv", parse)
-        return values
+        return self._once("auxv", parse)
 
     @property
     def cwd(self) -> str:
         """The working directory."""
-        return self._text("process", "cwd")
+        return self._process["process"]["cwd"]
 
     @property
     def pid(self) -> int:
         """The process id at the save."""
-        number: int = self._parsed_of_process(
-            "pid", lambda image: read(read_dict(image, "process"), "pid", int)
-        )
-        return number
+        return self._process["process"]["pid"]
 
     @property
     def message(self) -> str:
         """The remark that was given to the save."""
-        return self._text(None, "message")
+        return self._record["message"]
 
     @property
     def stop(self) -> str:
         """Where the selected thread stopped, in words; "" without GDB."""
-        return self._text(None, "stop")
+        return self._record["stop"]
 
     @property
     def parent(self) -> Optional[str]:
         """The name of the snapshot from which the saved program had been restored; None when it had
         not been, or when that is not known.
         """
-        origin: Optional[Origin] = self._parsed("parent", Origin.of)
-        return origin.name if origin is not None else None
+        parent = self._record["parent"]
+        return None if parent is None else parent["name"]
 
     @property
     def place(self) -> str:
         """Where the selected thread stopped in the program's own code, in a few words, with the
         signal if there was one; "" without GDB.
         """
-        return self._text(None, "place")
-
-    def _text(self, table: Optional[str], key: str) -> str:
-        def parse(record: Mapping[str, Any]) -> str:
-            source = record if table is None else read_dict(self._process, table)
-            return read(source, key, str, "")
-
-        text: str = self._parsed(f"{table}.{key}", parse)
-        return text
+        return self._record["place"]
 
     @property
     def fidelity(self) -> Tuple[Fidelity, ...]:
         """What will not come back as it was, worst first."""
-        found: Tuple[Fidelity, ...] = self._parsed(
-            "fidelity",
-            lambda record: tuple(Fidelity.of(e) for e in read_list(record, "fidelity", dict)),
-        )
-        return found
+        return self._once("fidelity", lambda: tuple(map(Fidelity.of, self._record["fidelity"])))
 
     @property
     def threads(self) -> Tuple[SavedThread, ...]:
         """The threads, the main thread first."""
-        found: Tuple[SavedThread, ...] = self._parsed_of_process(
-            "threads",
-            lambda record: tuple(SavedThread.of(e) for e in read_list(record, "threads", dict)),
-        )
-        return found
+        return self._once("threads", lambda: tuple(map(SavedThread.of, self._process["threads"])))
 
     @property
     def selected(self) -> Optional[SavedThread]:
         """The thread that was selected at the save."""
-        tid = self._parsed("selected", lambda r: read(read_dict(r, "selected"), "tid", int, 0))
+        tid = self._record["selected"]["tid"]
         return next((thread for thread in self.threads if thread.tid == tid), None)
 
     @property
     def files(self) -> Tuple[SavedDescriptor, ...]:
         """The file descriptors, in ascending order."""
-        found: Tuple[SavedDescriptor, ...] = self._parsed(
-            "files", lambda record: descriptors_of(self._process, read_dict(record, "shared"))
-        )
-        return found
+        return self._once("files", lambda: descriptors_of(self._process, self._record["shared"]))
 
     @property
     def signals(self) -> SignalState:
         """What the program does with signals, and those queued for it."""
-        found: SignalState = self._parsed_of_process(
-            "signals", lambda record: SignalState.of(read_dict(record, "signals"))
-        )
-        return found
+        return self._once("signals", lambda: SignalState.of(self._process["signals"]))
 
     @property
     def timers(self) -> TimerState:
         """The timers of setitimer(2) and timer_create(2)."""
-        found: TimerState = self._parsed_of_process(
-            "timers", lambda record: TimerState.of(read_dict(record, "timers"))
-        )
-        return found
+        return self._once("timers", lambda: TimerState.of(self._process["timers"]))
 
     @property
     def session(self) -> Mapping[str, Any]:
         """The state of the debugger that saved it (format.md); empty without GDB."""
-        found: Mapping[str, Any] = self._parsed(
-            "session", lambda record: MappingProxyType(dict(read(record, "session", dict, {})))
-        )
-        return found
+        return self._once("session", lambda: MappingProxyType(dict(self._record["session"] or {})))
 
     @property
     def objects(self) -> Tuple[StoredObject, ...]:
         """The contents in the store that it needs."""
-        found: Tuple[StoredObject, ...] = self._parsed(
-            "objects",
-            lambda record: tuple(StoredObject.of(e) for e in read_list(record, "objects", dict)),
-        )
-        return found
+        return self._once("objects", lambda: tuple(map(StoredObject.of, self._record["objects"])))
 
     # -- memory ------------------------------------------------------------------------------------
 

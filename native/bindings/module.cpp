@@ -95,7 +95,8 @@ py::object capture(const py::dict& request_dict, py::object progress, py::object
     out.message = json.value("message", "");
     out.stop = json.value("stop", "");
     out.place = json.value("place", "");
-    out.parent = json.value("parent", Json());
+    out.parent =
+        ckpt::image::decode<std::optional<ckpt::snapshot::Parent>>(json.value("parent", Json()));
     for (const auto& item : json.at("threads"))
       out.threads.push_back({item.at("tid"), item.value("number", 0),
                              item.value("pthread", std::uint64_t{0}),

@@ -9,6 +9,7 @@
 
 #include "base/types.hpp"
 #include "image/format.hpp"
+#include "snapshot/record.hpp"
 #include "state/context.hpp"
 #include "state/report.hpp"
 #include "state/terminal/terminal_input.hpp"
@@ -31,9 +32,9 @@ struct CaptureRequest {
   bool strict = false;  // refuse when something would be lost or changed
   std::string name;
   std::string message;
-  std::string stop;             // where it stopped, in words
-  std::string place;            // the same in a few words, of the program's own code
-  image::Json parent;           // the snapshot that the process was restored from, null for none
+  std::string stop;   // where it stopped, in words
+  std::string place;  // the same in a few words, of the program's own code
+  std::optional<Parent> parent;
   std::vector<Thread> threads;  // in the debugger's order
   Tid selected_lwp = 0;
   int selected_frame = 0;

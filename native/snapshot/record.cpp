@@ -38,6 +38,14 @@ const image::Fields<Selection>& fields_of(const Selection* /*type*/) {
   return fields;
 }
 
+const image::Fields<Parent>& fields_of(const Parent* /*type*/) {
+  static const image::Fields<Parent> fields = {
+      "parent",
+      {{"name", &Parent::name, "its name then"},
+       {"created", &Parent::created, "which tells it from all others"}}};
+  return fields;
+}
+
 const image::Fields<StoredObject>& fields_of(const StoredObject* /*type*/) {
   static const image::Fields<StoredObject> fields = {
       "stored_object",
@@ -61,10 +69,7 @@ const image::Fields<Record>& fields_of(const Record* /*type*/) {
         "the same in a few words: its innermost frame in the program's own code, after the signal "
         "if it got one",
         later},
-       {"parent", &R::parent,
-        "the snapshot that the process was restored from: a map of `name` (then) and `created`, or "
-        "null",
-        later},
+       {"parent", &R::parent, "the snapshot that the process was restored from", later},
        {"store", &R::store, "absolute path of the store that was used"},
        {"host", &R::host, "the machine of the save"},
        {"shared", &R::shared, "what several processes may have"},

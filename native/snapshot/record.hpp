@@ -32,6 +32,12 @@ struct Selection {
   int frame = 0;  // level, 0 is the innermost
 };
 
+/// The snapshot that the process was restored from.
+struct Parent {
+  std::string name;    // then
+  double created = 0;  // seconds since 1970
+};
+
 struct StoredObject : store::ObjectRef {
   std::string path;  // where it was taken from
 };
@@ -42,7 +48,7 @@ struct Record {
   double created = 0;  // seconds since 1970
   std::string name, message;
   std::string stop, place;
-  image::Json parent;
+  std::optional<Parent> parent;
   std::string store;
   Host host;
   SharedObjects shared;
@@ -57,6 +63,7 @@ struct Record {
 
 const image::Fields<Host>& fields_of(const Host* /*type*/);
 const image::Fields<Selection>& fields_of(const Selection* /*type*/);
+const image::Fields<Parent>& fields_of(const Parent* /*type*/);
 const image::Fields<StoredObject>& fields_of(const StoredObject* /*type*/);
 const image::Fields<Record>& fields_of(const Record* /*type*/);
 

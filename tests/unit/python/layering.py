@@ -60,11 +60,15 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "events": frozenset({"errors"}),
     "native": frozenset({"errors"}),
     "publish": frozenset({"errors"}),
-    "records": frozenset({"errors"}),
+    # Written by scripts/record_schema.py.
+    "record_types": frozenset(),
+    "records": frozenset({"errors", "native", "record_types"}),
     "plugins": frozenset({"events"}),
     "store": frozenset({"errors", "native", "records"}),
     "text": frozenset({"errors", "native", "records", "store"}),
-    "offline": frozenset({"errors", "native", "publish", "records", "store", "text"}),
+    "offline": frozenset(
+        {"errors", "native", "publish", "record_types", "records", "store", "text"}
+    ),
     "comparison": frozenset({"errors", "native", "text", "offline"}),
     "debugger": frozenset({"errors", "native", "records", "store", "text"}),
     # It runs in pytest's Python, for which there need be no native module.

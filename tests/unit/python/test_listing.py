@@ -11,8 +11,9 @@ from gdbext.errors import UsageError
 from gdbext.records import Record
 from gdbext.store.store import Entry
 from gdbext.text import listing, report
-from test_records import table
+from support.records import described
 
+LS = {"path": "/usr/bin/ls", "argv": []}
 PLACE = "SIGABRT in queue_audit at queue.c:290"
 WIDE = 500
 
@@ -21,7 +22,7 @@ def entry(
     name: str, created: float = 1795218062.0, external: bool = False, **changes: Any
 ) -> Entry:
     path = Path("/elsewhere" if external else "/s/snapshots") / f"{name}.ckpt"
-    record = Record.of({**table(), "created": created, "place": PLACE, **changes})
+    record = Record.of(described(**{"created": created, "place": PLACE, **changes}))
     return Entry(name, path, external, record, "")
 
 
@@ -29,7 +30,7 @@ BAD = Entry("bad", Path("/nowhere/bad.ckpt"), False, None, "not a snapshot")
 ENTRIES = (
     entry("before-crash", message="queue is already broken"),
     entry(
-        "far", 1795218063.0, external=True, message="two\nlines", program={"path": "/usr/bin/ls"}
+        "far", 1795218063.0, external=True, message="two\nlines", program=LS
     ),
     BAD,
 )
@@ -76,7 +77,7 @@ def test_what_tells_snapshots_apart_stays_longest() -> None:
     assert "Threads" not in lines[0] and "Program" not in lines[0]  # of one program all
     assert "short" in lines[1] and "SIGABRT in queue_a..." in lines[1]
     assert "mmm..." in lines[2]
-    assert "Program" in shown((*entries, entry("ls", program={"path": "/usr/bin/ls"})), 90)[0]
+    assert "Program" in shown((*entries, entry("ls", program=LS)), 90)[0]
 
 
 def test_of_a_path_the_end_stays() -> None:
@@ -118,7 +119,7 @@ def test_the_sum_counts_what_is_shared_once() -> None:
     ],
 )
 def test_some_of_them(patterns: Sequence[str], options: Any, expected: str) -> None:
-    every = [entry("a-1", 1), entry("a-2", 2), entry("b-1", 3, program={"path": "/usr/bin/ls"})]
+    every = [entry("a-1", 1), entry("a-2", 2), entry("b-1", 3, program=LS)]
     found = listing.chosen(every, patterns, **options)
     assert " ".join(each.name for each in found) == expected
 

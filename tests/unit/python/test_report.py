@@ -9,7 +9,7 @@ import pytest
 from gdbext.records import Fidelity, Record
 from gdbext.store.store import Deleted
 from gdbext.text import report
-from test_records import table
+from support.records import described
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_fidelity_is_worst_first() -> None:
 
 
 def test_restored() -> None:
-    record = Record.of(table())
+    record = Record.of(described())
     line = report.restored(record, "before-crash", 1234, "saved", 0.126)
     assert line.startswith('Restored "before-crash", saved 20')
     assert line.endswith(": process 1234, 2 threads (ids kept), in 0.13 s")
@@ -123,7 +123,7 @@ def test_deleted() -> None:
 
 
 def test_info() -> None:
-    text = "\n".join(report.info("before-crash", "/s/x.ckpt", Record.of(table())))
+    text = "\n".join(report.info("before-crash", "/s/x.ckpt", Record.of(described())))
     for word in (
         "before-crash",
         "queue is already",
@@ -137,18 +137,17 @@ def test_info() -> None:
         assert word in text
     assert "* 3    LWP 43 worker" in text
     assert "Vdso:" not in text
-    lines = report.info("one", "/s/x.ckpt", Record.of(table()), (), "of Linux 6.1")
+    lines = report.info("one", "/s/x.ckpt", Record.of(described()), (), "of Linux 6.1")
     assert any(line.startswith("Vdso: ") and line.endswith(" of Linux 6.1") for line in lines)
 
 
 def test_info_says_which_ids() -> None:
-    plain = table()
+    plain = described()
     lines = report.info("first", "/s/x.ckpt", Record.of(plain))
     assert not any("remember" in line or line.startswith("Restored:") for line in lines)
-    again = {
-        **plain,
-        "threads": [{**each, "remembered": each["tid"] + 700} for each in plain["threads"]],
-    }
+    again = described(
+        threads=[{**each, "remembered": each["tid"] + 700} for each in plain["threads"]]
+    )
     here = (report.RestoredHere(1, 91, "virtual"), report.RestoredHere(2, 42, "saved"))
     lines = report.info("again", "/s/y.ckpt", Record.of(again), here)
     assert any(
@@ -162,6 +161,6 @@ def test_info_says_which_ids() -> None:
 
 
 def test_info_as_json_is_the_whole_record() -> None:
-    found = json.loads(report.info_json("renamed", "/s/renamed.ckpt", Record.of(table())))
+    found = json.loads(report.info_json("renamed", "/s/renamed.ckpt", Record.of(described())))
     assert found["name"] == "renamed" and found["file"] == "/s/renamed.ckpt"
     assert found["host"]["cpu_flags"] == ["avx2"]

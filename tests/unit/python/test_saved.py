@@ -1,12 +1,11 @@
-"""Records that are not what a writer writes are refused where they are read."""
+"""Values of a record that the core has checked."""
 
 from __future__ import annotations
 
 import struct
-from typing import Any, Dict
+from typing import Any
 
 import pytest
-from gdbext.errors import RecordError
 from gdbext.offline.memory import Contents, object_path
 from gdbext.offline.saved import (
     SavedMapping,
@@ -15,24 +14,19 @@ from gdbext.offline.saved import (
     SignalState,
     TimerState,
     descriptors_of,
-    mappings_of,
     signals_in,
 )
 from hypothesis import given
 from hypothesis import strategies as st
 from pathlib import Path
 
-FILE = {
+FILE: Any = {
     "path": "/x", "deleted": False, "device": 1, "inode": 2, "size": 3, "mtime_ns": 4,
     "ctime_ns": 5, "object": None,
 }  # fmt: skip
 
 
-def file(**changes: object) -> Dict[str, object]:
-    return {**FILE, **changes}
-
-
-def mapping(**changes: Any) -> Dict[str, Any]:
+def mapping(**changes: Any) -> Any:
     return {
         "start": 0x1000, "end": 0x3000, "prot": "r--p", "offset": 0, "path": "/x",
         "backing": "private-file", "flags": ["rd"], "file": FILE, "guards": [], **changes,
@@ -43,30 +37,6 @@ def test_a_mapping() -> None:
     found = SavedMapping.of(mapping(guards=[[0x1000, 0x2000]]))
     assert (found.start, found.size, found.guards) == (0x1000, 0x2000, ((0x1000, 0x2000),))
     assert found.file is not None and found.file.path == "/x"
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"start": 0x1001}, {"end": 0x1000}, {"end": 0x2fff}, {"start": -4096},
-        {"end": (1 << 64) + 4096}, {"start": True}, {"start": "0"}, {"backing": "magic"},
-        {"file": None}, {"file": 3}, {"offset": -1}, {"guards": [[0x1000]]}, {"guards": [0x1000]},
-        {"guards": [[0x2000, 0x1000]]}, {"guards": [[0, 0x2000]]}, {"guards": [[0x1000, True]]},
-        {"flags": [1]}, {"path": None}, {"file": file(object=1)},
-        {"file": file(object={"hash": 1, "name": "x"})}, {"file": file(size="3")},
-    ],
-)  # fmt: skip
-def test_a_mapping_that_makes_no_sense(changes: Dict[str, Any]) -> None:
-    with pytest.raises(RecordError):
-        SavedMapping.of(mapping(**changes))
-
-
-def test_mappings_out_of_order() -> None:
-    after = mapping(start=0x3000, end=0x4000)
-    assert len(mappings_of({"mappings": [mapping(), after]})) == 2
-    for wrong in ([after, mapping()], [mapping(), mapping(start=0x2000, end=0x4000)]):
-        with pytest.raises(RecordError):
-            mappings_of({"mappings": wrong})
 
 
 def siginfo(signal: int, code: int, word: int) -> bytes:
@@ -88,15 +58,17 @@ def test_a_siginfo(raw: bytes, pid: object, address: object) -> None:
     assert (found.pid, found.address) == (pid, address)
 
 
-@pytest.mark.parametrize("raw", [b"", bytes(127), bytes(129), "text", None, 5])
-def test_a_siginfo_of_another_size(raw: object) -> None:
-    with pytest.raises(RecordError):
-        Siginfo.of(raw)
+def thread(**changes: Any) -> Any:
+    return {
+        "tid": 1, "remembered": 1, "number": 0, "pthread": 0, "name": "x", "registers": {},
+        "xstate": b"", "sigmask": 0, "stop_info": None, "held_signal": 0, "queued": [],
+        "ended": False, **changes,
+    }  # fmt: skip
 
 
 def test_the_stop_of_a_tracer_is_no_signal() -> None:
     def stop(raw: bytes) -> object:
-        return SavedThread.of({"tid": 1, "stop_info": raw}).stop
+        return SavedThread.of(thread(stop_info=raw)).stop
 
     assert stop(siginfo(5, 0x8005, 1)) is None
     assert stop(siginfo(5, 0x85, 1)) is None
@@ -104,33 +76,20 @@ def test_the_stop_of_a_tracer_is_no_signal() -> None:
     assert stop(siginfo(11, 1, 0)) is not None
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"tid": "1"}, {"registers": {"rax": "1"}}, {"registers": []}, {"queued": [b"x"]},
-        {"ended": 1},
-    ],
-)  # fmt: skip
-def test_a_thread_that_makes_no_sense(changes: Dict[str, Any]) -> None:
-    with pytest.raises(RecordError):
-        SavedThread.of({"tid": 1, **changes})
-
-
 def test_descriptors() -> None:
-    description = {
+    description: Any = {
         "kind": "file", "path": "/x", "flags": 2, "offset": 7, "file": FILE, "details": None,
     }  # fmt: skip
-    shared = {"descriptions": [description]}
-    numbers = [{"fd": 3, "description": 0}, {"fd": 4, "description": 0}]
-    first, second = descriptors_of({"descriptors": numbers}, shared)
+    shared: Any = {"descriptions": [description]}
+    process: Any = {
+        "descriptors": [{"fd": fd, "close_on_exec": False, "description": 0} for fd in (3, 4)]
+    }
+    first, second = descriptors_of(process, shared)
     assert first.description == second.description and first.file == second.file
-    for index in (-1, 1, True, "0"):
-        with pytest.raises(RecordError):
-            descriptors_of({"descriptors": [{"fd": 3, "description": index}]}, shared)
 
 
 def test_signals_and_timers() -> None:
-    actions = [{"signal": 10, "handler": 1, "flags": 0, "restorer": 0, "mask": 1 << 11}]
+    actions: Any = [{"signal": 10, "handler": 1, "flags": 0, "restorer": 0, "mask": 1 << 11}]
     found = SignalState.of({"actions": actions, "queued": []})
     assert found.actions[10].mask == {12}
     nothing = [[0, 0], [0, 0]]
@@ -138,10 +97,6 @@ def test_signals_and_timers() -> None:
     assert [(t.which, t.remaining_ns, t.interval_ns) for t in timers.interval] == [
         ("virtual", 1_000_005_000, 2000)
     ]
-    for wrong in ([[[0]]], [[[0, 0]]], [[["0", 0], [0, 0]]]):
-        with pytest.raises(RecordError):
-            TimerState.of({"interval": wrong})
-    assert TimerState.of({}) == ((), ())
 
 
 @given(st.sets(st.integers(1, 64)))

@@ -18,6 +18,7 @@ from gdbext.records import Record
 from gdbext.store.naming import check_name
 from gdbext.store.store import Store, default_directory
 from gdbext.text.listing import condemned
+from support.records import described
 
 
 def describe(path: Path) -> Record:
@@ -26,7 +27,7 @@ def describe(path: Path) -> Record:
         table = json.loads(path.read_text())
     except ValueError:
         raise CkptError(f"{path}: not a snapshot") from None
-    return Record.of({**table, "file_bytes": path.stat().st_size})
+    return Record.of(described(**table, file_bytes=path.stat().st_size))
 
 
 @pytest.fixture
@@ -48,8 +49,7 @@ def put(
     table = {
         "name": name,
         "created": created,
-        "threads": [{"tid": 1, "number": 1}],
-        "objects": [{"hash": each, "size": 3, "path": "/x"} for each in objects],
+        "objects": [{"hash": each, "size": 3, "path": "/x", "name": ""} for each in objects],
     }
     path.write_text(json.dumps(table))
     for each in objects:

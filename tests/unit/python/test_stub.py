@@ -51,7 +51,7 @@ def classes_and_functions(body: list[ast.stmt]) -> dict[str, ast.stmt]:
 def is_table(node: ast.stmt) -> bool:
     """Whether it is a TypedDict, or derived from one: there is nothing of it in the module."""
     return isinstance(node, ast.ClassDef) and any(
-        isinstance(base, ast.Name) and (base.id == "TypedDict" or base.id.startswith("_"))
+        ast.unparse(base).startswith(("TypedDict", "_", "record_types."))
         for base in node.bases
     )
 

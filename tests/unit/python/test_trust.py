@@ -12,6 +12,7 @@ from gdbext.debugger import sessions, trust
 from gdbext.debugger.debugstate import Breakpoint, DebugState, Display, Signal, SymbolFile
 from gdbext.records import Record
 from gdbext.store.store import Store
+from support.records import described
 
 
 @pytest.mark.parametrize(
@@ -121,14 +122,7 @@ def test_long_texts_are_cut() -> None:
 
 
 def _record(session: dict[str, Any], objects: list[dict[str, Any]] | None = None) -> Record:
-    return Record.of(
-        {
-            "name": "one",
-            "threads": [{"tid": 1, "number": 1}],
-            "session": session,
-            "objects": objects or [],
-        }
-    )
+    return Record.of(described(name="one", session=session, objects=objects or []))
 
 
 class Place:
