@@ -4,6 +4,7 @@ neither finds traces of the other.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -13,12 +14,12 @@ from pathlib import Path
 
 import pytest
 from support import oracle, probes
-from support.checkpoint import Way, Workshop, full, notes, passed, restored_pid
+from support.checkpoint import IDS, Way, Workshop, full, notes, passed, restored_pid
 from support.oracle import fingerprint
 from support.processes import Result, Running, read_text
 
 SUBJECTS = """
-    posix_memory mapped_file named_semaphore written_file two_files byte_fifo
+    posix_memory mapped_file named_semaphore named_queue written_file two_files byte_fifo
     reuse_port_udp reuse_address_udp reuse_port_tcp segment semaphores queue
 """.split()
 KNOWN_BY_NUMBER = ["segment", "semaphores", "queue"]
@@ -87,6 +88,39 @@ def test_numbers_are_good_for_many_restores(workshop: Workshop, subject: str) ->
             passed(result, original.nonce)
 
 
+@pytest.mark.parametrize("ids", IDS)
+@pytest.mark.parametrize("change", ["another message", "gone"])
+def test_a_named_queue_that_is_not_as_it_was(workshop: Workshop, change: str, ids: str) -> None:
+    """It is another program's by now, which goes on with it."""
+    original = workshop.start_program("fd_shared", "named_queue")
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    original.kill()
+    library = ctypes.CDLL(None, use_errno=True)
+    name = f"/ckpt-test-{original.nonce[:8]}".encode()
+    queue = library.mq_open(name, os.O_RDWR | os.O_NONBLOCK)
+    assert queue >= 0, os.strerror(ctypes.get_errno())
+    try:
+        if change == "gone":
+            assert library.mq_unlink(name) == 0
+        else:
+            assert library.mq_send(queue, b"more", 4, 1) == 0
+        # The program removes the name when it ends.
+        for why in ["is gone"] * 2 if change == "gone" else ["has changed", "is gone"]:
+            result = _finish(workshop.restart_as(ids, [original.pid], saved.image))
+            passed(result, original.nonce)
+            (said,) = notes(result)
+            assert said.startswith(f"message queue {name.decode()} {why} since the snapshot: ")
+        room = ctypes.create_string_buffer(30)
+        for text in [b"waits"] if change == "gone" else [b"waits", b"more"]:
+            length = library.mq_receive(queue, room, len(room), None)
+            assert room.raw[:length] == text
+        assert library.mq_receive(queue, room, len(room), None) == -1
+    finally:
+        library.mq_unlink(name)
+        os.close(queue)
+
+
 QUEUE = """
 $| = 1;
 $queue = msgget(0, 01600);
@@ -150,6 +184,11 @@ def _said(result: Result, subject: str, original: Running) -> None:
         ), f"{result}"
     elif subject in KNOWN_BY_NUMBER:
         assert said == [SYSTEM_V], f"{result}"
+    elif subject == "named_queue":
+        (line,) = said
+        assert line.startswith("message queue /ckpt-test-") and line.endswith(
+            " is used by the process that was saved: the program gets a private copy of what it was"
+        )
     else:
         assert len(said) == 1 and said[0].startswith(
             f"process {original.pid}, which was saved, still runs: "

@@ -4,6 +4,7 @@
 #include "fd.h"
 
 #include <arpa/inet.h>
+#include <mqueue.h>
 #include <netinet/in.h>
 #include <semaphore.h>
 #include <sys/ipc.h>
@@ -74,6 +75,30 @@ static void check_named_semaphore(void) {
     MUST(sem_trywait(semaphore));
   }
   sem_unlink(path);
+}
+
+static mqd_t messages;
+static void named_queue(void) {
+  struct mq_attr attributes = {.mq_maxmsg = 5, .mq_msgsize = 30};
+  seed();
+  snprintf(path, sizeof path, "/ckpt-test-%.8s", selfcheck_nonce);
+  messages = mq_open(path, O_CREAT | O_EXCL | O_RDWR | O_NONBLOCK, 0600, &attributes);
+  if (messages == (mqd_t)-1) SKIP("mq_open: %s", strerror(errno));
+  MUST(mq_send(messages, "waits", 5, 1));
+}
+static void expect_message(const char* text) {
+  char now[30];
+  ssize_t got = mq_receive(messages, now, sizeof now, NULL);
+  CHECK(got == (ssize_t)strlen(text) && !memcmp(now, text, strlen(text)), "message of %zd bytes",
+        got);
+}
+static void check_named_queue(void) {
+  char now[30];
+  expect_message("waits");
+  CHECK(mq_receive(messages, now, sizeof now, NULL) == -1 && errno == EAGAIN, "a second message");
+  MUST(mq_send(messages, "new", 3, 1));
+  expect_message("new");
+  mq_unlink(path);
 }
 
 // ---- files
@@ -244,6 +269,7 @@ int main(int argc, char** argv) {
       {"posix_memory", posix_memory, check_posix_memory},
       {"mapped_file", mapped_file, check_shared},
       {"named_semaphore", named_semaphore, check_named_semaphore},
+      {"named_queue", named_queue, check_named_queue},
       {"written_file", written_file, check_written_file},
       {"two_files", two_files, check_two_files},
       {"byte_fifo", byte_fifo, check_byte_fifo},
