@@ -78,7 +78,7 @@ def recorder(build_dir: Path, tmp_path: Path) -> Recorder:
 
 
 @pytest.mark.parametrize(
-    "name", ["contended", "computing", "unpredictable", "unpredictable.static"]
+    "name", ["contended", "computing", "outputs", "unpredictable", "unpredictable.static"]
 )
 def test_programs(recorder: Recorder, name: str) -> None:
     assert recorder.replays(recorder.programs / name)
@@ -165,6 +165,8 @@ REFUSED = {
     "userfaultfd": "userfaultfd",
     "ptrace": "ptrace (a tracer of its own)",
     "strict": "prctl with strict seccomp",
+    "seccomp": "seccomp in strict mode",
+    "semctl": "semctl with the request 0xd",
     "shared": "mmap of a file as writable shared memory",
     "sysv": "shmat (memory shared with other processes)",
     "ioctl": "ioctl with the request 0x12345678",
