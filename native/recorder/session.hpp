@@ -142,7 +142,7 @@ class Session {
   Options options_;
   std::function<void(const std::string&)> on_refusal_;
   recording::Command command_;
-  recording::Process process_;
+  tracee::Child process_;
   tracee::Memory memory_;
   recording::Writer writer_;
   recording::Sites sites_;

@@ -93,28 +93,7 @@ Addr auxiliary_vector(const tracee::Memory& memory, Addr stack_pointer) {
 
 }  // namespace
 
-Process& Process::operator=(Process&& other) noexcept {
-  if (this != &other) {
-    end();
-    pid_ = std::exchange(other.pid_, 0);
-  }
-  return *this;
-}
-
-void Process::end() noexcept {
-  if (pid_ <= 0) return;
-  ::kill(pid_, SIGKILL);
-  // Its threads are ours to collect, each by itself, and their leader ends after them.
-  for (;;) {
-    int status = 0;
-    const pid_t got = ::waitpid(-1, &status, __WALL);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0 || (got == pid_ && !WIFSTOPPED(status))) break;
-  }
-  pid_ = 0;
-}
-
-Process launch(const Command& command, unsigned long trace_options, bool silent) {
+tracee::Child launch(const Command& command, unsigned long trace_options, bool silent) {
   const auto arguments = pointers(command.arguments);
   const auto environment = pointers(command.environment);
   Pipe go;
@@ -125,7 +104,7 @@ Process launch(const Command& command, unsigned long trace_options, bool silent)
     go.writer.reset();
     become(command, arguments.data(), environment.data(), go, failure, silent);
   }
-  Process process(pid);
+  tracee::Child process(pid);
   failure.writer.reset();
   seize(pid, trace_options | PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
   write_all(go.writer.get(), "g", "pipe");

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "recording/event.hpp"
+#include "tracee/child.hpp"
 #include "tracee/memory.hpp"
 
 namespace ckpt::recording {
@@ -16,28 +16,10 @@ struct Command {
   std::vector<std::string> environment;
 };
 
-/// A process that ends with its owner.
-class Process {
- public:
-  explicit Process(Tid pid) : pid_(pid) {}
-  Process(Process&& other) noexcept : pid_(std::exchange(other.pid_, 0)) {}
-  Process& operator=(Process&& other) noexcept;
-  Process(const Process&) = delete;
-  Process& operator=(const Process&) = delete;
-  ~Process() { end(); }
-  [[nodiscard]] Tid pid() const { return pid_; }
-  /// It has ended, or may live without its owner.
-  void release() { pid_ = 0; }
-
- private:
-  void end() noexcept;
-  Tid pid_ = 0;
-};
-
 /// The program stands at its first instruction. Addresses are not randomized. `silent`: without the
 /// standard descriptors.
 /// Throws Error.
-Process launch(const Command& command, unsigned long trace_options, bool silent);
+tracee::Child launch(const Command& command, unsigned long trace_options, bool silent);
 
 /// Hides the kernel's functions (vdso) from a program at its first instruction: the calls that they
 /// make without the kernel are then made with it.

@@ -20,7 +20,7 @@ namespace {
 constexpr int kEventShift = 16;
 constexpr int kCallStop = SIGTRAP | 0x80;
 
-recording::Process launch(const recording::Start& start) {
+tracee::Child launch(const recording::Start& start) {
   return recording::launch({start.program, start.arguments, start.environment}, PTRACE_O_TRACEFORK,
                            true);
 }
@@ -102,7 +102,7 @@ Task::Task(const recording::Start& start)
   set_registers(start.registers);
 }
 
-Task::Task(recording::Process process, Addr call_instruction)
+Task::Task(tracee::Child process, Addr call_instruction)
     : process_(std::move(process)),
       memory_(std::make_unique<tracee::Memory>(process_.pid())),
       call_instruction_(call_instruction) {}
@@ -190,7 +190,7 @@ Task Task::copy() const {
       call(arch::clone_call(), {CLONE_PARENT | static_cast<std::uint64_t>(SIGCHLD)});
   if (made < 0)
     throw_errno(fmt::format("process {}: a copy of it", pid()), static_cast<int>(-made));
-  recording::Process process(static_cast<Tid>(made));
+  tracee::Child process(static_cast<Tid>(made));
   tracee::wait_stop(process.pid());
   arch::set_registers(process.pid(), before);
   return {std::move(process), call_instruction_};

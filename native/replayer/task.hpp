@@ -44,11 +44,11 @@ class Task {
   [[nodiscard]] Task copy() const;
 
  private:
-  Task(recording::Process process, Addr call_instruction);
+  Task(tracee::Child process, Addr call_instruction);
   [[nodiscard]] Stop resume(int request) const;
   [[nodiscard]] Stop wait() const;
 
-  recording::Process process_;
+  tracee::Child process_;
   std::unique_ptr<tracee::Memory> memory_;
   Addr call_instruction_;
 };

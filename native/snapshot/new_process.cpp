@@ -18,23 +18,10 @@
 
 #include "base/error.hpp"
 #include "state/process/creation.hpp"
+#include "tracee/child.hpp"
 #include "tracee/ptrace.hpp"
 
 namespace ckpt::snapshot {
-
-Child::~Child() {
-  if (pid_ <= 0) return;
-  ::kill(pid_, SIGKILL);
-  // Its threads that we trace are ours to collect, each by itself, and their leader ends after
-  // them: waiting for the leader alone would take for ever.
-  for (;;) {
-    int status = 0;
-    const pid_t got = ::waitpid(-1, &status, __WALL);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0 || (got == pid_ && !WIFSTOPPED(status))) return;
-    if (WIFSTOPPED(status)) ::kill(pid_, SIGKILL);
-  }
-}
 
 namespace {
 
@@ -139,7 +126,7 @@ Tid start_program(const Snapshot& snapshot, const std::string& program,
     become(program, layout, options, snapshot.saved.process.own_session, inherited, writer.get(),
            parent);
   writer.reset();
-  Child child(pid);
+  tracee::Child child(pid);
   int error_number = 0;
   if (::read(reader.get(), &error_number, sizeof error_number) == sizeof error_number)
     throw_errno(fmt::format("execute {}", program), error_number);

@@ -11,20 +11,6 @@
 
 namespace ckpt::snapshot {
 
-/// Kills the process unless it was released: a failed restore leaves nothing behind. The calling
-/// thread is its parent and tracer.
-class Child {
- public:
-  explicit Child(Tid pid) : pid_(pid) {}
-  Child(Child&&) = delete;
-  ~Child();
-  [[nodiscard]] Tid pid() const { return pid_; }
-  Tid release() noexcept { return std::exchange(pid_, 0); }
-
- private:
-  Tid pid_;
-};
-
 /// Starts `program` with the layout and the session of the saved one. It has these descriptors, at
 /// the numbers that they have here, is traced with `trace_options`, has no environment and blocks
 /// all signals. `keep_ids`: with the id that the program remembers; throws IdRefused when it cannot

@@ -386,7 +386,7 @@ class Transplant {
   std::string program_;
   Transplanted result_;
   // In this order, so that a thread is let go before its process is killed.
-  std::optional<Child> child_;
+  std::optional<tracee::Child> child_;
   std::optional<state::RestoreContext> inferior_;
   std::vector<proc::Mapping> fresh_;  // of the program that was just executed
   std::optional<RemoteThread> main_;
