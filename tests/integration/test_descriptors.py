@@ -4,6 +4,10 @@ The programs check themselves, one subject at a time.
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
+
 import pytest
 from support.checkpoint import IDS, Way, Workshop, full, notes, passed, restored_pid
 from support.processes import as_root
@@ -223,3 +227,31 @@ def test_two_names_have_one_private_copy(workshop: Workshop) -> None:
     restart = workshop.restart(saved.image, "--files", "private")
     restart.send()
     passed(restart.finish(), original.nonce)
+
+
+def test_a_removed_entry_that_can_be_made_nowhere(workshop: Workshop) -> None:
+    """The descriptor is none that is good for anything, and the rest of the program comes back."""
+    original = workshop.start_program("fd_files", "removed_link")
+    oracle.wait_asleep(original.pid)
+    saved = workshop.save(original.pid)
+    open_ones = [os.readlink(each) for each in Path(f"/proc/{original.pid}/fd").iterdir()]
+    taken = [Path(each.removesuffix(" (deleted)")) for each in open_ones if "deleted" in each]
+    assert len(taken) == 2
+    original.kill()
+    for path in taken:
+        path.write_text("somebody else's")
+    restart = workshop.restart(saved.image, environment={"TMPDIR": "/proc"})
+    restart.send()
+    result = restart.finish()
+    assert result.status == 1 and "FAIL" in result.output, f"{result}"
+    said = notes(result)
+    assert len(said) == 2, f"{result}"
+    for line in said:
+        assert re.fullmatch(
+            r"fd \d+: make a directory for what has been removed: .*"
+            r": every use of the descriptor fails with EBADF",
+            line,
+        ), line
+    for path in taken:
+        assert path.read_text() == "somebody else's"
+        path.unlink()

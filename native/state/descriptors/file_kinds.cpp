@@ -73,10 +73,38 @@ UniqueFd open_nothing() {
   return open_file(fmt::format("/proc/self/fd/{}", socket.get()), O_PATH);
 }
 
+std::string name_in_notes(const Description& description, const Opening& opening) {
+  const auto* first = opening.table.descriptions.data();
+  return description_name(opening.table, static_cast<std::size_t>(&description - first));
+}
+
+UniqueFd open_nothing_for(const std::string& object, const Error& why, const Opening& opening) {
+  opening.files.note(
+      fmt::format("{}: {}: every use of the descriptor fails with EBADF", object, why.what()));
+  return open_nothing();
+}
+
+// What had no name any more, or has none: it is made once more. Only the privileged may make
+// devices, but those that are known are everywhere.
+UniqueFd open_removed(const RemovedEntry& entry, const Description& description,
+                      const Opening& opening) {
+  const int flags =
+      (static_cast<int>(description.flags) & ~kOnlyOnce) | (S_ISDIR(entry.mode) ? O_DIRECTORY : 0);
+  try {
+    return opening.removed.open(entry, description.path, flags);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::system) throw;
+    const char* usual = S_ISCHR(entry.mode) ? stateless_device(entry.number) : nullptr;
+    if (usual == nullptr)
+      return open_nothing_for(name_in_notes(description, opening), error, opening);
+    opening.files.note(fmt::format("{}: {}: it is {}", description.path, error.what(), usual));
+    return open_file(usual, flags);
+  }
+}
+
 UniqueFd open_path(const Description& description, const Opening& opening) {
   FileSource& files = opening.files;
-  const std::string object = description_name(
-      opening.table, static_cast<std::size_t>(&description - opening.table.descriptions.data()));
+  const std::string object = name_in_notes(description, opening);
   const int flags = static_cast<int>(description.flags) & ~kOnlyOnce;
   if (const auto* process = description.as<Identity>()) {
     bool gone = false;
@@ -91,13 +119,10 @@ UniqueFd open_path(const Description& description, const Opening& opening) {
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::system) throw;
     const auto* directory = description.as<RemovedEntry>();
-    files.note(fmt::format("{}: {}: {}", object, error.what(),
-                           directory != nullptr
-                               ? "an empty directory without a name is in its place"
-                               : "every use of the descriptor fails with EBADF"));
-    return directory != nullptr
-               ? opening.removed.open(*directory, description.path, flags | O_DIRECTORY)
-               : open_nothing();
+    if (directory == nullptr) return open_nothing_for(object, error, opening);
+    files.note(fmt::format("{}: {}: an empty directory without a name is in its place", object,
+                           error.what()));
+    return open_removed(*directory, description, opening);
   }
 }
 
@@ -107,18 +132,8 @@ UniqueFd at_offset(UniqueFd fd, const Description& description) {
   return fd;
 }
 
-// Only the privileged may make devices.
 UniqueFd open_removed_entry(const Description& description, const Opening& opening) {
-  const auto& entry = description.get<RemovedEntry>();
-  const int flags = static_cast<int>(description.flags) & ~kOnlyOnce;
-  try {
-    return opening.removed.open(entry, description.path, flags);
-  } catch (const Error& error) {
-    const char* usual = stateless_device(entry.number);
-    if (error.kind() != ErrorKind::system || !S_ISCHR(entry.mode) || usual == nullptr) throw;
-    opening.files.note(fmt::format("{}: {}: it is {}", description.path, error.what(), usual));
-    return open_file(usual, flags);
-  }
+  return open_removed(description.get<RemovedEntry>(), description, opening);
 }
 
 UniqueFd open_stream(const Description& description, const Opening& /*opening*/) {
@@ -196,9 +211,7 @@ const DescriptorKind kinds::kRemovedDirectory = {
     .details = &kDetails<RemovedEntry>,
     .open =
         [](const Description& description, const Opening& opening) {
-          return at_offset(opening.removed.open(description.get<RemovedEntry>(), description.path,
-                                                static_cast<int>(description.flags) | O_DIRECTORY),
-                           description);
+          return at_offset(open_removed_entry(description, opening), description);
         },
     .is_file = true};
 
