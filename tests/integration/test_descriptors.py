@@ -108,6 +108,9 @@ def test_alone(workshop: Workshop, program: str, subject: str) -> None:
     passed(running.finish(), running.nonce)
 
 
+SEEN_ONCE = "an empty datagram waits in it: another save of this process does not see it"
+
+
 @pytest.mark.parametrize("way", full(threads=(1,), ids=IDS), ids=str)
 @pytest.mark.parametrize(("program", "subject"), ALL)
 def test_restored(workshop: Workshop, program: str, subject: str, way: Way) -> None:
@@ -140,6 +143,8 @@ def test_restored(workshop: Workshop, program: str, subject: str, way: Way) -> N
         ) == USUAL + 1 and "and cannot be found: it comes back without one" in "\n".join(
             said
         ), saved.result.output
+    elif program == "fd_unix" and subject == "datagrams":
+        assert len(said) == USUAL + 1 and SEEN_ONCE in said[USUAL], saved.result.output
     elif subject == "memfd_two_mappings" and not as_root():
         # With its descriptor closed only root can open it: the memory comes back, without the name.
         assert len(said) == USUAL + 2 and all(
@@ -255,3 +260,19 @@ def test_a_removed_entry_that_can_be_made_nowhere(workshop: Workshop) -> None:
     for path in taken:
         assert path.read_text() == "somebody else's"
         path.unlink()
+
+
+def test_an_empty_datagram_is_seen_once(workshop: Workshop) -> None:
+    """By the kernel's way of looking into a queue: the save that sees it says so."""
+    original = workshop.start_program("fd_unix", "datagrams")
+    for seen in (True, False):
+        oracle.wait_asleep(original.pid)
+        saved = workshop.save(original.pid)
+        assert any(SEEN_ONCE in line for line in saved.fidelity) is seen, saved.result.output
+        restart = workshop.restart(saved.image)
+        restart.send()
+        result = restart.finish()
+        assert ("PASS" in result.output) is seen, f"{result}"
+    # The program itself has lost nothing.
+    original.send()
+    passed(original.finish(), original.nonce)

@@ -244,6 +244,13 @@ class Settler {
                               ? "an urgent byte (MSG_OOB) and what waits behind it do not "
                                 "come back"
                               : "an urgent byte (MSG_OOB) does not come back");
+    // __skb_try_recv_from_queue(): with MSG_PEEK it passes over those that had been looked at.
+    if (socket.type != SOCK_STREAM &&
+        std::any_of(socket.queue.begin(), socket.queue.end(),
+                    [](const SocketMessage& message) { return message.bytes.empty(); }))
+      context_.report.add(Severity::note, named.object, kind,
+                          "an empty datagram waits in it: another save of this process does not "
+                          "see it, because the kernel shows it to one look only");
     if (socket.hidden)
       context_.report.add(Severity::lost, named.object, kind,
                           "what waits in it behind an error that has not been read yet cannot be "
