@@ -59,7 +59,7 @@ class Registry:
 
 
 def failure(what: str, error: BaseException) -> str:
-    """The line that tells of code of the user's that raised `error`."""
+    """The line that says which of the user's code raised `error`."""
     text = one_line(str(error))
     return f"ckpt: {what} failed: {type(error).__name__}{': ' if text else ''}{text}"
 

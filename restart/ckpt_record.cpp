@@ -79,7 +79,7 @@ int main(int argc, char** argv) {
                  "take a digest of memory every so many events (0: now and then)")
       ->type_name("EVENTS")
       ->capture_default_str();
-  // All words from the first that is no option of ours are the program's.
+  // All words from the first that is not an option of this program are the recorded one's.
   app.prefix_command();
   app.footer("Then comes the program with its arguments: ckpt-record [OPTIONS] PROGRAM [ARGS...]");
   try {

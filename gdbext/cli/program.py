@@ -49,7 +49,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except KeyboardInterrupt:
         return _fail(options.verb, "interrupted", FAILED)
     except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain when it flushes at the end.
+        # The reader has seen enough. Python would complain when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except UsageError as error:
@@ -158,7 +158,7 @@ def parser() -> argparse.ArgumentParser:
     made = verb("rename", _rename, "give a snapshot another name")
     made.add_argument("old", metavar="OLD", help="a snapshot's name")
     made.add_argument("new", metavar="NEW", help="another one")
-    made = verb("delete", _delete, "delete snapshots, and kept files that nobody needs any more")
+    made = verb("delete", _delete, "delete snapshots, and kept files that are no longer needed")
     made.add_argument("names", metavar="PATTERN", nargs="*", help="names, or patterns of names")
     made.add_argument("--older", metavar="AGE", help="those saved more than AGE (12h, 7d) ago")
     made.add_argument("--all", action="store_true", help="all of the store")
@@ -273,7 +273,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _width() -> Optional[int]:
-    """The terminal's width; None when nobody reads the output on one."""
+    """The terminal's width; None when the output is not to one."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 

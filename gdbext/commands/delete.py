@@ -28,7 +28,7 @@ class Options(Parsed):
 
 
 def run(options: Options) -> None:
-    """Delete snapshots, and the kept files nobody needs any more."""
+    """Delete snapshots, and the kept files that are no longer needed."""
     from .. import session
     from ..session import asking
     from ..text import report

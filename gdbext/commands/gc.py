@@ -13,7 +13,7 @@ class Options(Parsed):
 
 
 def run(options: Options) -> None:
-    """Remove what nobody needs."""
+    """Remove what is not needed."""
     from .. import session
     from ..text import report
 

@@ -37,7 +37,7 @@ VERB = Verb(
     name="import",
     summary="Put the snapshot of a bundle into the store.",
     details="""Everything is compared with its digest first. Who restores a snapshot runs its
-program: import only what comes from somebody you would take a program from.""",
+program: import only from a source whose programs you would run.""",
     options=Options,
     run=run,
     changes=True,

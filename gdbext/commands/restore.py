@@ -35,7 +35,7 @@ class Options(Parsed):
     files: str = value(
         "files",
         "POLICY",
-        "auto: real if the files are as they were and nobody else writes to them, else sandbox\n"
+        "auto: real if the files are as they were and no other process writes them, else sandbox\n"
         "(the default); real: whatever is there now; sandbox: the files as they were, by name,\n"
         "too, and nothing reaches the user's; private: copies of open files only;\n"
         "strict: an error when anything has changed.",

@@ -30,7 +30,7 @@ def _on_stop(event: Any) -> None:
     global told
     details = getattr(event, "details", None) or {}
     there = getattr(event, "breakpoints", ())
-    # Those with a condition that does not hold are among them, but it was no hit of theirs.
+    # Those with a condition that does not hold are among them, but they were not hit.
     hit = [each for each in there if each.hit_count != _hits.get(each.number, 0)] or there
     _hits.update({each.number: each.hit_count for each in there})
     # Temporary ones are about to go.

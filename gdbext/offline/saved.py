@@ -33,7 +33,7 @@ class Siginfo(NamedTuple):
     def of(cls, raw: bytes) -> "Siginfo":
         """From the kernel's structure."""
         signal, _, code = struct.unpack_from("<iii", raw)
-        # SIGILL, SIGBUS, SIGFPE, SIGSEGV and SIGTRAP of the kernel's have an address; what a
+        # SIGILL, SIGBUS, SIGFPE, SIGSEGV and SIGTRAP of the kernel have an address; what a
         # process sends (code <= 0) and SIGCHLD have a sender.
         fault = signal in (4, 5, 7, 8, 11) and code > 0
         sent = code in (0, -1, -6) or signal == 17
@@ -102,12 +102,12 @@ def _own_stop(stop: Optional[Siginfo]) -> Optional[Siginfo]:
 
 
 def signals_in(mask: int) -> FrozenSet[int]:
-    """The numbers of the signals in a mask of the kernel's, where bit N-1 is signal N."""
+    """The numbers of the signals in a mask of the kernel, where bit N-1 is signal N."""
     return frozenset(number for number in range(1, 65) if mask >> (number - 1) & 1)
 
 
 class KeptFile(NamedTuple):
-    """A file of the program's as it was at the save. `object` names its content in the store (hash
+    """A file of the program as it was at the save. `object` names its content in the store (hash
     and last component of a path), or is None when the content was not kept.
     """
 

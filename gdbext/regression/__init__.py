@@ -1,5 +1,5 @@
 """A snapshot as a regression test: restored in a GDB of its own, driven by a script or a test,
-compared with what was recorded. Nothing of the user's is touched, and no process stays behind.
+compared with what was recorded. Nothing of the user is touched, and no process stays behind.
 
     keeper       the process between us and GDB, which lets nothing stay behind (a program by
                  itself)

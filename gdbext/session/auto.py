@@ -16,7 +16,7 @@ Every so many seconds the program has to be stopped, unnoticed:
 A stop ends `step`, `finish` and their like for good. So while one of them runs nothing is sent;
 that is known from our hooks on these commands. The signal may have been sent just before: then the
 condition says no, and has GDB drop the signal, upon which it goes on with what it was doing. The
-same happens to a signal that was overtaken by a stop of the user's.
+same happens to a signal that was overtaken by a stop that the user asked for.
 
 debugger/autosave.py is the state machine that decides what is done at which of these events, and
 autostop.py has the catchpoint, the hooks, and what is put away.
@@ -210,7 +210,7 @@ class _Auto:
             self.at_signal()
 
     def at_signal(self) -> None:
-        """The program has stopped, and GDB is going to do nothing of the user's now."""
+        """The program has stopped, and GDB is not in the middle of a command of the user."""
         received, self._received = self._received, ""
         if self.schedule.on_signal and received in FATAL:
             try:
@@ -290,7 +290,7 @@ class _Auto:
         if core.take_interrupt():
             self._present("interrupted")
             return
-        # Every stop looks at software watchpoints, so this may be a stop of the user's as well.
+        # Every stop looks at software watchpoints, so this may be one for the user as well.
         shared = autostop.watch_hits() != self._hits
         try:
             target = gdb.selected_inferior()
@@ -320,7 +320,7 @@ class _Auto:
         self._stay()
 
     def _stay(self) -> None:
-        """Make our stop one of the user's: `continue` must not deliver our signal."""
+        """Make our stop one that the user asked for: `continue` must not deliver our signal."""
         autostop.stay_stopped()
         settings.quietly("queue-signal 0")
         self._on(Event.STAY)

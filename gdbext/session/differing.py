@@ -388,7 +388,7 @@ def _both(
 
 
 def _forget_optimized_out(old: Dict[str, str], new: Dict[str, str]) -> None:
-    """Leave out what has no value on one side: that is no change of the program's."""
+    """Leave out what has no value on one side: that is no change of the program."""
     for name in [*old, *new]:
         if OPTIMIZED_OUT in (old.get(name), new.get(name)):
             for table in (old, new):

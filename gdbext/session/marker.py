@@ -76,7 +76,7 @@ class _Prompt:
         self._on = False
 
     def switch(self, on: bool) -> None:
-        """From the next prompt on. A hook of the user's goes on making the prompt itself."""
+        """From the next prompt on. The user's own hook goes on making the prompt itself."""
         self._on = on
         if on and gdb.prompt_hook != self._hook:
             self._others = gdb.prompt_hook

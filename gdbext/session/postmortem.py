@@ -3,7 +3,7 @@
 A snapshot is a core file, so GDB can open it beside the program that is being debugged. What is to
 be kept apart:
 
- 1. The selection, and what hooks and handlers of the user's would make of threads and stops that
+ 1. The selection, and what the user's hooks and handlers would make of threads and stops that
     are none.
  2. Files. The executable and the libraries must be those of the save. Where they have changed, GDB
     is led to the snapshot's copies by a `sysroot` (see `overlay`). In GDB 13 `set sysroot` loads

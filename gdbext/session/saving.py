@@ -186,7 +186,7 @@ def _request(
         "store": str(store.root),
         "file_limit": request.file_limit_bytes,
         "strict": request.strict,
-        # Under a name of ours nothing is replaced: another saver may have chosen the same one.
+        # Under our own name nothing is replaced: another saver may have chosen the same one.
         "overwrite": request.force and (request.name is not None or request.output is not None),
         "name": name,
         "message": request.message,

@@ -1,4 +1,4 @@
-"""The store: which snapshots there are, which one somebody means, and which kept files are still
+"""The store: which snapshots there are, which one a name means, and which kept files are still
 needed.
 
 native/store/ has the rules: where it is, what lies where in it, whom it must belong to, what its
@@ -25,7 +25,7 @@ Describe = Callable[[Path], Record]
 
 
 def default_directory() -> Path:
-    """Where the store is when nobody says: $CKPT_DIR, else $XDG_DATA_HOME/ckpt, else
+    """Where the store is by default: $CKPT_DIR, else $XDG_DATA_HOME/ckpt, else
     ~/.local/share/ckpt. Raises StoreError.
     """
     with store_errors():
@@ -167,7 +167,7 @@ class Store:
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:
-        """Have the store for oneself alone; False if somebody else holds it."""
+        """Have the store for oneself alone; False if another process holds it."""
         with store_errors():
             fd = native.core.store_hold_alone(self.root)
         try:
@@ -319,7 +319,7 @@ class Store:
 
     def claim(self, path: Path, record: Record) -> None:
         """Note that an image outside `snapshots/` is used, so that one that was moved there keeps
-        its claim on the objects of this store. It is not listed: nobody here has given it its name
+        its claim on the objects of this store. It is not listed: its name was not given here
         and its date. Nothing happens when the store is another one or cannot be written to.
         """
         native.core.store_claim(self.root, path.absolute(), record.store)
@@ -348,7 +348,7 @@ class Store:
         return path
 
     def delete(self, names: Sequence[str]) -> Deleted:
-        """Delete snapshots (see `select`) and collect the objects nobody needs any more. Raises
+        """Delete snapshots (see `select`) and collect the objects that are no longer needed. Raises
         StoreError before deleting anything.
         """
         found = self.select(names)
@@ -395,7 +395,7 @@ class Store:
             sessions: Set[str] = set()
             for entry in entries + claims:
                 if entry.record is None:
-                    # Nobody knows what an unreadable image needs; a newer version may know how to
+                    # What an unreadable image needs is not known; a newer version may know how to
                     # read it.
                     return Collected(0, 0, f'kept files stay: "{entry.name}" cannot be read')
                 for stored in entry.record.objects:

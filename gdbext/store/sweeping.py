@@ -1,5 +1,5 @@
 """What a collection removes from a store: kept files that no snapshot needs, and what was left
-behind by whoever was killed. The store is locked meanwhile, and nobody saves or restores with it.
+behind by killed processes. The store is locked meanwhile: no save or restore uses it.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ enum class ErrorKind {
   damaged,       // an image is truncated, corrupted or not an image
   unsupported,   // this kernel, CPU or format version lacks something
   interrupted,   // the user cancelled
-  exists,        // would overwrite something of the user's
+  exists,        // would overwrite something that belongs to the user
   not_found,     // no such snapshot, object or process
   files,         // a file of the program changed and the chosen mode forbids to go on
   fault,         // an armed fault point fired (tests)

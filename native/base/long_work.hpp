@@ -1,4 +1,4 @@
-// Work whose length a file decides, however large it is: whoever began it sees how far it has come,
+// Work whose length a file decides, however large it is: its caller sees how far it has come,
 // and may end it.
 #pragma once
 

@@ -41,7 +41,7 @@ using ckpt::bindings::to_json;
 using ckpt::bindings::to_python;
 using ckpt::image::Json;
 
-// Requests come from our own Python: a wrong member is a mistake of the caller's.
+// Requests come from our own Python: a wrong member is the caller's mistake.
 template <typename Function>
 auto reading_request(Function function) {
   try {
@@ -298,8 +298,8 @@ PYBIND11_MODULE(_native, module) {
   module.def(
       "undo_interruptions", &ckpt::snapshot::undo_needless_interruptions, py::arg("pid"),
       py::arg("tids"),
-      "Lets system calls go on that a stop of ours has ended with EINTR although nothing "
-      "happened, for stops that nobody asked for.\n\n"
+      "Lets system calls go on that one of our stops has ended with EINTR although nothing "
+      "happened, for stops that were not asked for.\n\n"
       "Precondition: the threads are stopped and traced by this thread. Raises NativeError.");
   module.def("set_exit_kill", &ckpt::snapshot::kill_with_tracer, py::arg("pid"),
              "Makes a traced, stopped process die with its tracer.");

@@ -45,7 +45,7 @@ struct Pipe {
 [[noreturn]] void become(const Command& command, char* const* arguments, char* const* environment,
                          const Pipe& go, const Pipe& failure, bool silent) {
   char byte = 0;
-  // The end of file: whoever started us is gone.
+  // The end of file: the process that started us is gone.
   if (::read(go.reader.get(), &byte, 1) != 1) ::_exit(127);
   ::personality(ADDR_NO_RANDOMIZE);
   if (silent) {

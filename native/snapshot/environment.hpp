@@ -1,5 +1,5 @@
 // Another environment for a restored program: what getenv() tells in it. Done as setenv() does it,
-// by new strings and, if there are more of them, a new array; no memory of the program's is written
+// by new strings and, if there are more of them, a new array; no memory of the program is written
 // over but the pointers to them, so that code that kept a string still has it as it was.
 #pragma once
 

@@ -79,7 +79,7 @@ Layout plan_layout(const Snapshot& snapshot) {
     ::setrlimit(RLIMIT_STACK, &limit);
   }
   ::personality(layout.personality);
-  // No signal of the terminal's may interfere while the state is put together; SIGTRAP is the one
+  // No signal of the terminal may interfere while the state is put together; SIGTRAP is the one
   // with which execve stops a traced process.
   sigset_t all;
   sigfillset(&all);

@@ -179,7 +179,7 @@ Checked check(const Snapshot& snapshot, state::FileSource& files, bool verify_me
 }
 
 std::optional<std::string> why_not_restorable(image::Reader written) {
-  const auto nobody = [](const Snapshot&, const Written&, const state::RestoreOptions&) {
+  const auto no_neighbours = [](const Snapshot&, const Written&, const state::RestoreOptions&) {
     return state::Neighbours{};
   };
   try {
@@ -187,7 +187,7 @@ std::optional<std::string> why_not_restorable(image::Reader written) {
     state::RestoreOptions options;
     options.store = snapshot.store;
     state::FileSource files(stores_of(snapshot, options), options);
-    check_beside(nobody, snapshot, files, false, {});
+    check_beside(no_neighbours, snapshot, files, false, {});
     fault_point("save-check");
     return std::nullopt;
   } catch (const Error& error) {

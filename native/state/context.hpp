@@ -35,7 +35,7 @@ struct CaptureContext : tracee::Inferior {
   std::function<std::string(Addr, std::uint64_t)> read_code;
   /// Memory that an earlier restore put into the process, which is not the program's.
   std::vector<proc::PageRun> hidden;
-  /// Starts of mappings that come back with something else: rings of the kernel's.
+  /// Starts of mappings that come back with something else: rings of the kernel.
   std::set<Addr> returning;
   /// The program's own bytes where that restore changed them.
   std::vector<std::pair<Addr, std::vector<std::byte>>> unpatched;

@@ -27,7 +27,8 @@ std::vector<std::string> parts_of(const Layout& layout) {
           layout.external(),  layout.debug(),   layout.scratch()};
 }
 
-// NOLINTBEGIN(concurrency-mt-unsafe): nobody changes the environment or asks for users meanwhile
+// NOLINTBEGIN(concurrency-mt-unsafe): no other thread changes the environment or looks up users
+// meanwhile
 std::string variable(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;

@@ -51,7 +51,7 @@ std::string snapshot_name(const std::string& file_name);
 /// Throws Error where there is one that cannot be read: what is in it may be needed.
 std::vector<std::string> names_in(const std::string& directory);
 
-/// Where the store is when nobody says: $CKPT_DIR, else $XDG_DATA_HOME/ckpt, else
+/// Where the store is by default: $CKPT_DIR, else $XDG_DATA_HOME/ckpt, else
 /// ~/.local/share/ckpt. Throws Error where there is no home either.
 std::string default_directory();
 
@@ -71,11 +71,12 @@ std::string make_place(const std::string& root, const std::string& hash, const s
 /// Keeps the store's contents from being collected as long as the result lives: a save counts on
 /// objects that no published image names yet, a restore on those of an image that may be deleted
 /// meanwhile. Waits for a collection to end. Nothing to hold if there is no such directory. A lock
-/// (flock(2)) ends with its descriptor, so that nobody who was killed leaves one behind.
+/// (flock(2)) ends with its descriptor, so a killed process leaves none behind.
 /// `on_signal` is called when a signal has interrupted the waiting; what it throws ends it.
 UniqueFd hold(const std::string& root, const std::function<void()>& on_signal = {});
 
-/// The store for oneself alone, to collect what nobody needs; nothing while somebody holds it.
+/// The store for oneself alone, to collect what is not needed; nothing while another process holds
+/// it.
 UniqueFd hold_alone(const std::string& root);
 
 }  // namespace ckpt::store

@@ -8,8 +8,8 @@ namespace ckpt::store {
 
 enum class LinkKind {
   listed,  // this user has saved it with this store
-  claim,  // it was restored here: its objects are kept, but it is not listed, since nobody here has
-          // given it its name and its date
+  claim,   // it was restored here: its objects are kept, but it is not listed, since this user has
+           // not given it its name and its date
 };
 
 struct Link {

@@ -27,7 +27,7 @@ std::vector<Listed> list_own(const std::string& root) {
   return found;
 }
 
-/// What the snapshot that a link leads to is called, if nobody else is.
+/// What the snapshot that a link leads to is called, unless another one has the name.
 std::string own_name(const Link& link, const SaidName& said) {
   for (std::string name : {said(link.target), fs::path(link.target).stem().string()})
     if (is_name(name)) return name;

@@ -1,5 +1,5 @@
 // The snapshots of a store, and what they are called: the names in a list are all different, and
-// each leads to the snapshot beside it, whoever wrote them.
+// each leads to the snapshot beside it, no matter which program wrote them.
 //
 // A snapshot in the store is called what its file is called. One elsewhere (see links.hpp) is
 // called what it says of itself, or if that is no name what its file is called; where another one

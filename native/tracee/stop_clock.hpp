@@ -31,7 +31,7 @@ class StopClock {
   bool disarm();
   /// There was a save: the full time is left again.
   void begin_anew();
-  /// Whether a signal was sent that seen() was not called for: a stop of the user's came first.
+  /// Whether a signal was sent that seen() was not called for: a stop by the user came first.
   [[nodiscard]] bool on_its_way();
   /// The signal was seen, or cannot be seen any more.
   void seen();

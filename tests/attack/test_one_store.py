@@ -1,5 +1,5 @@
 """A saver, a restorer and a deleter on one store at once: nobody takes away what another needs, and
-nothing stays that nobody needs.
+nothing stays that is not needed.
 """
 
 from __future__ import annotations

@@ -561,7 +561,7 @@ def test_another_thing_has_the_fifos_name(workshop: Workshop, place: str) -> Non
         restart.send()
         result = restart.finish()
     why = {
-        "used": "is another one by now, which somebody uses",
+        "used": "is another one by now, which another process uses",
         "directory": "is another kind of file by now",
     }
     expected = (

@@ -100,7 +100,7 @@ ckpt_ids_syscall_with_id:
     push    %rdx
     push    %rcx
     push    %r8
-    xor     %edi, %edi               # by nobody within the library
+    xor     %edi, %edi               # by no code within the library
     mov     %rdx, %rsi
     mov     %ecx, %edx
     call    ckpt_ids_sendmmsg_names
@@ -191,7 +191,7 @@ ckpt_ids_syscall_with_id:
     cmp     $3, %r11d
     jbe     2b
     jmp     1b
-9:  test    %esi, %esi               # most clocks are nobody's
+9:  test    %esi, %esi               # most clocks are not a process's
     jns     1b
     cmp     $3, %eax
     jne     2b

@@ -424,7 +424,7 @@ class Capturer {
     keep_content(open, file);
   }
 
-  // By a descriptor of ours: the program's may be for the name alone (O_PATH).
+  // By our own descriptor: the program's may be for the name alone (O_PATH).
   void describe_copied(const Open& open, KeptFile& file) {
     const UniqueFd reader = open_quietly(open.link);
     const int fd = reader ? reader.get() : open.own ? open.own.get() : -1;

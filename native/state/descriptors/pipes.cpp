@@ -129,7 +129,7 @@ std::string PipeMaker::open_named(const std::string& path, const Pipe& pipe, End
     return fmt::format("cannot be read ({})", describe_errno(errno));
   if (waiting != 0) return "is not empty";
   if (!is_same && (probe || has_writer(ends.reader.get())))
-    return "is another one by now, which somebody uses";
+    return "is another one by now, which another process uses";
   ends.writer.reset(::open(path.c_str(), kWriter));
   if (!ends.writer) return fmt::format("cannot be written to ({})", describe_errno(errno));
   ends.has_reader = files_.options().peers == PeersMode::silent && probe;

@@ -51,7 +51,7 @@ class PipeMaker {
     UniqueFd reader;
     UniqueFd writer;
     bool filled = false;
-    std::array<bool, 2> given{};  // reader, writer: to a description of the program's
+    std::array<bool, 2> given{};  // reader, writer: to a description of the program
     bool has_reader = false;      // the program, or another process that reads from a FIFO
     bool has_writer = false;
     bool ended = false;

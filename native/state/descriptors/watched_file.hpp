@@ -37,7 +37,7 @@ struct WatchedFile {
   std::string path;
   std::uint64_t inode = 0;
   std::uint64_t device = 0;
-  int fd = -1;  // of the program's, on that file: in place of the path
+  int fd = -1;  // of the program, on that file: in place of the path
 };
 
 /// Finds names for the files that a process watches, of which there may be thousands.
@@ -45,7 +45,7 @@ class WatchedFiles {
  public:
   explicit WatchedFiles(const CaptureContext& context);
 
-  /// Nothing if no name can be found, nor a descriptor of the program's.
+  /// Nothing if no name can be found, nor a descriptor of the program.
   std::optional<WatchedFile> find(const WatchedInode& target);
 
  private:
@@ -71,7 +71,7 @@ std::string inode_text(const WatchedInode& target);
 
 const image::Fields<WatchedFile>& fields_of(const WatchedFile* /*type*/);
 
-/// Whether a descriptor of the program's is that of a file that has come back.
+/// Whether a descriptor of the program is that of a file that has come back.
 using IsFile = std::function<bool(int fd)>;
 IsFile files_among(const DescriptorTable& table);
 

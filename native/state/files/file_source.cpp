@@ -239,7 +239,7 @@ const std::map<int, UniqueFd>& FileSource::open_streams() {
   for (const auto& [stream, path] : options_.streams) {
     UniqueFd& fd = streams_[stream];
     if (fd) continue;
-    // O_EXCL: never an existing file of the user's; other existing things are opened as they are.
+    // O_EXCL: never an existing file of the user; other existing things are opened as they are.
     struct stat status {};
     const bool exists = ::stat(path.c_str(), &status) == 0;
     const int flags = stream == 0 ? O_RDONLY : exists ? O_WRONLY : O_WRONLY | O_CREAT | O_EXCL;
@@ -291,7 +291,7 @@ void FileSource::put_as_saved(const KeptFile& file,
   const UniqueFd directory = open_file(file.path.substr(0, slash), O_PATH | O_DIRECTORY);
   struct stat status {};
   if (::fstat(directory.get(), &status) != 0 || !overlays_.contains(status.st_dev))
-    fail(ErrorKind::refused, "sandbox: {} is not covered", file.path);  // no file of the user's
+    fail(ErrorKind::refused, "sandbox: {} is not covered", file.path);  // never a file of the user
   const std::string name = file.path.substr(slash + 1);
   // A file of its own, whichever program the other one belongs to.
   if (::unlinkat(directory.get(), name.c_str(), 0) != 0 && errno != ENOENT)

@@ -1,7 +1,7 @@
 // Huge pages that a program has asked for by name (hugetlbfs): MFD_HUGETLB, MAP_HUGETLB. What the
 // kernel makes huge by itself (transparent huge pages) is not a state.
 //
-// They come from a pool of the machine's, which may be empty at the restore: then ordinary pages
+// They come from a pool of the machine, which may be empty at the restore: then ordinary pages
 // hold the same bytes, and the restore says so. A page that cannot be had at a store means SIGBUS,
 // so all that the program could touch before must be reserved when it goes on, as mmap(2) does it
 // (Documentation/mm/hugetlbfs_reserv.rst): for a file in the file, when it is mapped shared; for

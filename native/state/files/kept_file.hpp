@@ -1,4 +1,4 @@
-// A file of the program's as it was at the save, and whether the file in the file system is still
+// A file of the program as it was at the save, and whether the file in the file system is still
 // that file. Used for open descriptors and for mappings alike.
 #pragma once
 

@@ -254,10 +254,11 @@ IpcNamespace enter_ipc_namespace(const SysvObjects& objects) {
     if (::unshare(CLONE_NEWIPC) != 0) throw_errno("make an IPC namespace", errno);
   } catch (const Error& error) {
     return {false,
-            fmt::format("the program's System V objects cannot be kept apart from those of others "
-                        "({}): what it does by their ids reaches whoever has them, and what is "
-                        "gone is not made again",
-                        error.what())};
+            fmt::format(
+                "the program's System V objects cannot be kept apart from those of others "
+                "({}): what it does by their ids reaches the processes that have them, and what is "
+                "gone is not made again",
+                error.what())};
   }
   entered = true;
   for (const auto& set : objects.semaphores) make(set);

@@ -72,7 +72,7 @@ const image::Fields<SysvSegment>& fields_of(const SysvSegment* /*type*/) {
        {"mode", &SysvSegment::mode, "permissions"},
        {"key", &SysvSegment::key, "0 if it is missing", later},
        {"removed", &SysvSegment::removed,
-        "whether it goes away when nobody has it attached; true if it is missing", later}},
+        "whether it goes away when it is detached everywhere; true if it is missing", later}},
       [](SysvSegment& segment) {
         if (segment.id < 0 || segment.size_bytes == 0 || (segment.mode & ~0777U) != 0)
           image::damaged("a System V shared memory segment");

@@ -22,8 +22,8 @@ struct SysvSegment {
   int id = 0;
   std::uint64_t size_bytes = 0;
   std::uint32_t mode = 0;
-  int key = 0;          // IPC_PRIVATE if nobody finds it
-  bool removed = true;  // goes away when nobody has it attached
+  int key = 0;          // IPC_PRIVATE if it cannot be found
+  bool removed = true;  // goes away when it is detached everywhere
 };
 
 /// The segment that a mapping belongs to; nothing when it is none, or one of another IPC namespace.

@@ -214,7 +214,7 @@ namespace {
 // The child, stopped at its begin, ends as the other did.
 void let_end(Tid pid, Addr instruction, const EndedChild& child, std::vector<std::string>& notes) {
   const tracee::Memory memory(pid);
-  // No core dump, and no program of the system's that collects those.
+  // No core dump, and no program of the system that collects those.
   const rlimit none{0, 0};
   ::prlimit(pid, RLIMIT_CORE, &none, nullptr);
   tracee::RemoteThread thread(pid, pid, {pid, pid}, memory, instruction);

@@ -169,7 +169,7 @@ void report_segments(CaptureContext& context) {
                        "linear address masking does not come back: tagged pointers fault");
 }
 
-// The number of a keyring of the program's, or a negative value; `keyring`: KEY_SPEC_*.
+// The number of a keyring of the program, or a negative value; `keyring`: KEY_SPEC_*.
 std::int64_t ask_keyring(CaptureContext& context, int keyring) {
   constexpr int kDoNotMake = 0;
   return context.attempt(SYS_keyctl, {KEYCTL_GET_KEYRING_ID, keyring, kDoNotMake});

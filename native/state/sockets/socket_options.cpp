@@ -256,7 +256,7 @@ std::string filter_of(int own, std::vector<std::string>& missing) {
   socklen_t length = 0;
   if (::getsockopt(own, SOL_SOCKET, SO_GET_FILTER, nullptr, &length) != 0) {
     if (errno == EACCES)
-      missing.emplace_back("its filter, a BPF program that nobody can read, is gone");
+      missing.emplace_back("its filter, a BPF program that cannot be read, is gone");
     return "";
   }
   std::string instructions(length * sizeof(sock_filter), '\0');

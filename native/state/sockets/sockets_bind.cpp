@@ -63,8 +63,9 @@ std::string path_address(int fd) {
 }  // namespace
 
 bool SocketMaker::cannot_make(const Made& made, const std::string& path, const std::string& why) {
-  note(made, fmt::format("{} cannot be made again ({}): nobody can connect to the program's socket",
-                         path, why));
+  note(made,
+       fmt::format("{} cannot be made again ({}): the program's socket cannot be connected to",
+                   path, why));
   return false;
 }
 
@@ -74,12 +75,12 @@ bool SocketMaker::may_replace(const Made& made, const std::string& path, const s
   struct stat status {};
   if (::lstat(path.c_str(), &status) != 0) return true;
   if (!S_ISSOCK(status.st_mode)) {
-    note(made, fmt::format("{} is no socket any more: nobody can connect to the program's", path));
+    note(made, fmt::format("{} is no socket any more: the program's cannot be connected to", path));
     return false;
   }
   if (!is_socket_file_in_use(path, name)) return true;
   note(made,
-       fmt::format("another process uses {}: nobody can connect to the program's socket", path));
+       fmt::format("another process uses {}: the program's socket cannot be connected to", path));
   return false;
 }
 

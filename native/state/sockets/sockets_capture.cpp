@@ -133,7 +133,7 @@ void read_closed_tcp(Socket& socket, int own, const tcp_info& info) {
   socket.error = info.tcpi_rtt == 0 ? ECONNREFUSED : ECONNRESET;
   socket.missing.push_back(
       fmt::format("its connection has ended with an error that the program has not read yet, and "
-                  "that nobody else can: it comes back as {}",
+                  "that no other process can read: it comes back as {}",
                   describe_errno(socket.error)));
 }
 

@@ -148,7 +148,7 @@ void wait_until(bool (*done)(int fd, int count), int fd, int count) {
   }
 }
 
-// Bytes are taken in by a thread of the kernel's, with the modes of the moment. `count`: of those
+// Bytes are taken in by a thread of the kernel, with the modes of the moment. `count`: of those
 // that can be read. It tells no others; these have come with the last of the former, which the
 // kernel lets no change of modes interrupt.
 void wait_for_input(int slave, std::size_t count) {
