@@ -347,6 +347,16 @@ class RestoredHere(NamedTuple):
     ids: str
 
 
+def _arguments(words: Sequence[str]) -> str:
+    """As a shell takes them. A program that has written a title over its arguments leaves empty
+    ones behind it.
+    """
+    import shlex
+
+    last = max((n for n, word in enumerate(words) if word), default=-1)
+    return " ".join(map(shlex.quote, words[: last + 1]))
+
+
 def info(
     name: str,
     path: str,
@@ -372,7 +382,7 @@ def info(
         ),
         ("Vdso", vdso),
         ("Program", record.program),
-        ("Arguments", " ".join(record.argv[1:])),
+        ("Arguments", _arguments(record.argv[1:])),
         ("Directory", record.cwd),
         (
             "Process",

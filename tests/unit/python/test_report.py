@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Optional
+from typing import List, Optional
 
 import pytest
 from gdbext.records import Fidelity, Record
@@ -139,6 +139,22 @@ def test_info() -> None:
     assert "Vdso:" not in text
     lines = report.info("one", "/s/x.ckpt", Record.of(described()), (), "of Linux 6.1")
     assert any(line.startswith("Vdso: ") and line.endswith(" of Linux 6.1") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        (["server", "-n", "two words", "it's"], """-n 'two words' 'it'"'"'s'"""),
+        (["server", "", "x"], "'' x"),
+        (["server title", "", ""], None),  # written over by the program
+        (["server"], None),
+    ],
+)
+def test_arguments(argv: List[str], shown: Optional[str]) -> None:
+    program = {**described()["program"], "argv": argv}
+    lines = report.info("one", "/s/x.ckpt", Record.of(described(program=program)))
+    found = [line.split(None, 1)[1] for line in lines if line.startswith("Arguments:")]
+    assert found == ([] if shown is None else [shown])
 
 
 def test_info_says_which_ids() -> None:
