@@ -99,6 +99,22 @@ def test_threads_that_spin_are_stopped_by_force(recorder: Recorder, name: str) -
     assert recorder.agrees()[2] == "4"
 
 
+@pytest.mark.parametrize("name", ["contended", "spinning"])
+def test_bound_to_one_processor(recorder: Recorder, name: str) -> None:
+    """And replayed bound to each one, and to none."""
+    processors = sorted(os.sched_getaffinity(0))
+    command = recorder.command(recorder.programs / name, options=("--digest-every", "100"))
+    bound = ["taskset", "-c", str(processors[-1])]
+    subprocess.run([*bound, *command], stdin=subprocess.DEVNULL, check=True, timeout=LIMIT_S)
+    for processor in [*processors[:2], None]:
+        where = [] if processor is None else ["taskset", "-c", str(processor)]
+        replay = [*where, str(recorder.bin / "ckpt-replay"), "--check", str(recorder.file)]
+        checked = subprocess.run(
+            replay, capture_output=True, text=True, check=False, timeout=LIMIT_S
+        )
+        assert checked.returncode == 0 and "replays as recorded" in checked.stdout, checked.stderr
+
+
 REAL = {
     "ls": ("-l", "/usr/bin"),
     "bc": ("-lq", "pi.bc"),
