@@ -240,7 +240,7 @@ class _Place:
         """Release them, and let a front end know nothing of it."""
         with self.kept():
             symbols.release()
-        self._records = symbols.told(self._records)
+        self._records = symbols.without_own_changes(self._records)
 
     def reveal(self, helper: Optional[int] = None) -> None:
         """Let a front end see it. `helper` is a process id: that of the helper that has brought the

@@ -79,9 +79,9 @@ class SymbolCache:
                 _enter_silence(stack)
                 settings.problem_with(f"remove-inferiors {number}")
 
-    def told(self, records: Sequence[bytes]) -> List[bytes]:
-        """What a front end is to read of GDB/MI's records that were written from when this was made
-        to `release`, which must be done.
+    def without_own_changes(self, records: Sequence[bytes]) -> List[bytes]:
+        """GDB/MI's records from when this was made to `release`, which must be done, without what
+        it has changed itself and changed back.
         """
         if not self._breakpoints:
             return list(records)

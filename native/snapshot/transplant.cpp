@@ -257,7 +257,7 @@ class Transplant {
     refit_signal_frames(snapshot_, inferior_->memory);
   }
   void protect_memory() { state::apply_protections(*inferior_, space(), extents()); }
-  void seal_files() { files_.seal(); }
+  void restore_file_attributes() { files_.restore_attributes(); }
 
   // --- what the kernel knows of the process
 
@@ -437,7 +437,7 @@ constexpr std::array<Step, 38> kSteps = {{
      "restore-fill",
      {"install-vdso", "refit-extended-state", "expire-name-caches"}},
     // Nothing could be mapped writable from a sealed memfd.
-    {"seal-files", &Transplant::seal_files, nullptr, {"map-memory"}},
+    {"restore-file-attributes", &Transplant::restore_file_attributes, nullptr, {"map-memory"}},
     {"set-process", &Transplant::set_process, nullptr, {"make-scratch"}},
     // Children would inherit them: not die, or vanish when they do.
     {"set-signal-actions", &Transplant::set_signal_actions, nullptr, {"make-children"}},
@@ -450,10 +450,13 @@ constexpr std::array<Step, 38> kSteps = {{
     {"make-descriptions",
      &Transplant::make_descriptions,
      "restore-descriptions",
-     {"create-threads", "seal-files"}},
+     {"create-threads", "restore-file-attributes"}},
     {"place-descriptors", &Transplant::place_descriptors, nullptr, {"make-descriptions"}},
     // A program that watches its files (inotify) would be told of our closing them.
-    {"let-files-go", &Transplant::let_files_go, nullptr, {"place-descriptors", "seal-files"}},
+    {"let-files-go",
+     &Transplant::let_files_go,
+     nullptr,
+     {"place-descriptors", "restore-file-attributes"}},
     {"link-descriptors", &Transplant::link_descriptors, nullptr, {"let-files-go"}},
     {"take-terminal", &Transplant::take_terminal, nullptr, {"place-descriptors"}},
     {"restore-aio", &Transplant::restore_aio, "restore-files", {"map-memory", "link-descriptors"}},

@@ -387,7 +387,7 @@ bool FileSource::use_ordinary_pages(const KeptFile& file) {
   return true;
 }
 
-void FileSource::seal() {
+void FileSource::restore_attributes() {
   for (const auto& [name, file] : copied_) {
     const int fd = scratch_.at(name).get();
     if (const std::string failed = look_as_saved(fd, file); !failed.empty())

@@ -86,8 +86,9 @@ class FileSource {
   /// makes it anew, with ordinary ones. False if it has none from here.
   bool use_ordinary_pages(const KeptFile& file);
 
-  /// Seals the memfds that were given out, when all is mapped and written.
-  void seal();
+  /// Gives copies the attributes, and memfds the seals, that they had, when all is mapped and
+  /// written.
+  void restore_attributes();
   /// Closes what was opened for the program, which has it by now.
   void let_go();
 

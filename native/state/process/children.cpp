@@ -145,7 +145,7 @@ std::vector<EndedChild> capture_children(CaptureContext& context, const SignalSt
     context.report.add(
         Severity::changed, fmt::format("child {}", child.pid), "child process",
         fmt::format("its process group {} does not come back: waiting for that group "
-                    "will say ECHILD, its exit status is that of a child in the "
+                    "fails with ECHILD, its exit status is that of a child in the "
                     "program's own group",
                     child.group));
     child.group = 0;

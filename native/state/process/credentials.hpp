@@ -1,8 +1,8 @@
-// Who a thread is and what it may do (credentials(7), capabilities(7)): user and group ids,
-// supplementary groups, capabilities, securebits. The kernel keeps them for each thread.
+// Credentials (credentials(7), capabilities(7)): user and group ids, supplementary groups,
+// capabilities, securebits. The kernel keeps them for each thread.
 //
-// Root restores a program as who it was: one that had given up its privileges comes back without
-// them. Anybody else restores it as himself.
+// Root restores a program with its own credentials: one that had given up its privileges comes back
+// without them. An ordinary user restores it with the user's.
 #pragma once
 
 #include <array>
@@ -34,12 +34,12 @@ Credentials credentials_of(const proc::Status& status);
 
 const image::Fields<Credentials>& fields_of(const Credentials* /*type*/);
 
-/// Whether this process may make a thread who it was.
+/// Whether this process may give a thread these credentials.
 bool may_restore_credentials(const Credentials& credentials);
 
-/// Makes a thread who it was, as far as we are permitted, and sets its securebits; says what
+/// Restores the thread's credentials, as far as that is permitted, and its securebits; says what
 /// was not permitted. Runs in the thread itself and changes the process's dumpable flag and the
-/// thread's parent-death signal. `now`: who it is.
+/// thread's parent-death signal. `now`: the credentials that it has.
 void restore_credentials(RestoreContext& inferior, const Credentials& credentials,
                          const Credentials& now, std::uint64_t securebits);
 

@@ -428,7 +428,7 @@ void set_up_thread(RestoreContext& inferior, const ThreadState& state) {
   }
   batch.add(SYS_sigaltstack, {stack, 0});
   batch.add(SYS_prctl, {PR_SET_NAME, name});
-  batch.run_all("equip the thread");
+  batch.run_all("set up the thread");
   restore_own_attributes(inferior, state.attributes);
   if (state.place) restore_place(inferior, *state.place);
   // The C library's own field, which mostly is the one that the kernel clears at the thread's end.
