@@ -87,10 +87,17 @@ struct Codec<double> {
   static Json type(Catalog& /*catalog*/) { return "float"; }
 };
 
+// Defined here: clang 14 does not find what is defined outside of a constrained class.
 template <std::integral T>
 struct Codec<T> {
   static Json write(T value) { return value; }
-  static T read(const Json& json);
+  static T read(const Json& json) {
+    if (!json.is_number_integer()) mistyped("int");
+    const bool fits = json.is_number_unsigned() ? std::in_range<T>(json.get<std::uint64_t>())
+                                                : std::in_range<T>(json.get<std::int64_t>());
+    if (!fits) mistyped("number that fits");
+    return json.get<T>();
+  }
   static Json type(Catalog& /*catalog*/) { return "int"; }
 };
 
@@ -275,15 +282,6 @@ auto with_name(std::string_view key, Read read) {
   } catch (const Mistyped& what) {
     mistyped_at(key, what);
   }
-}
-
-template <std::integral T>
-T Codec<T>::read(const Json& json) {
-  if (!json.is_number_integer()) mistyped("int");
-  const bool fits = json.is_number_unsigned() ? std::in_range<T>(json.get<std::uint64_t>())
-                                              : std::in_range<T>(json.get<std::int64_t>());
-  if (!fits) mistyped("number that fits");
-  return json.get<T>();
 }
 
 }  // namespace ckpt::image
