@@ -199,12 +199,11 @@ const image::Fields<SysvSemaphores>& fields_of(const SysvSemaphores* /*type*/) {
 }
 
 const image::Fields<SysvQueue::Message>& fields_of(const SysvQueue::Message* /*type*/) {
-  using Message = SysvQueue::Message;
-  static const image::Fields<Message> fields = {
+  using M = SysvQueue::Message;
+  static const image::Fields<M> fields = {
       "sysv_message",
-      {{"type", &Message::type, "positive"},
-       image::Field<Message>::as<image::Bytes>("bytes", &Message::bytes, "")},
-      [](Message& message) {
+      {{"type", &M::type, "positive"}, image::Field<M>::as<image::Bytes>("bytes", &M::bytes, "")},
+      [](M& message) {
         if (message.type <= 0) image::damaged("a System V message queue");
       }};
   return fields;
