@@ -170,8 +170,10 @@ def run_id(boot_id: str, pid: int, start_ticks: int) -> str:
     return f"{boot_id}:{pid}:{start_ticks}" if boot_id and start_ticks else ""
 
 
-def _table(found: Any, key: str) -> Optional[Dict[str, Any]]:
-    """What the debugger has put into a record, and the native module has not looked at."""
+def table_or_none(found: Any, key: str) -> Optional[Dict[str, Any]]:
+    """What the debugger has put into a record, and the native module has not looked at. Raises
+    RecordError.
+    """
     if found is not None and not isinstance(found, dict):
         raise RecordError(f'damaged record: "{key}" is not a table')
     return found
@@ -237,10 +239,10 @@ class Record(NamedTuple):
             ),
             objects=tuple(map(StoredObject.of, source["objects"])),
             fidelity=tuple(map(Fidelity.of, source["fidelity"])),
-            terminal=_table(source["terminal"], "terminal"),
+            terminal=table_or_none(source["terminal"], "terminal"),
             terminal_input=bytes(source["terminal_input"]),
             # `ckpt-save` has no session to keep, and says null.
-            session=_table(source["session"], "session") or {},
+            session=table_or_none(source["session"], "session") or {},
             raw=source,
             # Older snapshots say where they stopped at length only.
             place=source["place"] or source["stop"],

@@ -31,10 +31,11 @@ from ..errors import (
     ClosedError,
     DamagedError,
     MissingContentError,
+    RecordError,
     SnapshotError,
     one_line,
 )
-from ..records import Fidelity, Record, StoredObject
+from ..records import Fidelity, Record, StoredObject, table_or_none
 from ..store.store import Entry, Store, default_directory
 from ..text.report import Verified
 from . import opening
@@ -366,7 +367,15 @@ class Snapshot:
     @property
     def session(self) -> Mapping[str, Any]:
         """The state of the debugger that saved it (format.md); empty without GDB."""
-        return self._once("session", lambda: MappingProxyType(dict(self._record["session"] or {})))
+
+        def parse() -> Mapping[str, Any]:
+            try:
+                found = table_or_none(self._record["session"], "session")
+            except RecordError as error:
+                raise SnapshotError(f"{self._path}: {error}") from None
+            return MappingProxyType(found or {})
+
+        return self._once("session", parse)
 
     @property
     def objects(self) -> Tuple[StoredObject, ...]:

@@ -540,3 +540,20 @@ def test_backtraces(scene: Callable[..., Scene], monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("CKPT_GDB", "/bin/true")
         with pytest.raises(SnapshotError, match="no backtraces from /bin/true"):
             snapshot.backtraces()
+
+
+@pytest.mark.parametrize("session", [[1], "text", 7])
+def test_a_session_that_is_no_table(scene: Callable[..., Scene], session: object) -> None:
+    """The core does not look at it. All else of the snapshot can be read."""
+    forgery = Forgery(scene("").save())
+    forgery.record["session"] = session
+    with Snapshot.open(forgery.write(forgery.path.with_name("forged.ckpt"))) as snapshot:
+        with pytest.raises(SnapshotError, match='"session" is not a table'):
+            snapshot.session
+        assert snapshot.threads
+
+
+def test_no_session(scene: Callable[..., Scene]) -> None:
+    """`ckpt-save` writes null."""
+    with Snapshot.open(scene("").save()) as snapshot:
+        assert snapshot.session == {}
