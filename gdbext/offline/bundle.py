@@ -370,9 +370,9 @@ def _range(pair: Sequence[Any]) -> Tuple[int, int]:
 def _stored(table: Dict[str, Any]) -> StoredObject:
     stored = StoredObject(
         read(table, "hash", str),
-        read(table, "size", int),
-        read(table, "path", str),
-        read(table, "name", str),
+        read(table, "size", int, 0),
+        read(table, "path", str, ""),
+        read(table, "name", str, ""),
     )
     if stored.size < 0 or object_path(Path("/"), (stored.hash, stored.name)) is None:
         raise ValueError("the name of a content")
