@@ -30,12 +30,6 @@ class NativeError(Exception):
 # iflag, oflag, cflag, lflag, cc: as a record has them, which is checked by who sets them.
 TerminalModes = Dict[str, Any]
 
-class Finding(TypedDict):
-    severity: str  # "lost", "changed" or "note"
-    object: str
-    kind: str
-    text: str
-
 class _ThreadToSave(TypedDict):
     tid: int
 
@@ -43,10 +37,6 @@ class ThreadToSave(_ThreadToSave, total=False):
     number: int
     pthread: int
     held_signal: int
-
-class Selected(TypedDict):
-    tid: int
-    frame: int
 
 class TerminalInput(TypedDict):
     ours_is_the_programs: bool
@@ -68,9 +58,9 @@ class CaptureRequest(_CaptureRequest, total=False):
     stop: str
     place: str
     parent: Optional[record_types.Parent]
-    selected: Optional[Selected]
+    selected: Optional[record_types.Selection]
     attached: bool
-    findings: List[Finding]
+    findings: List[record_types.Finding]
     session: Dict[str, Any]
     terminal: Optional[TerminalModes]
     input: TerminalInput
@@ -80,7 +70,7 @@ class Captured(TypedDict):
     file_bytes: int
     seconds: float
     threads: int
-    fidelity: List[Finding]
+    fidelity: List[record_types.Finding]
 
 class RestoreOptions(TypedDict, total=False):
     store: str

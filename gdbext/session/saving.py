@@ -32,7 +32,7 @@ from . import (
 )
 
 if TYPE_CHECKING:
-    from .. import _native
+    from .. import _native, record_types
 
 _glimpses = itertools.count(1)
 
@@ -152,7 +152,7 @@ def told_of(done: Saved) -> str:
     )
 
 
-def _not_included(number: int, pid: int, program: str) -> _native.Finding:
+def _not_included(number: int, pid: int, program: str) -> record_types.Finding:
     what = f"process {pid} ({program})" if program else f"process {pid}"
     return {
         "severity": "note",
