@@ -46,12 +46,25 @@ bool is_usual(const T& value, const T& initial) {
     return false;
 }
 
+/// Leads to a member of a member.
+template <typename Outer, typename Inner>
+auto inside(Outer outer, Inner inner) {
+  return [=](auto& object) -> auto& { return std::invoke(inner, std::invoke(outer, object)); };
+}
+
+/// Leads to what a struct is derived from.
+template <typename T>
+struct Base {
+  T& operator()(T& object) const { return object; }
+  const T& operator()(const T& object) const { return object; }
+};
+
 /// One member of a struct T, or of a member of it.
 template <typename T>
 class Field {
  public:
-  /// `get` leads from a T to the value: a pointer to a member, or a generic lambda that returns a
-  /// reference. `text` is Markdown.
+  /// `get` leads from a T to the value: a pointer to a member, or what inside() or Base
+  /// make. `text` is Markdown.
   template <typename Get>
   Field(std::string_view key, Get get, std::string_view text, Presence presence = Presence::always)
       : Field(As<Codec<ValueOf<Get>>>{}, key, get, {text, presence}) {}
@@ -89,6 +102,17 @@ class Field {
   Field() = default;
   template <typename Form, typename Get>
   Field(As<Form> form, std::string_view key, Get get, Meaning meaning);
+
+  template <typename Form>
+  static std::function<void(Catalog&, Json&)> described(std::string_view key, Meaning meaning) {
+    return [=](Catalog& catalog, Json& list) {
+      constexpr std::array<std::string_view, 4> kNames = {"always", "later", "unusual", "always"};
+      list.push_back({{"key", key},
+                      {"type", Form::type(catalog)},
+                      {"text", meaning.text},
+                      {"presence", kNames.at(static_cast<std::size_t>(meaning.presence))}});
+    };
+  }
 
   std::function<void(Json&, const T&)> write_;
   std::function<void(const Json&, T&)> read_;
@@ -151,13 +175,7 @@ Field<T>::Field(As<Form> /*form*/, std::string_view key, Get get, Meaning meanin
     }
     at(object) = with_name(key, [&] { return Form::read(*found); });
   };
-  describe_ = [=](Catalog& catalog, Json& list) {
-    constexpr std::array<std::string_view, 4> kNames = {"always", "later", "unusual", "always"};
-    list.push_back({{"key", key},
-                    {"type", Form::type(catalog)},
-                    {"text", meaning.text},
-                    {"presence", kNames.at(static_cast<std::size_t>(meaning.presence))}});
-  };
+  describe_ = described<Form>(key, meaning);
 }
 
 template <typename T>
@@ -170,10 +188,7 @@ Field<T> Field<T>::by(std::string_view key, std::string_view text) {
     if (found == map.end()) missing(key);
     with_name(key, [&] { Form::read(*found, object); });
   };
-  field.describe_ = [=](Catalog& catalog, Json& list) {
-    list.push_back(
-        {{"key", key}, {"type", Form::type(catalog)}, {"text", text}, {"presence", "always"}});
-  };
+  field.describe_ = described<Form>(key, {text, Presence::always});
   return field;
 }
 
@@ -213,14 +228,6 @@ Json encode(const T& value) {
 template <typename T>
 T decode(const Json& json) {
   return Codec<T>::read(json);
-}
-
-/// The value of `key` in a map. Throws Error (damaged).
-template <typename T>
-T decode_at(const Json& map, std::string_view key) {
-  const auto found = map.find(key);
-  if (found == map.end()) missing(key);
-  return with_name(key, [&] { return decode<T>(*found); });
 }
 
 }  // namespace ckpt::image

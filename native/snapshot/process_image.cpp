@@ -10,11 +10,6 @@ namespace {
 
 using image::Json;
 
-struct AsFile {
-  state::KeptFile& operator()(Program& program) const { return program; }
-  const state::KeptFile& operator()(const Program& program) const { return program; }
-};
-
 // What the kernel maps itself goes where memory is reserved for it, and nowhere else.
 void check_reserved(const ProcessImage& image, const SharedObjects& shared) {
   const auto check = [&](Addr start, std::uint64_t size_bytes) {
@@ -38,7 +33,7 @@ const image::Fields<Program>& fields_of(const Program* /*type*/) {
   using Field = image::Field<Program>;
   static const image::Fields<Program> fields = {
       "program",
-      {Field::all_of(AsFile()),
+      {Field::all_of(image::Base<state::KeptFile>()),
        {"argv", &Program::arguments, "/proc/PID/cmdline at the save", later},
        {"environ", &Program::environment, "/proc/PID/environ at the save", later}}};
   return fields;

@@ -4,15 +4,6 @@
 
 namespace ckpt::snapshot {
 
-namespace {
-
-struct AsObject {
-  store::ObjectRef& operator()(StoredObject& object) const { return object; }
-  const store::ObjectRef& operator()(const StoredObject& object) const { return object; }
-};
-
-}  // namespace
-
 const image::Fields<Host>& fields_of(const Host* /*type*/) {
   using enum image::Presence;
   using Layout = image::Optional<arch::XstateLayout, state::Xstate>;
@@ -49,7 +40,7 @@ const image::Fields<Parent>& fields_of(const Parent* /*type*/) {
 const image::Fields<StoredObject>& fields_of(const StoredObject* /*type*/) {
   static const image::Fields<StoredObject> fields = {
       "stored_object",
-      {image::Field<StoredObject>::all_of(AsObject()),
+      {image::Field<StoredObject>::all_of(image::Base<store::ObjectRef>()),
        {"path", &StoredObject::path, "where it was taken from"}}};
   return fields;
 }

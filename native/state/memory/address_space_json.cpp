@@ -90,54 +90,36 @@ void check_space(AddressSpace& space) {
 const image::Fields<Region>& fields_of(const Region* /*type*/) {
   using enum image::Presence;
   using R = Region;
+  using M = proc::Mapping;
   using Field = image::Field<R>;
+  using image::inside;
   static const image::Fields<R> fields = {
-      "mapping", {{"start", [](auto& region) -> auto& {return region.mapping.start;
-}
-, "a multiple of 4096"
-}  // namespace ckpt::state
-, {"end", [](auto& region) -> auto& {return region.mapping.end;
-}
-, "likewise"
-}
-, Field::by<Protection>("prot", "`r` or `-`, `w` or `-`, `x` or `-`, `p` or `s`"),
-    {"offset", [](auto& region) -> auto& {return region.mapping.offset_bytes;
-}
-, "in the file or object, in bytes"
-}
-, {"path", [](auto& region) -> auto& {return region.mapping.path;
-}
-, "as `/proc/PID/maps` shows it, without ` (deleted)`"
-}
-, {"flags", [](auto& region) -> auto& {return region.mapping.flags;
-}
-, "`VmFlags` of `/proc/PID/smaps`, two letters each"
-}
-, Field::as<image::Named<kBackings>>("backing", &R::backing, "`kernel`: vdso, vvar"),
-    {"shared", &R::shared,
-     "for `shared-anonymous`: which of `memory` among the [shared objects](#shared-objects) it "
-     "shows"},
-    {"segment", &R::segment, "only for System V shared memory", unusual},
-    {"first_page_is_extra", &R::first_page_is_extra,
-     "the first page is stored for tools only; the restore takes it from the file"},
-    {"page_size", [](auto& region) -> auto& {return region.mapping.page_bytes;
-}
-,
-    "only for huge pages (`ht` in `flags`): in bytes, a power of two of which `start` and "
-    "`end` are multiples",
-    unusual
-}
-, {"memory_policy", &R::policy, "only where there is one: mbind(2)", unusual},
-    Field::as<image::List<proc::PageRun, Run>>(
-        "guards", &R::guards, "start and end of guard pages (`MADV_GUARD_INSTALL`)"),
-{
-  "file", &R::file, "for the two kinds that have one"
-}
-}
-, check_region
-}
-;
-return fields;
+      "mapping",
+      {{"start", inside(&R::mapping, &M::start), "a multiple of 4096"},
+       {"end", inside(&R::mapping, &M::end), "likewise"},
+       Field::by<Protection>("prot", "`r` or `-`, `w` or `-`, `x` or `-`, `p` or `s`"),
+       {"offset", inside(&R::mapping, &M::offset_bytes), "in the file or object, in bytes"},
+       {"path", inside(&R::mapping, &M::path),
+        "as `/proc/PID/maps` shows it, without ` (deleted)`"},
+       {"flags", inside(&R::mapping, &M::flags),
+        "`VmFlags` of `/proc/PID/smaps`, two letters each"},
+       Field::as<image::Named<kBackings>>("backing", &R::backing, "`kernel`: vdso, vvar"),
+       {"shared", &R::shared,
+        "for `shared-anonymous`: which of `memory` among the [shared objects](#shared-objects) it "
+        "shows"},
+       {"segment", &R::segment, "only for System V shared memory", unusual},
+       {"first_page_is_extra", &R::first_page_is_extra,
+        "the first page is stored for tools only; the restore takes it from the file"},
+       {"page_size", inside(&R::mapping, &M::page_bytes),
+        "only for huge pages (`ht` in `flags`): in bytes, a power of two of which `start` and "
+        "`end` are multiples",
+        unusual},
+       {"memory_policy", &R::policy, "only where there is one: mbind(2)", unusual},
+       Field::as<image::List<proc::PageRun, Run>>(
+           "guards", &R::guards, "start and end of guard pages (`MADV_GUARD_INSTALL`)"),
+       {"file", &R::file, "for the two kinds that have one"}},
+      check_region};
+  return fields;
 }
 
 const image::Fields<MemoryBounds>& fields_of(const MemoryBounds* /*type*/) {

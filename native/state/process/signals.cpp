@@ -72,31 +72,19 @@ struct NumberedAction {
 };
 
 const image::Fields<NumberedAction>& fields_of(const NumberedAction* /*type*/) {
-  static const image::Fields<NumberedAction> fields = {
-      "action", {{"signal", &NumberedAction::signal, ""},
-                 {"handler", [](auto& each) -> auto& {return each.action.handler;
-}
-, "0 default, 1 ignored"
-}  // namespace
-, {"flags", [](auto& each) -> auto& {return each.action.flags;
-}  // namespace ckpt::state
-, ""
-}
-, {"restorer", [](auto& each) -> auto& {return each.action.restorer;
-}
-, ""
-}
-, {
-  "mask", [](auto& each) -> auto& { return each.action.mask; }
-  , ""
-}
-}
-, [](NumberedAction& each) {
-  if (each.signal < 1 || each.signal > kSignals) image::damaged("a signal number");
-}
-}
-;
-return fields;
+  using N = NumberedAction;
+  using image::inside;
+  static const image::Fields<N> fields = {
+      "action",
+      {{"signal", &N::signal, ""},
+       {"handler", inside(&N::action, &SignalAction::handler), "0 default, 1 ignored"},
+       {"flags", inside(&N::action, &SignalAction::flags), ""},
+       {"restorer", inside(&N::action, &SignalAction::restorer), ""},
+       {"mask", inside(&N::action, &SignalAction::mask), ""}},
+      [](N& each) {
+        if (each.signal < 1 || each.signal > kSignals) image::damaged("a signal number");
+      }};
+  return fields;
 }
 
 // Those that are not as by default.

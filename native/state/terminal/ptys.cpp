@@ -185,35 +185,28 @@ const image::Fields<Pty>& fields_of(const Pty* /*type*/) {
   using enum image::Presence;
   using Field = image::Field<Pty>;
   using Owner = image::Row<Pty::Owner, &Pty::Owner::uid, &Pty::Owner::gid>;
+  using image::inside;
   static const image::Fields<Pty> fields = {
       "pseudoterminal",
       {{"index", &Pty::index, "of /dev/pts"},
-       Field::as<image::Struct<termios>>(
-           "modes", [](auto& pty) -> auto& { return pty.settings.modes; }, "struct termios"),
+       Field::as<image::Struct<termios>>("modes", inside(&Pty::settings, &PtySettings::modes),
+                                         "struct termios"),
        Field::as<image::Struct<winsize>>("size", &Pty::size, "struct winsize"),
        {"locked", &Pty::locked, ""},
-       {"packets", [](auto& pty) -> auto& {return pty.settings.packets;
-}
-, "TIOCPKT"
-}  // namespace ckpt::state
-,
-    Field::as<image::Numbered<Pty::Slave::never_open>>(
-        "slave", &Pty::slave, "0 open in some process, 1 closed, 2 never opened", later),
-    {"exclusive", &Pty::exclusive, "of a slave: TIOCEXCL", later},
-    {"hung_up", &Pty::hung_up, "of a slave: its master is closed", later},
-    Field::as<image::Optional<Pty::Owner, Owner>>(
-        "owner", &Pty::owner, "user and group, if they are not those of a new one", later),
-    {"mode", &Pty::mode, "permissions", later}, {
-  "content", &Pty::content, ""
-}
-}
-, [](Pty& pty) {
-  pty.mode &= ALLPERMS;
-  check_content(pty.content, pty.settings.modes);
-}
-}
-;
-return fields;
+       {"packets", inside(&Pty::settings, &PtySettings::packets), "TIOCPKT"},
+       Field::as<image::Numbered<Pty::Slave::never_open>>(
+           "slave", &Pty::slave, "0 open in some process, 1 closed, 2 never opened", later),
+       {"exclusive", &Pty::exclusive, "of a slave: TIOCEXCL", later},
+       {"hung_up", &Pty::hung_up, "of a slave: its master is closed", later},
+       Field::as<image::Optional<Pty::Owner, Owner>>(
+           "owner", &Pty::owner, "user and group, if they are not those of a new one", later),
+       {"mode", &Pty::mode, "permissions", later},
+       {"content", &Pty::content, ""}},
+      [](Pty& pty) {
+        pty.mode &= ALLPERMS;
+        check_content(pty.content, pty.settings.modes);
+      }};
+  return fields;
 }
 
 UniqueFd make_pty(const Pty& pty, int flags) {

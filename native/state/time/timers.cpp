@@ -212,11 +212,11 @@ const image::Fields<PosixTimer>& fields_of(const PosixTimer* /*type*/) {
        {"value", &PosixTimer::value, "`sigev_value`"},
        {"target", &PosixTimer::target,
         "the `tid` of a thread for SIGEV_THREAD_ID; 0 when it has ended"},
+       Field::as<TimerTime<timespec>>("remaining",
+                                      image::inside(&PosixTimer::setting, &itimerspec::it_value),
+                                      "seconds and nanoseconds; zeros: it does not run"),
        Field::as<TimerTime<timespec>>(
-           "remaining", [](auto& timer) -> auto& { return timer.setting.it_value; },
-           "seconds and nanoseconds; zeros: it does not run"),
-       Field::as<TimerTime<timespec>>(
-           "interval", [](auto& timer) -> auto& { return timer.setting.it_interval; }, "likewise")},
+           "interval", image::inside(&PosixTimer::setting, &itimerspec::it_interval), "likewise")},
       check_timer};
   return fields;
 }
