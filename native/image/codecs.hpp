@@ -139,13 +139,17 @@ struct Struct {
   static Json type(Catalog& /*catalog*/) { return "bytes"; }
 };
 
+/// Each of `values` in this form.
+template <typename Form, typename Values>
+Json list_of(const Values& values) {
+  Json list = Json::array();
+  for (const auto& value : values) list.push_back(Form::write(value));
+  return list;
+}
+
 template <typename T, typename Form = Codec<T>>
 struct List {
-  static Json write(const std::vector<T>& values) {
-    Json list = Json::array();
-    for (const T& value : values) list.push_back(Form::write(value));
-    return list;
-  }
+  static Json write(const std::vector<T>& values) { return list_of<Form>(values); }
   static std::vector<T> read(const Json& json) {
     expect_list(json);
     std::vector<T> values;
@@ -161,11 +165,7 @@ struct Codec<std::vector<T>> : List<T> {};
 
 template <typename T, std::size_t N, typename Form = Codec<T>>
 struct Array {
-  static Json write(const std::array<T, N>& values) {
-    Json list = Json::array();
-    for (const T& value : values) list.push_back(Form::write(value));
-    return list;
-  }
+  static Json write(const std::array<T, N>& values) { return list_of<Form>(values); }
   static std::array<T, N> read(const Json& json) {
     expect_list(json, N);
     std::array<T, N> values{};
@@ -241,16 +241,21 @@ template <const auto& Names>
 struct Named {
   using T = std::remove_cvref_t<decltype(Names[0].first)>;
 
-  static Json write(T value) {
+  static std::string_view name_of(T value) noexcept {
     for (const auto& [known, name] : Names)
       if (known == value) return name;
     return "";
   }
-  static T read(const Json& json) {
-    const auto text = Codec<std::string>::read(json);
+  static std::optional<T> find(std::string_view text) noexcept {
     for (const auto& [known, name] : Names)
       if (name == text) return known;
-    mistyped("name that is known");
+    return std::nullopt;
+  }
+  static Json write(T value) { return name_of(value); }
+  static T read(const Json& json) {
+    const auto found = find(Codec<std::string>::read(json));
+    if (!found) mistyped("name that is known");
+    return *found;
   }
   static Json type(Catalog& /*catalog*/) {
     Json names = Json::array();

@@ -17,9 +17,7 @@ constexpr std::array<std::pair<Severity, std::string_view>, 3> kSeverities = {{
 }  // namespace
 
 std::string_view severity_name(Severity severity) noexcept {
-  for (const auto& [known, name] : kSeverities)
-    if (known == severity) return name;
-  return "note";
+  return image::Named<kSeverities>::name_of(severity);
 }
 
 void Report::add(Severity severity, std::string object, std::string kind, std::string text) {

@@ -28,12 +28,6 @@ constexpr std::array<std::pair<Kind, std::string_view>, 4> kLockKinds = {{
     {Kind::lease, "LEASE"},
 }};
 
-std::optional<Kind> kind_of(std::string_view name) {
-  for (const auto& [kind, known] : kLockKinds)
-    if (known == name) return kind;
-  return std::nullopt;
-}
-
 std::string_view name_of(Kind kind) {
   switch (kind) {
     case Kind::posix:
@@ -48,7 +42,7 @@ std::string_view name_of(Kind kind) {
 std::optional<FileLock> parse_lock(std::string_view text) {
   FileLock lock;
   proc::next_word(text);
-  const auto kind = kind_of(proc::next_word(text));
+  const auto kind = image::Named<kLockKinds>::find(proc::next_word(text));
   const auto advisory = proc::next_word(text);
   const auto type = proc::next_word(text);
   proc::next_word(text);  // the owner's id
