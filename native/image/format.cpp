@@ -1,6 +1,7 @@
 #include "image/format.hpp"
 
 #include <cstring>
+#include <span>
 
 #include "base/error.hpp"
 
@@ -8,10 +9,9 @@ namespace ckpt::image {
 
 static_assert(sizeof(Extent) == 32);
 
-std::vector<std::uint8_t> pack_extents(const std::vector<Extent>& extents) {
-  std::vector<std::uint8_t> bytes(extents.size() * sizeof(Extent));
-  if (!extents.empty()) std::memcpy(bytes.data(), extents.data(), bytes.size());
-  return bytes;
+std::vector<std::byte> pack_extents(const std::vector<Extent>& extents) {
+  const auto bytes = std::as_bytes(std::span(extents));
+  return {bytes.begin(), bytes.end()};
 }
 
 std::vector<Extent> unpack_extents(const std::vector<std::uint8_t>& bytes) {

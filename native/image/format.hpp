@@ -56,7 +56,7 @@ struct RecordHead {
 static_assert(sizeof(RecordHead) == 24);
 
 /// Extents as the record holds them: 32 bytes each, little-endian.
-std::vector<std::uint8_t> pack_extents(const std::vector<Extent>& extents);
+std::vector<std::byte> pack_extents(const std::vector<Extent>& extents);
 /// Throws Error (damaged) when the length is not a whole number of extents.
 std::vector<Extent> unpack_extents(const std::vector<std::uint8_t>& bytes);
 

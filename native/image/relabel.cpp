@@ -15,6 +15,7 @@
 
 #include "base/error.hpp"
 #include "base/io.hpp"
+#include "image/codecs.hpp"
 #include "image/reader.hpp"
 #include "image/writer.hpp"
 
@@ -56,7 +57,8 @@ void relabel(const std::string& path, const Label& label) {
   const auto others = bytes_at(reader, reader.notes_offset(), reader.other_notes_bytes());
   Json record = reader.record();
   record["format"] = kFormatVersion;
-  record["extents"] = Json::array({Json::binary(pack_extents(reader.extents()))});
+  record["extents"] =
+      Codec<std::vector<std::vector<std::byte>>>::write({pack_extents(reader.extents())});
   if (label.name) record["name"] = *label.name;
   if (label.message) record["message"] = *label.message;
   auto ours = make_record_note(record, path);

@@ -372,11 +372,6 @@ Record make_record(const CaptureRequest& request, const CaptureContext& context,
   return record;
 }
 
-std::vector<std::byte> bytes_of(const std::vector<image::Extent>& extents) {
-  const auto bytes = std::as_bytes(std::span(extents));
-  return {bytes.begin(), bytes.end()};
-}
-
 void refuse_losses(std::vector<state::Finding> findings) {
   std::erase_if(findings, [](const state::Finding& finding) {
     return finding.severity == state::Severity::note;
@@ -468,7 +463,7 @@ CaptureResult capture_in(CaptureContext& context, const CaptureRequest& request)
   result.path = request.output;
   result.threads = captured.threads.size();
   Record record = make_record(request, context, std::move(shared), std::move(captured));
-  record.extents = {bytes_of(extents)};
+  record.extents = {image::pack_extents(extents)};
   const auto finish = [&] {
     Json written = image::encode(record);
     writer.finish(notes, written);

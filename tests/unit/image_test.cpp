@@ -22,6 +22,7 @@
 #include "base/fault.hpp"
 #include "base/io.hpp"
 #include "forge.hpp"
+#include "image/fields.hpp"
 #include "image/format.hpp"
 #include "image/reader.hpp"
 #include "image/relabel.hpp"
@@ -65,8 +66,7 @@ std::uint64_t write_small(const std::string& path, Json record = Json::object(),
     writer.write_memory(bytes, extent.file_offset);
     extents.push_back(extent);
   }
-  if (!record.contains("extents"))
-    record["extents"] = Json::array({Json::binary(pack_extents(extents))});
+  if (!record.contains("extents")) record["extents"] = Json::array({encode(pack_extents(extents))});
   writer.finish({text_note("CORE", NT_PRSTATUS, "registers"), text_note("GNU", 7, "")}, record);
   return writer.publish();
 }
@@ -216,7 +216,7 @@ TEST(Image, ManyExtentsAreCheckedOnManyThreads) {
                        segments[0].file_offset + i * kChunkBytes, kChunkBytes, digest64(bytes)});
     writer.write_memory(bytes, extents.back().file_offset);
   }
-  writer.finish({}, Json{{"extents", Json::array({Json::binary(pack_extents(extents))})}});
+  writer.finish({}, Json{{"extents", Json::array({encode(pack_extents(extents))})}});
   writer.publish();
   EXPECT_NO_THROW(
       Reader::open(path).verify_memory([](std::uint64_t, std::uint64_t) { return true; }));
@@ -445,8 +445,7 @@ TEST(Forged, ExtentsThatCannotBe) {
        }) {
     expect_error(
         [&] {
-          read_text(
-              forge_record(Json{{"extents", Json::array({Json::binary(pack_extents(extents))})}}));
+          read_text(forge_record(Json{{"extents", Json::array({encode(pack_extents(extents))})}}));
         },
         ErrorKind::damaged, "memory at");
   }
@@ -484,7 +483,7 @@ class LargeImage : public ::testing::Test {
       extents.push_back({Addr{0x10000000} + i * kChunkBytes,
                          segments[0].file_offset + i * kChunkBytes, kChunkBytes,
                          i == 0 ? digest64(bytes) : zeros});
-    writer.finish({}, Json{{"extents", Json::array({Json::binary(pack_extents(extents))})}});
+    writer.finish({}, Json{{"extents", Json::array({encode(pack_extents(extents))})}});
     writer.publish();
   }
 

@@ -15,6 +15,7 @@
 #include "base/io.hpp"
 #include "forge.hpp"
 #include "image/cbor.hpp"
+#include "image/fields.hpp"
 #include "image/format.hpp"
 #include "image/reader.hpp"
 #include "support.hpp"
@@ -112,16 +113,15 @@ TEST(Sparse, ExtentsInAHoleAreNotRead) {
   std::vector<Extent> extents;
   for (std::uint64_t i = 0; i < 1000; ++i)
     extents.push_back({Addr{0x10000000 + i * kEach}, (1 + i) * kEach, kEach, 0});
-  expect_refused(
-      test::forge_image(Json{{"extents", Json::array({Json::binary(pack_extents(extents))})}}),
-      kHole, 1ULL << 40U);
+  expect_refused(test::forge_image(Json{{"extents", Json::array({encode(pack_extents(extents))})}}),
+                 kHole, 1ULL << 40U);
 }
 
 TEST(Sparse, NoBytesAreTheMemoryOfTwoPlaces) {
   const std::vector<Extent> extents = {{Addr{0x10000000}, kPageSize, 2 * kPageSize, 0},
                                        {Addr{0x20000000}, 2 * kPageSize, kPageSize, 0}};
   std::string file =
-      test::forge_image(Json{{"extents", Json::array({Json::binary(pack_extents(extents))})}});
+      test::forge_image(Json{{"extents", Json::array({encode(pack_extents(extents))})}});
   file.resize(10 * kPageSize, 'x');
   expect_refused(file, "memory at 0x20000000");
 }

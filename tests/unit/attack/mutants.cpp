@@ -34,6 +34,7 @@
 #include "base/digest.hpp"
 #include "base/error.hpp"
 #include "base/io.hpp"
+#include "image/fields.hpp"
 #include "image/reader.hpp"
 #include "image/writer.hpp"
 #include "snapshot/describe.hpp"
@@ -260,7 +261,7 @@ void change_extents(Random& random, Json& record) {
       number.is_number_unsigned() ? number.get<std::uint64_t>()
                                   : static_cast<std::uint64_t>(number.get<std::int64_t>());
   if (once_in(random, 8)) extents.push_back(extents[below(random, extents.size())]);
-  *packed = Json::binary(ckpt::image::pack_extents(extents));
+  *packed = ckpt::image::encode(ckpt::image::pack_extents(extents));
 }
 
 template <typename Bytes>
@@ -279,7 +280,8 @@ class Mutants {
  public:
   explicit Mutants(const std::string& path)
       : reader_(ckpt::image::Reader::open(path)), record_(reader_.record()) {
-    record_["extents"] = Json::array({Json::binary(ckpt::image::pack_extents(reader_.extents()))});
+    record_["extents"] =
+        Json::array({ckpt::image::encode(ckpt::image::pack_extents(reader_.extents()))});
     front_.resize(reader_.front_bytes());
     others_.resize(reader_.other_notes_bytes());
     read(front_, 0);
