@@ -74,7 +74,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # It runs in pytest's Python, for which there need be no native module.
     "regression": frozenset({"errors", "publish"}),
     "session": frozenset(
-        {"errors", "events", "native", "plugins", "records"}
+        {"errors", "events", "native", "plugins", "record_types", "records"}
         | {"store", "text", "offline", "comparison", "debugger", "regression"}
     ),
     "commands": frozenset(
