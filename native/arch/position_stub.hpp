@@ -29,6 +29,11 @@ std::optional<std::size_t> room_for_stub(std::span<const std::byte> code);
 std::optional<PositionStub> position_stub(std::span<const std::byte> code, Addr from, Addr at,
                                           const Registers& expected);
 
+/// The same for a place by its passes: the breakpoint comes at pass `passes`. How many of them are
+/// left stands behind what the stub has kept, in eight bytes.
+std::optional<PositionStub> counting_stub(std::span<const std::byte> code, Addr from, Addr at,
+                                          std::uint64_t passes);
+
 /// The registers that a thread at the breakpoint had at `from`, of which the stub has kept some in
 /// its first kStubKeptBytes.
 inline constexpr std::size_t kStubKeptBytes = 16;

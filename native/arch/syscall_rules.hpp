@@ -117,6 +117,9 @@ Registers before_call(const Registers& at_entry);
 
 /// Whether the instruction at the begin of `code` shows a program that it is single-stepped.
 bool shows_stepping(std::span<const std::byte> code);
+/// Hides it, at the top of the stack behind such an instruction.
+inline constexpr std::size_t kPushedFlagsBytes = 2;
+void clear_pushed_stepping(std::span<std::byte, kPushedFlagsBytes> flags);
 /// Whether the instruction at the begin of `code` repeats itself, with the program counter on it.
 bool is_repeating(std::span<const std::byte> code);
 

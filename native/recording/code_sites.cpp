@@ -128,6 +128,15 @@ const arch::UnpredictableSite* Sites::hit(Addr pc) const {
   return found == sites_.end() ? nullptr : &found->second;
 }
 
+void Sites::hide(Addr at, std::span<std::byte> bytes) const {
+  const Addr end = at + bytes.size();
+  for (auto site = sites_.lower_bound(at); site != sites_.end() && site->first < end; ++site) {
+    auto& byte = bytes[site->first - at];
+    // Something else may be mapped there by now.
+    if (byte == arch::kBreakpointInstruction.front()) byte = site->second.original;
+  }
+}
+
 void Sites::forget(Addr start, Addr end) {
   sites_.erase(sites_.lower_bound(start), sites_.lower_bound(end));
 }

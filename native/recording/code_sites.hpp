@@ -23,6 +23,8 @@ class Sites {
   [[nodiscard]] const arch::UnpredictableSite* hit(Addr pc) const;
   /// The one at `at`.
   [[nodiscard]] bool has(Addr at) const { return sites_.contains(at); }
+  /// Puts the program's own bytes into what was read of it at `at`.
+  void hide(Addr at, std::span<std::byte> bytes) const;
   /// Forgets those in memory that is unmapped or replaced.
   void forget(Addr start, Addr end);
   /// Puts the program's own instructions back into a process that has inherited the breakpoints, or

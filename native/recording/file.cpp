@@ -167,4 +167,13 @@ std::optional<Event> Reader::next() {
   return decode_event(rest_);
 }
 
+std::optional<std::uint64_t> Reader::chunk_ahead() const {
+  return rest_.empty() ? std::optional(offset_) : std::nullopt;
+}
+
+void Reader::go_to_chunk(std::uint64_t offset) {
+  offset_ = offset;
+  rest_ = {};
+}
+
 }  // namespace ckpt::recording

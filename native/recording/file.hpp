@@ -46,6 +46,10 @@ class Reader {
   [[nodiscard]] const Start& start() const { return start_; }
   /// The next event; nothing at the end. Throws Error (damaged).
   std::optional<Event> next();
+  /// Where in the file the next chunk begins, once all events of those before it are taken.
+  [[nodiscard]] std::optional<std::uint64_t> chunk_ahead() const;
+  /// Goes on with the chunk that begins there, as chunk_ahead() has told.
+  void go_to_chunk(std::uint64_t offset);
   /// Whether the last chunk was not whole: the recorder was killed.
   [[nodiscard]] bool cut_off() const { return cut_off_; }
 

@@ -61,15 +61,14 @@ void check_mappings(const recording::Start& start, Tid pid) {
 
 void on_alarm(int /*signal*/) {}
 
-// Ends waits, every few milliseconds.
+// Ends waits, again and again.
 class Ticks {
  public:
-  Ticks() {
+  explicit Ticks(long microseconds) {
     struct sigaction action {};
     action.sa_handler = &on_alarm;
     ::sigaction(SIGALRM, &action, nullptr);
-    constexpr long kMicroseconds = 1000;
-    const itimerval tick{{0, kMicroseconds}, {0, kMicroseconds}};
+    const itimerval tick{{0, microseconds}, {0, microseconds}};
     ::setitimer(ITIMER_REAL, &tick, nullptr);
   }
   ~Ticks() {
@@ -98,7 +97,6 @@ Task::Task(const recording::Start& start)
   check_mappings(start, pid());
   call_instruction_ = find_call_instruction(pid(), *memory_);
   memory_->write(start.stack.at, start.stack.bytes);
-  for (const auto& site : start.sites) memory_->write(site.at, arch::kBreakpointInstruction);
   set_registers(start.registers);
 }
 
@@ -137,20 +135,39 @@ Stop Task::run() const {
 Stop Task::step() const { return resume(arch::emulate_calls_step_request()); }
 
 Stop Task::run_for(std::uint64_t cpu_ns) const {
+  constexpr std::uint64_t kEighthInMicroseconds = 8000;
+  constexpr long kLeastTick = 20;
+  constexpr long kMostTick = 1000;
   const std::uint64_t end = this->cpu_ns() + cpu_ns;
-  const Ticks ticks;
+  const long tick =
+      std::clamp(static_cast<long>(cpu_ns / kEighthInMicroseconds), kLeastTick, kMostTick);
+  return run_ticking(tick, [&] { return this->cpu_ns() < end; });
+}
+
+Stop Task::run_while(const std::function<bool()>& go_on) const {
+  constexpr long kTick = 5000;
+  for (;;) {
+    const Stop stop = run_ticking(kTick, go_on);
+    // It may have been asked to stop before.
+    if (stop.kind != Stop::Kind::interrupted || !go_on()) return stop;
+  }
+}
+
+Stop Task::run_ticking(long tick_us, const std::function<bool()>& go_on) const {
+  const Ticks ticks(tick_us);
   if (::ptrace(static_cast<__ptrace_request>(arch::emulate_calls_request()), pid(), nullptr,
                nullptr) == -1)
     throw_errno(fmt::format("process {}: ptrace(SYSEMU)", pid()), errno);
   for (bool asked = false;;) {
+    if (!asked && !go_on()) {
+      if (::ptrace(PTRACE_INTERRUPT, pid(), nullptr, nullptr) == -1)
+        throw_errno(fmt::format("process {}: ptrace(INTERRUPT)", pid()), errno);
+      asked = true;
+    }
     int status = 0;
     const Tid got = ::waitpid(pid(), &status, __WALL);
     if (got == pid()) return stop_of(pid(), status);
     if (errno != EINTR) throw_errno("waitpid", errno);
-    if (asked || this->cpu_ns() < end) continue;
-    if (::ptrace(PTRACE_INTERRUPT, pid(), nullptr, nullptr) == -1)
-      throw_errno(fmt::format("process {}: ptrace(INTERRUPT)", pid()), errno);
-    asked = true;
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 
@@ -33,6 +34,8 @@ class Task {
   /// Runs to the next system call, which is not made, or to a signal, which is not delivered.
   Stop run() const;
   Stop step() const;
+  /// The same as run(), as long as `go_on` says so, which is asked every few milliseconds.
+  Stop run_while(const std::function<bool()>& go_on) const;
   /// Runs for that much CPU time unless something stops it before.
   Stop run_for(std::uint64_t cpu_ns) const;
   [[nodiscard]] std::uint64_t cpu_ns() const;
@@ -47,6 +50,7 @@ class Task {
   Task(tracee::Child process, Addr call_instruction);
   [[nodiscard]] Stop resume(int request) const;
   [[nodiscard]] Stop wait() const;
+  [[nodiscard]] Stop run_ticking(long tick_us, const std::function<bool()>& go_on) const;
 
   tracee::Child process_;
   std::unique_ptr<tracee::Memory> memory_;

@@ -2,6 +2,7 @@
 // so that every call is refused by its number.
 #include "arch/position_stub.hpp"
 #include "arch/syscall_rules.hpp"
+#include "arch/target_description.hpp"
 #include "arch/unpredictable.hpp"
 #include "base/error.hpp"
 
@@ -30,13 +31,26 @@ void clear_traces_of_stepping(Registers& /*registers*/) { no_recordings(); }
 Registers after_call(const Registers& /*at_entry*/, std::int64_t /*result*/) { no_recordings(); }
 Registers before_call(const Registers& /*at_entry*/) { no_recordings(); }
 bool shows_stepping(std::span<const std::byte> /*code*/) { no_recordings(); }
+void clear_pushed_stepping(std::span<std::byte, kPushedFlagsBytes> /*flags*/) { no_recordings(); }
 bool is_repeating(std::span<const std::byte> /*code*/) { no_recordings(); }
+
+std::string target_description() { no_recordings(); }
+std::vector<std::byte> described_registers(const Registers& /*registers*/,
+                                           std::span<const std::byte> /*xstate*/) {
+  return {};
+}
+DescribedRegister described_register(std::uint64_t /*number*/) { return {}; }
+std::span<const std::uint8_t> expedited_registers() { return {}; }
 
 std::optional<std::size_t> room_for_stub(std::span<const std::byte> /*code*/) {
   return std::nullopt;
 }
 std::optional<PositionStub> position_stub(std::span<const std::byte> /*code*/, Addr /*from*/,
                                           Addr /*at*/, const Registers& /*expected*/) {
+  return std::nullopt;
+}
+std::optional<PositionStub> counting_stub(std::span<const std::byte> /*code*/, Addr /*from*/,
+                                          Addr /*at*/, std::uint64_t /*passes*/) {
   return std::nullopt;
 }
 Registers registers_at_position(const Registers& /*at_hit*/,

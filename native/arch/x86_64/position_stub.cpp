@@ -114,11 +114,11 @@ std::optional<std::size_t> room_for_stub(std::span<const std::byte> code) {
   return moved ? std::optional(moved->original_bytes) : std::nullopt;
 }
 
-std::optional<PositionStub> position_stub(std::span<const std::byte> code, Addr from, Addr at,
-                                          const Registers& expected) {
-  Assembler assembler(expected);
-  keep_accumulator_and_flags(assembler);
-  compare_all(assembler);
+namespace {
+
+// What has been decided when the breakpoint is behind us: the program goes on.
+std::optional<PositionStub> finished(Assembler assembler, std::span<const std::byte> code,
+                                     Addr from, Addr at) {
   PositionStub stub;
   stub.behind_hit = at + assembler.size();
   put_back_accumulator_and_flags(assembler);
@@ -128,6 +128,30 @@ std::optional<PositionStub> position_stub(std::span<const std::byte> code, Addr 
   stub.bytes = assembler.take();
   stub.jump = jump_to(from, at + kDataBytes);
   return stub;
+}
+
+}  // namespace
+
+std::optional<PositionStub> position_stub(std::span<const std::byte> code, Addr from, Addr at,
+                                          const Registers& expected) {
+  Assembler assembler(expected);
+  keep_accumulator_and_flags(assembler);
+  compare_all(assembler);
+  return finished(std::move(assembler), code, from, at);
+}
+
+std::optional<PositionStub> counting_stub(std::span<const std::byte> code, Addr from, Addr at,
+                                          std::uint64_t passes) {
+  // The counter has the place of the first register that is compared elsewhere.
+  Registers count{};
+  count.*kCompared.front().member = passes;
+  Assembler assembler(count);
+  keep_accumulator_and_flags(assembler);
+  assembler.add({0x48, 0xff, 0x0d});  // decq counter
+  assembler.add_distance_to(kStubKeptBytes);
+  assembler.add({0x75, 0x01});  // jne, over the breakpoint
+  assembler.add(kBreakpointInstruction);
+  return finished(std::move(assembler), code, from, at);
 }
 
 Registers registers_at_position(const Registers& at_hit,

@@ -69,6 +69,11 @@ bool shows_stepping(std::span<const std::byte> code) {
   return !code.empty() && code[prefixed ? 1 : 0] == kPushFlags;
 }
 
+void clear_pushed_stepping(std::span<std::byte, kPushedFlagsBytes> flags) {
+  constexpr std::byte kTrapInUpperByte{kTrap >> 8U};
+  flags[1] &= ~kTrapInUpperByte;
+}
+
 bool is_repeating(std::span<const std::byte> code) {
   // Prefixes, in any order: F2 and F3 repeat; 66, 67 and REX change sizes.
   bool repeats = false;
