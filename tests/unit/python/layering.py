@@ -29,12 +29,16 @@ MAY_INCLUDE: dict[str, frozenset[str]] = {
     "recording": frozenset({"base", "arch", "proc", "tracee"}),
     "recorder": frozenset({"base", "arch", "proc", "tracee", "recording"}),
     "replayer": frozenset({"base", "arch", "proc", "tracee", "recording"}),
+    "timeline": frozenset({"base", "arch", "proc", "tracee", "recording", "replayer"}),
+    "debugserver": frozenset(
+        {"base", "arch", "proc", "tracee", "recording", "replayer", "timeline"}
+    ),
     "bindings": frozenset(
         {"base", "arch", "proc", "image", "store", "tracee", "libc", "ids", "state", "snapshot"}
     ),
     "restart": frozenset(
         {"base", "arch", "proc", "image", "store", "tracee", "libc", "ids", "state", "snapshot"}
-        | {"recording", "recorder", "replayer"}
+        | {"recording", "recorder", "replayer", "timeline", "debugserver"}
     ),
 }
 
