@@ -23,7 +23,7 @@ from setuptools.command.build_py import build_py
 from distutils.command.build_scripts import build_scripts  # isort: skip
 
 ROOT = Path(__file__).resolve().parent
-PROGRAMS = ("ckpt-save", "ckpt-restart", "ckpt-record", "ckpt-replay")
+PROGRAMS = ("ckpt-save", "ckpt-restart", "ckpt-record", "ckpt-replay", "ckpt-replay-server")
 
 
 def cmake_build(build_temp: str) -> Path:

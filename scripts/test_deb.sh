@@ -57,7 +57,7 @@ clean_root_install installed "/tmp/$(cd "$clean_roots/packages" && echo gdb-ckpt
   "${packages_demo[@]}"
 cp -r scripts "$clean_roots/installed/home/visitor"
 in_clean_root installed visitor bash -ec '
-  for page in man1/ckpt.1 man1/ckpt-save.1 man1/ckpt-restart.1 man1/ckpt-record.1 man1/ckpt-replay.1 man7/gdb-ckpt.7; do
+  for page in man1/ckpt.1 man1/ckpt-save.1 man1/ckpt-restart.1 man1/ckpt-record.1 man1/ckpt-replay.1 man1/ckpt-replay-server.1 man7/gdb-ckpt.7; do
     zcat "/usr/share/man/$page.gz" >page
     grep -q "^\.SH NAME" page || { echo "$page is no manual page" >&2; exit 1; }
   done

@@ -17,6 +17,7 @@ PAGES = sorted((ROOT / "man").glob("*.[1-8]"))
 def test_the_pages_are_formatted() -> None:
     assert [page.name for page in PAGES] == [
         "ckpt-record.1",
+        "ckpt-replay-server.1",
         "ckpt-replay.1",
         "ckpt-restart.1",
         "ckpt-save.1",
@@ -36,7 +37,8 @@ def test_the_pages_are_formatted() -> None:
 
 
 @pytest.mark.parametrize(
-    "program", ["ckpt", "ckpt-save", "ckpt-restart", "ckpt-record", "ckpt-replay"]
+    "program",
+    ["ckpt", "ckpt-save", "ckpt-restart", "ckpt-record", "ckpt-replay", "ckpt-replay-server"],
 )
 def test_every_option_is_described(build_dir: Path, program: str) -> None:
     page = (ROOT / "man" / f"{program}.1").read_text().replace("\\-", "-")

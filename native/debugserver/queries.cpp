@@ -1,0 +1,142 @@
+// What is where the recording is now.
+#include <algorithm>
+#include <cstring>
+
+#include "arch/syscall_rules.hpp"
+#include "arch/target_description.hpp"
+#include "base/error.hpp"
+#include "debugserver/server.hpp"
+#include "tracee/ptrace.hpp"
+
+namespace ckpt::debugserver {
+
+namespace {
+
+// No answer is longer than the packets that we have said to take.
+constexpr std::uint64_t kMostMemoryBytes = 0x10000 - 16;
+
+}  // namespace
+
+std::uint64_t Server::id_of(std::uint32_t thread) const {
+  const auto& ids = timeline_.history().thread_ids();
+  const auto found = ids.find(thread);
+  return found == ids.end() ? thread + 1 : static_cast<std::uint64_t>(found->second);
+}
+
+std::optional<std::uint32_t> Server::thread_of(std::uint64_t id) const {
+  for (const auto& [thread, tid] : timeline_.history().thread_ids())
+    if (static_cast<std::uint64_t>(tid) == id) return thread;
+  return std::nullopt;
+}
+
+bool Server::is_alive(std::uint32_t thread) const {
+  const auto& threads = timeline_.now().threads();
+  const auto found = threads.find(thread);
+  return found != threads.end() && !found->second.ended;
+}
+
+std::vector<std::byte> Server::registers_of(std::uint32_t thread) const {
+  const auto& replay = timeline_.now();
+  if (thread == replay.current()) {
+    // The same at each visit, by whatever way.
+    auto registers = replay.task().registers();
+    arch::clear_traces_of_stepping(registers);
+    return arch::described_registers(registers, tracee::get_xstate(replay.task().pid()));
+  }
+  const auto found = replay.threads().find(thread);
+  if (found == replay.threads().end()) fail(ErrorKind::not_found, "no thread {}", thread);
+  return arch::described_registers(found->second.registers, found->second.xstate);
+}
+
+// 0 and -1 are any thread and all of them.
+std::string Server::select_thread(Words packet) {
+  const bool for_motion = packet.take("c");
+  if (!for_motion && !packet.take("g")) return "E01";
+  const auto id = packet.number();
+  const auto thread = id ? thread_of(*id) : std::nullopt;
+  if (id && *id != 0 && !thread) return "E01";
+  if (for_motion)
+    motion_thread_ = thread;
+  else
+    registers_thread_ = thread.value_or(timeline_.now().current());
+  return "OK";
+}
+
+std::string Server::one_register(Words packet) const {
+  const auto place = arch::described_register(packet.number().value_or(~0ULL));
+  if (place.size_bytes == 0) return "E01";
+  const auto all = registers_of(registers_thread_);
+  return to_hex(std::span(all).subspan(place.offset, place.size_bytes));
+}
+
+std::string Server::read_memory(Words packet) const {
+  const auto at = packet.number();
+  if (!at || !packet.take(",")) return "E01";
+  const auto size_bytes = packet.number();
+  if (!size_bytes) return "E01";
+  const auto& replay = timeline_.now();
+  std::vector<std::byte> bytes(std::min(*size_bytes, kMostMemoryBytes));
+  bytes.resize(replay.task().memory().read_some(Addr{*at}, bytes));
+  if (bytes.empty() && *size_bytes != 0) return "E01";
+  replay.sites().hide(Addr{*at}, bytes);
+  return to_hex(bytes);
+}
+
+std::string Server::change_breakpoint(Words packet, bool insert) {
+  const bool hardware = packet.take("1");
+  // Of other kinds there are none.
+  if (!hardware && !packet.take("0")) return {};
+  if (!packet.take(",")) return "E01";
+  const auto at = packet.number();
+  if (!at) return "E01";
+  std::byte first{};
+  if (insert && timeline_.now().task().memory().read_some(Addr{*at}, std::span(&first, 1)) == 0)
+    return "E01";
+  auto& all = timeline_.breakpoints();
+  if (insert) all.insert(Addr{*at});
+  if (insert && hardware) hardware_breakpoints_.insert(Addr{*at});
+  if (!insert) all.erase(Addr{*at});
+  if (!insert) hardware_breakpoints_.erase(Addr{*at});
+  return "OK";
+}
+
+std::string Server::thread_list() const {
+  std::string list = "m";
+  for (const auto& [thread, _] : timeline_.now().threads())
+    if (is_alive(thread) || thread == timeline_.now().current())
+      list += fmt::format("{}{:x}", list.size() > 1 ? "," : "", id_of(thread));
+  return list;
+}
+
+// As the program has found it on its stack: behind the arguments and the environment.
+std::string Server::auxiliary_vector() const {
+  constexpr std::size_t kWordBytes = sizeof(std::uint64_t);
+  const auto& stack = timeline_.history().start().stack.bytes;
+  std::vector<std::uint64_t> words(stack.size() / kWordBytes);
+  std::memcpy(words.data(), stack.data(), words.size() * kWordBytes);
+  if (words.empty() || words[0] > words.size() - 1) return {};
+  // The words are the count of arguments, these, a null, the environment and a null.
+  const auto arguments = words.begin() + static_cast<std::ptrdiff_t>(1 + words[0]);
+  if (arguments == words.end()) return {};
+  const auto environment_end = std::find(arguments + 1, words.end(), 0U);
+  if (environment_end == words.end()) return {};
+  const auto begin = environment_end + 1;
+  auto end = begin;
+  while (words.end() - end >= 2 && *end != 0) end += 2;
+  if (words.end() - end >= 2) end += 2;
+  const auto* first = reinterpret_cast<const char*>(words.data()) +
+                      static_cast<std::size_t>(begin - words.begin()) * kWordBytes;
+  return {first, static_cast<std::size_t>(end - begin) * kWordBytes};
+}
+
+std::string Server::position_text() const {
+  constexpr double kPercent = 100;
+  const auto last = timeline_.history().events();
+  const auto now = timeline_.now().events();
+  return fmt::format(
+      "event {} of {} ({:.1f} %), thread {}\n", now, last,
+      last == 0 ? 0 : kPercent * static_cast<double>(now) / static_cast<double>(last),
+      id_of(timeline_.now().current()));
+}
+
+}  // namespace ckpt::debugserver

@@ -1,0 +1,80 @@
+// A server of GDB's remote serial protocol over a recording. Goes by what GDB asks for, in all-stop
+// mode, and changes nothing of what was recorded.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "debugserver/packets.hpp"
+#include "timeline/timeline.hpp"
+
+namespace ckpt::debugserver {
+
+/// Where a session begins.
+struct Position {
+  bool at_end = false;
+  std::uint64_t events = 0;
+};
+/// "begin", "end", or a number of events. Nothing for anything else.
+std::optional<Position> parse_position(std::string_view text);
+
+class Server {
+ public:
+  /// Talks to GDB on these descriptors. Throws Error where there is nothing to replay.
+  Server(const std::string& recording, int input, int output);
+
+  void go_to(const Position& position);
+  /// Until GDB has enough.
+  void serve();
+
+ private:
+  enum class Direction : std::uint8_t { forwards, backwards };
+
+  bool receive(std::string& packet);
+  void send(std::string_view content);
+  [[nodiscard]] bool input_waits() const;
+  void answer(const std::string& packet);
+  std::string reply_to(Words packet);
+  std::string reply_to_query(Words packet);
+  std::string reply_to_transfer(Words packet);
+  std::string reply_to_command(const std::string& command);
+
+  // motions
+  std::string resume(Words actions);
+  template <typename Motion>
+  std::string report(Direction direction, const Motion& motion);
+  std::string stop_reply(const timeline::Halt& halt);
+  std::string stop_with(int signal, std::string_view reason);
+  std::string program_end() const;
+  void pass_signals(Words list);
+
+  // what is there
+  [[nodiscard]] std::uint64_t id_of(std::uint32_t thread) const;
+  [[nodiscard]] std::optional<std::uint32_t> thread_of(std::uint64_t id) const;
+  [[nodiscard]] bool is_alive(std::uint32_t thread) const;
+  [[nodiscard]] std::vector<std::byte> registers_of(std::uint32_t thread) const;
+  std::string select_thread(Words packet);
+  [[nodiscard]] std::string one_register(Words packet) const;
+  [[nodiscard]] std::string read_memory(Words packet) const;
+  std::string change_breakpoint(Words packet, bool insert);
+  [[nodiscard]] std::string thread_list() const;
+  [[nodiscard]] std::string auxiliary_vector() const;
+  [[nodiscard]] std::string position_text() const;
+
+  int input_;
+  int output_;
+  timeline::Timeline timeline_;
+  PacketReader reader_;
+  std::string last_sent_;
+  bool acknowledges_ = true;
+  bool listens_ = false;  // to an interruption of what is under way
+  bool over_ = false;
+  std::set<Addr> hardware_breakpoints_;
+  std::uint32_t registers_thread_ = 0;
+  std::optional<std::uint32_t> motion_thread_;
+};
+
+}  // namespace ckpt::debugserver
