@@ -129,14 +129,4 @@ std::string Server::auxiliary_vector() const {
   return {first, static_cast<std::size_t>(end - begin) * kWordBytes};
 }
 
-std::string Server::position_text() const {
-  constexpr double kPercent = 100;
-  const auto last = timeline_.history().events();
-  const auto now = timeline_.now().events();
-  return fmt::format(
-      "event {} of {} ({:.1f} %), thread {}\n", now, last,
-      last == 0 ? 0 : kPercent * static_cast<double>(now) / static_cast<double>(last),
-      id_of(timeline_.now().current()));
-}
-
 }  // namespace ckpt::debugserver

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
+#include <utility>
 
 #include "arch/target_description.hpp"
 #include "base/error.hpp"
@@ -35,7 +36,10 @@ std::optional<Position> parse_position(std::string_view text) {
 }
 
 Server::Server(const std::string& recording, int input, int output)
-    : input_(input), output_(output), timeline_(recording, [this] { return input_waits(); }) {}
+    : input_(input),
+      output_(output),
+      timeline_(recording, [this] { return input_waits(); }),
+      file_(recording) {}
 
 void Server::go_to(const Position& position) {
   const std::uint64_t last = timeline_.history().events();
@@ -99,11 +103,8 @@ void Server::answer(const std::string& packet) {
 std::string Server::reply_to(Words packet) {
   if (packet.take("vCont?")) return "vCont;c;C;s;S;r";
   if (packet.take("vCont;")) return resume(packet);
-  if (packet.take("bc")) return report(Direction::backwards, [&] { return timeline_.run_back(); });
-  if (packet.take("bs")) {
-    const auto thread = motion_thread_.value_or(timeline_.now().current());
-    return report(Direction::backwards, [&] { return timeline_.step_back(thread); });
-  }
+  if (packet.take("bc")) return go_back(false);
+  if (packet.take("bs")) return go_back(true);
   if (packet.take("?")) return stop_reply(timeline_.signal_at_hand().value_or(timeline::Halt{}));
   if (packet.take("g")) return to_hex(registers_of(registers_thread_));
   if (packet.take("p")) return one_register(packet);
@@ -160,23 +161,24 @@ std::string Server::reply_to_transfer(Words packet) {
   return {};
 }
 
-std::string Server::reply_to_command(const std::string& command) {
-  try {
-    Words words(command);
-    if (words.take("position")) return position_text();
-    if (words.take("goto ")) {
-      const auto position = parse_position(words.rest());
-      if (!position) return fmt::format("\"{}\" is no position\n", words.rest());
-      go_to(*position);
-      return position_text();
-    }
-  } catch (const Error& error) {
-    return fmt::format("{}\n", error.what());
-  }
-  return "Commands: position; goto EVENT, goto begin, goto end\n";
+std::string Server::go_back(bool one_step) {
+  if (sought_) return go_to_sought();
+  const auto thread = motion_thread_.value_or(timeline_.now().current());
+  return report(Direction::backwards,
+                [&] { return one_step ? timeline_.step_back(thread) : timeline_.run_back(); });
+}
+
+// No signal: GDB shows the place and says nothing of why it has stopped.
+std::string Server::go_to_sought() {
+  const Position position = *std::exchange(sought_, std::nullopt);
+  return report(position.at_end ? Direction::forwards : Direction::backwards, [&] {
+    go_to(position);
+    return timeline::Halt{timeline::Halt::Kind::reached};
+  });
 }
 
 std::string Server::resume(Words actions) {
+  if (sought_) return go_to_sought();
   std::optional<std::uint64_t> id;
   timeline::Range range{};
   bool steps = false;
@@ -227,7 +229,7 @@ std::string Server::stop_reply(const timeline::Halt& halt) {
       if (auto end = program_end(); !end.empty()) return end;
       [[fallthrough]];
     case Kind::end: return stop_with(SIGTRAP, "replaylog:end;");
-    case Kind::reached:
+    case Kind::reached: return stop_with(0, "");
     case Kind::step: break;
   }
   return stop_with(SIGTRAP, "");

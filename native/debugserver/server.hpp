@@ -26,6 +26,7 @@ class Server {
   /// Talks to GDB on these descriptors. Throws Error where there is nothing to replay.
   Server(const std::string& recording, int input, int output);
 
+  /// Throws Error (usage) where the recording has no such event.
   void go_to(const Position& position);
   /// Until GDB has enough.
   void serve();
@@ -40,10 +41,20 @@ class Server {
   std::string reply_to(Words packet);
   std::string reply_to_query(Words packet);
   std::string reply_to_transfer(Words packet);
+
+  // commands.cpp: what GDB's `monitor` hands over
   std::string reply_to_command(const std::string& command);
+  std::string go_to_text(std::string_view text);
+  std::string seek(std::string_view text);
+  std::string show_output(std::string_view text);
+  [[nodiscard]] std::string position_text() const;
+  [[nodiscard]] std::string position_json() const;
+  [[nodiscard]] std::string timeline_json() const;
 
   // motions
   std::string resume(Words actions);
+  std::string go_back(bool one_step);
+  std::string go_to_sought();
   template <typename Motion>
   std::string report(Direction direction, const Motion& motion);
   std::string stop_reply(const timeline::Halt& halt);
@@ -62,7 +73,6 @@ class Server {
   std::string change_breakpoint(Words packet, bool insert);
   [[nodiscard]] std::string thread_list() const;
   [[nodiscard]] std::string auxiliary_vector() const;
-  [[nodiscard]] std::string position_text() const;
 
   int input_;
   int output_;
@@ -75,6 +85,8 @@ class Server {
   std::set<Addr> hardware_breakpoints_;
   std::uint32_t registers_thread_ = 0;
   std::optional<std::uint32_t> motion_thread_;
+  std::string file_;
+  std::optional<Position> sought_;  // by the next motion, whatever that is
 };
 
 }  // namespace ckpt::debugserver

@@ -29,6 +29,7 @@ void History::scan() {
     if (!event) break;
     if (chunk) chunks_.emplace(events_, *chunk);
     note_thread_id(*event);
+    marks_.note(events_, *event);
     ++events_;
   }
   add_thread_id(0, 1);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "recording/file.hpp"
+#include "recording/marks.hpp"
 
 namespace ckpt::recording {
 
@@ -24,6 +25,7 @@ class History {
   std::shared_ptr<const Event> event(std::uint64_t index);
   /// The kernel's id that each thread had; made up, and no other thread's, where it is not known.
   [[nodiscard]] const std::map<std::uint32_t, Tid>& thread_ids() const { return thread_ids_; }
+  [[nodiscard]] const Marks& marks() const { return marks_; }
 
  private:
   using Chunk = std::vector<std::shared_ptr<const Event>>;
@@ -41,6 +43,7 @@ class History {
   std::map<std::uint64_t, std::uint64_t> chunks_;  // the first event of each: where it begins
   std::uint64_t events_ = 0;
   std::map<std::uint32_t, Tid> thread_ids_;
+  Marks marks_;
   std::list<Held> held_;  // used last first
 };
 

@@ -13,6 +13,18 @@ namespace {
 
 constexpr std::chrono::milliseconds kBetweenCheckpoints{30};
 
+/// True as long as this lives.
+class Flag {
+ public:
+  explicit Flag(bool& flag) : flag_(flag) { flag_ = true; }
+  ~Flag() { flag_ = false; }
+  Flag(const Flag&) = delete;
+  Flag& operator=(const Flag&) = delete;
+
+ private:
+  bool& flag_;
+};
+
 // Whether the thread stands at the event with these registers, and not only on the way to it.
 bool is_at_event(const recording::Event& event, const arch::Registers& registers) {
   const bool by_call = event.kind == EventKind::end && event.reason != EndReason::signal;
@@ -39,12 +51,16 @@ Timeline::Timeline(const std::string& path, std::function<bool()> interrupted)
 }
 
 void Timeline::on_event() {
+  if (shows_ && show_ && next_ && recording::output_of(*next_))
+    show_(recording::read_output(*next_, state_.replay.task().memory()));
   state_.path.clear();
   state_.steps = 0;
   hits_ = 0;
   may_jump_ = true;
   shows_stepping_.clear();
 }
+
+bool Timeline::is_last() const { return !next_ || next_->kind == EventKind::end; }
 
 // Takes what nothing has to run for.
 void Timeline::settle() {
@@ -153,9 +169,11 @@ void Timeline::restore_before(std::uint64_t events) {
 template <typename Motion>
 Halt Timeline::forwards(const Motion& motion) {
   const std::uint64_t events = state_.replay.events();
+  const Flag shown(shows_);
   try {
     return motion();
   } catch (const Error&) {
+    shows_ = false;
     restore_before(events);
     if (state_.replay.events() < events) advance({.stops = false, .events = events});
     throw;

@@ -18,6 +18,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "recording/history.hpp"
@@ -62,8 +63,13 @@ class Timeline {
   /// The event that comes next; nothing at the end.
   [[nodiscard]] const recording::Event* next() const { return next_.get(); }
   [[nodiscard]] std::optional<Halt> signal_at_hand() const;
+  /// Whether nothing more can run.
+  [[nodiscard]] bool at_end() const { return at_hand() != AtHand::nothing && is_last(); }
 
   std::set<Addr>& breakpoints() { return breakpoints_; }
+  /// Given what the program writes to its output, while a motion goes forwards; empty: nowhere.
+  using Show = std::function<void(std::string_view)>;
+  void show_output(Show show) { show_ = std::move(show); }
   /// Signals that stop no motion.
   void pass_signals(std::set<int> signals) { passed_ = std::move(signals); }
 
@@ -107,6 +113,7 @@ class Timeline {
   // timeline.cpp
   void settle();
   void on_event();
+  [[nodiscard]] bool is_last() const;
   [[nodiscard]] AtHand at_hand() const;
   [[nodiscard]] bool at_goal(const Goal& goal) const;
   [[nodiscard]] std::optional<Halt> arrival(const Goal& goal) const;
@@ -162,6 +169,8 @@ class Timeline {
   Checkpoints checkpoints_;
   std::set<Addr> breakpoints_;
   std::set<int> passed_;
+  Show show_;
+  bool shows_ = false;                   // now
   std::map<Addr, bool> shows_stepping_;  // of instructions, until the next event
   int hits_ = 0;                         // of the place that is sought, since the last event
   bool may_jump_ = true;                 // until the next event

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import signal
@@ -246,6 +247,69 @@ def test_what_there_is_to_ask(serve: Serve, crashed: Recorded) -> None:
     assert server.ask("Z2,0,8") == "" and server.ask("vRun;00") == ""
     assert server.command("goto 999999999").startswith("there is no event")
     assert server.command("position").startswith("event 0 of ")
+
+
+def test_a_place_is_sought_by_the_next_motion(serve: Serve, crashed: Recorded) -> None:
+    server = serve(crashed)
+    assert server.command("seek 999999999").startswith("there is no event")
+    assert server.command("seek nowhere") == '"nowhere" is no position\n'
+    for event, packet in (("40", "bc"), ("20", "vCont;c"), ("end", "bs"), ("begin", "bc")):
+        assert server.command(f"seek {event}") == ""
+        assert server.move(packet).number == 0
+        now = json.loads(server.command("json position"))
+        # Events that nothing runs for are taken with the one before.
+        wanted = {"begin": 0, "end": now["events"] - 1}.get(event)
+        assert 0 <= now["event"] - (int(event) if wanted is None else wanted) <= 1
+    # Only once.
+    assert server.move("vCont;c").number == USR1
+
+
+def test_where_it_is(serve: Serve, crashed: Recorded) -> None:
+    server = serve(crashed, "end")
+    now = json.loads(server.command("json position"))
+    assert now["signal"] == "SIGSEGV" and now["at_end"]
+    assert now["program"] == str(crashed.program) and now["file"] == str(crashed.file)
+    server.move("bc")
+    before = json.loads(server.command("json position"))
+    assert before["event"] < now["event"] and before["signal"] == "SIGUSR1"
+    assert not before["at_end"]
+
+
+def test_marks_of_a_crash(serve: Serve, crashed: Recorded) -> None:
+    marks = json.loads(serve(crashed).command("json timeline"))["marks"]
+    assert [mark["event"] for mark in marks] == sorted(mark["event"] for mark in marks)
+    assert [mark["what"] for mark in marks if mark["kind"] == "signal"] == ["SIGUSR1"]
+    assert (marks[-1]["kind"], marks[-1]["what"]) == ("exit", "killed by SIGSEGV")
+    # A line for each pass of its loop, into a pipe.
+    lines = [mark["what"] for mark in marks if mark["kind"] == "output"]
+    assert len(lines) == 8 and all(line.startswith("fd 1, ") for line in lines)
+
+
+def test_marks_of_threads(serve: Serve, threaded: Recorded) -> None:
+    server = serve(threaded)
+    marks = json.loads(server.command("json timeline"))["marks"]
+    started = [mark["thread"] for mark in marks if mark["what"] == "started"]
+    ended = [mark["thread"] for mark in marks if mark["what"] == "ended"]
+    assert len(started) == 2 and set(ended) == set(started)
+    assert marks[-1]["what"] == "exited with status 3"
+
+
+def test_output_is_shown_again(serve: Serve, crashed: Recorded) -> None:
+    server = serve(crashed)
+    server.ask("QPassSignals:1e")
+    server.move("vCont;c")
+    assert server.console == ""
+    assert server.command("output maybe").startswith("It is ")
+    server.command("output on")
+    server.move("bc")
+    assert server.console == ""
+    server.move("vCont;c")
+    lines = server.console.splitlines()
+    assert [line.split()[1] for line in lines] == ["1"] * 8
+    server.command("output off")
+    server.move("bc")
+    server.move("vCont;c")
+    assert server.console.splitlines() == lines
 
 
 def test_its_own_instructions_are_not_seen(serve: Serve, crashed: Recorded) -> None:
