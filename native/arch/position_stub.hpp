@@ -18,7 +18,8 @@ namespace ckpt::arch {
 struct PositionStub {
   std::vector<std::byte> bytes;
   std::array<std::byte, kPatchBytes> jump{};
-  Addr behind_hit;  // the program counter at the breakpoint
+  Addr behind_hit;                     // the program counter at the breakpoint
+  std::vector<MovedRun::Place> moved;  // instructions, by their offsets there and in the stub
 };
 
 /// How many bytes at the begin of `code` make room for the jump; nothing if they cannot be moved.

@@ -58,6 +58,7 @@ std::string Server::reply_to_command(const std::string& command) {
     if (words.take("position")) return position_text();
     if (words.take("goto ")) return go_to_text(words.rest());
     if (words.take("seek ")) return seek(words.rest());
+    if (words.take("last ")) return seek_change(words);
     if (words.take("output ")) return show_output(words.rest());
     if (words.take("json position")) return position_json();
     if (words.take("json timeline")) return timeline_json();
@@ -82,6 +83,15 @@ std::string Server::seek(std::string_view text) {
   if (position->events > last)
     return fmt::format("there is no event {}: the last is {}\n", position->events, last);
   sought_ = position;
+  return {};
+}
+
+std::string Server::seek_change(Words words) {
+  const auto at = words.number();
+  const auto size_bytes = words.take(" ") ? words.number() : std::nullopt;
+  if (!at || size_bytes.value_or(0) == 0 || *size_bytes > kMostWatchedBytes)
+    return "It is \"last ADDRESS SIZE\", in hexadecimal digits.\n";
+  sought_ = ChangedMemory{Addr{*at}, *size_bytes};
   return {};
 }
 

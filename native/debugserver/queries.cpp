@@ -83,6 +83,10 @@ std::string Server::read_memory(Words packet) const {
 }
 
 std::string Server::change_breakpoint(Words packet, bool insert) {
+  using Kind = timeline::Watch::Kind;
+  if (packet.take("2")) return change_watch(packet, Kind::write, insert);
+  if (packet.take("3")) return change_watch(packet, Kind::read, insert);
+  if (packet.take("4")) return change_watch(packet, Kind::access, insert);
   const bool hardware = packet.take("1");
   // Of other kinds there are none.
   if (!hardware && !packet.take("0")) return {};
@@ -97,6 +101,19 @@ std::string Server::change_breakpoint(Words packet, bool insert) {
   if (insert && hardware) hardware_breakpoints_.insert(Addr{*at});
   if (!insert) all.erase(Addr{*at});
   if (!insert) hardware_breakpoints_.erase(Addr{*at});
+  return "OK";
+}
+
+std::string Server::change_watch(Words packet, timeline::Watch::Kind kind, bool insert) {
+  const auto at = packet.take(",") ? packet.number() : std::nullopt;
+  const auto size_bytes = packet.take(",") ? packet.number() : std::nullopt;
+  if (!at || size_bytes.value_or(0) == 0 || *size_bytes > kMostWatchedBytes) return "E01";
+  const timeline::Watch watch{Addr{*at}, *size_bytes, kind};
+  auto& all = timeline_.watches();
+  if (insert)
+    all.add(watch);
+  else
+    all.remove(watch);
   return "OK";
 }
 

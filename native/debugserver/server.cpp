@@ -24,6 +24,16 @@ constexpr std::string_view kFeatures =
 constexpr std::string_view kError = "E01";
 constexpr std::string_view kDone = "OK";
 
+// Of the word for it in a stop reply.
+std::string_view prefix_of(timeline::Watch::Kind kind) {
+  switch (kind) {
+    case timeline::Watch::Kind::read: return "r";
+    case timeline::Watch::Kind::access: return "a";
+    case timeline::Watch::Kind::write: break;
+  }
+  return "";
+}
+
 }  // namespace
 
 std::optional<Position> parse_position(std::string_view text) {
@@ -170,10 +180,18 @@ std::string Server::go_back(bool one_step) {
 
 // No signal: GDB shows the place and says nothing of why it has stopped.
 std::string Server::go_to_sought() {
-  const Position position = *std::exchange(sought_, std::nullopt);
+  const auto sought = *std::exchange(sought_, std::nullopt);
+  using timeline::Halt;
+  constexpr Halt kThere{Halt::Kind::reached};
+  if (const auto* memory = std::get_if<ChangedMemory>(&sought))
+    return report(Direction::backwards, [&] {
+      const Halt halt = timeline_.run_back_to_change(memory->at, memory->size_bytes);
+      return halt.kind == Halt::Kind::watch ? kThere : halt;
+    });
+  const auto& position = std::get<Position>(sought);
   return report(position.at_end ? Direction::forwards : Direction::backwards, [&] {
     go_to(position);
-    return timeline::Halt{timeline::Halt::Kind::reached};
+    return kThere;
   });
 }
 
@@ -222,6 +240,9 @@ std::string Server::stop_reply(const timeline::Halt& halt) {
       const Addr pc = timeline_.now().task().registers().pc();
       return stop_with(SIGTRAP, hardware_breakpoints_.contains(pc) ? "hwbreak:;" : "swbreak:;");
     }
+    case Kind::watch:
+      return stop_with(
+          SIGTRAP, fmt::format("{}watch:{:x};", prefix_of(halt.watch.kind), halt.watch.at.value));
     case Kind::signal: return stop_with(halt.signal, "");
     case Kind::interrupted: return stop_with(SIGINT, "");
     case Kind::begin: return stop_with(SIGTRAP, "replaylog:begin;");

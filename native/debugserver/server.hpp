@@ -7,11 +7,15 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <variant>
 
 #include "debugserver/packets.hpp"
 #include "timeline/timeline.hpp"
 
 namespace ckpt::debugserver {
+
+/// No more memory is watched at once: its value is compared at each step.
+inline constexpr std::uint64_t kMostWatchedBytes = 1U << 16U;
 
 /// Where a session begins.
 struct Position {
@@ -46,6 +50,7 @@ class Server {
   std::string reply_to_command(const std::string& command);
   std::string go_to_text(std::string_view text);
   std::string seek(std::string_view text);
+  std::string seek_change(Words words);
   std::string show_output(std::string_view text);
   [[nodiscard]] std::string position_text() const;
   [[nodiscard]] std::string position_json() const;
@@ -71,6 +76,7 @@ class Server {
   [[nodiscard]] std::string one_register(Words packet) const;
   [[nodiscard]] std::string read_memory(Words packet) const;
   std::string change_breakpoint(Words packet, bool insert);
+  std::string change_watch(Words packet, timeline::Watch::Kind kind, bool insert);
   [[nodiscard]] std::string thread_list() const;
   [[nodiscard]] std::string auxiliary_vector() const;
 
@@ -86,7 +92,12 @@ class Server {
   std::uint32_t registers_thread_ = 0;
   std::optional<std::uint32_t> motion_thread_;
   std::string file_;
-  std::optional<Position> sought_;  // by the next motion, whatever that is
+  struct ChangedMemory {
+    Addr at;
+    std::uint64_t size_bytes = 0;
+  };
+  // By the next motion, whatever that is.
+  std::optional<std::variant<Position, ChangedMemory>> sought_;
 };
 
 }  // namespace ckpt::debugserver

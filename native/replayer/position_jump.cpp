@@ -91,6 +91,12 @@ bool PositionJump::leads_to(Addr at) const {
   return at >= stub_ && at < stub_ + code_.bytes.size();
 }
 
+std::optional<Addr> PositionJump::original_of(Addr at) const {
+  for (const auto& place : code_.moved)
+    if (stub_ + place.moved == at) return from_ + place.original;
+  return std::nullopt;
+}
+
 std::optional<arch::Registers> PositionJump::hit(const arch::Registers& now) const {
   if (now.pc() != code_.behind_hit) return std::nullopt;
   std::array<std::byte, arch::kStubKeptBytes> kept{};

@@ -29,6 +29,8 @@ class PositionJump {
   [[nodiscard]] std::optional<arch::Registers> hit(const arch::Registers& now) const;
   /// Whether the address is in the code that the jump leads to.
   [[nodiscard]] bool leads_to(Addr at) const;
+  /// Where the moved instruction at that address stands in the program; nothing if none is there.
+  [[nodiscard]] std::optional<Addr> original_of(Addr at) const;
   /// The window of digests of memory in which that code is, and nothing else.
   [[nodiscard]] Addr window() const { return stub_; }
 

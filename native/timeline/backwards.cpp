@@ -65,6 +65,7 @@ std::optional<Halt> Timeline::search_between(const Replay& begin, const replayer
   const Goal goal{.events = end.events(), .place = &place};
   restore(begin);
   int stops = 0;
+  std::uint64_t last_access = 0;
   for (Halt halt = advance(goal); halt.kind != Kind::reached; halt = advance(goal)) {
     if (halt.kind == Kind::interrupted) {
       state_ = {end.copy(), {}, std::nullopt};
@@ -73,25 +74,43 @@ std::optional<Halt> Timeline::search_between(const Replay& begin, const replayer
     }
     if (halt.kind == Kind::end || halt.kind == Kind::ended) not_found();
     ++stops;
+    last_access = accesses_;
   }
   if (state_.replay.events() != end.events()) not_found();
   if (at_end)
     if (const auto stop = stop_here()) return stop;
+  if (touched_) {
+    ++stops;
+    last_access = accesses_;
+  }
   if (stops == 0) return std::nullopt;
   restore(begin);
+  anchored_access_ = last_access;
   Halt halt;
   while (stops-- > 0) halt = advance(goal);
-  return halt;
+  anchored_access_ = 0;
+  return before_touch(halt);
+}
+
+// From behind what has touched watched memory to in front of it.
+Halt Timeline::before_touch(const Halt& stop) {
+  if (!touched_) return stop;
+  if (stop.kind == Kind::watch)
+    if (const auto here = stop_here()) return *here;
+  const Halt before{Kind::watch, 0, *touched_};
+  State from = std::move(state_);
+  go_back_one(from, std::nullopt);
+  return before;
 }
 
 // -- one instruction --
 
-// False at the begin.
-bool Timeline::go_back_one(State& from, std::uint32_t thread) {
+// False at the begin. Without a thread: of the one that has come last.
+bool Timeline::go_back_one(State& from, std::optional<std::uint32_t> thread) {
   const auto& replay = from.replay;
   drop_anchors_here(from);
   const bool at_event = from.path.empty() && from.steps == 0;
-  if (replay.current() == thread && !at_event) {
+  if (replay.current() == thread.value_or(replay.current()) && !at_event) {
     go_back_within({replay.copy(), from.path, from.steps});
     return true;
   }
@@ -100,7 +119,7 @@ bool Timeline::go_back_one(State& from, std::uint32_t thread) {
     const auto event = history_.event(index);
     if (event->kind == EventKind::leave) continue;
     if (!any) any = index;
-    if (event->thread == thread) return go_before_event(index);
+    if (event->thread == thread.value_or(event->thread)) return go_before_event(index);
   }
   if (any) return go_before_event(*any);
   restore_before(0);

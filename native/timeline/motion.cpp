@@ -84,7 +84,8 @@ std::optional<Halt> Timeline::move(const Goal& goal) {
     return std::nullopt;
   }
   const bool only_for_event = goal.events > replay.events() || goal.place == nullptr;
-  const bool is_watched = goal.step || goal.pc || (goal.stops && !breakpoints_.empty());
+  const bool is_watched =
+      goal.step || goal.pc || (goal.stops && !breakpoints_.empty()) || watching_;
   if (preemption_ && only_for_event && !is_watched && !goal.at_event) {
     replay.apply(*next_);
     on_event();
@@ -126,7 +127,18 @@ std::set<Addr> Timeline::targets(const Goal& goal) const {
   return all;
 }
 
-void Timeline::step_once() { step_from(state_.replay.task().registers()); }
+void Timeline::step_once() {
+  const auto& task = state_.replay.task();
+  if (watching_)
+    if (const auto access = watches_.find_access(task)) touched_ = access;
+  step_from(task.registers());
+}
+
+// It has come to memory that is watched, or to what lies on the same page.
+void Timeline::pass_access() {
+  if (++accesses_ == anchored_access_) leave_anchor();
+  step_once();
+}
 
 // False if it has come to an event. Asks little of the kernel: many steps are made.
 bool Timeline::step_from(const arch::Registers& registers) {
@@ -161,17 +173,20 @@ void Timeline::run_past_repeating() {
     step_once();
 }
 
-Stop Timeline::run_task() {
+// With breakpoints there, and kept from what is watched.
+Timeline::TaskStop Timeline::run_task(const std::set<Addr>& breakpoints) {
+  const auto& task = state_.replay.task();
+  const Inserted inserted(task, breakpoints);
+  std::optional<Watches::Guard> guard;
+  if (watching_) guard.emplace(task, watches_);
   state_.steps.reset();
-  return state_.replay.task().run_while([this] { return !interrupted_(); });
+  const Stop stop = task.run_while([this] { return !interrupted_(); });
+  return {stop, guard && guard->has_caused(stop)};
 }
 
 void Timeline::run_on(const std::set<Addr>& targets) {
-  Stop stop;
-  {
-    const Inserted inserted(state_.replay.task(), targets);
-    stop = run_task();
-  }
+  const auto [stop, by_guard] = run_task(targets);
+  if (by_guard) return pass_access();
   classify(stop, false, targets);
 }
 
@@ -204,18 +219,26 @@ bool Timeline::run_by_jump(const Place& place, std::set<Addr> targets) {
 
 void Timeline::run_with_jump(const PositionJump& jump, const std::set<Addr>& targets) {
   auto& task = state_.replay.task();
-  Stop stop;
-  {
-    const Inserted inserted(task, targets);
-    stop = run_task();
-  }
+  auto [stop, by_guard] = run_task(targets);
+  if (by_guard) leave_stub(jump);
   if (const auto found = jump.hit(task.registers())) {
     task.set_registers(*found);
     stop = {Stop::Kind::interrupted, 0};
   }
   while (jump.leads_to(task.registers().pc())) task.step();
   if (!jump.remove()) fail(ErrorKind::system, "a jump cannot be removed");
+  if (by_guard) return pass_access();
   classify(stop, false, targets);
+}
+
+// The instruction that was stopped may be one that was moved: it is the same at its own place.
+void Timeline::leave_stub(const PositionJump& jump) {
+  const auto& task = state_.replay.task();
+  auto registers = task.registers();
+  const auto original = jump.original_of(registers.pc());
+  if (!original) return;
+  registers.set_pc(*original);
+  task.set_registers(registers);
 }
 
 // What the stop was; takes the event that it was for.

@@ -1,5 +1,9 @@
 #include "timeline/timeline.hpp"
 
+#include <csignal>
+#include <utility>
+
+#include "arch/syscall_rules.hpp"
 #include "base/error.hpp"
 
 namespace ckpt::timeline {
@@ -36,6 +40,12 @@ bool is_at_event(const recording::Event& event, const arch::Registers& registers
   return !arch::first_difference(event.at, registers, false);
 }
 
+bool is_memory_call(const recording::Event& event) {
+  const auto* rule = arch::syscall_rule(static_cast<arch::Word>(event.number));
+  const bool is_call = event.kind == EventKind::call || event.kind == EventKind::leave;
+  return is_call && rule != nullptr && rule->handling == arch::Handling::memory;
+}
+
 double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
@@ -57,6 +67,7 @@ void Timeline::on_event() {
   state_.steps = 0;
   hits_ = 0;
   may_jump_ = true;
+  if (!next_ || is_memory_call(*next_)) watches_.forget_pages();
   shows_stepping_.clear();
 }
 
@@ -117,6 +128,7 @@ std::optional<Halt> Timeline::stop_here() const {
 
 std::optional<Halt> Timeline::arrival(const Goal& goal) const {
   if (at_goal(goal)) return Halt{Kind::reached};
+  if (touched_) return Halt{Kind::watch, 0, *touched_};
   if (goal.stops) {
     if (const auto stop = stop_here()) return stop;
   } else if (at_hand() != AtHand::nothing && (!next_ || next_->kind == EventKind::end)) {
@@ -130,19 +142,30 @@ std::optional<Halt> Timeline::arrival(const Goal& goal) const {
 Halt Timeline::advance(const Goal& goal) {
   begin_ = Clock::now();
   hits_ = 0;
+  watching_ = goal.stops && !watches_.empty();
+  touched_.reset();
+  if (watching_) watches_.look(state_.replay.task());
   std::optional<Halt> halt;
   for (bool first = true; !halt; first = false) {
     settle();
+    note_changes();
     if (!first) halt = arrival(goal);
     if (halt) break;
     leave_checkpoint();
+    touched_.reset();
     halt = move(goal);
+    note_changes();
     // Before the event that is there is taken.
     if (!halt && goal.between_events() && state_.replay.events() == goal.events && at_goal(goal))
       halt = Halt{Kind::reached};
   }
   passed_s_ += seconds_since(begin_);
   return *halt;
+}
+
+void Timeline::note_changes() {
+  if (!watching_) return;
+  if (const auto changed = watches_.find_change(state_.replay.task())) touched_ = changed;
 }
 
 // Copying takes some milliseconds.
@@ -156,6 +179,8 @@ void Timeline::leave_checkpoint() {
 
 void Timeline::restore(const std::shared_ptr<const replayer::Replay>& replay) {
   state_ = {replay->copy(), {}, std::nullopt};
+  watches_.forget_pages();
+  accesses_ = 0;
   settle();
 }
 
@@ -241,9 +266,35 @@ Halt Timeline::go_to(std::uint64_t events) {
   });
 }
 
+Halt Timeline::run_back_to_change(Addr at, std::uint64_t size_bytes) {
+  Watches watches;
+  watches.add({at, size_bytes, Watch::Kind::write});
+  std::set<Addr> breakpoints;
+  std::set<int> signals;
+  for (int signal = 1; signal <= SIGRTMAX; ++signal) signals.insert(signal);
+  const auto exchange = [&] {
+    std::swap(watches_, watches);
+    std::swap(breakpoints_, breakpoints);
+    std::swap(passed_, signals);
+  };
+  exchange();
+  try {
+    const Halt halt = run_back();
+    exchange();
+    return halt;
+  } catch (...) {
+    exchange();
+    throw;
+  }
+}
+
 Halt Timeline::step_back(std::uint32_t thread) {
   return backwards([&](State& from) {
+    watches_.look(from.replay.task());
     if (!go_back_one(from, thread)) return Halt{Kind::begin};
+    auto touched = watches_.find_change(state_.replay.task());
+    if (!touched) touched = watches_.find_access(state_.replay.task());
+    if (touched) return Halt{Kind::watch, 0, *touched};
     const auto stop = stop_here();
     return stop && stop->kind != Kind::end ? *stop : Halt{Kind::step};
   });

@@ -26,6 +26,7 @@
 #include "replayer/replay.hpp"
 #include "timeline/checkpoints.hpp"
 #include "timeline/place.hpp"
+#include "timeline/watches.hpp"
 
 namespace ckpt::timeline {
 
@@ -34,6 +35,7 @@ struct Halt {
   enum class Kind : std::uint8_t {
     step,
     breakpoint,
+    watch,        // before the change or the access when it goes backwards, else behind it
     signal,       // one is to be delivered
     interrupted,  // by the user
     begin,        // of the recording
@@ -43,6 +45,7 @@ struct Halt {
   };
   Kind kind = Kind::step;
   int signal = 0;
+  Watch watch{};
 };
 
 /// Instructions from `begin` to before `end`; none if these are the same.
@@ -67,6 +70,7 @@ class Timeline {
   [[nodiscard]] bool at_end() const { return at_hand() != AtHand::nothing && is_last(); }
 
   std::set<Addr>& breakpoints() { return breakpoints_; }
+  Watches& watches() { return watches_; }
   /// Given what the program writes to its output, while a motion goes forwards; empty: nowhere.
   using Show = std::function<void(std::string_view)>;
   void show_output(Show show) { show_ = std::move(show); }
@@ -80,6 +84,8 @@ class Timeline {
   Halt step(std::uint32_t thread, const Range& range);
   Halt run_back();
   Halt step_back(std::uint32_t thread);
+  /// Before the last change of that memory, whatever breakpoints there are on the way.
+  Halt run_back_to_change(Addr at, std::uint64_t size_bytes);
   /// To where so many events are taken.
   Halt go_to(std::uint64_t events);
   Halt go_to_end();
@@ -119,6 +125,7 @@ class Timeline {
   [[nodiscard]] std::optional<Halt> arrival(const Goal& goal) const;
   [[nodiscard]] std::optional<Halt> stop_here() const;
   Halt advance(const Goal& goal);
+  void note_changes();
   Halt step_thread(std::uint32_t thread);
   template <typename Motion>
   Halt forwards(const Motion& motion);
@@ -139,14 +146,21 @@ class Timeline {
   bool run_by_jump(const Place& place, std::set<Addr> targets);
   void run_with_jump(const replayer::PositionJump& jump, const std::set<Addr>& targets);
   void run_past_repeating();
-  replayer::Stop run_task();
+  struct TaskStop {
+    replayer::Stop stop;
+    bool by_guard = false;  // of what is watched
+  };
+  TaskStop run_task(const std::set<Addr>& breakpoints);
+  void leave_stub(const replayer::PositionJump& jump);
   void classify(const replayer::Stop& stop, bool stepped, const std::set<Addr>& inserted);
+  void pass_access();
 
   // backwards.cpp
   Halt search_back(const State& from);
   std::optional<Halt> search_between(const std::shared_ptr<const replayer::Replay>& begin,
                                      const replayer::Replay& end, bool at_end);
-  bool go_back_one(State& from, std::uint32_t thread);
+  Halt before_touch(const Halt& stop);
+  bool go_back_one(State& from, std::optional<std::uint32_t> thread);
   bool go_before_event(std::uint64_t index);
   static void drop_anchors_here(State& from);
   void go_back_within(State from);
@@ -168,6 +182,13 @@ class Timeline {
   std::optional<Place> preemption_;  // where the next event is, if it is one
   Checkpoints checkpoints_;
   std::set<Addr> breakpoints_;
+  Watches watches_;
+  bool watching_ = false;         // what is watched, during this motion
+  std::optional<Watch> touched_;  // by the last move
+  // Stops because of protected pages since a copy was gone on from, and the one before which a copy
+  // is to be left behind.
+  std::uint64_t accesses_ = 0;
+  std::uint64_t anchored_access_ = 0;
   std::set<int> passed_;
   Show show_;
   bool shows_ = false;                   // now

@@ -244,9 +244,107 @@ def test_what_there_is_to_ask(serve: Serve, crashed: Recorded) -> None:
     assert server.ask("m0,8") == "E01" and server.ask("mzz") == "E01"
     # The past is not changed.
     assert {server.ask(write) for write in ("G00", "P0=00", "M0,1:00", "X0,0:")} == {"E01"}
-    assert server.ask("Z2,0,8") == "" and server.ask("vRun;00") == ""
+    assert server.ask("Z5,0,8") == "" and server.ask("vRun;00") == ""
+    assert server.ask("Z2,0,0") == "E01" and server.ask("Z2,0,10001") == "E01"
     assert server.command("goto 999999999").startswith("there is no event")
     assert server.command("position").startswith("event 0 of ")
+
+
+def _int_at(server: RemoteServer, at: int) -> int:
+    return int.from_bytes(server.memory(at, 4), "little", signed=True)
+
+
+def _watch_hits(server: RemoteServer, packet: str, reason: str) -> list[tuple[str, str, bytes]]:
+    found = []
+    while reason in server.move(packet).reasons:
+        found.append(server.state())
+    return found
+
+
+def test_what_is_watched_changes(serve: Serve, crashed: Recorded) -> None:
+    """Forwards behind the instruction, backwards in front of it, and what is written again with
+    the same value is no change."""
+    server = serve(crashed)
+    server.ask("QPassSignals:1e")
+    total = crashed.symbol("total")
+    assert server.ask(f"Z2,{total:x},4") == "OK"
+    values = []
+    while server.move("vCont;c").reasons == {f"watch:{total:x}"}:
+        values.append(_int_at(server, total))
+    # 10 k is added for each k; 0 changes nothing.
+    assert values == [10, 30, 60, 100, 150, 210, 280]
+    backwards = []
+    while server.move("bc").reasons == {f"watch:{total:x}"}:
+        backwards.append(_int_at(server, total))
+        here = server.state()
+        assert server.move("vCont;s").reasons == {f"watch:{total:x}"}
+        assert server.move("bs").reasons == {f"watch:{total:x}"}
+        assert server.state() == here
+    assert backwards == [210, 150, 100, 60, 30, 10, 0]
+    assert server.ask(f"z2,{total:x},4") == "OK"
+    assert server.move("vCont;c").reasons == frozenset()
+
+
+@pytest.mark.parametrize("kind, reason", [(3, "rwatch"), (4, "awatch")])
+def test_what_is_read_is_watched(
+    serve: Serve, crashed: Recorded, kind: int, reason: str
+) -> None:
+    server = serve(crashed)
+    server.ask("QPassSignals:1e")
+    handled = crashed.symbol("handled")
+    server.ask(f"Z{kind},{handled:x},4")
+    reason = f"{reason}:{handled:x}"
+    forwards = _watch_hits(server, "vCont;c", reason)
+    # `handled += signal` is one instruction or three.
+    assert len(forwards) in ((1,) if kind == 3 else (1, 2))
+    backwards = _watch_hits(server, "bc", reason)
+    assert len(backwards) == len(forwards)
+    assert _watch_hits(server, "vCont;c", reason) == forwards
+
+
+def test_a_watch_and_a_breakpoint_behind_it(serve: Serve, crashed: Recorded) -> None:
+    server = serve(crashed)
+    server.ask("QPassSignals:1e")
+    total = crashed.symbol("total")
+    server.ask(f"Z2,{total:x},4")
+    server.move("vCont;c")
+    behind = server.register(PC)
+    _goes_to(server, behind)
+    seen = []
+    while True:
+        stop = server.move("bc")
+        if stop.reasons == BEGIN:
+            break
+        seen.append(stop.reasons)
+    server.command("seek end")
+    server.move("bc")
+    backwards = []
+    while True:
+        stop = server.move("bc")
+        if stop.reasons == BEGIN:
+            break
+        backwards.append(next(iter(stop.reasons)))
+    assert seen == [frozenset({f"watch:{total:x}"}), frozenset({"swbreak"})]
+    # The last add() first, and k == 0, which changes nothing, last.
+    assert backwards == ["swbreak", f"watch:{total:x}"] * 7 + ["swbreak"]
+
+
+def test_the_last_change(serve: Serve, crashed: Recorded) -> None:
+    server = serve(crashed, "end")
+    total = crashed.symbol("total")
+    _goes_to(server, crashed.symbol("add"))
+    assert server.command("last zz").startswith("It is ")
+    for value in (210, 150):
+        assert server.command(f"last {total:x} 4") == ""
+        assert server.move("bc").number == 0
+        assert _int_at(server, total) == value
+    # Never written before main.
+    server.command("seek begin")
+    server.move("bc")
+    assert server.command(f"last {total:x} 4") == ""
+    assert server.move("bc").reasons == BEGIN
+    # Breakpoints are there again.
+    assert server.move("vCont;c").reasons == {"swbreak"}
 
 
 def test_a_place_is_sought_by_the_next_motion(serve: Serve, crashed: Recorded) -> None:

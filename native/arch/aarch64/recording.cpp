@@ -1,5 +1,6 @@
 // What recordings need of the architecture. See arch/aarch64/constants.hpp: nothing is written yet,
 // so that every call is refused by its number.
+#include "arch/memory_accesses.hpp"
 #include "arch/position_stub.hpp"
 #include "arch/syscall_rules.hpp"
 #include "arch/target_description.hpp"
@@ -68,6 +69,11 @@ std::vector<UnpredictableSite> find_unpredictable(
 }
 void execute_unpredictable(const UnpredictableSite& /*site*/, Registers& /*registers*/) {
   no_recordings();
+}
+
+std::vector<MemoryAccess> memory_accesses(std::span<const std::byte> /*code*/,
+                                          const Registers& /*registers*/) {
+  return {};
 }
 
 }  // namespace ckpt::arch

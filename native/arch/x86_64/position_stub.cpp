@@ -124,6 +124,8 @@ std::optional<PositionStub> finished(Assembler assembler, std::span<const std::b
   put_back_accumulator_and_flags(assembler);
   const auto moved = move_run(code, from, at + assembler.size(), kPatchBytes);
   if (!moved) return std::nullopt;
+  for (const auto& place : moved->places)
+    stub.moved.push_back({place.original, assembler.size() + place.moved});
   assembler.add(moved->bytes);
   stub.bytes = assembler.take();
   stub.jump = jump_to(from, at + kDataBytes);

@@ -8,7 +8,6 @@
 #include <x86intrin.h>
 
 static volatile int handled, total, table[8];
-static volatile unsigned long spun;
 static char text[256];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -31,6 +30,12 @@ static void fill(int k) {
   if (k == 5) raise(SIGUSR1);
 }
 
+// On a page of its own: what is watched stops each write to its page.
+static struct {
+  _Alignas(4096) volatile unsigned long count;
+  char rest[4088];
+} spun;
+
 static void* work(void* argument) {
   for (int k = 0; k < 20; ++k) {
     pthread_mutex_lock(&lock);
@@ -49,8 +54,8 @@ static void take_turns(void) {
 }
 
 static void crash(void) {
-  for (long i = 0; i < 20000000; ++i) spun += i;
-  volatile int* nowhere = (int*)(spun & 0);
+  for (long i = 0; i < 20000000; ++i) spun.count += i;
+  volatile int* nowhere = (int*)(spun.count & 0);
   *nowhere = total;
 }
 
