@@ -25,6 +25,14 @@ struct DescribedRegister {
 };
 DescribedRegister described_register(std::uint64_t number);
 
+/// Puts a value where `described_registers` has the register from, as far as a program can have set
+/// it: what describes the last instruction of the x87 stays as it is. False for a register that
+/// there is not, or a value of another size.
+bool set_described_register(std::uint64_t number, std::span<const std::byte> value,
+                            Registers& registers, std::span<std::byte> xstate);
+/// How many there are.
+std::uint64_t described_register_count();
+
 /// The numbers of those that a stop reply carries along.
 std::span<const std::uint8_t> expedited_registers();
 

@@ -71,6 +71,11 @@ void execute_unpredictable(const UnpredictableSite& /*site*/, Registers& /*regis
   no_recordings();
 }
 
+std::uint64_t described_register_count() { return 0; }
+bool set_described_register(std::uint64_t /*number*/, std::span<const std::byte> /*value*/,
+                            Registers& /*registers*/, std::span<std::byte> /*xstate*/) {
+  return false;
+}
 std::vector<MemoryAccess> memory_accesses(std::span<const std::byte> /*code*/,
                                           const Registers& /*registers*/) {
   return {};

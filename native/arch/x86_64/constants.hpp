@@ -72,4 +72,10 @@ inline constexpr std::uint64_t kGetUntagMask = 0x4001;
 /// The number of AMX's tiles among them.
 inline constexpr std::uint64_t kTileDataFeature = 18;
 
+/// Where a thread keeps the addresses of its modules' thread-local memory: the offset of the
+/// pointer to them from the thread pointer, and how far they are apart (psABI, and all versions of
+/// glibc).
+inline constexpr std::uint64_t kModuleVectorAt = 8;
+inline constexpr std::uint64_t kModuleEntryBytes = 16;
+
 }  // namespace ckpt::arch

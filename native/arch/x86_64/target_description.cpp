@@ -63,20 +63,32 @@ class Layout {
   Layout(const Registers& registers, std::span<const std::byte> xstate)
       : registers_(registers), xstate_(xstate) {}
 
+  // Where a register's value comes from; neither for what is calculated.
+  struct Origin {
+    std::optional<std::size_t> general;
+    std::size_t state_at = 0;
+    std::size_t state_bytes = 0;
+  };
+
   void general(std::string_view name, std::size_t size_bytes) {
-    const Word value = get_register(registers_, register_index(name).value());
+    const std::size_t index = register_index(name).value();
+    const Word value = get_register(registers_, index);
+    origins.push_back({index, 0, 0});
     add(std::as_bytes(std::span(&value, 1)).first(size_bytes));
   }
   void state(std::size_t offset, std::size_t size_bytes) {
     std::vector<std::byte> value(size_bytes);
     if (offset + size_bytes <= xstate_.size())
       std::memcpy(value.data(), xstate_.data() + offset, size_bytes);
+    origins.push_back({std::nullopt, offset, size_bytes});
     add(value);
   }
   void word(std::size_t offset, std::size_t size_bytes) {
     std::uint32_t value = 0;
     if (offset + size_bytes <= xstate_.size())
       std::memcpy(&value, xstate_.data() + offset, size_bytes);
+    const bool is_set = offset == kControlAt || offset == kStatusAt || offset == kMxcsrAt;
+    origins.push_back({std::nullopt, offset, is_set ? size_bytes : 0});
     add(std::as_bytes(std::span(&value, 1)));
   }
   // One bit for each register: GDB wants two.
@@ -87,11 +99,13 @@ class Layout {
           kTagAt < xstate_.size() && (std::to_integer<unsigned>(xstate_[kTagAt]) >> i & 1U) != 0;
       tags |= (used ? 0U : 3U) << (2 * i);
     }
+    origins.push_back({});
     add(std::as_bytes(std::span(&tags, 1)));
   }
 
   std::vector<std::byte> bytes;
   std::vector<DescribedRegister> places;
+  std::vector<Origin> origins;
 
  private:
   void add(std::span<const std::byte> value) {
@@ -182,6 +196,43 @@ std::vector<std::byte> described_registers(const Registers& registers,
 DescribedRegister described_register(std::uint64_t number) {
   static const auto places = laid_out(Registers{}, {}).places;
   return number < places.size() ? places[number] : DescribedRegister{};
+}
+
+std::uint64_t described_register_count() {
+  static const auto count = laid_out(Registers{}, {}).places.size();
+  return count;
+}
+
+namespace {
+
+// What XSAVE's header says of each component: whether its registers are other than at the start.
+void mark_in_use(std::span<std::byte> xstate, std::size_t at) {
+  constexpr std::size_t kHeaderAt = 512;
+  const unsigned component = at >= kHeaderAt ? kUpperHalves : at == kMxcsrAt || at >= kVectorsAt;
+  xstate[kHeaderAt] |= std::byte{1} << component;
+}
+
+}  // namespace
+
+bool set_described_register(std::uint64_t number, std::span<const std::byte> value,
+                            Registers& registers, std::span<std::byte> xstate) {
+  constexpr std::size_t kHeaderEnd = 576;
+  static const auto layout = laid_out(Registers{}, {});
+  if (number >= layout.places.size() || layout.places[number].size_bytes != value.size())
+    return false;
+  const auto& origin = layout.origins[number];
+  if (origin.general) {
+    Word word = get_register(registers, *origin.general);
+    std::memcpy(&word, value.data(), value.size());
+    set_register(registers, *origin.general, word);
+    return true;
+  }
+  if (origin.state_bytes == 0) return true;
+  if (xstate.size() < kHeaderEnd || origin.state_at + origin.state_bytes > xstate.size())
+    return false;
+  std::memcpy(xstate.data() + origin.state_at, value.data(), origin.state_bytes);
+  mark_in_use(xstate, origin.state_at);
+  return true;
 }
 
 std::span<const std::uint8_t> expedited_registers() {
