@@ -5,6 +5,7 @@
 #include "arch/syscall_rules.hpp"
 #include "arch/target_description.hpp"
 #include "base/error.hpp"
+#include "debugserver/agent_expression.hpp"
 #include "debugserver/server.hpp"
 #include "tracee/ptrace.hpp"
 
@@ -15,7 +16,36 @@ namespace {
 // No answer is longer than the packets that we have said to take.
 constexpr std::uint64_t kMostMemoryBytes = 0x10000 - 16;
 
+std::optional<std::uint64_t> register_word(const replayer::Task& task, std::uint64_t number) {
+  const auto place = arch::described_register(number);
+  if (place.size_bytes == 0) return std::nullopt;
+  const auto all = arch::described_registers(task.registers(), tracee::get_xstate(task.pid()));
+  std::uint64_t word = 0;
+  std::memcpy(&word, all.data() + place.offset, std::min(place.size_bytes, sizeof word));
+  return word;
+}
+
+// Names of threads may be any bytes.
+std::string in_xml(std::string_view text) {
+  std::string safe;
+  for (const char byte : text) {
+    constexpr std::string_view kMeant = "<>&\"'";
+    const bool is_plain = byte >= ' ' && byte <= '~' && kMeant.find(byte) == kMeant.npos;
+    if (is_plain)
+      safe += byte;
+    else if (kMeant.find(byte) != kMeant.npos)
+      safe += fmt::format("&#{};", static_cast<int>(byte));
+    else
+      safe += '?';
+  }
+  return safe;
+}
+
 }  // namespace
+
+const replayer::Replay& Server::shown() const {
+  return trial_ ? trial_->replay() : timeline_.now();
+}
 
 std::uint64_t Server::id_of(std::uint32_t thread) const {
   const auto& ids = timeline_.history().thread_ids();
@@ -36,7 +66,7 @@ bool Server::is_alive(std::uint32_t thread) const {
 }
 
 std::vector<std::byte> Server::registers_of(std::uint32_t thread) const {
-  const auto& replay = timeline_.now();
+  const auto& replay = shown();
   if (thread == replay.current()) {
     // The same at each visit, by whatever way.
     auto registers = replay.task().registers();
@@ -74,7 +104,7 @@ std::string Server::read_memory(Words packet) const {
   if (!at || !packet.take(",")) return "E01";
   const auto size_bytes = packet.number();
   if (!size_bytes) return "E01";
-  const auto& replay = timeline_.now();
+  const auto& replay = shown();
   std::vector<std::byte> bytes(std::min(*size_bytes, kMostMemoryBytes));
   bytes.resize(replay.task().memory().read_some(Addr{*at}, bytes));
   if (bytes.empty() && *size_bytes != 0) return "E01";
@@ -94,12 +124,15 @@ std::string Server::change_breakpoint(Words packet, bool insert) {
   const auto at = packet.number();
   if (!at) return "E01";
   std::byte first{};
-  if (insert && timeline_.now().task().memory().read_some(Addr{*at}, std::span(&first, 1)) == 0)
+  if (insert && shown().task().memory().read_some(Addr{*at}, std::span(&first, 1)) == 0)
     return "E01";
   auto& all = timeline_.breakpoints();
-  if (insert) all.insert(Addr{*at});
+  if (insert) {
+    if (packet.take(",")) packet.number();
+    all.set(Addr{*at}, condition_in(packet));
+  }
   if (insert && hardware) hardware_breakpoints_.insert(Addr{*at});
-  if (!insert) all.erase(Addr{*at});
+  if (!insert) all.clear(Addr{*at});
   if (!insert) hardware_breakpoints_.erase(Addr{*at});
   return "OK";
 }
@@ -117,12 +150,84 @@ std::string Server::change_watch(Words packet, timeline::Watch::Kind kind, bool 
   return "OK";
 }
 
+// ";X" and the length of an expression and its code, for each condition: one that holds is enough,
+// and so is one that cannot be evaluated, which GDB is then to say.
+timeline::Breakpoints::Condition Server::condition_in(Words packet) const {
+  std::vector<std::vector<std::byte>> conditions;
+  while (packet.take(";X")) {
+    const auto size_bytes = packet.number();
+    if (!size_bytes || !packet.take(",")) return {};
+    const auto text = packet.rest().substr(0, 2 * *size_bytes);
+    auto code = from_hex(text);
+    if (!code || code->size() != *size_bytes) return {};
+    packet.take(text);
+    conditions.push_back(std::move(*code));
+  }
+  if (conditions.empty()) return {};
+  return [this, conditions = std::move(conditions)](const replayer::Task& task) {
+    const ExpressionSource source{
+        [&](Addr at, std::span<std::byte> into) {
+          const bool whole = task.memory().read_some(at, into) == into.size();
+          timeline_.now().sites().hide(at, into);
+          return whole;
+        },
+        [&](std::uint64_t number) { return register_word(task, number); }};
+    return std::any_of(conditions.begin(), conditions.end(),
+                       [&](const auto& code) { return evaluate(code, source).value_or(1) != 0; });
+  };
+}
+
 std::string Server::thread_list() const {
   std::string list = "m";
   for (const auto& [thread, _] : timeline_.now().threads())
     if (is_alive(thread) || thread == timeline_.now().current())
       list += fmt::format("{}{:x}", list.size() > 1 ? "," : "", id_of(thread));
   return list;
+}
+
+std::string Server::threads_xml() const {
+  std::string text = "<threads>\n";
+  for (const auto& [thread, state] : shown().threads()) {
+    if (!is_alive(thread) && thread != shown().current()) continue;
+    text += fmt::format("<thread id=\"{:x}\" name=\"{}\"/>\n", id_of(thread), in_xml(state.name));
+  }
+  return text + "</threads>\n";
+}
+
+// GDB offers to look symbols up: first without any, then with an address, or none, of what was
+// asked for.
+std::string Server::look_symbol_up(Words packet) {
+  constexpr std::string_view kModule = "_thread_db_link_map_l_tls_modid";
+  if (packet.rest() == ":") return "qSymbol:" + to_hex(kModule);
+  const auto at = packet.number();
+  // A description of the field, as libthread_db wants it: its size in bits, 1, and its offset.
+  std::array<std::uint32_t, 3> field{};
+  if (at && shown().task().memory().read_some(
+                Addr{*at}, std::as_writable_bytes(std::span(field))) == sizeof field)
+    module_offset_ = Addr{field[2]};
+  return "OK";
+}
+
+// Through the thread's vector of its modules' memory, whose form the x86-64 ABI and all versions of
+// glibc have in common.
+std::string Server::thread_local_address(Words packet) const {
+  const auto id = packet.number();
+  const auto offset = packet.take(",") ? packet.number() : std::nullopt;
+  const auto map = packet.take(",") ? packet.number() : std::nullopt;
+  const auto thread = id ? thread_of(*id) : std::nullopt;
+  if (!thread || !offset || !map || !module_offset_) return "E01";
+  const auto& replay = shown();
+  const auto& memory = replay.task().memory();
+  const Addr pointer = *thread == replay.current()
+                           ? replay.task().registers().thread_pointer()
+                           : replay.threads().at(*thread).registers.thread_pointer();
+  const auto word = [&](Addr at) { return memory.read_value<std::uint64_t>(at); };
+  const std::uint64_t module = word(Addr{*map} + module_offset_->value);
+  const Addr vector{word(pointer + arch::kModuleVectorAt)};
+  const std::uint64_t start = word(vector + module * arch::kModuleEntryBytes);
+  // The memory may not have been asked for yet.
+  constexpr std::uint64_t kNone = ~0ULL;
+  return module == 0 || start == kNone ? "E01" : fmt::format("{:x}", start + *offset);
 }
 
 // As the program has found it on its stack: behind the arguments and the environment.

@@ -20,7 +20,8 @@ namespace {
 
 constexpr std::string_view kFeatures =
     "PacketSize=20000;QStartNoAckMode+;vContSupported+;QPassSignals+;swbreak+;hwbreak+;"
-    "ReverseStep+;ReverseContinue+;qXfer:features:read+;qXfer:auxv:read+;qXfer:exec-file:read+";
+    "ReverseStep+;ReverseContinue+;qXfer:features:read+;qXfer:auxv:read+;qXfer:exec-file:read+;"
+    "qXfer:threads:read+;ConditionalBreakpoints+";
 constexpr std::string_view kError = "E01";
 constexpr std::string_view kDone = "OK";
 
@@ -137,9 +138,11 @@ std::string Server::reply_to(Words packet) {
     over_ = true;
     return std::string(kDone);
   }
-  // The past is not changed.
-  for (const auto* const write : {"G", "P", "M", "X"})
-    if (packet.take(write)) return std::string(kError);
+  if (packet.take("G")) return write_registers(packet);
+  if (packet.take("P")) return write_one_register(packet);
+  if (packet.take("M")) return write_memory(packet, false);
+  if (packet.take("X")) return write_memory(packet, true);
+  if (packet.take("vFile:")) return files_.answer(packet);
   return {};
 }
 
@@ -149,7 +152,8 @@ std::string Server::reply_to_query(Words packet) {
   if (packet.take("fThreadInfo")) return thread_list();
   if (packet.take("sThreadInfo")) return "l";
   if (packet.take("Attached")) return "1";
-  if (packet.take("Symbol:")) return std::string(kDone);
+  if (packet.take("Symbol:")) return look_symbol_up(packet);
+  if (packet.take("GetTLSAddr:")) return thread_local_address(packet);
   if (packet.take("Rcmd,")) {
     const auto bytes = from_hex(packet.rest());
     if (!bytes) return std::string(kError);
@@ -163,6 +167,7 @@ std::string Server::reply_to_transfer(Words packet) {
   if (packet.take("features:read:target.xml:"))
     return part_of(arch::target_description(), packet.rest());
   if (packet.take("auxv:read::")) return part_of(auxiliary_vector(), packet.rest());
+  if (packet.take("threads:read::")) return part_of(threads_xml(), packet.rest());
   if (packet.take("exec-file:read:")) {
     packet.number();  // of the process: there is one
     if (!packet.take(":")) return std::string(kError);
@@ -172,6 +177,7 @@ std::string Server::reply_to_transfer(Words packet) {
 }
 
 std::string Server::go_back(bool one_step) {
+  drop_trial();
   if (sought_) return go_to_sought();
   const auto thread = motion_thread_.value_or(timeline_.now().current());
   return report(Direction::backwards,
@@ -196,7 +202,10 @@ std::string Server::go_to_sought() {
 }
 
 std::string Server::resume(Words actions) {
-  if (sought_) return go_to_sought();
+  if (sought_) {
+    drop_trial();
+    return go_to_sought();
+  }
   std::optional<std::uint64_t> id;
   timeline::Range range{};
   bool steps = false;
@@ -210,6 +219,8 @@ std::string Server::resume(Words actions) {
     if (actions.take(":") && steps) id = actions.number();
     if (!steps) actions.number();
   }
+  if (is_off_course()) return run_trial(steps);
+  drop_trial();
   const auto thread = (id ? thread_of(*id) : std::nullopt).value_or(timeline_.now().current());
   return report(Direction::forwards,
                 [&] { return steps ? timeline_.step(thread, range) : timeline_.run(); });
@@ -237,7 +248,7 @@ std::string Server::stop_reply(const timeline::Halt& halt) {
   using Kind = timeline::Halt::Kind;
   switch (halt.kind) {
     case Kind::breakpoint: {
-      const Addr pc = timeline_.now().task().registers().pc();
+      const Addr pc = shown().task().registers().pc();
       return stop_with(SIGTRAP, hardware_breakpoints_.contains(pc) ? "hwbreak:;" : "swbreak:;");
     }
     case Kind::watch:
@@ -257,7 +268,7 @@ std::string Server::stop_reply(const timeline::Halt& halt) {
 }
 
 std::string Server::stop_with(int signal, std::string_view reason) {
-  registers_thread_ = timeline_.now().current();
+  registers_thread_ = shown().current();
   std::string reply = fmt::format("T{:02x}thread:{:x};{}", protocol_signal(signal),
                                   id_of(registers_thread_), reason);
   const auto all = registers_of(registers_thread_);

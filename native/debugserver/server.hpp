@@ -1,5 +1,6 @@
 // A server of GDB's remote serial protocol over a recording. Goes by what GDB asks for, in all-stop
-// mode, and changes nothing of what was recorded.
+// mode, and changes nothing of what was recorded: what GDB writes, and functions that it calls, are
+// tried on a copy.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +10,10 @@
 #include <string_view>
 #include <variant>
 
+#include "debugserver/host_files.hpp"
 #include "debugserver/packets.hpp"
 #include "timeline/timeline.hpp"
+#include "timeline/trial.hpp"
 
 namespace ckpt::debugserver {
 
@@ -67,7 +70,19 @@ class Server {
   std::string program_end() const;
   void pass_signals(Words list);
 
+  // trials.cpp
+  timeline::Trial& trial();
+  [[nodiscard]] bool is_off_course() const;
+  std::string run_trial(bool one_step);
+  void drop_trial();
+  std::string write_registers(Words packet);
+  std::string write_one_register(Words packet);
+  std::string write_memory(Words packet, bool binary);
+  template <typename Change>
+  std::string change_registers(const Change& change);
+
   // what is there
+  [[nodiscard]] const replayer::Replay& shown() const;
   [[nodiscard]] std::uint64_t id_of(std::uint32_t thread) const;
   [[nodiscard]] std::optional<std::uint32_t> thread_of(std::uint64_t id) const;
   [[nodiscard]] bool is_alive(std::uint32_t thread) const;
@@ -78,6 +93,10 @@ class Server {
   std::string change_breakpoint(Words packet, bool insert);
   std::string change_watch(Words packet, timeline::Watch::Kind kind, bool insert);
   [[nodiscard]] std::string thread_list() const;
+  [[nodiscard]] std::string threads_xml() const;
+  std::string look_symbol_up(Words packet);
+  [[nodiscard]] std::string thread_local_address(Words packet) const;
+  [[nodiscard]] timeline::Breakpoints::Condition condition_in(Words packet) const;
   [[nodiscard]] std::string auxiliary_vector() const;
 
   int input_;
@@ -92,6 +111,9 @@ class Server {
   std::uint32_t registers_thread_ = 0;
   std::optional<std::uint32_t> motion_thread_;
   std::string file_;
+  HostFiles files_;
+  std::optional<timeline::Trial> trial_;
+  std::optional<Addr> module_offset_;  // libc's: where a link_map has the number of its module
   struct ChangedMemory {
     Addr at;
     std::uint64_t size_bytes = 0;

@@ -2,7 +2,11 @@
 // to where the event was, compares, and gives it what it was given then.
 #include "replayer/replay.hpp"
 
+#include <sys/prctl.h>
+
+#include <array>
 #include <chrono>
+#include <cstring>
 
 #include "base/error.hpp"
 #include "base/signal_name.hpp"
@@ -10,8 +14,14 @@
 
 namespace ckpt::replayer {
 
+namespace {
+
+constexpr std::size_t kNameBytes = 15;  // of a thread, without the null
+
+}  // namespace
+
 Replay::Replay(const recording::Start& start) : task_(start) {
-  threads_[0];
+  threads_[0].name = start.program.substr(start.program.rfind('/') + 1).substr(0, kNameBytes);
   sites_.insert(task_.memory(), start.sites);
 }
 
@@ -109,16 +119,25 @@ void Replay::finish_call() {
   if (rule->handling == arch::Handling::memory && event_->result >= 0)
     make_memory_call(rule->special);
   write_all();
+  if (rule->special == arch::Special::prctl) note_name();
   sites_.insert(task_.memory(), event_->sites);
   const bool is_own = event_->after && !event_->new_thread;
   if (event_->new_thread) add_thread();
   set_after(is_own ? *event_->after : arch::after_call(event_->at, event_->result));
 }
 
+void Replay::note_name() {
+  if (event_->at.arg(0) != PR_SET_NAME || event_->result != 0) return;
+  std::array<char, kNameBytes> name{};
+  task_.memory().read_some(Addr{event_->at.arg(1)}, std::as_writable_bytes(std::span(name)));
+  thread(current_).name.assign(name.data(), ::strnlen(name.data(), name.size()));
+}
+
 void Replay::add_thread() {
   if (!event_->after || threads_.contains(*event_->new_thread))
     fail(ErrorKind::damaged, "event {}: a thread that cannot be", events_);
   Thread& made = threads_[*event_->new_thread];
+  made.name = threads_.at(current_).name;
   made.registers = *event_->after;
   made.xstate = tracee::get_xstate(task_.pid());
 }

@@ -18,6 +18,7 @@ class Replay {
   struct Thread {
     arch::Registers registers{};
     std::vector<std::byte> xstate;
+    std::string name;      // as prctl(PR_SET_NAME) has set it; of the first one: the program's
     bool entered = false;  // a call, of which the end is still to come
     bool ended = false;
   };
@@ -58,6 +59,7 @@ class Replay {
   void enter_handler();
   void finish_call();
   void add_thread();
+  void note_name();
   [[nodiscard]] const arch::Registers& known_after() const;
 
   Thread& thread(std::uint32_t index);

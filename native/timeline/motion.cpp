@@ -17,33 +17,6 @@ using replayer::Stop;
 
 namespace {
 
-using BreakpointBytes = std::array<std::byte, arch::kBreakpointInstruction.size()>;
-
-/// Breakpoints, as long as this lives. What is not mapped has none.
-class Inserted {
- public:
-  Inserted(const replayer::Task& task, const std::set<Addr>& places) : task_(task) {
-    for (const Addr at : places) {
-      BreakpointBytes original{};
-      if (task.memory().read_some(at, original) != original.size()) continue;
-      task.memory().write(at, arch::kBreakpointInstruction);
-      originals_.emplace(at, original);
-    }
-  }
-  ~Inserted() {
-    try {
-      for (const auto& [at, original] : originals_) task_.memory().write(at, original);
-    } catch (const Error&) {  // the task is gone
-    }
-  }
-  Inserted(const Inserted&) = delete;
-  Inserted& operator=(const Inserted&) = delete;
-
- private:
-  const replayer::Task& task_;
-  std::map<Addr, BreakpointBytes> originals_;
-};
-
 // Passes of a place by a breakpoint before it gets a jump, which takes longer to make.
 constexpr int kManyHits = 50;
 
@@ -116,7 +89,7 @@ const Place* Timeline::sought(const Goal& goal) const {
 
 std::set<Addr> Timeline::targets(const Goal& goal) const {
   std::set<Addr> all;
-  if (goal.stops) all = breakpoints_;
+  if (goal.stops) all = breakpoints_.places();
   if (const Place* place = sought(goal)) all.insert(place->pc());
   if (goal.pc && goal.events == state_.replay.events()) all.insert(*goal.pc);
   const bool is_end =
@@ -176,7 +149,7 @@ void Timeline::run_past_repeating() {
 // With breakpoints there, and kept from what is watched.
 Timeline::TaskStop Timeline::run_task(const std::set<Addr>& breakpoints) {
   const auto& task = state_.replay.task();
-  const Inserted inserted(task, breakpoints);
+  const Breakpoints::Inserted inserted(task, breakpoints);
   std::optional<Watches::Guard> guard;
   if (watching_) guard.emplace(task, watches_);
   state_.steps.reset();
@@ -194,7 +167,7 @@ void Timeline::run_on(const std::set<Addr>& targets) {
 bool Timeline::run_by_jump(const Place& place, std::set<Addr> targets) {
   const auto& task = state_.replay.task();
   const auto room = PositionJump::room(task, place.pc());
-  if (!room || breakpoints_.contains(place.pc())) return false;
+  if (!room || breakpoints_.has(place.pc())) return false;
   targets.erase(place.pc());
   const auto within = targets.lower_bound(place.pc());
   const Addr end = place.pc() + *room;

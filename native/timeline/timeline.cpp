@@ -122,7 +122,7 @@ std::optional<Halt> Timeline::stop_here() const {
     if (next_->kind == EventKind::end || !passed_.contains(signal))
       return Halt{Kind::signal, signal};
   }
-  if (breakpoints_.contains(state_.replay.task().registers().pc())) return Halt{Kind::breakpoint};
+  if (breakpoints_.stop(state_.replay.task())) return Halt{Kind::breakpoint};
   return std::nullopt;
 }
 
@@ -269,7 +269,7 @@ Halt Timeline::go_to(std::uint64_t events) {
 Halt Timeline::run_back_to_change(Addr at, std::uint64_t size_bytes) {
   Watches watches;
   watches.add({at, size_bytes, Watch::Kind::write});
-  std::set<Addr> breakpoints;
+  Breakpoints breakpoints;
   std::set<int> signals;
   for (int signal = 1; signal <= SIGRTMAX; ++signal) signals.insert(signal);
   const auto exchange = [&] {

@@ -24,29 +24,12 @@
 #include "recording/history.hpp"
 #include "replayer/position_jump.hpp"
 #include "replayer/replay.hpp"
+#include "timeline/breakpoints.hpp"
 #include "timeline/checkpoints.hpp"
+#include "timeline/halt.hpp"
 #include "timeline/place.hpp"
-#include "timeline/watches.hpp"
 
 namespace ckpt::timeline {
-
-/// Why a motion has ended.
-struct Halt {
-  enum class Kind : std::uint8_t {
-    step,
-    breakpoint,
-    watch,        // before the change or the access when it goes backwards, else behind it
-    signal,       // one is to be delivered
-    interrupted,  // by the user
-    begin,        // of the recording
-    end,          // of the recording; the program's own end comes next, if it has one
-    ended,        // the program has
-    reached       // what the motion was for
-  };
-  Kind kind = Kind::step;
-  int signal = 0;
-  Watch watch{};
-};
 
 /// Instructions from `begin` to before `end`; none if these are the same.
 struct Range {
@@ -69,7 +52,7 @@ class Timeline {
   /// Whether nothing more can run.
   [[nodiscard]] bool at_end() const { return at_hand() != AtHand::nothing && is_last(); }
 
-  std::set<Addr>& breakpoints() { return breakpoints_; }
+  Breakpoints& breakpoints() { return breakpoints_; }
   Watches& watches() { return watches_; }
   /// Given what the program writes to its output, while a motion goes forwards; empty: nowhere.
   using Show = std::function<void(std::string_view)>;
@@ -181,7 +164,7 @@ class Timeline {
   std::shared_ptr<const recording::Event> next_;
   std::optional<Place> preemption_;  // where the next event is, if it is one
   Checkpoints checkpoints_;
-  std::set<Addr> breakpoints_;
+  Breakpoints breakpoints_;
   Watches watches_;
   bool watching_ = false;         // what is watched, during this motion
   std::optional<Watch> touched_;  // by the last move

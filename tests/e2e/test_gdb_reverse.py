@@ -33,7 +33,6 @@ def _record(scene: Scene, *arguments: str) -> Path:
 def _rewind(scene: Scene, *arguments: str, at: str = "begin") -> GdbSession:
     file = _record(scene, *arguments)
     gdb = scene.gdb(scene.program("walked"), load=False)
-    gdb.execute("set sysroot /")
     gdb.execute("set remotetimeout 1000")
     gdb.execute(f"target remote | {SERVER} --at {at} {file}")
     return gdb
@@ -130,7 +129,46 @@ def test_the_past_is_not_changed(scene: Scene) -> None:
     total = gdb.value("total")
     gdb.execute("set variable total = 5")
     gdb.execute("maintenance flush dcache")
+    assert gdb.value("total") == "5"
+    assert "history stays as it was recorded" in gdb.execute("reverse-stepi")
     assert gdb.value("total") == total
+
+
+def test_functions_are_called_in_a_copy(scene: Scene) -> None:
+    gdb = _rewind(scene)
+    gdb.execute("break add if k == 3")
+    gdb.execute("handle SIGUSR1 nostop noprint pass")
+    gdb.execute("continue")
+    total = int(gdb.value("total"))
+    here = gdb.execute("info registers")
+    assert gdb.value("add(4)") == "40"
+    assert int(gdb.value("total")) == total + 40
+    assert "from the copy" in gdb.execute('print puts("from the copy"), fflush(stdout)')
+    assert gdb.execute("info registers") == here
+    gdb.execute("delete")
+    gdb.execute("next")
+    assert int(gdb.value("total")) == total
+    # A call that ends the program, and one that crashes: only the copy does.
+    gdb.execute("set unwindonsignal on")
+    assert "SIGSYS" in gdb.execute("print (void) exit(3)")
+    assert "SIGSEGV" in gdb.execute("print crash()")
+    assert "SIGSEGV" in gdb.execute("continue")
+    assert " in crash " in gdb.execute("backtrace 1")
+
+
+def test_names_and_variables_of_threads(scene: Scene) -> None:
+    gdb = _rewind(scene, "threads")
+    gdb.execute("break work")
+    seen = set()
+    names: set[str] = set()
+    for _ in range(2):
+        gdb.execute("continue")
+        gdb.execute("next")
+        seen.add((gdb.value("*(int*)argument"), gdb.value("own")))
+        gdb.execute("next")
+        names |= set(re.findall(r'"([^"]+)"', gdb.execute("info threads")))
+    assert seen == {("1", "1"), ("100", "100")}
+    assert names == {"walked", "one", "a<hundred>"}
 
 
 def test_a_killed_gdb_leaves_nothing(scene: Scene) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.processes import kill_now, wait_gone
-from support.remote_protocol import PC, RemoteServer
+from support.remote_protocol import PC, RDI, RemoteServer
 
 LIMIT_S = 300
 TRAP, INTERRUPTED = 5, 2
@@ -242,12 +242,84 @@ def test_what_there_is_to_ask(serve: Serve, crashed: Recorded) -> None:
     assert name == f"l{crashed.program}"
     assert "org.gnu.gdb.i386.segments" in server.ask("qXfer:features:read:target.xml:0,ffff")
     assert server.ask("m0,8") == "E01" and server.ask("mzz") == "E01"
-    # The past is not changed.
-    assert {server.ask(write) for write in ("G00", "P0=00", "M0,1:00", "X0,0:")} == {"E01"}
     assert server.ask("Z5,0,8") == "" and server.ask("vRun;00") == ""
     assert server.ask("Z2,0,0") == "E01" and server.ask("Z2,0,10001") == "E01"
     assert server.command("goto 999999999").startswith("there is no event")
     assert server.command("position").startswith("event 0 of ")
+
+
+def test_conditions_are_evaluated_by_the_server(serve: Serve, crashed: Recorded) -> None:
+    server = serve(crashed)
+    assert "ConditionalBreakpoints+" in server.ask("qSupported")
+    server.ask("QPassSignals:1e")
+    add = crashed.symbol("add")
+    # k, in %edi, is 3: register 5; with 32 bits of it; constant; equal; end.
+    assert server.ask(f"Z0,{add:x},1;X9,260005" + "2a2022031327") == "OK"
+    for packet in ("vCont;c", "bc"):
+        stop = server.move(packet)
+        if packet == "bc":
+            assert stop.reasons == BEGIN
+            stop = server.move("vCont;c")
+        assert stop.reasons == {"swbreak"} and server.register(RDI) == 3
+    # Never; and one that cannot be evaluated is shown.
+    assert server.ask(f"Z0,{add:x},1;X3,220027") == "OK"
+    assert server.move("vCont;c").number == signal.SIGSEGV
+    server.move("bc")
+    assert server.ask(f"Z0,{add:x},1;X1,02") == "OK"
+    assert server.move("vCont;c").reasons == {"swbreak"}
+
+
+def test_changes_are_tried_on_a_copy(serve: Serve, crashed: Recorded) -> None:
+    server = serve(crashed)
+    _goes_to(server, crashed.symbol("add"))
+    server.move("vCont;c")
+    total = crashed.symbol("total")
+    before = server.state()
+    assert server.ask(f"M{total:x},4:05000000") == "OK" and _int_at(server, total) == 5
+    assert server.ask("M0,1:00") == "E01" and server.ask("X0,0:") == "OK"
+    assert server.state() == before
+    # By itself that is no other way to go.
+    server.step()
+    assert "history stays" in server.console and _int_at(server, total) == 0
+    server.move("bs")
+    assert server.state() == before
+    # The copy goes where its registers say.
+    assert server.ask("P10=" + crashed.symbol("crash").to_bytes(8, "little").hex()) == "OK"
+    assert server.register(PC) == crashed.symbol("crash")
+    assert server.step().number == TRAP
+    assert server.move("vCont;c").number == signal.SIGSEGV
+    assert server.ask("G" + before[1]) == "OK"
+    assert server.registers() == before[1]
+    server.step()
+    server.move("bs")
+    assert server.state() == before
+
+
+def test_files_of_the_machine(serve: Serve, crashed: Recorded, tmp_path: Path) -> None:
+    server = serve(crashed)
+    file = tmp_path / "some } file"
+    content = bytes(range(256)) * 300
+    file.write_bytes(content)
+    name = str(file).encode().hex()
+    assert server.ask("vFile:setfs:0") == "F0"
+    opened = server.ask(f"vFile:open:{name},0,0")[1:]
+    read = b""
+    while part := server.ask(f"vFile:pread:{opened},40000,{len(read):x}").partition(";")[2]:
+        read += part.encode("latin-1")
+    assert read == content
+    status = server.ask(f"vFile:fstat:{opened}").partition(";")[2].encode("latin-1")
+    assert len(status) == 64 and int.from_bytes(status[28:36], "big") == len(content)
+    assert server.ask(f"vFile:close:{opened}") == "F0"
+    assert server.ask(f"vFile:close:{opened}") == "F-1,9"
+    assert server.ask(f"vFile:pread:{opened},10,0") == "F-1,9"
+    assert server.ask(f"vFile:open:{name},1,0") == "F-1,1e"
+    assert server.ask(f"vFile:unlink:{name}") == "F-1,1e"
+    assert server.ask(f"vFile:open:{name}66,0,0") == "F-1,2"
+    assert server.ask(f"vFile:open:{name}00,0,0") == "F-1,16"
+    file.with_name("link").symlink_to("target")
+    link = str(file.with_name("link")).encode().hex()
+    assert server.ask(f"vFile:readlink:{link}") == "F6;target"
+    assert file.read_bytes() == content
 
 
 def _int_at(server: RemoteServer, at: int) -> int:

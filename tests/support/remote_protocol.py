@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Numbers of registers in the server's description.
-SP, PC = 7, 16
+RDI, SP, PC = 5, 7, 16
 _REGISTER_DIGITS = 16
 
 
@@ -53,7 +53,7 @@ class RemoteServer:
                 raise AssertionError(f"the server has ended: {error.decode()}")
             data += byte
         body = data[data.index(b"$") + 1 : -3]
-        unescaped = re.sub(rb"\}(.)", lambda match: bytes([match[1][0] ^ 0x20]), body)
+        unescaped = re.sub(rb"\}(.)", lambda match: bytes([match[1][0] ^ 0x20]), body, flags=re.DOTALL)
         return unescaped.decode("latin-1")
 
     def send(self, packet: str) -> None:

@@ -5,10 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <x86intrin.h>
 
 static volatile int handled, total, table[8];
 static char text[256];
+static __thread int own;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void on_signal(int signal) { handled += signal; }
@@ -37,6 +39,8 @@ static struct {
 } spun;
 
 static void* work(void* argument) {
+  own = *(int*)argument;
+  prctl(PR_SET_NAME, own == 1 ? "one" : "a<hundred>");
   for (int k = 0; k < 20; ++k) {
     pthread_mutex_lock(&lock);
     total += *(int*)argument;
