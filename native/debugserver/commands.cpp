@@ -59,6 +59,10 @@ std::string Server::reply_to_command(const std::string& command) {
     if (words.take("goto ")) return go_to_text(words.rest());
     if (words.take("seek ")) return seek(words.rest());
     if (words.take("last ")) return seek_change(words);
+    if (words.take("keep")) {
+      timeline_.keep();
+      return {};
+    }
     if (words.take("output ")) return show_output(words.rest());
     if (words.take("json position")) return position_json();
     if (words.take("json timeline")) return timeline_json();
@@ -77,7 +81,8 @@ std::string Server::go_to_text(std::string_view text) {
 
 // GDB does not know that a command moves the program; it does know of a motion.
 std::string Server::seek(std::string_view text) {
-  const auto position = parse_position(text);
+  const auto position =
+      text == "kept" ? std::optional(Position{.kept = true}) : parse_position(text);
   if (!position) return fmt::format("\"{}\" is no position\n", text);
   const std::uint64_t last = timeline_.history().events();
   if (position->events > last)

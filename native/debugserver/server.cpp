@@ -54,7 +54,9 @@ Server::Server(const std::string& recording, int input, int output)
 
 void Server::go_to(const Position& position) {
   const std::uint64_t last = timeline_.history().events();
-  if (position.at_end)
+  if (position.kept)
+    timeline_.go_to_kept();
+  else if (position.at_end)
     timeline_.go_to_end();
   else if (position.events > last)
     fail(ErrorKind::usage, "there is no event {}: the last is {}", position.events, last);
@@ -157,7 +159,10 @@ std::string Server::reply_to_query(Words packet) {
   if (packet.take("Rcmd,")) {
     const auto bytes = from_hex(packet.rest());
     if (!bytes) return std::string(kError);
-    return to_hex(reply_to_command({reinterpret_cast<const char*>(bytes->data()), bytes->size()}));
+    const auto text =
+        reply_to_command({reinterpret_cast<const char*>(bytes->data()), bytes->size()});
+    // An empty answer would say that there are no commands.
+    return text.empty() ? std::string(kDone) : to_hex(text);
   }
   if (packet.rest() == "C") return fmt::format("QC{:x}", id_of(timeline_.now().current()));
   return {};

@@ -24,6 +24,7 @@ inline constexpr std::uint64_t kMostWatchedBytes = 1U << 16U;
 struct Position {
   bool at_end = false;
   std::uint64_t events = 0;
+  bool kept = false;  // the one that was kept last
 };
 /// "begin", "end", or a number of events. Nothing for anything else.
 std::optional<Position> parse_position(std::string_view text);

@@ -288,6 +288,20 @@ Halt Timeline::run_back_to_change(Addr at, std::uint64_t size_bytes) {
   }
 }
 
+void Timeline::keep() {
+  const auto copy = std::make_shared<replayer::Replay>(state_.replay.copy());
+  kept_ = Kept{{copy, state_.steps}, state_.path, passed_s_};
+}
+
+Halt Timeline::go_to_kept() {
+  if (!kept_) fail(ErrorKind::usage, "no position was kept");
+  restore(kept_->at.replay);
+  state_.path = kept_->path;
+  state_.steps = kept_->at.steps;
+  passed_s_ = kept_->passed_s;
+  return {Kind::reached};
+}
+
 Halt Timeline::step_back(std::uint32_t thread) {
   return backwards([&](State& from) {
     watches_.look(from.replay.task());

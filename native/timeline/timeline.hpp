@@ -72,6 +72,9 @@ class Timeline {
   /// To where so many events are taken.
   Halt go_to(std::uint64_t events);
   Halt go_to_end();
+  /// Has go_to_kept() come back to here, also between two events.
+  void keep();
+  Halt go_to_kept();
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -164,6 +167,12 @@ class Timeline {
   std::shared_ptr<const recording::Event> next_;
   std::optional<Place> preemption_;  // where the next event is, if it is one
   Checkpoints checkpoints_;
+  struct Kept {
+    Anchor at;
+    std::vector<Anchor> path;
+    double passed_s = 0;
+  };
+  std::optional<Kept> kept_;
   Breakpoints breakpoints_;
   Watches watches_;
   bool watching_ = false;         // what is watched, during this motion

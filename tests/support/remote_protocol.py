@@ -89,7 +89,8 @@ class RemoteServer:
 
     def command(self, text: str) -> str:
         """A command of `monitor`; what it prints."""
-        return bytes.fromhex(self.ask("qRcmd," + text.encode().hex())).decode()
+        answer = self.ask("qRcmd," + text.encode().hex())
+        return "" if answer == "OK" else bytes.fromhex(answer).decode()
 
     def registers(self) -> str:
         """All of them, of the thread that was selected last."""
