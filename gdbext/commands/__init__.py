@@ -11,9 +11,9 @@ def register() -> None:
     """Make all commands and settings known to GDB."""
     # Imported here and not at the top, so that the package itself can be imported where there is no
     # GDB.
-    from . import auto, back, bundle, delete, diff, export, find, forward, gc, imports, info
-    from . import inspect, list, note, params, prefix, prints, rename, replay, restore, save
-    from . import threads, verify
+    from . import auto, back, bundle, delete, diff, export, find, forward, gc, goto, imports, info
+    from . import inspect, last, list, note, params, position, prefix, prints, rename, replay
+    from . import restore, rewind, save, threads, timeline, verify
     from ._base import make_prefix, make_setting, make_verb
 
     for each in (prefix.CKPT, prefix.SET, prefix.SHOW):
@@ -22,6 +22,7 @@ def register() -> None:
         make_setting(setting)
     for module in (
         save, restore, back, forward, replay, auto, list, info, note, rename, delete, gc, threads,
-        find, inspect, prints, diff, export, bundle, imports, verify,
+        find, inspect, prints, diff, export, bundle, imports, verify, rewind, position, goto,
+        timeline, last,
     ):  # fmt: skip
         make_verb(module.VERB)

@@ -36,11 +36,14 @@ class Options(Parsed):
 def run(options: Options) -> None:
     """Find where a condition changes, and say in which snapshot."""
     from .. import session
-    from ..session import marker, postmortem
+    from ..session import marker, postmortem, recordings
     from ..text import report
 
     if options.first and options.last:
         raise UsageError("either -first or -last")
+    if recordings.is_here() and not options.patterns:
+        _find_in_recording(options)
+        return
     store = session.open_store()
     entries = _entries(store, options.patterns)
     if not entries:
@@ -53,6 +56,20 @@ def run(options: Options) -> None:
         session.show(report.as_json(report.found_table(entries, done.found)))
     else:
         session.show(*report.found(entries, done.found, options.last))
+
+
+def _find_in_recording(options: Options) -> None:
+    from .. import session
+    from ..session import moving, restoring
+    from ..text import report, timeline
+
+    done = moving.find(options.expression, options.last)
+    if options.json:
+        session.show(report.as_json(timeline.found_table(done.position, done.asked)))
+        return
+    session.show(*timeline.found(options.expression, done.position, done.asked, options.last))
+    if done.position is not None:
+        restoring.print_location()
 
 
 def _entries(store: "Store", patterns: Tuple[str, ...]) -> "List[Entry]":
@@ -81,7 +98,11 @@ The snapshots are looked at in the order in which they were saved, each as "ckpt
 Half of them are left out at every look, so that ten are enough for a thousand; that is right when
 EXPR changes once, from false to true (with -last from true to false). If it changes more often,
 one of the changes is found; "ckpt print" shows them all. Snapshots in which EXPR has no value
-are passed over. $_ckpt_found is the name of the snapshot.""",
+are passed over. $_ckpt_found is the name of the snapshot.
+
+When a recording is being debugged (see "ckpt rewind") and no PATTERN is given, its events are
+looked at in the same way, EXPR being false where it has no value, and the program goes to the one
+that is found.""",
     options=Options,
     run=run,
     changes=False,

@@ -11,10 +11,14 @@ The state of the debugger, read for a save and made again by a restore
 Saving and restoring
     saving                           one save
     restoring, life                  one restore; what a restored program needs from GDB afterwards
+    replacing                        the end of what was debugged before
     stoppc, symbolcache, typeahead, owners, editing
                                      steps of a restore
     travel                           to the snapshot before or after
     auto, autostop                   saving without being asked
+Recordings
+    rewinding                        one becomes what is being debugged
+    recordings, moving               what its server says; going to a place in it
 Snapshots without a process
     postmortem, stacks               opened as core files, in inferiors of their own
     differing, values                compared by the names of variables
@@ -88,10 +92,12 @@ def expressions(start: str) -> List[str]:
 
 
 def selected_pid() -> int:
-    """The process of the selected inferior, 0 for none (a core file's is none)."""
+    """The process of the selected inferior, 0 for none (a core file's is none, nor is a remote
+    target's one of this machine).
+    """
     target = gdb.selected_inferior()
     kind = getattr(getattr(target, "connection", None), "type", "")
-    return 0 if kind == "core" else int(target.pid)
+    return 0 if kind in ("core", "remote", "extended-remote") else int(target.pid)
 
 
 def current_inferior() -> int:

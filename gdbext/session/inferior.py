@@ -12,6 +12,7 @@ import gdb
 
 from ..debugger import gdbtext
 from ..errors import CkptError, one_line
+from . import recordings
 from .settings import exact, quietly, selection_kept, setting
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ def check_target() -> None:
     kind = connection.type if connection is not None else ""
     if kind == "core":
         raise CkptError("the target is a core file, not a process")
+    if recordings.is_here():
+        raise CkptError(
+            "this is a recording, which is on disk already: only processes can be saved"
+        )
     if kind in ("remote", "extended-remote"):
         raise CkptError("the target is remote: only processes of this machine can be saved")
     if inferior.pid == 0 or not inferior.threads():

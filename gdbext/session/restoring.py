@@ -37,6 +37,8 @@ from . import (
     numbering,
     output,
     positions,
+    recordings,
+    replacing,
     settings,
     show,
     stoppc,
@@ -131,7 +133,7 @@ def _restore(
     if request.session:
         session = sessions.taken(store, path, record, image, request.trust)
     helper = native.find_program("ckpt-restart")
-    _check_session()
+    replacing.check()
     # The store may not exist: a snapshot is a file like any other.
     if store.check():
         store.claim(path, record)
@@ -154,7 +156,7 @@ def _restore(
                 symbols = symbolcache.SymbolCache()
                 undo.callback(symbols.release)
                 with watch.held():
-                    _end_old_program(request.ask)
+                    replacing.end_old_program(request.ask)
                 life.forget_libraries()
             made = _Restore(
                 store, path, image, record, checked, session.state, request, helper, undo, place,
@@ -166,46 +168,12 @@ def _restore(
     return restored
 
 
-def _check_session() -> None:
-    """Raise CkptError for modes of GDB in which a program cannot be taken over."""
-    if gdb.parameter("non-stop"):
-        raise CkptError('non-stop mode is on: "set non-stop off" first')
-    target = gdb.selected_inferior()
-    kind = getattr(getattr(target, "connection", None), "type", "")
-    if kind in ("remote", "extended-remote"):
-        raise CkptError("the target is remote: disconnect first")
-    if target.pid and kind != "core":
-        if any(thread.is_running() for thread in target.threads()):
-            raise CkptError("the program is running: stop it first")
-        inferior.check_not_recording()
-        inferior.check_no_checkpoints()
-
-
 def _ending() -> List[int]:
     """Processes that the restore ends: the program need not be kept apart from them."""
     target = gdb.selected_inferior()
     is_core = getattr(getattr(target, "connection", None), "type", "") == "core"
-    return [int(target.pid)] if target.pid and not is_core else []
-
-
-def _end_old_program(ask: bool) -> None:
-    """Kill the current program, after GDB's own question if `ask`, unless there is none."""
-    target = gdb.selected_inferior()
-    kind = getattr(getattr(target, "connection", None), "type", "")
-    if kind == "core":
-        # Detaching from a core file loses nothing, so GDB does not ask either.
-        settings.quietly("detach")
-    elif target.pid:
-        try:
-            if ask:
-                gdb.execute("kill", from_tty=True)
-            else:
-                with settings.unasked():
-                    settings.quietly("kill")
-        except gdb.error as error:
-            if "Not confirmed" in str(error):
-                raise CkptError("not confirmed: the program is as it was") from None
-            raise
+    is_process = target.pid and not is_core and not recordings.is_here()
+    return [int(target.pid)] if is_process else []
 
 
 class _OtherNumbers(LaunchError):

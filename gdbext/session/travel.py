@@ -9,7 +9,7 @@ from ..errors import CkptError, UsageError
 from ..store import history
 from ..store.store import Entry, Store
 from ..text.report import named
-from . import positions, restoring, selected_pid
+from . import positions, recordings, restoring, selected_pid
 
 # Whence each snapshot was reached by going back:
 # the snapshot (by when they were made) that is ahead.
@@ -74,6 +74,8 @@ def _next(entries: List[Entry], known: Dict[float, Entry], entry: Entry) -> Entr
 
 
 def _position() -> history.Position:
+    if recordings.is_here():
+        raise CkptError('a recording has no snapshots to go to: see "help ckpt goto"')
     if not selected_pid():
         raise CkptError("there is no program being debugged")
     return positions.position()

@@ -78,10 +78,17 @@ def repeated(name: str, metavar: str, help: str, *, words: Words = Words.NOTHING
 
 
 def argument(
-    metavar: str, help: str, words: Words = Words.NOTHING, *, required: bool = False
+    metavar: str,
+    help: str,
+    words: Words = Words.NOTHING,
+    *,
+    required: bool = False,
+    choices: Sequence[str] = (),
 ) -> Any:
-    """A field that holds a positional argument, or None unless it is `required`."""
-    return Place("", metavar, help, words, required=required)
+    """A field that holds a positional argument, or None unless it is `required`. `choices` are some
+    of what it may be, for completion.
+    """
+    return Place("", metavar, help, words, tuple(choices), required=required)
 
 
 def arguments(
@@ -245,8 +252,7 @@ class Grammar(Generic[T]):
             if word == "--":
                 rest += [each.text for each in words[index:]]
                 break
-            # A lone dash is a name like any other.
-            if not word.startswith("-") or word == "-":
+            if not _is_option(word):
                 rest.append(word)
                 continue
             name, place = self._option(word)
@@ -380,7 +386,7 @@ class Grammar(Generic[T]):
                 pending = None
             elif not ended and word == "--":
                 ended = True
-            elif not ended and word.startswith("-") and word != "-":
+            elif not ended and _is_option(word):
                 try:
                     _, place = self._option(word)
                 except UsageError:
@@ -421,6 +427,11 @@ class Grammar(Generic[T]):
                 return place.words
             index -= 1
         return Words.NOTHING
+
+
+def _is_option(word: str) -> bool:
+    # A lone dash is a name like any other, and no option begins with a digit.
+    return word.startswith("-") and not word[1:2].isdigit() and word != "-"
 
 
 def _indented(text: str) -> List[str]:
