@@ -93,10 +93,10 @@ def _examined(said: bytes) -> Examined:
     found = replies(said)
     if len(found) == 2 and found[0].startswith(b"l"):
         try:
-            position = json.loads(bytes.fromhex(found[1].decode("ascii")))
-        except ValueError:
-            position = None
-        return Examined(os.fsdecode(found[0][1:]), Position.of(position))
+            position = Position.of(json.loads(bytes.fromhex(found[1].decode("ascii"))))
+            return Examined(os.fsdecode(found[0][1:]), position)
+        except (ValueError, CkptError):
+            pass
     raise CkptError(f"{NAME} does not answer as it should: is it of another version?")
 
 

@@ -15,14 +15,17 @@ from ..errors import CkptError, one_line
 from ..store.finding import find as bisect
 from ..text import timeline
 from ..text.timeline import Position
-from . import output, recordings, settings
+from . import breakpoints, output, recordings, settings
 
 
 def goto(text: str) -> Position:
     """Go to a position as the user writes it. Raises UsageError, CkptError."""
-    recordings.tell(f"seek {timeline.target(text, recordings.position())}")
-    _go()
-    return recordings.position()
+    wanted = timeline.target(text, recordings.position())
+    said = _seek(wanted)
+    there = recordings.position()
+    if not timeline.is_at(wanted, there):
+        raise CkptError(said or f"this leads no further than {timeline.where(there)}")
+    return there
 
 
 class LastWrite(NamedTuple):
@@ -41,13 +44,27 @@ def last(expression: str) -> LastWrite:
     place = _place(gdb.parse_and_eval(expression), expression)
     new = place.format_string()
     address, kind = int(place.address), place.type
+    content = _bytes_at(address, int(kind.sizeof))
     with _position_kept() as kept:
         recordings.tell(f"last {address:x} {int(kind.sizeof):x}")
-        if _go():
-            raise CkptError(f"{expression} is not written before this in the recording")
-        old = gdb.Value(address).cast(kind.pointer()).dereference().format_string()
+        said = _go()
+        before = _bytes_at(address, int(kind.sizeof))
+        there = recordings.position()
+        # At the begin GDB stops as well, and tells nothing else of it.
+        if before == content or (before is None and there.event == 0):
+            raise CkptError(said or f"{expression} is not written before this in the recording")
         kept.pop_all()
-    return LastWrite(recordings.position(), old, new)
+    if before is None:
+        return LastWrite(there, "<there was no memory>", new)
+    old = gdb.Value(address).cast(kind.pointer()).dereference().format_string()
+    return LastWrite(there, old, new)
+
+
+def _bytes_at(address: int, size: int) -> Optional[bytes]:
+    try:
+        return bytes(gdb.selected_inferior().read_memory(address, size))
+    except gdb.MemoryError:
+        return None
 
 
 def _place(value: Any, expression: str) -> Any:
@@ -75,7 +92,7 @@ def find(condition: str, last: bool) -> Found:
     problems: List[str] = []
 
     def ask(index: int) -> bool:
-        _seek(index)
+        _seek(str(index))
         try:
             return bool(gdb.parse_and_eval(condition))
         except gdb.error as error:
@@ -89,14 +106,14 @@ def find(condition: str, last: bool) -> Found:
             if len(problems) == found.asked:
                 raise CkptError(f"{condition}: {problems[0]}")
             return Found(None, found.asked)
-        _seek(found.at)
+        _seek(str(found.at))
         kept.pop_all()
     return Found(recordings.position(), found.asked)
 
 
-def _seek(event: int) -> None:
-    recordings.tell(f"seek {event}")
-    _go()
+def _seek(position: str) -> str:
+    recordings.tell(f"seek {position}")
+    return _go()
 
 
 @contextmanager
@@ -122,9 +139,9 @@ def _position_kept() -> Iterator[ExitStack]:
         yield stack
 
 
-def _go() -> bool:
-    """Let the server go where it was told to. Whether that was the begin of the recording instead.
-    Raises CkptError where it does not get there.
+def _go() -> str:
+    """Let the server go where it was told to. What it says on the way: why it gets no further, or
+    what the program has written. Raises KeyboardInterrupt.
     """
     stops: List[Any] = []
     gdb.events.stop.connect(stops.append)
@@ -139,11 +156,7 @@ def _go() -> bool:
             said = settings.quietly("reverse-continue")
     finally:
         gdb.events.stop.disconnect(stops.append)
-    signal = str(getattr(stops[-1], "stop_signal", "")) if stops else ""
-    if signal == "SIGINT":
+    breakpoints.refresh_watchpoints()
+    if stops and getattr(stops[-1], "stop_signal", "") == "SIGINT":
         raise KeyboardInterrupt
-    if signal not in ("", "0"):
-        raise CkptError(f"stopped by {signal} on the way")
-    if said.strip() and signal == "":
-        raise CkptError(one_line(said))
-    return signal == ""
+    return one_line(said)

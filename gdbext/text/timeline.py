@@ -136,6 +136,14 @@ def target(text: str, position: Position) -> str:
     )
 
 
+def is_at(wanted: str, position: Position) -> bool:
+    """Whether a position is the one that `target` gave. What nothing has to run for is past, too.
+    """
+    if wanted == END:
+        return position.at_end
+    return position.at_end or position.event >= (0 if wanted == BEGIN else int(wanted))
+
+
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 19
 

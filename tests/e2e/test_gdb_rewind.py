@@ -171,6 +171,49 @@ def test_what_is_not_found_leaves_the_position(scene: Scene) -> None:
     assert gdb.value("k") == "3"
 
 
+def test_the_last_write(anybody: Scene) -> None:
+    gdb = _rewind(anybody)
+    gdb.execute("break add")
+    gdb.execute("watch total")
+    for old, new, k in ((210, 280, 7), (150, 210, 6)):
+        shown = gdb.execute("ckpt last total")
+        assert re.search(rf"^Last write of total: {WHERE}$", shown, re.MULTILINE), shown
+        assert f"Old value = {old}\nNew value = {new}\n" in shown
+        assert f"add (k={k}) at " in shown and "total += sum;" in shown
+        assert int(gdb.value("total")) == old
+    gdb.execute("disable")
+    gdb.execute("stepi")
+    assert int(gdb.value("total")) == 210
+    assert "Old value = 0\nNew value = 30\n" in gdb.execute("ckpt last table[3]")
+    assert gdb.value("table[3]") == "0"
+    refuse(gdb, "ckpt last 5", "5 is not in memory")
+    refuse(gdb, "ckpt last $rip", "is not in memory")
+    refuse(gdb, "ckpt last nosuch", 'No symbol "nosuch"')
+
+
+def test_what_was_never_written_leaves_the_position(scene: Scene) -> None:
+    gdb = _rewind(scene, at="begin")
+    gdb.execute("tbreak add if k == 3")
+    gdb.execute("continue")
+    gdb.execute("next")
+    before = gdb.execute("info registers"), gdb.execute("ckpt position")
+    refuse(gdb, "ckpt last handled", "handled is not written before this in the recording")
+    assert (gdb.execute("info registers"), gdb.execute("ckpt position")) == before
+    gdb.execute("reverse-next")
+    assert gdb.value("k") == "3"
+
+
+def test_a_watchpoint_holds_after_a_leap(scene: Scene) -> None:
+    gdb = _rewind(scene)
+    gdb.execute("watch total")
+    gdb.execute("ckpt goto begin")
+    shown = gdb.execute("continue")
+    assert "Old value = 0\nNew value = 10\n" in shown, shown
+    gdb.execute("ckpt goto end")
+    shown = gdb.execute("reverse-continue")
+    assert "Old value = 280\nNew value = 210\n" in shown, shown
+
+
 @pytest.mark.parametrize("way", ["kill", "detach", "disconnect", "ckpt rewind bug.rec"])
 def test_nothing_is_left_of_a_recording(anybody: Scene, way: str) -> None:
     gdb = _rewind(anybody)

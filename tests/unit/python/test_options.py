@@ -231,3 +231,10 @@ def test_what_is_required() -> None:
     with pytest.raises(UsageError, match="NAME is missing"):
         grammar.parse("")
     assert grammar.parse("a b") == Required(name="a", more="b")
+
+
+def test_numbers_are_no_options() -> None:
+    grammar = Grammar(Names, "ckpt test")
+    assert grammar.parse("-5 - -1x").names == ("-5", "-", "-1x")
+    with pytest.raises(UsageError, match="unknown option"):
+        grammar.parse("-x5")
