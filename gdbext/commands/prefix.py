@@ -19,7 +19,8 @@ CKPT = Prefix(
     "ckpt",
     """Snapshots (checkpoints) of the program being debugged, on disk.
 "ckpt save" writes the stopped program with everything it has to a file, and the program goes on.
-"ckpt restore" brings it back, in this session of GDB or another, any number of times.""",
+"ckpt restore" brings it back, in this session of GDB or another, any number of times.
+"ckpt rewind" debugs a recording, made by ckpt-record, forwards and backwards.""",
     ("help ckpt",),
 )
 SET = Prefix("set ckpt", "Settings of the ckpt commands.", ("help set ckpt",))

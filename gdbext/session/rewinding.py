@@ -95,7 +95,9 @@ def _connect(server: "os.PathLike[str]", at: str, file: str) -> None:
                 stack.enter_context(settings.unasked())
                 stack.enter_context(settings.hooks_silenced("target"))
                 stack.enter_context(settings.setting("remotetimeout", str(_PATIENCE_S)))
-                stack.enter_context(output.output_hidden())
+                if not output.interpreter():
+                    # Where it is is said later; a front end is told by GDB's own records.
+                    stack.enter_context(output.output_hidden())
                 stack.enter_context(output.warnings_hidden())
                 settings.quietly(f"target remote {target}")
         except BaseException as error:

@@ -189,7 +189,7 @@ def picture(position: Position, marks: Sequence[Mark], width: Optional[int]) -> 
             ranks[at], row[at] = rank, _KINDS[rank][1].sign
     here = 1 + _column(position.event, position.events, inside)
     lines = [f"[{''.join(row)}]", _pointer(here, where(position), columns)]
-    seen = sorted({_RANK[_kind(mark)] for mark in marks})
+    seen = sorted({*ranks} - {len(_KINDS)})
     if seen:
         kinds = (_KINDS[rank][1] for rank in seen)
         lines += _wrapped((f"{kind.sign} {kind.meaning}" for kind in kinds), columns)

@@ -43,6 +43,10 @@ def test_ckpt_alone_is_its_help(scene: Scene) -> None:
         ("diff", ["OLD [NEW] [EXPR...]"]),
         ("back", ["[N]"]),
         ("print", ["EXPR [NAME...]"]),
+        ("rewind", ["FILE [-at POSITION]", "begin, end"]),
+        ("goto", ["POSITION", "+N or -N"]),
+        ("last", ["EXPR"]),
+        ("timeline", ["[-json]"]),
     ],
 )
 def test_help_names_every_option(scene: Scene, command: str, words: list[str]) -> None:

@@ -343,3 +343,37 @@ def test_snapshots_and_a_recording(scene: Scene) -> None:
     assert "fill (k=1)" in gdb.execute("continue")
     gdb.execute("ckpt rewind bug.rec")
     assert "the end" in gdb.execute("ckpt position")
+
+
+HOT = """
+#include <stdlib.h>
+static volatile int total;
+static volatile long spun;  // on the page of `total`
+int main(void) {
+  total = 5;
+  for (long i = 0; i < 500000000; ++i) spun += i;
+  abort();
+}
+"""
+
+
+def test_an_interruption_leaves_the_position(anybody: Scene) -> None:
+    program = anybody.compile(HOT, "hot")
+    subprocess.run(
+        [BUILD / "bin" / "ckpt-record", "-o", anybody.directory / "hot.rec", program],
+        capture_output=True,
+        preexec_fn=user_switch(anybody.user),
+        check=False,
+    )
+    gdb = anybody.gdb()
+    gdb.start("ckpt rewind hot.rec")
+    assert "ckpt rewind: interrupted" in gdb.interrupt()
+    refuse(gdb, "ckpt position", "no recording is being debugged")
+    assert gdb.python("gdb.current_progspace().filename") == "None"
+    assert not _servers(anybody, gdb)
+    assert "received SIGABRT" in gdb.execute("ckpt rewind hot.rec")
+    before = gdb.execute("info registers"), gdb.execute("ckpt position")
+    gdb.start("ckpt last total")
+    assert "ckpt last: interrupted" in gdb.interrupt()
+    assert (gdb.execute("info registers"), gdb.execute("ckpt position")) == before
+    assert gdb.value("total") == "5"

@@ -71,7 +71,8 @@ def test_where() -> None:
     begin, end = HERE._replace(event=0), HERE._replace(event=98, at_end=True)
     assert timeline.where(begin) == "event 0 of 100 (the begin), thread 812"
     assert timeline.where(end) == "event 98 of 100 (the end), thread 812"
-    assert timeline.where(Position(0, 0, 1, "", "", None, True)).startswith("event 0 of 0 (the end)")
+    empty = Position(0, 0, 1, "", "", None, True)
+    assert timeline.where(empty) == "event 0 of 0 (the end), thread 1"
     assert timeline.rewound("b.rec", HERE._replace(signal="SIGSEGV")) == (
         "Rewound b.rec: event 40 of 100 (40.0 %), thread 812, program /x/server; received SIGSEGV"
     )
@@ -81,12 +82,14 @@ def test_what_the_server_tells() -> None:
     table = HERE._asdict()
     assert Position.of(table) == HERE
     assert HERE.table()["percent"] == 40.0
-    for wrong in (None, [], {}, {**table, "event": "x"}, {**table, "events": None}):
+    broken: list[object] = [None, [], {}, {**table, "event": "x"}, {**table, "events": None}]
+    for wrong in broken:
         with pytest.raises(CkptError):
             Position.of(wrong)
     marks = [{"event": 2, "kind": "output", "thread": 1, "what": "fd 1, 5 bytes"}]
     assert timeline.marks_of({"marks": marks}) == [Mark(2, "output", 1, "fd 1, 5 bytes")]
-    for wrong in (None, {}, {"marks": [{}]}, {"marks": [None]}):
+    broken = [None, {}, {"marks": [{}]}, {"marks": [None]}]
+    for wrong in broken:
         with pytest.raises(CkptError):
             timeline.marks_of(wrong)
 
