@@ -345,6 +345,22 @@ def test_snapshots_and_a_recording(scene: Scene) -> None:
     assert "the end" in gdb.execute("ckpt position")
 
 
+def test_a_front_end_sees_a_recording(scene: Scene) -> None:
+    _record(scene)
+    mi = scene.mi()
+    mi.execute('-interpreter-exec console "ckpt rewind bug.rec"')
+    stop = next(record for record in mi.records if record.name == "stopped")
+    assert stop.fields["frame"]["func"] == "crash"
+    table = mi.execute("-ckpt-position")
+    assert table["at-end"] == "true" and table["signal"] == "SIGSEGV"
+    stop = mi.run('-interpreter-exec console "ckpt last total"')
+    assert stop.fields["frame"]["func"] == "add"
+    marks = mi.execute("-ckpt-timeline")["marks"]
+    assert {mark["kind"] for mark in marks} == {"signal", "output", "exit"}
+    stop = mi.run("-exec-continue --reverse")
+    assert stop.fields["signal-name"] == "SIGUSR1"
+
+
 HOT = """
 #include <stdlib.h>
 static volatile int total;

@@ -401,6 +401,31 @@ def test_a_watch_and_a_breakpoint_behind_it(serve: Serve, crashed: Recorded) -> 
     assert backwards == ["swbreak", f"watch:{total:x}"] * 7 + ["swbreak"]
 
 
+def test_a_kept_position_between_events(serve: Serve, crashed: Recorded) -> None:
+    server = serve(crashed)
+    assert server.ask("qRcmd," + b"seek kept".hex()) == "OK"
+    assert server.move("bc").reasons == BEGIN
+    _goes_to(server, crashed.symbol("add"))
+    server.ask("QPassSignals:1e")
+    for _ in range(4):
+        server.move("vCont;c")
+    for _ in range(5):
+        server.move("vCont;s")
+    assert server.command("keep") == ""
+    here = server.state(), server.command("position")
+    for elsewhere in ("begin", "end", "60"):
+        server.command(f"seek {elsewhere}")
+        server.move("bc")
+        assert server.state() != here[0]
+        server.command("seek kept")
+        assert server.move("bc").number == 0
+        assert (server.state(), server.command("position")) == here
+    _walk_and_return(server, 20)
+    server.move("bs")
+    server.move("vCont;s")
+    assert server.state() == here[0]
+
+
 def test_the_last_change(serve: Serve, crashed: Recorded) -> None:
     server = serve(crashed, "end")
     total = crashed.symbol("total")
