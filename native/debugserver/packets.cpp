@@ -70,6 +70,9 @@ PacketReader::Kind PacketReader::take(std::string& content) {
   return good ? Kind::packet : Kind::damaged;
 }
 
+// While a motion is under way nothing else comes but acknowledgements.
+bool PacketReader::has_interrupt() const { return waiting_.find(kInterrupt) != std::string::npos; }
+
 std::string to_hex(std::span<const std::byte> bytes) {
   constexpr std::string_view kDigits = "0123456789abcdef";
   std::string text;

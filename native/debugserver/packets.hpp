@@ -22,6 +22,8 @@ class PacketReader {
   void add(std::string_view bytes) { waiting_.append(bytes); }
   /// What comes first, with its content in `content`; `none`: it has not come as a whole.
   Kind take(std::string& content);
+  /// Whether an interruption came along with the packet that was taken last.
+  [[nodiscard]] bool has_interrupt() const;
 
  private:
   std::string waiting_;

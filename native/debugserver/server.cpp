@@ -67,6 +67,7 @@ void Server::go_to(const Position& position) {
 
 // GDB is gone, or asks us to stop.
 bool Server::input_waits() const {
+  if (listens_ && reader_.has_interrupt()) return true;
   pollfd waits{input_, POLLIN, 0};
   if (::poll(&waits, 1, 0) <= 0) return false;
   return listens_ || (waits.revents & (POLLHUP | POLLERR)) != 0;

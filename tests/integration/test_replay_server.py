@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.processes import kill_now, wait_gone
-from support.remote_protocol import PC, RDI, RemoteServer
+from support.remote_protocol import PC, RDI, RemoteServer, stop_of
 
 LIMIT_S = 300
 TRAP, INTERRUPTED = 5, 2
@@ -232,6 +232,16 @@ def test_ctrl_c_stops_at_a_place_that_is_found_again(serve: Serve, crashed: Reco
     here = server.state()
     server.move("bs")
     server.step()
+    assert server.state() == here
+
+
+def test_an_interruption_that_comes_along_with_its_motion(serve: Serve, crashed: Recorded) -> None:
+    server = serve(crashed, "end")
+    server.ask("QPassSignals:1e")
+    here = server.state()
+    assert server.command(f"last {crashed.symbol('text') + 200:x} 4") == ""
+    server.send("bc", behind=b"\x03")
+    assert stop_of(server.receive()).number == INTERRUPTED
     assert server.state() == here
 
 

@@ -56,10 +56,10 @@ class RemoteServer:
         unescaped = re.sub(rb"\}(.)", lambda match: bytes([match[1][0] ^ 0x20]), body, flags=re.DOTALL)
         return unescaped.decode("latin-1")
 
-    def send(self, packet: str) -> None:
-        """Send a packet and do not wait for the answer."""
+    def send(self, packet: str, behind: bytes = b"") -> None:
+        """Send a packet, with what comes at once behind it, and do not wait for the answer."""
         body = packet.encode()
-        self._write(b"$%s#%02x" % (body, sum(body) % 256))
+        self._write(b"$%s#%02x%s" % (body, sum(body) % 256, behind))
 
     def receive(self) -> str:
         """The next answer. What is printed meanwhile is kept in `console`."""
