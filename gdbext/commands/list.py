@@ -70,6 +70,7 @@ def _rows(options: Options, store: Store) -> List[Row]:
 
 VERB = Verb(
     name="list",
+    aliases=("l",),
     summary="List the snapshots in the store.",
     details="""Oldest first. The one from which the program being debugged was restored has a star.
 The table is cut to the width of the terminal ("show width"); "ckpt info" shows all of a

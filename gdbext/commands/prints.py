@@ -55,6 +55,7 @@ def run(options: Options) -> None:
 
 VERB = Verb(
     name="print",
+    aliases=("p",),
     summary="Evaluate an expression in many snapshots, without a process.",
     details="""Each snapshot is opened in turn, and the expression evaluated in the frame that was
 selected when it was saved. The program being debugged, the selected thread and frame and the

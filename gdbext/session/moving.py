@@ -15,7 +15,7 @@ from ..errors import CkptError, one_line
 from ..store.finding import find as bisect
 from ..text import timeline
 from ..text.timeline import Position
-from . import breakpoints, output, recordings, settings
+from . import breakpoints, output, recordings, settings, show
 
 
 def goto(text: str) -> Position:
@@ -24,7 +24,10 @@ def goto(text: str) -> Position:
     said = _seek(wanted)
     there = recordings.position()
     if not timeline.is_at(wanted, there):
-        raise CkptError(said or f"this leads no further than {timeline.where(there)}")
+        problem = one_line(said) or f"this leads no further than {timeline.where(there)}"
+        raise CkptError(problem)
+    if said:
+        show(said.rstrip("\n"))
     return there
 
 
@@ -52,7 +55,8 @@ def last(expression: str) -> LastWrite:
         there = recordings.position()
         # At the begin GDB stops as well, and tells nothing else of it.
         if before == content or (before is None and there.event == 0):
-            raise CkptError(said or f"{expression} is not written before this in the recording")
+            problem = f"{expression} is not written before this in the recording"
+            raise CkptError(one_line(said) or problem)
         kept.pop_all()
     if before is None:
         return LastWrite(there, "<there was no memory>", new)
@@ -159,4 +163,4 @@ def _go() -> str:
     breakpoints.refresh_watchpoints()
     if stops and getattr(stops[-1], "stop_signal", "") == "SIGINT":
         raise KeyboardInterrupt
-    return one_line(said)
+    return said
