@@ -382,14 +382,15 @@ def test_an_interruption_leaves_the_position(anybody: Scene) -> None:
         check=False,
     )
     gdb = anybody.gdb()
+    # "Quit" is GDB's own: the command had not begun yet.
     gdb.start("ckpt rewind hot.rec")
-    assert "ckpt rewind: interrupted" in gdb.interrupt()
+    assert re.search("ckpt rewind: interrupted|Quit", gdb.interrupt())
     refuse(gdb, "ckpt position", "no recording is being debugged")
     assert gdb.python("gdb.current_progspace().filename") == "None"
     assert not _servers(anybody, gdb)
     assert "received SIGABRT" in gdb.execute("ckpt rewind hot.rec")
     before = gdb.execute("info registers"), gdb.execute("ckpt position")
     gdb.start("ckpt last total")
-    assert "ckpt last: interrupted" in gdb.interrupt()
+    assert re.search("ckpt last: interrupted|Quit", gdb.interrupt())
     assert (gdb.execute("info registers"), gdb.execute("ckpt position")) == before
     assert gdb.value("total") == "5"
