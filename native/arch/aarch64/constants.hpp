@@ -74,8 +74,9 @@ inline constexpr std::uint64_t kRequestFeaturePermission = 0;
 inline constexpr std::uint64_t kGetUntagMask = 0;
 inline constexpr std::uint64_t kTileDataFeature = 63;
 
-/// Where a thread keeps the addresses of its modules' thread-local memory: the offset of the pointer
-/// to them from the thread pointer, and how far they are apart (psABI, and all versions of glibc).
+/// Where a thread keeps the addresses of its modules' thread-local memory: the offset of the
+/// pointer to them from the thread pointer, and how far they are apart (psABI, and all versions of
+/// glibc).
 inline constexpr std::uint64_t kModuleVectorAt = 0;
 inline constexpr std::uint64_t kModuleEntryBytes = 16;
 
