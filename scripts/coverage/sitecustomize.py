@@ -2,8 +2,8 @@
 CKPT_TEST_COVERAGE, the configuration of coverage.py, in its environment: GDB's Python, that of
 pytest, and those that tests start. Python imports a module of this name when it starts.
 
-Programs under test are Python programs, too, and are left alone: except in GDB, measuring begins
-when gdbext is imported.
+Programs under test are Python programs, too, and are left alone: except in GDB and in programs of
+the package, measuring begins when gdbext is imported.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _begin(configuration: str) -> None:
     os.environ["COVERAGE_PROCESS_START"] = configuration
     measured = coverage.process_startup()
     del os.environ["COVERAGE_PROCESS_START"]
-    real_exit = os._exit
+    real_exit, real_exec = os._exit, os.execve
 
     def write_native() -> None:
         """gdbext/session/stopreason.py may let GDB end without exit handlers of the native kind."""
@@ -39,8 +39,15 @@ def _begin(configuration: str) -> None:
         write_native()
         real_exit(status)
 
+    def write_and_exec(*program: Any) -> NoReturn:
+        if measured is not None:
+            measured.stop()
+            measured.save()
+        real_exec(*program)
+
     atexit.register(write_native)
     os._exit = write_and_exit
+    os.execve = write_and_exec  # type: ignore[assignment]
 
 
 class _WhenImported(importlib.abc.MetaPathFinder):
@@ -62,7 +69,8 @@ def _watch() -> None:
     configuration = os.environ.get("CKPT_TEST_COVERAGE")
     if not configuration:
         return
-    if os.path.basename(os.readlink("/proc/self/exe")).startswith("gdb"):
+    own = any("/gdbext/regression/" in word for word in getattr(sys, "orig_argv", [])[1:2])
+    if own or os.path.basename(os.readlink("/proc/self/exe")).startswith("gdb"):
         _begin(configuration)
     else:
         sys.meta_path.insert(0, _WhenImported(configuration))

@@ -9,6 +9,7 @@ import re
 from gdbsession import REPOSITORY, GdbSession
 from scene import Scene
 from steps import continue_to_end, run_to_work
+from support.measured import python_path
 
 LOOP = """
 #include <stdio.h>
@@ -391,7 +392,9 @@ def test_plugins_that_are_installed(scene: Scene) -> None:
         "[console_scripts]\nother = our_tools:nothing\n"
         "[gdbext.plugins]\ndevice = our_tools:Device\nmissing = our_tools:NoSuch\n"
     )
-    gdb = scene.gdb("--args", scene.program("e2e_threads"), "0", extra={"PYTHONPATH": str(place)})
+    gdb = scene.gdb(
+        *("--args", scene.program("e2e_threads"), "0"), extra={"PYTHONPATH": python_path(place)}
+    )
     gdb.execute("break work if step == 3")
     assert "imported" not in gdb.execute("run")
     assert "imported" not in gdb.execute("ckpt list")

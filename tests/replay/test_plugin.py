@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.measured import python_path
 from support.replay import ROOT, Lab
 
 from gdbext import open_replay
@@ -223,7 +224,7 @@ def test_files_beside_the_test(one: Lab) -> None:
     one.ckpt("import", str(deep / "all.bundle"), "--name", "two", "--store", "elsewhere")
     done = subprocess.run(
         [*one.pytest_command()[:-1], "tests"], cwd=one.work,
-        env={**one.environment, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        env={**one.environment, "PYTHONPATH": python_path(ROOT)}, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
@@ -299,7 +300,7 @@ def left_after(lab: Lab, end: Callable[[subprocess.Popen[str], list[int]], None]
     (lab.work / "test_it.py").write_text(HANGS)
     os.mkfifo(lab.work / "ready")
     process = subprocess.Popen(
-        lab.pytest_command(), cwd=lab.work, env={**lab.environment, "PYTHONPATH": str(ROOT)},
+        lab.pytest_command(), cwd=lab.work, env={**lab.environment, "PYTHONPATH": python_path(ROOT)},
         text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     pidfds = []

@@ -22,6 +22,18 @@ def variables() -> dict[str, str]:
     return {name: os.environ[name] for name in _VARIABLES if name in os.environ}
 
 
+def python_path(*places: Path) -> str:
+    """PYTHONPATH for a Python that is to import what is in `places`, and is measured."""
+    return os.pathsep.join([*map(str, places), *variables().get("PYTHONPATH", "").split()])
+
+
+def isolated() -> list[str]:
+    """How programs of the package are run that shall know nothing of their environment; but who is
+    measured must.
+    """
+    return [] if is_measured() else ["-I", "-S"]
+
+
 def begin_counters() -> None:
     """Processes that start from here on add to counters of their own: one that is killed while it
     writes, or meets a limit, spoils these only.

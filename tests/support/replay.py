@@ -11,6 +11,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from support.measured import python_path
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -109,7 +111,7 @@ class Lab:
         done = subprocess.run(
             self.pytest_command(*words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, cwd=self.work,
-            env={**self.environment, "PYTHONPATH": str(ROOT)}, timeout=110, check=False,
+            env={**self.environment, "PYTHONPATH": python_path(ROOT)}, timeout=110, check=False,
         )  # fmt: skip
         assert done.returncode == status, done.stdout
         return done.stdout
