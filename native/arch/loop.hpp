@@ -5,7 +5,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <initializer_list>
 #include <span>
 
 #include "arch/arch.hpp"
@@ -20,9 +19,6 @@ struct LoopEntry {
   std::int64_t result = 0;
 };
 static_assert(sizeof(LoopEntry) == 64);
-
-/// A row for a system call with up to six arguments.
-LoopEntry loop_entry(long number, std::initializer_list<std::uint64_t> arguments);
 
 /// The code, position independent. Offsets of its entry points follow.
 std::span<const std::byte> loop_code() noexcept;

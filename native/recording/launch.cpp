@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <csignal>
 
+#include "base/coverage.hpp"
 #include "base/error.hpp"
 #include "base/io.hpp"
 #include "proc/process_dir.hpp"
@@ -52,10 +53,12 @@ struct Pipe {
     const int null = ::open("/dev/null", O_RDWR);
     for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(null, fd);
   }
+  write_coverage();
   ::execve(command.program.c_str(), arguments, environment);
   const int error_number = errno;
   [[maybe_unused]] const ssize_t n =
       ::write(failure.writer.get(), &error_number, sizeof error_number);
+  write_coverage();
   ::_exit(127);
 }
 

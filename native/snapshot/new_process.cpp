@@ -16,6 +16,7 @@
 #include <csignal>
 #include <optional>
 
+#include "base/coverage.hpp"
 #include "base/error.hpp"
 #include "state/process/creation.hpp"
 #include "tracee/child.hpp"
@@ -91,10 +92,12 @@ Layout plan_layout(const Snapshot& snapshot) {
   } else {
     std::array<char*, 2> arguments = {const_cast<char*>(program.c_str()), nullptr};
     std::array<char*, 1> environment = {nullptr};
+    write_coverage();
     ::execve(program.c_str(), arguments.data(), environment.data());
     error_number = errno;
   }
   [[maybe_unused]] const ssize_t n = ::write(report_fd, &error_number, sizeof error_number);
+  write_coverage();
   ::_exit(127);
 }
 

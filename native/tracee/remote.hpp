@@ -44,7 +44,6 @@ namespace ckpt::tracee {
 
 using arch::GoingOn;
 using arch::GoOn;
-using arch::loop_entry;
 using arch::LoopEntry;
 
 /// Why a stopped thread can run no call, in words; nothing when it can. `tid` is stopped.

@@ -31,10 +31,6 @@ bool is_instruction_set(std::string_view /*flag*/) { return true; }
 
 // -- loop.hpp, way_back.hpp --
 
-LoopEntry loop_entry(long /*number*/, std::initializer_list<std::uint64_t> /*arguments*/) {
-  not_yet("loop");
-}
-
 void enter_loop(Registers& /*registers*/, Addr /*entry*/, const LoopRun& /*run*/) {
   not_yet("loop");
 }

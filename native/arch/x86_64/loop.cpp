@@ -1,8 +1,5 @@
 #include "arch/loop.hpp"
 
-#include <algorithm>
-#include <iterator>
-
 // Why the run ends with a signal that the thread sends to itself, and not with int3: the kernel
 // answers a breakpoint with a forced SIGTRAP, which resets the program's SIGTRAP handler when it
 // is blocked or ignored. A signal's delivery stop is the place from which the kernel makes pending
@@ -95,13 +92,6 @@ extern const std::byte ckpt_loop_back_limit[];
 }
 
 namespace ckpt::arch {
-
-LoopEntry loop_entry(long number, std::initializer_list<std::uint64_t> arguments) {
-  LoopEntry row;
-  row.number = static_cast<std::uint64_t>(number);
-  std::copy(arguments.begin(), arguments.end(), std::begin(row.arguments));
-  return row;
-}
 
 void enter_loop(Registers& registers, Addr entry, const LoopRun& run) {
   registers.set_pc(entry);
