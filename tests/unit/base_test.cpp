@@ -1,10 +1,16 @@
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -20,6 +26,7 @@
 #include "base/fault.hpp"
 #include "base/io.hpp"
 #include "base/long_work.hpp"
+#include "base/threads.hpp"
 #include "base/types.hpp"
 #include "base/unique_fd.hpp"
 #include "support.hpp"
@@ -289,6 +296,34 @@ TEST(Fault, AnUnknownNameIsAnError) {
 TEST(Fault, NamesAreDistinct) {
   const auto names = fault_names();
   EXPECT_EQ(std::set<std::string_view>(names.begin(), names.end()).size(), names.size());
+}
+
+// For this process and all threads it has: none is granted any more.
+void refuse_threads() {
+  constexpr auto kCode = [](unsigned what) { return static_cast<unsigned short>(what); };
+  std::array<sock_filter, 5> code = {{
+      {kCode(BPF_LD | BPF_W | BPF_ABS), 0, 0, 0},
+      {kCode(BPF_JMP | BPF_JEQ | BPF_K), 1, 0, SYS_clone},
+      {kCode(BPF_JMP | BPF_JEQ | BPF_K), 0, 1, SYS_clone3},
+      {kCode(BPF_RET | BPF_K), 0, 0, SECCOMP_RET_ERRNO | EAGAIN},
+      {kCode(BPF_RET | BPF_K), 0, 0, SECCOMP_RET_ALLOW},
+  }};
+  const sock_fprog program = {code.size(), code.data()};
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+    std::abort();
+}
+
+TEST(StartThreads, AsManyAsTheSystemGrants) {
+  std::atomic<int> ran = 0;
+  auto threads = start_threads(3, [&] { ++ran; });
+  for (auto& each : threads) each.join();
+  EXPECT_EQ(ran, 3);
+  const auto none = [] {
+    refuse_threads();
+    std::exit(static_cast<int>(start_threads(3, [] {}).size()));  // NOLINT(concurrency-mt-unsafe)
+  };
+  EXPECT_EXIT(none(), testing::ExitedWithCode(0), "");
 }
 
 }  // namespace
