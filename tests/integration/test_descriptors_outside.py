@@ -94,6 +94,12 @@ MISSING = {
     "unaccepted_tcp": "lost: fd 4: TCP socket: what it has sent to 127.0.0.1:",
     "unaccepted_local": "lost: fd 4: local socket: what it has sent to @",
     "urgent_local": "lost: fd 4: local socket: an urgent byte (MSG_OOB) does not come back",
+    "unread_events": "bytes of events that the program has not read do not come back",
+    "asked_for_permission": "comes back without its events that ask for permission",
+    "nameless_watched": "a mark is on a file whose name cannot be found (",
+    "told_of_messages": "message queue: the program is not told of a message in /ckpt-test-",
+    "unreadable_queue": "message queue: 1 messages in /ckpt-test-",
+    "ring_of_packets": "its ring of packets (PACKET_RX_RING, PACKET_TX_RING) is gone",
     "secret": (
         "mapping: secret memory (memfd_secret) (/secretmem): the memory comes back inaccessible"
     ),

@@ -18,6 +18,7 @@ from support.checkpoint import (
     VARIANTS,
     Way,
     Workshop,
+    notes,
     pairwise,
     passed,
     record_of,
@@ -354,6 +355,35 @@ def test_places_without_a_main_thread(workshop: Workshop) -> None:
     assert not any("thread" in line for line in saved.fidelity), saved.result.output
     original.send()
     passed(original.finish(), original.nonce)
+    restart = workshop.restart(saved.image)
+    restart.send()
+    passed(restart.finish(), original.nonce)
+
+
+def test_a_place_that_is_gone(workshop: Workshop) -> None:
+    """The thread is where the main thread is, and that is said."""
+    original = workshop.start_program("thr_place", "gone")
+    saved = workshop.save(original.pid)
+    original.kill()
+    (workshop.directory / "gone").rmdir()
+    restart = workshop.restart(saved.image)
+    restart.send()
+    result = restart.finish()
+    passed(result, original.nonce)
+    (said,) = notes(result)
+    assert f"its working directory {workshop.directory}/gone cannot be entered" in said
+    assert said.endswith("it is in that of the main thread")
+
+
+@pytest.mark.skipif(not as_root(), reason="needs root")
+def test_a_namespace_of_its_own(workshop: Workshop) -> None:
+    """Named: the thread is in the others' then."""
+    original = workshop.start_program("thr_place", "names")
+    saved = workshop.save(original.pid)
+    original.kill()
+    (said,) = [line for line in saved.fidelity if "thread" in line]
+    assert said.startswith("changed: thread ")
+    assert "it is in namespaces of its own (uts): it comes back in those of the others" in said
     restart = workshop.restart(saved.image)
     restart.send()
     passed(restart.finish(), original.nonce)

@@ -2,8 +2,11 @@
 // saved.
 #include "fd.h"
 
+#include <linux/if_packet.h>
+#include <mqueue.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <sys/fanotify.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -149,6 +152,96 @@ static void check_left_sender(void) {
   CHECK(access(left.sun_path, F_OK) == 0, "the file is gone");
 }
 
+// Marks of fanotify on a file of ours, which others do not write to.
+static char watched[100];
+static void watch(unsigned flags, uint64_t mask) {
+  seed();
+  snprintf(watched, sizeof watched, "watched-%.8s", selfcheck_nonce);
+  MUST(server = open(watched, O_CREAT | O_RDWR, 0600));
+  client = fanotify_init(flags | FAN_NONBLOCK, O_RDONLY);
+  if (client < 0) SKIP("fanotify_init: %s", strerror(errno));
+  MUST(fanotify_mark(client, FAN_MARK_ADD, mask, AT_FDCWD, watched));
+}
+static void check_watch(void) {
+  char room[4096];
+  CHECK(read(client, room, sizeof room) == -1 && errno == EAGAIN, "an event has come");
+  put_bytes(server, "x");
+  CHECK(read(client, room, sizeof room) > 0, "nothing was told");
+}
+static void unread_events(void) {
+  watch(FAN_REPORT_FID, FAN_MODIFY);
+  put_bytes(server, "x");
+}
+static void asked_for_permission(void) {
+  watch(FAN_CLASS_CONTENT, FAN_MODIFY | FAN_ACCESS_PERM);
+  MUST(close(server));  // or who saves its content would wait for us
+}
+static void check_asked_for_permission(void) {
+  char byte;
+  MUST(server = open(watched, O_RDWR));
+  MUST(pread(server, &byte, 1, 0));  // would wait for an answer
+  check_watch();
+}
+// What keeps the file is no descriptor, which would lead to it.
+static void nameless_watched(void) {
+  watch(FAN_REPORT_FID, FAN_MODIFY);
+  MUST(ftruncate(server, 4096));
+  MUST(mmap(NULL, 4096, PROT_READ, MAP_SHARED, server, 0));
+  MUST(unlink(watched));
+  MUST(close(server));
+  char room[4096];
+  MUST(read(client, room, sizeof room));
+}
+static void check_nameless_watched(void) {
+  char text[500];
+  snprintf(watched, sizeof watched, "/proc/self/fdinfo/%d", client);
+  MUST(server = open(watched, O_RDONLY));
+  const ssize_t got = read(server, text, sizeof text - 1);
+  MUST(got);
+  text[got] = 0;
+  CHECK(strstr(text, "fanotify flags:") && !strstr(text, "mask:"), "its marks: %s", text);
+}
+
+static void make_queue(int flags, mode_t mode) {
+  char name[100];
+  seed();
+  snprintf(name, sizeof name, "/ckpt-test-%.8s", selfcheck_nonce);
+  client = mq_open(name, O_CREAT | O_EXCL | O_NONBLOCK | flags, mode, NULL);
+  if (client < 0) SKIP("mq_open: %s", strerror(errno));
+  MUST(mq_unlink(name));
+}
+static void told_of_messages(void) {
+  const struct sigevent event = {.sigev_notify = SIGEV_NONE};
+  make_queue(O_RDWR, 0600);
+  MUST(mq_notify(client, &event));
+}
+static void check_told_of_messages(void) {
+  const struct sigevent event = {.sigev_notify = SIGEV_NONE};
+  MUST(mq_notify(client, &event));  // EBUSY, if it still were
+}
+// Not even by the one who made it.
+static void unreadable_queue(void) {
+  if (geteuid() == 0) SKIP("root reads every queue");
+  make_queue(O_WRONLY, 0200);
+  MUST(mq_send(client, "seen by nobody", 14, 1));
+}
+static void check_unreadable_queue(void) {
+  struct mq_attr attributes;
+  MUST(mq_getattr(client, &attributes));
+  CHECK(attributes.mq_curmsgs == 0, "it holds %ld messages", attributes.mq_curmsgs);
+  MUST(mq_send(client, "another", 7, 1));
+}
+
+static void ring_of_packets(void) {
+  const struct tpacket_req ring = {4096, 1, 2048, 2};
+  client = socket(AF_PACKET, SOCK_RAW, 0);
+  if (client < 0) SKIP("socket: %s", strerror(errno));
+  MUST(setsockopt(client, SOL_PACKET, PACKET_RX_RING, &ring, sizeof ring));
+}
+static void check_ring_of_packets(void) {
+  CHECK(mmap(NULL, 4096, PROT_READ, MAP_SHARED, client, 0) == MAP_FAILED, "there is a ring");
+}
+
 int main(int argc, char** argv) {
   static const struct subject subjects[] = {
       {"corked", corked, check_corked},
@@ -159,6 +252,12 @@ int main(int argc, char** argv) {
       {"connecting", connecting, check_connecting},
       {"left_sender", left_sender, check_left_sender},
       {"unaccepted_local", unaccepted_local, check_unaccepted},
+      {"unread_events", unread_events, check_watch},
+      {"asked_for_permission", asked_for_permission, check_asked_for_permission},
+      {"nameless_watched", nameless_watched, check_nameless_watched},
+      {"told_of_messages", told_of_messages, check_told_of_messages},
+      {"unreadable_queue", unreadable_queue, check_unreadable_queue},
+      {"ring_of_packets", ring_of_packets, check_ring_of_packets},
       {NULL, NULL, NULL}};
   return run_subject(argc, argv, subjects);
 }

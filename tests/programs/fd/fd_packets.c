@@ -13,7 +13,7 @@
 
 enum { LITE = 136, RECEIVE_COVERAGE = 11, ICMP_FILTER_OPTION = 1, HEADER_INCLUDED = 36 };
 
-static int one = -1, other = -1;
+static int one = -1, other = -1, connected = -1;
 static struct sockaddr_in at;
 static socklen_t bytes;
 
@@ -98,6 +98,10 @@ static void raw6(void) {
   other = make(AF_INET6, SOCK_RAW, 200);
   set(other, IPPROTO_IPV6, IPV6_CHECKSUM, 2);
   set(other, IPPROTO_IPV6, HEADER_INCLUDED, 1);
+  const struct sockaddr_in6 peer = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+  connected = make(AF_INET6, SOCK_RAW, 201);
+  if (connect(connected, (const struct sockaddr*)&peer, sizeof peer))
+    SKIP("connect: %s", strerror(errno));
 }
 static void check_raw6(void) {
   struct icmp6_filter filter;
@@ -108,6 +112,10 @@ static void check_raw6(void) {
         "the filter");
   CHECK(option(other, IPPROTO_IPV6, IPV6_CHECKSUM) == 2, "IPV6_CHECKSUM");
   CHECK(option(other, IPPROTO_IPV6, HEADER_INCLUDED) == 1, "IPV6_HDRINCL");
+  char byte;
+  CHECK(send(connected, "x", 1, 0) == 1, "send: %s", strerror(errno));  // needs the peer
+  expect_soon(connected);
+  CHECK(recv(connected, &byte, 1, 0) == 1 && byte == 'x', "what has come");
   expect_nothing(one);
 }
 static void ping(void) {
@@ -204,12 +212,15 @@ static void old_packet(void) {
   struct sockaddr name = {AF_PACKET, "lo"};
   one = make(AF_PACKET, SOCK_PACKET, htons(ETH_P_ARP));
   MUST(bind(one, &name, sizeof name));
+  other = make(AF_PACKET, SOCK_PACKET, 0);
 }
 static void check_old_packet(void) {
   struct sockaddr name = {0};
   bytes = sizeof name;
   MUST(getsockname(one, &name, &bytes));
   CHECK(!strcmp(name.sa_data, "lo"), "bound to \"%.14s\"", name.sa_data);
+  MUST(getsockname(other, &name, &bytes));
+  CHECK(!name.sa_data[0], "one that was not bound is bound to \"%.14s\"", name.sa_data);
   expect_nothing(one);
 }
 

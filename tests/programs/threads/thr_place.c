@@ -1,7 +1,8 @@
 // A thread with a working directory, a umask and a personality of its own, or with a table of
-// descriptors; or threads that share all that with each other, but no longer with the main one, which has ended.
+// descriptors, or in a namespace of its own; or threads that share all that with each other, but no longer with
+// the main one, which has ended. `gone`: the directory is removed before the restore.
 //
-// usage: thr_place fs | files | ended
+// usage: thr_place fs | gone | files | names | ended
 #include "../selfcheck.h"
 
 #include <fcntl.h>
@@ -9,21 +10,25 @@
 #include <sys/personality.h>
 #include <sys/stat.h>
 
-static int to_thread[2], from_thread[2], is_files;
+static int to_thread[2], from_thread[2];
+static int flags = CLONE_FS;
+static const char* place = "/usr";
+static char before[1000];
 
 static void* work(void* unused) {
   char byte = 'x', directory[200];
   (void)unused;
-  if (unshare(is_files ? CLONE_FILES : CLONE_FS)) SKIP("unshare: %s", strerror(errno));
-  if (!is_files) {
-    MUST(chdir("/usr"));
+  if (unshare(flags)) SKIP("unshare: %s", strerror(errno));
+  if (flags == CLONE_FS) {
+    MUST(chdir(place));
     umask(0123);
     MUST(personality(ADDR_COMPAT_LAYOUT));
   }
   CHECK(write(from_thread[1], &byte, 1) == 1, "set-up: write");
   CHECK(read(to_thread[0], &byte, 1) == 1, "read: %s", strerror(errno));
-  if (is_files) return NULL;
-  CHECK(getcwd(directory, sizeof directory) && !strcmp(directory, "/usr"), "it is in %s",
+  if (flags != CLONE_FS) return NULL;
+  if (access(place, F_OK)) place = before;
+  CHECK(getcwd(directory, sizeof directory) && !strcmp(directory, place), "it is in %s",
         directory);
   CHECK(umask(0) == 0123, "its umask");
   CHECK(personality(0xffffffff) == ADDR_COMPAT_LAYOUT, "its personality is %x",
@@ -48,15 +53,17 @@ static void* go_on(void* second) {
 }
 
 int main(int argc, char** argv) {
-  char byte, before[1000], now[1000];
+  char byte, now[1000];
   pthread_t thread;
-  CHECK(argc == 2, "usage: thr_place fs | files | ended");
+  CHECK(argc == 2, "usage: thr_place fs | gone | files | names | ended");
   if (!strcmp(argv[1], "ended")) {
     CHECK(!pthread_create(&thread, NULL, go_on, NULL), "set-up: pthread_create");
     CHECK(!pthread_create(&thread, NULL, go_on, argv), "set-up: pthread_create");
     pthread_exit(NULL);
   }
-  is_files = !strcmp(argv[1], "files");
+  if (!strcmp(argv[1], "files")) flags = CLONE_FILES;
+  if (!strcmp(argv[1], "names")) flags = CLONE_NEWUTS;
+  if (!strcmp(argv[1], "gone")) MUST(mkdir(place = "gone", 0700));
   MUST(pipe(to_thread));
   MUST(pipe(from_thread));
   umask(027);
