@@ -277,6 +277,11 @@ def test_notes_names_and_deletions(scene: Scene) -> None:
         gdb.expect(re.escape('Delete "s2", "s3", "s4", "s5"? (y or n) '))
         assert text in gdb.execute(answer)
     assert len(listed(gdb)) == 6
+    gdb.start("ckpt delete s*")
+    gdb.expect(re.escape("(y or n) "))
+    gdb.type("\x04")  # an end of file is no permission either
+    assert "not confirmed" in gdb.wait_prompt()
+    assert len(listed(gdb)) == 6
     gdb.execute("ckpt delete s5")  # what is named in full is not asked for
     gdb.start("ckpt delete s*")
     gdb.expect(re.escape("(y or n) "))

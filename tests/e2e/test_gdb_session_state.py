@@ -269,6 +269,45 @@ def test_arguments_of_several_lines_come_back(scene: Scene) -> None:
     again.quit()
 
 
+def test_what_is_set_less_often_comes_back(scene: Scene) -> None:
+    gdb = run_to_work(scene, threads=1)
+    gdb.execute(f"set cwd {scene.directory}")
+    gdb.execute("set substitute-path /built/here /found/there")
+    gdb.execute(f"directory {scene.directory}")
+    gdb.execute("display counter")
+    gdb.execute("disable display 1")
+    gdb.execute("break worker_waits thread 2")
+    gdb.execute("catch throw std::.*")
+    gdb.execute("tcatch fork")
+    save(gdb, "settings")
+    settings = ("cwd", "substitute-path", "directories")
+    before = [gdb.execute(f"show {name}") for name in settings]
+    displays, listed = gdb.execute("info display"), breakpoints(gdb)
+    assert any("thread 2" in line for line in listed) and "std::" in "".join(listed)
+    gdb.quit()
+    again = scene.gdb()
+    restore(again, "settings")
+    assert [again.execute(f"show {name}") for name in settings] == before
+    assert again.execute("info display") == displays
+    assert breakpoints(again) == listed
+    again.quit()
+
+
+def test_a_symbol_file_that_is_gone_is_named(scene: Scene) -> None:
+    symbols = scene.copy_of("e2e_threads")
+    gdb = run_to_work(scene)
+    gdb.execute(f"add-symbol-file {symbols} 0x10000000")
+    save(gdb, "symbols")
+    gdb.quit()
+    symbols.unlink()
+    again = scene.gdb()
+    restored = restore(again, "symbols")
+    assert restored.notes == (
+        f"note: the symbol file {symbols} is gone: its symbols are not loaded",
+    )
+    again.quit()
+
+
 def test_no_session_leaves_it_all_out(scene: Scene) -> None:
     gdb = run_to_work(scene)
     gdb.execute("display counter")
