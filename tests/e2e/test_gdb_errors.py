@@ -4,6 +4,7 @@ no partial file and no process.
 
 from __future__ import annotations
 
+import importlib.machinery
 import json
 import os
 import re
@@ -15,10 +16,11 @@ from pathlib import Path
 
 import processes
 import pytest
-from gdbsession import GdbSession
+from gdbsession import REPOSITORY, TIMEOUT_S, GdbSession, user_switch
 from scene import ORDINARY_USER, SOURCES, Scene, line_of, refuse, restore, save
 from steps import READ, assert_same, continue_to_end, run_to_work, run_until_blocked, view
 from support import probes
+from support.measured import python_path
 
 ROOT = os.getuid() == 0
 STUB = Path(__file__).with_name("stub.py")
@@ -501,3 +503,47 @@ def test_a_ctrl_c_while_gdb_unwinds_a_frame(scene: Scene) -> None:
         interrupted += 1
     assert interrupted > 0 and "Saved" in printed
     gdb.quit()
+
+
+def test_nothing_is_there_yet(scene: Scene) -> None:
+    gdb = scene.gdb()
+    assert gdb.execute("ckpt gc") == f"There is no store {scene.store}."
+    refuse(gdb, "ckpt verify nosuch", 'no snapshot or file "?nosuch')
+    assert not scene.store.exists()
+    gdb.quit()
+
+
+def batch(scene: Scene, *commands: str, **environment: str) -> str:
+    """What a GDB without a terminal prints for these commands."""
+    words = ["gdb", "-nx", "-q", "-batch", *(word for each in commands for word in ("-ex", each))]
+    done = subprocess.run(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, cwd=scene.directory, env={**scene.environment, **environment},
+        preexec_fn=user_switch(scene.user), timeout=TIMEOUT_S, check=False,
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_the_answer_is_yes_where_nobody_can_be_asked(scene: Scene) -> None:
+    """As GDB itself answers."""
+    gdb = run_to_work(scene)
+    save(gdb, "s1")
+    gdb.quit()
+    printed = batch(scene, f"source {REPOSITORY}/gdbext/load.py", "set confirm on", "ckpt delete s*").splitlines()
+    assert printed[0] == 'Delete "s1"? (y or n) [answered Y; input not from terminal]'
+    assert printed[1].startswith('Deleted "s1"')
+
+
+def test_the_native_module_cannot_be_loaded(scene: Scene) -> None:
+    """One line, and GDB goes on without the commands; a Python script that imports gets an error."""
+    module = scene.directory / "gdbext" / f"_native{importlib.machinery.EXTENSION_SUFFIXES[0]}"
+    module.parent.mkdir()
+    module.write_bytes(b"no module")
+    said = f"ckpt: {module} cannot be loaded by GDB's Python 3."
+    nowhere = {"CKPT_BUILD_DIR": str(scene.directory)}
+    printed = batch(scene, f"source {REPOSITORY}/gdbext/load.py", "ckpt list", **nowhere)
+    first, second = printed.splitlines()
+    assert first.startswith(said) and second.startswith('Undefined command: "ckpt"')
+    nowhere["PYTHONPATH"] = python_path(REPOSITORY)
+    printed = batch(scene, "python import gdbext.load", **nowhere)
+    assert f"GdbError: {said}" in printed

@@ -27,6 +27,7 @@ class SteppingTest : public testing::Test {
     ASSERT_GE(child_, 0);
     if (child_ == 0) {
       ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+      ::alarm(60);  // should a signal that is waited for be lost
       ::raise(SIGSTOP);
       for (;;) asm volatile("nop");
     }
