@@ -513,6 +513,9 @@ def test_nothing_is_there_yet(scene: Scene) -> None:
     gdb.quit()
 
 
+SOURCE_US = f"source {REPOSITORY}/gdbext/load.py"
+
+
 def batch(scene: Scene, *commands: str, **environment: str) -> str:
     """What a GDB without a terminal prints for these commands."""
     words = ["gdb", "-nx", "-q", "-batch", *(word for each in commands for word in ("-ex", each))]
@@ -529,21 +532,37 @@ def test_the_answer_is_yes_where_nobody_can_be_asked(scene: Scene) -> None:
     gdb = run_to_work(scene)
     save(gdb, "s1")
     gdb.quit()
-    printed = batch(scene, f"source {REPOSITORY}/gdbext/load.py", "set confirm on", "ckpt delete s*").splitlines()
-    assert printed[0] == 'Delete "s1"? (y or n) [answered Y; input not from terminal]'
-    assert printed[1].startswith('Deleted "s1"')
+    printed = batch(scene, SOURCE_US, "set confirm on", "ckpt delete s*")
+    asked, done = printed.splitlines()
+    assert asked == 'Delete "s1"? (y or n) [answered Y; input not from terminal]'
+    assert done.startswith('Deleted "s1"')
 
 
 def test_the_native_module_cannot_be_loaded(scene: Scene) -> None:
-    """One line, and GDB goes on without the commands; a Python script that imports gets an error."""
+    """One line, and GDB goes on without the commands; who imports it gets an error."""
     module = scene.directory / "gdbext" / f"_native{importlib.machinery.EXTENSION_SUFFIXES[0]}"
     module.parent.mkdir()
     module.write_bytes(b"no module")
     said = f"ckpt: {module} cannot be loaded by GDB's Python 3."
     nowhere = {"CKPT_BUILD_DIR": str(scene.directory)}
-    printed = batch(scene, f"source {REPOSITORY}/gdbext/load.py", "ckpt list", **nowhere)
+    printed = batch(scene, SOURCE_US, "ckpt list", **nowhere)
     first, second = printed.splitlines()
     assert first.startswith(said) and second.startswith('Undefined command: "ckpt"')
     nowhere["PYTHONPATH"] = python_path(REPOSITORY)
     printed = batch(scene, "python import gdbext.load", **nowhere)
     assert f"GdbError: {said}" in printed
+
+
+def test_a_name_that_cannot_be_given(scene: Scene) -> None:
+    """The snapshot keeps the one that it has; nor does a remark get to what is no snapshot."""
+    gdb = run_to_work(scene)
+    save(gdb, "one -m mine")
+    listed = gdb.execute("ckpt list")
+    (scene.store / "snapshots" / "two.ckpt").mkdir()
+    refuse(gdb, "ckpt rename one two", "two")
+    (scene.directory / "text.ckpt").write_text("not a snapshot")
+    refuse(gdb, "ckpt note ./text.ckpt words", "text.ckpt")
+    (scene.store / "snapshots" / "two.ckpt").rmdir()
+    assert gdb.execute("ckpt list") == listed
+    assert restore(gdb, "one").name == "one"
+    gdb.quit()

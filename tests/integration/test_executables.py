@@ -76,6 +76,22 @@ def test_executable_changed(
         assert theirs is None or fingerprint(program) == theirs
 
 
+def test_executable_may_not_be_executed_any_more(workshop: Workshop) -> None:
+    """The user is told, and can restore it when that is mended."""
+    program = compile_c(_SOURCE % "old", workshop.directory / "program")
+    original = workshop.start([program])
+    original.ready()
+    saved = workshop.save(original.pid)
+    original.kill()
+    program.chmod(0o600)
+    refused = workshop.refused(saved.image)
+    assert refused == f"ckpt-restart: execute {program}: Permission denied (EACCES)"
+    program.chmod(0o700)
+    restart = workshop.restart(saved.image)
+    restart.send()
+    passed(restart.finish(), "old")
+
+
 @pytest.mark.parametrize("change", [Path.unlink, _rebuild])
 def test_executable_changed_before_the_save(
     workshop: Workshop, change: Callable[[Path], None]

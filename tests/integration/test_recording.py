@@ -274,5 +274,11 @@ def test_wrong_usage_and_what_is_there(recorder: Recorder) -> None:
     missing = recorder.record("no-such-program")
     assert missing.returncode == 1
     assert missing.stderr == "ckpt-record: no-such-program: there is no such program\n"
+    text = recorder.directory / "text"
+    text.write_text("no program")
+    text.chmod(0o755)
+    refused = recorder.record(text)
+    assert refused.returncode == 1
+    assert refused.stderr == f"ckpt-record: execute {text}: Exec format error (ENOEXEC)\n"
     recorder.file.write_bytes(b"something else")
     assert recorder.check().stderr == f"ckpt-replay: {recorder.file}: it is no recording\n"
