@@ -174,6 +174,19 @@ def test_another_program(here: Lab) -> None:
         open_replay("dead", program="./none")
 
 
+def test_files_of_another_program(here: Lab) -> None:
+    """Those of other directories are the snapshot's, too, and so is a standard input without any."""
+    far = here.directory / "far"
+    far.write_text("1\n2\n3\n4\n")
+    here.save("reading", arguments=f"{far} < /dev/null")
+    far.write_text("7\n")
+    with open_replay("reading", program=here.program()) as r:
+        r.finish()
+        assert "file: 4" in r.stdout and "file: 7" not in r.stdout and "input:" not in r.stdout
+        assert r.exit_code == 0
+    assert far.read_text() == "7\n"
+
+
 def test_input(here: Lab) -> None:
     (here.work / "other").write_text("5\n")
     with open_replay("one", stdin="other", files={str(here.work / "numbers"): "input"}) as r:
