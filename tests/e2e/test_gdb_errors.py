@@ -558,11 +558,12 @@ def test_a_name_that_cannot_be_given(scene: Scene) -> None:
     gdb = run_to_work(scene)
     save(gdb, "one -m mine")
     listed = gdb.execute("ckpt list")
-    (scene.store / "snapshots" / "two.ckpt").mkdir()
-    refuse(gdb, "ckpt rename one two", "two")
+    # No snapshot, and yet in the way.
+    (scene.store / "snapshots" / "two.ckpt").symlink_to("nowhere")
+    refuse(gdb, "ckpt rename one two", 'already a snapshot "two"')
     (scene.directory / "text.ckpt").write_text("not a snapshot")
     refuse(gdb, "ckpt note ./text.ckpt words", "text.ckpt")
-    (scene.store / "snapshots" / "two.ckpt").rmdir()
+    (scene.store / "snapshots" / "two.ckpt").unlink()
     assert gdb.execute("ckpt list") == listed
     assert restore(gdb, "one").name == "one"
     gdb.quit()

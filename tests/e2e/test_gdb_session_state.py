@@ -4,13 +4,14 @@ breakpoints, watchpoints, displays, arguments, environment.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from gdbsession import GdbSession
-from scene import BUILD, SOURCES, Scene, line_of, restore, save
+from scene import BUILD, SOURCES, Scene, line_of, refuse, restore, save
 from steps import continue_to_end, run_to_work, without_ids
 
 SOURCE = SOURCES / "e2e_threads.cpp"
@@ -306,6 +307,42 @@ def test_a_symbol_file_that_is_gone_is_named(scene: Scene) -> None:
         f"note: the symbol file {symbols} is gone: its symbols are not loaded",
     )
     again.quit()
+
+
+def test_symbols_of_another_file_come_back(scene: Scene) -> None:
+    symbols = scene.copy_of("e2e_threads")
+    bare = scene.directory / "bare"
+    subprocess.run(["strip", "-o", bare, symbols], check=True)
+    gdb = scene.gdb()
+    gdb.execute(f"exec-file {bare}")
+    gdb.execute(f"symbol-file {symbols}")
+    gdb.execute("break work if step == 3")
+    gdb.execute("set args 0")
+    gdb.execute("run")
+    save(gdb, "apart")
+    gdb.quit()
+    again = scene.gdb()
+    restored = restore(again, "apart")
+    assert not restored.notes and "work (step=3)" in restored.frame
+    again.quit()
+    os.utime(symbols, (2**32, 2**32))
+    assert symbols_noted(scene) == f"{symbols} is newer than the snapshot"
+    symbols.unlink()
+    assert symbols_noted(scene) == f"{symbols} is gone"
+
+
+def symbols_noted(scene: Scene) -> str:
+    """Why the symbols of "apart" are the executable's."""
+    gdb = scene.gdb()
+    gdb.execute("set non-stop on")
+    refuse(gdb, "ckpt restore apart", "non-stop mode is on")
+    gdb.execute("set non-stop off")
+    # And what the session had that needs them.
+    (note,) = [each for each in restore(gdb, "apart").notes if "symbols" in each]
+    gdb.quit()
+    found = re.fullmatch("note: the symbol file (.*): symbols come from the executable", note)
+    assert found, note
+    return found[1]
 
 
 def test_no_session_leaves_it_all_out(scene: Scene) -> None:
