@@ -175,7 +175,7 @@ def test_another_program(here: Lab) -> None:
 
 
 def test_files_of_another_program(here: Lab) -> None:
-    """Those of other directories are the snapshot's, too, and so is a standard input without any."""
+    """Those of other directories are the snapshot's, too, and standard input may be a device."""
     far = here.directory / "far"
     far.write_text("1\n2\n3\n4\n")
     here.save("reading", arguments=f"{far} < /dev/null")
@@ -313,7 +313,8 @@ def left_after(lab: Lab, end: Callable[[subprocess.Popen[str], list[int]], None]
     (lab.work / "test_it.py").write_text(HANGS)
     os.mkfifo(lab.work / "ready")
     process = subprocess.Popen(
-        lab.pytest_command(), cwd=lab.work, env={**lab.environment, "PYTHONPATH": python_path(ROOT)},
+        lab.pytest_command(), cwd=lab.work,
+        env={**lab.environment, "PYTHONPATH": python_path(ROOT)},
         text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     pidfds = []
