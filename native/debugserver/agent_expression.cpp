@@ -45,7 +45,7 @@ enum class Op : std::uint8_t {
   zero_ext = 0x2a,
   swap = 0x2b,
   pick = 0x32,
-  rot = 0x33
+  rot
 };
 
 constexpr unsigned kBits = 64;
