@@ -39,8 +39,8 @@ VERB = Verb(
 A recording is a run of a program from its begin to its end, on disk. It replaces the present
 program. GDB's own commands go forwards and backwards in it: continue, next and step,
 reverse-continue, reverse-next, reverse-step, reverse-finish, with breakpoints and conditions.
-"ckpt goto" goes anywhere else, "ckpt last" to the last write of a variable. The past cannot be
-changed. "kill" ends it.""",
+"ckpt goto" goes anywhere else, "ckpt last" to the last write of a variable. What is assigned
+changes a copy, which is dropped when history goes on. "kill" ends it.""",
     options=Options,
     run=run,
     changes=True,
