@@ -53,7 +53,7 @@ class RemoteServer:
                 raise AssertionError(f"the server has ended: {error.decode()}")
             data += byte
         body = data[data.index(b"$") + 1 : -3]
-        unescaped = re.sub(rb"\}(.)", lambda match: bytes([match[1][0] ^ 0x20]), body, flags=re.DOTALL)
+        unescaped = re.sub(rb"(?s)\}(.)", lambda match: bytes([match[1][0] ^ 0x20]), body)
         return unescaped.decode("latin-1")
 
     def send(self, packet: str, behind: bytes = b"") -> None:
