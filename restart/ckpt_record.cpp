@@ -91,9 +91,7 @@ int main(int argc, char** argv) {
       throw CLI::ExtrasError(std::vector<std::string>{words.front()});
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    fmt::print(
-        stderr, "ckpt-record: {} (see ckpt-record --help)\n",
-        ckpt::printable(ckpt::what_is_wrong(app, {argv, static_cast<std::size_t>(argc)}, error)));
+    ckpt::tell_wrong("ckpt-record", app, {argv, static_cast<std::size_t>(argc)}, error);
     return kUsage;
   }
   try {

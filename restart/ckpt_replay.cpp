@@ -45,9 +45,7 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    fmt::print(
-        stderr, "ckpt-replay: {} (see ckpt-replay --help)\n",
-        ckpt::printable(ckpt::what_is_wrong(app, {argv, static_cast<std::size_t>(argc)}, error)));
+    ckpt::tell_wrong("ckpt-replay", app, {argv, static_cast<std::size_t>(argc)}, error);
     return kUsage;
   }
   try {

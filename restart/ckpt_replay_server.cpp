@@ -40,9 +40,7 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    fmt::print(
-        stderr, "ckpt-replay-server: {} (see ckpt-replay-server --help)\n",
-        ckpt::printable(ckpt::what_is_wrong(app, {argv, static_cast<std::size_t>(argc)}, error)));
+    ckpt::tell_wrong("ckpt-replay-server", app, {argv, static_cast<std::size_t>(argc)}, error);
     return kUsage;
   }
   try {

@@ -391,9 +391,7 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    fmt::print(
-        stderr, "ckpt-restart: {} (see ckpt-restart --help)\n",
-        ckpt::printable(ckpt::what_is_wrong(app, {argv, static_cast<std::size_t>(argc)}, error)));
+    ckpt::tell_wrong("ckpt-restart", app, {argv, static_cast<std::size_t>(argc)}, error);
     return kFailed;
   }
   try {
