@@ -7,7 +7,7 @@
 #include <chrono>
 
 #include "base/error.hpp"
-#include "recording/memory_digest.hpp"
+#include "replayer/place.hpp"
 #include "replayer/position_jump.hpp"
 #include "replayer/replay.hpp"
 
@@ -42,45 +42,38 @@ class Breakpoint {
 
 }  // namespace
 
-bool Replay::is_at_position(const arch::Registers& registers, Addr stub) const {
-  if (arch::first_difference(event_->at, registers, false)) return false;
-  if (recording::digest_stack(task_.memory(), registers.sp()) != event_->stack_digest) return false;
-  if (event_->memory.empty()) return true;
-  auto memory = recording::digest_memory(task_.pid(), task_.memory());
-  std::erase_if(memory, [&](const recording::WindowDigest& one) { return one.window == stub; });
-  return memory == event_->memory;
-}
-
 bool Replay::search() {
   constexpr std::array kShares = {0.92, 0.8, 0.6, 0.3, 0.0};
+  const Place wanted(*event_);
   Task behind = task_.copy();
-  if (search_by_stub()) return true;
+  if (search_by_stub(wanted)) return true;
   for (const double share : kShares) {
     task_ = std::move(behind);
     behind = task_.copy();
-    if (search_behind(static_cast<std::uint64_t>(static_cast<double>(event_->cpu_ns) * share)))
-      return true;
+    const double cpu_ns = static_cast<double>(event_->cpu_ns) * share;
+    if (search_behind(wanted, static_cast<std::uint64_t>(cpu_ns))) return true;
   }
   return false;
 }
 
 // The program jumps to code that compares its registers, and stops when they are right.
-bool Replay::search_by_stub() {
+bool Replay::search_by_stub(Place wanted) {
   // The stub makes a short loop several times slower.
   constexpr std::uint64_t kSlower = 20;
   constexpr std::uint64_t kAnyTime = 2'000'000'000;  // nanoseconds
-  const Addr from = event_->at.pc();
+  const Addr from = wanted.pc();
   if (!step_out_of(task_, from, from + PositionJump::room(task_, from).value_or(0))) return false;
-  if (task_.registers().pc() == from && is_at_position(task_.registers(), Addr{})) return true;
-  const auto jump = PositionJump::put(task_, event_->at);
+  if (wanted.is_place_of(task_)) return true;
+  const auto jump = PositionJump::put(task_, wanted.registers());
   if (!jump) return false;
+  wanted.ignore(jump->window());
   const std::uint64_t end = task_.cpu_ns() + kSlower * event_->cpu_ns + kAnyTime;
   while (task_.cpu_ns() < end) {
     const Stop stop = task_.run_for(end - task_.cpu_ns());
     const auto found = jump->hit(task_.registers());
     if (stop.kind != Stop::Kind::signal || stop.signal != SIGTRAP || !found) return false;
     jump->take_out();
-    if (is_at_position(*found, jump->window())) {
+    if (wanted.is_place_of(task_, *found)) {
       task_.set_registers(*found);
       return jump->remove();
     }
@@ -90,17 +83,17 @@ bool Replay::search_by_stub() {
 }
 
 // False if the thread has come to something else: the next event, or no end.
-bool Replay::search_behind(std::uint64_t cpu_ns) {
+bool Replay::search_behind(const Place& place, std::uint64_t cpu_ns) {
   constexpr std::chrono::minutes kMostTime{2};
   const auto begin = std::chrono::steady_clock::now();
   if (cpu_ns != 0 && task_.run_for(cpu_ns).kind != Stop::Kind::interrupted) return false;
-  const Addr wanted = event_->at.pc();
+  const Addr wanted = place.pc();
   const Breakpoint breakpoint(task_.memory(), wanted);
   while (std::chrono::steady_clock::now() - begin < kMostTime) {
     auto registers = task_.registers();
     if (registers.pc() == wanted) {
       breakpoint.remove();
-      if (is_at_position(registers, Addr{})) return true;
+      if (place.is_place_of(task_, registers)) return true;
       const Stop stepped = task_.step();
       breakpoint.insert();
       if (stepped.kind != Stop::Kind::signal || stepped.signal != SIGTRAP) return false;

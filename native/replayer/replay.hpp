@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "recording/code_sites.hpp"
+#include "replayer/place.hpp"
 #include "replayer/replayer.hpp"
 #include "replayer/task.hpp"
 
@@ -81,9 +82,8 @@ class Replay {
 
   // positions.cpp
   bool search();
-  bool search_by_stub();
-  [[nodiscard]] bool is_at_position(const arch::Registers& registers, Addr stub) const;
-  bool search_behind(std::uint64_t cpu_ns);
+  bool search_by_stub(Place wanted);
+  bool search_behind(const Place& place, std::uint64_t cpu_ns);
 
   Task task_;
   recording::Sites sites_;

@@ -22,14 +22,16 @@
 #include <vector>
 
 #include "recording/history.hpp"
+#include "replayer/place.hpp"
 #include "replayer/position_jump.hpp"
 #include "replayer/replay.hpp"
 #include "timeline/breakpoints.hpp"
 #include "timeline/checkpoints.hpp"
 #include "timeline/halt.hpp"
-#include "timeline/place.hpp"
 
 namespace ckpt::timeline {
+
+using replayer::Place;
 
 /// Instructions from `begin` to before `end`; none if these are the same.
 struct Range {
