@@ -81,11 +81,16 @@ std::string HostFiles::open(Words packet) {
   return fmt::format("F{:x}", next_++);
 }
 
-std::string HostFiles::read(Words packet) const {
+// Takes the number of an open file.
+HostFiles::Open::const_iterator HostFiles::find(Words& packet) const {
   const auto fd = packet.number();
+  return fd && *fd <= INT_MAX ? open_.find(static_cast<int>(*fd)) : open_.end();
+}
+
+std::string HostFiles::read(Words packet) const {
+  const auto found = find(packet);
   const auto count = packet.take(",") ? packet.number() : std::nullopt;
   const auto offset = packet.take(",") ? packet.number() : std::nullopt;
-  const auto found = fd && *fd <= INT_MAX ? open_.find(static_cast<int>(*fd)) : open_.end();
   if (found == open_.end()) return failed(EBADF);
   if (!count || !offset) return failed(EINVAL);
   std::string bytes(std::min<std::uint64_t>(*count, kMostBytes), '\0');
@@ -97,8 +102,7 @@ std::string HostFiles::read(Words packet) const {
 }
 
 std::string HostFiles::status(Words packet) const {
-  const auto fd = packet.number();
-  const auto found = fd && *fd <= INT_MAX ? open_.find(static_cast<int>(*fd)) : open_.end();
+  const auto found = find(packet);
   struct stat is {};
   if (found == open_.end()) return failed(EBADF);
   if (::fstat(found->second.get(), &is) != 0) return failed(errno);
@@ -118,8 +122,9 @@ std::string HostFiles::status(Words packet) const {
 }
 
 std::string HostFiles::close(Words packet) {
-  const auto fd = packet.number();
-  if (!fd || *fd > INT_MAX || open_.erase(static_cast<int>(*fd)) == 0) return failed(EBADF);
+  const auto found = find(packet);
+  if (found == open_.end()) return failed(EBADF);
+  open_.erase(found);
   return "F0";
 }
 

@@ -16,12 +16,14 @@ class HostFiles {
   std::string answer(Words packet);
 
  private:
+  using Open = std::map<int, UniqueFd>;
+  Open::const_iterator find(Words& packet) const;
   std::string open(Words packet);
   std::string read(Words packet) const;
   std::string status(Words packet) const;
   std::string close(Words packet);
 
-  std::map<int, UniqueFd> open_;
+  Open open_;
   int next_ = 1;
 };
 
