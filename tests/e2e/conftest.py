@@ -58,6 +58,16 @@ def user_scene(make_scene: Callable[..., Scene]) -> Scene:
     return make_scene(ORDINARY_USER if os.getuid() == 0 else None)
 
 
+@pytest.fixture(params=["own", "ordinary"])
+def anybody(make_scene: Callable[..., Scene], request: pytest.FixtureRequest) -> Scene:
+    """As the user of the tests, and as an ordinary one where that is root."""
+    if request.param == "own":
+        return make_scene()
+    if os.getuid() != 0:
+        pytest.skip("the tests run as an ordinary user already")
+    return make_scene(ORDINARY_USER)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     """Put the terminals' transcripts into the report of a failed test."""

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-from collections.abc import Callable
-from pathlib import Path
 
-import pytest
-from gdbsession import GdbSession, user_switch
-from scene import BUILD, ORDINARY_USER, Scene
+from gdbsession import GdbSession
+from recorded import record_walked
+from scene import BUILD, Scene
 from support.processes import wait_gone
 
 SERVER = BUILD / "bin" / "ckpt-replay-server"
 
 
-def _record(scene: Scene, *arguments: str) -> Path:
-    file = scene.directory / "bug.rec"
-    subprocess.run(
-        [BUILD / "bin" / "ckpt-record", "-o", file, scene.program("walked"), *arguments],
-        env=scene.environment,
-        cwd=scene.directory,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        preexec_fn=user_switch(scene.user),
-        check=False,
-    )
-    return file
-
-
 def _rewind(scene: Scene, *arguments: str, at: str = "begin") -> GdbSession:
-    file = _record(scene, *arguments)
+    file = record_walked(scene, *arguments)
     gdb = scene.gdb(scene.program("walked"), load=False)
     gdb.execute("set remotetimeout 1000")
     gdb.execute(f"target remote | {SERVER} --at {at} {file}")
@@ -40,16 +22,6 @@ def _rewind(scene: Scene, *arguments: str, at: str = "begin") -> GdbSession:
 
 def _thread(gdb: GdbSession) -> int:
     return int(gdb.python("gdb.selected_thread().ptid[1] or gdb.selected_thread().ptid[2]"))
-
-
-@pytest.fixture(params=["own", "ordinary"])
-def anybody(make_scene: Callable[..., Scene], request: pytest.FixtureRequest) -> Scene:
-    """As the user of the tests, and as an ordinary one where that is root."""
-    if request.param == "own":
-        return make_scene()
-    if os.getuid() != 0:
-        pytest.skip("the tests run as an ordinary user already")
-    return make_scene(ORDINARY_USER)
 
 
 def test_a_crash_is_walked_back_to_the_write(anybody: Scene) -> None:

@@ -6,33 +6,18 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from gdbsession import GdbSession, user_switch
-from scene import BUILD, ORDINARY_USER, Scene, refuse
+from recorded import record_walked
+from scene import BUILD, Scene, refuse
 from support.processes import wait_gone
 
 WHERE = r"event (\d+) of (\d+) \(([\d.]+ %|the end|the begin)\), thread (\d+)"
 
 
-def _record(scene: Scene, *arguments: str, name: str = "bug.rec") -> Path:
-    file = scene.directory / name
-    subprocess.run(
-        [BUILD / "bin" / "ckpt-record", "-o", file, scene.program("walked"), *arguments],
-        env=scene.environment,
-        cwd=scene.directory,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        preexec_fn=user_switch(scene.user),
-        check=False,
-    )
-    return file
-
-
 def _rewind(scene: Scene, *arguments: str, at: str = "") -> GdbSession:
-    _record(scene, *arguments)
+    record_walked(scene, *arguments)
     gdb = scene.gdb()
     shown = gdb.execute(f"ckpt rewind bug.rec{at and ' -at ' + at}")
     assert shown.startswith("Rewound bug.rec: event "), shown
@@ -49,18 +34,8 @@ def _servers(scene: Scene, gdb: GdbSession) -> list[int]:
     return [pid for pid in scene.processes() if pid != gdb.child.pid]
 
 
-@pytest.fixture(params=["own", "ordinary"])
-def anybody(make_scene: Callable[..., Scene], request: pytest.FixtureRequest) -> Scene:
-    """As the user of the tests, and as an ordinary one where that is root."""
-    if request.param == "own":
-        return make_scene()
-    if os.getuid() != 0:
-        pytest.skip("the tests run as an ordinary user already")
-    return make_scene(ORDINARY_USER)
-
-
 def test_a_crash_is_shown_and_walked_back(anybody: Scene) -> None:
-    _record(anybody)
+    record_walked(anybody)
     gdb = anybody.gdb()
     timeout = gdb.execute("show remotetimeout")
     sysroot = gdb.execute("show sysroot")
@@ -235,7 +210,7 @@ def test_nothing_is_left_of_a_recording(anybody: Scene, way: str) -> None:
 
 
 def test_a_refusal_leaves_everything_as_it_was(anybody: Scene) -> None:
-    good = _record(anybody)
+    good = record_walked(anybody)
     damaged = bytearray(good.read_bytes())
     damaged[len(damaged) // 2] ^= 255
     (anybody.directory / "damaged.rec").write_bytes(damaged)
@@ -275,7 +250,7 @@ def test_a_changed_program_is_refused(scene: Scene) -> None:
 
 
 def test_the_present_program_is_ended_after_a_question(scene: Scene) -> None:
-    _record(scene)
+    record_walked(scene)
     gdb = scene.gdb(scene.program("walked"))
     gdb.execute("break fill")
     gdb.execute("run")
@@ -296,7 +271,7 @@ def test_the_present_program_is_ended_after_a_question(scene: Scene) -> None:
 
 def test_a_file_of_any_name(scene: Scene) -> None:
     name = "a b $(touch made) 'c' \"d\" \u00e9.rec"
-    _record(scene, name=name)
+    record_walked(scene, name=name)
     gdb = scene.gdb()
     word = "".join(c if c.isalnum() or c in "./\u00e9" else "\\" + c for c in name)
     assert "received SIGSEGV" in gdb.execute(f"ckpt rewind {word}")
@@ -305,13 +280,13 @@ def test_a_file_of_any_name(scene: Scene) -> None:
 
 
 def test_file_names_are_completed(scene: Scene) -> None:
-    _record(scene, name="first.rec")
+    record_walked(scene, name="first.rec")
     gdb = scene.gdb()
     assert gdb.complete("ckpt rewind fir") == ["ckpt rewind first.rec"]
 
 
 def test_another_program_is_loaded_for_its_recording(scene: Scene) -> None:
-    _record(scene)
+    record_walked(scene)
     gdb = scene.gdb(scene.program("compute"))
     gdb.execute("ckpt rewind bug.rec")
     assert gdb.python("gdb.current_progspace().filename") == scene.program("walked")
@@ -324,7 +299,7 @@ def test_snapshots_and_a_recording(scene: Scene) -> None:
     gdb.execute("run")
     gdb.execute("ckpt save before")
     gdb.execute("kill")
-    _record(scene)
+    record_walked(scene)
     gdb.execute("ckpt rewind bug.rec")
     running = _servers(scene, gdb)
     refuse(gdb, "ckpt save now", "this is a recording, which is on disk already")
@@ -346,7 +321,7 @@ def test_snapshots_and_a_recording(scene: Scene) -> None:
 
 
 def test_a_front_end_sees_a_recording(scene: Scene) -> None:
-    _record(scene)
+    record_walked(scene)
     mi = scene.mi()
     mi.execute('-interpreter-exec console "ckpt rewind bug.rec"')
     stop = next(record for record in mi.records if record.name == "stopped")
