@@ -6,8 +6,8 @@
     3. GDB is given the recorded executable, unless it has it already, and connects. A failure puts
        its file back.
 
-GDB finds the libraries where its settings say; without any it reads those of this machine through
-the server, which has compared them with the recorded ones.
+GDB finds the libraries where its settings say; the server serves no files, and GDB then takes those
+of this machine, which the server has compared with the recorded ones.
 """
 
 from __future__ import annotations

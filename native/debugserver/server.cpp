@@ -145,7 +145,6 @@ std::string Server::reply_to(Words packet) {
   if (packet.take("P")) return write_one_register(packet);
   if (packet.take("M")) return write_memory(packet, false);
   if (packet.take("X")) return write_memory(packet, true);
-  if (packet.take("vFile:")) return files_.answer(packet);
   return {};
 }
 

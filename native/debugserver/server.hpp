@@ -10,7 +10,6 @@
 #include <string_view>
 #include <variant>
 
-#include "debugserver/host_files.hpp"
 #include "debugserver/packets.hpp"
 #include "timeline/timeline.hpp"
 #include "timeline/trial.hpp"
@@ -112,7 +111,6 @@ class Server {
   std::uint32_t registers_thread_ = 0;
   std::optional<std::uint32_t> motion_thread_;
   std::string file_;
-  HostFiles files_;
   std::optional<timeline::Trial> trial_;
   std::optional<Addr> module_offset_;  // libc's: where a link_map has the number of its module
   struct ChangedMemory {

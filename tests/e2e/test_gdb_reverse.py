@@ -27,6 +27,8 @@ def _thread(gdb: GdbSession) -> int:
 def test_a_crash_is_walked_back_to_the_write(anybody: Scene) -> None:
     gdb = _rewind(anybody, at="end")
     assert " in crash " in gdb.execute("backtrace 1")
+    libraries = gdb.execute("info sharedlibrary")
+    assert "/libc.so.6" in libraries and "target:" not in libraries
     total = int(gdb.value("total"))
     gdb.execute("break add")
     assert "add (k=7)" in gdb.execute("reverse-continue")

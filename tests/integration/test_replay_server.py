@@ -252,6 +252,8 @@ def test_what_there_is_to_ask(serve: Serve, crashed: Recorded) -> None:
     assert name == f"l{crashed.program}"
     assert "org.gnu.gdb.i386.segments" in server.ask("qXfer:features:read:target.xml:0,ffff")
     assert server.ask("m0,8") == "E01" and server.ask("mzz") == "E01"
+    # GDB takes the files of its own machine then, and faster.
+    assert server.ask("vFile:setfs:0") == ""
     assert server.ask("Z5,0,8") == "" and server.ask("vRun;00") == ""
     assert server.ask("Z2,0,0") == "E01" and server.ask("Z2,0,10001") == "E01"
     assert server.command("goto 999999999").startswith("there is no event")
@@ -303,33 +305,6 @@ def test_changes_are_tried_on_a_copy(serve: Serve, crashed: Recorded) -> None:
     server.step()
     server.move("bs")
     assert server.state() == before
-
-
-def test_files_of_the_machine(serve: Serve, crashed: Recorded, tmp_path: Path) -> None:
-    server = serve(crashed)
-    file = tmp_path / "some } file"
-    content = bytes(range(256)) * 300
-    file.write_bytes(content)
-    name = str(file).encode().hex()
-    assert server.ask("vFile:setfs:0") == "F0"
-    opened = server.ask(f"vFile:open:{name},0,0")[1:]
-    read = b""
-    while part := server.ask(f"vFile:pread:{opened},40000,{len(read):x}").partition(";")[2]:
-        read += part.encode("latin-1")
-    assert read == content
-    status = server.ask(f"vFile:fstat:{opened}").partition(";")[2].encode("latin-1")
-    assert len(status) == 64 and int.from_bytes(status[28:36], "big") == len(content)
-    assert server.ask(f"vFile:close:{opened}") == "F0"
-    assert server.ask(f"vFile:close:{opened}") == "F-1,9"
-    assert server.ask(f"vFile:pread:{opened},10,0") == "F-1,9"
-    assert server.ask(f"vFile:open:{name},1,0") == "F-1,1e"
-    assert server.ask(f"vFile:unlink:{name}") == "F-1,1e"
-    assert server.ask(f"vFile:open:{name}66,0,0") == "F-1,2"
-    assert server.ask(f"vFile:open:{name}00,0,0") == "F-1,16"
-    file.with_name("link").symlink_to("target")
-    link = str(file.with_name("link")).encode().hex()
-    assert server.ask(f"vFile:readlink:{link}") == "F6;target"
-    assert file.read_bytes() == content
 
 
 def _int_at(server: RemoteServer, at: int) -> int:
